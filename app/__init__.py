@@ -1,1 +1,1 @@
-"""What people see: the Gradio page, its plots and each visitor's session; no tensor maths lives here."""
+"""What people see: the Gradio page, its charts, and each visitor's session. No tensor maths is here."""

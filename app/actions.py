@@ -1,4 +1,4 @@
-"""What a visitor can do, one function each: the engine and the visitor's session in, plain data out."""
+"""What a visitor can do, one function per action. Each takes the engine and the visitor's session, and returns plain data."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 from core.sglora.teach import TaughtNames
 
-_TEXTS = texts.ENGLISH  # of answers: they are kept, and shown in the language of whoever sees them
-COMPUTING = threading.BoundedSemaphore(3)  # questions: while two compute, one is answered
+_TEXTS = texts.ENGLISH  # answers are kept in English and translated for each visitor who sees them
+COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
 
 Progress = Callable[[int, int], object]
-RankingProgress = Callable[[int, int, str], object]  # columns that are done, of how many, and the title of the next
+RankingProgress = Callable[[int, int, str], object]  # (columns done, all columns, title of the next one)
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
-    """What the controls ask for; a strength of None is the backbone's usual one. Raises DescriptionError: an unusable value."""
+    """The adapter that the controls ask for; ``strength`` None: the usual one. Raises DescriptionError: when a value is
+    unusable."""
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
@@ -55,19 +56,19 @@ def request(description: str, k: float | None, tau: float | None, seed: float | 
 
 
 def number(name: str, value: object) -> float:
-    """What a control holds, as it is; API clients may send anything. Raises DescriptionError: it is no finite number."""
+    """A control's value, unchanged. API clients may send anything. Raises DescriptionError: when it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise DescriptionError(f"{name} is not a number.")
     return value
 
 
 def generate(engine: SGLora, session: Session, wanted: AdapterRequest) -> Adaptation:
-    """The adapter that is asked for; made again only where the request changed, or the visitor's experts did."""
+    """Generate the adapter that ``wanted`` asks for; reuse the last one if neither request nor experts changed."""
     last = session.adaptation if session.repository is engine.repository else None
     if last is not None and last.request == wanted:
         return last
     if last is not None and replace(last.request, strength=wanted.strength) == wanted:
-        # What was generated is there already, and a slider should answer at once.
+        # Only the strength changed. The slider should answer at once, so the generated LoRA is reused.
         adaptation = engine.at_strength(last, wanted)
     else:
         adaptation = engine.adapt(wanted)
@@ -77,7 +78,7 @@ def generate(engine: SGLora, session: Session, wanted: AdapterRequest) -> Adapta
 
 
 def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) -> None:
-    """The session's adapter is what is asked for; None: there is none."""
+    """Set the session's adapter to the one that ``wanted`` asks for; None: to no adapter."""
     if wanted is None:
         session.request = session.adaptation = session.repository = None
     else:
@@ -85,19 +86,18 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
 
 
 def write_zip(engine: SGLora, session: Session) -> Path:
-    """Write the adapter, with the visitor's names in it, or these alone, as a ZIP for the visitor to download. Raises
-    AdapterError: there is neither."""
+    """Write the adapter with the visitor's names, or these alone, as a ZIP. Raises AdapterError: when there is neither."""
     adaptation, names = session.adaptation, session.album.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
-    made = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
-    path = session.album.new_file(f"sg-lora-{made}.zip")
+    stem = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
+    path = session.album.new_file(f"sg-lora-{stem}.zip")
     files = path.parent / "adapter"
     if adaptation is None:
         save_names_adapter(names, files)
     else:
         save_adapter(engine, adaptation, files, names=names)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # packed, weights save 8 %
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # compression would save only 8 % of weights
         for file in sorted(files.iterdir()):
             archive.write(file, file.name)
     shutil.rmtree(files, ignore_errors=True)
@@ -106,7 +106,7 @@ def write_zip(engine: SGLora, session: Session) -> Path:
 
 @dataclass(frozen=True)
 class Added:
-    """What became of an upload: the gallery's report (None without photos), more failures, and remarks."""
+    """The result of an upload: the gallery's report (None without photos), further failures, and remarks."""
 
     report: AddReport | None
     failed: tuple[tuple[str, str], ...] = ()
@@ -114,7 +114,7 @@ class Added:
 
 
 def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added:
-    """Add dropped files: photos, ZIP files of photos, captions files; what fails is reported and the rest goes in."""
+    """Add uploaded photos, ZIP files of photos, and captions files. Files that fail are reported; the rest is added."""
     album, remarks, report = session.album, [], None
     unpacked = album.folder / f"zip-{secrets.token_hex(8)}"
     try:
@@ -142,7 +142,7 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
 
 
 def add_samples(engine: SGLora, session: Session, progress: Progress | None = None) -> None:
-    """Show the sample photos with our captions; photos of the visitor's own are set aside meanwhile."""
+    """Show the sample photos with our captions. The visitor's own photos are set aside meanwhile."""
     samples, album = sample_photos(), session.album
     if album.photos and not album.shows_samples:
         album.set_aside()
@@ -156,14 +156,14 @@ def add_samples(engine: SGLora, session: Session, progress: Progress | None = No
 
 
 def sample_questions() -> list[Example]:
-    """Questions about the samples, in the visitor's language; the page opens on the first, whose photo rises in it."""
+    """Questions about the samples in the visitor's language. The page opens on the first: its photo rises in this language."""
     questions = [Example(*map(texts.translated, example)) for example in examples().shown]
     questions.insert(0, questions.pop(min(int(texts.OPENS_ON), len(questions)) - 1))
     return questions
 
 
 def ask_about_samples(engine: SGLora, session: Session) -> None:
-    """What the page opens on: the first question about the samples that are there, answered and counted."""
+    """Ask the first question about the samples, as the page opens, and measure recall."""
     description, query = sample_questions()[0]
     adapt_to(engine, session, request(description, DEFAULT_K, DEFAULT_TAU, 0, DEFAULT_WEIGHT))
     ask(engine, session, Question.words(query))
@@ -171,16 +171,16 @@ def ask_about_samples(engine: SGLora, session: Session) -> None:
 
 
 def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:
-    """Ids of the gallery's photos of these names, one a line. Raises GalleryError: there is no photo of a name."""
-    known = {photo.name: photo.id for photo in session.album.gallery(engine).photos}
-    wanted = [line.strip() for line in lines.splitlines() if line.strip()]
-    if missing := [name for name in wanted if name not in known]:
+    """Ids of the gallery's photos with these names, one name a line. Raises GalleryError: when there is no such photo."""
+    ids = {photo.name: photo.id for photo in session.album.gallery(engine).photos}
+    names = [line.strip() for line in lines.splitlines() if line.strip()]
+    if missing := [name for name in names if name not in ids]:
         raise GalleryError(texts.NO_SUCH_PHOTO.format(name=brief(missing[0])))
-    return [known[name] for name in wanted]
+    return [ids[name] for name in names]
 
 
 def set_captions(engine: SGLora, session: Session, captions: Mapping[str, Sequence[str]]) -> str:
-    """Use these captions, by file name; the answer says how many photos they belong to."""
+    """Set captions by file name. Returns a message with the number of photos that they belong to."""
     gallery = session.album.gallery(engine)
     matched = gallery.set_captions(captions)
     if captions and gallery.photos and not matched:
@@ -193,40 +193,40 @@ def set_captions(engine: SGLora, session: Session, captions: Mapping[str, Sequen
 
 
 def columns(engine: SGLora, session: Session) -> list[tuple[str, str, Adapter]]:
-    """Title, note and adapter of each column of an answer: zero-shot first, the others at the strength of the adapter and with
-    the names that the visitor taught; names alone are a column as well."""
+    """Title, note and adapter of each column of an answer, zero-shot first. The other columns have the adapter's strength and
+    the names that the visitor taught. Names without an adapter make a column too."""
     names, adapted = session.album.names(engine), _adapted(engine, session)
     if names.entries:
         named = []
-        for title, said, adapter in adapted or [(_TEXTS.NAMES, "", ZERO_SHOT)]:
-            note = (_TEXTS.NAMES_NOTE_TOO if said else _TEXTS.NAMES_NOTE).format(note=said, n=len(names.entries))
+        for title, own_note, adapter in adapted or [(_TEXTS.NAMES, "", ZERO_SHOT)]:
+            note = (_TEXTS.NAMES_NOTE_TOO if own_note else _TEXTS.NAMES_NOTE).format(note=own_note, n=len(names.entries))
             named.append((title, note, _with_names(session, names, adapter)))
         adapted = named
     return [(_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), *adapted]
 
 
 def _adapted(engine: SGLora, session: Session) -> list[tuple[str, str, Adapter]]:
-    """Without a sentence, what all adapters share is applied, where the backbone has it."""
+    """The columns beside zero-shot, without names. Without a sentence: the part that all adapters share, if there is one."""
     adaptation, shared = session.adaptation, engine.backbone.shared
     if adaptation is None:
         return [] if shared is None else [(_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))]
-    if adaptation.strength == 0:  # nothing is applied: the very same numbers, computed once
+    if adaptation.strength == 0:  # nothing is applied: the columns equal zero-shot, which is computed once
         shown = {_TEXTS.RANDOM: session.random, _TEXTS.MERGE: session.merge, _TEXTS.SG_LORA: True}
-        return [(title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title, there in shown.items() if there]
-    made: list[tuple[str, str, Adapter]] = []
+        return [(title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title, wanted in shown.items() if wanted]
+    adapted: list[tuple[str, str, Adapter]] = []
     if session.random:
         other = engine.adapt(adaptation.request.with_random_sentence())
         whole = engine.applied(engine.repository.with_shared([other.own], [1.0]), adaptation.strength)
         note = _TEXTS.RANDOM_NOTE.format(sentence=other.request.description)
-        made.append((_TEXTS.RANDOM, note, Adapter.of(*whole)))
+        adapted.append((_TEXTS.RANDOM, note, Adapter.of(*whole)))
     if session.merge:
         merged = engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)
-        made.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))
-    return [*made, (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))]
+        adapted.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))
+    return [*adapted, (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))]
 
 
 def _with_names(session: Session, names: TaughtNames, adapter: Adapter) -> Adapter:
-    """The adapter with names added to it; kept, since every question needs it."""
+    """The adapter with names added; cached, since every question needs it."""
     return session.on_names.get((names.entries, adapter.key), lambda: adapter.with_names(names.on))
 
 
@@ -237,10 +237,8 @@ def ask(
     progress: RankingProgress | None = None,
     libraries: PhotoLibraries | None = None,
 ) -> Comparison:
-    """Answer a question in every column (see ``columns``), with the session's adapter where there is one.
-
-    Columns of the last answer are taken over where their adapter, the photos and the question are the same.
-    """
+    """Answer a question in every column (see ``columns``). A column of the last answer is reused if its adapter, the photos and
+    the question are the same. Raises StudioError: when the visitor left."""
     place = Place.of(engine, session, question, libraries)
     unranked = Comparison(
         place.title,
@@ -259,10 +257,11 @@ def ask(
     if last is None or last.asked != question:
         session.more = 0
     gone = visitor_left()
-    same = last is not None and replace(last, columns=()) == unranked
-    kept = {(column.title, column.adapter): column for column in last.columns} if last is not None and same else {}
+    if last is not None and replace(last, columns=()) != unranked:
+        last = None
+    kept = {} if last is None else {(column.title, column.adapter): column for column in last.columns}
     ranked: list[Column] = []
-    # All of it is ranked: how far something moved is only known when both ends are.
+    # Rank all photos: how far a photo moved is known only if it has a place in both columns.
     wanted = columns(engine, session)
     for name, note, adapter in wanted:
         if (name, adapter) in kept:
@@ -276,7 +275,7 @@ def ask(
             ranking = place.rank(adapter)
         moved = place.moves(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(name, note, ranking, moved, None, adapter))
-    places = {**(last.places if last is not None and same else {}), **unranked.places}
+    places = {**(last.places if last is not None else {}), **unranked.places}
     session.comparison = answer = replace(unranked, columns=tuple(ranked), places=places)
     if question.kind == "words":
         pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
@@ -287,10 +286,8 @@ def ask(
 
 
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
-    """Recall of the last comparison's columns, after the answer itself, since many captions take a while to read.
-
-    None where there is nothing to count. Raises StudioError: it was stopped.
-    """
+    """Count recall of the last comparison, after the answer, since reading many captions takes a while. Returns None if there
+    is nothing to count. Raises StudioError: when it is stopped."""
     comparison = session.comparison
     if comparison is None or comparison.measured:
         return comparison
@@ -304,13 +301,13 @@ def measure(engine: SGLora, session: Session, progress: Progress | None = None) 
             for column in comparison.columns
         ]
     measured = replace(comparison, columns=tuple(ranked))
-    if session.comparison is comparison:  # else something else was asked meanwhile, and will be measured next
+    if session.comparison is comparison:  # else the visitor asked something else, which is measured next
         session.comparison = measured
     return measured
 
 
 def _trained_on(engine: SGLora, session: Session) -> frozenset[str]:
-    """Photos that trained an expert which takes part in the adapter: recall on them would say nothing."""
+    """Photos that trained an expert in the adapter: recall on them would say nothing."""
     if session.adaptation is None:
         return frozenset()
     names = [engine.repository.experts[i].name for i in session.adaptation.routing.chosen.tolist()]
@@ -323,13 +320,10 @@ def ask_again(
     progress: RankingProgress | None = None,
     libraries: PhotoLibraries | None = None,
 ) -> Comparison | None:
-    """The last adapter and the last question with what is there now: other experts, more or fewer photos.
-
-    None where nothing was asked, or it cannot be asked again.
-    """
+    """Ask the last question again with the last sentence. Returns None if nothing was asked, or if it cannot be asked again."""
     if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
         if engine.mixes and wanted.strength is not None:
-            wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # the last backbone's may have been a factor
+            wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # another backbone's strength may be a factor above 1
         generate(engine, session, wanted)
     if session.question is None:
         return None
@@ -337,13 +331,13 @@ def ask_again(
         return ask(engine, session, session.question, progress, libraries)
     except (GalleryError, PhotoError, LibraryError):
         session.comparison = None
-        if session.question.kind != "words":  # words can be asked of photos to come
+        if session.question.kind != "words":  # words can be asked again of other photos
             session.question = None
         return None
 
 
 def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: PhotoLibraries | None = None) -> None:
-    """The visitor says that a photo answers the question, or does not; saying it twice takes it back."""
+    """Mark a photo as right or wrong for the question. The same mark again removes it."""
     comparison = session.comparison
     if comparison is None or comparison.asked.kind == "photo":
         return
@@ -357,11 +351,11 @@ def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: P
 
 
 def count_marked(engine: SGLora, session: Session, libraries: PhotoLibraries | None = None) -> None:
-    """How many photos that the visitor marked as right are among the first ten, without and with the adapter."""
+    """Count the photos that are marked as right among the first ten, without and with the adapter."""
     places: list[tuple[Place, set[str]]] = []
     for asked, marks in list(session.marks.items()):
         photos = {photo for photo, yes in marks.items() if yes}
-        with suppress(GalleryError, PhotoError, LibraryError):  # its photos or its library went meanwhile
+        with suppress(GalleryError, PhotoError, LibraryError):  # its photos or its library are gone
             places += [(Place.of(engine, session, asked, libraries), photos)] if photos else []
     columns = session.comparison.columns if places and session.comparison is not None else ()
     counts: dict[str, int] = {}

@@ -1,7 +1,6 @@
 """The named endpoints: route, adapt, index, search, teach, import_adapter.
 
-Each client (each ``session_hash``) has a gallery and experts of its own, and one repository at a time: the one that it named
-last.
+Each client (each ``session_hash``) has its own gallery and experts. It uses the repository that it named last.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ from core.experts.adapter_files import fit_facts, listed_names, routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
-# Concurrency groups: sentences, questions to photos, and new photos. A question does not wait behind somebody's upload.
+# Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
-TRAINING, SWITCH, INDEX = "training", "switch", "index"  # one at a time; photos and questions do not wait for them
-# How many of a group at once. A sentence takes milliseconds, its file longer. Of searches ``actions.COMPUTING`` compute;
-# uploads take turns photo by photo, batch by batch.
+TRAINING, SWITCH, INDEX = "training", "switch", "index"  # one event at a time; uploads and searches do not wait for it
+# Most events of a group that run at once. A sentence takes milliseconds, its file longer. ``actions.COMPUTING`` bounds the
+# searches that compute; uploads take turns, photo by photo and batch by batch.
 LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, SWITCH: 1, INDEX: 1}
 MAX_TOP = 100
 
 
 def add_endpoints(models: Models, session: gr.State) -> None:
-    """Declare the endpoints inside the current Blocks; they show nothing on the page."""
+    """Declare the endpoints inside the current Blocks. They show nothing on the page."""
 
     def engine_of(session: Session, repository: str | None) -> SGLora:
-        """The engine of the repository that this client names, or named last, with the client's own experts."""
+        """The client's engine, with its own experts. Raises BackboneError: when the named repository does not exist."""
         album = session.album
         album.used = time.monotonic()
         if repository and repository != album.backbone:
-            known = [name for _, name in models.choices]
-            if repository not in known:
-                raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(repository), names=", ".join(known)))
+            names = [name for _, name in models.choices]
+            if repository not in names:
+                raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(repository), names=", ".join(names)))
             album.switch(repository, models.get(repository))
             session.comparison = None
         album.keeps_files = bool(models.repositories)
@@ -98,14 +97,14 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         """
         engine = engine_of(session, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
-        done = actions.add_uploads(engine, session, files or [])
+        added = actions.add_uploads(engine, session, files or [])
         gallery = session.album.gallery(engine)
         if typed is not None:
             gallery.set_captions(typed)
-        failed = [*(done.report.failed if done.report else ()), *done.failed]
+        failed = [*(added.report.failed if added.report else ()), *added.failed]
         return {
-            "added": len(done.report.added) if done.report else 0,
-            "duplicates": list(done.report.duplicates) if done.report else [],
+            "added": len(added.report.added) if added.report else 0,
+            "duplicates": list(added.report.duplicates) if added.report else [],
             "failed": [{"name": name, "reason": reason} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
@@ -139,14 +138,14 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             raise DescriptionError(texts.API_ONE_QUESTION)
         adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
         if photo:
-            asked = Question.photo(None, photo)
+            question = Question.photo(None, photo)
         else:
-            asked = Question.words(query, Within(folder=folder or "", since=checked_day(since), until=checked_day(until)))
+            question = Question.words(query, Within(folder=folder or "", since=checked_day(since), until=checked_day(until)))
         session.merge, session.random = True, False
-        columns = actions.ask(engine, session, asked).columns
-        shown = max(1, min(MAX_TOP, int(top)))
+        columns = actions.ask(engine, session, question).columns
+        limit = max(1, min(MAX_TOP, int(top)))
         answer = {
-            key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:shown]]
+            key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:limit]]
             for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)
         }
         return answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}

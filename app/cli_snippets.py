@@ -1,4 +1,4 @@
-"""The page's settings as command lines, to take an experiment from the page into a script."""
+"""The page's settings as command lines, to repeat them in a script."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from app.visitors.question import Within
 from core.sglora.request import AdapterRequest
 
-# What only the visitor's own machine can name; the last as the page saves it.
+# Placeholders for files on the visitor's machine. The page saves names under the last one.
 GALLERY, FOLDER, PHOTO, NAMES = "PHOTOS", "adapter", "PHOTO.jpg", "sg-lora-names.safetensors"
 
 
 def adapt_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
-    """The line that makes the same adapter; ``models`` are the options that choose backbone and experts."""
+    """The command that makes the same adapter. ``models``: options that choose backbone and experts."""
     return _line("adapt", ["--out", FOLDER, *_sampling(request), *models], request.description)
 
 
@@ -25,8 +25,8 @@ def search_command(
     models: Sequence[str] = (),
     names: bool = False,
 ) -> str:
-    """The line that asks the same of a folder with the same photos, or of a library; a query of None is a photo. ``names``:
-    whether there are taught ones."""
+    """The command that asks the same question of a folder with the same photos, or of a library. ``query``: None for a photo.
+    ``names``: whether the visitor taught names."""
     place = [f"--gallery={GALLERY}"] if within.own else [f"--library={within.library}"]
     if within.folder and not within.own:
         place.append(f"--folder={within.folder}")
@@ -37,7 +37,7 @@ def search_command(
 
 
 def evaluate_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
-    """The line that measures recall on a folder with the same photos and captions."""
+    """The command that measures recall on a folder with the same photos and captions."""
     return _line("evaluate", [f"--data={GALLERY}", f"--task={request.description}", *_sampling(request), *models])
 
 
@@ -48,7 +48,7 @@ def _sampling(request: AdapterRequest) -> list[str]:
 
 
 def _line(command: str, options: list[str], positional: str | None = None) -> str:
-    """Texts that begin with a dash would be taken for options: they go last, behind ``--``."""
+    """The command line. A text that begins with a dash goes last, behind ``--``, so that it is not taken for an option."""
     last = ["--", positional] if positional is not None and positional.startswith("-") else []
     first = [] if last or positional is None else [positional]
     return shlex.join(["python", "-m", "core", command, *first, *options, *last])

@@ -1,5 +1,4 @@
-"""The engines that visitors share: the shipped one, loaded once in the background, so that the page is there before the
-models are; and beside it a few others where there are more repositories."""
+"""The engines that all visitors share. The shipped one loads in the background, so that the page does not wait for it."""
 
 from __future__ import annotations
 
@@ -28,15 +27,12 @@ from core.sglora.request import AdapterRequest
 from core.sglora.teach import ordinary_texts
 
 log = logging.getLogger(__name__)
-MAX_OTHERS = 1  # engines in memory beside the default one: a CLIP ViT-B/16 is some 700 MB
-
-# The repository that was not chosen.
-DEFAULT = EMBEDDED
+MAX_OTHERS = 1  # engines in memory beside the default one: a CLIP ViT-B/16 takes about 700 MB
+DEFAULT = EMBEDDED  # name of the repository for visitors who chose none
 
 
 class Engine:
-    """One engine, which loads in the background; ``names``: whether to get ready for names at once, or with the first one that
-    is taught."""
+    """One engine, loaded in the background. ``names``: get ready for names right after loading, not with the first name."""
 
     def __init__(self, load: Callable[[], SGLora], names: bool = True) -> None:
         self._load, self._names = load, names
@@ -45,16 +41,16 @@ class Engine:
         threading.Thread(target=self._run, name="load models", daemon=True).start()
 
     def get(self) -> SGLora:
-        """The engine, waiting for it where needed. Raises StudioError: it cannot be loaded; the text says why."""
+        """Wait for the engine. Raises StudioError: when it cannot be loaded."""
         return self._loaded.result()
 
     def _run(self) -> None:
         begin = time.perf_counter()
         try:
             engine = self._load()
-            # The first call of each tower also loads it: better now than while a visitor waits.
-            with ThreadPoolExecutor(1) as beside:
-                sentence = beside.submit(engine.adapt, AdapterRequest("a photo"))
+            # The first call of each tower also loads it: do this before a visitor waits for it.
+            with ThreadPoolExecutor(1) as pool:
+                sentence = pool.submit(engine.adapt, AdapterRequest("a photo"))
                 engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
             sentence.result()
             self.seconds = time.perf_counter() - begin
@@ -68,23 +64,22 @@ class Engine:
             self.get_ready_for_names()
 
     def get_ready_for_names(self) -> None:
-        """Read what names are taught against, which takes seconds."""
-        with suppress(AdapterError):  # a backbone that cannot be taught names
+        """Encode the texts that names are taught against, which takes seconds."""
+        with suppress(AdapterError):  # the backbone cannot be taught names
             ordinary_texts(self.get().backbone)
 
     @lazy
     def expert_norms(self) -> dict[str, tuple[float, float]]:
-        """Smallest and largest strength among the experts, for each linear that they adapt each in its own way."""
+        """(smallest, largest) strength among the experts, for each linear of their own parts."""
         repository = self.get().repository
         norms = [repository.lora(i).only(repository.layout.modules).norms() for i in range(len(repository))]
         return {name: (min(n[name] for n in norms), max(n[name] for n in norms)) for name in norms[0]}
 
 
 class Models:
-    """All engines, of which the default one loads at once; they hold no state of any visitor.
+    """All engines; the default one loads at once. They hold no visitor's state.
 
-    ``watched``: whether any visitor looks at what an engine gave; an unwatched one makes room for another, and ``unload`` is
-    told of it.
+    ``watched``: whether any visitor uses an engine. An unused one makes room for another: ``unload`` is called with its name.
     """
 
     def __init__(
@@ -104,23 +99,23 @@ class Models:
 
     @property
     def choices(self) -> list[tuple[str, str]]:
-        """(words, name) of every repository, the default first."""
-        named = [(texts.BACKBONE_CHOICE.format(name=n, experts=len(r.index.experts)), n) for n, r in self.repositories.items()]
-        return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *named]
+        """(label, name) of every repository, the default first."""
+        others = [(texts.BACKBONE_CHOICE.format(name=n, experts=len(r.index.experts)), n) for n, r in self.repositories.items()]
+        return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *others]
 
     def get(self, name: str = DEFAULT) -> SGLora:
-        """An engine, waiting for it where needed. Raises StudioError: it cannot be loaded, or others leave no room for it."""
+        """Wait for an engine. Raises StudioError: when it cannot be loaded, or other engines leave no room for it."""
         engine = self.engine(name)
         try:
             return engine.get()
         except Exception:
-            with self._lock:  # the next one who asks for it tries again
+            with self._lock:  # the next request tries again
                 if self._others.get(name) is engine:
                     del self._others[name]
             raise
 
     def engine(self, name: str = DEFAULT) -> Engine:
-        """An engine that may still be loading. Raises BackboneError: there is no such repository, or no room."""
+        """An engine that may still be loading. Raises BackboneError: when there is no such repository, or no room."""
         if name == DEFAULT:
             return self._default
         if name not in self.repositories:
@@ -133,7 +128,7 @@ class Models:
             return self._others[name]
 
     def options(self, name: str) -> tuple[str, ...]:
-        """Of the command line, to use a repository."""
+        """The options of the command line that select a repository."""
         return self.repositories[name].options if name in self.repositories else ()
 
     def _shared_backbone(self) -> Backbone | None:
@@ -152,7 +147,8 @@ class Models:
 
 
 def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
-    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold."""
+    """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold. Raises
+    RepositoryError: when a given folder holds no valid repository."""
     repositories: dict[Path, FoundRepository] = {}
     for folder in repository_folders(EXPERTS):
         try:

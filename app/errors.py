@@ -1,4 +1,4 @@
-"""How errors reach people: the exact message where it was written for them, a general one and a log entry where not."""
+"""How errors reach people: messages written for them stay as they are; for others, a general message and a log entry."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
 
 
 def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[..., Any]:
-    """The handler of an event, whose errors become messages for people.
+    """The handler of an event, with its errors turned into messages.
 
-    The page gets a warning and stays as it was, so that nothing entered is lost. The client of a ``public`` endpoint gets an
-    exception with the message, and never a stack trace.
+    The page shows a warning and stays as it was, so that no input is lost. The client of a ``public`` endpoint gets an
+    exception with the message, never a stack trace.
     """
 
     @functools.wraps(handler)
@@ -36,7 +36,7 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
             raise
         except StudioError as error:
             message = without_paths(str(error))
-        except Exception as error:  # its details are for the log
+        except Exception as error:  # its details go to the log
             if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
                 log.error("%s failed: %s", handler.__name__, error)
                 message = texts.DISK_TROUBLE
@@ -45,7 +45,7 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
                 message = texts.UNEXPECTED
         if public:
             raise gr.Error(message, print_exception=False)
-        # The toast renders HTML, and messages name what visitors wrote.
+        # The toast renders HTML, and messages may quote visitors' words.
         gr.Warning(escape(texts.translated(message), quote=False), duration=SECONDS_SHOWN)
         return gr.skip()
 
@@ -53,5 +53,5 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
 
 
 def without_paths(message: str) -> str:
-    """A message with files by their names alone: not where they are on the server."""
+    """A message that shows files by name, not by their path on the server."""
     return PATH.sub(r"\1", message)

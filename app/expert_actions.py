@@ -1,4 +1,4 @@
-"""Where a visitor's own experts come from: a training, an adapter, or a ZIP of saved ones. Plain data out, as in actions."""
+"""Add to a visitor's own experts: train one, import an adapter, or load a ZIP of saved ones. Returns plain data, as actions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def train(
     progress: Callable[[OwnProgress], None],
     stop: threading.Event,
 ) -> OwnExpert:
-    """Train an expert on the visitor's captioned photos and put it among the visitor's; raises as ``train_own_expert``."""
+    """Train an expert on the visitor's captioned photos and add it to the visitor's own. Raises as ``train_own_expert``."""
     album = session.album
-    album.own_experts(engine).check_room(name)  # before, not after, minutes of training
+    album.own_experts(engine).check_room(name)  # check before minutes of training
     shipped = engine.repository
     ids = [photo.id for photo in album.gallery(engine).captioned()[0]]
     trained = train_own_expert(engine.backbone, album.gallery(engine), name, description, progress, stop, 0, shipped, RECIPE)
@@ -43,7 +43,7 @@ def train(
 
 
 def import_files(engine: SGLora, session: Session, paths: Sequence[str], description: str) -> OwnEntry:
-    """Put an adapter in PEFT format among the visitor's experts: a ZIP, or its two files."""
+    """Add an adapter in PEFT format to the visitor's own experts, from a ZIP or its two files."""
     files = {Path(p).suffix.lower(): Path(p) for p in paths}
 
     def join(source: bytes | Path) -> OwnEntry:
@@ -63,7 +63,7 @@ def import_files(engine: SGLora, session: Session, paths: Sequence[str], descrip
 
 
 def load_own_experts(engine: SGLora, session: Session, path: str) -> int:
-    """Put the experts of a ZIP among the visitor's; one of the same name is replaced. Returns how many."""
+    """Add the experts of a ZIP to the visitor's own. One of the same name is replaced. Returns how many were loaded."""
     shared = replace(engine, repository=session.album.own_experts(engine).shipped)
     loaded = load_zip(_read(Path(path), RepositoryError), shared).entries
 

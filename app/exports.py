@@ -1,4 +1,4 @@
-"""What a visitor takes home besides the adapter: results and recall as CSV, the ranked photos as a ZIP, the session as JSON."""
+"""Downloads besides the adapter: results and recall as CSV, the ranked photos as a ZIP, the session as JSON."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from core.sglora.request import AdapterRequest
 KIND, FORMAT = "SG-LoRA Studio session", 1
 MAX_SESSION_BYTES = 2**20
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-MAX_ZIP_BYTES = 512 * 2**20  # of photos; beyond, a photo goes in as its small copy
+MAX_ZIP_BYTES = 512 * 2**20  # bytes of photos; beyond them, the ZIP gets thumbnails
 
 
 def results_csv(comparison: Comparison) -> str:
-    """Every photo (or caption) that was ranked, in the last column's order: place and score in each column, places moved up."""
+    """Every ranked photo or caption, in the last column's order: place and score in each column, and places moved up."""
     columns = [(column, {hit.key: hit for hit in column.ranking.hits}) for column in comparison.columns]
     header = ["question", "photo" if comparison.of == "photos" else "caption"]
     for place, (column, _) in enumerate(columns):
@@ -39,8 +39,8 @@ def results_csv(comparison: Comparison) -> str:
     for hit in comparison.columns[-1].ranking.hits:
         row: list[object] = [_words(question), _words(hit.label)]
         for place, (column, hits) in enumerate(columns):
-            there = hits.get(hit.key)  # of a library a column has the first ones only
-            row += ["", ""] if there is None else [there.rank, f"{there.score:.6f}"]
+            column_hit = hits.get(hit.key)  # with a library, a column has only the first hits
+            row += ["", ""] if column_hit is None else [column_hit.rank, f"{column_hit.score:.6f}"]
             row += [column.moves.get(hit.key, "")] if place else []
         rows.append(row)
     return _csv(header, rows)
@@ -70,21 +70,21 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _words(text: str) -> str:
-    """A text as a cell: an apostrophe leads what spreadsheets would take for a formula, and run."""
+    """A text as a cell. A leading apostrophe keeps spreadsheets from running it as a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> None:
-    """Write the first photos of the last column into a ZIP, their names led by their places.
+    """Write the first photos of the last column into a ZIP. Each file name begins with the photo's place.
 
-    A photo is the visitor's own file where that is still there, else its small copy; a library gives small copies.
+    A photo is the visitor's own file if it still exists, else its thumbnail. Raises DataError: when captions were ranked.
     """
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)
     photos, room, hits = {photo.id: photo for photo in album.photos}, MAX_ZIP_BYTES, comparison.columns[-1].ranking.hits[:top]
-    there = {hit.key: comparison.places[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.places}
-    copies = {} if comparison.library is None else album.library_thumbnails(comparison.library, there)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
+    places = {hit.key: comparison.places[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.places}
+    copies = {} if comparison.library is None else album.library_thumbnails(comparison.library, places)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not compress
         for hit in hits:
             if (photo := photos.get(hit.key)) is not None:
                 content = _content(album, photo)
@@ -100,21 +100,21 @@ def write_photos(album: Album, comparison: Comparison, top: int, path: Path) -> 
 def _content(album: Album, photo: Photo) -> bytes:
     try:
         return album.original(photo).read_bytes()
-    except OSError:  # it went meanwhile
+    except OSError:  # the file was deleted meanwhile
         return photo.thumbnail
 
 
 @dataclass(frozen=True)
 class SavedSession:
-    """What a session file holds."""
+    """The content of a session file."""
 
-    request: AdapterRequest | None  # of the adapter, where one was made
+    request: AdapterRequest | None  # of the last adapter, if there was one
     questions: tuple[tuple[str, str], ...]  # (query, sentence) asked, latest first
     fingerprint: str  # of the backbone that it was saved with
 
 
 def session_json(session: Session, fingerprint: str) -> str:
-    """Sentence, seed, settings and questions of a session; photos and experts stay where they are."""
+    """Sentence, seed, settings and questions of a session as JSON. Photos and experts are not saved."""
     content: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
@@ -126,7 +126,7 @@ def session_json(session: Session, fingerprint: str) -> str:
 
 
 def read_session(path: Path) -> SavedSession:
-    """A session that ``session_json`` wrote; anyone may have changed it since. Raises DataError: it cannot be used."""
+    """Read a session that ``session_json`` wrote. Anyone may have changed it. Raises DataError: when it is unusable."""
     if path.stat().st_size > MAX_SESSION_BYTES:
         raise DataError(texts.SESSION_NOT_ONE.format(name=brief(path.name)))
     try:
@@ -135,8 +135,8 @@ def read_session(path: Path) -> SavedSession:
             raise ValueError("another kind")
         saved = content["settings"]
         wanted = saved and request(saved["description"], saved["k"], saved["tau"], saved["seed"], saved["strength"])
-        asked = [(question["query"], question["description"]) for question in content["questions"][:HISTORY]]
-        questions = [(clean_text(query, "query"), description and clean_text(description)) for query, description in asked]
+        pairs = [(question["query"], question["description"]) for question in content["questions"][:HISTORY]]
+        questions = [(clean_text(query, "query"), description and clean_text(description)) for query, description in pairs]
         fingerprint = str(content["backbone_fingerprint"])
     except StudioError as error:
         raise DataError(texts.SESSION_VALUE.format(name=brief(path.name), reason=texts.translated(str(error)))) from None

@@ -1,4 +1,4 @@
-"""The log of the app: repeated messages are counted."""
+"""The log of the app, which counts repeated messages instead of writing them all."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 from core.common.text import printable
 
-AT_ONCE = 5  # equal messages before the next ones are counted
+AT_ONCE = 5  # equal messages that are written per minute
 SECONDS = 60.0
 
 
 class CountRepeats(logging.Filter):
-    """Lets the first messages of a kind pass in each minute, and says later how many there were."""
+    """Pass the first messages of a kind in each minute. A later message says how many were left out."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._kinds: dict[tuple[str, int, str], tuple[float, int]] = {}  # (since when, how many) by logger, level and words
+        # (start of the minute, count) by logger, level and text
+        self._kinds: dict[tuple[str, int, str], tuple[float, int]] = {}
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -37,7 +38,7 @@ class CountRepeats(logging.Filter):
 
 
 class Printable(logging.Formatter):
-    """A message on one line, that controls no terminal, whatever a visitor sent."""
+    """Format a message on one line without terminal codes, whatever a visitor sent."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return printable(super().formatMessage(record)).replace("\n", "\\n")
@@ -54,4 +55,4 @@ def set_up_logs() -> None:
         handler.setFormatter(Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handler.addFilter(repeats)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).addFilter(repeats)  # with handlers of its own
+        logging.getLogger(name).addFilter(repeats)  # uvicorn has its own handlers

@@ -1,4 +1,4 @@
-"""Starts the web app: reads the flags, and serves the page while the models load."""
+"""Start the web app: read the flags and serve the page while the models load."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from core.common.text import printable
 if TYPE_CHECKING:
     from app.engines import Engine
 
-# How long a thread may keep Python to itself when others want it; a tenth of the default. A sentence takes hundreds of small
-# steps in torch, and after each of them it may have to wait so long for the thread that serves the page.
+# How long one thread may run Python while others wait; a tenth of the default. A sentence takes hundreds of small torch steps.
+# After each one, it may wait this long for the thread that serves the page.
 SWITCH_SECONDS = 0.0005
 STUBS_MADE_IN = "gradio.component_meta"
 
 
 def main() -> None:
-    """Parse the flags, prepare the process, and serve the page until somebody ends it."""
+    """Parse the flags, prepare the process and serve the page until a signal ends it."""
     args = flags()
-    # As Ctrl-C does: the server closes, and the exit handlers remove temporary files. Once; then it ends anyway.
+    # Both signals end the app: the server closes, and exit handlers remove temporary files. Further signals are ignored.
     signal.signal(signal.SIGTERM, stop_once)
     signal.signal(signal.SIGINT, stop_once)
     try:
@@ -50,10 +50,10 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """What gradio reads from the environment when it is imported; raises StudioError where that cannot be used."""
+    """Set what Gradio reads from the environment at import. Raises StudioError: when a value is unusable."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # Gradio sums up its last 10,000 events with pandas after every event, for a dashboard that is off.
+    # After every event, Gradio would sum up the last 10,000 with pandas, for a dashboard that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", f"{sys.maxsize}")
     port = os.environ.get("GRADIO_SERVER_PORT") or "7860"
@@ -61,23 +61,23 @@ def prepare() -> None:
         raise StudioError(f"GRADIO_SERVER_PORT is {port!r}: give the number of a port, such as 7860.")
     os.environ["GRADIO_SERVER_PORT"] = port
     sys.meta_path.insert(0, NoStubs())
-    claim_scratch()  # MCP keeps photos where this says
+    claim_scratch()  # it also sets the folder where MCP keeps photos
 
 
 class NoStubs:
-    """An importer without which Gradio, whenever it is imported, compares type stubs of its components, for a second."""
+    """An import hook that stops Gradio from comparing type stubs of its components, which takes a second at import."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target) if name == STUBS_MADE_IN else None
         if spec is None or spec.loader is None:
             return None
-        execute = spec.loader.exec_module
+        exec_module = spec.loader.exec_module
 
-        def without(module: ModuleType) -> None:
-            execute(module)
+        def exec_without_stubs(module: ModuleType) -> None:
+            exec_module(module)
             module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
 
-        spec.loader.exec_module = without  # type: ignore[method-assign]
+        spec.loader.exec_module = exec_without_stubs  # type: ignore[method-assign]
         return spec
 
 
@@ -113,8 +113,8 @@ def flags() -> argparse.Namespace:
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Start loading the models, and serve the page meanwhile; raises StudioError where something given cannot be used."""
-    gc.disable()  # until the models are there: a million objects are made on the way, and nearly all of them stay
+    """Start loading the models and serve the page meanwhile. Raises StudioError: when an option is unusable."""
+    gc.disable()  # until the models are loaded: loading makes a million objects, and nearly all of them stay
     from app import zero_gpu
     from app.engines import Models, found_repositories
     from app.http.connections import allow_open_files
@@ -128,7 +128,7 @@ def serve(args: argparse.Namespace) -> None:
 
     set_up_logs()
     allow_open_files()
-    use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU the GPU is there for visits only
+    use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU, only single calls run on the GPU
     libraries = PhotoLibraries(args.library, args.index_from_page)
     keeper = Keeper(Limits.from_environment())
     set_up_heap()
@@ -139,28 +139,28 @@ def serve(args: argparse.Namespace) -> None:
     page = build(models, keeper, libraries, samples=not args.empty)
     try:
         page.launch(server_name=args.host, server_port=args.port, **options)
-    except (OSError, OverflowError, ValueError) as error:  # the last where the page cannot be reached from here
+    except (OSError, OverflowError, ValueError) as error:  # ValueError: Gradio cannot reach its own page
         where = f"{args.address}, port {args.port or os.environ['GRADIO_SERVER_PORT']}"
         raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error
 
 
 def collect_again(engine: Engine) -> None:
-    """Once the models are there, collect garbage, but do not look at what was imported and loaded again."""
-    with suppress(Exception):  # visitors get the message
+    """Wait for the models, then collect garbage again, but never what was loaded until then."""
+    with suppress(Exception):  # visitors get the error message
         engine.get()
     gc.freeze()
     gc.enable()
 
 
 def stop_once(*_: object) -> NoReturn:
-    """End the main thread's work; further signals do not interrupt what cleans up."""
+    """Interrupt the main thread. Further signals do not interrupt the clean-up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def end(reason: str = "") -> NoReturn:
-    """End the process at once, after its exit handlers: threads that compute would be cut off in the middle of C++."""
+    """Run the exit handlers and end the process at once: a normal exit would cut off computing threads in the middle of C++."""
     if reason:
         print(printable(reason), file=sys.stderr)
     atexit._run_exitfuncs()

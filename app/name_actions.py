@@ -1,4 +1,4 @@
-"""Teach names: from photos of the gallery or of files, from marks, or from a file of names."""
+"""Teach names: from photos of the gallery, from files, from marks, or from a file of names."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 
 
 def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], without: Sequence[str] | None = None) -> TaughtNames:
-    """Teach a name from photos of the gallery, by id; a name that is there gets the photos as well.
+    """Teach a name from photos of the gallery, by id. If the name exists, it gets these photos too.
 
-    ``without``: photos that it does not mean. Raises DescriptionError: no photo, or a name that cannot be used or is too much;
-    AdapterError: no LoRA can teach this backbone names.
+    ``without``: ids of photos that the name does not mean. Raises DescriptionError: when there is no photo, or the name is
+    unusable or one too many; AdapterError: when no LoRA can teach this backbone names.
     """
     gallery = session.album.gallery(engine)
-    shown, others = gallery.prefixes(ids), None if without is None else gallery.prefixes(without)
-    return session.album.change_names(engine, lambda names: names.add(name, shown, others))
+    photos, others = gallery.prefixes(ids), None if without is None else gallery.prefixes(without)
+    return session.album.change_names(engine, lambda names: names.add(name, photos, others))
 
 
 def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:
-    """Teach a name from photo files, which do not join the gallery; those that cannot be read are in the answer."""
-    clean_taught_name(name)  # before photos are read
+    """Teach a name from photo files, which do not join the gallery. Returns the names, and the files that cannot be read."""
+    clean_taught_name(name)  # check the name before photos are read
     apart = Gallery(engine.backbone, MAX_PHOTOS)
     report = apart.add([Path(file) for file in files[:MAX_PHOTOS]])
     photos = apart.prefixes(photo.id for photo in apart.photos)
@@ -38,7 +38,7 @@ def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str
 
 
 def from_marks(engine: SGLora, session: Session) -> TaughtNames:
-    """Teach the last question from the photos that were marked for it."""
+    """Teach the last question as a name, from its marked photos. Raises GalleryError: when no photo is marked as right."""
     marks = session.marks_of_words
     right, wrong = ([photo for photo, yes in marks.items() if yes is wanted] for wanted in (True, False))
     if session.comparison is None or not right:
@@ -47,7 +47,7 @@ def from_marks(engine: SGLora, session: Session) -> TaughtNames:
 
 
 def load(engine: SGLora, session: Session, path: str) -> int:
-    """Put the names of a file among the visitor's; photos of one that is there are joined. Returns how many."""
+    """Add the names of a file to the visitor's names. If a name exists, its photos are joined. Returns how many were loaded."""
     loaded = read_names(Path(path), engine.backbone)
 
     def joined(names: TaughtNames) -> TaughtNames:

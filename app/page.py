@@ -1,4 +1,4 @@
-"""The page: photos, a question and the sentence that adapts the search, results below; then experts and evidence."""
+"""The page: photos, a question, the sentence that adapts the search, and the results; then experts and evidence."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ from app.visitors.uploads import MAX_UPLOAD
 from core.common.errors import StudioError
 
 STYLE = Path(__file__).with_name("style.css")
-# System fonts: the page asks no other server for anything.
+# System fonts, so that the page loads nothing from other servers.
 SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"))
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
-OPEN = "open"  # group of events that wait for the models, as many as there are
-NAMES_AFTER_SECONDS = 5.0  # the first visitors' pages need the processor more than names to come
-READY = (Part.STATUS, Part.EXPERTS, Part.ROUTING)  # shown as soon as the models are there
+OPEN = "open"  # concurrency group of events that wait for the models; it has no limit
+NAMES_AFTER_SECONDS = 5.0  # the first visitors' pages need the processor before names do
+READY = (Part.STATUS, Part.EXPERTS, Part.ROUTING)  # parts shown as soon as the models are loaded
 
 
 def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts = Hosts()) -> dict[str, Any]:
-    """Everything for ``launch`` that belongs to the page rather than to the machine it runs on, and what bounds visitors."""
+    """The options of ``launch`` that do not depend on the machine, and what limits visitors."""
     if mcp:
         separate_visitors()
     keeper = keeper or Keeper()
@@ -72,7 +72,7 @@ def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts
         "css_paths": STYLE,
         "max_file_size": MAX_UPLOAD,
         "footer_links": ["api", "settings"],
-        "run_history": False,  # it would keep visitors' photos in the browser without asking
+        "run_history": False,  # Gradio would keep visitors' photos in the browser without asking
         "enable_monitoring": False,
         "ssr_mode": False,
         "pwa": False,
@@ -83,7 +83,7 @@ def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts
 
 def _theme() -> themes.Base:
     hues = {"primary_hue": "indigo", "secondary_hue": "teal", "neutral_hue": "slate"}
-    # Where the defaults have too little contrast to be read by all (WCAG AA: 4.5 to 1), one shade darker is set.
+    # One shade darker, where the defaults have less contrast than WCAG AA asks for (4.5 to 1).
     return themes.Default(**hues, font=SANS, font_mono=MONO).set(
         body_text_color_subdued="*neutral_500",
         block_info_text_color="*neutral_500",
@@ -99,25 +99,22 @@ def _theme() -> themes.Base:
 def build(
     models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None, samples: bool = True
 ) -> gr.Blocks:
-    """The whole app. ``models`` may still be loading; ``keeper`` has the limits (default: those of the environment).
+    """Build the whole app. ``models`` may still be loading; ``keeper`` has the limits (default: ``Limits()``).
 
-    ``samples``: whether the page opens on the sample photos, where no library is there to be asked.
+    ``samples``: whether the page opens on the sample photos if there is no library.
     """
     harden(Tabs)
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         Studio(models, keeper, libraries, samples).build(page)
     for language in languages.OTHERS:
         page.lay_out_again(language, Studio(models, keeper, libraries).lay_out)
-    # Two cores: a second light request may run beside a heavy one, more would only slow each other down.
-    page.queue(default_concurrency_limit=2, max_size=10_000)  # how many may wait is the FairQueue's business
+    # For two cores: one light request may run beside a heavy one. More would only slow each other down.
+    page.queue(default_concurrency_limit=2, max_size=10_000)  # FairQueue limits how many wait
     return page
 
 
 class Studio:
-    """The page's steps together, and what concerns all of them: opening the page, and the one click that shows everything.
-
-    It is shared by all visitors and holds no state of theirs.
-    """
+    """The steps of the page, and the events that concern all. It is shared by all visitors and holds no state of theirs."""
 
     def __init__(
         self, models: Models, keeper: Keeper | None = None, libraries: PhotoLibraries | None = None, samples: bool = False
@@ -127,8 +124,8 @@ class Studio:
         self.shelf = SampleShelf() if samples and not self.libraries.names else None
 
     def _prepare(self) -> None:
-        """What visitors would wait for, in the order in which they ask."""
-        with suppress(Exception):  # the first visitor gets the message
+        """Compute what visitors would wait for, in the order in which they need it."""
+        with suppress(Exception):  # the first visitor gets the error message
             if self.shelf is not None:
                 self.shelf.session(self.models.get())
             time.sleep(NAMES_AFTER_SECONDS)
@@ -145,8 +142,8 @@ class Studio:
         self.keeper.attend(page, self.missed)
 
     def lay_out(self) -> list[Step]:
-        """All components of the page; those that an event needs beside them are made with the event."""
-        session = gr.State(Session())  # how long it lives is the keeper's business
+        """Lay out the components and return the steps. A component that only one event needs is made with the event."""
+        session = gr.State(Session())  # the keeper decides when it ends
         self.context = context = StepContext(self.models, session, self.keeper.limits.keep_seconds, self.libraries, self.shelf)
         self.missed = gr.State(0)
         with gr.Row(equal_height=True, elem_classes="sg-start"):
@@ -172,7 +169,7 @@ class Studio:
         return [*steps, self.experts, self.address, *([self.switch] if self.switch else [])]
 
     def _search_tab(self, samples: Samples) -> list[Step]:
-        """Photos and question, beside them the sentence that adapts the search; below, large, the results."""
+        """Lay out photos and question, beside them the sentence, and the results below."""
         context = self.context
         with gr.Row(equal_height=False, elem_classes="sg-top"):
             with gr.Column(min_width=320):
@@ -200,7 +197,7 @@ class Studio:
 
     def _wire(self, page: gr.Blocks) -> None:
         context = self.context
-        # One after the other: what is ready depends on whose experts they are.
+        # In this order: ``_ready`` needs the session that ``_open`` resumes.
         shown = [context.session, self.tabs, self.address.memory, *context.inputs, *context.outputs(Part.PHOTOS)]
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
         opened.then(self._ready, context.asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
@@ -212,28 +209,28 @@ class Studio:
         first = None if self.shelf is None else actions.sample_questions()[0]
         session, values = self.address.resume(memory, request.query_params, first)
         self._opened(request, session)
-        known = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
-        changed = {context.session: session, self.address.memory: known} | self._chosen_tab(request) | context.boxes(**values)
-        return changed | context.show(session, Controls(), Part.PHOTOS)
+        stored = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
+        updates = {context.session: session, self.address.memory: stored} | self._chosen_tab(request) | context.boxes(**values)
+        return updates | context.show(session, Controls(), Part.PHOTOS)
 
     def _chosen_tab(self, request: gr.Request) -> Updates:
-        """The tab that the address names: in the browser, a click may come before the tabs are there."""
+        """Select the tab that the address names. A click in the browser may come before the tabs exist."""
         named = request.query_params.get("tab")
-        known = [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]
-        return {self.tabs: gr.Tabs(selected=named)} if named in known else {}
+        tab_ids = [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]
+        return {self.tabs: gr.Tabs(selected=named)} if named in tab_ids else {}
 
     def _opened(self, request: gr.Request, session: Session) -> None:
-        """A tab shows this album from now on."""
+        """Note that a tab shows this album."""
         session.album.keeps_files = True
         if request.session_hash:
             session.album.tabs.add(request.session_hash)
 
     def _show_what_is_there(self, request: gr.Request, session: Session, *values: Any) -> Updates:
-        """The keeper emptied the visitor's album."""
+        """Show everything again, after the keeper emptied the visitor's album."""
         self._opened(request, session)
         updates: Updates = {}
         for part in Part:
-            with suppress(StudioError):  # no engine: photos and results are gone all the same
+            with suppress(StudioError):  # without an engine, show at least that photos and results are gone
                 updates |= self.context.show(session, Controls(*values), part)
         return updates
 
@@ -241,16 +238,16 @@ class Studio:
         left(request.session_hash)
 
     def _ready(self, session: Session, *values: Any) -> Updates:
-        """Waits until the models are there, or are known not to come; then asks what was asked before a reload."""
+        """Wait until the models are loaded or have failed. Then ask again what the tab asked before a reload."""
         controls = Controls(*values)
         try:
             engine = self.context.engine(session)
         except Exception as error:
             reason = texts.translated(without_paths(str(error))) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
-        # The page shows an error of a made-up link when the visitor asks it again.
+        # A made-up link may hold an unusable question: its error appears when the visitor asks it.
         with session.turn, suppress(StudioError):
-            if session.comparison is None:  # else the visitor asked something before all was there
+            if session.comparison is None:  # else the visitor asked something before the models were loaded
                 session.request = controls.request
                 if self.shelf is None or not self.shelf.answer(session):
                     actions.ask_again(engine, session, None, self.libraries)
@@ -260,7 +257,7 @@ class Studio:
         )
 
     def _status(self, session: Session, _: Controls) -> Updates:
-        """What the visitor's models are, once they are there."""
+        """Show the number of experts and how long the models took to load."""
         engine = self.models.get(session.album.backbone)
         seconds = self.models.engine(session.album.backbone).seconds
         details = texts.READY_DETAILS.format(parameters=engine.parameters, seconds=seconds)

@@ -1,6 +1,7 @@
-"""The libraries that ``--library`` opened: all visitors search them; ``--index-from-page`` lets this machine's user add photos.
+"""The libraries given with ``--library``: all visitors search them. ``--index-from-page`` lets the user of this machine add
+photos.
 
-Nothing else can be read here: a name that was not given is refused, and results are thumbnails out of a library.
+Nothing else can be read here: unknown names are rejected, and results are thumbnails from a library.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from core.retrieval.library_photos import LibraryPhotos
 
 
 class PhotoLibraries:
-    """All of them, by name; ``writable`` from the page, they need not be there yet. Raises LibraryError: one cannot be used."""
+    """All libraries, by name; writable ones need not exist yet. Raises LibraryError: when one is unusable."""
 
     def __init__(self, folders: Sequence[Path] = (), writable: bool = False) -> None:
         self.writable = writable
@@ -33,11 +34,10 @@ class PhotoLibraries:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """In the order that they were given."""
         return tuple(self._folders)
 
     def photos(self, name: str, backbone: Backbone) -> LibraryPhotos:
-        """The last version of a library; it stays open. Raises LibraryError: not one of these, or it cannot be used."""
+        """The last version of a library; it stays open. Raises LibraryError: when it is unknown or unusable."""
         folder, key = self._folder(name), (name, backbone.prefix_key)
         with self._lock:
             photos = self._open.get(key)
@@ -53,7 +53,8 @@ class PhotoLibraries:
         progress: Callable[[Progress], None],
         stop: Callable[[], bool] = lambda: False,
     ) -> IndexReport:
-        """Bring a library up to date with a folder; an empty name: with those it knows. Otherwise as ``index_folders``."""
+        """Update a library from a folder; if ``folder`` is empty, from the folders it knows. Otherwise as ``index_folders``.
+        Raises LibraryError: when the page may not write libraries."""
         if not self.writable:
             raise LibraryError(texts.LIBRARY_READ_ONLY)
         library = PhotoLibrary.create(self._folder(name), backbone)

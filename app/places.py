@@ -1,4 +1,4 @@
-"""What a question is asked of: the visitor's own photos, a library of this machine, or both together; or own captions."""
+"""Where a question is asked: in the visitor's own photos, in a library of this machine, or in both; or in own captions."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.engine import SGLora
 from core.sglora.teach import TaughtNames
 
-_TEXTS = texts.ENGLISH  # of answers: they are kept, and shown in the language of whoever sees them
-MOST_FOUND = 300  # of a library's photos
+_TEXTS = texts.ENGLISH  # answers are kept in English and translated for each visitor who sees them
+MOST_FOUND = 300  # most results, if a library is asked
 
 
 @dataclass(frozen=True)
 class Place:
-    """Photos, one question to them or their captions, and its rankings; one photo that is in both counts once."""
+    """The photos or captions that a question is asked of, and their rankings. A photo that is in both places counts once."""
 
     asked: Question
-    gallery: Gallery | None  # the visitor's photos, where they are asked
-    library: LibraryPhotos | None  # that is asked
+    gallery: Gallery | None  # the visitor's photos, if they are asked
+    library: LibraryPhotos | None  # the library, if one is asked
     names: TaughtNames
-    places: dict[str, int] = field(default_factory=dict)  # of the library's photos that were found, by key
+    places: dict[str, int] = field(default_factory=dict)  # place in the library of each photo found there, by key
 
     @lazy
     def _own(self) -> Where:
@@ -52,12 +52,12 @@ class Place:
 
     @lazy
     def _among(self) -> np.ndarray | None:
-        """The places [k] of the library's photos that may be answers; None: all of them."""
+        """Places [k] in the library of the photos that may be answers; None: all of them."""
         assert self.library is not None
         folder = self.asked.within.folder
         if not folder:
             return self.library.among(self._own)
-        if folder not in self.library.folders:  # one of the visitor's own photos' folders
+        if folder not in self.library.folders:  # a folder of the visitor's own photos
             return np.empty(0, int)
         return self.library.among(replace(self._own, folder=self.library.folders[folder]))
 
@@ -72,8 +72,8 @@ class Place:
 
     @staticmethod
     def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
-        """Where the question says. Raises DescriptionError: unusable words; LibraryError: no such library; GalleryError: photos
-        are being added and none is there yet."""
+        """The place that the question names. Raises DescriptionError: when the words are unusable; LibraryError: when there is
+        no such library; GalleryError: when the first photos are still being added."""
         if asked.kind == "words":
             asked = replace(asked, what=clean_text(asked.what, "query"))
         gallery, library = session.album.gallery(engine) if asked.within.own else None, None
@@ -86,40 +86,40 @@ class Place:
 
     @lazy
     def photos(self) -> tuple[Photo, ...]:
-        """The visitor's own."""
+        """The visitor's own photos."""
         return () if self.gallery is None else self.gallery.photos
 
     @lazy
     def title(self) -> str:
-        """The question as text, in English. Raises PhotoError: it is about a photo that is not there, or cannot be read."""
+        """The question as English text. Raises PhotoError: when its photo is missing or cannot be read."""
         what, file = self.asked.what, self.asked.file
         if self.asked.kind == "words":
             return _TEXTS.ASKED_PHOTOS.format(query=what)
         captions = self.asked.kind == "photo"
-        _ = self._photo if captions else self.question  # which look for the photo
+        _ = self._photo if captions else self.question  # raises PhotoError if the photo is missing
         name = Path(file).name if file else self._names([what])[what]
         return (_TEXTS.ASKED_CAPTIONS if captions else _TEXTS.ASKED_LIKE).format(name=name)
 
     @lazy
     def right(self) -> frozenset[str]:
-        """Keys of the right answers: a photo's own captions, or the photos with the question as a caption."""
+        """Keys of the right answers: a photo's own captions, or the photos that have the question as a caption."""
         what = self.asked.what
         if self.asked.kind == "photo":
             return frozenset(content_id(text.encode()) for photo in self.photos if photo.id == what for text in photo.captions)
         if self.asked.kind == "similar":
             return frozenset()
-        wanted = _plain(texts.original(what))  # a question about the samples is one of their captions
+        wanted = _plain(texts.original(what))  # captions of the samples are in English
         return frozenset(photo.id for photo in self.photos if wanted in map(_plain, photo.captions))
 
     @property
     def taught(self) -> tuple[tuple[str, int], ...]:
-        """Taught names that the question holds, and how many photos each was taught from."""
-        found = self.names.within(self.asked.what) if self.asked.kind == "words" else ()
-        return tuple((entry.name, len(entry.photos)) for entry in self.names.entries if entry.name in found)
+        """(name, number of photos) of each taught name in the question."""
+        names = self.names.within(self.asked.what) if self.asked.kind == "words" else ()
+        return tuple((entry.name, len(entry.photos)) for entry in self.names.entries if entry.name in names)
 
     @lazy
     def _photo(self) -> str | Image.Image:
-        """Whose captions are looked for: the id of one of the visitor's, or the photo of a file."""
+        """The photo whose captions are searched: its id, or the image in a file. Raises PhotoError: when no photo is chosen."""
         if not self.asked.file:
             if all(photo.id != self.asked.what for photo in self.photos):
                 raise PhotoError(texts.NOTHING_PICKED)
@@ -130,7 +130,7 @@ class Place:
 
     @lazy
     def question(self) -> Asked:
-        """What is asked, encoded up to where adapters begin. Raises PhotoError: the photo is in neither."""
+        """The question, encoded up to where adapters begin. Raises PhotoError: when neither place has the photo."""
         if self.asked.kind == "words":
             return Query.parse([self.asked.what]).question(self.names.backbone)
         if self.gallery is not None and (like := self.gallery.like(self.asked.what)) is not None:
@@ -151,9 +151,9 @@ class Place:
         return self._with_names if adapter.named else self.question
 
     def rank(self, adapter: Adapter, top: int | None = None) -> Ranking:
-        """All own photos, or captions; where a library is asked, the best of both. ``top``: at most so many.
+        """Rank all own photos or captions; with a library, the best MOST_FOUND of both places. ``top``: most results.
 
-        Raises GalleryError: no photo may be an answer; or as ``search``.
+        Raises GalleryError: when no photo may be an answer. Also raises as ``search``.
         """
         if self.gallery is not None and self.asked.kind == "photo":
             return self.gallery.image_to_text(self._photo, adapter, top, visitor_left())
@@ -161,14 +161,14 @@ class Place:
             raise GalleryError(NONE_LEFT)
         if self.gallery is not None and self.library is None and self.asked.kind == "words":
             return self.gallery.rank(self._asked_of(adapter), adapter, top, self._own)
-        found = self._found(adapter, MOST_FOUND)[:top]
+        results = self._found(adapter, MOST_FOUND)[:top]
         if self.library is not None:
-            found = found[:MOST_FOUND]
-        names = self._names([key for key, _ in found])
-        return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score) in enumerate(found, 1)), self._total)
+            results = results[:MOST_FOUND]
+        names = self._names([key for key, _ in results])
+        return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score) in enumerate(results, 1)), self._total)
 
     def moves(self, before: Ranking, after: Ranking) -> Mapping[str, int]:
-        """How many places each hit moved up against zero-shot, as far as that is known."""
+        """How many places each hit moved up against zero-shot, if known."""
         if self.library is None:
             return moves(before, after)
         return {hit.key: self._before[hit.key] - hit.rank for hit in after.hits if hit.key in self._before}
@@ -180,18 +180,18 @@ class Place:
         return {key: rank for rank, (key, _) in enumerate(self._found(ZERO_SHOT, top), 1)}
 
     def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float]]:
-        """(key, score), best first; ``top``: of the library's."""
-        found: dict[str, float] = {}
+        """(key, score), best first; ``top``: most results of the library."""
+        scores: dict[str, float] = {}
         if self.gallery is not None:
-            found = {hit.key: hit.score for hit in self.gallery.rank(self._asked_of(adapter), adapter, None, self._own).hits}
+            scores = {hit.key: hit.score for hit in self.gallery.rank(self._asked_of(adapter), adapter, None, self._own).hits}
         if self.library is not None:
             for place, score in search(self.library, self._asked_of(adapter), adapter, top, self._among):
                 key = self.library.key(place)
                 self.places[key] = place
-                found.setdefault(key, score)
+                scores.setdefault(key, score)
         if self.asked.kind == "similar":
-            found.pop(self.asked.what, None)
-        return sorted(found.items(), key=lambda pair: -pair[1])
+            scores.pop(self.asked.what, None)
+        return sorted(scores.items(), key=lambda pair: -pair[1])
 
     def _names(self, keys: Sequence[str]) -> dict[str, str]:
         names = {photo.id: photo.name for photo in self.photos}
@@ -203,5 +203,5 @@ class Place:
 
 
 def _plain(text: str) -> str:
-    """As a caption and a question are compared."""
+    """A caption or question in the form that is compared."""
     return " ".join(text.split()).rstrip(".!?").casefold()

@@ -1,5 +1,4 @@
-"""The sample photos and the answer to one question about them: made once in a language, and shown to every visitor of this
-language who brings no photos."""
+"""The sample photos and one answered question about them, made once per language and shown to visitors without photos."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from core.sglora.engine import SGLora
 
 
 class SampleShelf:
-    """What the page opens on."""
+    """The album of samples, and an answered session for each language. The page opens on it."""
 
     def __init__(self) -> None:
         self._album: Album | None = None
@@ -22,7 +21,7 @@ class SampleShelf:
         self._filling = threading.Lock()
 
     def session(self, engine: SGLora) -> Session:
-        """The session that has the samples and the answer; whoever comes first waits for it."""
+        """The session with the samples and the answer, in the current language. The first caller computes it; others wait."""
         with self._filling:
             if self._album is None:
                 album = Album(of_nobody=True)
@@ -36,13 +35,13 @@ class SampleShelf:
             return self._sessions[language()]
 
     def show(self, engine: SGLora, session: Session) -> None:
-        """Show the samples to a visitor whose page is to open on them, and has no photos yet."""
+        """Show the samples to a visitor whose page opens on them and who has no photos yet."""
         album = session.album
         if album.awaits_samples and album.backbone == DEFAULT:
             album.show_samples(self.session(engine))
 
     def answer(self, session: Session) -> bool:
-        """Take the answer over where the visitor's question and sentence are those of the shelf."""
+        """Copy the shelf's answer if the visitor has its question and sentence. Returns whether it was copied."""
         album, shelf = session.album, session.album.samples
         if shelf is None or not album.has_samples_only:
             return False

@@ -1,7 +1,7 @@
-"""Every text of the page, so that wording is reviewed in one place: ``texts.SEARCH`` is in the language of the visitor at hand.
+"""Every text of the page in one place, for review. ``texts.SEARCH`` is in the language of the current visitor.
 
-They are in ``app/languages``, one file a language. Those that stay English are in ``english.json`` (of the API, the server,
-Evidence and the drawer for researchers) and in ``about.md``.
+They are in ``app/languages``, one file per language. Texts that stay English are in ``english.json`` (API, server, Evidence and
+the drawer for researchers) and in ``about.md``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "dec
 
 
 def __getattr__(name: str) -> str:
-    for known in (languages.texts_in(languages.language()), ENGLISH_ONLY):
-        if name in known:
-            return known[name]
+    for language_texts in (languages.texts_in(languages.language()), ENGLISH_ONLY):
+        if name in language_texts:
+            return language_texts[name]
     raise AttributeError(f"there is no text {name}")
 
 
-# Whoever asks: for what is kept, compared, or made for another visitor.
+# Always English: for texts that are kept, compared, or made for another visitor.
 ENGLISH = SimpleNamespace(**languages.texts_in(languages.ENGLISH))
 translated, original = languages.translated, languages.original
 

@@ -1,8 +1,8 @@
-"""A Space on ZeroGPU: both halves of a large image tower visit the GPU, for as long as they take.
+"""A Space on ZeroGPU: both halves of a large image tower run on the GPU, one call at a time.
 
-``@spaces.GPU`` runs a function in a process that is forked for it: what goes in and comes out is pickled, and what the function
-changes stays there. So only what changes nothing visits, ``prefix`` and ``suffix`` of a backbone, and all else (sentences,
-mixing, search, own experts) stays on the CPU. So does the embedded backbone, which is small, and everything where the GPU is
+``@spaces.GPU`` runs a function in a forked process. Arguments and results are pickled, and what the function changes stays in
+that process. So only ``prefix`` and ``suffix`` of a backbone run there: they change nothing. All else stays on the CPU:
+sentences, mixing, search, own experts, and the embedded backbone, which is small. The CPU also computes when the GPU is
 refused, as when a visitor's quota is used up. https://huggingface.co/docs/hub/spaces-zerogpu
 """
 
@@ -22,7 +22,7 @@ from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.common import device
 
-try:  # a Space brings it along; it has to be imported before anything asks for CUDA
+try:  # installed on a Space; must be imported before anything asks for CUDA
     from spaces import GPU  # pyright: ignore[reportMissingImports]
 except ModuleNotFoundError:
 
@@ -32,11 +32,11 @@ except ModuleNotFoundError:
 
 log = logging.getLogger(__name__)
 HERE = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
-_backbones: dict[str, Backbone] = {}  # what a forked process finds
+_backbones: dict[str, Backbone] = {}  # read by forked processes
 
 
 def with_gpu(backbone: Backbone) -> Backbone:
-    """The backbone itself, or on ZeroGPU a copy whose ``prefix`` and ``suffix`` visit the GPU."""
+    """The backbone itself; on ZeroGPU a copy whose ``prefix`` and ``suffix`` run on the GPU."""
     if not HERE or backbone.name == EMBEDDED:
         return backbone
     _backbones.setdefault(backbone.prefix_key, backbone)
@@ -55,7 +55,7 @@ def _visit(backbone: Backbone, half: str, *given: Any) -> Tensor:
 
 @GPU
 def _on_gpu(key: str, choice: dict[str, Any], half: str, *given: Any) -> Tensor:
-    there = device.use()
-    if key not in _backbones:  # this process began before the backbone was loaded
+    gpu = device.use()
+    if key not in _backbones:  # this process was forked before the backbone was loaded
         _backbones[key] = load_backbone(**choice)
-    return getattr(_backbones[key].to(there), half)(*given)
+    return getattr(_backbones[key].to(gpu), half)(*given)

@@ -39,8 +39,8 @@ from core.common import markdown
 SENTENCE, QUERY = "photos of people surfing", "a man on a wave"
 HONEST_PHOTOS, CONNECTIONS, MOST_RESULTS = 20, 120, 100
 TRIES = 10
-PAUSE_SECONDS, PATIENCE_SECONDS = 1, 120  # before each try; for an attack's first calls
-REFUSED_SECONDS = 0.05  # an attacker that is refused tries again after so long
+PAUSE_SECONDS, PATIENCE_SECONDS = 1, 120  # before each try; to wait for an attack's first calls
+REFUSED_SECONDS = 0.05  # a rejected attacker waits so long before it tries again
 FAILURES = (AssertionError, RuntimeError, OSError, ValueError, KeyError, httpx.HTTPError)
 SETTINGS = (SENTENCE, 4, 0.1, 0, 1.0, 10)
 _number = count()
@@ -48,29 +48,29 @@ _number = count()
 
 @dataclass
 class Client(Stranger):
-    """One visitor with photos of its own, under an address of its own."""
+    """One visitor with its own photos and its own address."""
 
     names: set[str] = field(default_factory=set)
 
     def asked(self, endpoint: str, *values: Any) -> Any:
-        """The first value of an answer. Raises RuntimeError with the error message."""
+        """The first value of an answer. Raises RuntimeError: when the answer is an error message."""
         answer = self.call(endpoint, *values)
         if answer.values is None:
             raise RuntimeError(answer.words[:80] or "no answer")
         return answer.values[0]
 
     def lost(self) -> int:
-        """How many of its photos a search finds no more."""
-        found = self.asked("search", QUERY, SENTENCE, 4, 0.1, 0, 1.0, MOST_RESULTS)
-        return min(len(self.names), MOST_RESULTS) - len(self.names & {hit["name"] for hit in found["sg_lora"]})
+        """How many of its photos a search no longer finds."""
+        answer = self.asked("search", QUERY, SENTENCE, 4, 0.1, 0, 1.0, MOST_RESULTS)
+        return min(len(self.names), MOST_RESULTS) - len(self.names & {hit["name"] for hit in answer["sg_lora"]})
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What so many attackers do again and again.
+    """What a number of attackers do again and again.
 
     Attributes:
-        begin: makes an attacker's first step and gives its next ones. first: so many are made before anything is measured.
+        begin: makes an attacker's first step and returns the function for the next ones. first: steps made before measuring.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Attack:
 
 
 def add(client: Client, caption: str = "") -> None:
-    """Index one more photo, another one each time."""
+    """Index one more photo, a new one each time."""
     number = next(_number)
     name = f"{number}.png"
     client.asked("index", [client.upload(name, encode(picture(number), "PNG"))], caption and f"{name}: {caption}")
@@ -122,7 +122,7 @@ def many_captions(client: Client) -> Callable[[], object]:
 
 
 def empty_photos(client: Client) -> Callable[[], object]:
-    photo = flat((7_000, 4_700), "WEBP", lossless=True, method=0)  # 34 bytes, of which four from the 22nd on hold both sides
+    photo = flat((7_000, 4_700), "WEBP", lossless=True, method=0)  # 34 bytes; the four from the 22nd on hold both sides
     sides = (((7_000 - n) | 4_700 << 14).to_bytes(4, "little") for n in range(2_000))
     archive = pack(*(Member(f"{n}.webp".encode(), photo[:21] + side + photo[25:]) for n, side in enumerate(sides)))
     return lambda: client.asked("index", [client.upload("a.zip", archive)], "")
@@ -185,7 +185,7 @@ ATTACKS = (
 
 
 class Honest:
-    """A visitor with photos, who searches and adds one more, in turn."""
+    """A visitor with photos, who searches and adds one more photo, in turn."""
 
     def __init__(self, url: str) -> None:
         self.client = Client(url, "honest", {"x-forwarded-for": "203.0.113.1"})
@@ -193,7 +193,7 @@ class Honest:
             add(self.client)
 
     def row(self, name: str) -> list[str]:
-        """Of one attack: search and upload in seconds (median and longest), what failed, photos lost."""
+        """The row of one attack: seconds of search and upload (median, longest), calls that failed, photos lost."""
         seconds: dict[str, list[float]] = {"search": [], "upload": []}
         failed = lost = 0
         for _ in range(TRIES):
@@ -210,12 +210,12 @@ class Honest:
 
 
 def beside(url: str, attack: Attack, honest: Honest) -> list[str]:
-    """The honest visitor's row beside an attack, and how many of the attack's calls were answered and refused."""
+    """The honest visitor's row beside an attack, with the numbers of the attack's calls that were answered and refused."""
     stop, answers = threading.Event(), Counter[str]()
 
     def attacking(tab: int) -> None:
         number = ATTACKS.index(attack)
-        client = Client(url, f"attack-{number}-{tab}", {"x-forwarded-for": f"198.51.100.{number}"})  # one address for all
+        client = Client(url, f"attack-{number}-{tab}", {"x-forwarded-for": f"198.51.100.{number}"})  # one address for all tabs
         step: Callable[[], object] | None = None
         while not stop.is_set():
             try:

@@ -4,10 +4,10 @@
     python benchmarks/load.py --minutes 10 --mixed
     git worktree add ../before REVISION && python benchmarks/load.py --app ../before
 
-It starts the app in a process of its own on this machine's loopback address. Every visitor is a gradio_client of its own,
-uploads photos that nobody else has, asks for adapters and searches without a pause in between. What each must be answered
-was computed before, alone, by the engine in this process: an answer with another's photos, scores or adapter is an error.
-In the usual mix the same seeds return each round; ``--mixed`` draws new ones, and newcomers upload beside the searches.
+It starts the app in its own process, on loopback. Every visitor is a gradio_client of its own. It uploads photos that nobody
+else has, asks for adapters and searches, without a pause. The engine of this process computes the right answers beforehand: an
+answer with another's photos, scores or adapter is an error. Usually, the same seeds return each round; ``--mixed`` draws new
+ones, and newcomers upload beside the searches.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
-SCORE_TOLERANCE = 1e-3  # of a cosine: what other thread counts may change
+SCORE_TOLERANCE = 1e-3  # of a cosine: other thread counts may change a score so much
 PATIENCE_SECONDS = 120
-# Uploads wait in the queue for longer than a minute on a slow machine, and an app that forgets sooner forgets them too.
+# On a slow machine, uploads wait in the queue for longer than a minute. An app that forgets sooner forgets them too.
 KEEP_MINUTES = 2
-FORGOTTEN_AFTER = 1.3  # times what the app keeps visitors for: its sweeps come ten times within that
+FORGOTTEN_AFTER = 1.3  # times the minutes that the app keeps visitors: it sweeps ten times in them
 COLUMNS = ("zero_shot", "merge", "sg_lora")
 QUERIES = (*(example.query for example in examples().shown), "something red", "a quiet evening")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many visitors at once, and what each of them does."""
+    """The number of visitors at once, and what each of them does."""
 
     visitors: int = 30
     photos: int = 20
     adaptations: int = 3
     searches: int = 10
-    mixed: bool = False  # new seeds each round, and an upload of a newcomer before each adapter
+    mixed: bool = False  # new seeds each round, and a newcomer's upload before each adapter
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Visitor:
-    """What one visitor does, and what must come of it.
+    """What one visitor does, and the right answers.
 
     Attributes:
         files: the photos. adapters: (description, seed, the LoRA's weight change of each linear of texts).
@@ -91,7 +91,7 @@ class Visitor:
 
 @dataclass
 class Log:
-    """Of all visitors: seconds of each call by endpoint, what went wrong, and how far scores were from the truth."""
+    """For all visitors: seconds of each call by endpoint, errors, and how far scores were from the truth."""
 
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Log:
 
 
 def draw(folder: Path, number: int, count: int) -> tuple[Path, ...]:
-    """Photos that nobody else has: blurred colour noise, named after their visitor."""
+    """Draw photos that nobody else has: blurred colour noise, named after their visitor."""
     rng, paths = np.random.default_rng(1000 + number), []
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
@@ -113,17 +113,17 @@ def draw(folder: Path, number: int, count: int) -> tuple[Path, ...]:
 
 
 def prepare(engine: SGLora, folder: Path, number: int, plan: Plan, turn: int) -> Visitor:
-    """A visitor of a round, and by the engine alone what this visitor must be answered."""
+    """A visitor of a round, with the right answers, computed by the engine alone."""
     files = draw(folder / str(number), number, plan.photos)
     gallery = Gallery(engine.backbone)
     gallery.add(files)
-    descriptions, first = [example.description for example in examples().shown], 10 * number + 1000 * turn * plan.mixed
-    tasks = [(descriptions[(number + i) % len(descriptions)], first + i) for i in range(plan.adaptations)]
+    descriptions, first_seed = [example.description for example in examples().shown], 10 * number + 1000 * turn * plan.mixed
+    tasks = [(descriptions[(number + i) % len(descriptions)], first_seed + i) for i in range(plan.adaptations)]
     adaptations = [engine.adapt(AdapterRequest(description, seed=seed)) for description, seed in tasks]
     searches = []
     for i in range(plan.searches):
-        at = i * len(tasks) // plan.searches
-        adaptation, query = adaptations[at], QUERIES[(number + i) % len(QUERIES)]
+        task = i * len(tasks) // plan.searches
+        adaptation, query = adaptations[task], QUERIES[(number + i) % len(QUERIES)]
         adapters = (
             ZERO_SHOT,
             Adapter.of(*engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)),
@@ -131,27 +131,27 @@ def prepare(engine: SGLora, folder: Path, number: int, plan: Plan, turn: int) ->
         )
         ranked = (gallery.text_to_image(query, adapter, top=None).hits for adapter in adapters)
         rankings = {c: [(h.label, h.score) for h in hits] for c, hits in zip(COLUMNS, ranked, strict=True)}
-        searches.append(Search(*tasks[at][:1], query, tasks[at][1], rankings))
+        searches.append(Search(*tasks[task][:1], query, tasks[task][1], rankings))
     adapters = [(d, s, text_changes(a.lora)) for (d, s), a in zip(tasks, adaptations, strict=True)]
     return Visitor(number, files, tuple(adapters), tuple(searches))
 
 
 def text_changes(lora: Lora) -> Mapping[str, torch.Tensor]:
-    """What a LoRA does to texts; what it does to photos is the same for all."""
+    """What a LoRA changes in texts. What it changes in photos is the same for all."""
     return {name: factors.delta for name, factors in lora.factors.items() if not name.startswith(VISION)}
 
 
-def wrong(found: Mapping[str, Any], search: Search, top: int = 10) -> tuple[str, float]:
+def wrong(answer: Mapping[str, Any], search: Search, top: int = 10) -> tuple[str, float]:
     """What is wrong with an answer ("" if nothing), and how far its scores are from the truth."""
     far, worst = 0.0, ""
     for column, ranking in search.rankings.items():
-        true, hits = dict(ranking), found[column]
+        true, hits = dict(ranking), answer[column]
         foreign = [h["name"] for h in hits if h["name"] not in true]
         if foreign:
             return f"{column}: photos of somebody else: {foreign}", far
         if len(hits) != min(top, len(true)) or len({h["name"] for h in hits}) != len(hits):
             return f"{column}: {len(hits)} hits", far
-        # Equal to rounding, two photos may change places: each has its own score, and each place has the right one.
+        # Photos with scores equal within rounding may change places. Each photo must have its score, and each place its score.
         for hit, (_, score) in zip(hits, ranking, strict=False):
             for what, right in ((f"score of {hit['name']}", true[hit["name"]]), (f"place {hit['rank']}", score)):
                 if abs(hit["score"] - right) > far:
@@ -166,7 +166,7 @@ class Caller:
     """A client that measures its calls."""
 
     def __init__(self, address: str, folder: Path, log: Log) -> None:
-        # Over loopback there is no TLS: reading the certificates for each call would take more time than the app does.
+        # Loopback uses no TLS. Reading the certificates for each call would take longer than the app does.
         self.client = Client(address, verbose=False, download_files=folder, analytics_enabled=False, ssl_verify=False)
         self.log = log
 
@@ -177,8 +177,8 @@ class Caller:
         return answer
 
 
-def visit(address: str, visitor: Visitor, plan: Plan, folder: Path, known: Mapping[str, Any], log: Log) -> None:
-    """Everything that one visitor does."""
+def visit(address: str, visitor: Visitor, plan: Plan, folder: Path, options: Mapping[str, Any], log: Log) -> None:
+    """Make all calls of one visitor, and log what is wrong."""
     downloads = folder / f"downloads-{visitor.number}"
     try:
         call = Caller(address, downloads, log)
@@ -186,22 +186,22 @@ def visit(address: str, visitor: Visitor, plan: Plan, folder: Path, known: Mappi
         if (answer["added"], answer["photos"], answer["failed"]) != (len(visitor.files), len(visitor.files), []):
             reasons = Counter(failure["reason"] for failure in answer["failed"])
             log.errors.append(f"/index: {answer['added']} of {len(visitor.files)} photos were added: {dict(reasons)}")
-            return  # what is asked of these photos cannot be what it should be
+            return  # without all photos, no answer can be right
         for at, (description, seed, changes) in enumerate(visitor.adapters):
             if plan.mixed:
                 newcomer = Caller(address, downloads, log)
                 newcomer("/index", files=[handle_file(path) for path in visitor.files[:5]], captions="")
             _, path = call("/adapt", description=description, seed=seed)
             shutil.unpack_archive(path, downloads / str(at))
-            lora, _ = load_peft(downloads / str(at), **known)
+            lora, _ = load_peft(downloads / str(at), **options)
             if not all(torch.allclose(lora.factors[name].delta, change, atol=1e-3) for name, change in changes.items()):
                 log.errors.append("/adapt: another adapter")
             for search in (s for s in visitor.searches if s.seed == seed):
-                found = call("/search", query=search.query, description=description, seed=seed)
-                said, far = wrong(found, search)
+                answer = call("/search", query=search.query, description=description, seed=seed)
+                flaw, far = wrong(answer, search)
                 log.deviations.append(far)
-                if said:
-                    log.errors.append(f"/search: {said}")
+                if flaw:
+                    log.errors.append(f"/search: {flaw}")
     except Exception as error:
         log.errors.append(f"{type(error).__name__}: {error}"[:300])
     finally:
@@ -212,15 +212,13 @@ def visit(address: str, visitor: Visitor, plan: Plan, folder: Path, known: Mappi
 
 
 def resident_mb(process_id: int) -> int:
-    """Resident memory of a process."""
     return round(psutil.Process(process_id).memory_info().rss / 2**20)
 
 
 def table(plan: Plan, log: Log, rounds: int, seconds: float) -> str:
-    """The figures."""
     rows = [
-        [name, str(len(own)), *(f"{figure:.2f} s" for figure in (*np.percentile(own, [50, 95]), max(own)))]
-        for name, own in sorted(log.seconds.items())
+        [name, str(len(times)), *(f"{figure:.2f} s" for figure in (*np.percentile(times, [50, 95]), max(times)))]
+        for name, times in sorted(log.seconds.items())
     ]
     lines = [
         markdown.table(["call", "calls", "p50", "p95", "longest"], rows),
@@ -233,17 +231,17 @@ def table(plan: Plan, log: Log, rounds: int, seconds: float) -> str:
 
 
 def show_tracebacks(file: Path) -> None:
-    """What the app logged of its own failures, for who has to find out why."""
+    """Print what the app logged about its own failures."""
     text = file.read_text() if file.exists() else ""
     if "Traceback" in text:
         print(text[max(0, text.index("Traceback") - 300) :][:8_000], file=sys.stderr)
 
 
 def measure(plan: Plan, minutes: float, root: Path) -> int:
-    """Print the figures of rounds of visits until the minutes are over, at least one; then what stays when all visitors were
-    forgotten. Returns the number of errors."""
+    """Print the figures of rounds of visits until the minutes are over, then the memory after all visitors were forgotten. At
+    least one round is run. Returns the number of errors."""
     engine = load_engine()
-    known = {"modules": tuple(engine.backbone.linears.values()), "fingerprint": engine.backbone.fingerprint, "partly": True}
+    options = {"modules": tuple(engine.backbone.linears.values()), "fingerprint": engine.backbone.fingerprint, "partly": True}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running(folder, root=root, SG_LORA_KEEP_MINUTES=str(KEEP_MINUTES)) as (address, process):
@@ -255,7 +253,7 @@ def measure(plan: Plan, minutes: float, root: Path) -> int:
                     visitors = [prepare(engine, folder, number, plan, rounds) for number in range(plan.visitors)]
                 begin = time.perf_counter()
                 with ThreadPoolExecutor(len(visitors)) as pool:
-                    list(pool.map(lambda visitor: visit(address, visitor, plan, folder, known, log), visitors))
+                    list(pool.map(lambda visitor: visit(address, visitor, plan, folder, options, log), visitors))
                 seconds, rounds = seconds + time.perf_counter() - begin, rounds + 1
                 memory.append(resident_mb(process.pid))
             if minutes:

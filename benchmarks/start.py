@@ -1,4 +1,4 @@
-"""How long a start takes, three times: until the server is up, and from there until Chromium shows the first comparison.
+"""Measure a start three times: until the server is up, and from there until Chromium shows the first comparison.
 
 python benchmarks/start.py
 """
@@ -22,7 +22,7 @@ DRAWN = """() => {
 
 
 def main() -> None:
-    """Print both for each start; the browser runs already."""
+    """Print both times for each start. The browser runs already."""
     with chromium() as browser:
         for _ in range(ROUNDS):
             page = browser.new_page(viewport={"width": 1280, "height": 900})

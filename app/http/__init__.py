@@ -1,1 +1,1 @@
-"""What stands between the network and the page: open routes, limits, patches of Gradio."""
+"""What stands between the network and the page: open routes, limits, and patches of Gradio."""

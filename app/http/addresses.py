@@ -1,4 +1,4 @@
-"""Whose request it is: the address that the next proxy before this server gives, or that the request comes from."""
+"""The address of a request: the one that the proxy before this server reports, or that of the connection."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from starlette.requests import Request
 
 from app.http.hosts import IPAddress, ip_address
 
-NETWORK = 64  # bits: what a provider gives one customer at least, who takes any address in it
+NETWORK = 64  # bits: a provider gives one customer at least this network, and the customer may take any address in it
 
 
 def address_of(request: Request | None) -> str:
-    """The visitor's address; "" for this machine's own, which is one person's at home and everybody's behind a silent proxy.
+    """The visitor's address; "" for this machine's own: one person's at home, everybody's behind a proxy that reports none.
 
     An IPv6 address counts as its /64: everybody has 2^64 addresses.
     """
@@ -21,13 +21,13 @@ def address_of(request: Request | None) -> str:
     peer = _parsed(request.client.host)
     forwarded = request.headers.get("x-forwarded-for")
     if forwarded and (peer is None or not peer.is_global):
-        last = forwarded.rpartition(",")[2].strip()  # the proxy's word; those before are the visitor's
+        last = forwarded.rpartition(",")[2].strip()  # the proxy adds the last; the visitor may make up those before
         return _key(_parsed(last), last)
     return "" if peer is not None and peer.is_loopback else _key(peer, request.client.host)
 
 
 def _parsed(text: str) -> IPAddress | None:
-    """An address, also in brackets, with a port or with a zone; None where it is none."""
+    """An address, also in brackets, with a port or with a zone; None if it is none."""
     host = text.partition("]")[0].removeprefix("[")
     if host.count(":") == 1:
         host = host.partition(":")[0]

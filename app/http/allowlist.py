@@ -1,7 +1,7 @@
-"""Which of Gradio's routes there are: those that the page and gradio_client use, and no other.
+"""Gradio's routes that are open: those that the page and gradio_client use, and no other.
 
-Gradio serves more than this app needs: it fetches addresses that a visitor names, runs ffmpeg on uploads, saves links, and
-calls functions past the queue. What is not listed here is not found; that includes whatever a later Gradio adds.
+Gradio serves more than this app needs. It fetches addresses that a visitor names, runs ffmpeg on uploads, saves links, and
+calls functions past the queue. A route that is not listed here is not found, including what a later Gradio adds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.http.hosts import Hosts, host_name
 
 API = "/gradio_api"
 FILE = f"{API}/file="
-NAME = r"[\w-]{1,64}"  # of tabs, events, uploads and endpoints: as long as Gradio's own, for the server remembers them
+NAME = r"[\w-]{1,64}"  # of tabs, events, uploads, endpoints; no longer than Gradio's own, for the server remembers them
 SHOWN = [
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/assets/.+", "/static/.+"),
     *(f"{API}/{route}" for route in ("info", "app_id", "startup-events", "queue/data", "upload_progress")),
@@ -31,14 +31,14 @@ ROUTES = {method: re.compile("|".join(routes)) for method, routes in {"GET": SHO
 MCP = re.compile(f"{API}/mcp(/http)?/?")
 NAMES = {"session_hash", "upload_id", "event_id"}
 STREAM = re.compile(f"{API}/(?:queue/data|call/(?:v2/)?{NAME}/({NAME}))")
-NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # what a visitor sent is not run as something else
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a browser runs nothing that a visitor sent as another type
 BAD, FOREIGN, NOT_FOUND = 400, 403, 404
 
 
 class Routes:
-    """ASGI middleware that answers 404 to everything but the routes above, and lets no other site's page send anything.
+    """ASGI middleware that answers 404 to everything but the routes above. No other site's page may send anything.
 
-    With ``mcp`` its routes are open, too. ``hosts``: the names that the server answers to.
+    ``mcp``: its routes are open too. ``hosts``: the names that the server answers to.
     """
 
     def __init__(self, app: ASGIApp, mcp: bool = False, hosts: Hosts = Hosts()) -> None:
@@ -63,16 +63,16 @@ class Routes:
 
 
 def refusal(scope: Scope, hosts: Hosts) -> tuple[str, int] | None:
-    """Why a request is refused for whom it calls or whose page it is of, and the status; None where it is not.
+    """The error message and status for a wrong host or another site's page; None if the request is accepted.
 
-    No other site's page sends anything, on its own and unseen, to a server that it could not reach itself. A server that
-    everybody can reach may be called from anybody's page: who it serves, it serves without that page, too.
+    Another site's page must not send anything, on its own and unseen, to a server that it could not reach itself. A server that
+    everybody can reach may be called from any page: its visitors do not need that page to reach it.
     """
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     host, origin = headers.get(b"host", ""), headers.get(b"origin", "")
     try:
         name, asking = host_name(host), urlsplit(origin)
-        asking.port  # noqa: B018 (it is read, which raises)
+        asking.port  # noqa: B018 (reading it raises ValueError)
     except ValueError:
         return texts.NO_HOST, BAD
     if not hosts.answers_to(name):
@@ -83,15 +83,15 @@ def refusal(scope: Scope, hosts: Hosts) -> tuple[str, int] | None:
 
 
 def is_awaited(scope: Scope) -> bool:
-    """Whether answers are on their way to who asks for a stream of them: Gradio finds out in the middle of its answer."""
+    """Whether answers are on their way for a stream that is asked for. Gradio finds out only in the middle of its answer."""
     asked = STREAM.fullmatch(route_of(scope))
     app = scope.get("app")
     if asked is None or scope["method"] != "GET" or app is None:
         return True
     queue = app.get_blocks()._queue
     if event := asked.group(1):
-        known = event in queue.event_ids_to_events or any(event in ids for ids in queue.pending_event_ids_session.values())
-        return known or event in queue.pending_messages_per_session
+        waiting = event in queue.event_ids_to_events or any(event in ids for ids in queue.pending_event_ids_session.values())
+        return waiting or event in queue.pending_messages_per_session
     tab = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("session_hash")
     return tab is None or tab in queue.pending_messages_per_session
 
@@ -112,24 +112,24 @@ def is_mcp(scope: Scope) -> bool:
 
 
 def route_of(scope: Scope) -> str:
-    """The path of a request below the path that the app is served at, as Starlette finds it."""
+    """The path of a request below the path that the app is served at, as Starlette computes it."""
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
 def is_upload(scope: Scope) -> bool:
-    """Whether a request brings files; all else that is posted is a call."""
+    """Whether a request brings files. Every other POST is a call."""
     return scope["type"] == "http" and scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload")
 
 
 def announced(scope: Scope) -> int | None:
-    """The bytes that a request says it has; None where it does not say."""
+    """The bytes that a request announces; None if it announces none."""
     length = dict(scope["headers"]).get(b"content-length", b"")
     return int(length) if length.isdigit() else None
 
 
 def is_visitors_file(name: str) -> bool:
-    """Whether this is no address, but the path of a file that was uploaded or made for a visitor; symbolic links followed."""
+    """Whether this is the path of a file that was uploaded or made for a visitor, and no address. Follows symbolic links."""
     try:
         path, folder = Path(name), Path(get_upload_folder()).resolve()
         return path.is_absolute() and path.resolve().is_relative_to(folder) and path.is_file()

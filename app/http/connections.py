@@ -1,4 +1,4 @@
-"""Connections as the server keeps them: with limits for how long one may say nothing, and for how many there are."""
+"""The server's connections, with limits on how long one may be silent and on how many there are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FILES = 4 * MAX_CONNECTIONS  # open ones, sockets among them
 
 
 class TimedProtocol(H11Protocol):
-    """Closes connections that ask for nothing: uvicorn waits for headers without end, and each costs an open file."""
+    """Closes connections that ask for nothing: uvicorn waits for headers without end, and each one costs an open file."""
 
-    _heard: Any = None  # the last request that was answered by then, when last looked
+    _heard: Any = None  # the last answered request at the last look; () while one is answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -36,7 +36,7 @@ class TimedProtocol(H11Protocol):
 
 
 class BoundedServer(http_server.Server):
-    """Gradio's server, which has no settings for its connections."""
+    """Gradio's server with limits on its connections, for which it has no settings."""
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         config.http, config.limit_concurrency = TimedProtocol, MAX_CONNECTIONS
@@ -45,7 +45,7 @@ class BoundedServer(http_server.Server):
 
 
 def allow_open_files() -> None:
-    """Raise the limit of open files: the usual 1,024 are fewer than a few hundred tabs may need."""
+    """Raise the limit of open files: a few hundred tabs may need more than the usual 1,024."""
     if sys.platform == "win32":
         return
     import resource

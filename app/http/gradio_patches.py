@@ -1,4 +1,4 @@
-"""What this app replaces in Gradio, beside the blocks that its page is made of (``GuardedBlocks``)."""
+"""What this app replaces in Gradio, besides the blocks of its page (``GuardedBlocks``)."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from app.http.fair_queue import FairQueue
 from app.http.guarded_blocks import refuse_address
 
 PREVIEW = re.compile(r'(?P<begin><meta\s+(?:property|name)="(?:og|twitter):(?P<what>\w+)"\s+content=)"[^"]*"\s*/>')
-UPLOADS = 1000  # at once, whose progress is remembered
+UPLOADS = 1000  # uploads at once whose progress is remembered
 LANGUAGE = 'lang="{{ config.language }}" dir="ltr"'
 GRADIOS_LANGUAGE = '<script>Object.defineProperty(navigator, "language", { value: document.documentElement.lang });</script>'
 WITHOUT_FILES = (gr.Textbox, gr.Slider, gr.Number, gr.Checkbox, gr.Radio, gr.Dropdown, gr.State, gr.JSON, gr.HTML, gr.Markdown)
 
 
 def set_root(config: dict[str, Any], root: str) -> dict[str, Any]:
-    """In the place of Gradio's, which looks for files in the whole configuration: this page begins without any."""
+    """Replaces Gradio's function, which looks for files in the whole configuration. This page begins without any."""
     config["root"] = root
     return config
 
 
 async def refuse_address_later(*_: Any, **__: Any) -> NoReturn:
-    """The same where Gradio awaits it."""
+    """As ``refuse_address``, for functions that Gradio awaits."""
     refuse_address()
 
 
 class OurPages(FileSystemLoader):
-    """The pages that a browser gets. Gradio's say that they are English, and then become the browser's language, translated or
-    not; and what a link to them shows elsewhere is about Gradio, and fixed."""
+    """The pages that a browser gets. Gradio's pages claim to be English, then take the browser's language, translated or not.
+    Their previews elsewhere are fixed and about Gradio."""
 
     def get_source(self, environment: Any, template: str) -> Any:
         source, *others = super().get_source(environment, template)
@@ -67,7 +67,7 @@ def _page_templates() -> Jinja2Templates:
 
 
 class OwnUpload(route_utils.GradioUploadFile):
-    """An upload with a path of its own. Gradio's is a hash of the content: two visitors with equal files would share one."""
+    """An upload with its own path. Gradio's path is a hash of the content: two visitors with equal files would share one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -98,8 +98,8 @@ class LastUploads(route_utils.FileUploadProgress):
 
 
 class FewerThreads:
-    """The library by which Gradio runs in threads what takes long. Reading the value of a component without files does not: it
-    would wait for longer than it takes, ten times in a search."""
+    """Stands for anyio, with which Gradio runs slow work in threads. The value of a component without files is read without a
+    thread: to wait for one takes longer, ten times in a search."""
 
     def __init__(self, library: Any) -> None:
         self.library, self.to_thread = library, self
@@ -108,14 +108,14 @@ class FewerThreads:
         return getattr(self.library, name)
 
     async def run_sync(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        of = getattr(work, "__self__", None)
-        if isinstance(of, WITHOUT_FILES) and work.__name__ in ("preprocess", "postprocess"):
+        component = getattr(work, "__self__", None)
+        if isinstance(component, WITHOUT_FILES) and work.__name__ in ("preprocess", "postprocess"):
             return work(*args)
         return await self.library.to_thread.run_sync(work, *args, **options)
 
 
-# Everything that is replaced in Gradio: the module, the name, what takes its place, and what breaks without it. Where a release
-# of Gradio makes one of them unnecessary, or no longer looks at it, tests/hostile/test_gradio_patches.py fails.
+# Everything that is replaced in Gradio: the module, the name, the replacement, and what breaks without it.
+# tests/hostile/test_gradio_patches.py fails if a release of Gradio makes a patch unnecessary or no longer looks at it.
 PATCHES: list[tuple[Any, str, Any, str]] = [
     (processing_utils, "async_ssrf_protected_get", refuse_address_later, "the server fetches addresses that strangers give"),
     (processing_utils, "async_ssrf_protected_download", refuse_address_later, "the same"),
@@ -137,8 +137,8 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
 
 
 def harden(tab_states: type[StateHolder]) -> None:
-    """Replace what Gradio has no setting for, in this process, for good; doing it again changes nothing."""
-    # Gradio's own ends the tab that was longest unused, whatever is in it.
+    """Replace what Gradio has no setting for, in this process, for good. A second call changes nothing."""
+    # Gradio's StateHolder ends the longest unused tab, whatever is in it.
     for module, name, ours, _ in [*PATCHES, (routes, "StateHolder", tab_states, "")]:
-        getattr(module, name)  # a Gradio that has it no more must not go unnoticed
+        getattr(module, name)  # raises if a later Gradio no longer has it
         setattr(module, name, ours)

@@ -1,4 +1,4 @@
-"""The page as strangers may call it: files are their own and uploaded, and invalid input is rejected with an error message."""
+"""The page as strangers may call it: they use only files that they uploaded, and invalid input gets an error message."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from app.languages import ENGLISH, TAGS, language, speaking, wanted
 from core.data.find_images import is_clutter
 
 log = logging.getLogger(__name__)
-FOLDER_PREFIX = "album-"  # of visitors' own folders beside uploads: no request may name a file in there
-LONGEST = 200  # characters of what a component says about a value
-# Whether a client asks for the configuration to call endpoints, not to build the page: a twentieth of it is enough.
+FOLDER_PREFIX = "album-"  # prefix of visitors' folders beside uploads: no request may name a file in there
+LONGEST = 200  # most characters of a component's error message
+# Whether a client needs the configuration only to call endpoints, not to build the page. It gets a twentieth of it.
 endpoints_alone: ContextVar[bool] = ContextVar("endpoints_alone", default=False)
 
 
 class _Layout(gr.Blocks):
-    """Components alone, which nothing serves."""
+    """Components that are laid out, but not served."""
 
     def queue(self, *_: Any, **__: Any) -> _Layout:
         return self
@@ -40,7 +40,7 @@ class _Layout(gr.Blocks):
 
 
 class _Unchanging(dict[str, Any]):
-    """A part of the layout. Gradio copies them all, value by value, for each browser and client that comes."""
+    """A part of the layout that is not copied. Gradio copies all parts, value by value, for each browser and client."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Unchanging:
         return self
@@ -51,22 +51,22 @@ class GuardedBlocks(gr.Blocks):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._owners: dict[Path, str] = {}  # uploads, and the tab or client that named them first
+        self._owners: dict[Path, str] = {}  # the tab or client that named an upload first
         self._owning = threading.Lock()
-        self._in_language: dict[str, dict[int, dict[str, Any]]] = {}  # properties of components, by their number
-        self._configs: dict[tuple[str, bool], dict[str, Any]] = {}  # by language, and whether the endpoints are all
+        self._in_language: dict[str, dict[int, dict[str, Any]]] = {}  # by language: components' texts, by number
+        self._configs: dict[tuple[str, bool], dict[str, Any]] = {}  # by language and ``endpoints_alone``
 
     @property
     def config(self) -> Any:
-        """As Gradio's, which a browser builds the page from, in the language at hand."""
+        """Gradio's configuration, from which a browser builds the page, in the current language."""
         key = language(), endpoints_alone.get()
         if key not in self._configs:
             self._configs[key] = {name: _unchanging(part) for name, part in self._configured(*key).items()}
         return dict(self._configs[key])
 
     def _configured(self, code: str, endpoints: bool) -> dict[str, Any]:
-        said = self._in_language.get(code, {})
-        components = [part | {"props": part["props"] | said.get(part["id"], {})} for part in self._config["components"]]
+        translations = self._in_language.get(code, {})
+        components = [part | {"props": part["props"] | translations.get(part["id"], {})} for part in self._config["components"]]
         config = self._config | {"components": components, "language": TAGS[code]}
         return _endpoints_of(config) if endpoints else config
 
@@ -75,23 +75,23 @@ class GuardedBlocks(gr.Blocks):
         self._config, self._configs = config, {}
 
     def lay_out_again(self, code: str, lay_out: Callable[[], object]) -> None:
-        """Lay the page out in a language, in which it will be given to browsers. Components get the same numbers again.
+        """Lay the page out in another language, for browsers that want it. Components get the same numbers again.
 
-        Before the page is served: Gradio puts components that events make into whatever is laid out at that moment.
+        Call it before the page is served: Gradio puts components that events make into the layout of that moment.
         """
-        after, Context.id = Context.id, self._id
+        next_id, Context.id = Context.id, self._id
         try:
             with speaking(code), _Layout(analytics_enabled=False) as page:
                 lay_out()
             self._in_language[code] = {number: _words(block.get_config()) for number, block in page.blocks.items()}
             self._configs = {}
         finally:
-            Context.id = after
+            Context.id = next_id
 
     async def process_api(
         self, block_fn: Any, inputs: list[Any], *args: Any, request: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """As in Gradio; every error is one for people, and the page's own events speak the visitor's language."""
+        """As in Gradio, but every error is readable. Events of the page use the visitor's language, endpoints English."""
         headers = getattr(request, "headers", None) or {}
         spoken = wanted(headers.get("accept-language") or "")
         with speaking(spoken if block_fn.api_visibility == "private" else ENGLISH):
@@ -106,7 +106,7 @@ class GuardedBlocks(gr.Blocks):
         event_data: gr.EventData | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        if block_fn.fn is None:  # it runs in browsers only
+        if block_fn.fn is None:  # the event runs only in browsers
             raise gr.Error(texts.CALL_UNKNOWN, print_exception=False)
         try:
             inputs = without_clutter(inputs)
@@ -126,13 +126,14 @@ class GuardedBlocks(gr.Blocks):
         raise gr.Error(words, print_exception=False)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """As in Gradio, which reads the values here; those that a named endpoint is not given at the end are the defaults."""
+        """As in Gradio, which reads the values here. A named endpoint uses defaults for the values missing at the end."""
         try:
             if block_fn.api_visibility == "public" and len(inputs) < len(block_fn.inputs):
-                given = iter(inputs)
-                inputs = [None if block.skip_api else next(given, block.value) for block in block_fn.inputs]
+                values = iter(inputs)
+                inputs = [None if block.skip_api else next(values, block.value) for block in block_fn.inputs]
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except gr.Error as error:  # a component's own, which repeats the value however long it is, and goes to the log
+        # A component's error repeats the value, however long it is, and goes to the log.
+        except gr.Error as error:
             words = escape(shorten(error.message, LONGEST, placeholder="…"), quote=False)
         except Exception:
             words = texts.VALUES_UNUSABLE
@@ -140,7 +141,7 @@ class GuardedBlocks(gr.Blocks):
         raise gr.Error(words, print_exception=False)
 
     def _claim(self, name: str, tab: str) -> None:
-        """See that a file was uploaded and no other visitor named it before."""
+        """Check that a file was uploaded, and that no other visitor named it before. Raises gr.Error: when not."""
         if "://" in name:
             refuse_address()
         try:
@@ -157,7 +158,7 @@ class GuardedBlocks(gr.Blocks):
             raise gr.Error(texts.FILE_NOT_YOURS, print_exception=False)
 
     def forget_files(self) -> None:
-        """Forget whose the files were that are gone."""
+        """Forget the owners of files that are gone."""
         with self._owning:
             self._owners = {path: tab for path, tab in self._owners.items() if path.exists()}
 
@@ -166,9 +167,9 @@ def _endpoints_of(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that calls need, with a layout from which ``gr.load`` can make a page."""
     public = [event for event in config["dependencies"] if event["api_visibility"] == "public"]
     used = {number for event in public for number in (*event["inputs"], *event["outputs"], *dict(event["targets"]))}
-    shown = [part for part in config["components"] if part["id"] in used]
-    layout = {"id": config["layout"]["id"], "children": [{"id": part["id"]} for part in shown]}
-    return config | {"components": shown, "dependencies": public, "layout": layout, "css": None}
+    components = [part for part in config["components"] if part["id"] in used]
+    layout = {"id": config["layout"]["id"], "children": [{"id": part["id"]} for part in components]}
+    return config | {"components": components, "dependencies": public, "layout": layout, "css": None}
 
 
 def _unchanging(part: Any) -> Any:
@@ -178,12 +179,12 @@ def _unchanging(part: Any) -> Any:
 
 
 def _words(properties: dict[str, Any]) -> dict[str, Any]:
-    """Properties that may have words: others become what they are by the page's events, too."""
+    """The properties that may hold texts. The others are left out: events of the page set them too."""
     return {name: value for name, value in properties.items() if isinstance(value, str | list)}
 
 
 def without_clutter(inputs: list[Any]) -> list[Any]:
-    """Values without what systems put beside photos: for a name that begins with a dot, Gradio refuses the whole upload."""
+    """The values without files that systems put beside photos. Gradio rejects a whole upload if one name begins with a dot."""
     return [
         [file for file in value if not (is_file_obj(file) and is_clutter(Path(file["path"]).name))]
         if isinstance(value, list)
@@ -193,7 +194,7 @@ def without_clutter(inputs: list[Any]) -> list[Any]:
 
 
 def _check_selection(event: gr.EventData | None) -> None:
-    """See that what was clicked can be read; Gradio reads it where an error is one of ours."""
+    """Check that a click can be read. Gradio reads it later, where an error would count as the handler's."""
     try:
         assert event is not None
         data = event._data
@@ -204,5 +205,5 @@ def _check_selection(event: gr.EventData | None) -> None:
 
 
 def refuse_address(*_: Any, **__: Any) -> NoReturn:
-    """In the place of everything in Gradio that fetches an address."""
+    """Replaces everything in Gradio that fetches an address."""
     raise gr.Error(texts.NO_ADDRESSES, print_exception=False)

@@ -1,7 +1,7 @@
 """The names that the server answers to, and whether a request comes from this machine itself.
 
-A browser lets a page read what its own name leads to. Anybody may let a name lead to 127.0.0.1 or into a home network, so a
-server there answers to addresses, to localhost and to names that it was given, and to no other.
+A browser lets a page read what the page's own name leads to. Anybody may let a name lead to 127.0.0.1 or into a home network.
+So a server there answers only to addresses, to localhost and to names that it was given.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-# What proxies add; a request that has one comes from elsewhere, whatever the address of its connection.
+# Headers that proxies add. A request with one comes from elsewhere, whatever the address of its connection.
 PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 @dataclass(frozen=True)
 class Hosts:
-    names: frozenset[str] = frozenset()  # that it was given
-    private: bool = True  # it is not known to be public; a public one answers to any name
+    names: frozenset[str] = frozenset()  # names that it was given
+    private: bool = True  # whether it may be private; a public server answers to any name
 
     @staticmethod
     def of(bind: str, names: Sequence[str] = ()) -> Hosts:
-        """Those of a server that listens on ``bind``. All addresses of a machine (0.0.0.0) may be private ones."""
+        """The names of a server that listens on ``bind``. All addresses of a machine (0.0.0.0) may be private ones."""
         address = ip_address(bind)
         public = bool(os.environ.get("SPACE_ID")) or (address is not None and address.is_global)
         return Hosts(frozenset(name.lower().rstrip(".") for name in (bind, *names)), not public)
@@ -35,17 +35,17 @@ class Hosts:
 
 
 def ip_address(name: str) -> IPAddress | None:
-    """A name as an IP address, which no name server can let lead elsewhere; None where it is none."""
+    """A name as an IP address, which no name server can redirect; None if it is none."""
     with suppress(ValueError):
         return ipaddress.ip_address(name)
     return None
 
 
 def host_name(netloc: str) -> str:
-    """The name in a Host header, without port and brackets, in small letters. Raises ValueError: it is none."""
+    """The name in a Host header, without port and brackets, in lower case. Raises ValueError: when there is none."""
     parts = urlsplit(f"//{netloc}")
     name = parts.hostname
-    if not name or parts.netloc != netloc or " " in name or parts.port == 0:  # which reads the port
+    if not name or parts.netloc != netloc or " " in name or parts.port == 0:  # reading the port may raise
         raise ValueError(f"{netloc!r} is no host")
     return name.rstrip(".")
 
@@ -57,7 +57,7 @@ def is_loopback(name: str) -> bool:
 
 
 def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:
-    """Whether a person on this machine sent a request; ``peer``: address of the connection."""
+    """Whether a person on this machine sent a request. ``peer``: the address of the connection."""
     try:
         host = host_name(headers.get("host", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where the server may listen; imports no Gradio, so that a flag that cannot be used is refused at once."""
+"""Where the server may listen. Imports no Gradio, so that an unusable flag is rejected at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_port(text: str) -> bool:
 
 
 def check_address(host: str, port: int | None) -> None:
-    """See that the server can listen there: Gradio tries for minutes, and then says only that no port is free."""
+    """Raise StudioError if the server cannot listen there. Gradio tries for minutes, then says only that no port is free."""
     failed: Exception | None = None
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM):
@@ -30,7 +30,7 @@ def check_address(host: str, port: int | None) -> None:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(address)
                     return
-            except OSError as error:  # of two addresses of a name, one may do: a machine without IPv6
+            except OSError as error:  # one of a name's addresses is enough, as on a machine without IPv6
                 failed = error
     except (OSError, UnicodeError) as error:
         failed = error

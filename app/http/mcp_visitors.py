@@ -1,7 +1,7 @@
-"""MCP clients as visitors: one never meets another's photos.
+"""MCP clients as visitors: none of them sees another's photos.
 
-Gradio 6.31 calls its tools through one client of its own for everybody, so that all would share one gallery. Here a call stands
-alone, unless its address says whose it is: /gradio_api/mcp/?visitor=NAME, a secret name.
+Gradio 6.31 calls its tools through one client for everybody, so all would share one gallery. Here each call stands alone,
+unless its address names the visitor: /gradio_api/mcp/?visitor=NAME, a secret name.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from gradio_client import Client
 from core.common.digest import digest
 
 FILES = "photos, each as data:image/jpeg;base64,…"
-MOST_FILES = 100  # of a call
-MOST = 32  # clients that are kept; a visitor's photos last as long as any tab's
+MOST_FILES = 100  # most files of a call
+MOST = 32  # most clients that are kept; a visitor's photos last as long as any tab's
 
 _clients: OrderedDict[str, Client] = OrderedDict()
 _changing = threading.Lock()
 
 
 def separate_visitors() -> None:
-    """Give every MCP visitor a client, and so a session, of its own; doing it again changes nothing."""
+    """Give every MCP visitor a client, and so a session, of its own. A second call changes nothing."""
     from gradio.mcp import GradioMCPServer
 
     server: Any = GradioMCPServer
@@ -52,14 +52,14 @@ def _client_of_visitor(server: Any) -> Client:
     client.session_hash = key
     with _changing:
         client = _clients.setdefault(key, client)
-        gone = [_clients.popitem(last=False)[1] for _ in range(len(_clients) - MOST)]
-    for old in gone:
+        dropped = [_clients.popitem(last=False)[1] for _ in range(len(_clients) - MOST)]
+    for old in dropped:
         old.close()
     return client
 
 
 def _input_schema(server: Any, tool: str, parameters: Any = None) -> tuple[dict[str, Any], list[Any]]:
-    """What a tool takes: of a list of files Gradio's schema refers to a definition that is elsewhere, and takes no text."""
+    """The schema of a tool's input. For a list of files, Gradio's refers to a definition elsewhere and takes no text."""
     schema, places = server._schema_as_made(tool, parameters)
     if "files" in schema.get("properties", {}):
         schema["properties"]["files"] = {
@@ -73,5 +73,5 @@ def _input_schema(server: Any, tool: str, parameters: Any = None) -> tuple[dict[
 
 
 def _answers(_: Sequence[Any], data: Any) -> list[Any]:
-    """What a tool answers: Gradio's client gives several values as one."""
+    """The answers of a tool. Gradio's client returns several values as one."""
     return list(data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data)

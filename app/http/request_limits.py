@@ -1,4 +1,4 @@
-"""What a call passes before Gradio reads it: how large it is, and whether it can be one at all."""
+"""What a call must pass before Gradio reads it: a limit on its size, and a check that it can be a call at all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from app.http.allowlist import NAME, NAMES, announced, is_upload
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 4 * 2**20
-MAX_VALUES = 50_000  # a thousand files are some twenty thousand, names of fields counted
-SECONDS = 60  # for one call to arrive
+MAX_VALUES = 50_000  # a thousand files are about 20,000, with the names of fields
+SECONDS = 60  # time for one call to arrive
 BAD, TOO_SLOW, TOO_LARGE, BAD_FIELDS = 400, 408, 413, 422
 
 
 class Calls:
-    """ASGI middleware for all that is posted except uploads, which ``UploadGate`` is for.
+    """ASGI middleware for every POST except uploads, which ``UploadGate`` checks.
 
     A call is a JSON object of at most ``MAX_BYTES``. Invalid ones get an error message.
     """
@@ -38,15 +38,15 @@ class Calls:
             return
         body, refused = await _read(scope, receive)
         if refused is None:
-            refused = await asyncio.to_thread(_flaw, body)  # some milliseconds, in which the server does other things
+            refused = await asyncio.to_thread(_flaw, body)  # takes milliseconds; the server does other things meanwhile
         if refused is not None:
             await refused(scope, receive, send)
             return
-        read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         started = False
 
         async def again() -> Message:
-            return read.pop() if read else await receive()
+            return messages.pop() if messages else await receive()
 
         async def noted(message: Message) -> None:
             nonlocal started
@@ -55,7 +55,7 @@ class Calls:
 
         try:
             await self.app(scope, again, noted)
-        except Exception as error:  # a call that names what is not there
+        except Exception as error:  # the call names something that does not exist
             if started:
                 raise
             log.warning("a call to %s failed: %s: %s", scope["path"], type(error).__name__, error)
@@ -63,7 +63,7 @@ class Calls:
 
 
 async def _read(scope: Scope, receive: Receive) -> tuple[bytes, JSONResponse | None]:
-    """The body, or why it is not taken. What is too much is dropped as it comes: a client that still sends reads no answer."""
+    """The body, or the answer that rejects it. A large body is read and dropped: a client that still sends reads no answer."""
     pieces: list[bytes] = []
     size, more = 0, True
     large = (announced(scope) or 0) > MAX_BYTES
@@ -89,15 +89,15 @@ class _TooMany(Exception):
 
 
 def _counted(most: int) -> Generator[None, tuple[str, object], None]:
-    """Takes so many values and names from a parser, and ends it there."""
+    """Take ``most`` values and names from a parser, then end it."""
     for _ in range(most):
         yield
     raise _TooMany
 
 
 def _flaw(body: bytes) -> JSONResponse | None:
-    """Why a body is no call; None where it may be one. Takes as long as the body is long, and keeps nothing of it meanwhile."""
-    values = _counted(2 * MAX_VALUES)  # a list has an end, too
+    """Why a body is no call; None if it may be one. The count takes time by the body's length, and keeps none of it."""
+    values = _counted(2 * MAX_VALUES)  # twice: a list has an end too
     next(values)
     parser = ijson.basic_parse_coro(values, use_float=True)
     try:
@@ -117,10 +117,10 @@ def _flaw(body: bytes) -> JSONResponse | None:
 
 
 async def refuse_fields(_: Request, __: Exception) -> JSONResponse:
-    """In the place of FastAPI's answer to fields that are missing or of another type, which repeats what was sent."""
+    """Replaces FastAPI's answer to missing or mistyped fields, which repeats what was sent."""
     return _refusal(texts.CALL_FIELDS, BAD_FIELDS)
 
 
 def _refusal(words: str, status: int) -> JSONResponse:
-    # As FastAPI says it; the page and gradio_client show "detail" and "error".
+    # The form is FastAPI's; the page and gradio_client show "detail" and "error".
     return JSONResponse({"detail": words, "error": words}, status)

@@ -1,4 +1,4 @@
-"""What an upload passes before the server takes it: is there room for it, does it end, and if not, does nothing stay behind."""
+"""What an upload must pass: it has room and ends in time. If not, nothing stays behind."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from app import texts
 from app.http.allowlist import announced, is_mcp, is_upload
 
 log = logging.getLogger(__name__)
-UPLOAD_SECONDS = 15 * 60  # for one request; at 2 Mbit/s that is the largest file the server takes
-QUIET_SECONDS = 3  # who is refused and sends nothing for so long is waiting for the answer
-STEP = 4 * 2**20  # bytes between two looks at the disk: what was announced need not be what comes
+UPLOAD_SECONDS = 15 * 60  # time for one request, enough for the largest file at 2 Mbit/s
+QUIET_SECONDS = 3  # a rejected client that sends nothing for so long waits for the answer
+STEP = 4 * 2**20  # bytes between two checks of the disk: the announced size may be false
 TOO_LARGE, NO_ROOM, TOO_SLOW = 413, 507, 408
 
 
 class UploadGate:
-    """ASGI middleware around the routes that take files; all other requests pass.
+    """ASGI middleware around the routes that take files. All other requests pass.
 
-    ``most``: bytes that one upload may have. ``could_fit``: whether so many more have room, or would have; changes nothing.
-    ``room``: makes room for so many bytes that are on their way; returns the reason where there is none, else "".
+    ``most``: most bytes of one upload. ``could_fit``: whether so many more bytes fit, or would fit; changes nothing. ``room``:
+    makes room for so many bytes that are on their way; returns the reason if there is none, else "".
     """
 
     def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool], room: Callable[[int], str]) -> None:
@@ -34,7 +34,7 @@ class UploadGate:
         if is_upload(scope):
             await _Upload(self, scope, receive, send).run()
             return
-        if scope["type"] == "http" and scope["method"] == "POST" and is_mcp(scope):  # its photos are files, too
+        if scope["type"] == "http" and scope["method"] == "POST" and is_mcp(scope):  # its photos are files too
             size = announced(scope)
             if refused := await asyncio.to_thread(self.room, STEP if size is None else min(size, STEP)):
                 await PlainTextResponse(refused, NO_ROOM)(scope, receive, send)
@@ -43,7 +43,7 @@ class UploadGate:
 
 
 class _Upload:
-    """One upload on its way. It is stopped by the error that Gradio removes its pieces for."""
+    """One upload on its way. To stop it, it raises the error for which Gradio removes the pieces."""
 
     def __init__(self, gate: UploadGate, scope: Scope, receive: Receive, send: Send) -> None:
         self.app, self.room, self.most, self.could_fit = gate.app, gate.room, gate.most, gate.could_fit
@@ -51,7 +51,7 @@ class _Upload:
         self.end = asyncio.get_running_loop().time() + UPLOAD_SECONDS
         self.taken = self.looked = 0
         self.length = announced(scope)
-        self.status = 0  # of the refusal
+        self.status = 0  # HTTP status of the rejection
         self.more = True
         self.started = False
 
@@ -63,7 +63,7 @@ class _Upload:
             try:
                 await self.app(self.scope, self.metered, self.answered)
                 return
-            except OSError as error:  # a disk that is full, or a limit of the size of files
+            except OSError as error:  # the disk is full, or a limit on file sizes is reached
                 if self.started:
                     raise
                 log.warning("an upload could not be written: %s", error)
@@ -96,7 +96,7 @@ class _Upload:
         return MultiPartException(reason)
 
     async def answered(self, message: Message) -> None:
-        """Send the answer; a refusal once the visitor has sent all, for a browser that still sends would not read it."""
+        """Send the answer. A rejection waits until the visitor has sent all: a browser that still sends would not read it."""
         if self.status and message["type"] == "http.response.start":
             await self.drain()
             message = {**message, "status": self.status}
@@ -108,11 +108,11 @@ class _Upload:
         return texts.UPLOAD_LARGE.format(mb=self.most // 2**20)
 
     async def drain(self) -> None:
-        """Read what comes and drop it, as far as an upload may go and until nothing comes."""
+        """Read and drop what comes, up to twice the limit, or until nothing comes."""
         try:
             while self.more and self.taken <= 2 * self.most:
-                loop_end = asyncio.get_running_loop().time() + QUIET_SECONDS
-                async with asyncio.timeout_at(min(self.end, loop_end)):
+                quiet_end = asyncio.get_running_loop().time() + QUIET_SECONDS
+                async with asyncio.timeout_at(min(self.end, quiet_end)):
                     message = await self.receive()
                     self.taken += len(message.get("body", b""))
                     self.more = message["type"] == "http.request" and message.get("more_body", False)

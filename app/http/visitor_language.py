@@ -1,5 +1,4 @@
-"""The app answers the page in the visitor's language and the API in English; it compresses the page, and gives clients that are
-no browsers the endpoints alone."""
+"""The language of each answer: the visitor's for the page, English for the API. The page is compressed, too."""
 
 from __future__ import annotations
 
@@ -10,13 +9,13 @@ from app.http.allowlist import API, route_of
 from app.http.guarded_blocks import endpoints_alone
 from app.languages import TAGS, speaking, wanted
 
-PAGE = ("/", "/config")  # what is built from the page's texts
-LEVEL = 5  # of gzip: a megabyte of page in milliseconds
+PAGE = ("/", "/config")  # built from the page's texts
+LEVEL = 5  # of gzip: compresses a megabyte of page in milliseconds
 OF_THE_API = (f"{API}/call", f"{API}/info", f"{API}/mcp")
 
 
 class VisitorLanguage:
-    """ASGI middleware that sets the language for all that answers a request. Gradio compresses what has a file's name alone."""
+    """ASGI middleware that sets the language of an answer. It compresses the page: Gradio compresses only named files."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app, self.page = app, GZipMiddleware(app, compresslevel=LEVEL)
@@ -28,12 +27,12 @@ class VisitorLanguage:
             return
         headers = dict(scope["headers"])
         code = wanted(headers.get(b"accept-language", b"").decode("latin-1"))
-        endpoints_alone.set(route == "/config" and b"sec-fetch-mode" not in headers)  # browsers send it
+        endpoints_alone.set(route == "/config" and b"sec-fetch-mode" not in headers)  # browsers send this header
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and route in PAGE:
-                about = [(b"content-language", TAGS[code].encode()), (b"vary", b"accept-language, sec-fetch-mode")]
-                message = {**message, "headers": [*message.get("headers", ()), *about]}
+                added = [(b"content-language", TAGS[code].encode()), (b"vary", b"accept-language, sec-fetch-mode")]
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
         with speaking(code):

@@ -1,4 +1,4 @@
-"""The languages of the page: one file each, and which of them the event or the request at hand is answered in."""
+"""The languages of the page, one file each, and the language of the current event or request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 ENGLISH = "en"
 TAGS = {"en": "en", "de": "de", "fr": "fr", "es": "es", "pt": "pt-BR", "zh": "zh-CN", "ja": "ja"}  # as browsers write them
 OTHERS = tuple(code for code in TAGS if code != ENGLISH)
-# Texts that are made in English, wherever that is, and shown in the visitor's language: of core, on the samples, and these.
+# Texts that are made in English anywhere, and translated when shown: those of core, those about the samples, and these.
 SAMPLES = "SAMPLE_"
 MADE_IN_ENGLISH = ("CORE_", SAMPLES)
 ALSO_MADE_IN_ENGLISH = frozenset(
@@ -24,14 +24,14 @@ ALSO_MADE_IN_ENGLISH = frozenset(
     ZERO_SHOT_NOTE MERGE_NOTE RANDOM_NOTE SHARED_NOTE SG_LORA_NOTE NO_STRENGTH_NOTE NAMES_NOTE NAMES_NOTE_TOO
     """.split()
 )
-# Fields that hold such a text themselves; others hold what a visitor wrote.
+# Fields that hold such a text and are translated too. Other fields hold what a visitor wrote.
 MESSAGES_INSIDE = frozenset("note what language typed known".split())
-LONGEST = 1_000  # characters of a header or a message that are looked at
+LONGEST = 1_000  # characters of a header or a message that are read
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
 class _Numbers(Formatter):
-    """Writes numbers as a language does, which says how in its texts."""
+    """Formats numbers with the separators in a language's texts."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._signs = str.maketrans({",": texts["NUMBER_THOUSANDS"], ".": texts["NUMBER_DECIMALS"]})
@@ -42,7 +42,7 @@ class _Numbers(Formatter):
 
 
 class Text(str):
-    """A text whose fields are filled as its language does it."""
+    """A text whose fields are formatted as its language does."""
 
     numbers: _Numbers
 
@@ -57,13 +57,13 @@ class Text(str):
 
 
 def language() -> str:
-    """The language at hand: that of the visitor whose event or request it is, else English."""
+    """The language of the visitor whose event or request is handled; else English."""
     return _current.get()
 
 
 @contextmanager
 def speaking(code: str) -> Iterator[None]:
-    """In this language, in this task and the threads that it starts through asyncio."""
+    """Use this language in this task and in the threads that it starts through asyncio."""
     token = _current.set(code)
     try:
         yield
@@ -72,7 +72,7 @@ def speaking(code: str) -> Iterator[None]:
 
 
 def wanted(accepted: str) -> str:
-    """The language for an ``Accept-Language`` header: of those that are here the one that is liked most, else English."""
+    """The available language that an ``Accept-Language`` header prefers; else English."""
     best, liked = ENGLISH, 0.0
     for part in accepted[:LONGEST].split(","):
         tag, _, quality = part.partition(";")
@@ -86,13 +86,13 @@ def wanted(accepted: str) -> str:
 
 @cache
 def texts_in(code: str) -> Mapping[str, str]:
-    """All texts in a language; English ones where it has none."""
+    """All texts in a language. A text without a translation is in English."""
     english = _read(ENGLISH)
     if code == ENGLISH:
         return english
-    own = _read(code)
-    numbers = _Numbers(english | own)
-    return english | {name: Text.of(words, numbers) for name, words in own.items()}
+    translations = _read(code)
+    numbers = _Numbers(english | translations)
+    return english | {name: Text.of(words, numbers) for name, words in translations.items()}
 
 
 def _read(code: str) -> dict[str, str]:
@@ -100,42 +100,42 @@ def _read(code: str) -> dict[str, str]:
 
 
 def translated(message: str) -> str:
-    """A message that was made in English, in the language at hand; as it is where none of the texts is found in it."""
-    here = texts_in(language())
+    """Translate a message that was made in English into the current language. An unknown message stays as it is."""
+    translations = texts_in(language())
     if language() == ENGLISH or len(message) > LONGEST:
         return message
     for name, pattern in _patterns():
-        if found := pattern.fullmatch(message):
-            values = {f: translated(value) if f in MESSAGES_INSIDE else value for f, value in found.groupdict().items()}
-            return here[name].format(**values)
+        if match := pattern.fullmatch(message):
+            values = {f: translated(value) if f in MESSAGES_INSIDE else value for f, value in match.groupdict().items()}
+            return translations[name].format(**values)
     return message
 
 
 def original(words: str) -> str:
-    """A question about the samples in English, as their captions are; other words as they are."""
-    same = (name for name, own in texts_in(language()).items() if own == words and name.startswith(SAMPLES))
-    return texts_in(ENGLISH).get(next(same, ""), words)
+    """A question about the samples in English, like their captions. Other words stay as they are."""
+    names = (name for name, text in texts_in(language()).items() if text == words and name.startswith(SAMPLES))
+    return texts_in(ENGLISH).get(next(names, ""), words)
 
 
 @cache
 def _patterns() -> Sequence[tuple[str, re.Pattern[str]]]:
-    """What tells messages in English apart, those with most words of their own first."""
-    made = {
+    """(name, pattern) of each text made in English, those with the longest fixed part first."""
+    english = {
         name: text
         for name, text in texts_in(ENGLISH).items()
         if name.startswith(MADE_IN_ENGLISH) or name in ALSO_MADE_IN_ENGLISH
     }
-    parts = {name: list(Formatter().parse(text)) for name, text in made.items()}
-    own = {name: sum(len(words) for words, *_ in pieces) for name, pieces in parts.items()}
-    return [(name, re.compile(_pattern(parts[name]), re.DOTALL)) for name in sorted(parts, key=lambda name: -own[name])]
+    parts = {name: list(Formatter().parse(text)) for name, text in english.items()}
+    fixed = {name: sum(len(words) for words, *_ in pieces) for name, pieces in parts.items()}
+    return [(name, re.compile(_pattern(parts[name]), re.DOTALL)) for name in sorted(parts, key=lambda name: -fixed[name])]
 
 
 def _pattern(pieces: Sequence[tuple[str, str | None, str | None, str | None]]) -> str:
-    known: set[str] = set()
+    seen: set[str] = set()
     pattern = ""
     for words, field, *_ in pieces:
         pattern += re.escape(words)
         if field is not None:
-            pattern += f"(?P={field})" if field in known else f"(?P<{field}>.*?)"
-            known.add(field)
+            pattern += f"(?P={field})" if field in seen else f"(?P<{field}>.*?)"
+            seen.add(field)
     return pattern

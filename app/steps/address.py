@@ -1,4 +1,4 @@
-"""The page's address and the browser's memory: a reload, Back and a shared link show the same question again."""
+"""The page's address and the browser's memory. A reload, Back or a shared link shows the same question again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.visitors.question import Question
 from app.visitors.session import Session
 from core.data.sample_photos import Example
 
-FILTERS = ("folder", "since", "until")  # in the address as in ``Controls``
+FILTERS = ("folder", "since", "until")  # names in the address and in ``Controls``
 KEPT = {"q": "query", "about": "description", "in": "where"} | {name: name for name in FILTERS}
 
 
@@ -32,14 +32,14 @@ class Address(Step):
         self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
 
     def _look(self, session: Session, controls: Controls) -> Updates:
-        """The tab is looked at again: another one may have changed the photos meanwhile."""
+        """Update the page when the visitor returns to the tab: another tab may have changed the photos."""
         answered, photos = session.comparison, session.album.photos
         if answered is None or not answered.asked.within.own or answered.photos == photos:
             return self.context.show(session, controls, Part.PHOTOS)
         return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER)
 
     def show(self, session: Session, _: Controls) -> Updates:
-        """What was asked, in the address and in the browser."""
+        """Put the question into the address and into the browser's memory."""
         asked = {"q": _query(session), "about": "" if session.request is None else session.request.description}
         if (question := session.question) is not None:
             asked |= {name: str(getattr(question.within, name) or "") for name in FILTERS}
@@ -50,25 +50,25 @@ class Address(Step):
     def resume(
         self, memory: object, parameters: Mapping[str, str], first: Example | None = None
     ) -> tuple[Session, dict[str, Any]]:
-        """The session of a tab that was opened, and the values of its boxes; ``first``: those of a visitor without photos."""
+        """The session of a new tab, and the values of its boxes. ``first``: the example for a visitor without photos."""
         memory = memory if isinstance(memory, dict) else {}
         session = Session.resume(memory.get("token"))
         linked = {name: parameters[name] for name in KEPT if parameters.get(name)}
-        known = linked or {name: memory[name] for name in KEPT if isinstance(memory.get(name), str)}
+        asked = linked or {name: memory[name] for name in KEPT if isinstance(memory.get(name), str)}
         if first is not None and session.album.token != memory.get("token"):
             session.album.awaits_samples = True
-            known = known or {"q": first.query, "about": first.description}
-        values = self._values({"q": _query(session)} | known)
-        if (query := known.get("q")) and (session.question is None or session.question.kind == "words"):
-            session.question = Question.words(query, Controls(**values).within)  # asked as soon as there are photos
+            asked = asked or {"q": first.query, "about": first.description}
+        values = self._values({"q": _query(session)} | asked)
+        if (query := asked.get("q")) and (session.question is None or session.question.kind == "words"):
+            session.question = Question.words(query, Controls(**values).within)  # asked once there are photos
         if session.request is not None and session.request.description == values["description"]:
-            kept = session.request
-            values |= {"k": kept.k, "tau": kept.tau, "seed": kept.seed}
-            values |= {} if kept.strength is None else {"strength": kept.strength}
+            request = session.request
+            values |= {"k": request.k, "tau": request.tau, "seed": request.seed}
+            values |= {} if request.strength is None else {"strength": request.strength}
         return session, values
 
     def _go(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
-        """Back or forward."""
+        """Ask the question in the address, after Back or Forward."""
         values = self._values(dict(parse_qsl(str(event.value).lstrip("?"))))
         controls, boxes = controls._replace(**values), self.context.boxes(**values)
         if not self.context.can_ask(session, controls):
@@ -76,11 +76,11 @@ class Address(Step):
         return boxes | self.answer(session, Question.words(controls.query), controls)
 
     def _values(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        """Of the boxes, as a link or the browser's memory has them."""
+        """The values of the boxes, from a link or the browser's memory."""
         values = {name: asked.get(key, "") for key, name in KEPT.items()}
         where = self.context.controls["where"]
-        known = values["where"] in [choice for _, choice in where.choices]
-        return values if known else values | {"where": where.value}
+        available = values["where"] in [choice for _, choice in where.choices]
+        return values if available else values | {"where": where.value}
 
 
 def _query(session: Session) -> str:

@@ -1,4 +1,4 @@
-"""The question: words, or a photo whose captions are looked for."""
+"""The question: words, or a photo whose captions are searched."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Ask(Step):
             for name in names:
                 both, alone = Within(True, name), Within(False, name)
                 choices += [(texts.WITHIN_BOTH.format(name=name), both.value), (name, alone.value)]
-            first = choices[min(1, len(names))][1]
-            self.where = choice("where", texts.WITHIN, choices, first, scale=2, min_width=150, visible=bool(names))
+            default = choices[min(1, len(names))][1]
+            self.where = choice("where", texts.WITHIN, choices, default, scale=2, min_width=150, visible=bool(names))
             self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
         self.context.controls |= {"query": self.query, "where": self.where}
 
     def captions(self) -> None:
-        """The other way round: a photo whose captions are looked for."""
+        """Lay out the search for the captions of a photo."""
         with gr.Accordion(texts.CAPTIONS_OF_A_PHOTO, open=False, elem_id="photo-words"):
             self.needs = gr.HTML(page_html.note(texts.CAPTIONS_NEEDED), elem_id="photo-words-needs")
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
@@ -46,7 +46,7 @@ class Ask(Step):
         self.context.shows(Part.PHOTOS, [self.pick, self.needs, self.find], self._choices)
 
     def asked_before(self) -> None:
-        """What was asked, to ask it again."""
+        """Lay out the earlier questions, which a click asks again."""
         self.history = self.questions("history", texts.HISTORY)
         self.context.shows(Part.RESULTS, [self.history], self._asked)
 
@@ -57,7 +57,7 @@ class Ask(Step):
         self.on(self.find.click, self._find, [self.pick, self.other], **answer)
         boxes = [self.query, self.context.controls["description"]]
         self.on(self.history.click, self._again, [self.history], boxes, **answer)
-        # One photo is asked about: the last one that was chosen.
+        # A question is about one photo: a choice in one box empties the other.
         self.other.upload(lambda: None, None, self.pick, **private())
         self.pick.input(lambda: None, None, self.other, **private())
 
@@ -65,7 +65,7 @@ class Ask(Step):
         return self.answer(session, Question.words(controls.query), controls)
 
     def _elsewhere(self, session: Session, controls: Controls) -> Updates:
-        """The same question to other photos, which lie in other folders."""
+        """Ask the same question of other photos. Their folders are others, so the folder is reset."""
         controls = controls._replace(folder="")
         if not self.context.can_ask(session, controls):
             return self.context.boxes(folder="")

@@ -22,14 +22,14 @@ from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
 from core.sglora.fit import language_remark
 
-MORE, MOST_SHOWN = 48, 300  # results that a click adds, and that it ends at
-TRAINED = ("en", "de", "fr")  # where a single word is hardly of another language than those that trained the model
-STOPPABLE = 500  # captions: fewer are counted before anybody could press Stop
+MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
+TRAINED = ("en", "de", "fr")  # page languages: a single word is hardly of a language that did not train the model
+STOPPABLE = 500  # captions; fewer are counted before a visitor could press Stop
 
 
 class Compare(Step):
     def layout(self) -> None:
-        """The options stand beside those of the adapter; ``results`` comes below."""
+        """Lay out the options, which stand beside those of the adapter. ``results`` comes below."""
         self.only_changed = gr.Checkbox(
             False, label=texts.ONLY_CHANGED, container=False, min_width=130, scale=0, elem_id="only-changed"
         )
@@ -41,7 +41,7 @@ class Compare(Step):
             [(texts.FOLDER_ALL, "")],
             value="",
             label=texts.FOLDER,
-            allow_custom_value=True,  # of a link, before the folders are known
+            allow_custom_value=True,  # a link may name a folder before the folders are known
             scale=0,
             min_width=110,
             visible=False,
@@ -55,7 +55,7 @@ class Compare(Step):
         self.context.controls |= {"folder": self.folder, "since": self.since, "until": self.until}
 
     def results(self) -> None:
-        """The answer itself, below what was counted over all captions or marks."""
+        """Lay out the answer, below what is counted over all captions or marks."""
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
             self.recall = gr.HTML(elem_id="recall")
             self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
@@ -90,10 +90,10 @@ class Compare(Step):
         changed = [self.folder.input, *(event for day in (self.since, self.until) for event in (day.submit, day.blur))]
         self.on(changed, self._filter, parts=ANSWER, shown_on=self.answered, group=SEARCH)
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
-        # Of the enlarged photo; the box is emptied, for this question has no words.
+        # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
         self.on(self.answered.like, self._similar, (), [self.context.controls["query"]], ANSWER, self.answered, SEARCH)
         session, counted = self.context.session, [self.recall, self.stop]
-        # Before it is counted, the box shows that it will be, and that is a change.
+        # The box first shows that recall is being counted. This change starts the counting.
         self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))
         self.stop.click(self._stop, session, counted, **private())
         self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES])
@@ -103,12 +103,12 @@ class Compare(Step):
         return self.context.show(session, controls, Part.RESULTS)
 
     def _similar(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
-        if session.comparison is not None:  # among the photos that it was found in, whatever is chosen meanwhile
+        if session.comparison is not None:  # search where the photo was found, whatever is chosen now
             controls = controls._replace(where=session.comparison.asked.within.value)
         return self.answer(session, Question("similar", str(event.index)), controls) | self.context.boxes(query="")
 
     def _filter(self, session: Session, controls: Controls) -> Updates:
-        """The same question to some of the photos."""
+        """Ask the same question of some of the photos."""
         question = session.question
         for text in (controls.since, controls.until):
             checked_day(text)
@@ -118,7 +118,7 @@ class Compare(Step):
         return {} if question.within == controls.within else self.answer(session, question, controls)
 
     def _filters(self, session: Session, controls: Controls) -> Updates:
-        """What the photos of the last answer can be told apart by, and what is chosen."""
+        """Show the filters that tell the last answer's photos apart, and what is chosen."""
         comparison = session.comparison
         folders = () if comparison is None else comparison.folders
         dated = bool(controls.since or controls.until) or (comparison is not None and comparison.several_days)
@@ -133,15 +133,15 @@ class Compare(Step):
         return self.context.show_again(session, controls, *ANSWER, progress=by_column(session))
 
     def _measure(self, session: Session) -> Updates:
-        """What is counted over all captions, once the answer is there."""
+        """Count recall over all captions, once the answer is shown."""
         while (comparison := session.comparison) is not None and comparison.measurable and not comparison.measured:
             try:
-                told = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
-                actions.measure(self.context.engine(session), session, told)
+                progress = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
+                actions.measure(self.context.engine(session), session, progress)
             except StudioError:
                 if session.comparison is comparison:
                     session.uncounted = comparison
-            if session.comparison is comparison:  # else another one was asked meanwhile
+            if session.comparison is comparison:  # else the visitor asked another question: count that
                 break
         return self._counted(session)
 
@@ -150,25 +150,26 @@ class Compare(Step):
         return self._counted(session)
 
     def _counted(self, session: Session) -> Updates:
-        """The verdict, or that it is on its way."""
-        comparison, shown, counting = session.comparison, "", False
-        if comparison is not None and comparison.measurable:
-            counting = not comparison.measured and session.uncounted is not comparison
-            if counting:
-                shown = results_html.counting(comparison)
-            else:
-                shown = results_html.recalls(comparison) if comparison.measured else page_html.note(texts.COUNT_STOPPED)
-        stoppable = counting and comparison is not None and comparison.captions > STOPPABLE
+        """Show the verdict, or that it is being counted."""
+        comparison, shown, stoppable = session.comparison, "", False
+        if comparison is None or not comparison.measurable:
+            pass
+        elif comparison.measured:
+            shown = results_html.recalls(comparison)
+        elif session.uncounted is comparison:
+            shown = page_html.note(texts.COUNT_STOPPED)
+        else:
+            shown, stoppable = results_html.counting(comparison), comparison.captions > STOPPABLE
         return {self.recall: shown, self.stop: gr.Button(visible=stoppable)}
 
     def _mark(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
-        """A thumb went up or down; the page shows which one itself."""
+        """Mark a photo as right or wrong. The browser shows the thumb itself."""
         if isinstance(event.index, str):
             actions.mark(self.context.engine(session), session, event.index, event.value == "up", self.context.libraries)
         return self.context.show(session, controls, Part.NAMES) | {self.marked: results_html.marked(session.marked)}
 
     def show(self, session: Session, controls: Controls) -> Updates:
-        """The last comparison, and how to ask the same on the command line."""
+        """Show the last comparison, and the commands that ask the same."""
         top, album, comparison = int(controls.top or DEFAULT_TOP) + session.more, session.album, session.comparison
         lines = _commands(session, top, self.context.models.options(album.backbone))
         if comparison is None:
@@ -188,7 +189,7 @@ class Compare(Step):
         }
 
     def _remark(self, session: Session, comparison: Comparison) -> str:
-        """Whether the model does not know the question's language, or most of its words."""
+        """A notice if the model does not know the question's language, or most of its words; else ""."""
         if comparison.asked.kind != "words":
             return ""
         question, engine = comparison.asked.what, self.context.engine(session)
@@ -200,12 +201,12 @@ class Compare(Step):
         return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
     def _waiting(self, session: Session, _: Controls) -> Updates:
-        """The first photos, until something is asked of them."""
+        """Show the first photos until a question is asked."""
         return {} if session.comparison is not None else {self.answered: results_html.waiting(session.album)}
 
 
 def _commands(session: Session, top: int, models: Sequence[str]) -> str:
-    """The lines that ask the same, and with captions measure the same, of a folder with these photos."""
+    """The commands that ask the same of a folder with these photos and, with captions, measure recall."""
     if session.comparison is None or session.request is None or session.comparison.asked.kind == "similar":
         return ""
     asked, names = session.comparison.asked, bool(session.album.taught)

@@ -1,7 +1,7 @@
-"""What the steps of the page share: the models, the visitor's session, the controls that travel together, and who shows what.
+"""What the steps of the page share: models, session, controls, and the parts that they show.
 
-No step knows another one. A step registers the controls that others read and the parts of the page that it shows; an event
-changes the session and then names the parts that show what has changed.
+No step knows another one. A step registers the controls that others read and the parts of the page that it shows. An event
+changes the session, then names the parts to show again.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 Updates = dict[Any, Any]
-TOPS = (6, 12, 24, 48)  # full rows, two or three photos wide
+TOPS = (6, 12, 24, 48)  # full rows of two or three photos
 DEFAULT_TOP = 12
 
 
 class Controls(NamedTuple):
-    """Values of the controls that an adapter and its results depend on."""
+    """The values of the controls that an adapter and its results depend on."""
 
     description: str = ""
     k: float = DEFAULT_K
@@ -50,12 +50,11 @@ class Controls(NamedTuple):
 
     @property
     def request(self) -> AdapterRequest | None:
-        """The adapter that they ask for; None without a sentence. Raises DescriptionError: a value that cannot be used."""
+        """The adapter that they ask for; None without a sentence. Raises DescriptionError: when a value is unusable."""
         return actions.request(*self[:5]) if str(self.description or "").strip() else None
 
     @property
     def within(self) -> Within:
-        """Which photos are asked."""
         return Within.of(self.where, self.folder, self.since, self.until)
 
 
@@ -63,30 +62,30 @@ class Part(Enum):
     """What the page shows of a session."""
 
     STATUS = auto()  # the models and the chosen backbone
-    ROUTING = auto()  # the sentence's experts
+    ROUTING = auto()  # the experts that the sentence is routed to
     ADAPTER = auto()  # the generated LoRA
     PHOTOS = auto()
     RESULTS = auto()
-    NAMES = auto()  # that the visitor taught
-    EXPERTS = auto()  # the repository, the visitor's own, and what the sliders may be set to with them
+    NAMES = auto()  # names that the visitor taught
+    EXPERTS = auto()  # all experts, the visitor's own, and the limits that they give the sliders
 
 
-Show = Callable[[Session, Controls], Updates]  # of components, what they show of a session
+Show = Callable[[Session, Controls], Updates]  # the updates of components for a session
 
 
 @dataclass
 class StepContext:
-    """Given to every step. It is shared by all visitors and holds no state of theirs."""
+    """What every step gets. It is shared by all visitors and holds no state of theirs."""
 
     models: Models
     session: gr.State  # the component that holds a tab's ``Session``
     keep_seconds: float
     libraries: PhotoLibraries
     shelf: SampleShelf | None = None  # the samples that the page opens on
-    controls: dict[str, Any] = field(default_factory=dict)  # components by the names in ``Controls``
+    controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
     picked: Any = None  # the box with the id of the chosen photo
-    answer: Any = None  # what shows the results
-    options: Any = None  # the row above it
+    answer: Any = None  # the component with the results
+    options: Any = None  # the row above the results
     _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
 
     @property
@@ -100,19 +99,19 @@ class StepContext:
         return [self.session, *self.inputs]
 
     def boxes(self, **values: Any) -> Updates:
-        """Some of them, to be set to these values."""
+        """The updates that set some controls to these values."""
         return {self.controls[name]: value for name, value in values.items()}
 
     def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
-        """Register what shows a part; several steps may."""
+        """Register what shows a part. Several steps may show one part."""
         self._parts[part].append((components, show))
 
     def outputs(self, *parts: Part) -> list[Any]:
-        """All components of some parts, each once."""
+        """All components of these parts, each once."""
         return list(dict.fromkeys(c for part in parts for components, _ in self._parts[part] for c in components))
 
     def show(self, session: Session, controls: Controls, *parts: Part) -> Updates:
-        """These parts as the session has them now."""
+        """The updates that show these parts as the session is now."""
         updates: Updates = {}
         for part in parts:
             for _, show in self._parts[part]:
@@ -120,7 +119,7 @@ class StepContext:
         return updates
 
     def engine(self, session: Session) -> SGLora:
-        """The engine that this visitor chose, with the experts that this visitor has; waits for the models where needed."""
+        """The engine of the visitor's repository, with the visitor's own experts. Waits for the models if needed."""
         session.album.used = time.monotonic()
         engine = session.album.engine(self.models.get(session.album.backbone))
         if self.shelf is not None:
@@ -130,11 +129,11 @@ class StepContext:
     def show_again(
         self, session: Session, controls: Controls, *parts: Part, progress: actions.RankingProgress | None = None
     ) -> Updates:
-        """These parts after something changed: the last question is asked again with it."""
+        """Ask the last question again after something changed, and show these parts."""
         actions.ask_again(self.engine(session), session, progress, self.libraries)
         return self.show(session, controls, *parts)
 
     def can_ask(self, session: Session, controls: Controls) -> bool:
-        """Whether there is a question, and photos that it may be asked of."""
-        there = bool(session.album.photos) or controls.within.library in self.libraries.names
-        return there and bool(controls.query.strip())
+        """Whether there are a question and photos to ask it of."""
+        has_photos = bool(session.album.photos) or controls.within.library in self.libraries.names
+        return has_photos and bool(controls.query.strip())

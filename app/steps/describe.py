@@ -38,23 +38,23 @@ class Describe(Step):
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
     def _adapt(self, session: Session, controls: Controls) -> Updates:
-        """Generate, and ask what is asked already."""
+        """Generate the adapter, and ask the current question with it."""
         if self.context.can_ask(session, controls):
             return self.answer(session, Question.words(controls.query), controls)
         engine = self.context.engine(session)
-        actions.generate(engine, session, actions.request(*controls[:5]))  # which says that a sentence is missing
+        actions.generate(engine, session, actions.request(*controls[:5]))  # raises if the sentence is missing
         return self.context.show_again(session, controls, *ANSWER)
 
     def show(self, session: Session, controls: Controls) -> Updates:
-        """The sentence's routing; what is wrong with it is said where it is typed, and not in a toast."""
+        """Show the routing of the sentence. An error appears below the box, not in a toast."""
         engine = self.context.engine(session)
         owned = len(session.album.own_experts(engine).entries)
         hidden = {self.suggestion: gr.Button(visible=False)}
         try:
             if (wanted := controls.request) is None:
-                drawn = experts_html.routing_map(engine.repository, None, owned)
+                map_html = experts_html.routing_map(engine.repository, None, owned)
                 note = page_html.note(texts.ROUTE_EMPTY)
-                return hidden | {self.routing: note, self.chart: gr.HTML(visible=False), self.map: drawn}
+                return hidden | {self.routing: note, self.chart: gr.HTML(visible=False), self.map: map_html}
             routing = engine.route(wanted.description, wanted.k, wanted.tau)
         except StudioError as error:
             return hidden | {self.routing: page_html.note(texts.translated(str(error)), "sg-warn")}

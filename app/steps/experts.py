@@ -1,4 +1,4 @@
-"""The experts: find, look at and compare them; train one, import one, keep them."""
+"""The experts: find, look at and compare them; train, import and save own ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 MOST_LOOKED = 4  # experts side by side
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
-CHANGED = (Part.EXPERTS, *ANSWER)  # with the visitor's experts
+CHANGED = (Part.EXPERTS, *ANSWER)  # parts that change with the visitor's own experts
 
 
 class Experts(Step):
@@ -71,7 +71,7 @@ class Experts(Step):
             datatype=EXPERT_COLUMNS,
             interactive=False,
             wrap=True,
-            # Without widths the table measures itself while its tab is hidden, and shows two columns only.
+            # Without widths, the table measures itself while its tab is hidden, and shows only two columns.
             column_widths=[140, 270, 110, 170, 80, 90, 90, 90, 90],
             max_height=420,
             buttons=[],
@@ -100,8 +100,8 @@ class Experts(Step):
         self.pick.change(lambda names: gr.Button(interactive=bool(names)), self.pick, self.remove, **quiet)
         self.stop.click(self._stop, context.session, self.trained, **quiet)
         self.downloads(self.download, self._write, self.mine)
-        asked = [self.name, self.description]
-        self.on(self.train.click, self._train, asked, [self.trained], CHANGED, self.trained, TRAINING, turn=False)
+        inputs = [self.name, self.description]
+        self.on(self.train.click, self._train, inputs, [self.trained], CHANGED, self.trained, TRAINING, turn=False)
         for event, handler, first, also in (
             (self.imports.click, self._import, [self.adapter, self.about], [self.adapter, self.about, self.report]),
             (self.load.upload, self._load, [self.load], [self.report]),
@@ -110,7 +110,6 @@ class Experts(Step):
             self.on(event, handler, first, also, CHANGED, self.mine, HEAVY, turn=False)
 
     def show(self, session: Session, _: Controls) -> Updates:
-        """All experts, and the visitor's own."""
         engine = self.context.engine(session)
         own_experts = session.album.own_experts(engine)
         experts = _own_first(own_experts)
@@ -138,7 +137,7 @@ class Experts(Step):
         return table, experts_html.count(len(table["data"]), len(experts), words or "")
 
     def _select(self, session: Session, looked: list[str], event: gr.SelectData) -> list[str]:
-        """The row as the browser shows it, which may be sorted or filtered; it joins those that are looked at."""
+        """Add the clicked expert to those looked at. The browser may have sorted or filtered the rows, so it sends the row."""
         row, names = event.row_value, [e.name for e in self.context.engine(session).repository.experts]
         name = row[0] if isinstance(row, list) and row else None
         name = chosen(names, names.index(name) if name in names else None)
@@ -147,12 +146,12 @@ class Experts(Step):
     def _details(self, session: Session, looked: list[str] | None) -> str:
         repository = self.context.engine(session).repository
         names = [e.name for e in repository.experts]
-        places = [names.index(name) for name in (looked or [])[:MOST_LOOKED] if name in names]  # one may be gone by now
+        places = [names.index(name) for name in (looked or [])[:MOST_LOOKED] if name in names]  # an expert may be gone by now
         if not places:
             return page_html.note(texts.DETAILS_EMPTY)
         pairs = [compare_experts(repository, i, j) for i, j in combinations(places, 2)]
-        own = repository.layout.modules
-        norms = {i: repository.lora(i).only(own).norms() for i in places}
+        modules = repository.layout.modules
+        norms = {i: repository.lora(i).only(modules).norms() for i in places}
         panels = [experts_html.details(repository.experts[i], norms[i]) for i in places]
         if len(pairs) == 1:
             panels.insert(0, experts_html.compared(pairs[0]))
@@ -180,7 +179,7 @@ class Experts(Step):
         return self.context.show_again(session, controls, *CHANGED) | {self.trained: experts_html.trained(trained)}
 
     def _stop(self, session: Session) -> Any:
-        """The training itself says that it stopped."""
+        """Stop the training. The training itself reports that it stopped."""
         if (training := session.training) is None:
             return page_html.note(texts.TRAIN_NONE_RUNS)
         training.set()
@@ -210,5 +209,5 @@ class Experts(Step):
 
 
 def _own_first(own_experts: OwnExperts) -> tuple[Expert, ...]:
-    """All experts as they are listed: the visitor's own, then the shipped ones."""
+    """All experts in the order of the list: the visitor's own, then the shipped ones."""
     return (*(entry.expert for entry in own_experts.entries), *own_experts.shipped.experts)

@@ -1,4 +1,4 @@
-"""From the routed experts to a LoRA: its facts, its download, and how much of it is applied."""
+"""From the routed experts to a LoRA: its facts, its download, and the strength with which it is applied."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import DEFAULT_WEIGHT
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
-MOST = 2.0  # of the strength's slider, where the strength scales the adapter
+MOST = 2.0  # end of the strength's slider, if the strength scales the adapter
 
 
 class Generate(Step):
@@ -30,7 +30,7 @@ class Generate(Step):
             self.download = gr.Button(texts.DOWNLOAD, size="sm", scale=0, min_width=150, interactive=False, elem_id="download")
 
     def beside_results(self) -> None:
-        """How much is applied."""
+        """Lay out the slider of the strength."""
         self.strength = gr.Slider(
             0, MOST, DEFAULT_WEIGHT, step=0.01, label=texts.STRENGTH_LABEL, min_width=300, scale=0, elem_id="strength"
         )
@@ -57,8 +57,8 @@ class Generate(Step):
         self.context.shows(Part.EXPERTS, [self.k, self.strength], self._limits)
 
     def wire(self) -> None:
-        # Sliders redo what is on the page, and nothing that is not. A loaded session moves the strength, too, which is a change
-        # but neither input nor release; its reset is a release.
+        # Sliders only redo what the page shows. A loaded session changes the strength too, but fires neither input nor release.
+        # A reset of the strength fires release.
         moved = [control.change for control in (self.k, self.tau, self.seed)]
         moved += [self.strength.input, self.strength.release]
         self.on(moved, self._redo, parts=ANSWER, trigger_mode="always_last")
@@ -69,11 +69,11 @@ class Generate(Step):
         before = session.adaptation
         if before is None:
             return self.context.show(session, controls, Part.ROUTING)
-        # The sliders speak about the adapter that is there, whatever is being typed meanwhile.
+        # The sliders change the adapter that is shown, whatever the visitor is typing.
         wanted, engine = actions.request(before.request.description, *controls[1:5]), self.context.engine(session)
         adaptation = actions.generate(engine, session, wanted)
         answered, words = session.comparison, ""
-        same = before.routing is adaptation.routing  # only the strength or the sample is another one
+        same = before.routing is adaptation.routing  # only the strength or the sample changed
         shown = self.context.show_again(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
         if wanted.seed != before.request.seed and answered is not None and session.comparison is not None:
             words = page_html.note(_varied(wanted.seed, answered, session.comparison, int(controls.top)))
@@ -83,7 +83,6 @@ class Generate(Step):
         return str(actions.write_zip(self.context.engine(session), session))
 
     def show(self, session: Session, _: Controls) -> Updates:
-        """The adapter's facts, where it lies, and its download."""
         adaptation = session.adaptation
         if adaptation is None:
             return {
@@ -124,17 +123,17 @@ class Generate(Step):
 
 
 def _varied(seed: int, before: Comparison, after: Comparison, top: int) -> str:
-    first, now = ([hit.key for hit in made.columns[-1].ranking.hits[:top]] for made in (before, after))
-    moved = sum(key in first and first.index(key) != place for place, key in enumerate(now))
-    return texts.VARIED.format(seed=seed, new=len(set(now) - set(first)), moved=moved, top=len(now))
+    old_keys, new_keys = ([hit.key for hit in comparison.columns[-1].ranking.hits[:top]] for comparison in (before, after))
+    moved = sum(key in old_keys and old_keys.index(key) != place for place, key in enumerate(new_keys))
+    return texts.VARIED.format(seed=seed, new=len(set(new_keys) - set(old_keys)), moved=moved, top=len(new_keys))
 
 
 def most_strength(engine: SGLora) -> float:
-    """Where the slider of the strength ends."""
+    """The end of the strength's slider."""
     return 1.0 if engine.mixes else MOST
 
 
 def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:
-    """The command line knows the shipped experts only."""
+    """A notice if own experts take part: the command line knows only the shipped ones."""
     shipped = len(session.album.own_experts(engine).shipped)
     return texts.COMMAND_OWN if any(i >= shipped for i in result.routing.chosen.tolist()) else ""

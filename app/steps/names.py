@@ -1,4 +1,4 @@
-"""Names that the visitor teaches from photos: they take part in every question at once."""
+"""Names that the visitor teaches from photos. Every question uses them at once."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from core.experts.names_file import save_names
 
 class Names(Step):
     def layout(self) -> None:
-        """What was taught, always in sight; ``panel`` teaches."""
+        """Lay out what was taught, always visible. ``panel`` teaches."""
         self.chips = self.questions("names-chips", texts.NAMES_TAUGHT)
 
     def panel(self) -> None:
-        """Teaches names; folded away until it is wanted."""
+        """Lay out the panel that teaches names, folded."""
         with gr.Accordion(texts.NAMES_TITLE, open=False, elem_id="names") as self.folded:
             gr.HTML(page_html.note(texts.NAMES_LEAD))
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
@@ -60,21 +60,21 @@ class Names(Step):
             (self.load.upload, self._load, [self.load]),
         ):
             self.on(event, handler, first, shown, (Part.NAMES, *ANSWER), self.report, HEAVY)
-        self.taught.input(lambda name: name, self.taught, self.name, **private())  # to rename it, or give it more photos
+        self.taught.input(lambda name: name, self.taught, self.name, **private())  # to rename it, or to add photos
         self.downloads(self.save, self._save, self.report)
         answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
-        # Of the enlarged photo.
-        chosen = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
-        chosen.then(None, js=script("to_the_name"), **private())
+        # The enlarged photo fires ``edit``.
+        opened = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
+        opened.then(None, js=script("to_the_name"), **private())
         self.on(self.chips.click, self._ask, [self.chips], [self.context.controls["query"]], **answer)
 
     def _ask(self, index: int, session: Session, controls: Controls) -> Updates:
-        """A name is a question."""
+        """Ask the name as a question."""
         name, _ = chosen(session.album.taught, index)
         return self.answer(session, Question.words(name), controls) | self.context.boxes(query=name)
 
     def _choose(self, session: Session, event: gr.SelectData, _: Controls) -> Updates:
-        """The panel is open, with one photo chosen."""
+        """Open the panel with this photo chosen."""
         photos = session.album.photos
         picked = next((photo for photo in photos if photo.id == event.index), None)
         if picked is None:
@@ -112,14 +112,13 @@ class Names(Step):
         return self.context.show_again(session, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, session: Session, _: Controls) -> Updates:
-        """The names, the photos to choose from, and those that are ticked."""
         photos = {photo.id: photo.name for photo in session.album.photos[:LISTED]}
         ticked = [photo for photo, right in session.marks_of_words.items() if right and photo in photos]
         choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in session.album.taught]
-        some = bool(choices)
+        has_names = bool(choices)
         return {
-            self.chips: gr.Dataset(samples=[[label] for label, _ in choices], visible=some),
+            self.chips: gr.Dataset(samples=[[label] for label, _ in choices], visible=has_names),
             self.photos: gr.Dropdown(choices=[(name, key) for key, name in photos.items()], value=ticked),
-            self.taught: gr.Radio(choices=choices, value=choices[-1][1] if some else None, visible=some),
+            self.taught: gr.Radio(choices=choices, value=choices[-1][1] if has_names else None, visible=has_names),
             self.marks: gr.Button(visible=bool(ticked)),
-        } | {button: gr.Button(visible=some) for button in (self.rename, self.remove, self.save)}
+        } | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}

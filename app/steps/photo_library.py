@@ -1,4 +1,4 @@
-"""The folders of the libraries on this machine, where the page may index them."""
+"""The folders of the libraries on this machine, if the page may index them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.retrieval.indexing import Progress
 
 
 class LibraryFolders(Step):
-    """Laid out where libraries may be written."""
+    """Laid out only if libraries may be written."""
 
     def layout(self) -> None:
         names = list(self.context.libraries.names)

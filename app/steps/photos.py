@@ -39,7 +39,7 @@ class Photos(Step):
         self.report = gr.HTML(elem_id="report")
 
     def manage(self) -> None:
-        """The photos themselves."""
+        """Lay out the photos themselves and their captions."""
         with gr.Accordion(texts.CAPTIONS, open=False, elem_id="captions"):
             self.gallery = gr.Gallery(
                 label=texts.GALLERY_LABEL,
@@ -69,10 +69,10 @@ class Photos(Step):
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
         boxes = [context.controls["query"], context.controls["description"]]
-        # First, since the browser sends one after the other.
+        # This comes first, since the browser sends one event after the other.
         begun = [self.timer, self.stop, self.fill, self.clear, self.take_back]
         self.upload.upload(self._begin, context.session, begun, **private())
-        # The cross of the upload's box means the same.
+        # The cross of the upload's box stops too.
         gr.on([self.stop.click, self.upload.clear], self._stop, context.session, self.stop, **private())
         for event, handler, first, also in (
             (self.upload.upload, self._add, [self.upload], [self.upload, *boxes]),
@@ -83,17 +83,17 @@ class Photos(Step):
             (self.use_names.click, self._caption_by_names, [], []),
         ):
             self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
-        # Photos that this tab, another one, or this one before a reload, is still adding.
+        # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
         self.on(self.timer.tick, self._look, parts=[Part.PHOTOS])
         self.gallery.select(self._select, context.session, [picked, self.remove], **private())
         picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **private())
 
     def show(self, session: Session, controls: Controls) -> Updates:
-        """The gallery; what became of an upload is of no interest once its photos are gone."""
+        """Show the gallery. The report of an upload disappears with its photos."""
         album = session.album
-        gone = {} if album.photos else {self.report: ""}
+        report = {} if album.photos else {self.report: ""}
         back = (texts.TAKE_BACK_ONE if album.aside == 1 else texts.TAKE_BACK).format(n=album.aside)
-        return gone | {
+        return report | {
             self.gallery: gr.Gallery(value=album.thumbnails(), selected_index=None),
             self.fill: page_html.gallery_line(album),
             self.remove: gr.Button(interactive=False),
@@ -105,7 +105,7 @@ class Photos(Step):
         }
 
     def _look(self, session: Session, controls: Controls) -> Updates:
-        if session.album.adding:  # the first of them are soon there, and all of them only in the end
+        if session.album.adding:  # show the first photos soon, all of them only in the end
             first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
             return {self.fill: page_html.gallery_line(session.album)} | first
         return self.context.show(session, controls, Part.PHOTOS)
@@ -116,7 +116,7 @@ class Photos(Step):
     def _begin(self, session: Session) -> Updates:
         session.album.stopped = False
         session.album.await_photos()
-        hidden = gr.Button(visible=False)  # or there would be no room for Stop in the line
+        hidden = gr.Button(visible=False)  # else Stop has no room in the line
         shown = {self.timer: gr.Timer(active=True), self.stop: gr.Button(visible=True), self.fill: page_html.note(texts.ADDING)}
         return shown | {self.clear: hidden, self.take_back: hidden}
 
@@ -132,14 +132,14 @@ class Photos(Step):
             done = actions.add_uploads(engine, session, paths or [])
         finally:
             session.album.await_photos(False)
-        if of_samples and not session.album.shows_samples:  # a question that says nothing about these photos
+        if of_samples and not session.album.shows_samples:  # the question about the samples does not fit these photos
             session.question = session.comparison = None
             actions.adapt_to(engine, session, None)
             controls = controls._replace(query="", description="")
             boxes = self.context.boxes(query="", description="")
-        if controls.query.strip() and session.question is None:  # it waited for them
+        if controls.query.strip() and session.question is None:  # the question waited for photos
             session.question = Question.words(controls.query.strip(), controls.within)
-            with suppress(StudioError):  # a sentence that cannot be used is no reason to show no photos
+            with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
                 actions.adapt_to(engine, session, controls.request)
         report = page_html.report(done.remarks, done.report, done.failed)
         return {self.upload: None} | boxes | self._changed(session, controls, report)

@@ -16,37 +16,37 @@ from core.data.sample_photos import examples
 
 class Samples(Step):
     def layout(self) -> None:
-        there = self.context.shelf is not None  # most visitors' pages open on them
-        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, visible=not there, elem_id="try-it")
+        opens_on_samples = self.context.shelf is not None  # most visitors' pages open on the samples
+        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, visible=not opens_on_samples, elem_id="try-it")
         with gr.Row(visible=False, elem_id="try-asks") as self.asks:
             self.words = gr.HTML()
             self.yes = gr.Button(texts.TRY_YES, size="sm", min_width=100, elem_id="try-yes")
             self.no = gr.Button(texts.TRY_NO, size="sm", min_width=100, elem_id="try-no")
 
     def about_samples(self) -> None:
-        """Shown while the samples are."""
+        """Lay out the questions that are shown with the samples."""
         chosen_from = examples()._asdict()
         label = texts.EXAMPLES_CHOSEN.format(**chosen_from) if chosen_from["questions"] else texts.EXAMPLES_LABEL
         self.examples = self.questions("examples", label, [example.query for example in actions.sample_questions()])
         self.context.shows(Part.PHOTOS, [self.examples, self.try_it], self.show)
 
     def show(self, session: Session, _: Controls) -> Updates:
-        """What can be asked of the samples, or the button that brings them."""
+        """Show the questions about the samples, or the button that brings them."""
         album = session.album
-        away = not album.shows_samples and not album.awaits_samples
-        return {self.examples: gr.Dataset(visible=album.shows_samples), self.try_it: gr.Button(visible=away)}
+        offered = not album.shows_samples and not album.awaits_samples
+        return {self.examples: gr.Dataset(visible=album.shows_samples), self.try_it: gr.Button(visible=offered)}
 
     def wire(self) -> None:
         controls, answer = self.context.controls, self.context.answer
         boxes = [controls["description"], controls["query"], controls["where"]]
-        asked = [*boxes, self.asks, self.words]
-        self.on(self.try_it.click, self._try, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
-        self.on(self.yes.click, self._samples, (), asked, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
+        outputs = [*boxes, self.asks, self.words]
+        self.on(self.try_it.click, self._try, (), outputs, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
+        self.on(self.yes.click, self._samples, (), outputs, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
         self.no.click(lambda: gr.Row(visible=False), None, self.asks, **private())
         self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
     def _try(self, session: Session, controls: Controls) -> Updates:
-        """Photos of the visitor's own do not go without a question."""
+        """Show the samples. If the visitor has own photos, ask first."""
         album = session.album
         if album.photos and not album.shows_samples:
             return {self.asks: gr.Row(visible=True), self.words: page_html.note(texts.TRY_ASKS.format(n=len(album.photos)))}
@@ -61,10 +61,10 @@ class Samples(Step):
             shelf.show(engine, session)
         if not (album.photos and album.has_samples_only):
             actions.add_samples(engine, session, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
-        asked = self._ask(0, session, controls)
-        return asked | self.context.show(session, controls, Part.PHOTOS) | {self.asks: gr.Row(visible=False)}
+        updates = self._ask(0, session, controls)
+        return updates | self.context.show(session, controls, Part.PHOTOS) | {self.asks: gr.Row(visible=False)}
 
     def _ask(self, index: int, session: Session, controls: Controls) -> Updates:
-        asked = {**chosen(actions.sample_questions(), index)._asdict(), "where": OWN}
-        controls = controls._replace(**asked)
-        return self.answer(session, Question.words(controls.query), controls) | self.context.boxes(**asked)
+        values = {**chosen(actions.sample_questions(), index)._asdict(), "where": OWN}
+        controls = controls._replace(**values)
+        return self.answer(session, Question.words(controls.query), controls) | self.context.boxes(**values)

@@ -20,14 +20,14 @@ from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
 
-Thing = TypeVar("Thing")
-ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # what another adapter or question changes
+Item = TypeVar("Item")
+ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question
 
 
 class Step:
     """A part of the page. It is shared by all visitors and holds no state of theirs.
 
-    ``layout`` makes the components, in the order of the page; ``wire`` says what they do, once all steps are laid out.
+    ``layout`` makes the components, in the order of the page. ``wire`` connects their events, once all steps are laid out.
     """
 
     def __init__(self, context: StepContext) -> None:
@@ -38,7 +38,7 @@ class Step:
         raise NotImplementedError
 
     def more(self) -> None:
-        """Components for those who want to know more; they are folded away below the results."""
+        """Lay out the details, folded below the results."""
 
     def wire(self) -> None:
         raise NotImplementedError
@@ -55,11 +55,11 @@ class Step:
         turn: bool = True,
         **options: Any,
     ) -> Any:
-        """Wire events to a handler, which takes the values of ``first``, the session and the controls; without one, ``parts``
-        are shown as they are now.
+        """Wire events to a handler, which takes the values of ``first``, the session and the controls.
 
-        ``also``, ``parts``: what it shows. ``shown_on``: shows its progress. ``group``: as in ``app.api``. ``turn``: whether
-        events that show an answer wait for each other; those that take long do not.
+        Without a handler, ``parts`` are shown as they are now. ``also``, ``parts``: what it shows. ``shown_on``: shows its
+        progress. ``group``: as in ``app.api``. ``turn``: whether events that show an answer wait for each other; slow ones do
+        not.
         """
 
         def show(session: Session, controls: Controls) -> Updates:
@@ -70,18 +70,18 @@ class Step:
         return gr.on(events, called, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
-        """A click writes a file, and the browser fetches it: Gradio's own button fetches what it held before the click."""
+        """Write a file on click, then let the browser fetch it. Gradio's own button fetches what it held before the click."""
         file = gr.File(visible=False)
         written = self.on(button.click, write, also=[file], shown_on=shown_on, group=group)
         written.success(None, file, file, js=script("fetch"), **private())
 
     def questions(self, elem_id: str, label: str, samples: Sequence[str] = ()) -> gr.Dataset:
-        """Questions that a click asks; hidden at first."""
+        """A list of questions that a click asks; hidden at first."""
         rows, boxes = [[sample] for sample in samples], [self.context.controls["query"]]
         return gr.Dataset(label=label, components=boxes, samples=rows, type="index", visible=False, elem_id=elem_id)
 
     def answer(self, session: Session, question: Question, controls: Controls) -> Updates:
-        """Generate the adapter where there is a sentence, ask the question, and show both."""
+        """Generate the adapter if there is a sentence, ask the question, and show both."""
         engine = self.context.engine(session)
         actions.adapt_to(engine, session, controls.request)
         if question.kind != "photo":
@@ -91,18 +91,18 @@ class Step:
 
 
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:
-    """A box with an example of what to write into it; it grows to so many lines."""
+    """A box with an example of what to write into it. It grows up to ``lines`` lines."""
     return gr.Textbox(label=label, placeholder=placeholder, max_lines=lines, elem_id=elem_id, **options)
 
 
 def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **options: Any) -> gr.Dropdown:
-    """One of a few things, all in sight."""
+    """A dropdown of a few choices, without a filter."""
     return gr.Dropdown(choices, value=value, label=label, filterable=False, elem_id=elem_id, **options)
 
 
 def _with_controls(handler: Callable[..., Any], in_turn: bool) -> Callable[..., Any]:
-    """The handler as Gradio calls it, with a value of each control. ``in_turn``: one event of a tab after the other, so that
-    what an earlier one shows is not shown last."""
+    """The handler as Gradio calls it, with a value for each control. ``in_turn``: events of a tab run one after the other, so
+    that an earlier answer is not shown last."""
 
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Any:
@@ -118,21 +118,21 @@ def _with_controls(handler: Callable[..., Any], in_turn: bool) -> Callable[..., 
     return wrapped
 
 
-def chosen(things: Sequence[Thing], index: object) -> Thing:
-    """The one that was clicked. Raises StudioError: there is none at that place: it went meanwhile, or the index is made up."""
-    if type(index) is not int or not 0 <= index < len(things):
+def chosen(items: Sequence[Item], index: object) -> Item:
+    """The item that was clicked. Raises StudioError: when it is gone, or the index is made up."""
+    if type(index) is not int or not 0 <= index < len(items):
         raise StudioError(texts.NOT_THERE)
-    return things[index]
+    return items[index]
 
 
 def private(group: str = LIGHT, shown_on: Any = None) -> dict[str, Any]:
-    """Options of the page's own events: not part of the API, in a group, with their progress shown where it is wanted."""
+    """Options of the page's own events: not in the API, in a concurrency group, with their progress on ``shown_on``."""
     progress = {"show_progress": "hidden"} if shown_on is None else {"show_progress": "full", "show_progress_on": shown_on}
     return {"api_visibility": "private", "concurrency_id": group, "concurrency_limit": LIMITS.get(group), **progress}
 
 
 def by_column(session: Session) -> actions.RankingProgress:
-    """Shows which column of a comparison is being ranked: a large model takes a while for each."""
+    """Show which column of a comparison is being ranked. A large model takes a while for each."""
     progress, photos = gr.Progress(), len(session.album.photos)
 
     def show(done: int, total: int, title: str) -> None:
@@ -142,7 +142,7 @@ def by_column(session: Session) -> actions.RankingProgress:
 
 
 def with_estimate(words: str, unit: str) -> actions.Progress:
-    """Shows how many photos or captions are done, and how long the others will take."""
+    """Show how many photos or captions are done, and how long the others will take."""
     progress, begin = gr.Progress(), time.perf_counter()
 
     def show(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Another backbone: which repository a visitor works with, where there are several."""
+"""The choice of another repository, and so of its backbone, if there are several."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from app.visitors.session import Session
 
 
 class Switch(Step):
-    """Laid out where there is a choice."""
+    """Laid out only if there is a choice."""
 
     def layout(self) -> None:
-        """The choice stands beside the status; ``panel`` comes below."""
+        """Lay out the choice beside the status. ``panel`` comes below."""
         self.choice = choice("backbone", texts.BACKBONE_LABEL, self.context.models.choices, DEFAULT, min_width=320)
         self.context.shows(Part.STATUS, [self.choice], lambda session, _: {self.choice: session.album.backbone})
 
     def panel(self) -> None:
-        """What a change came to."""
+        """Lay out the report of a switch."""
         self.report = gr.HTML(elem_id="switched")
 
     def wire(self) -> None:
-        # Not input: of a choice by mouse Gradio 6.31 tells twice at once, and what is refused would be reported twice.
+        # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
         event, also = self.choice.change, [self.report]
-        done = self.on(
+        switched = self.on(
             event, self._switch, [self.choice], also, tuple(Part), self.choice, SWITCH, turn=False, trigger_mode="once"
         )
-        # Where it fails, everything stays as it was, and the choice says so.
-        done.then(lambda session: session.album.backbone, self.context.session, self.choice, **private())
+        # If it fails, nothing changes, and the choice shows the repository before.
+        switched.then(lambda session: session.album.backbone, self.context.session, self.choice, **private())
 
     def _switch(self, name: str, session: Session, controls: Controls) -> Updates:
-        if name == session.album.backbone:  # the page shows what is so, which is a change too
+        if name == session.album.backbone:  # the page set the choice itself, which also fires ``change``
             return {}
         begin = time.perf_counter()
         gr.Progress()(0, desc=texts.BACKBONE_LOADING.format(name=name))
         engine = self.context.models.get(name)
         if (training := session.training) is not None:
-            training.set()  # what runs belongs to the backbone that it began with
+            training.set()  # a running training belongs to the backbone before
         done = session.album.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
         session.comparison = None
         shown = self.context.show_again(session, controls, *Part)

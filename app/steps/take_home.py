@@ -1,4 +1,4 @@
-"""Take it home: results and recall as CSV, the ranked photos as a ZIP, and the session to go on with another day."""
+"""Downloads: results and recall as CSV, the ranked photos as a ZIP, and the session to continue another day."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TakeHome(Step):
         return context.show(session, controls, *ANSWER) | context.boxes(**loaded) | {self.report: report}
 
     def _settings(self, request: AdapterRequest, engine: SGLora) -> dict[str, Any]:
-        """What the page's controls hold for a request: what is beyond a slider's end would be refused in every event."""
+        """The values of the page's controls for a request. Every event would reject a value beyond a slider's end."""
 
         def within(name: str, value: float) -> float:
             slider = self.context.controls[name]

@@ -1,4 +1,4 @@
-// The tab and the question in the address; "/" goes to the question. Gradio gives element, trigger, props and watch.
+// Keeps the tab and the question in the address; "/" moves to the question. Gradio passes element, trigger, props and watch.
 const SECONDS_BETWEEN = 10;
 const TYPED = "sg-lora-typed";
 const changed = (changes) => {
@@ -6,7 +6,7 @@ const changed = (changes) => {
   for (const [name, value] of Object.entries(changes)) value ? now.searchParams.set(name, value) : now.searchParams.delete(name);
   return now;
 };
-// After a broken connection Gradio loads the page again within two seconds: what was typed by then is asked after it.
+// After a broken connection, Gradio reloads the page within two seconds. What the visitor typed until then is asked after that.
 const [left, typed] = JSON.parse(sessionStorage.getItem(TYPED) ?? "[]");
 sessionStorage.removeItem(TYPED);
 if (left === location.href && typed !== left) history.pushState(null, "", typed);
@@ -16,7 +16,7 @@ addEventListener("beforeunload", () => {
 });
 
 let search = location.search;
-// What a page shows by itself when it is opened is no step to go Back to.
+// Back does not return to what the page showed by itself when it was opened.
 let used = false;
 for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (used = true), { capture: true, once: true });
 const put = (changes) => {
@@ -45,7 +45,7 @@ watch("value", () => {
   put(Object.fromEntries(ASKED.map((key) => [key, asked.get(key)])));
   shown = question();
 });
-// A link to a place on this page: Gradio's <base> would make it one to another page.
+// A link to a place on this page. Gradio's <base> would turn it into a link to another page.
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.('a[href^="#"]');
   const place = link && document.getElementById(link.getAttribute("href").slice(1));
@@ -55,7 +55,7 @@ document.addEventListener("click", (event) => {
   (place.querySelector("input, textarea") ?? place).focus({ preventScroll: true });
   place.scrollIntoView();
 });
-// A link to a tab, followed without loading the page again.
+// A link to a tab opens the tab without loading the page again.
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.('a[href^="?tab="]');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -67,7 +67,7 @@ document.addEventListener("click", (event) => {
   const tab = event.isTrusted && event.target.closest?.("button[role=tab][id^=tab-]");
   if (tab) put({ tab: name(tab) === "search" ? "" : name(tab) });
 });
-// Gradio's own panels (API, settings) lie over the page: Back closes them, and closing them takes the step back.
+// Gradio's own panels (API, settings) lie over the page. Back closes them, and closing them goes back.
 const panel = () => document.querySelector(".api-docs");
 let overlaid = false;
 new MutationObserver(() => {
@@ -86,7 +86,7 @@ addEventListener("popstate", () => {
     overlaid = false;
     panel().querySelector(".backdrop").click();
   }
-  // A link to a place on this page is one from Gradio's <base>, which has no question and no tab.
+  // A link to a place starts from Gradio's <base>, which has no question and no tab.
   if (location.hash && !location.search) return history.replaceState(null, "", search + location.hash);
   search = location.search;
   open();
@@ -94,8 +94,7 @@ addEventListener("popstate", () => {
   shown = question();
   trigger("select", { index: 0, value: location.search });
 });
-// A server that was restarted knows nothing of this tab. Gradio loads the page again where an answer was on its way, and else
-// does not notice.
+// A restarted server does not know this tab. Gradio reloads the page only if an answer was on its way.
 async function sameServer() {
   if (document.hidden) return;
   const server = await fetch("gradio_api/app_id").then((answer) => answer.json()).catch(() => null);

@@ -1,6 +1,6 @@
-"""The results that ship with the studio, as the Evidence tab shows them: read from files, nothing is computed.
+"""The shipped results, as the Evidence tab shows them. They are read from files; nothing is computed.
 
-A result may carry a ``summary``, sentences for those who read nothing else: it opens the tab.
+A result may have a ``summary``, sentences for those who read nothing else. It opens the tab.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.common.paths import results_path
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 16 * 1024 * 1024
-OPENING = 3  # sentences at the top
+OPENING = 3  # sentences at the top of the tab
 _html = macros("evidence.html")
 SENTENCE = re.compile(r"(?<=[.!?]) +(?=[A-Z0-9])")
 
@@ -37,18 +37,18 @@ SENTENCE = re.compile(r"(?<=[.!?]) +(?=[A-Z0-9])")
 class Exhibit:
     """One result."""
 
-    title: str  # its question
-    lead: str  # how it is measured
-    findings: tuple[str, ...] = ()  # what holds and what does not
-    plot: str = ""  # as HTML, where there is one
+    title: str  # the question that it answers
+    lead: str  # how it was measured
+    findings: tuple[str, ...] = ()  # what holds, and what does not
+    plot: str = ""  # HTML; "" without one
     table: str = ""
-    command: str = ""  # repeats it
+    command: str = ""  # the command that repeats it
     order: int = 0  # its place among all
-    summary: tuple[str, ...] = ()  # opens the tab, of the first result that has one
+    summary: tuple[str, ...] = ()  # opens the tab; only that of the first result with one
 
 
 def page(shown: Sequence[Exhibit]) -> Markup:
-    """The whole tab: three sentences and a chart, then every question with its first finding, to be unfolded."""
+    """The whole tab: three sentences and a chart, then every question with its first finding, folded."""
     lead = next((e for e in shown if e.summary), None) or next((e for e in shown if e.plot), shown[0])
     sentences = lead.summary or tuple(part for finding in lead.findings for part in SENTENCE.split(finding))
     return _html.page(lead, sentences[:OPENING], list(shown))
@@ -56,17 +56,17 @@ def page(shown: Sequence[Exhibit]) -> Markup:
 
 @cache
 def shipped() -> list[Exhibit]:
-    """The results that ship, read once: the page is laid out in every language."""
+    """The shipped results, read once although the page is laid out in every language."""
     return exhibits(results_path("any").parent)
 
 
 def exhibits(folder: Path) -> list[Exhibit]:
-    """All results in a folder in their order; one that cannot be shown says so in its place."""
+    """All results in a folder, in order. A result that cannot be read shows a notice in its place."""
     return sorted(filter(None, map(_exhibit, sorted(folder.glob("*.json")))), key=lambda exhibit: exhibit.order)
 
 
 def _exhibit(file: Path) -> Exhibit | None:
-    """None for a JSON file that is no result."""
+    """The result in a JSON file; None if it holds none."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ValueError("too large")
@@ -86,13 +86,13 @@ def _exhibit(file: Path) -> Exhibit | None:
             tuple(map(str, report.get("summary", ()))),
         )
     except Exception:
-        # A result of another version, or half a file: the rest of the tab is worth showing all the same.
+        # The file may be of another version or incomplete: the rest of the tab is still worth showing.
         log.exception("The result %s cannot be shown", file)
         return Exhibit(file.stem, texts.EVIDENCE_BROKEN.format(name=file.name))
 
 
 def _plot(file: Path, title: str) -> Markup:
-    """The SVG itself, so that it takes the page's colours and its words can be read and searched; empty without a file."""
+    """The SVG itself, so that it takes the page's colours and its words can be read and searched; "" without a file."""
     if not file.is_file():
         return Markup("")
     svg = re.sub(r"<style>.*?</style>", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -100,7 +100,7 @@ def _plot(file: Path, title: str) -> Markup:
 
 
 class _Renderer(RendererHTML):
-    """Tables that scroll by keyboard, which those of Gradio's Markdown do not, each with its figures as a file."""
+    """Tables that scroll by keyboard, unlike those of Gradio's Markdown. Each has its figures as a file."""
 
     def table_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         env["tables"] += 1
@@ -117,7 +117,7 @@ def _name(env: Any) -> str:
 
 
 def table_csv(tokens: Sequence[Token]) -> str:
-    """A table as CSV, from the tokens of its Markdown; emphasis is left out."""
+    """A table as CSV, from its Markdown tokens, without emphasis."""
     cells = ["".join(child.content for child in token.children or ()) for token in tokens if token.type == "inline"]
     width, out = sum(token.type == "th_open" for token in tokens), io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(cells[i : i + width] for i in range(0, len(cells), width))
@@ -125,6 +125,6 @@ def table_csv(tokens: Sequence[Token]) -> str:
 
 
 def _tables(markdown: str, title: str, file: str = "table") -> Markup:
-    """Tables and paragraphs in Markdown as HTML; HTML in the Markdown is escaped."""
+    """Tables and paragraphs in Markdown as HTML. HTML in the Markdown is escaped."""
     parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
     return Markup(parser.render(markdown, {"title": title, "tables": 0, "file": file}))

@@ -1,4 +1,4 @@
-"""What the page shows of experts: the table, one expert, two compared, the visitor's own, and the two maps."""
+"""HTML of experts: the table, one expert, experts compared, the visitor's own, and the two maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.sglora.router import Routing
 from core.training.own_expert import OwnExpert
 
 SHORT = 46  # characters of an expert's description
-LABELLED = 8  # routed experts, of more of them none has its label on a map
+LABELLED = 8  # routed experts; if there are more, none has a label on a map
 _LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
 _TEXT_HEAD = {"text.mlp.1": "text head, first layer", "text.mlp.3": "text head, second layer"}
 _html, _told = macros("experts.html"), macros("page.html").told
@@ -36,27 +36,26 @@ def gain(expert: Expert) -> str:
 
 
 def short(expert: Expert) -> str:
-    """What an expert is about, in a few words: a scene's name is a phrase, that of a group of classes tells little."""
+    """A few words about an expert: a scene's name, else the description, since names of class groups tell little."""
     if expert.group == "scenes":
         return expert.name
     return shorten(re.sub(r"^(an? )?(photo|everyday photo)s? of (an? )?", "", expert.description), SHORT, placeholder=" …")
 
 
 def details_line(expert: Expert) -> str:
-    """What hovering an expert says: its task, its source, its gain."""
+    """The text for hovering an expert: its task, its source, its gain."""
     photos = texts.PHOTOS_OF.format(n=expert.images) if expert.images else ""
     source = ", ".join(part for part in (expert.group, expert.source, photos) if part)
     return f"{expert.description} · {source} · {gain(expert)}"
 
 
 def headers() -> list[str]:
-    """Of the table."""
     return texts.EXPERTS_HEADERS.split("; ")
 
 
 def table(experts: Sequence[Expert], words: str = "") -> dict[str, Any]:
-    """The table as Gradio takes it: a row for each expert in which all ``words`` are found. Without headers it would show those
-    that the server's page began with."""
+    """The table as Gradio takes it, with a row for each expert that contains all ``words``. It has headers, since Gradio would
+    show those of the server's first layout."""
     rows = []
     for e in experts:
         text = f"{e.name} {e.description} {e.group} {e.source}".casefold()
@@ -68,47 +67,45 @@ def table(experts: Sequence[Expert], words: str = "") -> dict[str, Any]:
 
 
 def details(expert: Expert, norms: Mapping[str, float]) -> Markup:
-    """One expert: what it was trained on, and recall before and after in both directions."""
+    """One expert: its training data, and recall before and after in both directions."""
     return _html.details(expert, gain(expert), math.hypot(*norms.values()))
 
 
 def count(rows: int, experts: int, words: str) -> Markup:
-    """How many experts a search found, and what to do where it found none."""
+    """How many experts a search found, and what to do if it found none."""
     if not words.strip():
         return Markup("")
     return _told(texts.EXPERTS_FOUND.format(n=rows, total=experts) if rows else texts.EXPERTS_NONE.format(words=words.strip()))
 
 
 def likeness(pairs: Sequence[ExpertComparison], names: Sequence[str]) -> Markup:
-    """Several experts, each against each: likeness of the weight changes, and of the descriptions below it."""
+    """Several experts in pairs: similarity of the weight changes and, below it, of the descriptions."""
     return _html.likeness({pair.names: pair for pair in pairs} | {pair.names[::-1]: pair for pair in pairs}, names)
 
 
 def layer_name(name: str) -> str:
-    """A readable form of a linear's dotted name, where it is one of a block's q, k and v, or of the shipped text head."""
+    """A readable name of a linear in a block's q, k and v, or in the shipped text head; others keep their dotted name."""
     match = _LAYER.search(name)
     return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
 
 
 def compared(pair: ExpertComparison) -> Markup:
-    """Two experts against each other."""
     return _html.compared(pair, {layer_name(name): cosine for name, cosine in pair.modules.items()})
 
 
 def distances(lora: LoraDistances) -> Markup:
-    """How far a generated LoRA is from the routed experts."""
     lines = [*zip(lora.names, lora.experts, strict=True), (texts.DISTANCE_START, lora.origin), (texts.DISTANCE_ZERO, lora.norm)]
     return _html.distances(lines, max(1e-9, *(distance for _, distance in lines)))
 
 
 def own_list(own_experts: OwnExperts) -> Markup:
-    """The visitor's experts, each with its gain as it was measured, a loss too."""
+    """The visitor's own experts, each with its measured gain or loss."""
     lost = {e.name: [texts.OWN_LOST.format(share=f"{e.lost * 100:.0f}")] for e in own_experts.entries if e.lost > 0.005}
     return _html.own_list([(e.expert, [gain(e.expert), *lost.get(e.name, [])]) for e in own_experts.entries])
 
 
 def trained(result: OwnExpert) -> Markup:
-    """What a training came to, on photos that it did not see."""
+    """The result of a training, on photos that it did not see."""
     points = result.expert.gain(1) or 0.0
     start = mean_of_ways(result.start, "R@1") - mean_of_ways(result.expert.before, "R@1")
     verdict = texts.TRAINED_LOST if points <= 0 else texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
@@ -117,7 +114,7 @@ def trained(result: OwnExpert) -> Markup:
 
 
 def routing_map(repository: ExpertRepository, routing: Routing | None, owned: int) -> Markup:
-    """All experts by their descriptions, with the visitor's sentence among them; the last ``owned`` are the visitor's."""
+    """All experts by their descriptions, and the visitor's sentence among them. The last ``owned`` are the visitor's."""
     drawn = description_map(repository, None if routing is None else routing.embedding, owned)
     chosen = [] if routing is None else routing.chosen.tolist()
     marks = _experts(repository, drawn, chosen, owned)
@@ -129,7 +126,7 @@ def routing_map(repository: ExpertRepository, routing: Routing | None, owned: in
 
 
 def latent(repository: ExpertRepository, routing: Routing, drawn: ExpertMap, owned: int) -> Markup:
-    """The latent space of the generator: the experts, the prior of this routing and the sample that was drawn from it."""
+    """The latent space of the generator: the experts, the prior of this routing, and the sample drawn from it."""
     marks = _experts(repository, drawn, routing.chosen.tolist(), owned)
     if drawn.prior is not None:
         marks.append(Mark(texts.LATENT_PRIOR, *drawn.prior, "prior", texts.LATENT_PRIOR_DETAILS, True))
@@ -139,7 +136,7 @@ def latent(repository: ExpertRepository, routing: Routing, drawn: ExpertMap, own
 
 
 def _experts(repository: ExpertRepository, drawn: ExpertMap, chosen: Sequence[int], owned: int) -> list[Mark]:
-    """Marks of all experts, the routed ones last, and labelled where they are few."""
+    """Marks of all experts, the routed ones last. Those have labels if they are few."""
     first_own = len(repository) - owned
 
     def mark(i: int) -> Mark:

@@ -4,5 +4,5 @@
   link.href = file.url;
   link.download = file.orig_name;
   link.click();
-  return null; // emptied again, so that a click that writes nothing fetches nothing
+  return null; // empty the file, so that a click that writes nothing fetches nothing
 }

@@ -1,4 +1,4 @@
-"""What the page shows around photos and results, as HTML."""
+"""HTML that the page shows around photos and results."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from core.sglora.fit import Fit
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
-NEAR = 4  # experts that were not routed to, and are shown all the same
+NEAR = 4  # closest other experts, shown beside the routed ones
 _html = macros("page.html")
 note, section, status, listed_files = _html.note, _html.section, _html.status, _html.listed_files
 
 
 def header() -> Markup:
-    """Title and the one line that says what happens."""
+    """The title, and one line that says what the app does."""
     return _html.header(measured())
 
 
 def measured(file: Path | None = None) -> str:
-    """What a sentence gains on new photos, beside what all adapters share, as the shipped result says; empty without it."""
+    """The gain of a sentence on new photos, beside the shared part's, from the shipped result; "" without it."""
     try:
         groups = json.loads((file or results_path("known")).read_text(encoding="utf-8"))["groups"]
         methods = groups[texts.MEASURED_GROUP]["methods"]
@@ -42,13 +42,13 @@ def measured(file: Path | None = None) -> str:
 
 
 def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
-    """The routed experts by what they are about, with their weights, and how well they fit."""
+    """The routed experts with their weights, and how well they fit the sentence."""
     experts = [engine.repository.experts[i] for i in result.chosen.tolist()]
     return _html.routing(zip(experts, map(experts_html.short, experts), result.weights.tolist(), strict=True), fit_notice(fit))
 
 
 def fit_notice(fit: Fit) -> Markup:
-    """That no expert fits, what is odd about the sentence, or what its experts forget; empty where all is well."""
+    """A notice that no expert fits and why, or how much the routed experts forget; empty if neither."""
     if not fit.fits:
         bold = texts.translated(fit.remark.text) if fit.remark else texts.NO_EXPERT_FITS
         return _html.fit("low", bold, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
@@ -58,7 +58,7 @@ def fit_notice(fit: Fit) -> Markup:
 
 
 def routing_details(engine: SGLora, result: Routing) -> Markup:
-    """Every expert's similarity to the sentence."""
+    """The similarity of every expert to the sentence."""
     similarity = result.similarity.tolist()
     weights = dict(zip(result.chosen.tolist(), result.weights.tolist(), strict=True))
     order = sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i]))
@@ -68,7 +68,7 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 
 
 def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
-    """The generated LoRA in a line, and what a strength of 0 means."""
+    """The generated LoRA in one line, and what a strength of 0 means."""
     own, shared = result.own, repository.shared
     rank: object = result.lora.only(own.modules).rank
     if shared and result.fit.fits:
@@ -79,7 +79,7 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
 
 
 def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]], distances: LoraDistances) -> Markup:
-    """Facts about a generated LoRA, its strength by layer beside the experts' ``ranges``, and how far it is from these."""
+    """Facts about a generated LoRA, its strength by layer beside the experts' ``ranges``, and its distances to them."""
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
         ("rank", result.lora.rank),
@@ -92,25 +92,25 @@ def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]
 
 
 def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> Markup:
-    """Strength of a LoRA per block (rows) and q, k, v (columns), or per linear, each against the experts' range."""
+    """The strength of a LoRA by block (rows) and q, k, v (columns), or by linear, beside the experts' range."""
     rows: dict[str, dict[str, object]] = {}
     top = max([*norms.values(), *(high for _, high in ranges.values()), 1e-9])
     for name, norm in norms.items():
-        shown = experts_html.layer_name(name)
-        block, _, part = shown.partition(", ") if shown.startswith("block ") else (shown, "", "")
+        layer = experts_html.layer_name(name)
+        block, _, part = layer.partition(", ") if layer.startswith("block ") else (layer, "", "")
         rows.setdefault(block, {})[part] = (name, norm, norm / top, ranges.get(name))
     return _html.heat_map(list(dict.fromkeys(part for row in rows.values() for part in row)), rows)
 
 
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:
-    """What became of an upload or another file: remarks, counts, and duplicates and failures by name."""
+    """The result of an upload or another file: remarks, counts, and duplicates and failures by name."""
     failed = [(name, texts.translated(reason)) for name, reason in (*(added.failed if added else ()), *more_failed)]
     reasons = [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed]
     return _html.report(added, reasons, list(map(texts.translated, lines)))
 
 
 def gallery_line(album: Album) -> Markup:
-    """How full the gallery is, or how far photos are that are being added."""
+    """How full the gallery is, or the progress of photos that are being added."""
     photos, limit, adding = album.photos, album.limit, album.progress
     if adding is None and album.adding:
         return note(texts.ADDING)

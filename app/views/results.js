@@ -1,12 +1,12 @@
-// Results that move, enlarge and can be marked. Gradio gives element, trigger and watch.
+// Results that move, enlarge and can be marked. Gradio passes element, trigger and watch.
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const SECONDS = 0.8;
-let touched = false; // whether the visitor did anything yet: the page opens at its top
+let touched = false; // whether the visitor has done anything: before that, the page stays at its top
 for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (touched = true), { capture: true, once: true });
 let question = null;
-let places = {}; // of the last answer, by column and photo
+let places = {}; // places in the last answer, by column and photo
 
-// A photo slides from where it was: in the answer before to the same question, otherwise without the adapter.
+// A photo slides from its last place: in the last answer to the same question, else without the adapter.
 function slide() {
   const panel = element.querySelector("[data-question]");
   if (!panel) return;
@@ -36,7 +36,7 @@ function slide() {
   stale();
 }
 
-// What is typed meanwhile is not what these results answer.
+// Marks the results as stale if they do not answer what is typed now.
 function stale() {
   const panel = element.querySelector("[data-question]");
   if (!panel) return;
@@ -48,14 +48,14 @@ function stale() {
 document.addEventListener("input", stale);
 watch("value", () => requestAnimationFrame(slide));
 
-// Enlarged: the visitor's own file. Arrow keys step through the column; Escape and the browser's Back close it.
+// The enlarged photo is the visitor's own file. Arrow keys step through the column; Escape and the browser's Back close it.
 const view = document.createElement("dialog");
 view.className = "sg-view";
 view.innerHTML = "<img alt=''><p aria-live='polite'></p><div></div>";
 document.body.append(view);
 const bar = view.querySelector("div");
 let shown = null;
-let pushed = false; // whether an entry of the browser's history stands for the enlarged photo
+let pushed = false; // whether the browser's history has an entry for the enlarged photo
 function enlarge(card) {
   const small = card?.querySelector("img");
   if (!small) return;
@@ -76,7 +76,7 @@ function enlarge(card) {
     button.setAttribute("aria-disabled", !neighbour(card, +button.dataset.step));
   }
 }
-// As a blob, because the server gives its files names of their own.
+// As a blob, since the server names its files differently.
 async function download(photo) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await fetch(photo.src).then((answer) => answer.blob()));
@@ -129,7 +129,7 @@ element.addEventListener("click", (event) => {
   if (thumb) mark(card, thumb.dataset.mark);
   else if (event.target.closest(".sg-open")) enlarge(card);
 });
-// A column is one stop of the Tab key; the arrow keys move inside.
+// The Tab key stops once at a column; the arrow keys move inside it.
 element.addEventListener("keydown", (event) => {
   const card = event.target.closest(".sg-open")?.closest("[data-key]");
   if (!card) return;

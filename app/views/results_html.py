@@ -1,4 +1,4 @@
-"""The results of a question: columns of photos or captions, which of them moved, and recall."""
+"""HTML of the results of a question: columns of photos or captions, how they moved, and recall."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import Photo
 
 FEW_PHOTOS = 50
-WAITING = 12  # photos that are shown before the first question
-FIRST = 10  # places that the verdict speaks of
-WAYS = ("t2i", "i2t")  # as the heads of the table are
+WAITING = 12  # photos shown before the first question
+FIRST = 10  # places that the verdict counts
+WAYS = ("t2i", "i2t")  # in the order of the table's heads
 _html, _told = macros("results.html"), macros("page.html").told
 
 
 @dataclass(frozen=True)
 class Shown:
-    """How much of the rankings is shown."""
+    """How much of the rankings the page shows."""
 
     top: int  # results in a column
-    only_changed: bool = False  # hide those that kept their place
-    zero_shot: bool = True  # show that column
+    only_changed: bool = False  # hide results that kept their place
+    zero_shot: bool = True  # show the zero-shot column
 
 
 def comparison(
     result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "", remark: str = ""
 ) -> Markup:
-    """The rankings side by side; ``description``: of the adapter; ``remark``: on the question."""
+    """The rankings side by side. ``description``: the adapter's sentence. ``remark``: a notice about the question."""
     photos = {photo.id: photo for photo in result.photos}
     zero_shot, *others = result.columns
     ranked = texts.RANKED.format(total=zero_shot.ranking.total)
@@ -48,7 +48,7 @@ def comparison(
             texts.translated(column.note),
             _cards(result, column, album, photos, shown, changed if filtered else None, marks),
         )
-        for column in sorted(result.columns, key=lambda column: column.title in ON_DEMAND)  # these come last
+        for column in sorted(result.columns, key=lambda column: column.title in ON_DEMAND)  # these columns come last
         if compared or not others or column is not zero_shot
     ]
     subject = _subject(result, album, photos)
@@ -58,7 +58,7 @@ def comparison(
 
 
 def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:
-    """Name, picture and captions of the photo that was asked about."""
+    """Name, picture and captions of the photo that was asked about; None if it was words."""
     key = result.asked.what
     if result.asked.kind == "words":
         return None
@@ -85,7 +85,7 @@ def _cards(
     only: set[str] | None,
     marks: Mapping[str, bool],
 ) -> list[tuple[object, ...]]:
-    """One ranking, as the template takes it; right answers that are further down come after the first ones."""
+    """One ranking, as the template takes it. Right answers that are further down come after the first results."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
     hits = [hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right]
     places = {hit.key: result.places[hit.key] for hit in hits if hit.key in result.places and hit.key not in photos}
@@ -105,14 +105,14 @@ def _cards(
 
 
 def waiting(album: Album) -> Markup:
-    """Before the first question: what to do, and the first photos, if there are any."""
+    """What to do before the first question, and the first photos, if there are any."""
     photos = [(photo.name, address(album.thumbnail(photo))) for photo in album.photos[:WAITING]]
     words = texts.COMPARE_EMPTY if photos else texts.ADDING if album.adding else texts.COMPARE_NO_PHOTOS
     return _html.waiting(words, photos)
 
 
 def marked(counted: Marked) -> Markup:
-    """What the visitor's own thumbs say."""
+    """The verdict from the visitor's marks."""
     if not counted.photos:
         return Markup("")
     counts = list(counted.among_ten.values())
@@ -121,7 +121,7 @@ def marked(counted: Marked) -> Markup:
 
 
 def counting(result: Comparison) -> Markup:
-    """That recall is on its way; of every comparison another text."""
+    """A notice that recall is being counted. Each comparison has another text."""
     return _html.counting(texts.COUNTING.format(n=result.captions), id(result))
 
 
@@ -132,12 +132,12 @@ def _counts(words: str, counts: Sequence[int], total: int) -> Markup:
 
 
 def address(path: Path) -> str:
-    """Where a browser finds a file of the visitor's; relative, as the app may be served below a path."""
+    """The address of a visitor's file in a browser. It is relative, as the app may be served below a path."""
     return f"gradio_api/file={quote(str(path))}"
 
 
 def _right_places(result: Comparison) -> Markup:
-    """Where the right answer is in each column, as far as captions say which one that is."""
+    """The place of the right answer in each column, if captions tell which one that is."""
     rankings = [column.ranking.hits for column in result.columns if column.title not in ON_DEMAND]
     best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
     places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
@@ -149,8 +149,7 @@ def _right_places(result: Comparison) -> Markup:
 
 
 def recalls(result: Comparison) -> Markup:
-    """The verdict of a comparison that was measured, and folded below it every column's recall with its interval and its lead
-    over zero-shot."""
+    """The verdict of a measured comparison. Folded below: each column's recall with its interval and lead over zero-shot."""
     columns = [(column.title, column.hits) for column in result.columns if column.hits]
     first, base = columns[0]
     rows = []
@@ -162,9 +161,9 @@ def recalls(result: Comparison) -> Markup:
     photos, captions = base["i2t"].total, len(base["t2i"].places)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    found = {title: int((hits["t2i"].places < FIRST).sum()) for title, hits in columns}
-    counts = [count for title, count in found.items() if title not in ON_DEMAND]
+    found_by_title = {title: int((hits["t2i"].places < FIRST).sum()) for title, hits in columns}
+    counts = [count for title, count in found_by_title.items() if title not in ON_DEMAND]
     verdict = _counts(texts.VERDICT if len(counts) > 1 else texts.VERDICT_ALONE, counts, captions)
-    if texts.ENGLISH.RANDOM in found:
-        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found[texts.ENGLISH.RANDOM]))
+    if texts.ENGLISH.RANDOM in found_by_title:
+        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found_by_title[texts.ENGLISH.RANDOM]))
     return _html.recalls(verdict, len(result.left_out), note, rows)

@@ -1,4 +1,4 @@
-"""Experts on a plane, as HTML and CSS like the other charts: text keeps its size on a phone, colours follow the theme."""
+"""Experts on a plane, in HTML and CSS like the other charts: text keeps its size on a phone, colours follow the theme."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from app.views.template import macros
 
-# Labels are placed for a map of this size in pixels, a phone's; on a wider one they have more room than they need.
+# Labels are placed for a map of this size in pixels, as on a phone. A wider map leaves them more room.
 WIDTH, HEIGHT = 320, 230
 LETTER, LINE = 6.4, 15
 MARGIN = 0.07
@@ -26,7 +26,7 @@ class Mark:
     y: float
     kind: str  # "off" (small and grey), "own", "routed", "prior" or "here"
     details: str  # shown on hover
-    labelled: bool = False  # always, and not on hover alone
+    labelled: bool = False  # the label always shows, not only on hover
 
 
 def scatter(title: str, summary: str, marks: Sequence[Mark], note: str = "") -> Markup:
@@ -43,7 +43,7 @@ def scatter(title: str, summary: str, marks: Sequence[Mark], note: str = "") -> 
 
 
 def _places(marks: Sequence[Mark]) -> list[tuple[float, float]]:
-    """Positions in a map of WIDTH x HEIGHT; both axes in one scale, so that distances are what they look like."""
+    """Positions in a map of WIDTH x HEIGHT. Both axes have one scale, so that distances are true."""
     xs, ys = [m.x for m in marks], [m.y for m in marks]
     spans = max(max(xs) - min(xs), 1e-9), max(max(ys) - min(ys), 1e-9)
     scale = min(WIDTH / spans[0], HEIGHT / spans[1]) * (1 - 2 * MARGIN)
@@ -56,7 +56,7 @@ def _short(name: str) -> str:
 
 
 def _free(name: str, x: float, y: float, taken: list[Box]) -> tuple[int, int, int]:
-    """Where a label covers no other: its anchor in percent of its width, and its offset in pixels; it joins ``taken``."""
+    """Where a label covers fewest others: its anchor (percent of its width) and offset (pixels). Its box joins ``taken``."""
     wide = len(_short(name)) * LETTER + 6
 
     def box(anchor: int, dx: int, dy: int) -> Box:

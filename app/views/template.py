@@ -1,4 +1,4 @@
-"""HTML from Jinja2 templates, one file of macros a topic: what is put into one is escaped, unless it is HTML of another."""
+"""HTML from Jinja2 templates, one file of macros per topic. Values are escaped, unless they are HTML from another macro."""
 
 from __future__ import annotations
 
@@ -16,21 +16,16 @@ BESIDE_A_TAG = re.compile(r"(?<=[>}])\s*\n\s*|\s*\n\s*(?=[<{])")
 
 
 def _one_line(name: str) -> str:
-    """A template without its line breaks: beside tags they are nothing, and elsewhere a space."""
+    """A template without its line breaks: beside tags they are dropped, elsewhere they become a space."""
     return re.sub(r"\s*\n\s*", " ", BESIDE_A_TAG.sub("", (FOLDER / name).read_text(encoding="utf-8")))
-
-
-def _percent(share: float) -> str:
-    return f"{max(0.0, min(1.0, share)) * 100:.1f}%"
 
 
 _environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_one_line))
 _environment.globals |= {"texts": texts, "KS": KS}
-_environment.filters["percent"] = _percent
+_environment.filters["percent"] = lambda share: f"{max(0.0, min(1.0, share)) * 100:.1f}%"
 
 
 def script(name: str) -> str:
-    """A script of the page, from the folder of this file."""
     return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
 
 

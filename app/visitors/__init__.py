@@ -1,1 +1,1 @@
-"""What the app keeps of each visitor, for how long, and where."""
+"""What the app keeps for each visitor, for how long, and where."""

@@ -1,4 +1,4 @@
-"""What one visitor has: photos, names, own experts and files. The tabs of one browser share it; visitors never do."""
+"""One visitor's photos, names, own experts and files. The tabs of one browser share them; visitors never do."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 
 PHOTO_LIMIT = 20_000
-LISTED = 1_000  # photos that the page lists; all of them are searched
-KEPT_DOWNLOADS = 3  # the next one may be asked for while the last is still on its way
+LISTED = 1_000  # photos that the page lists; it searches all of them
+KEPT_DOWNLOADS = 3  # a visitor may start a download while another one runs
 DOWNLOAD_PREFIX = "take-home-"
 KEPT_THUMBNAILS = 2_000  # of libraries' photos
-AWAITED_SECONDS = 120  # after which an upload that waits for its turn is not expected any more
-QUIET_SECONDS = 10 * 60  # after which a visitor without an open tab counts as gone
+AWAITED_SECONDS = 120  # an upload that waits for its turn longer than this is given up
+QUIET_SECONDS = 10 * 60  # after this time, a visitor without an open tab counts as gone
 Held = TypeVar("Held")
 
 
 class Asked(NamedTuple):
-    """What a tab generated and asked last, so that a reload shows it again."""
+    """What a tab generated and asked last. A reload shows it again."""
 
     request: AdapterRequest | None
     question: Question | None
@@ -54,16 +54,16 @@ class Asked(NamedTuple):
 
 
 class Switched(NamedTuple):
-    """What a switch to another backbone came to."""
+    """The result of a switch to another backbone."""
 
-    before: str  # the repository that was used
-    photos: int  # indexed again
-    lost: tuple[Photo, ...]  # their files are gone
+    before: str  # the repository used before
+    photos: int  # number of photos that were indexed again
+    lost: tuple[Photo, ...]  # photos whose files are gone
     waiting: tuple[str, ...]  # own experts, which stay with the repository before
 
 
 class Adding(NamedTuple):
-    """How far photos are that are being added; ``total`` is 0 before that is known."""
+    """The progress of adding photos; ``total`` is 0 until it is known."""
 
     begin: float
     done: int = 0
@@ -71,54 +71,54 @@ class Adding(NamedTuple):
 
     @property
     def seconds_left(self) -> float | None:
-        """As the photos so far went; None before the first one."""
+        """An estimate from the photos so far; None before the first one."""
         return (time.perf_counter() - self.begin) / self.done * (self.total - self.done) if self.done else None
 
 
 class Album:
     """A visitor's photos and experts. The tabs of one browser share it through a token that only that browser holds.
 
-    ``of_nobody``: no visitor has it, and it never makes room for others.
+    ``of_nobody``: it belongs to no visitor and never makes room for others.
     """
 
     def __init__(self, of_nobody: bool = False) -> None:
-        self.token = secrets.token_urlsafe(24)  # brings it back
-        self.used = time.monotonic()  # by an event
-        self.gone = ""  # why it was emptied without being asked to, until any tab was told; for one that is opened meanwhile
+        self.token = secrets.token_urlsafe(24)  # with it, the browser finds the album again
+        self.used = time.monotonic()  # time of the last event
+        self.gone = ""  # why the app emptied it; shown once, in the next tab that asks
         self.backbone = DEFAULT  # name of the repository that this visitor chose, as in ``Models``
-        self.keeps_files = False  # of photos: a page shows them large, and a switch to another backbone needs them
-        self.tabs: set[str] = set()  # session hashes of those that show it
-        self.shows_samples = False  # which never mix with the visitor's own photos
-        self.awaits_samples = False  # the page is to open on them
-        self.samples: Session | None = None  # whose they are that the page opened on
+        self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
+        self.tabs: set[str] = set()  # session hashes of the tabs that show it
+        self.shows_samples = False  # samples never mix with the visitor's own photos
+        self.awaits_samples = False  # whether the page opens on the samples
+        self.samples: Session | None = None  # the session whose samples the page opened on
         self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
         self.asked: Asked | None = None
         self.progress: Adding | None = None
-        self.stopped = False  # the visitor wants no more photos of those that are being added
+        self.stopped = False  # the visitor stopped adding photos
         self._awaited_until = 0.0
         self._sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
         self._events = 0
-        self._prefix_key: str | None = None  # of the backbone that was switched to
+        self._prefix_key: str | None = None  # of the backbone that the visitor switched to
         self._gallery: Gallery | None = None
-        self._resting: tuple[Photo, ...] = ()  # photos whose index was given up
+        self._resting: tuple[Photo, ...] = ()  # photos without their index, after ``rest``
         self._aside: Gallery | None = None
-        self._removed: list[Removed] = []  # photos that were taken out one by one, the last one last
+        self._removed: list[Removed] = []  # photos that were removed one by one, the latest last
         self._originals: dict[str, Path] = {}
-        self._borrowed: dict[str, None] = {}  # thumbnails of libraries' photos, the last shown last
+        self._borrowed: dict[str, None] = {}  # keys of libraries' photos with a thumbnail here, the last shown last
         self._own_experts: dict[str, OwnExperts] = {}
-        self._names: dict[str, tuple[TaughtName, ...]] = {}  # by backbone; without it, so that it can be given up
+        self._names: dict[str, tuple[TaughtName, ...]] = {}  # by repository; without its backbone, which can be freed
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._counting, self._changing, self._photos_change = threading.Lock(), threading.Lock(), threading.Lock()
         if not of_nobody:
             _open_albums[self.token] = self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Album:
-        """As for sessions: a copy starts empty. Gradio describes a state by its dataclass, and so copies what is in it."""
+        """Return an empty album, as for sessions: Gradio copies the fields of a state when it describes it."""
         return Album()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """An event of the visitor uses it in this block: it is not emptied meanwhile."""
+        """Keep the album from being emptied while an event of the visitor uses it."""
         with self._counting:
             self._events += 1
         try:
@@ -134,10 +134,10 @@ class Album:
 
     @property
     def memory(self) -> int:
-        """Bytes that photos, what was computed for them, experts and adapters take, without small things."""
+        """Bytes of photos, their embeddings, own experts, names and adapters. Small objects are not counted."""
         aside, samples = self._aside, self.samples
-        own = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
-        experts = sum(t.nbytes for entry in own for t in (entry.mean, entry.std, entry.embedding))
+        own_entries = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
+        experts = sum(t.nbytes for entry in own_entries for t in (entry.mean, entry.std, entry.embedding))
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
         photos = self._photos_memory
         if samples is not None and self.shows_samples:
@@ -151,7 +151,7 @@ class Album:
         return sum(len(photo.thumbnail) for photo in self._resting) if gallery is None else gallery.memory
 
     def gallery(self, engine: SGLora) -> Gallery:
-        """The photos, made on first use because it needs the engine's backbone; raises GalleryError if they are another's."""
+        """The photos, indexed on first use, since that needs the engine's backbone. Raises as ``_check``."""
         self._check(engine)
         with self._changing:
             if self._gallery is None:
@@ -162,18 +162,18 @@ class Album:
     def _indexed(
         self, engine: SGLora, photos: Sequence[Photo], progress: Progress | None = None
     ) -> tuple[Gallery, tuple[Photo, ...]]:
-        """Photos for this engine, in a gallery with the room that one visitor has, and those that are lost."""
+        """Index photos for this engine, within the limits of one visitor. Returns the gallery and the lost photos."""
         gallery = Gallery(engine.backbone, PHOTO_LIMIT, Limits.from_environment().visitor_memory)
         files = self._originals if self.samples is None else {**self.samples.album._originals, **self._originals}
         return gallery, gallery.take_over(photos, files, progress)
 
     def own_experts(self, engine: SGLora) -> OwnExperts:
-        """The experts, the visitor's own among them."""
+        """The visitor's own experts, beside those of the repository."""
         self._check(engine)
         return self._own_experts.get(self.backbone) or OwnExperts(engine.repository)
 
     def change_own_experts(self, engine: SGLora, change: Callable[[OwnExperts], OwnExperts]) -> OwnExperts:
-        """Replace the visitor's own experts by what ``change`` makes of it; other tabs see it with their next event."""
+        """Replace the own experts with the result of ``change``. Other tabs see it at their next event."""
         with self._changing:
             self._own_experts[self.backbone] = own_experts = change(self.own_experts(engine))
             return own_experts
@@ -183,10 +183,10 @@ class Album:
         return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
 
     def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
-        """Replace the visitor's names by what ``change`` makes of them; other tabs see it with their next event."""
+        """Replace the names with the result of ``change``. Other tabs see it at their next event."""
         with self._changing:
             changed = change(self.names(engine))
-            changed.on(None)  # raises AdapterError where no LoRA can teach this backbone names: they stay as they are
+            changed.on(None)  # raises AdapterError, and changes nothing, if no LoRA can teach this backbone names
             self._names[self.backbone] = changed.entries
             return changed
 
@@ -196,13 +196,13 @@ class Album:
         return tuple((entry.name, len(entry.photos)) for entry in self._names.get(self.backbone, ()))
 
     def _check(self, engine: SGLora) -> None:
-        """An event may have begun with the backbone that another tab has switched away from meanwhile."""
+        """Raise GalleryError if another tab switched to another backbone after this event had begun."""
         if self._prefix_key is not None and engine.backbone.prefix_key != self._prefix_key:
             raise GalleryError(texts.SWITCHED_MEANWHILE)
 
     @contextmanager
     def photos_change(self) -> Iterator[None]:
-        """While photos are added, or all of them indexed again; one of both at a time."""
+        """Hold this while photos are added or indexed again. Raises GalleryError: when another event holds it."""
         if not self._photos_change.acquire(blocking=False):
             raise GalleryError(texts.PHOTOS_BUSY)
         self.progress = Adding(time.perf_counter())
@@ -213,40 +213,40 @@ class Album:
             self._photos_change.release()
 
     def note_progress(self, done: int, total: int) -> None:
-        """So many photos of those that are being added were looked at."""
+        """Note how many of the photos that are being added are done."""
         if self.progress is not None:
             self.progress = self.progress._replace(done=done, total=total)
 
     def await_photos(self, awaited: bool = True) -> None:
-        """Photos came and wait for their turn to be added; or do so no longer."""
+        """Note that uploaded photos wait for their turn, or no longer do."""
         self._awaited_until = time.monotonic() + AWAITED_SECONDS if awaited else 0.0
 
     @property
     def adding(self) -> bool:
-        """Whether photos are being added or wait for their turn, here or in another tab."""
+        """Whether any tab is adding photos or has photos that wait for their turn."""
         return self._photos_change.locked() or time.monotonic() < self._awaited_until
 
     def keep(self, sources: Sequence[Source], ids: Mapping[int, str]) -> None:
-        """Keep the files of photos for as long as the photos; ``ids``: of the photo that each file is, by its place."""
+        """Keep the files of photos for as long as the photos. ``ids``: the photo's id by its place in ``sources``."""
         if not self.keeps_files:
             return
-        known, folder = {photo.id for photo in self.photos}, self.folder / "photos"
+        photo_ids, folder = {photo.id for photo in self.photos}, self.folder / "photos"
         folder.mkdir(exist_ok=True)
         for place, key in ids.items():
             source = sources[place]
             file = source if isinstance(source, Path) else source[1]
-            if key not in known or key in self._originals or not isinstance(file, Path):
+            if key not in photo_ids or key in self._originals or not isinstance(file, Path):
                 continue
-            target = folder / f"{key}{file.suffix[:6]}"  # a link to an uploaded file takes no room of its own
+            target = folder / f"{key}{file.suffix[:6]}"  # a hard link takes no disk space
             with suppress(OSError):
                 try:
                     os.link(file, target)
-                except OSError:  # another file system
+                except OSError:  # a link cannot cross file systems
                     shutil.copyfile(file, target)
                 self._originals[key] = target
 
     def switch(self, name: str, engine: SGLora, progress: Progress | None = None) -> Switched:
-        """Index the photos with another repository's backbone; own experts stay with theirs."""
+        """Index the photos with another repository's backbone. Own experts stay with the repository before."""
         with self.photos_change():
             photos, gallery, before = self.photos, self._gallery, self.backbone
             lost, indexed = (), 0
@@ -257,32 +257,32 @@ class Album:
                 gallery.take_over(current, {})  # captions that were written meanwhile
                 gallery.remove({photo.id for photo in photos} - {photo.id for photo in current})
                 indexed = len(gallery.photos)
-            left = self._own_experts.get(before) if name != before else None
+            experts = self._own_experts.get(before) if name != before else None
             with self._changing:
                 self.backbone, self._prefix_key = name, engine.backbone.prefix_key
                 self._gallery, self._resting, self._removed = gallery, (), []
-        return Switched(before, indexed, lost, tuple(e.name for e in left.entries) if left else ())
+        return Switched(before, indexed, lost, tuple(e.name for e in experts.entries) if experts else ())
 
     def rest(self) -> None:
-        """Give the index up, and with it the backbone; the photos are indexed again when they are asked for."""
+        """Drop the index, so that the backbone can be freed. The photos are indexed again on next use."""
         with self._changing:
             if self._gallery is not None:
                 self._resting, self._gallery, self._removed = self._gallery.photos, None, []
 
     def engine(self, shared: SGLora) -> SGLora:
-        """The shared engine with this visitor's experts among the others."""
+        """The shared engine with this visitor's own experts added."""
         own_experts = self.own_experts(shared)
         return own_experts.engine(shared) if own_experts.entries else shared
 
     @property
     def photos(self) -> tuple[Photo, ...]:
         """The photos so far; needs no engine."""
-        gallery = self._gallery  # read once, here and elsewhere: another event may take it away
+        gallery = self._gallery  # read once, here and below: another event may replace it
         return self._resting if gallery is None else gallery.photos
 
     @property
     def limit(self) -> int:
-        """About how many photos have room."""
+        """The number of photos that fit, as an estimate."""
         gallery = self._gallery
         return PHOTO_LIMIT if gallery is None else gallery.holds_at_most
 
@@ -291,18 +291,18 @@ class Album:
         return any(list(self._names.values())) or any(own.entries for own in list(self._own_experts.values()))
 
     def thumbnails(self) -> list[tuple[str, str]]:
-        """(file, name) of the first LISTED photos' thumbnails; the files of photos that are gone, go."""
-        originals = list(self._originals)  # before the photos: one that is added now is in neither, or in both
+        """(file, name) of the first LISTED photos' thumbnails. Also deletes the files of photos that are gone."""
+        originals = list(self._originals)  # read before the photos, so that a photo added now keeps its file
         aside = self._aside
-        kept = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
-        kept |= {entry.photo.id for removed in self._removed for _, entry in removed}
-        for gone in [key for key in originals if key not in kept]:
-            if (path := self._originals.pop(gone, None)) is not None:
+        kept_ids = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
+        kept_ids |= {entry.photo.id for removed in self._removed for _, entry in removed}
+        for unused in [key for key in originals if key not in kept_ids]:
+            if (path := self._originals.pop(unused, None)) is not None:
                 path.unlink(missing_ok=True)
         return [(str(self.thumbnail(photo)), photo.name) for photo in self.photos[:LISTED]]
 
     def thumbnail(self, photo: Photo) -> Path:
-        """A photo's thumbnail, written once."""
+        """The file of a photo's thumbnail, written on first use."""
         if (shelf := self._shelf_of(photo)) is not None:
             return shelf.thumbnail(photo)
         path = self.folder / f"thumbnail-{photo.id}.jpg"
@@ -311,33 +311,33 @@ class Album:
         return path
 
     def library_thumbnails(self, library: LibraryPhotos, places: Mapping[str, int]) -> dict[str, Path]:
-        """Thumbnails of a library's photos, by key, written once; the oldest ones go."""
-        own, folder = {photo.id for photo in self.photos}, self.folder
+        """Files of thumbnails of a library's photos, by key, written on first use. The oldest ones are deleted."""
+        own_ids, folder = {photo.id for photo in self.photos}, self.folder
         paths = {key: folder / f"thumbnail-{key}.jpg" for key in places}
         missing = [key for key, path in paths.items() if not path.exists()]
         for key, content in zip(missing, library.thumbnails([places[key] for key in missing]) if missing else (), strict=True):
             paths[key].write_bytes(content)
         with self._counting:
-            self._borrowed = dict.fromkeys([*(key for key in self._borrowed if key not in paths), *(paths.keys() - own)])
+            self._borrowed = dict.fromkeys([*(key for key in self._borrowed if key not in paths), *(paths.keys() - own_ids)])
             for key in list(self._borrowed)[: max(0, len(self._borrowed) - KEPT_THUMBNAILS)]:
                 del self._borrowed[key]
                 (folder / f"thumbnail-{key}.jpg").unlink(missing_ok=True)
         return paths
 
     def original(self, photo: Photo) -> Path:
-        """The visitor's own file, or the thumbnail where it is gone."""
+        """The visitor's own file; the thumbnail if that file is gone."""
         if (shelf := self._shelf_of(photo)) is not None:
             return shelf.original(photo)
         path = self._originals.get(photo.id)
         return path if path is not None and path.exists() else self.thumbnail(photo)
 
     def _shelf_of(self, photo: Photo) -> Album | None:
-        """Where the files of a sample are that the page opened on."""
+        """The album of the samples that the page opened on, if it has this photo's files."""
         samples = self.samples
         return None if samples is None or photo.id not in samples.album._originals else samples.album
 
     def show_samples(self, shelf: Session) -> None:
-        """Show the samples of another session, where there are no photos yet; its files are shared."""
+        """Show the samples of another session and share its files, unless this album has photos."""
         gallery = shelf.album._gallery
         with self._changing:
             if self.awaits_samples and gallery is not None and not self.photos:
@@ -346,21 +346,21 @@ class Album:
 
     @property
     def has_samples_only(self) -> bool:
-        """Whether the photos are the samples, with nothing of the visitor's."""
+        """Whether the photos are the samples, and nothing of the visitor's."""
         return self.shows_samples and (self.samples is None or self.photos == self.samples.album.photos)
 
     def set_aside(self) -> None:
-        """Show no photos any more, but keep those that were there for ``take_back``; samples are a click away."""
+        """Show no photos, but keep those shown so far for ``take_back``. Samples are not kept: one click brings them again."""
         with self._changing:
-            less = self.has_samples_only or (self.shows_samples and self.aside)  # than photos of one's own
-            if self._gallery is not None and self._gallery.photos and not less:
+            # Samples count less than the visitor's own photos.
+            expendable = self.has_samples_only or (self.shows_samples and self.aside)
+            if self._gallery is not None and self._gallery.photos and not expendable:
                 self._aside = self._gallery
             self._gallery, self._removed, self.shows_samples, self.awaits_samples = None, [], False, False
 
     def take_back(self, engine: SGLora) -> None:
-        """Put the photos back that were removed one by one. Where there are none, show those that were set aside, and set aside
-        those that are there, if they are the visitor's own.
-        """
+        """Put back the photos that were removed one by one. If there are none, show the photos that were set aside; the
+        visitor's own photos, if shown until then, are set aside instead."""
         self._check(engine)
         if self._removed:
             with self._changing:
@@ -369,10 +369,10 @@ class Album:
                 self.gallery(engine).put_back(photos)
             return
         with self.photos_change(), self._changing:
-            gallery, before = self._aside, self._gallery
+            gallery, current = self._aside, self._gallery
             if gallery is None:
                 return
-            self._aside = before if before is not None and before.photos and not self.has_samples_only else None
+            self._aside = current if current is not None and current.photos and not self.has_samples_only else None
             self.shows_samples = False
             if gallery.backbone.prefix_key != engine.backbone.prefix_key:
                 gallery, _ = self._indexed(engine, gallery.photos, self.note_progress)
@@ -380,20 +380,18 @@ class Album:
 
     @property
     def aside(self) -> int:
-        """How many photos can be brought back."""
+        """How many photos ``take_back`` brings back."""
         removed = sum(map(len, self._removed))
         return removed or (0 if self._aside is None else len(self._aside.photos))
 
     def remove(self, engine: SGLora, photo: str) -> None:
-        """Take a photo out, so that it can be brought back."""
+        """Remove a photo, so that ``take_back`` can bring it back."""
         self._removed.append(self.gallery(engine).remove([photo]))
 
     @property
     def folder(self) -> Path:
-        """A folder for this visitor's files; it goes when the last tab's state goes.
-
-        It lies where Gradio serves files from, so that no copies of them stay behind, and no visitor can guess its name.
-        """
+        """A folder for this visitor's files, deleted with the last tab. No visitor can guess its name. It lies where Gradio
+        serves files from, so that Gradio makes no copies."""
         with self._counting:
             if self._folder is None:
                 parent = Path(get_upload_folder())
@@ -402,16 +400,16 @@ class Album:
             return Path(self._folder.name)
 
     def new_file(self, name: str) -> Path:
-        """A path in a new folder, for what the visitor downloads; of the folders before, all but the last few go."""
-        before = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
-        for folder in before[: len(before) - KEPT_DOWNLOADS + 1]:
+        """A path in a new folder, for a download. Old folders of downloads are deleted, except the last few."""
+        folders = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in folders[: len(folders) - KEPT_DOWNLOADS + 1]:
             shutil.rmtree(folder, ignore_errors=True)
         folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
         folder.mkdir()
         return folder / name
 
     def write(self, name: str, content: bytes) -> Path:
-        """A new file with this content, for what the visitor downloads."""
+        """Write a new file for a download."""
         path = self.new_file(name)
         path.write_bytes(content)
         return path
@@ -423,20 +421,20 @@ class Album:
 
     @property
     def sessions(self) -> list[Session]:
-        """Of the tabs that show this album."""
+        """The sessions of the tabs that show this album."""
         return _alive(self._sessions)
 
     def enter(self, session: Session) -> None:
         self._sessions[id(session)] = session
 
     def leave(self, session: Session) -> None:
-        """A tab shows it no longer; with the last tab it goes."""
+        """Note that a tab no longer shows it. With the last tab, the album is emptied."""
         self._sessions.pop(id(session), None)
         if not self.sessions:
             self.close()
 
     def close(self, reason: str = "") -> None:
-        """Forget everything now, what the tabs show included. ``reason``: the notice at the next event."""
+        """Forget everything now, including what the tabs show. ``reason``: the notice at the visitor's next event."""
         if reason and (self.memory or self._folder is not None):
             self.gone = reason
         for session in self.sessions:
@@ -445,8 +443,8 @@ class Album:
         with self._changing:
             gallery, self._gallery, self._aside, self._removed = self._gallery, None, None, []
             self._resting, self.asked, self.shows_samples, self.samples = (), None, False, None
-            for kept in (self.trained_on, self._own_experts, self._names, self._originals):
-                kept.clear()
+            for store in (self.trained_on, self._own_experts, self._names, self._originals):
+                store.clear()
         with self._counting:
             self._borrowed.clear()
             folder, self._folder = self._folder, None
@@ -456,33 +454,33 @@ class Album:
             folder.cleanup()
 
 
-# Weak: an album lives as long as a tab's state holds it, and no longer.
+# Weak references: an album lives only as long as the state of a tab holds it.
 _open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDictionary()
 
 
 def open_album(token: object) -> Album | None:
-    """The album that a browser's token brings back, where it is still there."""
+    """The album that belongs to a browser's token, if it still exists."""
     return _open_albums.get(token) if isinstance(token, str) else None
 
 
 def open_albums() -> list[Album]:
-    """All albums, the longest unused first."""
+    """All albums of visitors, the longest unused first."""
     return sorted(_alive(_open_albums), key=lambda album: album.used)
 
 
-def _alive(known: weakref.WeakValueDictionary[Any, Held]) -> list[Held]:
-    """What is still there. Iterating over the dictionary itself fails where another thread adds to it meanwhile."""
-    return [value for reference in known.valuerefs() if (value := reference()) is not None]
+def _alive(held: weakref.WeakValueDictionary[Any, Held]) -> list[Held]:
+    """The values that still exist. Iterating over the dictionary itself fails if another thread adds to it."""
+    return [value for reference in held.valuerefs() if (value := reference()) is not None]
 
 
 def watched(backbone: str) -> bool:
-    """Whether a visitor who chose this repository has a tab open, or was here a moment ago."""
+    """Whether a visitor who chose this repository has an open tab, a running event, or had one a moment ago."""
     now = time.monotonic()
     return any(a.backbone == backbone and (a.tabs or a.busy or now - a.used < QUIET_SECONDS) for a in open_albums())
 
 
 def rest(backbone: str) -> None:
-    """No album holds this repository's backbone any more."""
+    """Make every album with this repository drop its index, so that the backbone can be freed."""
     for album in open_albums():
         if album.backbone == backbone:
             album.rest()

@@ -1,4 +1,4 @@
-"""One question, the rankings that answer it, and what was counted from them."""
+"""One question, the rankings that answer it, and what is counted from them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Photo, Ranking
 from core.retrieval.library_photos import LibraryPhotos
 
-ON_DEMAND = (texts.ENGLISH.MERGE, texts.ENGLISH.RANDOM)  # titles of columns
+ON_DEMAND = (texts.ENGLISH.MERGE, texts.ENGLISH.RANDOM)  # titles of the columns that are shown only on demand
 
 
 @dataclass(frozen=True)
 class Marked:
-    """Questions with photos that the visitor marked as right, these photos, and how many each column has in its first ten."""
+    """Questions with photos marked as right, the number of these photos, and how many each column has in its first ten."""
 
     questions: int = 0
     photos: int = 0
@@ -27,14 +27,14 @@ class Marked:
 
 @dataclass(frozen=True)
 class Column:
-    """One way to rank."""
+    """One ranking of the photos or captions."""
 
     title: str
     note: str
     ranking: Ranking
-    moves: Mapping[str, int]  # how many places each key moved against zero-shot
-    hits: Mapping[str, Hits] | None = None  # {"i2t": …, "t2i": …}, which recall is counted from, once it is
-    adapter: Adapter = ZERO_SHOT  # that it was ranked with
+    moves: Mapping[str, int]  # places moved up against zero-shot, by key
+    hits: Mapping[str, Hits] | None = None  # {"i2t": …, "t2i": …}, from which recall is counted; None before
+    adapter: Adapter = ZERO_SHOT  # the adapter that made the ranking
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ class Comparison:
     title: str  # the question as text
     columns: tuple[Column, ...]
     asked: Question
-    right: frozenset[str] = frozenset()  # keys of the right answers, as far as captions say
-    left_out: frozenset[str] = frozenset()  # photos that recall leaves out: they trained an expert that takes part
-    photos: tuple[Photo, ...] = field(default=(), repr=False)  # the gallery at that moment
-    backbone: str = ""  # fingerprint of the one that ranked
+    right: frozenset[str] = frozenset()  # keys of the right answers, if captions tell
+    left_out: frozenset[str] = frozenset()  # photos that recall leaves out: they trained an expert of the adapter
+    photos: tuple[Photo, ...] = field(default=(), repr=False)  # the visitor's photos at that time
+    backbone: str = ""  # fingerprint of the backbone that ranked
     names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
-    library: LibraryPhotos | None = field(default=None, repr=False)  # that was asked
-    places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # of the library's photos, by key
+    library: LibraryPhotos | None = field(default=None, repr=False)  # the library that was asked
+    places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # place in the library, by key
 
     @property
     def measurable(self) -> bool:
-        """Whether there are captions enough for recall."""
+        """Whether there are enough captions to count recall."""
         captioned = sum(bool(photo.captions) and photo.id not in self.left_out for photo in self.photos)
         return self.library is None and captioned > 1
 
@@ -65,21 +65,21 @@ class Comparison:
 
     @property
     def captions(self) -> int:
-        """How many of them recall is counted over, as far as they differ."""
+        """How many different captions recall is counted over."""
         return len({text for photo in self.photos if photo.id not in self.left_out for text in photo.captions})
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Of the photos that were asked, the library's last."""
-        own = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
-        names = {above.as_posix() for folder in own for above in (folder, *folder.parents[:-1])}
+        """The folders of the photos that were asked, the library's last."""
+        folders = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
+        names = {above.as_posix() for folder in folders for above in (folder, *folder.parents[:-1])}
         return tuple(dict.fromkeys([*sorted(names), *(() if self.library is None else self.library.folders)]))
 
     @property
     def several_days(self) -> bool:
-        """Whether the photos that were asked were taken on different days, as far as that is known."""
-        own = {photo.taken for photo in self.photos} - {None}
-        return len(own) > 1 or (self.library is not None and self.library.several_days)
+        """Whether the photos that were asked were taken on different days, if known."""
+        days = {photo.taken for photo in self.photos} - {None}
+        return len(days) > 1 or (self.library is not None and self.library.several_days)
 
     @property
     def of(self) -> str:

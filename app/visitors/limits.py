@@ -1,4 +1,4 @@
-"""What all visitors together may take, and how much of it one of them."""
+"""The limits for all visitors together, and for each one."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from dataclasses import dataclass
 
 from core.common.errors import StudioError
 
-VISITORS = 4  # with as many photos as they may have, that have room at once
+VISITORS = 4  # visitors with as many photos as allowed that fit at once
 
 
 @dataclass(frozen=True)
 class Limits:
-    keep_seconds: float = 60 * 60  # after the last event
-    unread_seconds: float = 10 * 60  # an upload is safe, however full the disk: its event may wait in the queue
+    keep_seconds: float = 60 * 60  # how long data is kept after the last event
+    unread_seconds: float = 10 * 60  # an upload is kept so long on a full disk: its event may wait in the queue
     memory: int = 4 * 2**30  # bytes of photos and what is computed for them
     disk: int = 4 * 2**30  # bytes of files
-    sessions: int = 200  # open tabs and API clients; of those with the least to lose, the longest unused goes
+    sessions: int = 200  # open tabs and API clients; ``Tabs`` decides which ones end beyond it
 
     @property
     def upload(self) -> int:
-        """Bytes that one request may bring."""
+        """Most bytes of one request."""
         return self.disk // VISITORS
 
     @property
     def visitor_memory(self) -> int:
-        """Bytes that one visitor's photos may take: no visitor takes all of it."""
+        """Most bytes of one visitor's photos, so that no visitor takes all memory."""
         return self.memory // VISITORS
 
     @staticmethod
     def from_environment(values: Mapping[str, str] = os.environ) -> Limits:
-        """SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB and SG_LORA_DISK_MB; raises StudioError unless they are above 0."""
+        """The limits from SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB, SG_LORA_DISK_MB. Raises StudioError: when one is
+        unusable."""
 
         def number(name: str, default: float, unit: int) -> float:
             try:

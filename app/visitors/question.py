@@ -1,4 +1,4 @@
-"""What a visitor asks, and of which photos."""
+"""What a visitor asks, and which photos are searched."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from datetime import date
 from app import texts
 from core.common.errors import DescriptionError, brief
 
-OWN = "mine"  # where to search: the visitor's own photos
+OWN = "mine"  # value of the control: search the visitor's own photos
 
 
 @dataclass(frozen=True)
 class Within:
-    """Which photos are asked: the visitor's own, those of a library, or both; of these all, or some."""
+    """Which photos are searched: the visitor's own, a library's, or both; all of them, or those that pass the filters."""
 
     own: bool = True
     library: str = ""
-    folder: str = ""  # as ``LibraryPhotos.folders`` or ``Photo.folder`` call it; "": all of them
+    folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``; "": all folders
     since: date | None = None
-    until: date | None = None  # included, as ``since`` is
+    until: date | None = None  # included, like ``since``
 
     @property
     def value(self) -> str:
-        """As the page's control and the address hold it."""
+        """The value in the page's control and in the address."""
         return OWN if not self.library else f"{'both' if self.own else 'library'}:{self.library}"
 
     @staticmethod
     def of(value: object, folder: object = "", since: object = "", until: object = "") -> Within:
-        """What a ``value`` says, and days such as 2024-05-31; the visitor's own, and all of them, where they say nothing."""
+        """Read such a ``value``, and days such as 2024-05-31. Unreadable ones mean the visitor's own photos, without filter."""
         kind, _, library = str(value or "").partition(":")
         if kind not in ("both", "library"):
             kind, library = "both", ""
@@ -37,12 +37,12 @@ class Within:
 
 
 def checked_day(text: object) -> date | None:
-    """A day such as 2024-05-31; None for an empty text; raises DescriptionError for another one."""
-    said = str(text or "").strip()
+    """A day such as 2024-05-31; None for an empty text. Raises DescriptionError: when the text is no day."""
+    day = str(text or "").strip()
     try:
-        return date.fromisoformat(said) if said else None
+        return date.fromisoformat(day) if day else None
     except ValueError:
-        raise DescriptionError(texts.DAY_UNUSABLE.format(text=brief(said))) from None
+        raise DescriptionError(texts.DAY_UNUSABLE.format(text=brief(day))) from None
 
 
 def _day(text: object) -> date | None:
@@ -55,17 +55,17 @@ def _day(text: object) -> date | None:
 class Question:
     """What was asked."""
 
-    kind: str  # "words"; "photo", whose captions are looked for; "similar", photos like one
+    kind: str  # "words"; "photo": find its captions; "similar": find photos like it
     what: str  # the words, or a photo's id
-    file: str | None = None  # of another photo
+    file: str | None = None  # an uploaded photo
     within: Within = Within()
 
     @staticmethod
     def words(query: str, within: Within = Within()) -> Question:
-        """Which photos words describe."""
+        """Ask which photos the words describe."""
         return Question("words", query, within=within)
 
     @staticmethod
     def photo(picked: str | None, file: str | None = None) -> Question:
-        """Which captions describe a photo of the gallery, or that of a file, which goes first."""
+        """Ask which captions describe an uploaded photo, or else a photo of the gallery."""
         return Question("photo", "" if file else picked or "", file)

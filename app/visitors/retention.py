@@ -1,4 +1,4 @@
-"""What bounds all visitors together: how long anything is kept, and how much memory and disk it may take."""
+"""The limits for all visitors together: how long data is kept, and how much memory and disk it may take."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from app.visitors.tab_states import Tabs, sessions_of
 from core.common.runtime import give_back, shared_cores
 
 log = logging.getLogger(__name__)
-REMEMBERED_TABS = 10_000  # names only
-SWEEPS = 10  # within the time that things are kept
+REMEMBERED_TABS = 10_000  # tabs that are remembered, by name only
+SWEEPS = 10  # number of sweeps within the time that data is kept
 MESSAGE_SECONDS = 15
-SPARED_SECONDS = 60  # after it was used, an album does not go for an upload
-LOOK_SECONDS = 10  # between two looks at all files
-RESERVE = 32 * 2**20  # of the disk stays free for what the app itself writes; of a small one, an eighth
+SPARED_SECONDS = 60  # an album used within this time is not deleted for an upload
+LOOK_SECONDS = 10  # between two scans of all files
+RESERVE = 32 * 2**20  # bytes of disk kept free for what the app itself writes; on a small disk, an eighth
 
 
 class _File(NamedTuple):
-    """A file that a visitor sent: when its content or its name last changed, and its bytes."""
+    """A file that a visitor sent: when its content or name last changed, and its bytes."""
 
     path: Path
     changed: float
@@ -52,23 +52,23 @@ class _File(NamedTuple):
 
 
 class Keeper:
-    """Ends what visitors left, and makes room where there is none, the longest unused first."""
+    """Deletes what visitors left, and makes room when it is needed, the longest unused first."""
 
     def __init__(self, limits: Limits = Limits()) -> None:
         self.limits = limits
         self._page: Callable[[], gr.Blocks | None] = lambda: None
-        self._tabs: LRUCache[str, bool] = LRUCache(REMEMBERED_TABS)  # that were here, and whether they had anything to lose
-        self._times = itertools.count(1)  # that somebody was told
-        self._taken = -math.inf, 0  # when the disk was last looked at, and the bytes found
+        self._tabs: LRUCache[str, bool] = LRUCache(REMEMBERED_TABS)  # tabs seen, and whether they had anything to lose
+        self._times = itertools.count(1)  # values for ``missed``, each a new one
+        self._taken = -math.inf, 0  # when the disk was last scanned, and the bytes found then or sent since
         self._lock = threading.Lock()
 
     # Events
 
     def attend(self, page: gr.Blocks, missed: gr.State) -> None:
-        """Pass every event of the page that takes a session through here; the errors of all become messages.
+        """Wrap all events of the page: their errors become messages, and those that take a session pass through here.
 
-        ``missed``: a number that changes with the event that tells a tab that something is gone. What the page shows is
-        made true by its ``change``, and other events cost no more for it.
+        ``missed``: a number that changes when an event tells the tab that something is gone. Its ``change`` updates the page,
+        so that all other events cost nothing more.
         """
         self._page = weakref.ref(page)
         for event in page.fns.values():
@@ -83,7 +83,7 @@ class Keeper:
                 event.outputs = [*event.outputs, missed]
 
     def _attended(self, handler: Callable[..., Any], notice: gr.State | None, outputs: Sequence[Block]) -> Callable[..., Any]:
-        """``notice``: where an event of the page says that something was missed; an endpoint raises it."""
+        """Wrap a handler. ``notice``: the component that changes when something was missed; None for endpoints, which raise."""
 
         @functools.wraps(handler)
         def wrapped(*args: Any) -> Any:
@@ -103,13 +103,13 @@ class Keeper:
             if notice is None:
                 return answer
             shown = _by_component(answer, outputs)
-            old = missed or renewed  # a tab that had nothing gets no notice, but its album is another one by now
-            return shown | {notice: next(self._times) if old else gr.skip()}
+            changed = missed or renewed  # even a tab that gets no message has a new album by now
+            return shown | {notice: next(self._times) if changed else gr.skip()}
 
         return wrapped
 
     def _missed(self, session: Session, renewed: bool) -> str:
-        """Why what the visitor had here is gone; empty where it is not, or was said before."""
+        """Why the visitor's data is gone; empty if it is not, or if the visitor knows already."""
         had, album = self._note(False), session.album
         reason = session.gone or album.gone
         session.gone = album.gone = ""
@@ -118,7 +118,7 @@ class Keeper:
         return texts.translated(reason)
 
     def _note(self, has: bool) -> bool:
-        """Remember whether this event's tab has anything to lose; the answer is what was remembered before."""
+        """Remember whether this event's tab has anything to lose. Returns what was remembered before."""
         tab = getattr(LocalContext.request.get(None), "session_hash", None) or ""
         with self._lock:
             had = self._tabs.get(tab, False)
@@ -152,7 +152,7 @@ class Keeper:
         return min(60.0, self.limits.keep_seconds / SWEEPS)
 
     def sweep(self) -> None:
-        """End what was left long enough ago, and see that the rest has room."""
+        """Delete what was left long enough ago, and make room for the rest."""
         self.end_sessions()
         self.delete_files()
         self.make_room_in_memory()
@@ -160,10 +160,9 @@ class Keeper:
         give_back()
 
     def end_sessions(self) -> None:
-        """End the tabs whose last event is long ago: Gradio's own state of them too, which holds all that they
-        showed, and unfetched answers."""
+        """End the tabs whose last event is long ago: Gradio's state of all that they showed, and unfetched answers."""
         holder = getattr(self._page(), "state_holder", None)
-        if not isinstance(holder, Tabs):  # not launched
+        if not isinstance(holder, Tabs):  # the page is not launched
             return
         longest = self.limits.keep_seconds - self._period  # the next sweep would be too late
         for tab, used in list(holder.time_last_used.items()):
@@ -177,7 +176,7 @@ class Keeper:
     # Room
 
     def make_room_in_memory(self) -> None:
-        """Empty albums until all fit, the longest unused first; never the one used last."""
+        """Empty albums until the rest fits, the longest unused first; never the one used last."""
         albums = open_albums()
         total = sum(album.memory for album in albums)
         for album in albums[:-1]:
@@ -188,9 +187,9 @@ class Keeper:
                 total -= taken
 
     def room_on_disk(self, wanted: int) -> str:
-        """A message why so many more bytes have no room; "" where they have. Makes room where that helps."""
+        """Make room for ``wanted`` bytes if needed. Returns "", or the reason why they do not fit."""
         folder = Path(get_upload_folder())
-        with suppress(OSError):  # said below
+        with suppress(OSError):  # reported below
             folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             return texts.DISK_READ_ONLY
@@ -201,11 +200,11 @@ class Keeper:
         return "" if roomy or self.make_room_on_disk(wanted) else texts.DISK_FULL
 
     def could_fit(self, wanted: int) -> bool:
-        """Whether so many more bytes would have room. Nothing is deleted for what was only announced."""
+        """Whether ``wanted`` more bytes would fit. Nothing is deleted for what was only announced."""
         return self._far_from_full(wanted) or self.make_room_on_disk(wanted, only_look=True)
 
     def _far_from_full(self, wanted: int) -> bool:
-        """Whether there is no need to look at every file again: what came since the last look is counted."""
+        """Whether the last scan, with what came since, shows enough room: then no new scan is needed."""
         looked, taken = self._taken
         folder = Path(get_upload_folder())
         if time.monotonic() - looked >= LOOK_SECONDS or not folder.exists():
@@ -213,35 +212,35 @@ class Keeper:
         return taken + wanted < min(self.limits.disk, _free(folder)) / 2
 
     def make_room_on_disk(self, wanted: int = 0, only_look: bool = False) -> bool:
-        """Delete until ``wanted`` more bytes fit: uploads that were read, then albums. Returns whether they fit.
+        """Delete until ``wanted`` more bytes fit: first uploads that were read, then albums. Returns whether they fit.
 
-        Where that is not enough, nothing goes for an upload, and a sweep deletes what it may. An upload has no known visitor,
-        so it does not delete what was used within the last minute. ``only_look``: nothing goes.
+        If all that is not enough, nothing is deleted for an upload; a sweep (``wanted`` 0) deletes what it may. An upload has
+        no known visitor, so albums used within the last minute are spared. ``only_look``: nothing is deleted.
         """
         folder, files, albums = get_upload_folder(), _files(get_upload_folder()), open_albums()
-        sizes = [sum(file.size for file in _files(album.files or "")) for album in albums]  # "" has none
+        sizes = [sum(file.size for file in _files(album.files or "")) for album in albums]  # "": an album without files
         taken = sum(file.size for file in files) + sum(sizes)
         limit = min(self.limits.disk, taken + _free(folder)) if Path(folder).exists() else self.limits.disk
         spared = time.monotonic() - (SPARED_SECONDS if wanted else 0)
-        going: list[tuple[int, Callable[[], object]]] = [
+        candidates: list[tuple[int, Callable[[], object]]] = [
             (file.size, functools.partial(file.path.unlink, missing_ok=True))
             for file in files
             if time.time() - file.changed >= self.limits.unread_seconds
         ]
-        going += [
+        candidates += [
             (size, functools.partial(album.close, texts.ENGLISH.MADE_ROOM))
             for album, size in list(zip(albums, sizes, strict=True))[:-1]
             if size and not album.busy and album.used <= spared
         ]
         lacking, needed = taken + wanted - limit, 0
-        for size, _ in going:
+        for size, _ in candidates:
             if lacking <= 0:
                 break
             lacking, needed = lacking - size, needed + 1
         if only_look:
             return lacking <= 0
         if not wanted or lacking <= 0:
-            for size, delete in going[:needed]:
+            for size, delete in candidates[:needed]:
                 delete()
                 taken -= size
         with self._lock:
@@ -249,7 +248,7 @@ class Keeper:
         return lacking <= 0
 
     def delete_files(self) -> None:
-        """Delete what visitors sent long enough ago; pieces of uploads that ended early sooner."""
+        """Delete what visitors sent long enough ago; pieces of uploads that ended early go sooner."""
         folder = Path(get_upload_folder())
         for file in _files(folder):
             piece = file.path.parent == folder
@@ -257,17 +256,17 @@ class Keeper:
             if time.time() - file.changed > longest - self._period:
                 file.path.unlink(missing_ok=True)
                 if not piece:
-                    with suppress(OSError):  # not empty
+                    with suppress(OSError):  # the folder is not empty
                         file.path.parent.rmdir()
         page = self._page()
-        for known in [] if page is None else page.temp_file_sets:  # Gradio's notes of them would grow for ever
-            known -= {name for name in list(known) if not Path(name).exists()}
+        for names in [] if page is None else page.temp_file_sets:  # Gradio never forgets the names of its files
+            names -= {name for name in list(names) if not Path(name).exists()}
         if isinstance(page, GuardedBlocks):
             page.forget_files()
 
 
 def _by_component(answer: Any, outputs: Sequence[Block]) -> dict[Block, Any]:
-    """An event's answer, in any of the forms that Gradio takes, by the components that it is for."""
+    """An event's answer, in any form that Gradio takes, as a dictionary by component."""
     if isinstance(answer, dict) and all(isinstance(key, Block) for key in answer):
         return answer
     if answer == gr.skip():
@@ -276,21 +275,21 @@ def _by_component(answer: Any, outputs: Sequence[Block]) -> dict[Block, Any]:
 
 
 def _free(folder: str | Path) -> int:
-    """Bytes that visitors' files may take of the disk, beside what the app itself writes."""
+    """Bytes of the disk that visitors' files may still take; a reserve is for what the app itself writes."""
     disk = shutil.disk_usage(folder)
     return disk.free - min(RESERVE, disk.total // 8)
 
 
 def _files(root: str | Path) -> list[_File]:
-    """What visitors sent and Gradio keeps for them, or what is in an album's folder, the oldest first."""
+    """Files that visitors sent and Gradio keeps, or those in an album's folder, the oldest first."""
     files = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(FOLDER_PREFIX)]
         for name in names:
             path = Path(folder, name)
             try:
-                about = path.lstat()
+                stat = path.lstat()
             except OSError:  # it is gone by now
                 continue
-            files.append(_File(path, max(about.st_mtime, about.st_ctime), about.st_size))
+            files.append(_File(path, max(stat.st_mtime, stat.st_ctime), stat.st_size))
     return sorted(files, key=lambda file: file.changed)

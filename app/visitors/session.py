@@ -1,4 +1,4 @@
-"""What one tab shows: the adapter last generated, the last comparison, the marks. Never shared between visitors."""
+"""What one tab shows: the last adapter, the last comparison, and the marks. Visitors never share it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.sglora.engine import Adaptation
 from core.sglora.repository import ExpertRepository
 from core.sglora.request import AdapterRequest
 
-KEPT_WITH_NAMES = 4  # adapters with names added; the page compares three
+KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
 
 
 @dataclass(eq=False)
@@ -25,30 +25,30 @@ class Session:
     """The state of one tab."""
 
     album: Album = field(default_factory=Album)
-    request: AdapterRequest | None = None  # what was generated last
-    adaptation: Adaptation | None = None  # what it came to
-    repository: ExpertRepository | None = None  # with which experts
-    comparison: Comparison | None = None  # what was asked last, to show it again with other columns or fewer rows
-    question: Question | None = None  # asked last
-    merge: bool = False  # whether answers have this column beside
-    random: bool = False  # or this one
-    uncounted: Comparison | None = None  # the visitor wants its recall no more
-    more: int = 0  # results that were asked for beyond the first ones
+    request: AdapterRequest | None = None  # the last one
+    adaptation: Adaptation | None = None  # the result of the request
+    repository: ExpertRepository | None = None  # the experts that made it
+    comparison: Comparison | None = None  # the last answer, to show it again with other columns or fewer rows
+    question: Question | None = None  # the last one
+    merge: bool = False  # whether answers have a column of the merged experts
+    random: bool = False  # whether answers have a column of a random sentence
+    uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
+    more: int = 0  # results that the visitor asked for beyond the first ones
     history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
-    marked: Marked = field(default_factory=Marked)  # what was counted from them
-    known: bool = False  # an event of this tab was there before
-    gone: str = ""  # why the album was emptied, until this tab was told
+    marked: Marked = field(default_factory=Marked)  # the counts from the marks
+    known: bool = False  # whether this tab had an event before
+    gone: str = ""  # why the app emptied the album; empty once this tab has shown it
 
     def __post_init__(self) -> None:
-        self.turn = threading.Lock()  # held by the event that changes the answer; no field: Gradio copies those
-        self.on_names: Recent[Adapter] = Recent(KEPT_WITH_NAMES)  # adapters with names added to them, nor this: it has a lock
-        self.training: threading.Event | None = None  # stops the one that runs
+        self.turn = threading.Lock()  # held by the event that changes the answer; not a field, since Gradio copies fields
+        self.on_names: Recent[Adapter] = Recent(KEPT_WITH_NAMES)  # adapters with names; not a field, since it has a lock
+        self.training: threading.Event | None = None  # stops the running training
         self.album.enter(self)
 
     @property
     def worth(self) -> int:
-        """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos or experts."""
+        """What the visitor would lose: 0 nothing, 1 what a click brings back, 2 photos, names or own experts."""
         album = self.album
         if (album.photos and not album.has_samples_only) or album.aside or album.has_own:
             return 2
@@ -57,7 +57,7 @@ class Session:
 
     @property
     def _own_adaptation(self) -> Adaptation | None:
-        """The adaptation, unless it is the one that every visitor's page opens on."""
+        """The adaptation; None if it is the one that every visitor's page opens on."""
         shelf = self.album.samples
         return None if shelf is not None and self.adaptation is shelf.adaptation else self.adaptation
 
@@ -72,12 +72,12 @@ class Session:
         return 4 * sum({id(lora): lora.parameters for lora in loras}.values())  # in float32
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
-        """Gradio copies the initial state for each new visitor: a copy starts empty, so nothing can leak."""
+        """Return an empty session: Gradio copies the initial state for each new visitor, so nothing can leak."""
         return Session()
 
     @staticmethod
     def resume(token: object) -> Session:
-        """A new tab's session, with the album of the same browser where it is still there (a reload, a second tab)."""
+        """The session of a new tab. A reload or a second tab gets the same browser's album, if it still exists."""
         album = open_album(token)
         if album is None:
             return Session(known=True)
@@ -89,16 +89,16 @@ class Session:
 
     @property
     def marks_of_words(self) -> Mapping[str, bool]:
-        """The marks on the results of the last question, where that was words: what a name can be taught from."""
+        """The marks on the results of the last question, if it was words: a name can be taught from them."""
         asked = None if self.comparison is None else self.comparison.asked
         return self.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
 
     def remember(self) -> None:
-        """What this tab generated and asked last is what a reload shows."""
+        """Save what this tab generated and asked last, so that a reload shows it."""
         self.album.asked = Asked(self.request, self.question, tuple(self.history), self.marks)
 
     def forget(self) -> None:
-        """Forget what a tab showed; the album, which other tabs of that browser may hold, stays."""
+        """Forget what the tab showed. The album stays: other tabs of the browser may show it."""
         self.request = self.adaptation = self.repository = self.comparison = self.question = None
         self.uncounted = None
         self.history.clear()
@@ -107,6 +107,6 @@ class Session:
 
 
 def leave(session: Session) -> None:
-    """A tab is gone; with the last tab of a browser its album goes."""
+    """End a tab. The album is emptied with the last tab of its browser."""
     session.forget()
     session.album.leave(session)

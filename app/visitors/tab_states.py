@@ -1,4 +1,4 @@
-"""Gradio's state of every open tab and API client, and which of them ends when there are too many."""
+"""Gradio's state of every open tab and API client, and which of them end when there are too many."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gradio.state_holder import SessionState, StateHolder
 
 from app.visitors.session import Session, leave
 
-YOUNG_SECONDS = 60.0  # a tab that just came has nothing to lose yet, and is about to; one that was just used goes on
-MOST_YOUNG = 5  # times the capacity; beyond that even these end
-CROWD = 10  # tabs of an address with more than this part of the capacity are never young
+YOUNG_SECONDS = 60.0  # a tab used within this time is spared: a new one has nothing to lose yet, but soon will
+MOST_YOUNG = 5  # times the capacity; beyond it, these end too
+CROWD = 10  # tabs of an address that has more than 1/CROWD of the capacity are not spared
 
 
 class TabState(SessionState):
-    """The state of a tab, without a description of all components and what they show: Gradio keeps one for links to it, which
-    this app has none of, and to make it takes a tenth of a second for each caller."""
+    """The state of a tab, without Gradio's description of all components and their values. Gradio keeps it for links to a
+    state, which this app does not have. Making it takes a tenth of a second per caller."""
 
     def __init__(self, blocks: Any) -> None:
         undescribed: Any = SimpleNamespace(default_config=blocks.default_config, blocks={})
@@ -33,16 +33,17 @@ class TabState(SessionState):
 
 
 class Tabs(StateHolder):
-    """Beyond its capacity it ends tabs of who has most of them first; of these the one with the least to lose, and the longest
-    unused. Tabs that wait for an answer are not among them, nor those used just now, unless a crowd has their address.
+    """Ends tabs beyond the capacity, first those of the address that has the most.
 
-    Gradio's own ends the longest unused, so that a few hundred calls under made-up names would push out everybody's photos.
+    Of these, the tab with the least to lose ends, then the longest unused. Tabs that wait for an answer are spared. So are tabs
+    that were just used, unless a crowd has their address. Gradio ends the longest unused tab, so a few hundred calls under
+    made-up names would push out everybody's photos.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.lock = threading.RLock()  # ``update`` ends tabs
-        self._used: dict[str, float] = {}  # monotonic: Gradio's ``time_last_used`` moves with the clock
+        self.lock = threading.RLock()  # reentrant: ``update`` calls ``end``
+        self._used: dict[str, float] = {}  # monotonic seconds: Gradio's ``time_last_used`` moves with the clock
 
     def __getitem__(self, session_id: str) -> SessionState:
         if session_id not in self.session_data:
@@ -50,7 +51,7 @@ class Tabs(StateHolder):
         return super().__getitem__(session_id)
 
     def update(self, session_id: str) -> None:
-        """A tab is used: it is the last one to end, and too many others do."""
+        """Mark a tab as the last used, and end others while there are too many."""
         with self.lock:
             self._used[session_id] = time.monotonic()
             if session_id in self.session_data:
@@ -62,8 +63,8 @@ class Tabs(StateHolder):
             self.forget_answers()
 
     def _next_to_end(self, current: str) -> str | None:
-        """The tab that ends when there are too many; None where all others are waiting or in use."""
-        queue: Any = self.blocks._queue  # app.http.fair_queue.FairQueue, which lies above this room
+        """The next tab to end; None if all others are waiting or in use."""
+        queue: Any = self.blocks._queue  # an app.http.fair_queue.FairQueue, which lies above this room
         now = time.monotonic()
         others, busy = [tab for tab in list(self.session_data) if tab != current], queue.tabs_with_events()
         holders = {tab: queue.addresses.get(tab) for tab in others}
@@ -76,7 +77,7 @@ class Tabs(StateHolder):
         return min(settled or others, key=lambda tab: (-held[holders[tab]], _worth(self.session_data[tab])))
 
     def end(self, tab: str) -> None:
-        """Forget a tab, with all that it showed."""
+        """Forget a tab and all that it showed."""
         with self.lock:
             state = self.session_data.pop(tab, None)
             self.time_last_used.pop(tab, None)
@@ -85,7 +86,7 @@ class Tabs(StateHolder):
                 leave(session)
 
     def forget_answers(self) -> None:
-        """Forget unfetched answers of tabs that are gone and wait for no other."""
+        """Forget unfetched answers of tabs that are gone and wait for no other answer."""
         queue = self.blocks._queue
         waiting = {event.session_hash for event in list(queue.event_ids_to_events.values())}
         for tab in list(queue.pending_event_ids_session):
@@ -95,7 +96,7 @@ class Tabs(StateHolder):
 
 
 def sessions_of(state: SessionState | None) -> list[Session]:
-    """What a tab's state holds of ours."""
+    """Our sessions in the state of a tab."""
     return [] if state is None else [value for value in list(state.state_data.values()) if isinstance(value, Session)]
 
 

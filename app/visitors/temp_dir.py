@@ -1,4 +1,4 @@
-"""One folder for all temporary files of this process: it goes with the process, or when the next one starts."""
+"""One folder for all temporary files of this process. It is deleted when the process ends, or when the next one starts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ PREFIX = "sg-lora-studio-"
 LOCK = "lock"
 YOUNG_SECONDS = 60  # a folder without a lock may belong to a process that is just starting
 
-_held: list[FileLock] = []  # released by the system when the process ends, however it ends
+_held: list[FileLock] = []  # the system releases them, however the process ends
 
 
 def claim_scratch() -> Path:
-    """Make this process's folder and send all temporary files there; folders of processes that are gone are removed."""
+    """Use a new folder for all temporary files of this process; delete folders of ended processes. Raises StudioError: when no
+    folder can be written."""
     try:
         parent = Path(tempfile.gettempdir())
         remove_abandoned(parent)
@@ -40,13 +41,13 @@ def claim_scratch() -> Path:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders below ``parent`` whose process is gone: their lock is free."""
+    """Delete the folders below ``parent`` whose process has ended: their lock is free."""
     for folder in parent.glob(f"{PREFIX}*"):
         try:
             if not (folder / LOCK).exists() and time.time() - folder.stat().st_mtime < YOUNG_SECONDS:
                 continue
             with FileLock(folder / LOCK, timeout=0):
                 pass
-        except (Timeout, OSError):  # it lives, or belongs to somebody else
+        except (Timeout, OSError):  # the process runs, or another user owns the folder
             continue
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a visitor drops in: photos, ZIP files of photos, captions files; sorted, unpacked within bounds."""
+"""What a visitor uploads: photos, ZIP files of photos, captions files; sorted and unpacked within limits."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from core.data.safe_zip import COMPRESSIONS, DAMAGE, open_zip
 CAPTION_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl"}
 MAX_CAPTIONS_BYTES = 8 * 1024 * 1024
 MAX_CAPTION_FILES = 20  # at once
-MAX_CAPTIONS = 100_000  # of a file
-MAX_UPLOAD = "200mb"  # what the server takes for one file
+MAX_CAPTIONS = 100_000  # captions of one file
+MAX_UPLOAD = "200mb"  # most that the server takes for one file
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 MAX_MEMBERS = 2000
 
 
 @dataclass
 class Uploads:
-    photos: list[Source] = field(default_factory=list)  # to be read as such; from a ZIP with the name they had there
+    photos: list[Source] = field(default_factory=list)  # not decoded yet; from a ZIP, with the name they had there
     captions: list[tuple[str, bytes]] = field(default_factory=list)  # (name, content) of captions files
-    failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of what cannot be taken
+    failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of files that are not taken
     room: int = field(default_factory=lambda: MAX_UNPACKED_BYTES)  # bytes that may still be unpacked
 
     def add_captions(self, name: str, content: bytes, where: str = "") -> None:
-        """Take a captions file, where there are not too many yet; ``where``: how to call it where it is not taken."""
+        """Take a captions file, unless there are too many. ``where``: its name in the error message."""
         if len(self.captions) < MAX_CAPTION_FILES:
             self.captions.append((name, content))
         else:
@@ -39,7 +39,7 @@ class Uploads:
 
 
 def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
-    """Sort uploaded files; ZIP files are unpacked below ``folder``, which the caller deletes."""
+    """Sort uploaded files. ZIP files are unpacked below ``folder``, which the caller deletes."""
     uploads = Uploads()
     for number, path in enumerate(map(Path, paths)):
         if is_clutter(path.name):
@@ -60,7 +60,7 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
 
 
 def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
-    """Unpack one ZIP: its names are never used as paths, and nothing is unpacked beyond the size that it claims."""
+    """Unpack one ZIP. Its names are never used as paths, and no file is unpacked beyond the size that it claims."""
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(open_zip(path))
@@ -90,12 +90,12 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
                 uploads.add_captions(name, content, f"{path.name}/{name}")
             else:
                 target.write_bytes(content)
-                lay = source_folder((f"{path.stem}/{member.filename}", target))
-                uploads.photos.append((f"{lay}/{name}", target))
+                inner_folder = source_folder((f"{path.stem}/{member.filename}", target))
+                uploads.photos.append((f"{inner_folder}/{name}", target))
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> tuple[bytes | None, str]:
-    """The content of a member, or None and why it cannot be had."""
+    """The content of a member; or None and the reason why it cannot be read."""
     if member.filename.lower().endswith(".zip"):
         return None, "a ZIP inside a ZIP is not unpacked"
     if member.flag_bits & 1:
