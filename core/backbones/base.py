@@ -113,7 +113,7 @@ class Backbone(Towers):
             prefix then holds both embeddings, [2, d]. None: photos are embedded again for an adapter that changes them.
         dim: width d of the shared image-text space.
         adapted: the module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained).
-        text_key: changes with anything that changes text prefixes; ``sentence_key`` if these are sentence embeddings.
+        text_key: changes with anything that changes text prefixes; None if these are tokens, which are too cheap to cache.
         words: all words of the texts that trained it (``core.backbones.trained_words``); empty if unknown.
     """
 
@@ -126,7 +126,7 @@ class Backbone(Towers):
     shared: Lora | None = None
     dim: int
     adapted: TwoTowers
-    text_key: str
+    text_key: str | None
     words: frozenset[str] = frozenset()
 
     @abstractmethod

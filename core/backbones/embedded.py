@@ -84,7 +84,6 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
     """
 
     name = "embedded"
-    text_key = EmbeddedTowers.sentence_key
 
     def __init__(
         self, vision: VisionHead, text: TextHead, heads: str, dtype: torch.dtype | None = None, adapt: Side = "texts"
@@ -167,6 +166,10 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
             if isinstance(module, nn.Linear):
                 module.to(self.dtype)
         return head
+
+    @property
+    def text_key(self) -> str:
+        return _digest(self.translations, self.sentence_key)
 
     def text_prefix(self, texts: Sequence[str]) -> Tensor:
         return toward_english(self.translations, texts, self.encode_sentence(texts))

@@ -97,7 +97,7 @@ class OpenClipBackbone(Backbone):
             self.linears = self.adapted.linears("text.blocks.", "text.projection")
             adapted = [*self.linears]
             self._stem, self.prefix_shape = nn.Sequential(vit.prefix(tower.cut), tower), (tower.dim,)
-            self.prefix_key, self.text_key = f"{self.fingerprint} embeddings", f"{self.fingerprint} tokens"
+            self.prefix_key, self.text_key = f"{self.fingerprint} embeddings", None
         else:
             self.linears = self.adapted.linears("vision.blocks.")
             adapted = [name for name in self.linears if name.endswith(PROJECTIONS)]

@@ -180,9 +180,13 @@ class LibraryPhotos:
                 "No photo of the library has captions (captions.jsonl, labels.jsonl, COCO captions in an indexed folder): "
                 "look for photos instead (--find photos)."
             )
-        if self.backbone.text_key != self.backbone.sentence_key:  # the prefix is token ids: cheap, so not cached
+        if self.backbone.text_key is None:
             return self.backbone.text_prefix(texts)
-        file = self.library.folder / library_index.FOLDER / f"texts-{digest(chr(10).join(texts))[:16]}.npy"
+        file = (
+            self.library.folder
+            / library_index.FOLDER
+            / f"texts-{digest(chr(10).join([self.backbone.text_key, *texts]))[:16]}.npy"
+        )
         with suppress(OSError, ValueError):
             cached = torch.from_numpy(np.load(file))
             if cached.shape == (len(texts), self.backbone.sentence_dim) and cached.dtype == torch.float32:

@@ -98,10 +98,14 @@ class Recent(Generic[T]):
         return value
 
     @property
+    def values(self) -> list[T]:
+        with self._lock:
+            return list(self._values.values())
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all kept values."""
-        with self._lock:
-            return sum(value.nbytes for value in self._values.values())
+        return sum(value.nbytes for value in self.values)
 
 
 class PhotoIndexes:

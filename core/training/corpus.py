@@ -228,9 +228,8 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
             f"folders.{failed}"
         )
 
-    def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; token ids are fast
-        same = backbone.text_key == backbone.sentence_key
-        return text_features(texts, cache, log, backbone) if same else backbone.text_prefix(texts)
+    def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; tokens are fast
+        return text_features(texts, cache, log, backbone) if backbone.text_key else backbone.text_prefix(texts)
 
     prefixes, *augmented = (Features(arrays) for arrays in features)
     own_texts = [(s.captions or label_texts(s)) + s.translations for s in samples]

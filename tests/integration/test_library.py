@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shlex
@@ -20,8 +21,9 @@ from PIL import Image
 from tiny_models import random_lora, tiny_backbone
 
 from core.backbones.base import Backbone
+from core.backbones.embedded import load_embedded
 from core.common.errors import AdapterError, LibraryError
-from core.common.paths import ROOT
+from core.common.paths import ROOT, heads_path
 from core.data.image_io import open_photo
 from core.retrieval.adapter import Adapter
 from core.retrieval.indexing import IndexReport, index_folders, read_files
@@ -168,6 +170,21 @@ def test_captions_come_along_and_follow_their_file(backbone: Backbone, photos: P
     (folder / "captions.jsonl").write_text("{")
     report = update(library, [folder], backbone)
     assert report.photos == 3 and "captions.jsonl, line 1" in report.failed[0][1]
+
+
+def test_captions_are_read_again_when_the_maps_toward_english_change(photos: Path, tmp_path: Path) -> None:
+    folder, library, caption = tmp_path / "photos", tmp_path / "library", "Ein Hund läuft am Strand."
+    folder.mkdir()
+    shutil.copy(photos / "00.jpg", folder)
+    (folder / "captions.jsonl").write_text(json.dumps({"image": "00.jpg", "captions": [caption]}))
+    backbone = load_embedded(heads_path())
+    update(library, [folder], backbone)
+    plain = copy.copy(backbone)
+    plain.translations = {}
+    assert not torch.allclose(plain.text_prefix([caption]), backbone.text_prefix([caption]), atol=1e-2)
+    for each in (backbone, plain):
+        prefixes = LibraryPhotos(PhotoLibrary.open(library), each).caption_prefixes()
+        torch.testing.assert_close(prefixes, each.text_prefix([caption]))
 
 
 def test_odd_names_and_links_in_circles(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
