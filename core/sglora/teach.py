@@ -38,7 +38,7 @@ MAX_NAMES = 64
 MAX_LETTERS = 60  # per name
 MAX_PHOTOS = 32  # per name; later ones are ignored
 TEMPLATES = ("{}", "a photo of a {}")  # K and U of a name are means over them
-# Ordinary texts: a third of the class names in each template, and a third in these sentences, which are like captions.
+# Ordinary texts: all class names in each template, and every third one in these sentences, which are like captions.
 SCENES = (
     "a man with a {} in the street",
     "two children play with a {} on the grass",
@@ -48,7 +48,7 @@ SCENES = (
     "a {} in the snow",
     "people sit around a {} at a table",
 )
-RIDGE = 0.1  # added to C's diagonal, as a share of its mean: a thousand texts do not span all directions
+RIDGE = 0.01  # added to C's diagonal, as a share of its mean: the texts do not span all directions
 LAMBDA = 1e-3  # lambda, as a share of the mean of the diagonal that it is added to: two names may have nearly equal texts
 # Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on watched photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
@@ -214,10 +214,11 @@ def ordinary_texts(backbone: Backbone) -> Tensor:
     seconds. Raises as ``last_text_linear``."""
     if backbone.fingerprint not in _kept:
         last_text_linear(backbone)  # raises before the texts are encoded
-        wordings = [(*TEMPLATES, scene) for scene in SCENES]
-        texts = [wordings[i // 3 % len(SCENES)][i % 3].format(name) for i, name in enumerate(imagenet_class_names())]
-        keys, _ = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)
-        moment = (keys.T @ keys / len(keys)).double()
+        names = imagenet_class_names()
+        texts = [template.format(name) for template in TEMPLATES for name in names]
+        texts += [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names[::3])]
+        keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)[0].double()
+        moment = keys.T @ keys / len(keys)
         ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
         _kept[backbone.fingerprint] = torch.linalg.inv(moment + ridge)
     return _kept[backbone.fingerprint]

@@ -162,10 +162,8 @@ def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
 
 def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> None:
     inverse = ordinary_texts(model)
-    texts = [
-        *("tench", "a photo of a goldfish", SCENES[0].format("ostrich"), "magpie"),
-        *("a photo of a axolotl", SCENES[1].format("vulture")),
-    ]
+    names = "tench goldfish ostrich magpie axolotl vulture".split()
+    texts = [*names, *(f"a photo of a {name}" for name in names), SCENES[0].format("tench"), SCENES[1].format("magpie")]
     keys = last_linear(model, model.text_prefix(texts), model.shared)[0].double()
     moment = sum((torch.outer(k, k) for k in keys), torch.zeros(len(inverse), len(inverse), dtype=torch.float64)) / len(keys)
     moment += RIDGE * moment.diagonal().mean() * torch.eye(len(moment))
