@@ -49,9 +49,9 @@ def request(description: str, k: float | None, tau: float | None, seed: float | 
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
-        raise DescriptionError(f"The seed is {seed:g}: it may be 0 to {MAX_SEED:,}.")
+        raise DescriptionError(f"The seed is {seed:g}: choose 0 to {MAX_SEED:,}.")
     if strength is not None and not 0 <= strength <= MAX_STRENGTH:
-        raise DescriptionError(f"The strength is {strength:g}: it may be 0 to {MAX_STRENGTH:g}.")
+        raise DescriptionError(f"The strength is {strength:g}: choose 0 to {MAX_STRENGTH:g}.")
     return AdapterRequest(clean_text(description), int(k), float(tau), int(seed), strength)
 
 

@@ -176,8 +176,7 @@ def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
     """A suffix that adds nothing: cached embeddings [n, d] in float32. Raises AdapterError: when the LoRA adapts this side."""
     if lora is not None and (lora.moves_photos if side == "photos" else lora.moves_texts):
         raise AdapterError(
-            f"This adapter changes {side}, and this backbone does not: start it with --adapt {side}, or choose experts that "
-            f"adapt {side}."
+            f"This adapter changes {side}, but this backbone cannot: start it with --adapt {side}, or choose another adapter."
         )
     return F.normalize(embeddings.float(), dim=-1)
 

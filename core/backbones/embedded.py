@@ -188,7 +188,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part. Raises
         AdapterError: when there is no shared part."""
         if self._shared_head is None:
-            raise AdapterError("These heads have no shared part, so that a photo has one embedding.")
+            raise AdapterError("These heads have no shared part, so each photo has only one embedding.")
         return torch.stack([self._through(head, maps) for head in (self._head, self._shared_head)], 1).half()
 
     def embedded(self, maps: Tensor, lora: Lora | None = None) -> Tensor:

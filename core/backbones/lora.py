@@ -108,7 +108,7 @@ class Lora(_OnTowers):
     def from_vector(layout: LoraLayout, vector: Tensor) -> Lora:
         """Unflatten a vector [P]; differentiable. Raises AdapterError: when its length does not match the layout."""
         if vector.shape != (layout.size,):
-            raise AdapterError(f"A LoRA vector of {layout.size:,} numbers is expected, not of shape {tuple(vector.shape)}.")
+            raise AdapterError(f"Expected a LoRA vector of {layout.size:,} numbers, got shape {tuple(vector.shape)}.")
         r = layout.rank
         parts = iter(vector.split([r * width for m in layout.modules for width in (m.in_features, m.out_features)]))
         return Lora(layout.modules, {m.name: Factors(next(parts).view(r, -1), next(parts).view(-1, r)) for m in layout.modules})

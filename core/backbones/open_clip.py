@@ -317,7 +317,7 @@ def _check_image_tower(name: str, config: Mapping[str, Any]) -> None:
     family = re.split(r"[-_]", name)[0]
     siblings = [m for m in open_clip.list_models() if re.split(r"[-_]", m)[0] == family]
     plain = [m for m in siblings if _obstacle((open_clip.get_model_config(m) or {})["vision_cfg"]) is None]
-    hint = f" Of this family {' and '.join(plain)} have one." if 0 < len(plain) <= 3 else ""
+    hint = f" A plain ViT of this family: {' or '.join(plain)}." if 0 < len(plain) <= 3 else ""
     raise BackboneError(
         f"{name} has {kind} as its image tower: only plain ViT towers are supported, as in ViT-B-16, whose blocks all have "
         f"projections to queries, keys and values for a LoRA to adapt.{hint}"

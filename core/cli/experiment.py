@@ -71,12 +71,12 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
         except StudioError as error:
             if len(chosen) == 1:
                 raise
-            log(f"{experiment.name} could not be run: {error}")
+            log(f"{experiment.name} failed: {error}")
             failed.append(experiment.name)
             continue
         log(f"wrote {', '.join(map(str, report.write(experiment, results[experiment.name], out)))}")
     if failed:
-        raise DataError(f"{', '.join(failed)} could not be run; the reasons are above. {len(results)} others were.")
+        raise DataError(f"{', '.join(failed)} failed; the reasons are above. {len(results)} others ran.")
     text = "\n\n".join(report.text(experiment, results[experiment.name]) for experiment in chosen)
     return Answer(results if arguments.name == ALL else results[arguments.name], lambda data: text)
 

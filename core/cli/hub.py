@@ -28,7 +28,7 @@ def push(arguments: Namespace) -> Answer:
 def _transferred(transfer: hub.Transfer) -> Answer:
     left = f"\nLeft where they were: {', '.join(transfer.left)}" if transfer.left else ""
     text = (
-        f"{transfer.experts} experts of the backbone {transfer.fingerprint}, checked, are in {transfer.place}: "
+        f"Checked {transfer.experts} experts of the backbone {transfer.fingerprint}. They are in {transfer.place}: "
         f"{', '.join(transfer.files)}{left}"
     )
     return Answer(asdict(transfer), lambda data: text)

@@ -75,8 +75,8 @@ def vector(arguments: Namespace) -> Answer:
         adapter = load_adapter(backbone, arguments.adapter)
         if adapter.moves_photos and backbone.shared is None:
             raise AdapterError(
-                f"The adapter {arguments.adapter} changes photos, not the question, so that zero-shot vectors cannot be asked "
-                "with it: use an adapter of texts, or search the folder of photos (`search --gallery FOLDER --adapter DIR`)."
+                f"The adapter {arguments.adapter} changes photos, so it does not work with zero-shot vectors: "
+                "use an adapter of texts, or search the folder of photos (`search --gallery FOLDER --adapter DIR`)."
             )
     if is_photo(arguments.query):
         query, pixels = arguments.query, backbone.pixels(open_photo(Path(arguments.query)))

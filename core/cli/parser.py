@@ -128,7 +128,7 @@ def _searching(command: Command) -> None:
     _sampling_options(parser)
 
     parser = command("teach", "teach.teach")
-    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folders of photos, the name of each its name")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folder with one folder of photos for each name")
     name = "a name and its photos; any number of times"
     parser.add_argument("--name", nargs="+", action="append", default=[], metavar="NAME", help=name)
     _path_option(parser, "--library", "photos are those of this library, by path or id; their files need not be there")
@@ -223,7 +223,7 @@ def _measuring_and_sharing(command: Command) -> None:
     most = "most vectors or photos to measure with (1,000,000)"
     parser.add_argument("--largest", type=_count, default=1_000_000, metavar="N", help=most)
     parser.add_argument("--rounds", type=_count, default=5, metavar="N", help="how often everything is measured (5)")
-    _path_option(parser, "--work", "keep photos and libraries there, and go on where a run ended")
+    _path_option(parser, "--work", "folder for photos and libraries, so that a stopped run can go on")
 
     parser = command("card", "hub.card")
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
@@ -238,7 +238,9 @@ def _measuring_and_sharing(command: Command) -> None:
     parser = command("push", "hub.push")
     parser.add_argument("folder", type=Path, metavar="DIR", help="expert repository")
     parser.add_argument("target", metavar="TARGET", help="a repository on the hub, made where there is none, or a folder")
-    _path_option(parser, "--generator", "generator to send along (default: the one in DIR; the shipped one's)", "FILE")
+    _path_option(
+        parser, "--generator", "generator to push (default: the one in DIR, or the shipped one for shipped experts)", "FILE"
+    )
     _flag(parser, "--private", "make a new hub repository a private one")
     _backbone_options(parser)
 
@@ -246,7 +248,7 @@ def _measuring_and_sharing(command: Command) -> None:
 def _train_options(parser: Parser, kind: str, default: str) -> None:
     _path_option(parser, "--data", "photos to train on; see below", required=True)
     parser.add_argument("--out", type=Path, metavar=kind, help=f"what to write (default: {default})")
-    _flag(parser, "--yes", "without --out, replace what is there already and do not ask")
+    _flag(parser, "--yes", "without --out, replace existing files without asking")
     _path_option(parser, "--cache", "features of the frozen towers (default: the user's cache)")
     parser.add_argument("--seed", type=_seed, default=0, help="of everything random (%(default)s)")
     fields = "a field of the recipe, as steps=200; any number of times"

@@ -120,7 +120,7 @@ def destination(arguments: Namespace, usual: Path) -> Path:
         print(f"Training will replace {usual}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return usual
-    raise UsageError(f"{usual} is there already: write elsewhere with --out, or replace it with --yes.")
+    raise UsageError(f"{usual} exists: choose another path with --out, or replace it with --yes.")
 
 
 def _done(answer: Mapping[str, Any], out: Path) -> Answer:

@@ -30,7 +30,7 @@ UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # limit for decodi
 UPLOAD_PIXELS, PIXELS_A_BYTE = 200_000_000, 500  # also per upload; screenshots have 300 pixels per byte, photos fewer than 50
 TOO_LONG = "decoding the image takes too long; save it again with another program."
 CRASHED = "the image is damaged: decoding it failed."
-OUT_OF_TIME = "its upload took longer to decode than it may; send the rest on its own."
+OUT_OF_TIME = "the upload reached its time limit; upload the remaining photos separately."
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ if sys.platform != "win32":
     import resource
 
 MAX_MEMORY = 1024 * 2**20  # bytes of address space: a picture of 64 megapixels, a copy while it is reduced, and Python
-OUT_OF_PIXELS = "its upload has far more pixels than bytes; send it on its own."
+OUT_OF_PIXELS = "the upload has too many pixels for its size; upload this photo separately."
 MAX_SECONDS = 10  # processor time for one photo; the largest accepted photos need three
 
 

@@ -33,7 +33,7 @@ FORMATS = {
     "AVIF": (".avif",),
     "HEIF": (".heic", ".heif"),
 }
-KNOWN = "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF and the previews in DNG, CR2, NEF and ARW can"
+KNOWN = "readable: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, and the previews in DNG, CR2, NEF and ARW"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO 23008-12
 _ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # tags of EXIF
 _UPRIGHT = {
@@ -107,7 +107,7 @@ def open_photo(
     except UnidentifiedImageError:
         if _is_heif(source) and "HEIF" not in Image.OPEN:
             raise PhotoError(f"{label}: HEIC is read where pillow-heif is installed; save or send it as JPEG.") from None
-        raise PhotoError(f"{label}: this is not an image that can be read ({KNOWN}).") from None
+        raise PhotoError(f"{label}: this is not a readable image ({KNOWN}).") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PhotoError(f"{label}: the image is far too large; make it smaller first.") from None
     except MemoryError:

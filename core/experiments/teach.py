@@ -45,6 +45,9 @@ SHOWN, COLUMNS = (ZERO, USUAL), (ZERO, USUAL, SENTENCE)
 # A made-up name, taught from photos of the word, replaces the word in captions.
 WORDS = "dog bike ball horse boat bird car motorcycle man woman child girl boy beach snow water grass street".split()
 FEWEST_CAPTIONS = 15
+# What questions without a taught name lose. Class names are among the ordinary texts that teaching holds, other names are not.
+CAPTIONS, OTHER_NAMES = "captions", "names of other domains"
+LOST = {CAPTIONS: "captions, R@10", CLASS_NAMES: "class names, R@1", OTHER_NAMES: f"{OTHER_NAMES}, R@1"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """{"names": rows of {"column", "domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"column",
-    "domain", "captions", "class names"}, "composed": rows of {"column", "word", "photos", "captions", "R@10"}}."""
+    "domain"} and the points that each of LOST loses, "composed": rows of {"column", "word", "photos", "captions", "R@10"}}."""
     corpus, backbone = context.corpus, context.backbone
     others = everyday(corpus)
     results: list[dict[str, Any]] = []
@@ -99,8 +102,11 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         taught_names = taught(context, draw.nonsense, draw.taught, 3)
         for column, base in bases.items():
             after = recalls(adapter(backbone, base, taught_names))
-            lost = {measure: round(before[column][measure] - value, 2) for measure, value in after.items()}
-            forgotten.append({"column": column, "domain": domain, **lost})
+            lost = {measure: before[column][measure] - value for measure, value in after.items()}
+            points = {measure: lost[measure] for measure in LOST if measure in lost}
+            if other_names := [lost[name] for name in lost if name not in (*LOST, domain)]:
+                points[OTHER_NAMES] = float(np.mean(other_names))
+            forgotten.append({"column": column, "domain": domain, **{key: round(value, 2) for key, value in points.items()}})
         context.log(domain)
     return {"names": results, "forgotten": forgotten, "composed": composed(context, others, bases, everyday_photos)}
 
@@ -151,15 +157,15 @@ def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str,
 
 def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter], dict[str, float]]:
     """A function from an adapter to recalls of questions without a taught name, in percent: R@10 of the first caption of each
-    of these photos, and R@1 of class names, if the corpus has any."""
+    of these photos, and R@1 of each of ``named_sets``, by its name."""
     corpus, backbone = context.corpus, context.backbone
     captions = corpus.texts[torch.tensor([int(corpus.own_texts[row][0]) for row in rows])]
-    names = next((each for each in named_sets(corpus) if each.name == CLASS_NAMES), None)
+    sets = named_sets(corpus)
 
     def recalls(adapter: Adapter) -> dict[str, float]:
         scores = text_rows(backbone, captions, adapter) @ corpus.indexed(rows, adapter).T
-        points = {"captions": 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())}
-        return points if names is None else {**points, "class names": names.share(corpus, adapter)}
+        found = 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())
+        return {CAPTIONS: found, **{names.name: names.share(corpus, adapter) for names in sets}}
 
     return recalls
 
@@ -227,8 +233,9 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"After three photos a made-up name is the best of up to {MOST} for {_share(after)} of new photos of it "
         f"({before[0]:.0f} before; the real names, untaught, {real[0]:.0f}), over {domains} domains.",
         f"Beside {OTHERS:,} everyday photos, {_share(ten)} of the first ten photos for such a name show it.",
-        f"{MOST} names or fewer cost captions {forgot(result, USUAL, 'captions')} points of R@10 without a sentence and "
-        f"{forgot(result, SENTENCE, 'captions')} with one; class names {forgot(result, USUAL, 'class names')} of R@1.",
+        f"{MOST} names or fewer cost captions {forgot(result, USUAL, CAPTIONS)} points of R@10 without a sentence and "
+        f"{forgot(result, SENTENCE, CAPTIONS)} with one; class names {forgot(result, USUAL, CLASS_NAMES)} of R@1, names of "
+        f"other domains {forgot(result, USUAL, OTHER_NAMES)}.",
     ]
     if result["composed"]:
         recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
@@ -262,11 +269,10 @@ def table(result: Mapping[str, Any]) -> str:
         shown = [("real", 0, "right"), *(("nonsense", n, "right") for n in PHOTOS), ("nonsense", 3, "ten")]
         own.append([domain, *(f"{mean(alone, kind, n, [PLAIN], measure)[0]:.0f}" for kind, n, measure in shown)])
     head = ["domain", "real, untaught", *(f"made-up, {n} photos" for n in PHOTOS), "of the first ten, 3 photos"]
-    costs = [[column, *(forgot(result, column, what) for what in ("captions", "class names"))] for column in COLUMNS]
+    costs = [[column, *(forgot(result, column, measure) for measure in LOST)] for column in COLUMNS]
     parts += [
         f"Right name, by domain\n\n{markdown.table(head, own)}",
-        "Points lost by questions without a taught name\n\n"
-        + markdown.table(["taught on top of", "captions, R@10", "class names, R@1"], costs),
+        "Points lost by questions without a taught name\n\n" + markdown.table(["taught on top of", *LOST.values()], costs),
     ]
     if result["composed"]:
         head = ["R@10 of captions with", "the word itself", "a made-up name", *(f"taught, {n} photos" for n in PHOTOS)]

@@ -156,7 +156,7 @@ def _check_names(names: set[str], label: str) -> None:
 
 def _check_free(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / INDEX_FILE).is_file():
-        raise RepositoryError(f"{folder} holds something else than an expert repository: choose a new folder.")
+        raise RepositoryError(f"{folder} holds files that are no expert repository: choose a new folder.")
 
 
 def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:

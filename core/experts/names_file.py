@@ -62,7 +62,7 @@ def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
         photos = [_photos(tensors[f"{i}.photos"], backbone) for i in range(len(listed))]
         marks = {i: _photos(tensors[f"{i}.without"], backbone) for i in range(len(listed)) if f"{i}.without" in tensors}
     except (SafetensorError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
-        raise RepositoryError(f"{label} is damaged, or none: choose the file that “Save names” wrote.") from None
+        raise RepositoryError(f"{label} is damaged or not a file of names: choose the file that “Save names” wrote.") from None
     if made_for != backbone.fingerprint:
         raise RepositoryError(
             f"{label} belongs to another backbone (fingerprint {brief(made_for)}, this one is {backbone.fingerprint}): teach "

@@ -92,7 +92,7 @@ class OwnExperts:
         # NaN fails these comparisons too.
         sound = bool((mean.abs() <= MAX_NUMBER).all()) and bool(((std >= 0) & (std <= MAX_NUMBER)).all())
         if not sound or not bool(torch.isfinite(embedding).all()) or not bool(embedding.any()):
-            raise RepositoryError(f"Expert {expert.name} holds NaN, infinite, negative or huge numbers where none may be.")
+            raise RepositoryError(f"Expert {expert.name} holds invalid numbers (NaN, infinite, negative or too large).")
         numbers = (mean.detach().float().clone(), std.detach().float().clone(), F.normalize(embedding.detach().float(), dim=0))
         return replace(self, entries=(*self.entries, OwnEntry(expert, *numbers, lost)))
 
@@ -147,7 +147,7 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
         lora = _read(source, shipped)
     rank = lora.rank
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
-        raise AdapterError("The adapter holds numbers that are far beyond any LoRA that works.")
+        raise AdapterError("The adapter holds numbers that are too large for a working LoRA.")
     lora, lost = _own_part(lora, shipped)
     vector = align(lora, Lora.from_vector(shipped.layout, shipped.origin)).vector()
     std = shipped.stds.square().mean(0).sqrt()
@@ -260,7 +260,7 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
     if digest(files[TENSORS_FILE]) != index.tensors_sha256:
         raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged (its checksum differs from the index).")
     if not 1 <= len(entries) <= MAX_OWN:
-        raise RepositoryError(f"{label} lists {len(entries)} experts; 1 to {MAX_OWN} may be there.")
+        raise RepositoryError(f"{label} lists {len(entries)} experts; 1 to {MAX_OWN} are allowed.")
     try:
         tensors = load(files[TENSORS_FILE])
         means, stds = tensors["means"], tensors["stds"]

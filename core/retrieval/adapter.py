@@ -58,5 +58,5 @@ ZERO_SHOT = Adapter("zero-shot", None)
 def finite(embeddings: Tensor) -> Tensor:
     """Return the embeddings unchanged. Raises AdapterError: when they hold NaN or infinite numbers."""
     if not bool(torch.isfinite(embeddings).all()):
-        raise AdapterError("This adapter gives numbers that are not finite: use a lower strength or another one.")
+        raise AdapterError("This adapter gives infinite or invalid scores: use a lower strength or another adapter.")
     return embeddings

@@ -41,7 +41,7 @@ COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
 MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # reading rows from 67 fragments is as fast as from three
 KEPT_VERSIONS = timedelta(hours=1)  # other processes may still search them
 LATEST = 2**63 - 1  # nanoseconds: the year 2262; with an unset clock, a file time may be later
-MISSING = "is not there, or empty: a drive that is not connected? Its photos are kept"
+MISSING = "is missing or empty. Is its drive connected? The library keeps its photos"
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
@@ -174,7 +174,7 @@ class _Run:
             try:
                 captions |= {absolute(path): texts for path, texts in folder_captions(root).items()}
             except (DataError, OSError) as error:  # photos are useful without captions
-                self._report.failed.append((shown_path(str(root)), f"its captions were not taken: {error}"))
+                self._report.failed.append((shown_path(str(root)), f"its captions were skipped: {error}"))
         return captions
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:

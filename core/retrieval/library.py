@@ -83,7 +83,7 @@ class About:
         """Advice on how to rebuild the library in a folder, for error messages."""
         folders = " ".join(shlex.quote(shown_path(path)) for path in self.folders) or "FOLDER"
         command = f"python -m core index {folders} --library {shlex.quote(f'{folder}-new')}"
-        return f"`{''.join(c for c in command if c.isprintable())}` makes it again, in a folder beside it."
+        return f"`{''.join(c for c in command if c.isprintable())}` makes it again, in a new folder beside it."
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class PhotoLibrary:
             spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
             raise LibraryError(
                 f"The library {self.folder} was made with another backbone ({spec}, fingerprint "
-                f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}). Choose that one, or "
-                f"leave it behind: {self.about.again(self.folder)}"
+                f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}). Choose that "
+                f"backbone, or make a new library: {self.about.again(self.folder)}"
             )
 
     def counts(self) -> dict[str, int]:

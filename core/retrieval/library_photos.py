@@ -241,9 +241,9 @@ def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> li
     lost = sum(id not in seen for id in files)
     rebuild = "index the photos into another folder."
     counts = (
-        (total - len(seen), "photos are there twice", rebuild),
-        (not_finite, "photos have numbers that are not finite", rebuild),
-        (pictures, "photos have no thumbnail that can be shown", rebuild),
+        (total - len(seen), "duplicate photos", rebuild),
+        (not_finite, "photos have infinite or invalid numbers", rebuild),
+        (pictures, "photos have a damaged thumbnail", rebuild),
         (differing, "photos differ from the index", again),
         (lost, "files belong to a photo that is missing", f"run `{index}`, which reads them again."),
     )

@@ -80,7 +80,7 @@ class Query:
             if rest or not excluded:
                 wanted.append(clean_text(rest, "query"))
         if not wanted and not photos:
-            raise DescriptionError("The query only says what photos should not show: add what they should, as in “dog -water”.")
+            raise DescriptionError("The query only excludes words: add a word to look for, as in “dog -water”.")
         if len(wanted) + len(photos) + len(unwanted) > MOST_PARTS:
             raise DescriptionError(f"The query has more than {MOST_PARTS} parts: ask for less at once.")
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))

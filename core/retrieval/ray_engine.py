@@ -57,7 +57,7 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise LibraryError(
-            f"There is no Ray cluster at {address} ({brief(str(error))}): `ray start --head` starts one and says its address."
+            f"There is no Ray cluster at {address} ({brief(str(error))}): `ray start --head` starts one and prints its address."
         ) from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -81,7 +81,7 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
                 yield [pickle.loads(outcome) for outcome in batch["outcome"]]
         except RayError as error:
             raise LibraryError(
-                f"The Ray cluster gave up ({brief(str(error))}): what was encoded stays; run the command again."
+                f"The Ray cluster failed ({brief(str(error))}). The library keeps the encoded photos: run the command again."
             ) from None
 
     return run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-NONE_LEFT = "No photo matches this folder and these dates. A photo without a date from its camera never does."
+NONE_LEFT = "No photo matches this folder and these dates. A photo without a camera date matches no dates."
 
 
 @dataclass(frozen=True)

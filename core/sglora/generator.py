@@ -84,7 +84,7 @@ class LoraGenerator:
             stated, made_for = metadata.get("format", "1"), metadata["backbone_fingerprint"]
             if stated != str(FORMAT):
                 raise RepositoryError(
-                    f"The generator {path.name} has format {stated}, and this version reads {FORMAT}: "
+                    f"The generator {path.name} has format {stated}, but this version reads {FORMAT}: "
                     "`python -m core train generator` writes it again."
                 )
             if metadata["tensors_sha256"] != tensors_digest(stored):

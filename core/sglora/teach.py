@@ -38,7 +38,7 @@ MAX_NAMES = 64
 MAX_LETTERS = 60  # per name
 MAX_PHOTOS = 32  # per name; later ones are ignored
 TEMPLATES = ("{}", "a photo of a {}")  # K and U of a name are means over them
-# Ordinary texts: all class names in each template, and every third one in these sentences, which are like captions.
+# Ordinary texts: each class name in the two templates, and in one of these sentences, which are like captions.
 SCENES = (
     "a man with a {} in the street",
     "two children play with a {} on the grass",
@@ -48,7 +48,7 @@ SCENES = (
     "a {} in the snow",
     "people sit around a {} at a table",
 )
-RIDGE = 0.01  # added to C's diagonal, as a share of its mean: the texts do not span all directions
+RIDGE = 0.03  # added to C's diagonal, as a share of its mean: the texts do not span all directions
 LAMBDA = 1e-3  # lambda, as a share of the mean of the diagonal that it is added to: two names may have nearly equal texts
 # Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on watched photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
@@ -99,7 +99,7 @@ class TaughtNames:
             raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")
         existing = self.find(name)
         if existing is None and len(self.entries) >= MAX_NAMES:
-            raise DescriptionError(f"“{name}” is one name too many: {MAX_NAMES} can be taught. Take one back first.")
+            raise DescriptionError(f"“{name}” cannot be taught: {MAX_NAMES} names are the most. Remove one first.")
         entry = existing or TaughtName(name, self._texts(name), photos[:0].half())
         crossed = entry.without if without is None else _joined(entry.without, without)
         joined = replace(entry, photos=_joined(entry.photos, photos), without=crossed)
@@ -160,7 +160,7 @@ class TaughtNames:
     def _entry(self, name: str) -> TaughtName:
         entry = self.find(name)
         if entry is None:
-            raise DescriptionError(f"“{brief(name)}” is not taught (any more): teach it again.")
+            raise DescriptionError(f"“{brief(name)}” is not a taught name: teach it first.")
         return entry
 
     def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
@@ -216,7 +216,7 @@ def ordinary_texts(backbone: Backbone) -> Tensor:
         last_text_linear(backbone)  # raises before the texts are encoded
         names = imagenet_class_names()
         texts = [template.format(name) for template in TEMPLATES for name in names]
-        texts += [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names[::3])]
+        texts += [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names)]
         keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)[0].double()
         moment = keys.T @ keys / len(keys)
         ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)

@@ -175,7 +175,7 @@ def train_backbone(
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True, map_location=device)
         if any(state.get(name) != content for name, content in identity.items()):
-            log(f"{checkpoint} is of another recipe or of other photos: beginning at step 1")
+            log(f"{checkpoint} was made with another recipe or other photos: starting at step 1")
         else:
             for name, part in kept.items():
                 part.load_state_dict(state[name])

@@ -165,7 +165,7 @@ class Corpus:
         """List the photos that cannot be read. Commands call this at their end, where people look."""
         if self.unreadable:
             shown = "".join(f"\n  {path}" for path in self.unreadable[:UNREADABLE_SHOWN])
-            log(f"left out, since they cannot be read: {len(self.unreadable)} photos{shown}")
+            log(f"{len(self.unreadable)} photos left out, because they cannot be read:{shown}")
 
 
 def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:

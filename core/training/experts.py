@@ -108,7 +108,7 @@ def train_experts(
         shared = shared_part(corpus, recipe, runs, log_once)
     tasks = processes.agreed(discover(corpus, recipe))
     if strangers := descriptions.keys() - {t.name for t in tasks}:
-        log_once(f"no expert was found for {len(strangers)} descriptions, {min(strangers)} for one")
+        log_once(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
     tasks = described(tasks, descriptions)
     for line in without_expert(corpus, tasks, recipe):
         log_once(line)

@@ -181,8 +181,8 @@ def train_own_expert(
         photos, prefix = gallery.captioned()
         if len(photos) < MIN_PHOTOS:
             raise GalleryError(
-                f"An own expert needs at least {MIN_PHOTOS} photos with captions, and {len(photos)} of yours have one: "
-                "add photos, or captions to those that are there."
+                f"An own expert needs at least {MIN_PHOTOS} photos with captions. "
+                f"You have {len(photos)}: add photos or captions."
             )
         layout = repository.layout if repository else backbone.layout
         start = repository.origin.detach().clone() if repository else initial_vector(layout, seed)
@@ -199,7 +199,7 @@ def train_own_expert(
         snapshots, steps = _fit(training, start, train, watched, seed, progress, stop or threading.Event())
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
-        raise AdapterError("Training came to numbers that are not finite, and nothing was kept: try other captions.")
+        raise AdapterError("Training failed: a number was infinite or invalid. Nothing was saved: try other captions.")
     mean, std = snapshots.mean(0), snapshots.std(0, correction=0)
     before, at_start, after = (training.recalls(held, vector) for vector in (None, start, mean))
     expert = Expert(name, description, "own", SOURCE, len(split.train), seed, len(snapshots), before, after)

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 SIZE = (48, 36)
 
 
-NOT_AN_IMAGE, DAMAGED, TOO_LONG = "not an image", "damaged or cut off", "takes too long"
+NOT_AN_IMAGE, DAMAGED, TOO_LONG = "not a readable image", "damaged or cut off", "takes too long"
 
 
 def picture(seed: int = 0, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:

@@ -90,12 +90,14 @@ def names() -> Iterator[Archive]:
 
 def members() -> Iterator[Archive]:
     link = stat.S_IFLNK << 16 | 0o777 << 16
-    yield Archive("a symlink", "link.zip", with_good(1, Member(b"link.png", b"/etc/passwd", attributes=link)), "not an image")
+    yield Archive(
+        "a symlink", "link.zip", with_good(1, Member(b"link.png", b"/etc/passwd", attributes=link)), "not a readable image"
+    )
     pipe = stat.S_IFIFO << 16
     yield Archive("a pipe", "pipe.zip", with_good(2, Member(b"pipe.png", b"", attributes=pipe)), "empty")
     inner = pack(Member(b"deep.png", photo(3)))
     yield Archive("a ZIP in a ZIP", "nested.zip", with_good(4, Member(b"inner.zip", inner)), "ZIP inside a ZIP")
-    yield Archive("a program", "program.zip", with_good(5, Member(b"setup.exe", b"MZ" + bytes(90))), "not an image")
+    yield Archive("a program", "program.zip", with_good(5, Member(b"setup.exe", b"MZ" + bytes(90))), "not a readable image")
     yield Archive("a locked file", "locked.zip", with_good(6, Member(b"x.png", photo(7), flags=1)), "password")
     yield Archive("a file locked strongly", "strong.zip", with_good(8, Member(b"x.png", photo(9), flags=0x41)), "password")
     for method in (9, 12, 14, 93, 95, 98, 99, 4_242):

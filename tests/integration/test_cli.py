@@ -177,7 +177,7 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
     seen.clear()
     for part in ("backbone", "experts", "generator"):
         code, _, err = run("train", part, "--data", tmp_path)
-        assert code == 2 and "is there already" in err and "--yes" in err and not seen
+        assert code == 2 and "exists: choose another path" in err and "--yes" in err and not seen
     for answer, allowed in (("", False), ("n", False), ("Yes", True)):
         terminal = io.StringIO(f"{answer}\n")
         terminal.isatty = lambda: True  # type: ignore[method-assign]

@@ -137,7 +137,7 @@ def test_galleries_and_libraries_reject_adapters_that_change_photos(mixing, gall
 
 def test_the_strength_is_the_weight_and_ends_at_one(mixing) -> None:
     assert mixing.usual_strength == mixing.adapt(AdapterRequest(SENTENCE)).weight
-    with pytest.raises(DescriptionError, match="may be 0 to 1"):
+    with pytest.raises(DescriptionError, match="this backbone takes 0 to 1"):
         mixing.adapt(AdapterRequest(SENTENCE, strength=1.5))
     lora = mixing.adapt(AdapterRequest(SENTENCE)).lora
     for weight in (-0.1, 1.1, float("nan")):

@@ -352,11 +352,11 @@ def test_adapters_are_told_apart_by_their_numbers(backbone) -> None:
 
 def test_an_adapter_that_breaks_the_numbers_is_refused(filled, either) -> None:
     broken = Lora.from_vector(either.layout, torch.full((either.layout.size,), float("nan")))
-    with pytest.raises(AdapterError, match="not finite"):
+    with pytest.raises(AdapterError, match="infinite or invalid"):
         filled.text_to_image("a cat", Adapter.of(broken))
-    with pytest.raises(AdapterError, match="not finite"):
+    with pytest.raises(AdapterError, match="infinite or invalid"):
         filled.image_to_text(Image.new("RGB", (50, 50)), Adapter.of(broken))
-    with pytest.raises(AdapterError, match="not finite"):
+    with pytest.raises(AdapterError, match="infinite or invalid"):
         recalls(filled, Adapter.of(broken))
     assert filled.text_to_image("a cat").total == len(filled.photos)
 
@@ -395,7 +395,9 @@ def test_a_mixed_upload_keeps_the_good_part(backbone, samples, tmp_path: Path) -
         "broken again.png",
     ]
     reasons = [f.reason for f in report.failed]
-    assert "cut off" in reasons[0] and "empty" in reasons[1] and "not an image" in reasons[2] and "not there" in reasons[3]
+    assert (
+        "cut off" in reasons[0] and "empty" in reasons[1] and "not a readable image" in reasons[2] and "not there" in reasons[3]
+    )
     assert reasons[5] == reasons[0], "the same damaged content fails under each name, it is no duplicate"
     assert steps[-1] == (len(sources), len(sources)) and steps == sorted(steps)
     later = gallery.add([("cat3.png", cat), ("bad.png", b"x")])

@@ -204,7 +204,7 @@ def test_no_path_of_this_machine_travels(tmp_path: Path) -> None:
 def test_places_that_hold_something_else(shipped: Path, backbone: EmbeddedBackbone, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# My project")
     for attempt in (lambda: pull(str(shipped), tmp_path, backbone), lambda: push(shipped, str(tmp_path), backbone)):
-        with pytest.raises(RepositoryError, match="holds something else than an expert repository"):
+        with pytest.raises(RepositoryError, match="holds files that are no expert repository"):
             attempt()
     assert content(tmp_path) == {"README.md": b"# My project"}
     with pytest.raises(RepositoryError, match=r"it lacks index\.json and experts\.safetensors"):

@@ -98,7 +98,7 @@ def test_a_captions_file_that_cannot_be_read_costs_no_photo(backbone: Backbone, 
     shutil.copy(photos / "00.jpg", folder)
     (folder / "captions.json").mkdir()  # whoever is root may read any file, and nobody reads a folder
     report = update(tmp_path / "library", [folder], backbone)
-    assert report.added == 1 and "its captions were not taken" in report.failed[0][1]
+    assert report.added == 1 and "its captions were skipped" in report.failed[0][1]
 
 
 def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path, tmp_path: Path) -> None:

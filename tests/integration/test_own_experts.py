@@ -127,10 +127,10 @@ def test_what_is_not_added(engine):
     nan, huge, negative = mean.clone(), mean.clone(), std.clone()
     nan[3], huge[3], negative[3] = float("nan"), 1e9, -1
     for numbers in ((nan, std), (huge, std), (mean, nan), (mean, negative)):
-        with pytest.raises(RepositoryError, match="Expert other holds NaN"):
+        with pytest.raises(RepositoryError, match="Expert other holds invalid numbers"):
             own_experts.add(expert, *numbers, embedding)
     for bad in (embedding * 0, embedding * float("inf")):
-        with pytest.raises(RepositoryError, match="Expert other holds NaN"):
+        with pytest.raises(RepositoryError, match="Expert other holds invalid numbers"):
             own_experts.add(expert, mean, std, bad)
     for numbers in ((mean[1:], std, embedding), (mean, std[None], embedding), (mean, std, embedding[1:])):
         with pytest.raises(RepositoryError, match="Expert other does not fit"):
@@ -352,8 +352,8 @@ def test_zips_that_are_refused(engine, own_experts):
         (changed(data, experts=experts[:2]), "does not hold 2 x"),
         (changed(data, tensors={"means": torch.zeros(3, size - 1)}), "does not hold 3 x"),
         (changed(data, tensors={"means": torch.zeros(3, size, dtype=torch.int64)}), "does not hold"),
-        (changed(data, tensors={"means": nan}), "holds NaN"),
-        (changed(data, tensors={"stds": -torch.ones(3, size)}), "holds NaN"),
+        (changed(data, tensors={"means": nan}), "holds invalid numbers"),
+        (changed(data, tensors={"stds": -torch.ones(3, size)}), "holds invalid numbers"),
         (changed(data, first={"name": "Dog"}), "Dog already"),
         (changed(data, first={"name": ""}), "ZIP: The expert has no name"),
         (changed(data, first={"description": "?"}), "ZIP: The description is empty"),

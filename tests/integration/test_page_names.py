@@ -222,7 +222,7 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, session: Session, t
     assert name_actions.load(engine, other, str(path)) == 1  # again: the same photos
     assert other.album.taught == (("wug", 3),)
     (tmp_path / "none.safetensors").write_bytes(b"none")
-    with pytest.raises(RepositoryError, match="damaged, or none"):
+    with pytest.raises(RepositoryError, match="damaged or not a file of names"):
         name_actions.load(engine, other, str(tmp_path / "none.safetensors"))
     assert other.album.taught == (("wug", 3),)
 

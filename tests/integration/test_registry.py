@@ -80,7 +80,7 @@ def test_all_runs_what_is_left_and_says_what_failed(run: Run, tmp_path: Path, mo
     (out / "verification.json").unlink()
     code, text, err = run("experiment", "all", *options)
     assert (code, text) == (1, "")
-    assert "forgetting could not be run" in err
+    assert "forgetting failed" in err
     assert (out / "verification.json").is_file()
 
 

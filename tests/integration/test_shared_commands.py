@@ -219,7 +219,7 @@ def test_a_factor_of_the_last_backbone_is_full_strength_here(made: SGLora) -> No
     session.request = AdapterRequest(SENTENCE, strength=1.5)
     actions.ask_again(made, session)
     assert session.adaptation is not None and session.adaptation.strength == 1
-    with pytest.raises(DescriptionError, match="may be 0 to 1"):
+    with pytest.raises(DescriptionError, match="this backbone takes 0 to 1"):
         actions.generate(made, session, AdapterRequest(SENTENCE, strength=1.5))
 
 

@@ -115,7 +115,7 @@ def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_p
     assert all("wug" in hit["photo"] for hit in found["sg-lora"][:3])
 
 
-@pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), (b"none", "damaged, or none")])
+@pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), (b"none", "damaged or not a file of names")])
 def test_a_file_without_names_is_rejected(run: Run, folders: Path, tmp_path: Path, content: bytes | None, reason: str) -> None:
     file = tmp_path / "names.safetensors"
     if content is not None:

@@ -443,7 +443,7 @@ def test_experts_and_generators_end_to_end(
     name, sentence = repository.experts[0].name, "drawings that a person described"
     written = {name: sentence, "unicorns": "photos of unicorns"}
     again = train_experts(data, tmp_path / "again", cache, backbone, RECIPE, said.append, written)
-    assert any("no expert was found for 1 descriptions, unicorns" in line for line in said)
+    assert any("1 descriptions match no expert, for example unicorns" in line for line in said)
     assert again.experts[0].description == sentence and again.experts[1] == repository.experts[1]
     asked = embed_descriptions(backbone, [sentence])[0]
     assert asked @ again.embeddings[0] > asked @ repository.embeddings[0] + 0.05

@@ -132,7 +132,7 @@ def test_cards_keep_the_licence_and_other_readmes(folder: Path) -> None:
     assert ModelCard.load(folder / "README.md").data.license == "mit"
     for own in ("# My project\n", "---\ntags: [mine]\n---\n# Mine\n", "---\ntags: [\n---\n", "---\n- a\n---\n"):
         (folder / "README.md").write_text(own)
-        with pytest.raises(RepositoryError, match=r"README\.md is not a card that this command wrote"):
+        with pytest.raises(RepositoryError, match=r"README\.md was not written by this command"):
             write_card(folder)
         assert (folder / "README.md").read_text() == own
 

@@ -204,13 +204,13 @@ def test_uploads_take_turns_photo_by_photo(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_upload_has_its_time_and_the_rest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_pool, "UPLOAD_SECONDS", -1_000)
-    with pytest.raises(PhotoError, match=r"b\.png: its upload took longer"):
+    with pytest.raises(PhotoError, match=r"b\.png: the upload reached its time limit"):
         decoded(DecodePool(1), encode(picture(10), "PNG"), "b.png")
 
 
 def test_an_upload_has_as_many_seconds_whatever_it_holds() -> None:
     upload = Upload(SEEN, photos=5_000, seconds=decode_pool.MOST_SECONDS + 1)
-    with pytest.raises(PhotoError, match=r"last\.png: its upload took longer"):
+    with pytest.raises(PhotoError, match=r"last\.png: the upload reached its time limit"):
         DecodePool(1).decode(upload, "last.png", b"")
 
 
@@ -221,7 +221,7 @@ def test_an_upload_has_its_pixels_by_its_bytes(pool: DecodePool, monkeypatch: py
     small, large = Upload(SEEN), Upload(SEEN)
     errors = [asked(pool, small, f"{i}.webp", empty).exception() for i in range(6)]
     assert [error is None for error in errors] == [True] * 3 + [False] * 3
-    assert str(errors[-1]) == "5.webp: its upload has far more pixels than bytes; send it on its own."
+    assert str(errors[-1]) == "5.webp: the upload has too many pixels for its size; upload this photo separately."
     noise = encode(Image.effect_noise((1_000, 1_000), 90).convert("RGB"), "JPEG")  # as large as a photo
     assert [asked(pool, large, f"{i}.jpg", noise).exception() for i in range(6)] == [None] * 6
 

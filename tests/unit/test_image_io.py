@@ -162,15 +162,15 @@ def png_that_claims(width: int, height: int) -> bytes:
 
 BAD = {
     "empty.jpg": (b"", "empty"),
-    "text.jpg": (b"this is no photo", "not an image"),
-    "page.png": (b"<html><body>404</body></html>" * 50, "not an image"),
+    "text.jpg": (b"this is no photo", "not a readable image"),
+    "page.png": (b"<html><body>404</body></html>" * 50, "not a readable image"),
     "cut.jpg": (encode(Image.fromarray(noise(200, 300)), "JPEG")[:5000], "damaged or cut off"),
     "cut.png": (encode(Image.fromarray(noise(200, 300)), "PNG")[:5000], "damaged or cut off"),
-    "start.jpg": (b"\xff\xd8\xff", "not an image"),
+    "start.jpg": (b"\xff\xd8\xff", "not a readable image"),
     "many.png": (png_that_claims(9_000, 9_000), "megapixels"),
     "bomb.png": (png_that_claims(60_000, 60_000), "too large"),
     "heavy.jpg": (b"\xff\xd8" + bytes(MAX_BYTES), "larger than 64 MB"),
-    "script.eps": (encode(Image.fromarray(noise()), "EPS"), "not an image"),
+    "script.eps": (encode(Image.fromarray(noise()), "EPS"), "not a readable image"),
 }
 
 
@@ -273,7 +273,7 @@ def test_photos_of_telephones_are_read() -> None:
     out = io.BytesIO()
     turned.save(out, quality=95)
     assert open_photo(out.getvalue(), "b.heic").size == (64, 96)
-    with pytest.raises(PhotoError, match=r"damaged|not an image"):  # libheif versions differ in what they recognise
+    with pytest.raises(PhotoError, match=r"damaged|not a readable image"):  # libheif versions differ in what they recognise
         open_photo(out.getvalue()[:200], "c.heic")
 
 

@@ -42,7 +42,7 @@ def test_vector_round_trip():
 
 def test_vector_of_another_length_is_refused():
     for wrong in (noise(LAYOUT.size - 1), noise(1, LAYOUT.size)):
-        with pytest.raises(AdapterError, match="A LoRA vector of 66 numbers"):
+        with pytest.raises(AdapterError, match="Expected a LoRA vector of 66 numbers"):
             Lora.from_vector(LAYOUT, wrong)
 
 

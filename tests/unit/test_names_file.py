@@ -62,7 +62,7 @@ def test_a_file_of_another_backbone(backbone: EmbeddedBackbone) -> None:
     content = save_names(some(backbone))
     with pytest.raises(RepositoryError, match="belongs to another backbone"):
         load_names(changed(content, backbone_fingerprint="0123456789abcdef"), backbone)
-    with pytest.raises(RepositoryError, match="damaged, or none"):
+    with pytest.raises(RepositoryError, match="damaged or not a file of names"):
         load_names(content, tiny_backbone(adapt="texts"))
 
 
@@ -82,7 +82,7 @@ def test_damaged_files_are_refused_in_a_sentence(backbone: EmbeddedBackbone) -> 
     files += [changed(content, names=value) for value in ("[]", "{}", '["wug"', "[1, 2]", '["a"]' * 2, "[" * 9_000)]
     files += [changed(content, names=json.dumps(["a", "b", "c"])), changed(content, kind="experts"), changed(content, format=2)]
     for file in files:
-        with pytest.raises(RepositoryError, match="damaged, or none"):
+        with pytest.raises(RepositoryError, match="damaged or not a file of names"):
             load_names(file, backbone)
     with pytest.raises(RepositoryError, match="The name is empty"):
         load_names(changed(content, names=json.dumps(["wug", " "])), backbone)

@@ -28,7 +28,7 @@ def test_what_a_minus_means() -> None:
     assert split_minus("dog -water") == ("dog", ("water",))
     assert split_minus("a t-shirt, 1990 - 1999, - and --") == ("a t-shirt, 1990 - 1999, - and --", ())
     assert split_minus('-"deep water" dog') == ("dog", ("deep water",))
-    with pytest.raises(DescriptionError, match="only says what photos should not show"):
+    with pytest.raises(DescriptionError, match="only excludes words"):
         Query.parse(["-water"])
     with pytest.raises(DescriptionError, match="empty"):
         Query.parse([" "])

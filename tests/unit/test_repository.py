@@ -291,7 +291,7 @@ def test_generator_of_another_backbone(path):
 def test_generator_of_another_format(tmp_path, metadata):
     """Files of format 1 named none."""
     save_file({"cvae.x": torch.zeros(1)}, tmp_path / "old.safetensors", metadata)
-    with pytest.raises(RepositoryError, match=r"old\.safetensors has format \d, and this version reads 2.*train generator"):
+    with pytest.raises(RepositoryError, match=r"old\.safetensors has format \d, but this version reads 2.*train generator"):
         LoraGenerator.load(tmp_path / "old.safetensors", FINGERPRINT)
 
 

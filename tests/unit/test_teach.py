@@ -163,7 +163,7 @@ def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
 def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> None:
     inverse = ordinary_texts(model)
     names = "tench goldfish ostrich magpie axolotl vulture".split()
-    texts = [*names, *(f"a photo of a {name}" for name in names), SCENES[0].format("tench"), SCENES[1].format("magpie")]
+    texts = [*names, *(f"a photo of a {name}" for name in names), *map(str.format, SCENES, names)]
     keys = last_linear(model, model.text_prefix(texts), model.shared)[0].double()
     moment = sum((torch.outer(k, k) for k in keys), torch.zeros(len(inverse), len(inverse), dtype=torch.float64)) / len(keys)
     moment += RIDGE * moment.diagonal().mean() * torch.eye(len(moment))
@@ -203,7 +203,7 @@ def test_a_name_that_is_taken_back_leaves_nothing(backbone: EmbeddedBackbone, sm
     one = TaughtNames(backbone).add("wug", photos(backbone, 3, 1))
     two = one.add("dax", photos(backbone, 1, 2)).remove("dax")
     assert torch.equal(one.on(None).vector(), two.on(None).vector())  # type: ignore[union-attr]
-    with pytest.raises(DescriptionError, match="“dax” is not taught"):
+    with pytest.raises(DescriptionError, match="“dax” is not a taught name"):
         two.remove("dax")
 
 
@@ -231,7 +231,7 @@ def test_limits(backbone: EmbeddedBackbone) -> None:
         names.add("wug", photos(backbone, 0, 1))
     for i in range(MAX_NAMES):
         names = names.add(f"name {i}", photos(backbone, 1, i))
-    with pytest.raises(DescriptionError, match=f"one name too many: {MAX_NAMES}"):
+    with pytest.raises(DescriptionError, match=f"cannot be taught: {MAX_NAMES}"):
         names.add("wug", photos(backbone, 1, 1))
     assert len(names.add("name 0", photos(backbone, 99, 1)).entries[0].photos) == MAX_PHOTOS
 
