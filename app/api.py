@@ -48,7 +48,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
     def route(session: Session, description: str, k: float, tau: float, repository: str | None = None) -> dict[str, Any]:
         """Route a task description to its closest experts, this client's own among them.
 
-        ``repository``: where the app offers several, which one to use from now on; this client's photos are indexed for it.
+        ``repository``: which repository to use from now on, if the app offers several. This client's photos are indexed for it.
         Returns {"experts": [{"name", "description", "similarity", "weight"}, …], "fit"}, closest first; see ``adapt``.
         """
         engine = engine_of(session, repository)
@@ -67,11 +67,10 @@ def add_endpoints(models: Models, session: gr.State) -> None:
     ) -> tuple[dict[str, Any], str]:
         """Generate a LoRA from a task description.
 
-        ``strength``: how much of it to apply, 0 (zero-shot) to 1 (as generated); beyond, where the backbone's adapters are
-        scaled; empty is what is usual. Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank",
-        "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness",
-        "forgetting", "remark"}: where no expert fits, only the part that all experts share is applied; "forgetting" is in
-        points of R@1 of class names.
+        ``strength``: how much of the LoRA to apply, from 0 (zero-shot) to 1 (as generated). Above 1 only if the backbone scales
+        adapters. Empty: the default. Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank",
+        "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness", "forgetting", "remark"}. If no expert fits, only
+        the part that all experts share is applied. "forgetting" is in points of R@1 of class names.
         """
         engine = engine_of(session, repository)
         wanted = actions.request(description, k, tau, seed, strength)
@@ -125,12 +124,12 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         since: str = "",
         until: str = "",
     ) -> dict[str, Any]:
-        """Search this client's gallery, with and without the adapter that the description gives.
+        """Search this client's gallery, with and without the adapter for the description.
 
-        ``query``: words, which find photos; or ``photo``, which finds captions of the gallery ("name" is then a caption).
-        ``strength``: as for ``adapt``; it is that of "merge" too. Returns {"zero_shot": [{"name", "score", "rank"}, …],
-        "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as ``adapt`` does. ``folder``: of a ZIP, its name
-        first; ``since``, ``until``: days such as 2024-05-31, both included. Each leaves out the other photos.
+        Give ``query`` (words) to find photos, or ``photo`` to find captions of the gallery; "name" is then a caption.
+        ``strength``: as for ``adapt``, also for "merge". ``folder``: only photos of this folder of a ZIP; begin with the ZIP's
+        name. ``since``, ``until``: only photos of these days, such as 2024-05-31, both included. Returns {"zero_shot":
+        [{"name", "score", "rank"}, …], "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as ``adapt``.
         """
         engine = engine_of(session, repository)
         actions.number("top", top)
@@ -158,10 +157,10 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         take_back: bool = False,
         repository: str | None = None,
     ) -> dict[str, Any]:
-        """Teach this client's searches and adapters a name from a few photos of it.
+        """Teach this client's searches and adapters a name from a few photos.
 
-        ``files``: photos, which do not join the gallery. ``photos``: names of photos of the gallery, one a line. A name that
-        was taught before gets the photos as well; ``take_back`` forgets it. From then on ``search`` and ``adapt`` know it.
+        ``files``: photos, which are not added to the gallery. ``photos``: names of photos of the gallery, one a line. If the
+        name exists, it gets these photos too. ``take_back`` removes it. Later ``search`` and ``adapt`` use the name.
         Returns {"names": [{"name", "photos"}], "failed": [{"name", "reason"}], "remarks"}.
         """
         engine, failed = engine_of(session, repository), ()
@@ -180,7 +179,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         }
 
     def import_adapter(files: list[str] | None, description: str, session: Session) -> dict[str, Any]:
-        """Put an adapter among this client's experts: from now on sentences are routed to it, too.
+        """Add an adapter to this client's experts. Later sentences may be routed to it.
 
         ``files``: a ZIP as ``adapt`` returns it, or ``adapter_config.json`` and ``adapter_model.safetensors``, for this
         backbone or with the names of transformers' CLIPModel. ``description``: what its photos show. Returns {"name",

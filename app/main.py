@@ -85,11 +85,11 @@ def flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="SG-LoRA Studio: from a sentence to a LoRA to better photo search.")
     several: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
-    words = "one more name that the server answers to, such as that of the proxy in front of it; may be given several times. "
-    parser.add_argument("--host-name", **several, metavar="NAME", help=words + "Addresses and localhost need none")
+    words = "a host name that the server accepts, such as that of a proxy in front of it; may be given several times. "
+    parser.add_argument("--host-name", **several, metavar="NAME", help=words + "It always accepts IP addresses and localhost")
     parser.add_argument("--port", type=port_number, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
-    words = "one more expert repository, or a folder of them, that visitors may switch to; may be given several times. "
-    words += "Those under experts/ are found without it"
+    words = "an expert repository, or a folder of them, that visitors may switch to; may be given several times. "
+    words += "The app always finds those under experts/"
     parser.add_argument("--experts", type=Path, **several, metavar="DIR", help=words)
     words = "a library of photos (`python -m core index`) that all visitors may search; may be given several times"
     parser.add_argument("--library", type=Path, **several, metavar="DIR", help=words)
@@ -99,7 +99,7 @@ def flags() -> argparse.Namespace:
         action="store_true",
         help="let the person at this machine index folders into the libraries from the page; not behind a proxy",
     )
-    words = "cuda, mps, cpu, or auto, the first of them that is there (default)"
+    words = "cuda, mps, cpu, or auto (default): the first available one"
     parser.add_argument("--device", default="auto", metavar="NAME", help=words)
     words = "offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp"
     parser.add_argument("--mcp", action="store_true", help=words)

@@ -30,9 +30,7 @@ def claim_scratch() -> Path:
         lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except OSError as error:
-        raise StudioError(
-            f"The app needs a folder for temporary files, and none can be written ({error}): set TMPDIR to one that can."
-        ) from error
+        raise StudioError(f"The app cannot write temporary files ({error}): set TMPDIR to a writable folder.") from error
     _held.append(lock)
     tempfile.tempdir = str(folder)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")

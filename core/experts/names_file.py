@@ -43,7 +43,7 @@ def most_bytes(backbone: Backbone) -> int:
 def read_names(file: Path, backbone: Backbone) -> TaughtNames:
     """``load_names`` from a file; checks its size before reading. Raises as ``load_names``; OSError: when unreadable."""
     if file.stat().st_size > most_bytes(backbone):
-        raise RepositoryError(f"{file.name} is larger than a file of names can be: choose the file that “Save names” wrote.")
+        raise RepositoryError(f"{file.name} is too large for a file of names: choose the file that “Save names” wrote.")
     return load_names(file.read_bytes(), backbone)
 
 

@@ -178,7 +178,7 @@ def test_names_can_be_renamed_given_photos_and_taken_back(engine: SGLora, sessio
 
 
 def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
-    with pytest.raises(GalleryError, match="tick what you looked for"):
+    with pytest.raises(GalleryError, match="tick the right photos"):
         name_actions.from_marks(engine, session)
     actions.ask(engine, session, Question.words("my thing"))
     right, wrong = wugs(session, 2), [p.id for p in session.album.photos if p.name.startswith("other")][:2]
@@ -293,7 +293,7 @@ def test_teach_through_the_api(url: str, engine: SGLora, files: list[Path], tmp_
     for name, given, text in (
         ("dax", None, "“dax” has no photo"),
         ("", shown[:1], "The name is empty"),
-        ("dax", [handle_file(broken)], "no photo that can be read"),
+        ("dax", [handle_file(broken)], "no readable photo"),
     ):
         with pytest.raises(AppError, match=text):
             client.predict(name=name, files=given, api_name="/teach")

@@ -134,10 +134,10 @@ def changed(session: Session, **values: object) -> str:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"kind": "other"}, "no session"),
-        ({"format": 2}, "no session"),
-        ({"questions": [1]}, "no session"),
-        ({"settings": {"description": "a dog"}}, "no session"),
+        ({"kind": "other"}, "not a session"),
+        ({"format": 2}, "not a session"),
+        ({"questions": [1]}, "not a session"),
+        ({"settings": {"description": "a dog"}}, "not a session"),
         ({"settings": {"description": "", "k": 4, "tau": 0.1, "seed": 0, "strength": 1}}, "description is empty"),
         ({"settings": {"description": "a dog", "k": "4", "tau": 0.1, "seed": 0, "strength": 1}}, "k is not a number"),
         ({"settings": {"description": "a dog", "k": 4, "tau": 0.1, "seed": -1, "strength": 1}}, "seed is -1"),
@@ -153,7 +153,7 @@ def test_a_file_that_is_no_session_says_why(session: Session, tmp_path: Path, va
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"null", b"[" * 100_000, b" " * (2**20 + 1)])
 def test_any_other_file_is_no_session(tmp_path: Path, content: bytes) -> None:
     (path := tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.json is no session"):
+    with pytest.raises(DataError, match=r"x\.json is not a session"):
         exports.read_session(path)
 
 

@@ -47,7 +47,7 @@ def test_a_file_that_is_too_large_is_not_read(backbone: EmbeddedBackbone, tmp_pa
     file = tmp_path / "names.safetensors"
     with file.open("wb") as opened:
         opened.truncate(most_bytes(backbone) + 1)
-    with pytest.raises(RepositoryError, match="larger than a file of names can be") as caught:
+    with pytest.raises(RepositoryError, match="too large for a file of names") as caught:
         read_names(file, backbone)
     with speaking("de"):
         assert texts.translated(str(caught.value)) == texts.CORE_NAMES_LARGE.format(name=file.name)
