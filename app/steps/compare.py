@@ -152,14 +152,13 @@ class Compare(Step):
     def _counted(self, session: Session) -> Updates:
         """Show the verdict, or that it is being counted."""
         comparison, shown, stoppable = session.comparison, "", False
-        if comparison is None or not comparison.measurable:
-            pass
-        elif comparison.measured:
-            shown = results_html.recalls(comparison)
-        elif session.uncounted is comparison:
-            shown = page_html.note(texts.COUNT_STOPPED)
-        else:
-            shown, stoppable = results_html.counting(comparison), comparison.captions > STOPPABLE
+        if comparison is not None and comparison.measurable:
+            if comparison.measured:
+                shown = results_html.recalls(comparison)
+            elif session.uncounted is comparison:
+                shown = page_html.note(texts.COUNT_STOPPED)
+            else:
+                shown, stoppable = results_html.counting(comparison), comparison.captions > STOPPABLE
         return {self.recall: shown, self.stop: gr.Button(visible=stoppable)}
 
     def _mark(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
