@@ -1,4 +1,4 @@
-"""Fixtures that several test files share; models load once a session, and one app is started."""
+"""Fixtures for all tests. The models load once a session, and the session starts one app."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ SLOW_FOLDERS = {"browser", "hostile"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that starts the app or a browser is slow, and comes first, in whatever order: two processes end at one time then."""
+    """Mark tests that start the app or a browser as slow, and run them first. Two worker processes then end at about the same
+    time."""
     for item in items:
         if SLOW_FOLDERS & set(item.path.parts):
             item.add_marker(pytest.mark.slow)
@@ -25,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: garbage is not looked for in it again and again."""
+    """Exclude all imported objects from garbage collection: scanning them again and again takes time."""
     gc.collect()
     gc.freeze()
 
@@ -44,6 +45,6 @@ def engine(backbone: EmbeddedBackbone) -> SGLora:
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the app as a user starts it; visitors begin without photos."""
+    """The address of an app that runs as a user starts it. Visitors start without photos."""
     with serve(tmp_path_factory.mktemp("app")) as address:
         yield address

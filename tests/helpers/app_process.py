@@ -1,4 +1,4 @@
-"""The real app in a process of its own, and a browser to look at it; for tests that see the app as people do."""
+"""Starts the real app in its own process, and a browser. For tests that use the app as people do."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from core.common.paths import ROOT
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-# What it would ask Google all the same, about the fields of a page and about its own parts, it asks a port where nobody is.
+# Chromium asks Google about form fields and component updates. These flags send such requests to a port without a server.
 FLAGS += ["--autofill-server-url=http://127.0.0.1:9/", "--component-updater=url-source=http://127.0.0.1:9/"]
 START_SECONDS = 300
-PATIENCE_SECONDS = 120  # what is slow is not wrong
+PATIENCE_SECONDS = 120  # on a busy machine, a slow answer is not a failure
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
-PORTS = range(20_000, 32_000)  # the system gives none of them to anybody who asks for any
+PORTS = range(20_000, 32_000)  # outside the range from which Linux assigns ports automatically
 
 
-# Gradio reports its stream, which a reload cuts where an answer is still on its way, as two errors of the page that is left.
+# Gradio logs these two errors on the old page when a reload cuts its event stream.
 CUT_BY_A_RELOAD = "signal is aborted without reason", "Connection errored out."
 
 
 def script_errors(page: Page) -> list[str]:
-    """Gets what the page's console and scripts report as errors from now on."""
+    """A list that receives each error of the page's console and scripts from now on."""
     errors: list[str] = []
 
     def note(text: str) -> None:
@@ -50,7 +50,10 @@ def script_errors(page: Page) -> list[str]:
 
 
 def visit(browser: Browser, address: str, **context: Any) -> tuple[Page, list[str]]:
-    """A visitor's page, models ready, and what it reports as errors from now on; ``context``: of ``Browser.new_context``."""
+    """Open the page and wait until the models are ready. Returns the page and its list of errors (``script_errors``).
+
+    ``context``: options of ``Browser.new_context``.
+    """
     usual = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
     page = browser.new_context(**(usual | context)).new_page()
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
@@ -62,7 +65,7 @@ def visit(browser: Browser, address: str, **context: Any) -> tuple[Page, list[st
 
 @contextmanager
 def serve(folder: Path, within: Sequence[str] = (), flags: Sequence[str] = ("--empty",), **surroundings: str) -> Iterator[str]:
-    """As ``running``, without samples to begin with; yields the address alone, and in the end the log has no traceback."""
+    """As ``running``, but without samples. Yields only the address. At the end, checks that the log has no traceback."""
     with running(folder, *flags, within=within, **surroundings) as (address, _):
         yield address
         assert "Traceback" not in (folder / "log.txt").read_text()
@@ -72,17 +75,17 @@ def serve(folder: Path, within: Sequence[str] = (), flags: Sequence[str] = ("--e
 def running(
     folder: Path, *flags: str, within: Sequence[str] = (), port: int = 0, root: Path = ROOT, **surroundings: str
 ) -> Iterator[tuple[str, subprocess.Popen]]:
-    """`python app.py`, as a user starts it, with the port from the environment.
+    """Run `python app.py` as a user starts it. An environment variable sets the port.
 
     Args:
-        folder: where it starts and keeps its files and its log.txt.
-        flags: of the command line.
-        within: the start of a command that runs the rest of it in another network.
-        port: to listen on; 0 takes a free one. root: the checkout.
-        surroundings: more of the environment.
+        folder: the working directory, for the app's files and its log.txt.
+        flags: command line options.
+        within: the start of a command that runs the app in another network.
+        port: the port to listen on; 0: a free one. root: the checkout.
+        surroundings: more environment variables.
 
     Yields:
-        the address, and the process; the page answers, the models may still be loading.
+        the address and the process. The page already answers; the models may still load.
     """
     port = port or free_port()
     log = folder / "log.txt"
@@ -101,7 +104,8 @@ def running(
 
 
 def free_port() -> int:
-    """A port that nobody listens on, nor gets by chance before the app does, which takes seconds to start."""
+    """A port without a listener. The system does not assign it to another process during the seconds that the app takes to
+    start."""
     while True:
         with socket.socket() as free, suppress(OSError):
             free.bind(("127.0.0.1", port := random.SystemRandom().choice(PORTS)))
@@ -109,10 +113,10 @@ def free_port() -> int:
 
 
 def wait_for(address: str, process: subprocess.Popen, log: Path, within: Sequence[str] = ()) -> None:
-    """Wait until the page answers to those in its network.
+    """Wait until the page answers inside the app's network.
 
     Raises:
-        RuntimeError: the app ended, or did not answer in time; the text is its log.
+        RuntimeError: when the app ends, or does not answer in time; the message has its log.
     """
     for _ in range(START_SECONDS * 4):
         if process.poll() is not None:
@@ -136,7 +140,7 @@ def answers(address: str, within: Sequence[str]) -> bool:
 
 @contextmanager
 def chromium(within: Sequence[str] = ()) -> Iterator[Browser]:
-    """Chromium, which asks nobody for anything on its own; ``within`` as for ``running``."""
+    """Chromium that sends no requests of its own. ``within``: as for ``running``."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         start = Path(folder) / "chromium"
         start.write_text(f'#!/bin/sh\nexec {shlex.join([*within, CHROMIUM])} "$@"\n')

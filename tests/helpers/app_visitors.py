@@ -1,4 +1,4 @@
-"""The app in this process and visitors of it, for tests that look at what one visitor does to the others."""
+"""Runs the app in this process, with several visitors. For tests of how one visitor affects the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")  # as app.py does, and the next
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")  # app.py sets this variable and the next one, too
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", f"{sys.maxsize}")
 
 import gradio as gr
@@ -36,7 +36,7 @@ SENTENCE, QUERY = "photos of people surfing", "water"
 
 @dataclass
 class Running:
-    """The app in this process: its address, its page, its keeper, and the folder that Gradio keeps files in."""
+    """The app in this process. ``folder``: where Gradio keeps its files."""
 
     url: str
     page: gr.Blocks
@@ -44,7 +44,7 @@ class Running:
     folder: Path
 
     def sweep(self, keep: float = 0) -> None:
-        """Sweep as if everything were kept for so many seconds only, once nobody asked for anything for half a second."""
+        """Wait until the app is idle for half a second. Then sweep as if the app kept everything for ``keep`` seconds only."""
         quiet = 0
         while quiet < 10:
             time.sleep(0.05)
@@ -58,13 +58,13 @@ class Running:
 
 
 def client_of(url: str, folder: Path, **options: Any) -> Client:
-    """A client that waits as long as a busy machine takes; ``folder``: of what it downloads."""
-    patience = {"timeout": PATIENCE_SECONDS}  # httpx's own are five seconds
+    """A client with timeouts for a busy machine. ``folder``: for downloaded files."""
+    patience = {"timeout": PATIENCE_SECONDS}  # httpx's default is five seconds
     return Client(url, verbose=False, download_files=folder, analytics_enabled=False, httpx_kwargs=patience, **options)
 
 
 class Visitor:
-    """One client of the app, and photos that nobody else has."""
+    """A client of the app, with photos that no other visitor has."""
 
     def __init__(self, app: Running, folder: Path, number: int) -> None:
         self.number, self.folder = number, folder / f"visitor-{number}"
@@ -89,15 +89,15 @@ class Visitor:
 
 
 def empty_albums() -> None:
-    """Albums of apps that ran in this process before count as this app's: they take no room any more."""
+    """Close the albums of earlier apps in this process: they count against the new app's limits."""
     for album in open_albums():
         album.close()
 
 
 def serve_page(page: gr.Blocks, port: int = 0, **options: Any) -> str:
-    """Let a page answer on loopback, and get its address; ``options``: of ``launch_options``.
+    """Serve a page on loopback and return its address. ``options``: of ``launch_options``.
 
-    On a port of its own: of Gradio's usual ones the next app would get the same, and with it whoever still asks this one.
+    Each app gets its own port. With Gradio's default ports, the next app gets the same port and receives requests for this one.
     """
     where = {"server_name": "127.0.0.1", "server_port": port or free_port()}
     return page.launch(prevent_thread_lock=True, quiet=True, **where, **options)[1]

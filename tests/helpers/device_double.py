@@ -1,8 +1,9 @@
-"""A device that every machine has: tensors that say they are on "cuda:0", whose numbers are in the processor's memory.
+"""A simulated GPU: tensors that report a device of their own, although their numbers are in the processor's memory.
 
-Inside ``device_double()`` the numbers come out as on the processor, a kernel that is given tensors of two devices raises as a
-GPU's does, and every copy from one side to the other is recorded. torch's own rules hold for what may be mixed: numbers
-(tensors without dimensions) and indexes of a gather.
+Inside ``device_double()``, results are the same as on the processor. As on a GPU, an operation on tensors of two devices raises
+an error. Each copy between the devices is recorded. As in torch, an operation may mix devices for tensors without dimensions
+and
+for index tensors.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
 
 
 class DoubleTensor(Tensor):
-    """Reports DOUBLE as its device; ``data_`` are its numbers."""
+    """A tensor that reports DOUBLE as its device. ``data_``: its numbers."""
 
     data_: Tensor
 
@@ -52,7 +53,7 @@ class DoubleTensor(Tensor):
 
 @dataclass
 class Moves:
-    """Copies between the devices: dtype and number of elements of each."""
+    """The copies between the devices: (dtype, number of elements) of each."""
 
     to_device: list[tuple[torch.dtype, int]] = field(default_factory=list)
     to_host: list[tuple[torch.dtype, int]] = field(default_factory=list)
@@ -98,7 +99,7 @@ class _Mode(TorchDispatchMode):
 
 @contextmanager
 def device_double() -> Iterator[Moves]:
-    """In this block ``tensor.to("cuda")`` and ``module.to("cuda")`` work without a GPU, in this thread and in pools."""
+    """In this block, ``tensor.to("cuda")`` and ``module.to("cuda")`` work without a GPU, in this thread and in thread pools."""
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     moves = Moves()
@@ -111,7 +112,7 @@ def device_double() -> Iterator[Moves]:
 
         return submit(pool, run)
 
-    torch._C._ensureCUDADeviceGuardSet()  # as torch's own fake tensors do: there is no driver to ask
+    torch._C._ensureCUDADeviceGuardSet()  # torch's fake tensors do the same, because there is no CUDA driver
     try:
         with patch("torch.cuda._lazy_init"), patch.object(ThreadPoolExecutor, "submit", submit_with_mode), _Mode(moves):
             yield moves

@@ -1,4 +1,4 @@
-"""An address that leads to one server and then to another, as after a restart."""
+"""A port that forwards to one server and then to another, as after a restart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def forwarded(port: int, to: int) -> Iterator[str]:
-    """What comes to ``port`` goes to another port of this machine, until this block ends and cuts all connections."""
+    """Forward connections at ``port`` to port ``to`` of this machine. The end of the block cuts all connections."""
     ends: list[socket.socket] = []
 
     def pump(source: socket.socket, target: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""What all hostile cases share: what one is, and what is watched while it is tried."""
+"""Hostile files: the base class of all cases, and the checks during and after each case."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Case:
     """One hostile file.
 
     Attributes:
-        what: of the file, for the test's name.
-        name: the file's name, as a visitor's browser sends it.
-        data: its content.
-        reason: part of the message that refuses it; None where it is taken, EITHER where that is the decoder's business.
+        what: a short description, for the test's name.
+        name: the file's name, as a browser sends it.
+        data: the file's content.
+        reason: part of the error message. None: the app accepts the file. EITHER: the decoder may
+            accept the file, or reject it because it needs too much memory.
     """
 
     what: str
@@ -38,12 +39,13 @@ class Case:
         return self.what
 
 
-# What is watched
+# Checks while the app reads a case
 
 
 @dataclass
 class Watch:
-    """What happened meanwhile: paths written outside the allowed folder, and by how much memory grew at most, in MB."""
+    """Side effects of a block. ``outside``: paths written outside the allowed folder. ``grown``: the largest growth of memory,
+    in MB."""
 
     outside: list[str] = field(default_factory=list)
     grown: int = 0
@@ -56,7 +58,7 @@ def _listen(event: str, arguments: tuple[object, ...]) -> None:
     if not _watched or event not in ("open", "os.mkdir", "os.rename", "os.symlink", "os.link"):
         return
     allowed, watch, foreign = _watched[-1]
-    if threading.get_ident() in foreign:  # a server that another test left running
+    if threading.get_ident() in foreign:  # a server thread that another test left running
         return
     if event == "open":
         path, _, flags = arguments
@@ -76,7 +78,7 @@ sys.addaudithook(_listen)
 
 @contextmanager
 def watched(folder: Path) -> Iterator[Watch]:
-    """Everything that is written in this block has to lie in ``folder``, temporary files too."""
+    """Record writes outside ``folder``, and the growth of memory, in this block. Temporary files go to ``folder``."""
     watch, temporary = Watch(), tempfile.tempdir
     tempfile.tempdir = str(folder)
     known = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
@@ -91,7 +93,7 @@ def watched(folder: Path) -> Iterator[Watch]:
 
 
 def _memory(reset: bool = False) -> int:
-    """The most memory that was resident since the last reset, in MB; 0 where the system does not say."""
+    """The maximum of resident memory since the last reset, in MB. 0: the system does not report it."""
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
@@ -100,11 +102,11 @@ def _memory(reset: bool = False) -> int:
         return 0
 
 
-# What is said
+# Checks of messages and pages
 
 
 def check_message(message: str, *private: Path) -> None:
-    """A message is for people: short, and without a stack trace or a path of the server."""
+    """Check that an error message is short, and has no stack trace or server path."""
     assert message.strip()
     assert len(message) <= LONGEST_MESSAGE, f"{len(message)} characters"
     assert not [trace for trace in (*TRACES, *map(str, private)) if trace in message], message
@@ -124,7 +126,7 @@ class _Tags(HTMLParser):
 
 
 def check_inert(page: str) -> None:
-    """A piece of page holds no tag, attribute or address that could run something or ask somebody."""
+    """Check that a piece of HTML has no tag, attribute or address that runs code or sends a request."""
     tags = _Tags()
     tags.feed(page)
     assert not tags.found & ALWAYS_INERT

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as the Hugging Face hub does, and that fails in all the ways a hub can."""
+"""A small HTTP server that answers as the Hugging Face hub does, and can fail as a hub can."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ COMMIT = "c0ffee" + 34 * "0"
 
 @dataclass
 class Hub:
-    """Repositories by name, and what goes wrong with some of them.
+    """The repositories of the server, and the failures that it simulates.
 
     Attributes:
-        files: content of each file of each repository.
-        status: (HTTP status, X-Error-Code) that every request about this repository gets.
-        cut: names of files whose content ends before the size that was announced.
-        tokens: what the requests brought as authorization.
+        files: the content of each file, by repository and file name.
+        status: (HTTP status, X-Error-Code) of every response, by repository.
+        cut: names of files whose content ends before the announced size.
+        tokens: the Authorization headers of all requests.
     """
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Hub:
 
 @contextmanager
 def stand_in() -> Iterator[Hub]:
-    """A running hub; ``HfApi(endpoint=hub.endpoint)`` talks to it."""
+    """A running hub. ``HfApi(endpoint=hub.endpoint)`` uses it."""
     hub = Hub()
 
     class Handler(_Handler):

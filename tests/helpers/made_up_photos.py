@@ -1,4 +1,4 @@
-"""Made-up photos of coloured shapes with captions: tasks that a small model can learn something of."""
+"""Generated photos of coloured shapes, with captions. A small model can learn these tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS = ("red", "green", "blue", "yellow", "white")
 
 
 def draw(path: Path, shape: int, colour: int, seed: int) -> None:
-    """A coloured ellipse, square or line on noise."""
+    """Draw a coloured ellipse, square or line on noise."""
     rng = np.random.default_rng(seed)
     image = Image.fromarray(rng.integers(0, 60, (64, 64, 3), dtype=np.uint8))
     pen, corner = ImageDraw.Draw(image), int(rng.integers(4, 24))
@@ -24,7 +24,7 @@ def draw(path: Path, shape: int, colour: int, seed: int) -> None:
 
 
 def blurred(folder: Path, names: list[str], seed: int) -> list[Path]:
-    """Photos that differ: blurred colour noise."""
+    """Save photos of blurred colour noise. Each has different content."""
     rng, paths = np.random.default_rng(seed), []
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -36,7 +36,7 @@ def blurred(folder: Path, names: list[str], seed: int) -> list[Path]:
 
 @dataclass(frozen=True)
 class Shape:
-    """A made-up photo, and what the formats of data folders say of it."""
+    """A generated photo: its file name, and the values that data folders of all formats hold about it."""
 
     file: str
     name: str
@@ -45,7 +45,7 @@ class Shape:
 
 
 def shapes(folder: Path, photos: int = 240) -> list[Shape]:
-    """Photos of all shapes in turn, a quarter of them to measure on."""
+    """Draw photos; the shapes alternate. A quarter of the photos is for validation."""
     folder.mkdir(parents=True)
     made = []
     for i in range(photos):
@@ -57,7 +57,7 @@ def shapes(folder: Path, photos: int = 240) -> list[Shape]:
 
 
 def captioned(folder: Path, photos: int = 240) -> None:
-    """A data folder with a task for each shape."""
+    """Write a data folder with a task for each shape."""
     made = shapes(folder / "images", photos)
     lines = [{"image": f"images/{s.file}", "split": s.split, "captions": s.captions} for s in made]
     (folder / "captions.jsonl").write_text("\n".join(json.dumps(line) for line in lines))

@@ -1,4 +1,4 @@
-"""Hostile adapters in PEFT format and hostile saved experts, made here from good ones."""
+"""Hostile adapters in PEFT format and hostile saved experts, made from valid ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NESTED = "[" * 200_000
 
 @dataclass(frozen=True)
 class Good:
-    """Files of an adapter and of saved experts that are taken."""
+    """The parts of a valid adapter, and a valid file of saved experts."""
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -40,7 +40,7 @@ class Good:
 
 
 def by_header(header: bytes, body: bytes = b"", length: int | None = None) -> bytes:
-    """A safetensors file by hand."""
+    """A safetensors file with any header. ``length``: the header size that the file announces."""
     return struct.pack("<Q", len(header) if length is None else length) + header + body
 
 
@@ -48,7 +48,7 @@ def by_header(header: bytes, body: bytes = b"", length: int | None = None) -> by
 
 
 def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
-    """(what, content of the weights file, part of the message or None where it is taken)."""
+    """Yields (what, content of the weights file, part of the error message). None: the app accepts the file."""
     first, shape = good.first, tuple(good.tensors[good.first].shape)
     metadata = {"format": "pt", "backbone_fingerprint": good.fingerprint}
 
@@ -116,7 +116,7 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
 
 
 def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
-    """(what, content of the configuration, part of the message or None where it is taken)."""
+    """Yields (what, content of the configuration, part of the error message). None: the app accepts the file."""
 
     def changed(**values: object) -> bytes:
         return json.dumps({**good.config, **values}).encode()
@@ -156,7 +156,7 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
 
 
 def archives(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
-    """(what, ZIP, part of the message or None where it is taken)."""
+    """Yields (what, ZIP, part of the error message). None: the app accepts the ZIP."""
     config, content = json.dumps(good.config).encode(), save(good.tensors, {"backbone_fingerprint": good.fingerprint})
     whole = {CONFIG_FILE: config, WEIGHTS_FILE: content}
     torch.save(good.tensors, buffer := io.BytesIO())
@@ -180,23 +180,24 @@ def archives(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
 
 
 def adapters(good: Good) -> list[Case]:
-    """All of them, as ZIP files."""
+    """All cases of adapters, as ZIP files."""
     config, content = json.dumps(good.config).encode(), save(good.tensors, {"backbone_fingerprint": good.fingerprint})
     pairs = [(what, config, data, reason) for what, data, reason in weights(good)]
     pairs += [(what, data, content, reason) for what, data, reason in configs(good)]
-    stored = zipfile.ZIP_STORED  # packing noise takes most of the time otherwise
+    stored = zipfile.ZIP_STORED  # uncompressed: compressing noise takes most of the time
     made = [(what, zipped({CONFIG_FILE: c, WEIGHTS_FILE: w}, stored), reason) for what, c, w, reason in pairs]
     made += archives(good)
     return [Case(what, "adapter.zip", data, reason) for what, data, reason in made]
 
 
-# Libraries
+# Saved experts
 
 
 def own_experts_with(
     good: Good, tensors: dict[str, Tensor] | bytes | None = None, first: Mapping | None = None, **index: object
 ) -> bytes:
-    """Saved experts with other tensors, other fields of the first, or other fields of the index; the checksum is right."""
+    """Saved experts with changed tensors, changed fields of the first expert, or changed index fields. The checksum is
+    correct."""
     files = unzipped(good.own_experts)
     content = json.loads(files[INDEX_FILE])
     if tensors is not None:
@@ -208,7 +209,6 @@ def own_experts_with(
 
 
 def saved_experts(good: Good) -> list[Case]:
-    """All of them."""
     files = unzipped(good.own_experts)
     means, entries = load(files[TENSORS_FILE])["means"], json.loads(files[INDEX_FILE])["experts"]
     none, lost = "is not that of saved experts", {"before": {"i2t": MARKUP}}

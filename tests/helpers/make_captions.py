@@ -1,4 +1,4 @@
-"""Hostile captions files, made here."""
+"""Hostile captions files."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def tables() -> Iterator[Case]:
     yield Case("100,001 captions", "many.csv", b"image,caption\n" + b"a,b\n" * 100_001, "100,000")
     yield Case("a million lines that are blank", "blank.csv", b"\n" * 1_000_000, "holds no captions")
     yield Case("9 MB", "large.csv", b"image,caption\n" + b"x" * 9 * 2**20, "8 MB")
-    # Lines at which an expression that gives back what it took would spend hours.
+    # On these lines, a regular expression that backtracks takes hours.
     yield Case("a line of blanks", "blanks.csv", b"a" + b" " * 4_000_000 + b"b", "")
     yield Case("a line that begins with blanks", "begin.csv", b" " * 100_000 + b"b" + b" " * 100_000 + b"b", "")
     yield Case("a line of quotes", "quotes.csv", b'"' + b'""' * 1_000_000, "")
@@ -109,5 +109,4 @@ def objects() -> Iterator[Case]:
 
 
 def captions() -> list[Case]:
-    """All of them."""
     return [case for maker in (texts, encodings, tables, objects) for case in maker()]

@@ -1,4 +1,4 @@
-"""Hostile images, made here."""
+"""Hostile images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_AN_IMAGE, DAMAGED, TOO_LONG = "not a readable image", "damaged or cut off", 
 
 
 def picture(seed: int = 0, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
-    """Blurred colour noise; another picture for each seed."""
+    """Blurred colour noise, different for each seed."""
     small = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).convert(mode)
 
@@ -35,14 +35,14 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, rows: bytes, *between: bytes, depth: int = 8, colour: int = 2) -> bytes:
-    """A PNG by hand: a header that says anything, more chunks, and pixel rows that may be anything."""
+    """A PNG with any header, more chunks, and any bytes as pixel rows."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = [png_chunk(b"IHDR", header), *between, png_chunk(b"IDAT", rows), png_chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def zeros(size: int) -> bytes:
-    """So many zero bytes, deflated to a thousandth; one megabyte is deflated, and the rest repeats it."""
+    """``size`` zero bytes as zlib data, a thousand times smaller. Deflates one megabyte and repeats it."""
     block, rest = zlib.compressobj(9, wbits=-15), zlib.compressobj(9, wbits=-15)
     megabyte = block.compress(bytes(2**20)) + block.flush(zlib.Z_FULL_FLUSH)
     end = rest.compress(bytes(size & (2**20 - 1))) + rest.flush()
@@ -104,7 +104,7 @@ def gif_of_size(width: int, height: int, screen: tuple[int, int] | None = None) 
 
 
 def webp_canvas(width: int, height: int) -> bytes:
-    """An animated WebP: a canvas of any size, and a frame of 16 pixels."""
+    """An animated WebP with a canvas of any size and one frame of 16 x 16 pixels."""
     small = encode(picture(3, (16, 16)), "WEBP", lossless=True)[12:]
     box = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
     frame = bytes(6) + struct.pack("<I", 15)[:3] * 2 + bytes(4) + small
@@ -123,7 +123,7 @@ def bmp_of_size(width: int, height: int) -> bytes:
 
 
 def tiff_with_tile(width: int, height: int) -> bytes:
-    """16 x 16 pixels in one deflated tile that claims to be huge."""
+    """A TIFF of 16 x 16 pixels whose only tile claims any size."""
     body = zeros(16 * 2**20)
     entries = [(256, 4, 16), (257, 4, 16), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1)]
     entries += [(322, 4, width), (323, 4, height), (324, 4, 8), (325, 4, len(body))]
@@ -136,7 +136,7 @@ def icon(inner: bytes) -> bytes:
 
 
 def many_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan comes again and again: small to send, long to decode."""
+    """A progressive JPEG that repeats its last scan. The file is small, but decoding takes long."""
     data = encode(picture(4, (2_000, 1_500)), "JPEG", progressive=True, quality=5)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * count + data[-2:]
@@ -185,13 +185,13 @@ MODES = {
 
 
 def modes() -> Iterator[Case]:
-    """Every mode that a file can be in."""
+    """Files in every colour mode, and in more formats."""
     for number, (mode, fmt) in enumerate(MODES.items(), 20):
         image = picture(number)
         image = image.convert("L").convert("I").convert(mode) if mode in ("I;16", "I", "F") else _convert(image, mode)
         yield Case(f"{fmt} of mode {mode}", f"mode-{number}.{fmt.lower()}", encode(image, fmt))
     for number, fmt in enumerate(("WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"), 40):
-        reason = NOT_AN_IMAGE if fmt in ("JPEG2000", "PPM") else None  # no camera or phone writes these
+        reason = NOT_AN_IMAGE if fmt in ("JPEG2000", "PPM") else None  # cameras and phones do not write these formats
         yield Case(f"{fmt}", f"format-{number}.{fmt.lower()}", encode(picture(number), fmt), reason)
     yield Case("premultiplied transparency", "alpha.tif", encode(picture(48, mode="RGBA"), "TIFF"))
     floats = np.full((20, 30), np.nan, np.float32)
@@ -279,7 +279,7 @@ def named() -> Iterator[Case]:
 
 
 def costly() -> Iterator[Case]:
-    """Small files that are long to read, or need much memory."""
+    """Small files that take long to read or need much memory."""
     yield Case("TIFF whose tags overlap", "overlap.tif", overlapping_tags(2_000, 2_000_000), EITHER)
     yield Case("PNG of 64,000,000 x 1", "line.png", png(64_000_000, 1, zeros(64_000_001), colour=0), EITHER)
     yield Case("GIF with a comment of 70 kB", "comment.gif", with_comment(70_000))
@@ -290,7 +290,7 @@ def costly() -> Iterator[Case]:
 
 
 def overlapping_tags(count: int, size: int) -> bytes:
-    """A TIFF whose many tags all point at the same bytes: small to send, and each reading copies them."""
+    """A TIFF with many tags that all point to the same bytes. The file is small, but readers copy the bytes for each tag."""
     good = encode(picture(4), "TIFF")
     start = len(good)
     entries = [struct.pack("<HHII", 40_000 + number, 7, size, start) for number in range(count)]
@@ -302,13 +302,12 @@ def overlapping_tags(count: int, size: int) -> bytes:
 
 
 def with_comment(size: int) -> bytes:
-    """A GIF with a comment, which readers put together piece by piece."""
+    """A GIF with a long comment, which readers join from small blocks."""
     whole = encode(picture(5), "GIF")
     start = 13 + 3 * 2 ** ((whole[10] & 7) + 1)
     return whole[:start] + b"\x21\xfe" + (b"\xff" + b"c" * 255) * (size // 255) + b"\0" + whole[start:]
 
 
 def images() -> list[Case]:
-    """All of them."""
     makers = (cut_off, bombs, disguises, modes, tagged, animated, named, costly)
     return [case for maker in makers for case in maker()]

@@ -1,4 +1,4 @@
-"""Hostile ZIP files, made here."""
+"""Hostile ZIP files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Archive(Case):
     """A hostile ZIP.
 
     Attributes:
-        photos: how many photos of it go in; with all it holds a good one.
+        photos: how many photos the app adds from it. Default 1: most of these ZIPs hold one good photo.
     """
 
     photos: int = 1
@@ -34,7 +34,7 @@ def photo(seed: int) -> bytes:
 
 @dataclass(frozen=True)
 class Member:
-    """One file of a ZIP that says what it likes of itself."""
+    """One file of a ZIP. Its header can claim anything about it."""
 
     name: bytes
     data: bytes
@@ -50,7 +50,7 @@ class Member:
 
 
 def pack(*members: Member, comment: bytes = b"", before: bytes = b"") -> bytes:
-    """A ZIP by hand."""
+    """A ZIP whose headers can hold wrong values."""
     body, directory = bytearray(before), bytearray()
     for m in members:
         crc = zlib.crc32(m.data) if m.crc is None else m.crc
@@ -68,12 +68,12 @@ def pack(*members: Member, comment: bytes = b"", before: bytes = b"") -> bytes:
 
 
 def with_good(seed: int, *members: Member, **options: bytes) -> bytes:
-    """The members and, after them, a good photo."""
+    """A ZIP of these members, followed by a good photo."""
     return pack(*members, Member(GOOD.encode(), photo(seed)), **options)
 
 
 def zipped(seed: int, method: int) -> bytes:
-    """A stored good photo, and one that is packed by another method."""
+    """A ZIP of a photo that is compressed with this method, and a good photo that is not compressed."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("odd.png", photo(seed + 1), method)
@@ -154,7 +154,7 @@ def bombs() -> Iterator[Archive]:
 
 
 def deflated_zeros(size: int) -> bytes:
-    """As a ZIP has them: without zlib's header and checksum."""
+    """``zeros`` as a ZIP stores them: without zlib's header and checksum."""
     return zeros(size)[2:-4]
 
 
@@ -195,7 +195,8 @@ def broken() -> Iterator[Archive]:
 
 
 def clutter() -> Iterator[Archive]:
-    """What lies beside photos, and is skipped in silence; and a name of no letter, which names nothing."""
+    """Files that systems and cameras put beside photos: the app skips them without a message. Also a file with an empty
+    name."""
     beside = ["a/.DS_Store", "__MACOSX/._a.png", "._good.png", "Thumbs.db", "DESKTOP.INI", "IMG_1.AAE", "DSC1.xmp", "MVI_1.THM"]
     yield Archive("a file without a name", "unnamed.zip", with_good(90, Member(b"", photo(91))))
     yield Archive(
@@ -204,5 +205,4 @@ def clutter() -> Iterator[Archive]:
 
 
 def zips() -> list[Archive]:
-    """All of them."""
     return [case for maker in (names, members, bombs, broken, clutter) for case in maker()]

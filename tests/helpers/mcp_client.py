@@ -12,12 +12,12 @@ from mcp.client.streamable_http import streamablehttp_client
 
 
 def as_data(png: bytes) -> str:
-    """A photo as tools take it."""
+    """A photo as a data URL, the form that tools accept."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def call(url: str, tool: str, visitor: str = "", **values: Any) -> Any:
-    """What a tool answers to one client, as Python; an error as its text."""
+    """Call a tool. Returns its answer as a Python value, or the text of its error."""
 
     async def ask() -> Any:
         address = f"{url}gradio_api/mcp/" + (f"?visitor={visitor}" if visitor else "")

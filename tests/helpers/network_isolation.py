@@ -1,4 +1,5 @@
-"""A network that leads nowhere, and what a Python process asks of networks; for tests of what is asked of other machines."""
+"""A network without other machines, and a log of a Python process's network requests. Tests use both to check that the app
+contacts no other machine."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What a process looks up or connects to, also where it fails and goes on; Python runs this file before everything else.
+# Logs each look-up and connection, also a failed one. Python runs this file before all other code.
 LISTEN = """
 import os, sys
 notes = os.open(os.environ["NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -21,34 +22,34 @@ def listen(event, arguments):
 sys.addaudithook(listen)
 """
 HERE = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::", None}
-ELSEWHERE = "192.0.2.1"  # no machine's address: it is kept for documentation
+ELSEWHERE = "192.0.2.1"  # an address reserved for documentation; no machine has it
 NO_NAMESPACES = "this machine permits no namespaces"
 
-# Stays until its input is closed, so that it ends with whoever started it, however that ends.
+# ``cat`` runs until its input closes, so the network ends with the process that started it.
 HOLD = "ip link set lo up; echo up; exec cat"
 
 
 def listening(folder: Path, notes: Path) -> dict[str, str]:
-    """The surroundings in which a Python process notes what it asks: ``folder`` is made, ``notes`` is what it writes."""
+    """Environment variables that make a Python process log its network requests to ``notes``. Creates ``folder``."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(LISTEN)
     return {"NOTES": str(notes), "PYTHONPATH": str(folder)}
 
 
 def asked(notes: Path) -> list[tuple[str, str | None]]:
-    """(event, target) of what was looked up or connected to so far."""
+    """The log so far: (event, target) of each look-up and connection."""
     found = [ast.literal_eval(line) for line in notes.read_text().splitlines()]
-    assert any(event == "socket.connect" for event, _ in found), "nothing was heard, not even the app's own start"
+    assert any(event == "socket.connect" for event, _ in found), "the log must have a connection: the app's own start makes one"
     return found
 
 
 def elsewhere(heard: list[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
-    """What was asked of other machines."""
+    """The requests to other machines."""
     return [(event, target) for event, target in heard if target not in HERE]
 
 
 def has_route() -> bool:
-    """Whether packets could leave; connecting a datagram socket sends none."""
+    """Whether packets can leave this machine. Sends none: connecting a datagram socket is enough."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((ELSEWHERE, 9))
@@ -59,10 +60,10 @@ def has_route() -> bool:
 
 @contextmanager
 def nowhere() -> Iterator[list[str]]:
-    """A network that has this machine alone in it, for several processes.
+    """A network without other machines, for several processes.
 
     Yields:
-        the start of a command that runs the rest of it there; empty where this machine does not permit that.
+        the start of a command that runs the rest of its arguments in this network; empty if the machine does not allow it.
     """
     if not all(map(shutil.which, ("unshare", "nsenter", "ip", "sh"))):
         yield []

@@ -1,4 +1,4 @@
-"""What the page shows, read at one moment, and waited for where it may still be on its way."""
+"""Reads what the page shows, and waits for changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HITS = """hits => hits.map(hit => {
 
 
 def settles(read: Callable[[], Any], wanted: Any) -> None:
-    """What is read comes to be what is wanted; for what ``expect`` has no words for."""
+    """Wait until ``read`` returns the wanted value. For checks that ``expect`` does not have."""
     end = time.monotonic() + PATIENCE_SECONDS
     while (found := read()) != wanted and time.monotonic() < end:
         time.sleep(0.1)
@@ -25,7 +25,7 @@ def settles(read: Callable[[], Any], wanted: Any) -> None:
 
 
 def box(page: Page, name: str) -> Locator:
-    """Where something is typed."""
+    """The text field of a component."""
     return page.locator(f"#{name} textarea, #{name} input:not([type=file])").first
 
 
@@ -35,15 +35,15 @@ def column(page: Page, title: str) -> list[tuple[int, str, float]]:
 
 
 def labels(page: Page, title: str) -> list[str]:
-    """Names of the photos in a column of the results."""
+    """The names of the photos in a column of the results."""
     return [label for _, label, _ in column(page, title)]
 
 
 def asked_of(page: Page) -> dict[str, str]:
-    """What the page's address says."""
+    """The query parameters of the page's address."""
     return dict(parse_qsl(urlsplit(page.url).query))
 
 
 def expect_fit(page: Page) -> None:
-    """Nothing stands out of the page."""
+    """Check that the page is no wider than its window."""
     settles(lambda: page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), True)

@@ -1,4 +1,4 @@
-"""Engines whose experts and generator are random: no test depends on how well the shipped ones were trained."""
+"""Engines with random experts and a random generator, so that no test depends on the quality of the shipped ones."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ DESCRIPTION = "photos of puppies in the snow"
 
 
 def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
-    """Six random experts, on the backbone's shared part where it has one, and a generator with random weights
-    (``trained=False``: with its decoder at zero)."""
+    """Six random experts and a generator with random weights. The experts use the backbone's shared part, if it has one.
+    ``trained=False``: the generator's decoder is zero."""
     size, n = backbone.layout.size, len(TASKS)
     experts = tuple(Expert(t.split()[-1], f"a photo of {t}", "scenes", "none", 1, i, 1, {}, {}) for i, t in enumerate(TASKS))
     origin, means = 0.05 * noise(size, seed=1), 0.05 * noise(n, size, seed=2)

@@ -1,4 +1,4 @@
-"""Small expert repositories on random open_clip models, as ``train`` would leave them."""
+"""Small expert repositories for random open_clip models, as ``train`` writes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXPERTS = ("boats", "trains", "kites", "bridges", "gardens")
 
 
 def make_model(folder: Path, seed: int) -> Path:
-    """A folder that ``local-dir:`` takes."""
+    """Write a model folder that ``local-dir:`` accepts."""
     folder.mkdir(parents=True)
     config = {"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}
     (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -31,7 +31,7 @@ def make_model(folder: Path, seed: int) -> Path:
 
 
 def make_repository(folder: Path, seed: int) -> Path:
-    """Random experts and an untrained generator on the last two blocks of ``folder``'s model-``seed``."""
+    """Write random experts and an untrained generator. They adapt the last two blocks of the model with this seed."""
     backbone = load_backbone(f"local-dir:{make_model(folder / f'model-{seed}', seed)}", adapt_blocks=2)
     size, n = backbone.layout.size, len(EXPERTS)
     means, origin = 0.1 * noise(n, size, seed=seed), torch.zeros(size)

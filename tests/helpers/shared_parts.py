@@ -1,4 +1,4 @@
-"""A shared part over both heads of the embedded backbone, with random weights."""
+"""Random shared parts of the embedded backbone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.sglora.engine import SGLora
 
 
 def random_shared(backbone: EmbeddedBackbone, seed: int = 1, rank: int = 4, size: float = 0.1) -> Lora:
-    """Of one rank on the vision head's blocks and last projection, and of two more on the text head."""
+    """A random shared part. On the text head, its rank is two higher than on the vision head's blocks and last projection."""
     vision = [name for name in backbone.linears if name.startswith(("vision.blocks.", "vision.proj_out"))]
     photos = random_lora(LoraLayout.of(backbone.linears, vision, rank), seed, size)
     texts = [name for name in backbone.linears if name.startswith("text.")]
@@ -25,7 +25,7 @@ def random_shared(backbone: EmbeddedBackbone, seed: int = 1, rank: int = 4, size
 
 
 def with_shared_part(engine: SGLora, seed: int = 1) -> SGLora:
-    """The engine over the same heads with a random shared part, on which its experts' own parts are put."""
+    """The engine with a random shared part, on top of which its experts' own parts apply."""
     assert isinstance(engine.backbone, EmbeddedBackbone)
     backbone = engine.backbone.with_shared(random_shared(engine.backbone, seed))
     repository = replace(engine.repository, fingerprint=backbone.fingerprint, shared=backbone.shared)
@@ -34,7 +34,7 @@ def with_shared_part(engine: SGLora, seed: int = 1) -> SGLora:
 
 
 def write_engine(engine: SGLora, folder: Path) -> list[str]:
-    """Files of such an engine, and the command line's options that load it."""
+    """Write the engine's files. Returns the command line options that load them."""
     shutil.copy(heads_path(), folder / "heads.safetensors")
     assert engine.backbone.shared is not None
     save_shared(engine.backbone.shared, folder / SHARED_FILE, {})

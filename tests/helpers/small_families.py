@@ -1,7 +1,7 @@
-"""One small model with random weights for every family of open_clip models that is said to work, under a name of its own.
+"""A small model with random weights, under its own name, for each family of open_clip models that the app supports.
 
-All switches of a family's configuration (pooling, norms, biases, activation, masks) are the original's; sizes are not, and the
-tokenizer is open_clip's own, since the others come from a hub.
+All switches of a family's configuration (pooling, norms, biases, activation, masks) are those of the original. The sizes are
+smaller. The tokenizer is open_clip's own, because the other ones come from a hub.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from timm.models import register_model
 from torch import nn
 
 CONTEXT = 16
-END = 49407  # of a text, to open_clip's own tokenizer
+END = 49407  # the end token of open_clip's own tokenizer
 SMALL_TEXT = {"context_length": CONTEXT, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3}
 SMALL_VISION = {"layers": 2, "width": 64, "head_width": 16, "patch_size": 16, "image_size": 48, "mlp_ratio": 2}
 SMALL_TIMM = {"depth": 2, "embed_dim": 64, "num_heads": 4, "patch_size": 16, "img_size": 48}
-# The stem of MobileCLIP's B has a fixed width.
+# The stem of MobileCLIP's B model has a fixed width.
 MOBILE = {"depth": 2, "img_size": 48}
 
 FAMILIES = {
@@ -40,7 +40,7 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class SmallModel:
-    """A name that open_clip knows, a checkpoint file for it, and the model as open_clip runs it."""
+    """A small model: its name in open_clip, its checkpoint file, and open_clip's own module."""
 
     name: str
     weights: Path
@@ -48,7 +48,7 @@ class SmallModel:
 
 
 def small_model(name: str, folder: Path) -> SmallModel:
-    """The small form of one of open_clip's models, in which no bias is zero and no norm is the identity."""
+    """A small version of an open_clip model. No bias is zero and no norm is the identity."""
     config = open_clip.get_model_config(name)
     vision, text = config["vision_cfg"], config["text_cfg"]
     if timm_name := vision.get("timm_model_name"):
@@ -59,7 +59,7 @@ def small_model(name: str, folder: Path) -> SmallModel:
     text.update(SMALL_TEXT)
     text["eos_id"] = END
     text.pop("hf_tokenizer_name", None), text.pop("tokenizer_kwargs", None)
-    small = f"small-{name}".replace("SigLIP", "Sig")  # open_clip goes by the name, and fetches SigLIP's tokenizer
+    small = f"small-{name}".replace("SigLIP", "Sig")  # for a name with "SigLIP", open_clip downloads a tokenizer
     (folder / f"{small}.json").write_text(json.dumps(config), encoding="utf-8")
     open_clip.add_model_config(folder / f"{small}.json")
     with torch.random.fork_rng(devices=[]):
@@ -72,7 +72,7 @@ def small_model(name: str, folder: Path) -> SmallModel:
 
 
 def _small_timm(name: str) -> str:
-    """timm's model of this name with all its switches but smaller, registered beside it."""
+    """Register a smaller version of a timm model, with all its switches. Returns its name."""
     whole = timm.model_entrypoint(name)
 
     def small(pretrained: bool = False, **kwargs: object) -> nn.Module:

@@ -1,6 +1,6 @@
-"""A visit to the app from within the confinement of a Space; test_space.py starts it, and it prints what it saw as JSON.
+"""Visits the app inside the confinement of a Space. test_space.py starts this script, which prints its results as JSON.
 
-It runs in the app's network, which nothing outside can reach, and as the app's user: python space_visit.py CHECKOUT ZIP LOG
+The script runs in the app's network, which has no other machines, and as the app's user: python space_visit.py CHECKOUT ZIP LOG
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(checkout: Path, archive: Path, log: Path) -> dict[str, Any]:
 
 
 class Watch:
-    """Seconds since it was made."""
+    """Measures the seconds since its creation."""
 
     def __init__(self) -> None:
         self.begin = time.perf_counter()
@@ -73,7 +73,7 @@ class Watch:
 
 
 def surroundings(checkout: Path) -> dict[str, Any]:
-    """What this user is and may do."""
+    """This process's user, network route and writable folders."""
     folders = (str(checkout), "/", str(Path.home()), tempfile.gettempdir())
     return {
         "user": os.getuid(),
@@ -99,7 +99,7 @@ def is_writable(folder: str) -> bool:
 
 
 def memory(process: subprocess.Popen) -> dict[str, float]:
-    """Resident memory of the app in MB: now, and the most so far."""
+    """The app's resident memory in MB: now, and the maximum so far."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in lines)
     return {key: int(values[name].split()[0]) / 1024 for key, name in (("now", "VmRSS"), ("peak", "VmHWM"))}

@@ -1,4 +1,4 @@
-"""Somebody who speaks HTTP with the app and keeps to none of its rules."""
+"""An HTTP client that follows none of the app's rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS = 120
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call came to: its values, or else what was said."""
+    """The result of a call: its values, or None and the error message."""
 
     values: list[Any] | None
     words: str = ""
@@ -25,7 +25,7 @@ class Answer:
 
 @dataclass
 class Stranger:
-    """One who calls endpoints by name, events of the page by number, and uploads, under a session hash of one's own."""
+    """A client with its own session hash. It calls endpoints by name and page events by number, and uploads files."""
 
     url: str
     session: str = field(default_factory=lambda: secrets.token_hex(6))
@@ -38,35 +38,36 @@ class Stranger:
         return httpx.post(f"{self.url}{route}", timeout=SECONDS, headers=self.headers | (headers or {}), **options)
 
     def upload(self, name: str, content: bytes) -> dict[str, Any]:
-        """A file value, as gradio_client makes it."""
+        """Upload a file. Returns a file value, as gradio_client makes it."""
         answer = self.post(f"{API}/upload", files={"files": (name, content)})
         assert answer.status_code == 200, answer.text
         return value(answer.json()[0], name)
 
     def call(self, endpoint: str, *values: Any) -> Answer:
-        """An endpoint by its name, as curl does it."""
+        """Call an endpoint by name, as with curl."""
         return self._joined(f"{API}/call/{endpoint}", {"data": values, "session_hash": self.session})
 
     def event(self, number: int, *values: Any, **more: Any) -> Answer:
-        """Any event of the page by its number, as a browser does it."""
+        """Call an event of the page by number, as a browser does."""
         return self._joined(f"{API}/queue/join", {"data": values, "fn_index": number, "session_hash": self.session, **more})
 
     def _joined(self, route: str, body: dict[str, Any]) -> Answer:
-        # Not httpx's own JSON: it refuses NaN.
+        # httpx's own JSON encoder rejects NaN.
         joined = self.post(route, content=json.dumps(body), headers={"content-type": "application/json"})
         if joined.status_code != 200:
             return Answer(None, joined.text)
         return self.answer(joined.json()["event_id"])
 
     def leave_when(self, happened: Callable[[], bool], until: float) -> None:
-        """Listen to the events of this session until something happened, and go while they run; ``until`` as in ``wait``."""
+        """Listen to this session's events until ``happened`` is true, then disconnect while they run. ``until``: as for
+        ``wait``."""
         with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", timeout=SECONDS) as stream:
-            lines = stream.iter_lines()  # held: httpx closes the connection when this is collected
+            lines = stream.iter_lines()  # kept in a variable: when the iterator is collected, httpx closes the connection
             next(lines)
             wait(happened, until)
 
     def answer(self, event: str) -> Answer:
-        """Wait for the end of an event."""
+        """Wait for the end of an event and return its result."""
         address = f"{self.url}{API}/queue/data?session_hash={self.session}"
         with httpx.stream("GET", address, timeout=SECONDS, headers=self.headers) as stream:
             for line in stream.iter_lines():
@@ -80,12 +81,12 @@ class Stranger:
 
 
 def wait(happened: Callable[[], bool], until: float) -> None:
-    """Wait until something happened; fails at ``until``, a time of ``time.monotonic``."""
+    """Wait until ``happened`` is true. Fails at ``until``, a time of ``time.monotonic``."""
     while not happened():
-        assert time.monotonic() < until, "it did not happen"
+        assert time.monotonic() < until, "the awaited condition is still false"
         time.sleep(0.05)
 
 
 def value(path: str, name: str = "a.png", **more: Any) -> dict[str, Any]:
-    """A file value that names a path."""
+    """A file value with any path."""
     return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}, **more}

