@@ -1,9 +1,8 @@
 """A simulated GPU: tensors that report a device of their own, although their numbers are in the processor's memory.
 
 Inside ``device_double()``, results are the same as on the processor. As on a GPU, an operation on tensors of two devices raises
-an error. Each copy between the devices is recorded. As in torch, an operation may mix devices for tensors without dimensions
-and
-for index tensors.
+an error. Each copy between the devices is recorded. As in torch, tensors without dimensions and index tensors may be on another
+device.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ class _Mode(TorchDispatchMode):
 
 @contextmanager
 def device_double() -> Iterator[Moves]:
-    """In this block, ``tensor.to("cuda")`` and ``module.to("cuda")`` work without a GPU, in this thread and in thread pools."""
+    """In this block, ``tensor.to(DOUBLE)`` and ``module.to(DOUBLE)`` work without a GPU, in this thread and in thread pools."""
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     moves = Moves()

@@ -1,4 +1,4 @@
-"""Whose request it is."""
+"""The address to which the app counts a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The step of CI that reads known vulnerabilities."""
+"""The CI step that checks packages for known vulnerabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Split attention against torch's fused one."""
+"""Split attention, compared with torch's fused attention."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_lora_equals_fused_attention_with_merged_weights():
     expected = attention(x, x, x, need_weights=False)[0]
     torch.testing.assert_close(split(x, lora, "block.attn"), expected, atol=5e-5, rtol=1e-5)
     assert (split(x) - expected).abs().max() > 0.01
-    assert torch.equal(split(x, lora, "another.attn"), split(x)), "a LoRA of other modules changes nothing here"
+    assert torch.equal(split(x, lora, "another.attn"), split(x)), "a LoRA of other modules has no effect here"
 
 
 @pytest.mark.parametrize("options", [{"kdim": 8, "vdim": 8}, {"add_bias_kv": True}, {"add_zero_attn": True}])

@@ -1,4 +1,4 @@
-"""Captions files as people have them, and what is said about those that cannot be read."""
+"""Captions files as people write them, and the error messages for unreadable files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card: front matter that the hub's own library reads, figures that are the index's, commands that exist."""
+"""The model card: the hub's library reads its front matter, its figures come from the index, its commands exist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from core.sglora.engine import SGLora
 
 @pytest.fixture
 def folder(engine: SGLora, tmp_path: Path) -> Path:
-    """A repository of four experts, two of them of everyday scenes."""
+    """A repository of four experts. Two of them are for everyday scenes."""
     groups = [e.group for e in engine.repository.experts]
     rows = [i for i, g in enumerate(groups) if g == "scenes"][:2] + [i for i, g in enumerate(groups) if g != "scenes"][:2]
     save_repository(engine.repository.subset(rows), tmp_path)
@@ -50,7 +50,7 @@ def test_the_front_matter_is_valid_and_holds_the_means_of_the_index(folder: Path
 def test_the_cards_python_makes_of_an_expert_what_peft_loads(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The repository itself is nothing that peft loads, and its card does not say so."""
+    """peft cannot load the repository folder itself, so the card has no peft tag."""
     write_card(folder)
     assert not list(folder.rglob(CONFIG_FILE)) and "peft" not in ModelCard.load(folder / "README.md").data.tags
     monkeypatch.chdir(tmp_path_factory.mktemp("reader"))
@@ -95,7 +95,7 @@ def test_the_body_names_data_seeds_figures_and_fingerprints(folder: Path) -> Non
     assert digest.stdout.split()[0] in body
     for expert in index["experts"]:
         sides = ((expert[s]["i2t"]["R@1"] + expert[s]["t2i"]["R@1"]) / 2 for s in ("before", "after"))
-        before, after = (round(side, 2) for side in sides)  # as the index of recalls keeps them
+        before, after = (round(side, 2) for side in sides)  # rounded as in the recall summary
         assert f"| {expert['name']} | {expert['description']} | {expert['images']} | {before:.1f} → {after:.1f} |" in body
         assert f"| {expert['source']} | " in body
     assert "Nobody has stated a licence" in body
@@ -111,7 +111,7 @@ def test_commands_of_the_card_are_understood(engine: SGLora) -> None:
         ({"spec": "local-dir:/home/me/clips/mine", "pretrained": None, "adapt_blocks": None}, "local-dir:mine", None),
     ):
         card = str(model_card(index.model_copy(update={"backbone": backbone})))
-        assert "/home" not in card, "a path of this machine"
+        assert "/home" not in card, "the card must not show a local path"
         assert ("put it anywhere" in card) == (spec == "local-dir:mine" or pretrained == "my weights.pt")
         commands = re.findall(r"^    python -m core (.*)$", card, re.MULTILINE)
         assert len(commands) == 2

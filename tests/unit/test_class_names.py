@@ -1,4 +1,4 @@
-"""The classes of ImageNet against timm's own reader."""
+"""The class names of ImageNet, compared with timm's own list."""
 
 from timm.data.imagenet_info import ImageNetInfo
 

@@ -1,4 +1,4 @@
-"""Text towers that stop at the end of the text, against open_clip's own forward over the whole context."""
+"""Text towers that stop at the end of the text, compared with open_clip's own forward pass over the whole context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.backbones.clip_text import TEXT_BATCH, text_tower
 
 EOT = 49407
 TEXTS = ["a dog in the snow", "two boats", "", "日本 🐕", "word " * 40, "a dog in the snow", "A MAN; and a man's hat?"]
-SHORT = {  # what the text configuration changes, of towers that are read at the end token
+SHORT = {  # changes to the text configuration of towers that read the end token
     "clip": {},
     "eos": {"pool_type": "eos", "eos_id": EOT},
     "layer scale": {"ls_init_value": 0.5, "layers": 2},
@@ -29,7 +29,8 @@ WHOLE = {
 
 
 def model(kind: type[nn.Module], **text: object) -> nn.Module:
-    """A model of open_clip in which no bias is zero, with its text tower in itself or (as newer ones) in a module."""
+    """An open_clip model in which no bias is zero. Its text tower is part of the model or, in newer models, a separate
+    module."""
     config = tiny_clip_config()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
@@ -44,7 +45,7 @@ def tokens(texts: list[str]) -> Tensor:
 
 
 def seen(plain: nn.Module, ids: Tensor) -> list[int]:
-    """How many tokens of a text our tower sends through the blocks, batch by batch."""
+    """The number of tokens that our tower sends through the blocks, for each batch."""
     lengths = []
     first = getattr(plain, "text", plain).transformer.resblocks[0]
     handle = first.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
@@ -63,8 +64,8 @@ def test_embeddings_are_those_of_the_whole_context(kind: type[nn.Module], text: 
     found = tower(ids)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    assert (expected[0] - expected[1]).abs().max() > 1e-2, "texts do differ"
-    for i in range(len(TEXTS)):  # alone, each is cut at its own end
+    assert (expected[0] - expected[1]).abs().max() > 1e-2, "different texts have different embeddings"
+    for i in range(len(TEXTS)):  # a text alone is cut at its own end
         torch.testing.assert_close(tower(ids[i : i + 1]), expected[i : i + 1], atol=1e-5, rtol=0)
 
 
@@ -83,4 +84,4 @@ def test_long_lists_come_back_in_their_order() -> None:
     ids = tokens([f"{'very ' * (i * 7 % 11)}old boat {i % 23}" for i in range(TEXT_BATCH + 50)])
     torch.testing.assert_close(text_tower(plain)(ids), plain.encode_text(ids, normalize=True), atol=1e-5, rtol=0)
     short, long = seen(plain, ids)
-    assert short < long == int((ids > 0).sum(1).max()), "texts of like length share a batch"
+    assert short < long == int((ids > 0).sum(1).max()), "texts of similar length share a batch"

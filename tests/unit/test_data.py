@@ -1,4 +1,4 @@
-"""Data folders in every format that is read, and what a malformed one is told."""
+"""Data folders in all supported formats, and the error messages for invalid ones."""
 
 import json
 from pathlib import Path

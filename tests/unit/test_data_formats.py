@@ -1,4 +1,4 @@
-"""The standard formats of captioned and labelled photos, against torchvision's readers where it has one."""
+"""The standard formats of captioned and labelled photos, compared with torchvision's readers where it has one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_karpathys_split_with_restval_and_categories(tmp_path: Path) -> None:
         "val2014/c.jpg": ("test", ("a four",)),
     }
     assert [s.categories for s in read_folder(tmp_path, categories=True)] == [(), ("dog", "person"), (), ()]
-    # The image folder alone will do as well, with the JSON beside it.
+    # The path of the image folder alone also works, if the JSON is beside the folder.
     assert [s.path.is_file() for s in read_folder(tmp_path / "val2014")] == [True, True, True, True]
 
 
@@ -143,7 +143,7 @@ def test_flickr30k_tokens_read_as_torchvision_reads_them(tmp_path: Path) -> None
     theirs = Flickr30k(str(tmp_path), str(tmp_path / "results_20130124.token"))
     ours = {name: list(captions) for name, (_, captions) in listed(tmp_path).items()}
     assert ours["1.jpg"] == theirs.annotations["1.jpg"]
-    # torchvision takes quotes for those of CSV and loses them; the file has none.
+    # torchvision removes the quotes, as CSV quotes. The file is not CSV: the quotes belong to the caption.
     assert ours["2.jpg"] == ['" Hello " says a sign .']
     for part, name in (("train", "1"), ("val", "2")):
         write(tmp_path / f"{part}.txt", f"{name}\n")

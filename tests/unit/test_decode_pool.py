@@ -1,4 +1,4 @@
-"""Decoding in processes of its own: what a hostile file may cost, and that it costs itself alone."""
+"""Decoding in separate processes: limits for hostile files, which must not affect other photos."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from core.data.decode import Intake, content_id, source_folder
 from core.data.decode_pool import DecodedPhoto, DecodePool, Upload
 
 SEEN = Framing(32, 24)
-MEMORY_MB = 1024  # of a decoding process, whatever it is given
+MEMORY_MB = 1024  # the memory limit of a decoding process
 THREADS = ThreadPoolExecutor(64)
 
 
@@ -45,7 +45,7 @@ def decoded(pool: DecodePool, content: bytes, name: str = "a.jpg") -> DecodedPho
 
 
 def asked(pool: DecodePool, upload: Upload, name: str, content: bytes = b"") -> Future[DecodedPhoto]:
-    """A thread of its own that has a photo decoded."""
+    """Decode a photo in a separate thread."""
     return THREADS.submit(pool.decode, upload, name, content)
 
 
@@ -53,12 +53,12 @@ def children() -> set[int]:
     """The decoding processes of this process."""
     pids: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended by now
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
             pids |= {int(pid) for pid in (task / "children").read_text().split()}
     return {pid for pid in pids if b"decode_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
-# What comes out
+# Results
 
 
 def test_a_photo_is_framed_as_pillow_does(pool: DecodePool) -> None:
@@ -80,7 +80,7 @@ def test_only_the_date_of_the_metadata_is_kept(pool: DecodePool) -> None:
     assert b"ccc" not in commented.thumbnail
 
 
-# What it may cost
+# Costs
 
 
 COSTLY = {
@@ -98,7 +98,7 @@ def test_a_small_file_takes_neither_much_memory_nor_long(pool: DecodePool, kind:
     reason = asked(pool, Upload(SEEN), "hostile.tif", COSTLY[kind]()).exception()
     assert reason is None or str(reason).startswith("hostile.tif: ")
     assert len(decoded(pool, encode(picture(6), "PNG")).pixels) == 3 * SEEN.width * SEEN.height
-    assert _peak() - before < 64, "MB that this process grew by"
+    assert _peak() - before < 64, "this process must grow by less than 64 MB"
     for pid in children():
         assert int(_status(pid, "VmPeak")) < (MEMORY_MB + 1) * 1024
 
@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_costs_its_photo_and_is_replaced() -> None:
     (pid,) = children() - before
     os.kill(pid, signal.SIGSTOP)
     first = asked(pool, Upload(SEEN), "first.png", encode(picture(8), "PNG"))
-    while not waiting(pid):  # it has the first by now, and does nothing
+    while not waiting(pid):  # the stopped process has received the first photo, and does nothing
         time.sleep(0.01)
     second = asked(pool, Upload(SEEN), "second.png", encode(picture(8), "PNG"))
     os.kill(pid, signal.SIGKILL)
@@ -141,16 +141,16 @@ def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def waiting(pid: int) -> int:
-    """Bytes that were sent to a process and not read by it."""
+    """The number of bytes that were sent to a process, and that it has not read."""
     with Path(f"/proc/{pid}/fd/0").open("rb", buffering=0) as pipe:
         return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-# Turns
+# The order of uploads
 
 
 class Recorder:
-    """In the place of a decoding process: notes whose photo is decoded when, and decodes nothing."""
+    """Replaces a decoding process. Records the order of the photos, and decodes nothing."""
 
     def __init__(self, order: list[str], gate: threading.Event) -> None:
         self.order, self.gate = order, gate
@@ -167,7 +167,8 @@ def test_decoders_leave_busy_cores_to_answers(pool: DecodePool) -> None:
     decoded(pool, encode(picture(1), "PNG"))
     own, niceness = os.getpid(), {os.getpriority(os.PRIO_PROCESS, pid) for pid in children()}
     assert niceness == {min(19, os.getpriority(os.PRIO_PROCESS, own) + NICE)}
-    # Linux shares cores among sessions first, and Ctrl-C reaches a whole group.
+    # Linux first divides cores between sessions, so decoders stay in the app's session. Ctrl-C reaches a whole process group,
+    # so decoders have their own group.
     assert {os.getsid(pid) for pid in children()} == {os.getsid(own)}
     assert os.getpgid(own) not in {os.getpgid(pid) for pid in children()}
 
@@ -198,7 +199,7 @@ def test_uploads_take_turns_photo_by_photo(monkeypatch: pytest.MonkeyPatch) -> N
     for future in futures:
         future.result()
     last = max(order.index(f"small-{i}") for i in range(3))
-    assert last <= 6, "three photos wait for no more than three of the other's, and the one at hand"
+    assert last <= 6, "three photos wait for at most three photos of the other upload, and the current one"
     assert sorted(order) == sorted([f"large-{i}" for i in range(20)] + [f"small-{i}" for i in range(3)])
 
 
@@ -222,7 +223,7 @@ def test_an_upload_has_its_pixels_by_its_bytes(pool: DecodePool, monkeypatch: py
     errors = [asked(pool, small, f"{i}.webp", empty).exception() for i in range(6)]
     assert [error is None for error in errors] == [True] * 3 + [False] * 3
     assert str(errors[-1]) == "5.webp: the upload has too many pixels for its size; upload this photo separately."
-    noise = encode(Image.effect_noise((1_000, 1_000), 90).convert("RGB"), "JPEG")  # as large as a photo
+    noise = encode(Image.effect_noise((1_000, 1_000), 90).convert("RGB"), "JPEG")  # as many bytes as a real photo
     assert [asked(pool, large, f"{i}.jpg", noise).exception() for i in range(6)] == [None] * 6
 
 

@@ -1,4 +1,4 @@
-"""Descriptions: wordings of one subject are one thing, and what is odd about a sentence is said."""
+"""Descriptions: different wordings of one subject are equal, and unusual sentences get a remark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.sglora.request import RANDOM
 
 
 class Counting:
-    """Embeds a text by its letters."""
+    """Embeds a text by counting its letters."""
 
     def encode_sentence(self, texts: Sequence[str]) -> torch.Tensor:
         rows = [[text.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for text in texts]
@@ -67,4 +67,4 @@ def test_sentences_about_documents_get_a_remark() -> None:
     assert no_photos_remark(0.5, 0.4) is None
     found = no_photos_remark(0.3, 0.4)
     assert found is not None and found.kind == "no photos"
-    assert not set(NO_PHOTOS) & {*RANDOM, *SENTENCES["odd"]["not photos"]}, "controls are no reference sentences"
+    assert not set(NO_PHOTOS) & {*RANDOM, *SENTENCES["odd"]["not photos"]}, "no control is a reference sentence"

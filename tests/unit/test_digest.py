@@ -1,4 +1,4 @@
-"""What tensors are told apart by."""
+"""The digest that tells tensors apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What errors say to people."""
+"""The texts of error messages."""
 
 from __future__ import annotations
 

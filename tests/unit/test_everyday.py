@@ -1,4 +1,4 @@
-"""What sets photos apart from everyday ones."""
+"""The direction that separates photos from everyday ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.sglora.everyday import EPSILON, EverydayPhotos, everyday_photos, load_
 
 
 def background(seed: int = 0) -> EverydayPhotos:
-    """Photos of which the first axis varies by far the most."""
+    """Everyday photos that vary most along the first axis."""
     noise = torch.randn(4_000, 8, generator=torch.Generator().manual_seed(seed))
     return EverydayPhotos.of(noise * torch.tensor([20.0, *[1.0] * 7]) + 3.0)
 

@@ -1,4 +1,4 @@
-"""What a visitor takes home: files that say what the page said, read back with other libraries."""
+"""Files that a visitor downloads. They hold the same values as the page; other libraries read them back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SENTENCE, QUERY = "photos of wild animals", "a cat, that runs"
 
 @pytest.fixture(scope="module")
 def session(engine: SGLora) -> Session:
-    """Some samples that were searched in words."""
+    """A session with some samples, an adapter and a typed question."""
     made = Session(merge=True)
     actions.add_samples(engine, made)
     actions.generate(engine, made, actions.request(SENTENCE, 3, 0.2, 5, 1.0))
@@ -65,7 +65,7 @@ def test_no_name_is_a_formula_in_a_spreadsheet(session: Session, name: str) -> N
         columns.append(replace(column, ranking=replace(column.ranking, hits=hits)))
     read = rows(exports.results_csv(replace(found, asked=Question.words(name), columns=tuple(columns))))
     assert {row["photo"] for row in read} == {f"'{name}"} and {row["question"] for row in read} == {f"'{name}"}
-    assert {row[f"{column.title} score"] for row in read for column in columns} == {"-0.500000"}, "numbers stay numbers"
+    assert {row[f"{column.title} score"] for row in read for column in columns} == {"-0.500000"}, "no quote before numbers"
 
 
 def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None:

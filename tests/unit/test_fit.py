@@ -1,4 +1,4 @@
-"""Whether an expert fits a sentence: the threshold against numpy, the weighted means by hand, and what is then generated."""
+"""Whether an expert fits a sentence: the threshold compared with numpy, the weighted means by hand, and the generated LoRA."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def repository(embeddings: torch.Tensor, groups: tuple[str, ...]) -> ExpertRepos
 
 @pytest.fixture(scope="module")
 def sglora(engine: SGLora) -> SGLora:
-    """Random own parts on a random shared part; sentences are embedded by the shipped text tower."""
+    """An engine with random experts on a random shared part. The shipped text tower embeds sentences."""
     made = random_engine(engine.backbone)
     shared = random_lora(LoraLayout(made.repository.layout.modules, 3), 7)
     return replace(made, repository=replace(made.repository, shared=shared))
@@ -45,8 +45,8 @@ def with_threshold(sglora: SGLora, threshold: float | None) -> SGLora:
 def test_a_topic_leaves_out_its_domain_or_what_is_close() -> None:
     embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.5, 0.75**0.5], [-1.0, 0.0]])
     experts = repository(embeddings, ("scenes", "scenes", "scenes", "food", "food"))
-    assert others_of(experts, 0).tolist() == [2, 3, 4], "the second is as good as the same topic"
-    assert others_of(experts, 4).tolist() == [0, 1, 2], "all food is one domain"
+    assert others_of(experts, 0).tolist() == [2, 3, 4], "the second topic is so close that it counts as the same topic"
+    assert others_of(experts, 4).tolist() == [0, 1, 2], "all food topics are one domain"
 
 
 def test_the_threshold_is_a_quantile_over_topics_that_are_left_out() -> None:
@@ -64,7 +64,7 @@ def test_the_threshold_is_a_quantile_over_topics_that_are_left_out() -> None:
         )[:4]
         closeness.append(np.average(similarity, weights=np.exp(np.array(similarity) / 0.1)))
     assert closeness_threshold(repository(embeddings, groups)) == pytest.approx(np.quantile(closeness, LOWEST), abs=1e-4)
-    assert closeness_threshold(repository(embeddings[:4], groups[:4])) is None, "too few topics to say"
+    assert closeness_threshold(repository(embeddings[:4], groups[:4])) is None, "too few topics for a threshold"
 
 
 @pytest.mark.parametrize("beyond", [-0.01, 0.01])

@@ -1,4 +1,4 @@
-"""The frozen towers' packages: their weights are checked before anything is loaded from them."""
+"""The packages of the frozen towers. The app checks their weights before it loads them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_installed_packages_hold_the_pinned_weights() -> None:
 def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
     tower: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another file in the package's place; whatever would read it must not come to be called."""
+    """A changed file replaces the package's file. The app must not call any function that reads weights."""
     if tower == "image":
         path = tmp_path / frozen_towers.IMAGE_TOWER_FILE
         path.parent.mkdir()
@@ -98,7 +98,7 @@ def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 @torch.no_grad()
 def test_the_image_tower_is_timms(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no batch norm and no padding left, at the borders too, where padding would show."""
+    """Our tower has no batch norm and no padding. The map's borders must be equal, too: wrong padding changes them."""
     if engine == "torch":
         monkeypatch.setitem(sys.modules, "openvino", None)
     tower = ImageTower()
@@ -116,7 +116,8 @@ def test_the_image_tower_is_timms(engine: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_embeddings_are_the_same_with_and_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library or an adapter made with one of them serves the other: real photos, cosines of the final embeddings."""
+    """A library or adapter made with one engine works with the other. Compares cosines of the final embeddings of real
+    photos."""
     backbone = load_embedded(heads_path(), torch.float32)
     pixels = torch.stack([backbone.pixels(open_photo(sample.path)) for sample in sample_photos()[:6]])
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -128,7 +129,7 @@ def test_embeddings_are_the_same_with_and_without_openvino(monkeypatch: pytest.M
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
 def test_photos_leave_busy_cores_to_answers() -> None:
-    """By the processor time of this process's threads: those of another priority than this one's."""
+    """Measures the processor time of this process's threads. Threads with a lower priority must use most of it."""
     tower, own = ImageTower(), os.getpriority(os.PRIO_PROCESS, 0)
     if tower.engine != "openvino" or own == 19:
         pytest.skip("torch's threads compute answers, too; and nothing is behind the last")
@@ -136,7 +137,7 @@ def test_photos_leave_busy_cores_to_answers() -> None:
     def ticks() -> Counter[bool]:
         taken = Counter[bool]()
         for file in Path("/proc/self/task").glob("*/stat"):
-            with suppress(OSError):  # a thread that has ended by now
+            with suppress(OSError):  # the thread has ended meanwhile
                 fields = file.read_text().rpartition(")")[2].split()
                 taken[int(fields[16]) > own] += int(fields[11])
         return taken
@@ -161,9 +162,9 @@ def test_openvino_serves_several_threads_and_any_batch() -> None:
 
 @pytest.mark.slow
 def test_loading_and_running_the_tower_asks_no_network(tmp_path: Path) -> None:
-    """OpenVINO would report that it was imported."""
+    """OpenVINO's import sends a usage report by default."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import socket\n"
-    code += "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))\n"  # that listening works
+    code += "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))\n"  # checks that the log works
     code += "import torch; from core.backbones.frozen_towers import ImageTower; ImageTower()(torch.zeros(1, 3, 224, 224))\n"
     code += "import time; time.sleep(1)"
     notes = tmp_path / "notes"
@@ -179,4 +180,4 @@ def test_the_text_tower_is_the_packages_own() -> None:
     embeddings = TextTower().encode(texts)
     expected = torch.nn.functional.normalize(torch.from_numpy(USE(threads=1).encode(texts)), dim=-1)
     torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=0)
-    assert embeddings[0] @ embeddings[1] > 0.8, "one meaning in two languages"
+    assert embeddings[0] @ embeddings[1] > 0.8, "the same sentence in two languages"

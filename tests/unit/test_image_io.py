@@ -1,4 +1,4 @@
-"""Decoding: what people really upload, and what breaks decoders."""
+"""Decoding of photos that people upload, and of files that can break a decoder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def noise(height: int = 40, width: int = 60) -> np.ndarray:
 
 
 def smooth(height: int, width: int) -> np.ndarray:
-    """Red grows to the right, green downwards; blue is a square at the top left, so that no flip leaves it as it was."""
+    """Red grows to the right, green grows downwards, and a blue square is at the top left. Any flip changes the picture."""
     array = np.zeros((height, width, 3), dtype=np.uint8)
     array[..., 0] = np.linspace(0, 255, width).astype(np.uint8)
     array[..., 1] = np.linspace(0, 255, height).astype(np.uint8)[:, None]
@@ -41,7 +41,7 @@ def smooth(height: int, width: int) -> np.ndarray:
     return array
 
 
-# How a camera stores an upright picture under each EXIF orientation.
+# How a camera stores an upright picture, by EXIF orientation.
 STORED = {
     1: lambda a: a,
     2: np.fliplr,
@@ -69,7 +69,7 @@ def test_large_rotated_jpeg_is_upright_and_keeps_its_colours() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     photo = open_photo(encode(Image.fromarray(np.ascontiguousarray(np.rot90(upright))), "JPEG", quality=95, exif=exif))
-    assert photo.width > photo.height >= 352, "decoded at a fraction of its size, but never below what is needed"
+    assert photo.width > photo.height >= 352, "decoded at reduced size, but not smaller than needed"
     expected = np.asarray(Image.fromarray(upright).resize((224, 224), Image.Resampling.BICUBIC), dtype=float)
     assert np.abs(np.asarray(EmbeddedTowers.framing(photo), dtype=float) - expected).mean() < 3
     small = Image.open(io.BytesIO(thumbnail(photo)))
@@ -147,11 +147,11 @@ def test_wide_photos_lose_their_ends_only_beyond_two_to_one() -> None:
     assert np.asarray(EmbeddedTowers.framing(Image.fromarray(np.rot90(wide).copy()))).min() == 255
     twice = np.zeros((100, 200, 3), dtype=np.uint8)
     twice[:, 5:195] = 255
-    assert np.asarray(EmbeddedTowers.framing(Image.fromarray(twice)))[:, 0].max() < 50, "at 2:1 everything stays in view"
+    assert np.asarray(EmbeddedTowers.framing(Image.fromarray(twice)))[:, 0].max() < 50, "at 2:1, the whole photo stays visible"
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG whose header says a size and whose pixels are missing."""
+    """A PNG without pixels, whose header claims a size."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -194,7 +194,7 @@ def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_files_never_raise_anything_else() -> None:
-    """Flipped and cut bytes in every common format: the photo opens or PhotoError says why."""
+    """Changes and cuts bytes in all common formats. The photo opens, or PhotoError gives the reason."""
     image = Image.fromarray(noise())
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -214,7 +214,7 @@ def test_damaged_files_never_raise_anything_else() -> None:
                 opened += 1
             except PhotoError:
                 refused += 1
-    assert opened > 50 and refused > 50, "both outcomes must have been tried"
+    assert opened > 50 and refused > 50, "both outcomes must occur"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_photo_is_resized_as_pillow_does(size: tuple[int, int]) -> None:
     photo = small.resize(size, Image.Resampling.BICUBIC)
     expected = np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=int)
     off = np.abs(np.asarray(EmbeddedTowers.framing(photo), dtype=int) - expected)
-    assert off.max() <= 2 and off.mean() < 0.01  # levels of 255
+    assert off.max() <= 2 and off.mean() < 0.01  # of 255 levels
 
 
 def test_photos_of_telephones_are_read() -> None:
@@ -273,7 +273,7 @@ def test_photos_of_telephones_are_read() -> None:
     out = io.BytesIO()
     turned.save(out, quality=95)
     assert open_photo(out.getvalue(), "b.heic").size == (64, 96)
-    with pytest.raises(PhotoError, match=r"damaged|not a readable image"):  # libheif versions differ in what they recognise
+    with pytest.raises(PhotoError, match=r"damaged|not a readable image"):  # libheif versions recognise different damage
         open_photo(out.getvalue()[:200], "c.heic")
 
 
@@ -281,7 +281,7 @@ def test_photos_of_telephones_are_read() -> None:
 
 
 def raw_file(order: str, preview: bytes, orientation: int) -> bytes:
-    """A TIFF as cameras write it: a small picture, and below it raw data as a lossless JPEG and a preview."""
+    """A TIFF as cameras write it: a small picture, raw data as a lossless JPEG, and a preview."""
     number = "little" if order == "<" else "big"
     raw = b"\xff\xd8\xff\xc3" + b"\0" * 20_000 + b"\xff\xd9"
     small, taken = bytes(3 * 8 * 8), b"2024:05:01 12:30:00\0"
@@ -318,10 +318,10 @@ def test_raw_files_are_seen_as_their_preview(order: str) -> None:
     content = raw_file(order, encode(picture, "JPEG"), orientation=6)
     for name in ("a.dng", "A.CR2", "b.nef", "c.ARW"):
         image = open_photo(content, name)
-        assert image.size == (80, 120), "turned as the camera says"
+        assert image.size == (80, 120), "turned as the camera's orientation says"
         assert image.info == {"taken": "2024:05:01 12:30:00"}
         assert image.getpixel((40, 60)) == pytest.approx((200, 30, 30), abs=3)
-    assert open_photo(content, "scan.tif").size != (80, 120), "a TIFF is no raw file"
+    assert open_photo(content, "scan.tif").size != (80, 120), "a TIFF is not a raw file"
 
 
 def test_raw_files_without_a_preview_and_damaged_ones_are_refused() -> None:
@@ -335,7 +335,7 @@ def test_raw_files_without_a_preview_and_damaged_ones_are_refused() -> None:
         with pytest.raises(PhotoError, match=r"a\.dng: this raw file holds no JPEG preview"):
             open_photo(damaged, "a.dng")
     random = np.random.default_rng(0)
-    for _ in range(300):  # whatever is in it, it is a photo or a refusal
+    for _ in range(300):  # the file must open as a photo or raise PhotoError
         broken = bytearray(content)
         for place in random.integers(0, len(broken), 8):
             broken[place] = random.integers(256)

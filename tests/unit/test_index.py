@@ -1,4 +1,4 @@
-"""Search against brute force with NumPy: exact, approximate, and where rows are equal."""
+"""Search compared with brute force in NumPy: exact, approximate, and with equal rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_best_rows_are_those_of_brute_force(approximate: bool) -> None:
         assert [row for row, _ in exact] == best.tolist()
         everything = [row for row, _ in index.search(torch.from_numpy(query))]
         assert sorted(everything) == list(range(len(rows)))
-        np.testing.assert_allclose(scores[everything], np.sort(scores)[::-1], atol=1e-6)  # rounding may swap neighbours
+        np.testing.assert_allclose(scores[everything], np.sort(scores)[::-1], atol=1e-6)  # rounding can swap neighbours
     assert found_all >= 0.99 * 400
     assert approximate or found_all == 400
 
@@ -60,7 +60,7 @@ def test_no_rows_and_rows_of_odd_width() -> None:
 
 
 def test_a_search_leaves_torchs_threads_alone() -> None:
-    """They share an OpenMP runtime: what is set for a search would slow the models of the same thread down."""
+    """FAISS and torch share an OpenMP runtime. A setting for a search would slow down the models of the same thread."""
     index, before = approximated(unit(12_000, 8, 4)), torch.get_num_threads()
     try:
         torch.set_num_threads(2)

@@ -1,4 +1,4 @@
-"""Which language a sentence is in, by sentences that people would write about their photos."""
+"""Language detection, with sentences that people could write about their photos."""
 
 from __future__ import annotations
 

@@ -23,11 +23,11 @@ from core.common.errors import AdapterError
 from core.common.paths import heads_path
 
 FINGERPRINT = "0123456789abcdef"
-# Widths that differ from each other and from the rank, so that a transposed factor cannot pass.
+# All widths and the rank differ, so that a transposed factor raises an error.
 LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 5, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 4)), rank=3)
 
 
-# vectors
+# Vectors
 
 
 def test_vector_round_trip():
@@ -82,7 +82,7 @@ def test_merge_of_different_linears():
         expected = w * lora.factors[m.name].delta - 2 * both.factors[m.name].delta
         torch.testing.assert_close(merged.factors[m.name].delta, expected, atol=1e-6, rtol=1e-5)
     apart = merge([first, last], [1.0, 0.5])
-    assert apart.factors[q.name] is first.factors[q.name], "alone with weight 1: the same tensors"
+    assert apart.factors[q.name] is first.factors[q.name], "a single LoRA with weight 1 keeps its tensors"
     torch.testing.assert_close(apart.factors[v.name].delta, 0.5 * last.factors[v.name].delta)
 
 
@@ -103,7 +103,7 @@ def test_numbers_that_are_not_finite_are_found(bad):
     random_lora(LAYOUT, 0).check_finite("Mine")
 
 
-# files
+# Files
 
 
 def test_file_round_trip(tmp_path):
@@ -115,7 +115,7 @@ def test_file_round_trip(tmp_path):
 
 @pytest.fixture
 def adapter(tmp_path) -> Path:
-    """A sound adapter in a folder called "mine"."""
+    """A valid adapter in a folder named "mine"."""
     save_peft(random_lora(LAYOUT, 4), tmp_path / "mine", FINGERPRINT, "embedded", {})
     load_peft(tmp_path / "mine", LAYOUT.modules, FINGERPRINT)
     return tmp_path / "mine"
@@ -132,7 +132,7 @@ def change_config(folder: Path, **values: object) -> None:
 
 
 def change_tensors(folder: Path, **values: Tensor) -> None:
-    """Replace tensors given as v_A=…, meaning the v projection's A."""
+    """Replace tensors. The key v_A means factor A of the v projection."""
     named = {f"base_model.model.vision.blocks.0.attn.{k[0]}_proj.lora_{k[2]}.weight": v for k, v in values.items()}
     tensors = load_file(folder / WEIGHTS_FILE)
     assert named.keys() <= tensors.keys()
@@ -148,7 +148,7 @@ def test_missing_file(adapter, name):
 @pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
 def test_file_that_is_far_too_large(adapter, name):
     with (adapter / name).open("r+b") as file:
-        file.truncate(MAX_ADAPTER_BYTES + 1)  # sparse: takes no space
+        file.truncate(MAX_ADAPTER_BYTES + 1)  # a sparse file uses no disk space
     refused(adapter, f"{name} is larger than 64 MB")
 
 
@@ -257,9 +257,9 @@ def test_provenance_that_is_no_object_is_dropped(adapter):
         assert load_peft(adapter, LAYOUT.modules, FINGERPRINT)[1] == {}
 
 
-# peft, both ways, on both kinds of adapted towers: of texts, and of photos
+# The real peft in both directions, with adapted text towers and photo towers
 
-# What peft is told to adapt, by tower: a list of names' ends, and a pattern of whole names.
+# What peft adapts, by tower: a list of name endings, and a pattern for whole names.
 TARGETS = {
     "text": (["text.mlp.1", "text.mlp.3"], r"text\.mlp\.[13]"),
     "vision": (["q_proj", "k_proj", "v_proj"], r"vision\.blocks\.\d+\.attn\.[qkv]_proj"),
@@ -267,7 +267,7 @@ TARGETS = {
 
 
 class Tower(NamedTuple):
-    """The adapted module of a backbone, its layout, what goes in, and into which of the two towers."""
+    """The adapted module of a backbone, its layout, the input, and the name of the tower that takes the input."""
 
     module: nn.Module
     layout: LoraLayout

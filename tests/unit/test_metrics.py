@@ -1,4 +1,4 @@
-"""The metrics against hand-written loops, scikit-learn and scipy."""
+"""The metrics, compared with hand-written loops, scikit-learn and scipy."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,8 @@ from core.common.metrics import (
 
 
 def recall_by_hand(similarity, captions, texts, k, way):
-    """Recall@k with nothing but loops: a query hits when fewer than k wrong answers score at least its best right one."""
+    """Recall@k with plain loops. A query is a hit if fewer than k wrong answers score at least as high as its best right
+    answer."""
     queries, answers = (range(len(captions)), range(len(texts))) if way == "i2t" else (range(len(texts)), range(len(captions)))
     hits, counted = 0, 0
     for q in queries:
@@ -34,7 +35,8 @@ def recall_by_hand(similarity, captions, texts, k, way):
 
 
 def random_case(seed):
-    """Photos with none to four captions from a small pool, so that captions are shared; coarse scores, so that many tie."""
+    """Photos with up to four captions from a small pool, so that photos share captions. Scores are coarse, so that many are
+    equal."""
     rng = np.random.default_rng(seed)
     pool = [f"caption {i}" for i in range(12)]
     captions = [tuple(rng.choice(pool, rng.integers(0, 5))) for _ in range(14)]
@@ -62,7 +64,7 @@ def test_a_tie_with_a_wrong_answer_is_no_hit():
     relevant = np.eye(3, dtype=bool)
     assert recall(np.ones((3, 3)), relevant)["R@1"] == 0
     assert first_hits(np.ones((3, 3)), relevant).tolist() == [2, 2, 2]
-    # Two right answers that tie with each other do not stand in each other's way.
+    # Two right answers with equal scores do not lower each other's rank.
     assert first_hits(np.array([[1.0, 1.0, 0.5]]), np.array([[True, True, False]])).tolist() == [0]
 
 

@@ -1,4 +1,4 @@
-"""Taught names as a file: what comes back, and files that somebody changed."""
+"""The file of taught names: saving, loading, and files that somebody changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def some(backbone: EmbeddedBackbone) -> TaughtNames:
 
 
 def changed(content: bytes, **metadata: object) -> bytes:
-    """The file with other facts in its header."""
+    """The file with changed metadata."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
     return save(load(content), header | {key: str(value) for key, value in metadata.items()})
 

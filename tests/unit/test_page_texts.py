@@ -1,4 +1,4 @@
-"""The texts of the page: all languages say the same things, the code uses what is there, and everybody gets their own."""
+"""The page's texts: all languages have the same content, the code uses all texts, and visitors get their own language."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_language_says_the_same_things(code: str) -> None:
         assert text, name
         assert re.findall(r"<[^>]+>", text) == re.findall(r"<[^>]+>", english[name]), name
         assert re.findall(r"`[^`]+`", text) == re.findall(r"`[^`]+`", english[name]), name
-        if name.startswith(OF_CORE):  # a message may be shorter
+        if name.startswith(OF_CORE):  # a translated message can leave out fields
             assert fields(text) <= fields(english[name]), name
         else:
             assert spec(text) == spec(english[name]), name
@@ -75,16 +75,16 @@ def test_the_code_uses_what_is_there_and_nothing_is_left_over() -> None:
     assert used - english_only - set(TEXTS[ENGLISH]) == set()
     assert set(texts.ENGLISH_ONLY) - used == set()
     assert {n for n in set(TEXTS[ENGLISH]) - used if not n.startswith((OF_CORE, SAMPLES))} == set()
-    assert not set(TEXTS[ENGLISH]) & english_only, "said twice"
+    assert not set(TEXTS[ENGLISH]) & english_only, "a text is defined in two places"
 
 
 def literals(pieces: list[str | None]) -> str:
-    """A text with a mark for every field, several in a row as one."""
+    """A text with one mark for each group of adjacent fields."""
     return re.sub("\0+", "\0", "".join("\0" if piece is None else piece for piece in pieces)).strip("\0").removeprefix(": ")
 
 
 def test_messages_of_core_are_those_of_core() -> None:
-    """Every template stands in the code that makes the message; else it would never be found in one."""
+    """Each template must be in the code that makes the message. Otherwise the app cannot recognise the message."""
     files = [*(ROOT / "core").rglob("*.py"), ROOT / "app/visitors/uploads.py"]
     made = set()
     for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
@@ -92,7 +92,7 @@ def test_messages_of_core_are_those_of_core() -> None:
             made.add(literals([part.value if isinstance(part, ast.Constant) else None for part in node.values]))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             made.add(literals([node.value]))
-    words = {word for text in made for word in text.split()}  # names of languages stand in a list, or are keys
+    words = {word for text in made for word in text.split()}  # names of languages are list items or keys
     words |= {name for names in json.loads((ROOT / "core/common/languages.json").read_text()).values() for name in names}
     for name, text in TEXTS[ENGLISH].items():
         if not name.startswith(OF_CORE):
@@ -115,7 +115,7 @@ def test_sample_questions_are_translated_both_ways() -> None:
                 assert texts.translated(example.description) != example.description
 
 
-# Who gets which
+# The visitor's language
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_numbers_are_written_as_the_language_does() -> None:
     with speaking("de"):
         assert texts.PHOTOS_NOW.format(n=1234, limit=20_000, captioned=0).startswith("1.234 Fotos von höchstens 20.000")
         assert texts.GAIN.format(gain=3.25, k=1) == "Gewinn +3,2 R@1"
-        assert texts.CAPTIONS_NO_PHOTO.format(name="1,5.jpg", photo="a.png").count("1,5.jpg") == 1, "a name is no number"
+        assert texts.CAPTIONS_NO_PHOTO.format(name="1,5.jpg", photo="a.png").count("1,5.jpg") == 1, "names keep their numbers"
     with speaking("ja"):
         assert "1,234 枚" in texts.PHOTOS_NOW.format(n=1234, limit=20_000, captioned=0)
 
@@ -211,9 +211,9 @@ def test_messages_of_core_are_said_in_the_visitors_language(code: str) -> None:
             said = texts.translated(message)
             start = max(TEXTS[code][name].split("{")[0], re.sub(r"^.*?\}", "", TEXTS[code][name]).split("{")[0], key=len)
             assert said != message and start in said, name
-        assert "Über-Polish.jpg" in texts.translated(next(m for m in messages if "Über" in m)), "a file's name stays"
+        assert "Über-Polish.jpg" in texts.translated(next(m for m in messages if "Über" in m)), "a file's name stays unchanged"
         assert TEXTS[code]["CORE_POLISH"] in texts.translated(remark.text if remark else "")
-        assert "Polish" in texts.translated("Photos for “Polish”"), "what a visitor wrote stays"
+        assert "Polish" in texts.translated("Photos for “Polish”"), "text that a visitor wrote stays unchanged"
         assert texts.translated("What nobody wrote {down}.") == "What nobody wrote {down}."
 
 

@@ -1,4 +1,4 @@
-"""The semantic prior against the moments of the mixture that it stands for."""
+"""The semantic prior, compared with the moments of the mixture that it approximates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress: a few lines for a file, a bar for a terminal, nothing for processes that are to be silent."""
+"""Progress: a few lines in a file, a bar in a terminal, nothing in silent processes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_slow_work_says_something_every_minute(monkeypatch: pytest.MonkeyPatch) 
     assert (4 <= len(lines[1:]) <= 5 and lines[1].endswith("about 8.2 hours left")) or "hours left" in lines[1]
     report = counter("reading", lines.append)
     now[0] += 10
-    report(10, 40)  # the first report comes after a while, which counts
+    report(10, 40)  # the time before the first report counts, too
     assert lines[-1] == "reading: 10/40 photos, about 30 seconds left"
     unknown = Bar("looking", None, lines.append)
     now[0] += 61
@@ -66,7 +66,7 @@ def test_a_terminal_gets_a_bar_and_lines_above_it(monkeypatch: pytest.MonkeyPatc
     assert not lines and "reading: 100%" in drawn and "4/4" in drawn
     assert "left out: a.jpg\n" in drawn
     assert drawn.endswith("done\n") and not progress._bars
-    monkeypatch.setenv("LOCAL_RANK", "1")  # of several processes that share the terminal
+    monkeypatch.setenv("LOCAL_RANK", "1")  # one of several processes that share the terminal
     counter("reading", lines.append)(2, 2)
     assert lines
 

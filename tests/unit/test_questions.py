@@ -1,4 +1,4 @@
-"""Questions of several parts: what is typed, and the vector that it becomes."""
+"""Questions with several parts: parsing, and the resulting vector."""
 
 from __future__ import annotations
 

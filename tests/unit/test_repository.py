@@ -1,4 +1,4 @@
-"""The repository and the generator on disk: what is written is read, and damage is named."""
+"""The repository and the generator on disk: loading returns what was saved, and errors name the damage."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_the_index_says_which_backbone_loads_it(folder, tmp_path):
     read = load_repository(tmp_path / "clip", LAYOUT, FINGERPRINT)
     assert read.backbone == read.subset([1]).backbone == choice
     index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-    del index["backbone"]  # as it was written before there was a choice
+    del index["backbone"]  # early indexes have no backbone
     (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
     assert load_repository(folder, LAYOUT, FINGERPRINT).backbone["spec"] == "embedded"
 
@@ -167,7 +167,7 @@ def test_the_index_says_which_backbone_loads_it(folder, tmp_path):
 def test_the_index_says_which_linears_its_experts_adapt(folder):
     assert RepositoryIndex.read(folder).linears == LAYOUT.names
     more = LoraLayout((LoraModule("vision.proj_in", 3, 3), *LAYOUT.modules), 4)
-    assert load_repository(folder, more, FINGERPRINT).layout == LAYOUT, "those of the index, at its rank"
+    assert load_repository(folder, more, FINGERPRINT).layout == LAYOUT, "the layout has the index's linears and rank"
     for linears in (["vision.blocks.0.attn.q_proj", "vision.blocks.9.attn.q_proj"], ["vision.proj_in"]):
         change_index(folder, linears=linears)
         refused(folder, f"{linears[-1]} is not a linear")
@@ -176,7 +176,7 @@ def test_the_index_says_which_linears_its_experts_adapt(folder):
 
 
 def test_experts_of_the_other_tower_name_the_flag(folder):
-    change_index(folder, linears=[], backbone={"spec": "embedded"})  # as it was written before linears were named
+    change_index(folder, linears=[], backbone={"spec": "embedded"})  # early indexes do not name linears
     refused(folder, "experts that adapt texts", "--adapt texts")
     change_index(folder, backbone={"spec": "embedded", "adapt": "photos"})
     assert load_repository(folder, LAYOUT, FINGERPRINT).layout == LAYOUT
@@ -202,14 +202,14 @@ def test_a_backbone_that_is_none(folder, wrong):
     refused(folder, "damaged", INDEX_FILE)
 
 
-# the generator
+# The generator
 
 
 PRIOR = SemanticPrior(noise(20, seed=7), noise(20, seed=8).square())
 
 
 def generator() -> LoraGenerator:
-    """A generator whose decoder is not at its zero start, so that z matters."""
+    """A generator whose decoder has nonzero weights, so that z has an effect."""
     basis = Basis.fit(noise(6, 20, seed=1), 0.1 * noise(20, seed=2), 5)
     vae = ConditionalVAE(VaeConfig(5, latent=3, hidden=8))
     with torch.no_grad():
@@ -245,7 +245,7 @@ def test_samples_have_the_moments_of_the_latent_prior():
 
 
 def test_a_sample_is_decoded_to_the_priors_mean_and_a_step():
-    """With the decoder's layers and the basis multiplied out by hand."""
+    """Computes the decoder's layers and the basis by hand."""
     one = generator()
     sample = one.sample(PRIOR, 9)
     basis, layers = one.basis, [m for m in one.vae.decoder if isinstance(m, torch.nn.Linear)]
@@ -257,13 +257,13 @@ def test_a_sample_is_decoded_to_the_priors_mean_and_a_step():
         hidden = hidden if number == len(layers) - 1 else hidden.clamp(min=0)
     expected = PRIOR.mean + sum(hidden[d] * basis.scale[d] * basis.components[d] for d in range(5))
     torch.testing.assert_close(sample.vector, expected, atol=1e-4, rtol=1e-4)
-    assert (expected - PRIOR.mean).abs().max() > 0.1, "a step that shows"
+    assert (expected - PRIOR.mean).abs().max() > 0.1, "the step must be large enough to notice"
 
 
 def test_an_untrained_generator_merges():
     untrained = replace(generator(), vae=ConditionalVAE(VaeConfig(5)))
     for seed in (None, 0, 1):
-        assert torch.equal(generated(untrained, seed), PRIOR.mean), "what no component spans is kept, too"
+        assert torch.equal(generated(untrained, seed), PRIOR.mean), "the mean's part outside the basis stays, too"
 
 
 def test_generator_round_trip(path):
@@ -289,7 +289,7 @@ def test_generator_of_another_backbone(path):
     "metadata", [{"backbone_fingerprint": FINGERPRINT}, {"format": "3", "backbone_fingerprint": FINGERPRINT}]
 )
 def test_generator_of_another_format(tmp_path, metadata):
-    """Files of format 1 named none."""
+    """Files of format 1 have no format field."""
     save_file({"cvae.x": torch.zeros(1)}, tmp_path / "old.safetensors", metadata)
     with pytest.raises(RepositoryError, match=r"old\.safetensors has format \d, but this version reads 2.*train generator"):
         LoraGenerator.load(tmp_path / "old.safetensors", FINGERPRINT)
@@ -303,7 +303,7 @@ def test_generator_cut_off(path, keep):
 
 
 def test_generator_with_any_flipped_byte(path):
-    """Bytes all over the header and the data: refused, or (in a note or an order) without effect."""
+    """Flips bytes in the header and the data. Loading fails, or the change (in a note or an order) has no effect."""
     sound = path.read_bytes()
     data_start = 8 + int.from_bytes(sound[:8], "little")
     expected, refusals = generator_output(path), 0

@@ -1,4 +1,4 @@
-"""What is installed for whom: the app runs without what only training, experiments and tests need."""
+"""The requirements files. The app runs without the packages that only training, experiments and tests need."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from packaging.requirements import Requirement
 
 from core.common.paths import ROOT
 
-# Import names, where they differ from the names of the packages.
+# Import names that differ from package names.
 MODULES = {"scikit-learn": "sklearn", "open_clip_torch": "open_clip"}
 
 
 def required(file: str) -> dict[str, Requirement]:
-    """The packages that a requirements file names itself."""
+    """The packages that a requirements file names directly."""
     lines = (line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
     return {r.name: r for r in (Requirement(line) for line in lines if line and not line.startswith("-r "))}
 

@@ -1,4 +1,4 @@
-"""Routing against numpy, its limits, and the cleaning of descriptions."""
+"""Routing compared with numpy, its limits, and the cleaning of descriptions."""
 
 from __future__ import annotations
 

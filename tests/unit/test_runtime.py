@@ -1,4 +1,4 @@
-"""Cores are shared among the computations that run at once."""
+"""Computations that run at the same time share the cores."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def test_each_gets_its_part_and_who_is_alone_gets_all() -> None:
             with runtime.shared_cores():
                 return torch.get_num_threads()
 
-        assert pool.submit(alone).result() == cores, "a thread that had one core before gets all again"
-    assert torch.get_num_threads() == cores, "the number is the calling thread's own"
+        assert pool.submit(alone).result() == cores, "a thread that had one core gets all cores when it runs alone"
+    assert torch.get_num_threads() == cores, "the setting belongs to the calling thread"

@@ -1,4 +1,4 @@
-"""The sample photos that come with installed packages."""
+"""The sample photos, which come with installed packages."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_page_opens_on_the_first_question_whose_photo_rises_in_each_language
 
 
 def test_examples_begin_with_the_largest_rise_that_an_expert_fits(engine) -> None:
-    """Ranked here with plain cosine similarities, mixed by hand, for the questions that ship."""
+    """The test ranks with plain cosine similarities, and mixes them by hand, for the shipped questions."""
     samples = sample_photos()
     pixels = torch.stack([engine.backbone.pixels(open_photo(s.path)) for s in samples])
     prefix = engine.backbone.prefix(pixels)

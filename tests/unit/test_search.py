@@ -1,4 +1,4 @@
-"""Search with adapters against brute force: every photo through an adapter of photos, the query through one of texts."""
+"""Search with adapters, compared with brute force: photo adapters change every photo, text adapters change the query."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def question(backbone: Backbone, seed: int) -> EncodedQuery:
 
 
 def check(found: list[tuple[int, float]], scores: np.ndarray, places: np.ndarray, top: int | None) -> None:
-    """That these are the best of some places; two that nearly tie may change places."""
+    """Check that these are the best of some places. Two places with nearly equal scores can be swapped."""
     chosen, values = [place for place, _ in found], [score for _, score in found]
     assert len(set(chosen)) == len(chosen) and set(chosen) <= set(places.tolist())
     np.testing.assert_allclose(values, scores[chosen], atol=1e-5)
@@ -78,14 +78,15 @@ def test_indexes_of_the_last_adapters_are_kept_and_counted(vit, photos) -> None:
     indexes = [photos.index_for(one) for one in adapters]
     assert zero_shot == PHOTOS * vit.dim * 4 and photos.nbytes == (1 + KEPT_ADAPTERS) * zero_shot
     assert photos.index_for(adapters[1]) is indexes[1]
-    assert photos.index_for(adapters[0]) is not indexes[0], "the oldest one was dropped"
-    assert photos.index_for(adapters[1]) is indexes[1], "it was asked for since the third one"
+    assert photos.index_for(adapters[0]) is not indexes[0], "the index of the first adapter was dropped"
+    assert photos.index_for(adapters[1]) is indexes[1], "the second adapter was used after the third, so its index is kept"
     assert photos.index_for(ZERO_SHOT) is photos.index
 
 
 @torch.no_grad()
 def test_the_zero_shot_index_answers_the_query_of_an_adapter_of_texts(backbone: Backbone) -> None:
-    """By a text head that the LoRA is merged into, on photos without the shared part; their activations are not looked at."""
+    """The reference is a text head with the LoRA merged in, on photos without the shared part. Search must not use
+    activations."""
     prefixes = torch.nn.functional.normalize(noise(PHOTOS, *backbone.prefix_shape, seed=3), dim=-1)
     lora = random_lora(backbone.layout, 1, 0.1)
     photos = PhotoIndexes(
@@ -105,7 +106,7 @@ def test_the_zero_shot_index_answers_the_query_of_an_adapter_of_texts(backbone: 
             check(search(photos, asked, chosen, top), scores, np.arange(PHOTOS), top)
             check(search(photos, asked, chosen, top, AMONG), scores, AMONG, top)
         rankings.append(np.argsort(-scores)[:10].tolist())
-    assert rankings[0] != rankings[1], "the adapter changes what is found"
+    assert rankings[0] != rankings[1], "the adapter changes the ranking"
 
 
 def test_adapters_whose_numbers_are_not_finite_are_refused(backbone: Backbone, vit: Backbone, photos: PhotoIndexes) -> None:

@@ -1,4 +1,4 @@
-"""The shared part of a backbone: both embeddings of a photo, what is refused, and its file."""
+"""A backbone's shared part: both embeddings of a photo, rejected adapters, and its file."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_adapter_that_was_saved_is_known_again(shared, own, tmp_path: Path) -
     save_peft(lora, tmp_path, shared.fingerprint, "embedded", {})
     loaded, _ = load_peft(tmp_path, shared.linears.values(), shared.fingerprint, partly=True)
     halved = Lora(loaded.modules, {n: Factors(f.a.half().float(), f.b.half().float()) for n, f in loaded.factors.items()})
-    # The same product in other factors: A and B turned by a rotation.
+    # The same product with other factors: a rotation turns A and B.
     turn = torch.linalg.qr(noise(64, 64, seed=2))[0]
     turned = {}
     for name, f in loaded.factors.items():

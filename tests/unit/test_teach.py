@@ -1,4 +1,4 @@
-"""Names from photos: the closed form against direct solves, and what a taught name does to texts and photos."""
+"""Names taught from photos: the closed form compared with direct solutions, and the effect on texts and photos."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, RIDGE, SCENES, TEMPLATES, T
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
-    """Prefixes of noise that has a direction in common, so that the photos of a seed are alike."""
+    """Prefixes of noise plus a common direction, so that photos with the same seed are similar."""
     common = noise(*backbone.prefix_shape, seed=seed)
     return (common + 0.3 * noise(n, *backbone.prefix_shape, seed=seed + 100)).half()
 
 
 def said(backbone: Backbone, texts: Tensor, lora: Lora | None) -> Tensor:
-    """The mean of a name's texts in both templates, before each is normalised, of unit length."""
+    """The unit-length mean of a name's texts in both templates. The texts are not normalised before the mean."""
     return F.normalize(last_linear(backbone, texts, lora)[1].mean(0), dim=-1)
 
 
 def target(model: Backbone, photos: Tensor, lora: Lora | None = None) -> Tensor:
-    """Where a name of these photos is to land."""
+    """The embedding that a name of these photos should have."""
     mean = F.normalize(model.suffix(photos, lora).mean(0), dim=-1)
     known = everyday_photos(model, lora)
     return mean if known is None else known.apart(mean)
@@ -40,7 +40,7 @@ def target(model: Backbone, photos: Tensor, lora: Lora | None = None) -> Tensor:
 
 @pytest.fixture
 def small_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six ordinary texts in the place of a thousand."""
+    """Use six ordinary texts instead of a thousand."""
     monkeypatch.setattr(teach, "_kept", {})
     monkeypatch.setattr(teach, "imagenet_class_names", lambda: tuple("tench goldfish ostrich magpie axolotl vulture".split()))
 
@@ -61,8 +61,8 @@ def test_closed_form_is_the_least_change_that_adds_the_residuals() -> None:
 
     factors = closed_form(keys, residuals, torch.linalg.inv(moment), damping=0.0)
 
-    # Among all W with W k_i = r_i the one with the least mean of |W k|^2 over the bank: solved as one linear system with
-    # Lagrange multipliers, one row of W after the other.
+    # Among all W with W k_i = r_i, this W has the smallest mean of |W k|^2 over the bank. A linear system with Lagrange
+    # multipliers gives each row of W.
     k, r = keys.double(), residuals.double()
     system = torch.zeros(15, 15, dtype=torch.float64)
     system[:12, :12], system[:12, 12:], system[12:, :12] = moment, k.T, k
@@ -79,7 +79,7 @@ def test_damping_is_ridge_regression_in_the_bank_s_metric() -> None:
 
     factors = closed_form(keys, residuals, torch.linalg.inv(c), damping=0.2)
 
-    # sum_i |W k_i - r_i|^2 + weight tr(W C W^T): its gradient is zero where W (K^T K + weight C) = R^T K.
+    # The gradient of sum_i |W k_i - r_i|^2 + weight tr(W C W^T) is zero where W (K^T K + weight C) = R^T K.
     direct = torch.linalg.solve(k.T @ k + weight * c, k.T @ r).T
     assert torch.allclose(factors.delta, direct.float(), atol=1e-4)
 
@@ -97,7 +97,7 @@ def test_the_text_of_a_name_lands_on_its_photos(model: Backbone) -> None:
 
 
 def test_names_are_added_to_an_adapter_exactly(model: Backbone) -> None:
-    """Against weights that are changed by hand."""
+    """The reference has weights that are changed by hand."""
     layout = model.layout
     if layout.moves_photos:
         pytest.skip("an adapter of photos changes targets alone: see below")
@@ -140,11 +140,11 @@ def test_photos_under_the_shared_part_are_the_target(backbone: EmbeddedBackbone,
     lora = names.on(adapter)
 
     assert lora is not None
-    embeddings = both.suffix(names.entries[0].photos, lora)  # which knows the shared part in it again
+    embeddings = both.suffix(names.entries[0].photos, lora)  # the backbone finds the shared part inside this LoRA
     assert torch.equal(embeddings, both.suffix(names.entries[0].photos, shared))
     there = F.normalize(embeddings.mean(0), dim=-1)
     assert float(said(both, names.entries[0].texts, lora) @ there) > 0.99
-    alone = names.on(None)  # zero-shot photos
+    alone = names.on(None)  # without the shared part
     plain = F.normalize(both.suffix(names.entries[0].photos).mean(0), dim=-1)
     assert float(said(both, names.entries[0].texts, alone) @ plain) > 0.99 > float(plain @ there)
 
@@ -213,7 +213,7 @@ def test_nearly_equal_names_with_different_photos_stay_finite(backbone: Embedded
     lora = names.on(None)
     assert lora is not None and bool(torch.isfinite(lora.vector()).all())
     moved = backbone.encode_text(["a dog in the snow"], lora) @ backbone.encode_text(["a dog in the snow"]).T
-    assert float(moved) > 0.5  # of six ordinary texts; other questions are not wrecked
+    assert float(moved) > 0.5  # with a bank of six ordinary texts; other questions keep most of their meaning
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,8 @@ def test_a_sentence_says_more_than_a_name(backbone: EmbeddedBackbone) -> None:
 
 
 def test_a_made_up_name_finds_its_photos_among_everyday_ones() -> None:
-    """With the shipped backbone: photos that differ from everyday ones by little rank first, and the mean alone finds fewer."""
+    """Uses the shipped backbone. The photos differ little from everyday ones but rank first. The mean alone finds fewer of
+    them."""
     shipped = load_embedded(heads_path())
     known = everyday_photos(shipped, shipped.shared)
     assert known is not None
@@ -278,7 +279,7 @@ def test_a_made_up_name_finds_its_photos_among_everyday_ones() -> None:
 
 
 def test_marks_stay_near_the_question(backbone: EmbeddedBackbone) -> None:
-    """Rocchio's formula by hand, also where no result was marked as wrong."""
+    """Rocchio's formula by hand, with and without wrong results."""
     shown, others, text = photos(backbone, 3, 1), photos(backbone, 2, 2), torch.randn(backbone.dim)
     mean, away = (F.normalize(backbone.suffix(each).mean(0), dim=-1) for each in (shown, others))
     for wrong, wanted in (

@@ -1,4 +1,4 @@
-"""Safetensors files, read back by the library, with the rights that any other new file has."""
+"""Safetensors files. The library reads them back, and they have the permissions of any new file."""
 
 from __future__ import annotations
 

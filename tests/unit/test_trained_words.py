@@ -1,4 +1,4 @@
-"""Words that no text had which trained the model."""
+"""Words that are in none of the model's training texts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TRAINED = frozenset("dog run grass child hund".split())
 @pytest.mark.parametrize(
     ("text", "unknown"),
     [
-        ("two dogs on the grass", ()),  # "two" is one of three
+        ("two dogs on the grass", ()),  # "two" is one of three words
         ("a unicorn and a Spaceship", ("unicorn", "spaceship")),
         ("a dog with a unicorn", ()),
         ("a child runs with a dog to a unicorn", ()),
         ("a dog, a unicorn and a spaceship", ("unicorn", "spaceship")),
         ("Hunde", ()),
-        ("un unicornio en la playa con los niños", ()),  # of Spanish nothing is known
+        ("un unicornio en la playa con los niños", ()),  # the list has no Spanish words
         ("", ()),
         ("2019", ()),
     ],
@@ -42,7 +42,7 @@ def test_words_come_back_from_their_file(tmp_path: Path) -> None:
 
 
 def test_the_shipped_words_know_what_people_ask_of_the_samples() -> None:
-    """Captions that trained nothing; two of them name no thing in the photo."""
+    """Captions that the training did not use. Two of them name no object in the photo."""
     words = load_embedded(heads_path()).words
     assert unknown_words("unicorn eating a spaceship", words) == ("unicorn", "spaceship")
     captions = [caption for sample in sample_photos() for caption in sample.captions]

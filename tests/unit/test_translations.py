@@ -1,4 +1,4 @@
-"""Sentences in other languages move toward English."""
+"""Maps that move sentences in other languages toward English."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.common.paths import heads_path
 from core.common.progress import Bar, silent
 from core.training.translations import MapRecipe, ridge_regression, train_map
 
-# Written for this test: no photo has these captions.
+# Written for this test: no training photo has these captions.
 SENTENCES = {
     "an old fisherman repairs his net in the harbour": {
         "German": "ein alter Fischer flickt sein Netz im Hafen",
@@ -46,7 +46,7 @@ def random_map(seed: int, dim: int = 6) -> torch.Tensor:
 
 
 def test_a_map_begins_with_ridge_regression() -> None:
-    """Against least squares with the ridge as further rows."""
+    """Compared with least squares, with the ridge as extra rows."""
     sentences = F.normalize(torch.randn(200, 6, generator=torch.Generator().manual_seed(0)), dim=-1)
     english = sentences @ random_map(1) + 0.1
     rows = np.concatenate([sentences.double().numpy(), 2**0.5 * np.eye(6)])
@@ -59,7 +59,7 @@ def test_english_stays_as_it_is() -> None:
     sentences = F.normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(2)), dim=-1)
     maps = {"German": random_map(3), "French": random_map(4)}
     moved = toward_english(maps, texts, sentences)
-    assert torch.equal(moved[[1, 3]], sentences[[1, 3]]), "and a language without a map"
+    assert torch.equal(moved[[1, 3]], sentences[[1, 3]]), "English, and a language without a map, stay unchanged"
     for row, name in ((0, "German"), (2, "French")):
         wanted = sentences[row] @ maps[name]
         assert torch.allclose(moved[row], wanted / wanted.norm(), atol=1e-6)
@@ -92,7 +92,7 @@ def test_a_file_is_for_one_text_tower_and_says_when_it_is_damaged(tmp_path: Path
 
 
 def test_shipped_maps_bring_translations_closer(backbone: EmbeddedBackbone) -> None:
-    """As questions are read, with the shared part."""
+    """With the shared part, as the app encodes questions."""
     assert load_embedded(heads_path()).translations.keys() == {"German", "German in lower case", "French", "Czech"}
     sentences = backbone.text_prefix(list(SENTENCES))
     assert torch.equal(sentences, backbone.encode_sentence(list(SENTENCES)))
@@ -110,7 +110,8 @@ def test_shipped_maps_bring_translations_closer(backbone: EmbeddedBackbone) -> N
 
 
 def test_photos_teach_a_map() -> None:
-    """In a made-up language, English in other axes: with translations that are wrong, it learns from the photos alone."""
+    """The test's language is English with rotated axes, and its translations are wrong. The map learns from the photos
+    alone."""
     random = torch.Generator().manual_seed(5)
     head, axes = torch.randn(24, 12, generator=random), torch.linalg.qr(torch.randn(24, 24, generator=random))[0]
     english = F.normalize(torch.randn(300, 24, generator=random), dim=-1)

@@ -1,4 +1,4 @@
-"""The conditional VAE and the basis that it works in."""
+"""The conditional VAE, and the basis of its coordinates."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_layers_are_as_in_the_paper():
         name: [m for m in getattr(vae, name) if isinstance(m, torch.nn.Linear)] for name in ("encoder", "prior", "decoder")
     }
     assert {name: len(layers) for name, layers in linears.items()} == {"encoder": 2, "prior": 2, "decoder": 3}
-    assert not any(isinstance(getattr(vae, name)[-1], torch.nn.ReLU) for name in linears), "outputs may be negative"
+    assert not any(isinstance(getattr(vae, name)[-1], torch.nn.ReLU) for name in linears), "outputs can be negative"
 
 
 @pytest.mark.parametrize("free_bits", [0.0, 0.1, 100.0])
@@ -69,7 +69,7 @@ def test_elbo_against_torch_distributions(free_bits):
     torch.testing.assert_close(elbo.error, torch.nn.functional.mse_loss(rebuilt, theta))
     nats = [max(free_bits, float(each)) for each in kl_divergence(posterior, prior).mean(0)]
     assert float(elbo.kl) == pytest.approx(sum(nats), rel=1e-4)
-    assert (float(elbo.kl) == pytest.approx(4 * free_bits)) is (free_bits == 100.0), "all latents are free, or some are not"
+    assert (float(elbo.kl) == pytest.approx(4 * free_bits)) is (free_bits == 100.0), "only 100 free bits cover all latents"
 
 
 def loss(vae: ConditionalVAE, theta: torch.Tensor, condition: torch.Tensor, seed: int, weight: float) -> torch.Tensor:
@@ -80,7 +80,7 @@ def loss(vae: ConditionalVAE, theta: torch.Tensor, condition: torch.Tensor, seed
 def test_gradients_reach_every_weight():
     vae = new_vae()
     optimiser = torch.optim.SGD(vae.parameters(), lr=0.1)
-    for _ in range(2):  # the decoder's last layer starts at zero, so that those before it see a gradient from the second step
+    for _ in range(2):  # the decoder's last layer starts at zero, so layers before it get a gradient only in the second step
         optimiser.zero_grad()
         loss(vae, noise(16, 6, seed=1), noise(16, 12, seed=2), 3, 1.0).backward()
         optimiser.step()
@@ -88,7 +88,7 @@ def test_gradients_reach_every_weight():
 
 
 def test_training_learns_what_the_condition_says():
-    """theta is a linear function of the condition: the decoder must come to beat the condition's mean."""
+    """theta is a linear function of the condition. The decoder must learn to be better than the condition's mean."""
     theta_of, condition = noise(12, 6, seed=1), noise(64, 12, seed=2)
     theta = condition @ theta_of / 3
     vae = new_vae()
@@ -108,7 +108,7 @@ def test_log_variances_are_bounded():
     assert far.min() >= -8 and far.max() <= 4
 
 
-# basis
+# The basis
 
 
 VECTORS, ORIGIN = noise(8, 40, seed=1) @ torch.diag(torch.linspace(3, 0.1, 40)), noise(40, seed=2)
@@ -122,7 +122,7 @@ def test_basis_against_numpy(dimensions):
     d = min(dimensions, 8)
     assert basis.dimensions == d and basis.components.shape == (d, 40)
     np.testing.assert_allclose(basis.scale.numpy(), singular[:d] / np.sqrt(8), rtol=1e-4)
-    projector = rows[:d].T @ rows[:d]  # does not depend on the directions' signs
+    projector = rows[:d].T @ rows[:d]  # independent of the directions' signs
     np.testing.assert_allclose((basis.components.T @ basis.components).numpy(), projector, atol=1e-4)
     expected = ORIGIN.numpy() + centred @ projector
     np.testing.assert_allclose((ORIGIN + basis.step(basis.encode(VECTORS))).numpy(), expected, atol=1e-4)
@@ -150,4 +150,4 @@ def test_condition_projects_mean_and_variance():
     torch.testing.assert_close(condition[:4], basis.encode(prior.mean))
     np.testing.assert_allclose(condition[4:].numpy(), expected, rtol=1e-4, atol=1e-4)
     certain = basis.condition(SemanticPrior(prior.mean, torch.zeros(40)))
-    assert torch.isfinite(certain).all(), "an expert with no variance still gives a finite condition"
+    assert torch.isfinite(certain).all(), "an expert without variance still gives a finite condition"
