@@ -47,7 +47,7 @@ def test_the_front_matter_is_valid_and_holds_the_means_of_the_index(folder: Path
             assert found[f"{k}, mean of both directions and all tasks, {kind}"] == pytest.approx(sum(values) / 4, abs=0.005)
 
 
-def test_the_cards_python_makes_of_an_expert_what_peft_loads(
+def test_the_python_of_the_card_exports_an_expert_for_peft(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """peft cannot load the repository folder itself, so the card has no peft tag."""
@@ -145,7 +145,7 @@ def test_experts_that_nobody_measured(folder: Path) -> None:
     assert card.data.eval_results is None and "model-index" not in card.content
 
 
-def test_the_shipped_card_is_that_of_the_shipped_index() -> None:
+def test_the_shipped_card_matches_the_shipped_index() -> None:
     shipped = (experts_path() / "README.md").read_text(encoding="utf-8")
     made = str(model_card(RepositoryIndex.read(experts_path()), "apache-2.0"))
     assert shipped == made, "the index has changed: run `python -m core card`"

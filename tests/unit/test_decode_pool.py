@@ -163,7 +163,7 @@ class Recorder:
         return DecodedPhoto(b"", b"", None)
 
 
-def test_decoders_leave_busy_cores_to_answers(pool: DecodePool) -> None:
+def test_decoders_run_at_low_priority(pool: DecodePool) -> None:
     decoded(pool, encode(picture(1), "PNG"))
     own, niceness = os.getpid(), {os.getpriority(os.PRIO_PROCESS, pid) for pid in children()}
     assert niceness == {min(19, os.getpriority(os.PRIO_PROCESS, own) + NICE)}
@@ -209,13 +209,13 @@ def test_an_upload_has_its_time_and_the_rest_is_refused(monkeypatch: pytest.Monk
         decoded(DecodePool(1), encode(picture(10), "PNG"), "b.png")
 
 
-def test_an_upload_has_as_many_seconds_whatever_it_holds() -> None:
+def test_the_time_limit_does_not_grow_without_end() -> None:
     upload = Upload(SEEN, photos=5_000, seconds=decode_pool.MOST_SECONDS + 1)
     with pytest.raises(PhotoError, match=r"last\.png: the upload reached its time limit"):
         DecodePool(1).decode(upload, "last.png", b"")
 
 
-def test_an_upload_has_its_pixels_by_its_bytes(pool: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pixel_limit_grows_with_the_size_of_the_upload(pool: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_pool, "UPLOAD_PIXELS", 3_500_000)
     empty = encode(Image.new("RGB", (1_000, 1_000)), "WEBP", lossless=True)
     assert len(empty) < 200
@@ -227,7 +227,7 @@ def test_an_upload_has_its_pixels_by_its_bytes(pool: DecodePool, monkeypatch: py
     assert [asked(pool, large, f"{i}.jpg", noise).exception() for i in range(6)] == [None] * 6
 
 
-def test_what_an_intake_has_not_begun_when_it_ends_is_not_decoded() -> None:
+def test_a_closed_intake_decodes_no_more_files() -> None:
     begun: list[str] = []
 
     def decode(name: str, content: bytes) -> DecodedPhoto:
@@ -253,7 +253,7 @@ def test_intake_stops_when_its_visitor_leaves(pool: DecodePool) -> None:
     assert len(taken) <= 3 and len(asked) == 4
 
 
-def test_whatever_reading_a_photo_raises_is_its_own_refusal() -> None:
+def test_any_error_while_decoding_rejects_only_that_photo() -> None:
     def decode(name: str, content: bytes) -> DecodedPhoto:
         if name == "odd.png":
             raise IndexError("nobody thought of this")

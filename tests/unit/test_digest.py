@@ -23,6 +23,6 @@ def test_any_difference_changes_it(part: dict[str, torch.Tensor]) -> None:
     assert tensors_digest(ONE | part) != tensors_digest(ONE)
 
 
-def test_how_a_tensor_lies_in_memory_does_not() -> None:
+def test_memory_layout_does_not_change_the_digest() -> None:
     rows = torch.arange(6.0).view(2, 3)
     assert tensors_digest({"a": rows.T.requires_grad_()}) == tensors_digest({"a": rows.T.contiguous()})

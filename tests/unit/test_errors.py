@@ -19,5 +19,5 @@ from app.errors import without_paths
         ("(/home/me/heads.safetensors)", "(heads.safetensors)"),
     ],
 )  # fmt: skip
-def test_messages_name_files_and_not_where_they_lie(message: str, said: str) -> None:
+def test_messages_name_files_without_their_folders(message: str, said: str) -> None:
     assert without_paths(message) == said

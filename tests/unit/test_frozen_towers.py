@@ -97,7 +97,7 @@ def test_the_packages_are_pinned_to_the_versions_that_were_checked() -> None:
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 @torch.no_grad()
-def test_the_image_tower_is_timms(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_tower_equals_that_of_timm(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Our tower has no batch norm and no padding. The map's borders must be equal, too: wrong padding changes them."""
     if engine == "torch":
         monkeypatch.setitem(sys.modules, "openvino", None)
@@ -128,7 +128,7 @@ def test_embeddings_are_the_same_with_and_without_openvino(monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
-def test_photos_leave_busy_cores_to_answers() -> None:
+def test_threads_of_the_image_tower_run_at_low_priority() -> None:
     """Measures the processor time of this process's threads. Threads with a lower priority must use most of it."""
     tower, own = ImageTower(), os.getpriority(os.PRIO_PROCESS, 0)
     if tower.engine != "openvino" or own == 19:

@@ -61,7 +61,7 @@ def test_a_language_that_the_tower_does_not_know_gets_a_remark_that_names_it() -
             assert found is not None and found.kind == "language" and name in found.text, text
 
 
-def test_what_is_known_depends_on_the_tower() -> None:
+def test_known_languages_depend_on_the_text_tower() -> None:
     assert language_remark("Fotos von meinem Hund im Schnee", known={"English"})
     assert language_remark("photos of my dog in the snow", known={"English"}) is None
 

@@ -83,7 +83,7 @@ def literals(pieces: list[str | None]) -> str:
     return re.sub("\0+", "\0", "".join("\0" if piece is None else piece for piece in pieces)).strip("\0").removeprefix(": ")
 
 
-def test_messages_of_core_are_those_of_core() -> None:
+def test_message_templates_match_the_code_of_core() -> None:
     """Each template must be in the code that makes the message. Otherwise the app cannot recognise the message."""
     files = [*(ROOT / "core").rglob("*.py"), ROOT / "app/visitors/uploads.py"]
     made = set()
@@ -148,7 +148,7 @@ def test_without_a_visitor_it_is_english() -> None:
         _ = texts.NO_SUCH_TEXT_AT_ALL
 
 
-def test_visitors_at_once_get_their_own_also_in_threads() -> None:
+def test_concurrent_visitors_get_their_own_language() -> None:
     async def visit(code: str) -> set[str]:
         with speaking(code):
             said = set()

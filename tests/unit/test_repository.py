@@ -197,7 +197,7 @@ def test_experts_of_the_other_tower_name_the_flag(folder):
         {"spec": "embedded", "adapt": "both"},
     ],
 )
-def test_a_backbone_that_is_none(folder, wrong):
+def test_an_invalid_backbone_is_rejected(folder, wrong):
     change_index(folder, backbone=wrong)
     refused(folder, "damaged", INDEX_FILE)
 

@@ -10,7 +10,7 @@ import torch
 from core.common import runtime
 
 
-def test_each_gets_its_part_and_who_is_alone_gets_all() -> None:
+def test_computations_share_the_cores() -> None:
     cores = torch.get_num_threads()
     everyone = cores + 1
     began, ends = Barrier(everyone), Barrier(everyone)
