@@ -111,7 +111,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         # And where there is: what the event itself says is not wiped out.
         app.sweep()
         page.set_input_files("#upload input[type=file]", photos[:2])
-        told(page, "left alone for 60 minutes")
+        told(page, "unused for 60 minutes")
         expect_photos(page, 2)
         expect(page.locator("#results .sg-hit")).to_have_count(4)  # what is still typed is asked of them
         expect(page.locator("#report")).to_contain_text("2 added")

@@ -93,7 +93,7 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
             changed(lambda t, v=value: torch.where(torch.arange(t.numel()).view(t.shape) == 3, v, t)),
             "NaN or inf",
         )
-    yield "numbers of 1e38", changed(lambda t: torch.full_like(t, 1e38)), "far beyond"
+    yield "numbers of 1e38", changed(lambda t: torch.full_like(t, 1e38)), "too large for a working LoRA"
     yield "numbers of 1e-45", changed(lambda t: torch.full_like(t, 1e-45)), None
     yield "zeros", changed(torch.zeros_like), None
     yield "a pickle", pickle.dumps({first: [0.0]}), damaged
@@ -136,7 +136,7 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "a rank that the weights have not", changed(r=3), "has shapes"
     for alpha in (float("nan"), float("inf"), 1e308):
         yield f"alpha {alpha}", changed(lora_alpha=alpha), "NaN or infinite"
-    yield "alpha 1e30", changed(lora_alpha=1e30), "far beyond"
+    yield "alpha 1e30", changed(lora_alpha=1e30), "too large for a working LoRA"
     yield "alpha of markup", changed(lora_alpha=MARKUP), none
     yield "another kind", changed(peft_type="IA3"), "only plain LoRA"
     yield "a kind of markup", changed(peft_type=MARKUP), "only plain LoRA"
@@ -149,7 +149,7 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "ranks that are a list", changed(rank_pattern=[1]), none
     yield "ranks by an endless expression", changed(rank_pattern={"(.*)*x": 8}), "is not the name of a linear"
     yield "scales by an expression of markup", changed(alpha_pattern={MARKUP: 8}), "is not the name of a linear"
-    yield "a scale of a linear of 1e30", changed(alpha_pattern={**ranks, "mlp.3": 1e30}), "far beyond"
+    yield "a scale of a linear of 1e30", changed(alpha_pattern={**ranks, "mlp.3": 1e30}), "too large for a working LoRA"
     yield "a scale of a linear that is no number", changed(alpha_pattern={"mlp.3": "x"}), none
     yield "weights that are changed as well", changed(init_lora_weights="pissa"), "init_lora_weights is set"
     yield "code to run", changed(auto_mapping={"x": "os.system"}, base_model_name_or_path="/etc/passwd"), None
@@ -224,8 +224,8 @@ def saved_experts(good: Good) -> list[Case]:
         ("other numbers", zipped({**files, TENSORS_FILE: files[TENSORS_FILE][:-1]}), "checksum"),
         ("a pickle for numbers", own_experts_with(good, tensors=pickle.dumps([1])), "damaged"),
         ("20,000 empty tensors", own_experts_with(good, tensors=by_header(json.dumps(empty).encode())), "damaged"),
-        ("NaN", own_experts_with(good, tensors={"means": means * float("nan")}), "holds NaN"),
-        ("infinity", own_experts_with(good, tensors={"means": means + float("inf")}), "holds NaN"),
+        ("NaN", own_experts_with(good, tensors={"means": means * float("nan")}), "holds invalid numbers"),
+        ("infinity", own_experts_with(good, tensors={"means": means + float("inf")}), "holds invalid numbers"),
         ("numbers of 1e30", own_experts_with(good, tensors={"means": means + 1e30}), "huge"),
         ("numbers of float8", own_experts_with(good, tensors={"means": means.to(torch.float8_e4m3fn)}), None),
         ("whole numbers", own_experts_with(good, tensors={"means": means.long()}), "does not hold"),

@@ -102,7 +102,7 @@ def test_a_tab_left_open_is_told_that_it_was_forgotten_once(engine: SGLora, tmp_
         visitor = Visitor(app, tmp_path, 3)
         visitor.add()
         app.sweep()
-        with pytest.raises(AppError, match=r"left alone for 60 minutes"):
+        with pytest.raises(AppError, match=r"unused for 60 minutes"):
             visitor.found()
         visitor.add()
         assert visitor.found() == visitor.names()
@@ -308,7 +308,7 @@ def test_more_tabs_than_there_may_be_end_the_longest_unused(
         visitors = [Visitor(app, tmp_path, number) for number in (11, 12, 13)]
         for visitor in visitors:
             visitor.add(1)
-        with pytest.raises(AppError, match="too many others came"):
+        with pytest.raises(AppError, match="too many other visitors came"):
             visitors[0].found()
         assert visitors[2].found() == visitors[2].names(1)
 
@@ -334,7 +334,7 @@ def test_made_up_sessions_push_no_visitor_out(engine: SGLora, tmp_path: Path, mo
             Visitor(app, tmp_path, number).client.predict(description=SENTENCE, api_name="/adapt")
         assert photos.client.session_hash in tabs and adapter.client.session_hash not in tabs
         assert photos.found() == photos.names(1)
-        with pytest.raises(AppError, match="too many others came"):
+        with pytest.raises(AppError, match="too many other visitors came"):
             adapter.found()
 
 
