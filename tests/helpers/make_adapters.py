@@ -226,7 +226,7 @@ def saved_experts(good: Good) -> list[Case]:
         ("20,000 empty tensors", own_experts_with(good, tensors=by_header(json.dumps(empty).encode())), "damaged"),
         ("NaN", own_experts_with(good, tensors={"means": means * float("nan")}), "holds invalid numbers"),
         ("infinity", own_experts_with(good, tensors={"means": means + float("inf")}), "holds invalid numbers"),
-        ("numbers of 1e30", own_experts_with(good, tensors={"means": means + 1e30}), "huge"),
+        ("numbers of 1e30", own_experts_with(good, tensors={"means": means + 1e30}), "too large"),
         ("numbers of float8", own_experts_with(good, tensors={"means": means.to(torch.float8_e4m3fn)}), None),
         ("whole numbers", own_experts_with(good, tensors={"means": means.long()}), "does not hold"),
         ("complex numbers", own_experts_with(good, tensors={"means": means.to(torch.complex64)}), "does not hold"),
