@@ -1,4 +1,4 @@
-"""Libraries from elsewhere: whatever their files hold, they are searched, mended or refused in words."""
+"""Libraries from strangers: whatever they hold, the app searches, repairs, or rejects them with an error message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from core.retrieval.search import search
 from core.retrieval.where import Where
 
 PHOTOS = 6
-FLIPPED = 120  # libraries
+FLIPPED = 120  # number of damaged libraries
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def good(backbone: Backbone, photos: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def used(folder: Path, photos: Path, backbone: Backbone) -> list[str]:
-    """What is said when a library is used in every way; anything but an error for people is raised."""
+    """The error messages when a library is used in all ways. Unexpected exceptions are raised."""
 
     def ask() -> None:
         searched = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)

@@ -154,8 +154,9 @@ def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: Embedd
 @pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, 0.7])
 def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone, weight: float) -> None:
-    """The batch holds photos with one caption each. The loss compares adapted texts with photos under the shared part. Zero-shot
-    has the share 1 - weight in the scores. The penalty counts how far names move from their places under the shared part."""
+    """The batch holds photos with one caption each. The loss compares adapted texts with photos under the shared part.
+    Zero-shot has the share 1 - weight in the scores. The penalty counts how far names move from their places under the
+    shared part."""
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
     shared = backbone.shared
     assert shared is not None
