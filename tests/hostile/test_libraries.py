@@ -113,7 +113,7 @@ def test_vectors_of_another_width_are_refused(
     about = json.loads((good / ABOUT).read_text())
     (copy / ABOUT).write_text(json.dumps(about | {"dim": int(times * about["dim"])}))
     said = used(copy, photos, backbone) + problems(PhotoLibrary.open(copy))
-    assert len(said) == 3 and all("other columns" in words for words in said), "a search reads the index alone"
+    assert len(said) == 3 and all("other columns" in words for words in said), "search reads only the index, so it succeeds"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "3", '"layout"', '{"layout": 1e999}', NESTED, f'{{"layout": {NESTED}}}'])
