@@ -1,4 +1,4 @@
-"""A browser to look at the app with: one for a file of tests, unless it has its own."""
+"""Fixtures of a browser that shows the app: one browser for each file of tests, unless the file has its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 @pytest.fixture(scope="session")
 def samples_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An app whose visitors begin with the samples."""
+    """The address of an app whose page opens on the samples."""
     with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
         yield address
 
@@ -24,7 +24,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(browser: Browser, url: str) -> Iterator[Page]:
-    """A visitor's page; whatever the test does, it reports no error."""
+    """A visitor's page. The test fails if the page reports an error."""
     page, errors = visit(browser, url)
     yield page
     page.context.close()

@@ -1,6 +1,6 @@
-"""axe-core finds nothing serious on any tab, all unfolded: wide, light and dark, and on a phone; empty and with results.
+"""axe-core finds no serious problem on any unfolded tab: wide in light and dark, and on a phone; empty and with results.
 
-It comes from npm (`npm install axe-core`); AXE_CORE is the path of its axe.min.js.
+axe-core comes from npm (`npm install axe-core`). AXE_CORE is the path of its axe.min.js.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ pytestmark = [
 WIDE = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True}
 SERIOUS = {"serious", "critical"}
-# What Gradio 6.31 writes itself and takes no option for: (rule, class of the element).
+# Problems in the HTML of Gradio 6.31 that no option changes: (rule, class of the element).
 OF_GRADIO = (
     ("label-content-name-mismatch", "upload-container"),
     ("label-content-name-mismatch", "thumbnail-item"),
     ("aria-prohibited-attr", "empty"),
 )
-CHECKS = {  # its own choice of rules: WCAG 2 A and AA, and good practice; dark, nothing else than colours changes
+CHECKS = {  # light: axe-core's default rules (WCAG 2 A and AA, good practice); dark: only colours change
     "light": "axe.run({resultTypes: ['violations']})",
     "dark": "axe.run({resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']})",
 }
 
 
-# What each tab shows once it is there.
+# An element that each tab shows when it is ready.
 TABS = {
     texts.TAB_STUDIO: "#results section",
     texts.TAB_EXPERTS: "#experts [role=gridcell]",
@@ -48,12 +48,12 @@ TABS = {
 
 
 def violations(page: Page, where: str, schemes: Sequence[str]) -> list[str]:
-    """What axe-core calls serious, a line for each element at fault."""
+    """The serious problems that axe-core finds, one line for each element."""
     found = []
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
         expect(page.locator("body.dark")).to_have_count(int(scheme == "dark"))
-        page.wait_for_function("document.getAnimations().every(change => !(change instanceof CSSTransition))")  # of colours
+        page.wait_for_function("document.getAnimations().every(change => !(change instanceof CSSTransition))")  # colours fade
         found += [
             f"{where}, {scheme}: {v['id']} ({v['impact']}): {' '.join(map(str, node['target']))}: {node['failureSummary']}"
             for v in page.evaluate(CHECKS[scheme])["violations"]
@@ -73,7 +73,7 @@ def test_axe_finds_nothing_serious(browser: Browser, url: str, size: dict[str, A
     found = violations(page, "empty", schemes)
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_visible()
-    # The questions' texts come a moment after the questions themselves.
+    # The questions' texts appear a moment after the questions.
     expect(page.locator("#examples button").first).to_have_text(re.compile("[a-z]"))
     unfold(page)
     page.locator("#with-merge input").check()
@@ -89,7 +89,7 @@ def test_axe_finds_nothing_serious(browser: Browser, url: str, size: dict[str, A
 
 
 def unfold(page: Page) -> None:
-    """Open all that is folded, and what that holds."""
+    """Open all folded parts, also nested ones."""
     folded = page.locator("button.label-wrap:not(.open):visible, details:not([open]) > summary:visible")
     while folded.count():
         folded.first.click()

@@ -1,4 +1,4 @@
-"""The page's address: links to tabs, and the browser's Back."""
+"""The page's address: links to tabs, and the browser's Back button."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_back_undoes_a_link_and_closes_gradios_panel(browser: Browser, url: str)
     page.go_back()
     expect_tab(page, texts.TAB_STUDIO)
 
-    # The panel is one step, and closing it is none.
+    # Opening the panel adds one history step. Closing it adds none.
     steps, panel = page.evaluate("history.length"), page.locator(".api-docs")
     for close in (page.go_back, lambda: panel.locator(".backdrop").click(position={"x": 5, "y": 300})):
         page.get_by_role("button", name="Use via API").click()
@@ -38,7 +38,7 @@ def test_back_undoes_a_link_and_closes_gradios_panel(browser: Browser, url: str)
         close()
         expect(panel).to_have_count(0)
         page.wait_for_url(lambda now: now.rstrip("?") == address)
-    settles(lambda: page.evaluate("history.length"), steps)  # it took the place of the link's step
+    settles(lambda: page.evaluate("history.length"), steps)  # the panel's step replaced the link's step
     page.context.close()
 
 

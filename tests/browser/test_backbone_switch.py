@@ -1,6 +1,6 @@
-"""Another backbone on the page: the choice, photos indexed again, what stays with which backbone, and who is disturbed.
+"""A new backbone on the page: the choice, photos indexed again, what stays with each backbone, and effects on others.
 
-Repositories of random experts on random open_clip models, each in a folder of its own; the page's default is the shipped one.
+Each repository has random experts on a random open_clip model, in its own folder. The page's default is the shipped one.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def others(folder: Path) -> list[FoundRepository]:
 
 
 def besides_shipped(given: list[Path]) -> list[FoundRepository]:
-    """What is found beside the embedded backbone's experts of photos, which ship."""
+    """The repositories found in addition to the embedded backbone's experts of photos, which ship with the app."""
     return [r for r in found_repositories(given) if r.folder.parent != SHIPPED]
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> SGLora:
-    """The default one: small too, in the place of what is shipped."""
+    """The default engine: a small one instead of the shipped one."""
     return FoundRepository.read(make_repository(tmp_path_factory.mktemp("home"), 0)).load()
 
 
@@ -97,7 +97,7 @@ def chosen(models: Models) -> list[str]:
 
 def test_repositories_are_found_with_their_command_line(folder: Path, others: list[FoundRepository]) -> None:
     assert [r.folder for r in others] == [folder / "repository-1", folder / "repository-2"]
-    assert besides_shipped([folder / "repository-2", folder]) == [others[1], others[0]], "each once"
+    assert besides_shipped([folder / "repository-2", folder]) == [others[1], others[0]], "each repository once"
     first = others[0]
     assert first.name == "model-1, last 2 blocks (repository-1)"
     line = shlex.join(["adapt", SENTENCE, "--out", "x", *first.options])
@@ -106,7 +106,7 @@ def test_repositories_are_found_with_their_command_line(folder: Path, others: li
     with pytest.raises(RepositoryError, match=r"No expert repository in .*nowhere"):
         found_repositories([folder / "nowhere"])
     (photos,) = found_repositories([])
-    assert photos.name == "embedded, photos" and photos.options[:2] == ("--experts", "experts/embedded-photos"), "ships, too"
+    assert photos.name == "embedded, photos" and photos.options[:2] == ("--experts", "experts/embedded-photos"), "it ships, too"
 
 
 def test_one_repository_is_no_choice(engine: SGLora) -> None:
@@ -130,7 +130,7 @@ def test_switching_indexes_photos_again(models: Models, photos: list[Path]) -> N
     other = models.get(name)
     done = album.switch(name, other, lambda *step: steps.append(step))
     assert (done.photos, done.lost, done.before, steps[-1]) == (6, (), DEFAULT, (6, 6))
-    assert album.photos == before, "names, captions and order stay"
+    assert album.photos == before, "names, captions and order must stay"
 
     again = actions.ask_again(other, session)
     expected = Gallery(other.backbone)
@@ -154,7 +154,7 @@ def test_files_go_with_their_photos(models: Models, photos: list[Path], tmp_path
         target.write_bytes(source.read_bytes())
     session = visitor(models, copies)
     album, kept = session.album, session.album.folder / "photos"
-    for copy in copies:  # as the server's cache of uploads forgets them
+    for copy in copies:  # the server's cache of uploads also deletes them
         copy.unlink()
     album.gallery(models.get()).remove([album.photos[0].id])
     album.thumbnails()
@@ -165,7 +165,7 @@ def test_files_go_with_their_photos(models: Models, photos: list[Path], tmp_path
     assert done.lost[0].name not in [p.name for p in album.photos]
     plain = Session()
     actions.add_uploads(models.get(), plain, [str(p) for p in photos])
-    assert not (plain.album.folder / "photos").exists(), "kept only where there is a choice"
+    assert not (plain.album.folder / "photos").exists(), "files are kept only if there is a choice"
 
 
 def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: list[Path], tmp_path: Path) -> None:
@@ -180,12 +180,12 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
 
     done = album.switch(name, other)
     assert done.waiting == ("my marbles",)
-    assert album.engine(other) is other, "no own expert takes part"
+    assert album.engine(other) is other, "no own expert may take part"
     with pytest.raises(AdapterError, match=f"another backbone .*{shipped.backbone.fingerprint}.*{other.backbone.fingerprint}"):
         expert_actions.import_files(other, session, files, SENTENCE)
     with pytest.raises(RepositoryError, match="another backbone"):
         expert_actions.load_own_experts(other, session, str(tmp_path / "experts.zip"))
-    # An event that began before the switch gets neither photos nor experts of the other backbone.
+    # An event that began before the switch must get neither photos nor experts of the other backbone.
     for ask in (album.gallery, album.own_experts, album.engine):
         with pytest.raises(GalleryError, match="switched meanwhile"):
             ask(shipped)
@@ -218,10 +218,10 @@ def test_one_other_engine_at_a_time(models: Models, photos: list[Path]) -> None:
     first, second = chosen(models)
     one, two = visitor(models, photos), visitor(models)
     one.album.switch(first, models.get(first))
-    assert models.get(first) is models.get(first), "loaded once"
+    assert models.get(first) is models.get(first), "the model must be loaded only once"
     with pytest.raises(BackboneError, match="in use by others"):
         models.get(second)
-    # Nobody looks any more: it makes room, its photos wait, and come back with it.
+    # No tab shows the first model now. It makes room; its photos wait and come back with it.
     kept, vectors = one.album.photos, one.album.gallery(models.get(first)).embeddings()
     one.album.tabs.clear()
     one.album.used -= 3600
@@ -294,15 +294,15 @@ def test_the_page_switches_and_nobody_else_notices(browser: Browser, url: str, f
     command = page.locator("#command textarea")
     expect(command).to_have_value(re.compile(re.escape(f"--experts {folder / 'repository-1'} --backbone local-dir:")))
 
-    # Somebody else still has the shipped experts; a reload keeps one's own choice.
+    # The other visitor still has the shipped experts. A reload keeps each visitor's choice.
     other.locator("#description textarea").fill(SENTENCE)
     expect(other.locator("#routing")).not_to_contain_text("kites")
-    # There is no room for a second one, which is said once, and the choice is what it was.
+    # There is no room for a second model. The page says so once, and the choice does not change.
     choose(other, "model-2")
     toast = other.get_by_test_id("toast-body")
     expect(toast).to_contain_text("is in use by others")
     expect(other.locator("#backbone input")).to_have_value(texts.BACKBONE_SHIPPED.format(name=DEFAULT))
-    other.click("#generate")  # whatever was asked before it is answered by then
+    other.click("#generate")  # its answer comes after those of all earlier events
     expect(other.locator("#lora .sg-made-line")).to_be_visible()
     expect(toast).to_have_count(1)
     expect(toast).not_to_contain_text("(2)")
@@ -310,7 +310,7 @@ def test_the_page_switches_and_nobody_else_notices(browser: Browser, url: str, f
     expect(page.locator("#status")).to_contain_text(f"{len(EXPERTS)} experts")
     expect(page.locator("#backbone input")).to_have_value(model_choice("model-1"))
 
-    # And back.
+    # Switch back to the shipped backbone.
     choose(page, texts.BACKBONE_SHIPPED.format(name=DEFAULT))
     expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
     box(page, "description").fill(SENTENCE)
@@ -321,7 +321,7 @@ def test_the_page_switches_and_nobody_else_notices(browser: Browser, url: str, f
 
 
 def alike(hits: Iterable[tuple[int, str, float]]) -> list[tuple[int, str, Any]]:
-    """The same photos in the same order; their scores differ by rounding where they were indexed in other batches."""
+    """The same photos in the same order. Scores may differ by rounding, because photos were indexed in other batches."""
     return [(rank, label, pytest.approx(score, abs=0.002)) for rank, label, score in hits]
 
 

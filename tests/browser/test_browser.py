@@ -1,4 +1,4 @@
-"""The page in a real browser, against the real app in a process of its own; the two are alone in their network."""
+"""The page in a real browser, with the real app in its own process. No other host is in their network."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def engine() -> SGLora:
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[list[str]]:
-    """Where app and browser are: alone, where this machine permits that."""
+    """The start of a command that runs in a network without other hosts; empty if this machine does not permit this."""
     with nowhere() as start:
         yield start
 
 
 @pytest.fixture(scope="module")
 def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the app asks of networks."""
+    """The log of the app's network requests."""
     return tmp_path_factory.mktemp("notes") / "notes.txt"
 
 
@@ -76,7 +76,7 @@ def browser(network: list[str]) -> Iterator[Browser]:
 
 @dataclass
 class Watch:
-    """What a page did that it should not: requests elsewhere, errors in the console, answers that failed."""
+    """Forbidden actions of a page: requests to other hosts, errors in the console, failed answers."""
 
     outside: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Watch:
 
 @pytest.fixture
 def opened(browser: Browser, url: str, notes: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A visitor's page, models ready; whatever the test does, neither page nor app must ask others, and no error be left."""
+    """A visitor's page with loaded models. The test fails if page or app contact other hosts, or if the page has errors."""
     context = browser.new_context(accept_downloads=True, **getattr(request, "param", {}))
     context.set_default_timeout(1000 * PATIENCE_SECONDS)
     page, watch = context.new_page(), Watch()
@@ -100,7 +100,7 @@ def opened(browser: Browser, url: str, notes: Path, request: pytest.FixtureReque
     page.goto(url)
     expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
     yield page
-    # Links by which a page makes its browser look up or call others are no requests.
+    # Links that make the browser look up or call other hosts do not count as requests.
     watch.outside += [link.get_attribute("href") or "" for link in page.locator(HINTS).all()]
     context.close()
     assert watch.outside == []
@@ -114,7 +114,7 @@ def ranks(page: Page, title: str) -> list[tuple[int, str]]:
 
 
 def expect_ranks(page: Page, title: str, ranking: Ranking) -> None:
-    """The page gets to show these first."""
+    """Wait until the page shows these first."""
     expected = [(hit.rank, hit.label) for hit in ranking.hits]
     settles(lambda: ranks(page, title)[: len(expected)], expected)
 
@@ -131,7 +131,7 @@ def generated_photos(folder: Path) -> list[Path]:
 def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path: Path) -> None:
     page, samples = opened, sample_photos()
 
-    # A question before any photo: a message, and nothing is lost.
+    # A question before any photo gives a message, and nothing is lost.
     box(page, "description").fill(SENTENCE)
     box(page, "query").fill(QUERY)
     page.click("#search")
@@ -139,7 +139,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(box(page, "query")).to_have_value(QUERY)
     page.get_by_test_id("toast-close").click()
 
-    # Routed experts, as core routes them.
+    # The page shows the experts that core routes to.
     routed = routed_experts(engine, engine.route(SENTENCE))
     chosen = page.locator("#routing .sg-experts li")
     expect(chosen).to_have_count(len(routed))
@@ -147,7 +147,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
         expect(item).to_have_attribute("title", f"{expert['name']}: {expert['description']}")
     expect(chosen.first).to_contain_text(f"{routed[0]['weight'] * 100:.0f} %")
 
-    # Sample photos, then photos of one's own, which take their place; one is broken.
+    # Sample photos, then the visitor's own photos, which replace them. One file is broken.
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     page.click("#captions button")
@@ -162,7 +162,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(report).to_contain_text("broken.jpg")
     expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
 
-    # Without a sentence the shared part alone is applied; what is typed makes the results stale, and Enter asks again.
+    # Without a sentence, only the shared part is applied. Typing makes the results stale, and Enter asks again.
     box(page, "query").fill(QUERY)
     page.click("#search")
     expect(page.locator(f'#results section[aria-label="{texts.SHARED}"]')).to_be_visible()
@@ -178,7 +178,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.click("#more button")
     expect(page.locator("#facts .sg-heat tbody td[title]")).to_have_count(len(engine.repository.layout.modules))
 
-    # Words -> photos: what core computes for the same photos, and the experts' average on demand.
+    # Words -> photos: the results equal core's for the same photos. The experts' average is shown on demand.
     page.locator("#with-merge input").check()
     expect(page.locator("#results section")).to_have_count(3)
     gallery = Gallery(engine.backbone)
@@ -196,7 +196,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     recalled = pytest.approx([found[way][k] for way in ("t2i", "i2t") for k in ("R@1", "R@5", "R@10")], abs=0.51)
     settles(lambda: [float(cell.rstrip("%")) for cell in row.locator("td b").all_inner_texts()], recalled)
 
-    # A photo -> captions; the thumbnail chosen with the keyboard.
+    # A photo -> captions. The thumbnail is chosen with the keyboard.
     page.locator("#gallery .thumbnail-item").nth(2).focus()
     page.keyboard.press("Enter")
     page.click("#photo-words > button")
@@ -204,11 +204,11 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.click("#find")
     expect(page.locator("#results h3")).to_contain_text(samples[2].name)
     picked = gallery.photos[2].id
-    # Its own captions are shown even where they come later.
+    # The photo's own captions are shown even if they rank lower.
     expect_ranks(page, texts.ZERO_SHOT, gallery.image_to_text(picked, ZERO_SHOT, DEFAULT_TOP))
     expect_ranks(page, texts.SG_LORA, gallery.image_to_text(picked, generated, DEFAULT_TOP))
 
-    # The download is that adapter.
+    # The download contains the generated adapter.
     with page.expect_download() as waiting:
         page.click("#download")
     shutil.unpack_archive(waiting.value.path(), tmp_path / "adapter", "zip")
@@ -219,7 +219,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
         torch.testing.assert_close(factors.delta, adaptation.lora.factors[name].delta)
     assert (provenance["description"], provenance["seed"]) == (SENTENCE, 0)
 
-    # Settings act on what is shown: without strength SG-LoRA is zero-shot.
+    # Settings change the shown results: with strength 0, SG-LoRA equals zero-shot.
     page.click("#search")
     expect(page.locator("#results h3")).to_contain_text(QUERY)
     page.locator("#strength input[type=number]").fill("0")
@@ -228,7 +228,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(page.locator(f'#results section[aria-label="{texts.SG_LORA}"] .sg-up')).to_have_count(0)
     settles(lambda: column(page, texts.SG_LORA), column(page, texts.ZERO_SHOT))
 
-    # A reload keeps photos, sentence, question and results; what is removed can be brought back.
+    # A reload keeps photos, sentence, question and results. Removed photos can be restored.
     before = column(page, texts.SG_LORA)
     page.reload()
     settles(lambda: column(page, texts.SG_LORA), before)
@@ -282,7 +282,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     adapter = tmp_path / "adapter.zip"
     waiting.value.save_as(adapter)
 
-    # Training takes a second, and routing knows the new expert at once; tests/integration/test_faults.py stops a longer one.
+    # Training takes a second, and routing uses the new expert at once. tests/integration/test_faults.py stops a longer one.
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     page.click("#train-own button")
     box(page, "own-name").fill("my blots")
@@ -294,11 +294,11 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(trained).to_contain_text(re.compile(r"gain [+-]\d+\.\d R@1"))
     expect(page.locator("#own")).to_contain_text("my blots")
     first = page.locator("#routing .sg-experts li").first
-    expect(first).to_have_attribute("title", re.compile("^my blots:"))  # its description is the page's, word for word
-    expect(page.locator("#recall")).to_contain_text(texts.LEFT_OUT.format(n=18))  # it takes part, and 18 photos trained it
+    expect(first).to_have_attribute("title", re.compile("^my blots:"))  # its description equals the page's sentence
+    expect(page.locator("#recall")).to_contain_text(texts.LEFT_OUT.format(n=18))  # 18 photos trained the routed expert
     expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
 
-    # The adapter that was downloaded comes back as an expert; one that is none is refused, and nothing is lost.
+    # The downloaded adapter is imported as an expert. A file that is not an adapter is rejected, and nothing is lost.
     page.click("#import-own button")
     box(page, "import-description").fill("photos of coloured spots")
     page.set_input_files("#adapter input[type=file]", [captioned_zip(tmp_path)])
@@ -312,13 +312,13 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#own")).to_contain_text("coloured spots")
     expect(page.locator("#own")).to_contain_text(texts.NOT_MEASURED)
 
-    # Looked at and compared.
+    # Show the new expert's details and compare it.
     for name in ("my blots", engine.repository.experts[0].name):
         page.locator("#look-at input").fill(name)
         page.locator("#look-at").get_by_role("option", name=name, exact=True).click()
     expect(page.locator("#details h3").first).to_contain_text(f"my blots compared with {engine.repository.experts[0].name}")
 
-    # Kept over a reload; one out, and back from the download.
+    # Own experts survive a reload. One is removed, and comes back from the download.
     with page.expect_download() as waiting:
         page.click("#experts-download")
     experts = tmp_path / "experts.zip"
@@ -338,7 +338,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
 
 
 def page_name(path: Path) -> tuple[str, bytes]:
-    """A file as the page hands it over: Gradio drops a few characters from the names of uploaded files."""
+    """Name and content of a file as the page sends them: Gradio removes a few characters from the names of uploads."""
     return re.sub(r"[<>]", "", path.name), path.read_bytes()
 
 
@@ -375,7 +375,7 @@ def test_a_search_needs_no_mouse(opened: Page) -> None:
     page.locator("#try-it").focus()
     keys.press("Enter")
     expect(page.locator("#results .sg-hit").first).to_be_visible()
-    expect(page.locator("#try-it")).to_be_hidden()  # they are there
+    expect(page.locator("#try-it")).to_be_hidden()  # the samples are shown already
     page.locator("#search").focus()
     keys.press("/")
     expect(box(page, "query")).to_be_focused()
@@ -384,7 +384,7 @@ def test_a_search_needs_no_mouse(opened: Page) -> None:
     keys.press("Enter")
     expect(page.locator("#results h3")).to_contain_text(QUERY)
 
-    # A column is one stop of Tab, inside it the arrows move; Enter enlarges, where they move too.
+    # Tab stops once at each column, and arrows move inside it. Enter enlarges a photo; arrows work there, too.
     columns = [page.locator(f'#results section[aria-label="{title}"] .sg-open') for title in (texts.ZERO_SHOT, texts.SG_LORA)]
     columns[0].first.focus()
     keys.press("ArrowRight")
@@ -429,23 +429,23 @@ def test_every_result_that_ships_is_shown(opened: Page) -> None:
     with opened.expect_download() as waiting:
         shown.last.locator(".sg-csv a").first.click()
     assert waiting.value.suggested_filename.endswith("-1.csv")
-    # A link into what is folded unfolds it.
+    # A link to a folded part unfolds it.
     opened.locator(".sg-opening a").click()
     expect(opened.locator(".sg-exhibit[open]")).to_have_count(2)
 
 
 def test_all_of_it_was_without_a_network(browser: Browser, url: str, network: list[str]) -> None:
-    """Of app and browser of every test here; what they asked all the same is looked at after each."""
+    """App and browser of all tests here had no network. The log of their requests is checked after each test."""
     if not network:
         pytest.skip(f"{NO_NAMESPACES}: app and browser were watched, but could have reached others")
     probe = "import network_isolation; print(network_isolation.has_route())"
     helpers = Path(network_isolation.__file__).parent
     seen = subprocess.run([*network, sys.executable, "-c", probe], cwd=helpers, capture_output=True, text=True)
     assert seen.stdout == "False\n", seen.stderr
-    with pytest.raises(ConnectionRefusedError):  # the app is in that network, and this test is not
+    with pytest.raises(ConnectionRefusedError):  # the app is in that network, this test is not
         socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=5).close()
     page = browser.new_page()
-    page.goto(url)  # and so is the browser
+    page.goto(url)  # the browser is in that network, too
     with pytest.raises(Error, match=r"ERR_INTERNET_DISCONNECTED|ERR_ADDRESS_UNREACHABLE"):
         page.goto(f"http://{ELSEWHERE}/")
     page.close()

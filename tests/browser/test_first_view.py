@@ -1,4 +1,4 @@
-"""What a visitor sees without a click: the samples, and one question answered; and what takes their place."""
+"""What a visitor sees without a click: the samples and one answered question; and what replaces them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def opened(browser: Browser, address: str) -> Page:
 
 
 def with_own_photos(browser: Browser, address: str, folder: Path, count: int) -> Page:
-    """A page that opened on the samples, and then got photos of the visitor's own."""
+    """A page that opened on the samples and then got ``count`` photos of the visitor."""
     page = opened(browser, address)
     answered(page, FIRST.query)
     page.set_input_files("#upload input[type=file]", blurred(folder, [f"{i}.png" for i in range(count)], 2))
@@ -54,7 +54,7 @@ def gallery_order(page: Page) -> list[str]:
 def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: Browser, url: str) -> None:
     page, _ = visit(browser, url, viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
     answered(page, FIRST.query)
-    page.wait_for_timeout(1_000)  # scrolling would have begun
+    page.wait_for_timeout(1_000)  # long enough for scrolling to begin
     assert page.evaluate("scrollY") == 0
     box(page, "query").fill("a cup of coffee")
     page.tap("#search")
@@ -77,7 +77,7 @@ def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: st
     expect(page.locator("dialog.sg-view img")).to_be_visible()
     page.keyboard.press("Escape")
 
-    # Back goes from one's own question to what the page opened on; a reload keeps one's own.
+    # Back leads from the visitor's question to the first one. A reload keeps the visitor's question.
     box(page, "query").fill("a cup of coffee")
     page.click("#search")
     answered(page, "a cup of coffee")
@@ -88,13 +88,13 @@ def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: st
     page.reload()
     answered(page, "a cup of coffee")
 
-    # A link with a question asks that one.
+    # A link with a question asks that question.
     other = opened(browser, f"{url}?q=the+moon")
     answered(other, "the moon")
     expect(box(other, "description")).to_have_value("")
     other.context.close()
 
-    # What one visitor takes out or writes, no other sees, who begins at the beginning.
+    # Another visitor does not see what this visitor removes or types, and starts with the first view.
     page.click("#clear")
     expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
     page.reload()
@@ -110,7 +110,7 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     page = with_own_photos(browser, url, tmp_path, 3)
     expect(page.locator("#report")).to_contain_text(texts.SAMPLES_GONE)
     expect(page.locator("#take-back")).to_be_hidden()
-    # The question was one about the samples.
+    # The page forgets the question, because it was about the samples.
     expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
     expect(box(page, "query")).to_have_value("")
     expect(box(page, "description")).to_have_value("")
@@ -170,7 +170,7 @@ def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp
     page, many = opened(browser, url), 300
     answered(page, FIRST.query)
     expect(page.locator("#clear")).to_be_visible()
-    expect(page.locator("#recall .sg-figures")).to_be_visible()  # the last that comes
+    expect(page.locator("#recall .sg-figures")).to_be_visible()  # this part appears last
     before = page.locator("#query").bounding_box()
     page.set_input_files("#upload input[type=file]", blurred(tmp_path, [f"{i}.png" for i in range(many)], 2))
     expect(page.locator("#fill")).to_contain_text(f"of {many} photos indexed")
@@ -179,7 +179,7 @@ def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp
     page.click("#stop-adding")
     expect(page.locator("#report")).to_contain_text(texts.ADDING_STOPPED)
     expect(page.locator("#stop-adding")).to_be_hidden()
-    fill = page.locator("#fill .sg-note")  # Gradio's own "processing" stands in #fill for a moment, too
+    fill = page.locator("#fill .sg-note")  # Gradio also shows "processing" in #fill for a moment
     expect(fill).to_have_text(re.compile(r"^\d"))
     assert 0 < int(fill.inner_text().split()[0]) < many
     page.context.close()

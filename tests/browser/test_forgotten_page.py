@@ -1,4 +1,4 @@
-"""A page whose photos are gone, in a real browser: with its next event, whatever that is, it shows what is there."""
+"""A page whose photos the app has deleted, in a real browser. At its next event, the page shows the current state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 
 def told(page: Page, words: str) -> None:
-    """The page says so, once."""
+    """Expect one message with these words, and close it."""
     expect(page.get_by_test_id("toast-body")).to_have_count(1)
     expect(page.get_by_test_id("toast-body")).to_contain_text(words)
     expect(page.get_by_test_id("toast-body")).not_to_contain_text("(2)")
@@ -30,8 +30,8 @@ def told(page: Page, words: str) -> None:
 
 
 def expect_photos(page: Page, count: int) -> None:
-    """So many photos wherever the page shows them."""
-    if not page.locator("#gallery").count():  # folded, as after every load
+    """Expect ``count`` photos in all places that show photos."""
+    if not page.locator("#gallery").count():  # the panel is folded after each load
         page.click("#captions > button")
     thumbnails = page.locator("#gallery .thumbnail-item")
     expect(thumbnails).to_have_count(count)
@@ -39,7 +39,7 @@ def expect_photos(page: Page, count: int) -> None:
 
 
 def expect_no_answer(page: Page) -> None:
-    """Nothing of a question asked before, and no adapter."""
+    """Expect no results, no history and no adapter."""
     expect(page.locator("#results")).to_contain_text(
         re.compile(f"{re.escape(texts.COMPARE_EMPTY)}|{re.escape(texts.COMPARE_NO_PHOTOS)}")
     )
@@ -62,7 +62,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         expect(page.locator("#results .sg-hit")).to_have_count(6)
         expect(page.locator("#history")).to_be_visible()
         expect(page.locator("#lora .sg-made-line")).to_be_visible()
-        # Albums of other tests may still be about, with the same question: this one has these photos.
+        # Albums of other tests may still be open with the same question. This test's album has these photos.
         mine = [a for a in open_albums() if sorted(p.name for p in a.photos) == [f"{i}.png" for i in range(3)]]
         session = next(s for a in mine for s in a.sessions if s.history == [(QUERY, SENTENCE)] and s.adaptation is not None)
         adapter = actions.write_zip(engine, session)
@@ -72,7 +72,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         second.get_by_role("tab", name=texts.TAB_EXPERTS).click()
         expect(second.locator("#own li")).to_have_count(1)
 
-        # Somebody else's photos need the room, and something is typed.
+        # Another visitor's photos need the room. Then this visitor types.
         Visitor(app, tmp_path, 1).add()
         expect_photos(page, 3)
         box(page, "description").fill(f"{SENTENCE} at noon")
@@ -86,7 +86,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         page.locator("#pick input").click()
         expect(page.locator("#pick").get_by_role("option")).to_have_count(0)
 
-        # The other tab is told too, by an event that fails.
+        # The other tab also gets the message, at an event that fails.
         second.click("#import-own button")
         second.click("#import")
         expect(second.get_by_test_id("toast-body").filter(has_text=texts.MADE_ROOM)).to_have_count(1)
@@ -95,7 +95,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         expect_photos(second, 0)
         second.close()
 
-        # The time is up where there is nothing to lose: nothing is said, and photos that are added survive a reload.
+        # The time is up, and there is nothing to lose: no message, and photos that are added survive a reload.
         app.sweep()
         kept = "localStorage['sg-lora-studio']"
         before = page.evaluate(kept)
@@ -108,10 +108,10 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         expect_photos(page, 3)
         expect(page.locator("#results .sg-hit")).to_have_count(6)
 
-        # And where there is: what the event itself says is not wiped out.
+        # The time is up, and photos are lost: the message does not replace the event's own report.
         app.sweep()
         page.set_input_files("#upload input[type=file]", photos[:2])
         told(page, "unused for 60 minutes")
         expect_photos(page, 2)
-        expect(page.locator("#results .sg-hit")).to_have_count(4)  # what is still typed is asked of them
+        expect(page.locator("#results .sg-hit")).to_have_count(4)  # the typed question searches the new photos
         expect(page.locator("#report")).to_contain_text("2 added")

@@ -35,7 +35,7 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     expect(page.locator("#results .sg-taught")).to_contain_text("blicket")
     settles(lambda: set(labels(page, texts.SG_LORA)[:3]), names)
 
-    page.reload()  # the album, with the question, comes back
+    page.reload()  # the album and the question come back
     expect(page.locator("#results .sg-taught")).to_contain_text("blicket")
     settles(lambda: set(labels(page, texts.SG_LORA)[:3]), names)
     page.click("#names > button")

@@ -1,4 +1,4 @@
-"""One page asks own photos and a library; the enlarged photo, more results, and what is in sight at every width."""
+"""One page searches own photos and a library. Also: the enlarged photo, more results, and what is visible at each width."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 HEIGHT = 800
 QUERY = "a lion -water"
-DAYS = ("2023-05-01", "2024-05-01", "2024-05-02")  # of the first photos of the library
+DAYS = ("2023-05-01", "2024-05-01", "2024-05-02")  # the days of the library's first photos
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """With a library of the sample photos but one."""
+    """The address of an app with a library of all sample photos but the first."""
     where, backbone = tmp_path_factory.mktemp("app"), load_engine().backbone
     photos, library = where / "photos", where / "pictures"
     photos.mkdir()
@@ -57,7 +57,7 @@ def choose_where(page: Page, words: str) -> None:
 
 def test_own_photos_a_library_and_both(opened: Page) -> None:
     page, both = opened, texts.WITHIN_BOTH.format(name="pictures")
-    # Nothing was added: the library answers.
+    # The visitor added no photos: the library answers.
     expect(box(page, "where")).to_have_value(both)
     box(page, "query").fill(QUERY)
     box(page, "query").press("Enter")
@@ -68,7 +68,7 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     choose_where(page, "pictures")
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
 
-    # Results go on until all are there; one column takes the page.
+    # More results appear until all are shown. A single column uses the whole page.
     expect(hits(page)).to_have_count(12)
     page.click("#show-more")
     expect(hits(page)).to_have_count(len(sample_photos()) - 1)
@@ -76,19 +76,19 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     page.locator("#with-zero-shot input").uncheck()
     expect(page.locator("#results section")).to_have_count(1)
 
-    # A photo of the library is marked, and brings what is like it.
+    # Mark a photo of the library, and find similar photos.
     hits(page).first.locator('[data-mark="up"]').click()
     expect(page.locator("#marked")).to_contain_text("of 1 after")
     name = hits(page).first.locator(".sg-label").get_attribute("title")
     hits(page).first.locator(".sg-open").click()
-    expect(page.locator("dialog [data-teach]")).to_be_hidden()  # it is none of the visitor's own photos
+    expect(page.locator("dialog [data-teach]")).to_be_hidden()  # it is not the visitor's own photo
     page.locator("dialog [data-similar]").click()
     expect(page.locator("#results h3")).to_contain_text(texts.ASKED_LIKE.format(name=name))
     expect(page.locator("dialog.sg-view")).to_be_hidden()
     page.go_back()
     expect(page.locator("#results h3")).to_contain_text(QUERY)
 
-    # A reload asks the same of the same photos, and so does the link.
+    # A reload and the link ask the same question about the same photos.
     page.reload()
     expect(page.locator("#results h3")).to_contain_text(QUERY)
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
@@ -121,7 +121,7 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
     page.reload()
     expect_filtered(len(DAYS) - 1)
     box(page, "until").fill(DAYS[1])
-    page.locator("#results h3").click()  # away from the box
+    page.locator("#results h3").click()  # leave the box
     expect_filtered(1, until=DAYS[1])
     page.go_back()
     expect_filtered(len(DAYS) - 1, until="")
@@ -162,7 +162,7 @@ def test_an_enlarged_photo_has_buttons_and_closes_with_back(opened: Page) -> Non
         expect(page.locator("#results h3")).to_be_visible()
         expect(page).to_have_url(address)
 
-    # Teach opens the names, with this photo alone, ready for its name.
+    # Teach opens the names with only this photo, ready for its name.
     hits(page).nth(2).locator(".sg-open").click()
     view.get_by_role("button", name=texts.NAMES_TITLE).click()
     expect(view).to_be_hidden()

@@ -1,6 +1,6 @@
-"""How well experts fit, on the page and in the endpoints: what is said, what is applied, and how much of it.
+"""How well experts fit, on the page and in the endpoints: the notice, the applied parts, and their strength.
 
-The engine's models are the shipped ones; the threshold is made up here, between two sentences.
+The engine's models are the shipped ones. The threshold is made up: it lies between two sentences.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from core.sglora.fit import Fit, Remark
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 CLOSE, FAR, ODD = "a photo of a dog", "photos of clouds", "the quarterly tax report of a bank"
-OWN_PARTS = 6  # side by side: four experts, and the sample less the prior's mean
+OWN_PARTS = 6  # stacked: four experts, the sample, and minus the prior's mean
 
 
 @pytest.fixture(scope="module")
 def judged(engine: SGLora) -> SGLora:
-    """One sentence fits, one is too far from every expert, and one is odd."""
+    """An engine for which one sentence fits, one is too far from every expert, and one is odd."""
     close, far = (engine.route(sentence).closeness for sentence in (CLOSE, FAR))
     assert far < close - 0.1
     return replace(engine, repository=replace(engine.repository, closeness_threshold=(close + far) / 2))
@@ -105,7 +105,7 @@ def test_at_strength_zero_search_is_zero_shots(client: Client, photos: list[Path
     client.predict(files=[handle_file(p) for p in photos], api_name="/index")
     zero = client.predict(query="something red", description=CLOSE, strength=0, api_name="/search")
     assert zero["strength"] == 0 and zero["fit"]["fits"]
-    assert zero["sg_lora"] == zero["zero_shot"] == zero["merge"], "to the last digit"
+    assert zero["sg_lora"] == zero["zero_shot"] == zero["merge"], "strength 0 gives exactly zero-shot"
     full = client.predict(query="something red", description=CLOSE, api_name="/search")
     assert full["strength"] == DEFAULT_WEIGHT and full["zero_shot"] == zero["zero_shot"]
     assert [h["score"] for h in full["sg_lora"]] != [h["score"] for h in full["zero_shot"]]
@@ -127,7 +127,7 @@ def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str,
     notice = page_html.fit_notice(fit)
     assert bool(notice) is bool(level) and level in notice
     assert all(part in notice for part in words)
-    assert (texts.FORGETS[:12] in notice) is (level == "sg-medium"), "what is not applied forgets nothing"
+    assert (texts.FORGETS[:12] in notice) is (level == "sg-medium"), "only applied experts can forget"
 
 
 # Page
@@ -135,7 +135,7 @@ def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str,
 
 @pytest.fixture
 def opened(browser: Browser, url: str) -> Iterator[Page]:
-    """On a phone, where room is scarce."""
+    """A page on a phone, which has little room."""
     page, errors = visit(browser, url, viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
     yield page
     expect_fit(page)
@@ -150,14 +150,14 @@ def test_the_page_names_a_misfit_and_applies_the_strength(opened: Page, judged: 
     page.set_input_files("#upload input[type=file]", photos)
     expect(page.locator("#fill")).to_contain_text("8 photos of")
 
-    # As the sentence is typed: no expert fits, and a click takes the wording of the closest one.
+    # While the visitor types: no expert fits, and a click uses the wording of the closest expert.
     box(page, "description").fill(FAR)
     expect(notice).to_contain_text(texts.ONLY_SHARED)
     page.click("#suggestion")
     expect(page.locator("#routing .sg-experts li").first).to_be_visible()
     expect(page.locator("#suggestion")).to_be_hidden()
 
-    # An expert fits: nothing is said, and the rank says what all share and what is its own.
+    # An expert fits: no notice, and the rank names the shared part and the own part.
     box(page, "description").fill(CLOSE)
     box(page, "query").fill("something red")
     page.click("#search")
@@ -168,7 +168,7 @@ def test_the_page_names_a_misfit_and_applies_the_strength(opened: Page, judged: 
     words = texts.RANKS.format(rank=shared.rank + own, shared=shared.rank, own=own)
     expect(page.locator("#lora")).to_contain_text(words)
 
-    # The strength is one's own from the beginning; 0 is zero-shot in every column.
+    # The visitor can set the strength from the beginning. With 0, every column is zero-shot.
     page.click("#more button")
     expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
     expect(strength).to_be_enabled()

@@ -1,4 +1,4 @@
-"""The page speaks the visitor's language: from the first byte, in every message, to several visitors at once, and it fits."""
+"""The page uses the visitor's language: from the first byte, in all messages, for several visitors at once. All texts fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.languages import ENGLISH, OTHERS, TAGS, speaking, texts_in
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SIZES = ((1280, 900), (390, 844))
-# What people read or press, and cannot: cut off, or beyond the page's edge. What scrolls by itself is left out.
+# Texts and controls that are cut off or beyond the page's edge. Parts that scroll are left out.
 CUT = """() => {
   const scrolls = (e) => e.closest(".sg-scroll, .sg-options, #examples, #history, #experts, [lang=en]");
   const texts = [...document.querySelectorAll("button, label, h1, h2, h3, h4, p, summary, [data-testid=block-info]")];
@@ -39,7 +39,7 @@ def url(samples_url: str) -> str:
 
 
 def fetched(url: str, accepted: str) -> tuple[str, str]:
-    """The page's first bytes, and what its headers call their language."""
+    """The page's HTML, and the language in its headers."""
     with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept-Language": accepted})) as answer:
         return answer.read().decode(), answer.headers["content-language"]
 
@@ -59,7 +59,7 @@ def test_the_first_bytes_are_in_the_visitors_language(url: str, accepted: str, c
 
 
 def test_all_languages_are_laid_out_alike(url: str) -> None:
-    """Numbers of components are those of the events: a layout that differs would put a text into another component."""
+    """Events refer to components by number. With another layout, a text would go into another component."""
 
     def parts(code: str) -> list[tuple[int, str, str]]:
         config = json.loads(re.search(r"window\.gradio_config = (.*?);</script>", fetched(url, TAGS[code])[0])[1])
@@ -103,12 +103,12 @@ def test_two_visitors_at_once_get_their_own(browser: Browser, url: str) -> None:
 
 
 def expect_whole(page: Page, code: str) -> None:
-    """It says its language, and fits at every size."""
+    """Expect the page to name its language and to fit at all sizes."""
     own = texts_in(code)
     expect(page.locator("#recall .sg-figures")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == TAGS[code]
     expect(page.locator("#more > [data-testid=accordion-content]")).to_have_attribute("lang", "en")
-    # The sample's question is in the visitor's language, and its answer is known all the same.
+    # The sample's question is in the visitor's language, and the page still knows its right answer.
     with speaking(code):
         query = actions.sample_questions()[0].query
     expect(box(page, "query")).to_have_value(query)

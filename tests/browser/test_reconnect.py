@@ -1,4 +1,4 @@
-"""A page whose connection was lost, or whose server was restarted, goes on by itself; Back and links show what was asked."""
+"""A page recovers by itself from a lost connection or a restarted server. Back and links restore questions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def answered(page: Page, query: str) -> None:
 
 
 def searched(browser: Browser, address: str) -> Page:
-    """A page with the sample photos, and what was asked of them."""
+    """A page with the sample photos and an answered question."""
     page = opened(browser, address)
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
@@ -52,8 +52,8 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, ur
     page.context.set_offline(True)
     page.wait_for_timeout(OFFLINE_MS)
     page.context.set_offline(False)
-    # Gradio loads the page again where a request of its own failed meanwhile, and says so until then. In any case
-    # photos, sentence, question and results are there.
+    # If one of Gradio's own requests failed meanwhile, Gradio shows a message and reloads the page. In both cases, photos,
+    # sentence, question and results are there.
     expect(page.get_by_text("Connection to the server was lost")).to_have_count(0)
     ready(page)
     answered(page, QUERY)
@@ -61,7 +61,7 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, ur
     expect(box(page, "query")).to_have_value(QUERY)
     search(page, OTHER)
 
-    # The address says what is shown; Back shows what was, and another browser asks the same of its own photos.
+    # The address names the shown question. Back shows the earlier one. Another browser asks the same about its own photos.
     settles(lambda: asked_of(page), {"q": OTHER, "about": SENTENCE})
     link = page.url
     page.go_back()
@@ -87,7 +87,7 @@ def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser
     expect(box(page, "description")).to_have_value(SENTENCE)
     page.go_back()
     answered(page, QUERY)
-    # A link that is opened in the same tab shows what it says, not what was typed before.
+    # A link opened in the same tab shows its own question, not the text typed before.
     box(page, "query").fill(OTHER)
     page.goto(f"{url}?q=a+boat&about=photos+of+boats")
     answered(page, "a boat")
@@ -98,11 +98,11 @@ def test_after_a_restart_of_the_server_sentence_and_question_are_kept(browser: B
     port, first, second = free_port(), urlsplit(samples_url).port, urlsplit(url).port
     with forwarded(port, first) as address:
         page = opened(browser, address)
-        expect(page.locator("#results .sg-hit").first).to_be_visible()  # what the page opens on comes into the boxes
+        expect(page.locator("#results .sg-hit").first).to_be_visible()  # the first view fills the boxes
         search(page, QUERY)
     page.wait_for_timeout(AWAY_MS)
     with forwarded(port, second):
-        # Nobody touches the page: it notices by itself, and says what the new server has.
+        # The visitor does nothing: the page notices the restart and shows the state of the new server.
         expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
         ready(page)
         expect(box(page, "description")).to_have_value(SENTENCE)

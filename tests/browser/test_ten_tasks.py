@@ -1,4 +1,4 @@
-"""Ten things that people come for, in a browser at three sizes; with SCREENSHOTS set, pictures are written to that folder."""
+"""Ten tasks that visitors come for, in a browser at three sizes. If SCREENSHOTS is set, pictures go to that folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZES = {
     "phone": {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True},
 }
 TABLET = {"width": 820, "height": 1100}
-VERDICT_BEGINS, RESULTS_BEGIN = 530, 590  # px from the top of the page, at most, where it is 900 high
+VERDICT_BEGINS, RESULTS_BEGIN = 530, 590  # at most this many px from the top of a page 900 px high
 SENTENCE, QUERY = "photos of wild animals", "an animal that runs fast"
 
 
@@ -35,7 +35,7 @@ def tab(page: Page, name: str) -> None:
 
 
 def fetched(page: Page, button: str) -> bytes:
-    """What a button downloads."""
+    """The content of a button's download."""
     with page.expect_download() as waiting:
         page.click(f"#{button}")
     return Path(waiting.value.path()).read_bytes()
@@ -50,7 +50,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     page, errors = visit(browser, url, **SIZES[size])
 
     def done(task: str, whole: bool = False) -> None:
-        """Nothing may stand out of the page at any size; what is done wide is looked at on a tablet, too."""
+        """Check that everything fits into the page at this size. The wide page is also checked as a tablet."""
         for name, viewport in ((size, SIZES[size]["viewport"]), *([("tablet", TABLET)] if size == "wide" else [])):
             page.set_viewport_size(viewport)
             expect_fit(page)
@@ -59,18 +59,18 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
                 page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{task}.png", full_page=whole)
         page.set_viewport_size(SIZES[size]["viewport"])
 
-    # 1. See at once what it does.
+    # 1. See at once what the app does.
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
     expect(page.locator("#results .sg-right-places .sg-up")).to_be_visible()  # the first question's photo rises
-    expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)  # and an expert fits its sentence
+    expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)  # an expert fits its sentence
     if size == "wide":
         expect(page.locator("#recall .sg-figures")).to_be_visible()
         for part, begin in (("#recall", VERDICT_BEGINS), ("#results", RESULTS_BEGIN)):
             assert page.locator(part).evaluate("part => part.getBoundingClientRect().y + scrollY") < begin
     done("1-first-look")
 
-    # 2. Find a photo with a sentence and a question of one's own, by keyboard.
+    # 2. Find a photo with an own sentence and an own question, by keyboard.
     box(page, "description").fill(SENTENCE)
     box(page, "query").fill(QUERY)
     box(page, "query").press("Enter")
@@ -78,17 +78,17 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     expect(page.locator("#results section")).to_have_count(2)
     done("2-own-question", whole=True)
 
-    # 3. Which expert had most weight?
+    # 3. Which expert had the most weight?
     routed = routed_experts(engine, engine.route(SENTENCE))
     first = page.locator("#routing .sg-experts li").first
     expect(first).to_have_attribute("title", re.compile(f"^{re.escape(routed[0]['name'])}"))
     expect(first).to_contain_text(f"{routed[0]['weight'] * 100:.0f} %")
 
-    # 4. Another variant of the adapter, and the experts averaged beside it.
+    # 4. Get another variant of the adapter, and compare it with the experts' average.
     adapter = fetched(page, "download")
     page.click("#more button")
     page.click("#resample")
-    for _ in range(60):  # the variant may still be on its way
+    for _ in range(60):  # the new variant may take a while
         again = zipfile.ZipFile(io.BytesIO(fetched(page, "download")))
         if weights(again) != weights(zipfile.ZipFile(io.BytesIO(adapter))):
             break
@@ -98,10 +98,10 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     expect(page.locator("#results section")).to_have_count(3)
     done("4-variant")
 
-    # 5. Take the adapter home: it came with the lines that load it.
+    # 5. Download the adapter: the ZIP includes the lines that load it.
     assert {"README.md", "adapter_config.json"} <= set(again.namelist())
 
-    # 6. Take the results home.
+    # 6. Download the results.
     page.click("#take-home button")
     rows = list(csv.DictReader(io.StringIO(fetched(page, "take-results").decode())))
     shown = labels(page, texts.SG_LORA)
@@ -110,7 +110,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     assert photos == [f"{place:03d} {name}" for place, name in enumerate(shown, 1)]
     done("6-take-home")
 
-    # 7. What does a photo show? Its words are looked for.
+    # 7. What does a photo show? Search its captions.
     page.click("#photo-words > button")
     page.locator("#pick input").fill(shown[0])
     page.locator("#pick").get_by_role("option", name=shown[0], exact=True).click()
@@ -118,7 +118,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     expect(page.locator("#results h3").first).to_contain_text(shown[0])
     done("7-photo-to-words")
 
-    # 8. Find an expert, and compare two.
+    # 8. Find an expert, and compare two experts.
     tab(page, texts.TAB_EXPERTS)
     box(page, "find-expert").fill("nothing of the kind")
     expect(page.locator("#experts-found")).to_contain_text("No expert has")
@@ -131,7 +131,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     page.keyboard.press("Escape")
     done("8-experts", whole=True)
 
-    # 9. Train an expert of one's own on the photos that are there, and be routed to it.
+    # 9. Train an own expert on the photos. Routing must choose it.
     page.click("#train-own button")
     box(page, "own-name").fill("my animals")
     box(page, "own-description").fill(SENTENCE)
@@ -142,7 +142,7 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     tab(page, texts.TAB_STUDIO)
     expect(page.locator("#routing .sg-experts li").first).to_have_attribute("title", re.compile("^my animals"))
 
-    # 10. What was measured, and its figures as a file.
+    # 10. See what was measured, and download its figures.
     tab(page, texts.TAB_EVIDENCE)
     page.locator(".sg-exhibit summary").first.click()
     with page.expect_download() as waiting:

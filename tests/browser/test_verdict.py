@@ -1,4 +1,4 @@
-"""The visitor's own count, large above the results: over captions that come before or after the question, and stopped."""
+"""The count over the visitor's captions, above the results: captions added before or after the question; a stopped count."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.sglora.request import AdapterRequest
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SENTENCE, QUERY = "photos of coloured spots", "something red"
-PHOTOS, MANY, EACH = 24, 110, 19  # photos, and captions of each: so many that counting takes a while
+PHOTOS, MANY, EACH = 24, 110, 19  # photos; then many photos with many captions each, so that counting takes a while
 
 
 def captions_file(folder: Path, photos: list[Path], each: int, word: str = "spot") -> Path:
@@ -53,7 +53,7 @@ def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page,
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
     other = Adapter.of(*engine.applied(random_sentence(engine, adaptation), adaptation.strength))
     adapters = {"before": ZERO_SHOT, "after": Adapter.of(adaptation.lora, adaptation.weight), "random": other}
-    # Counted by asking one caption after the other.
+    # The reference count asks one caption after the other.
     names = {f"a spot of kind {i} number {n}": p.name for i, p in enumerate(photos) for n in range(2)}
     found = {
         which: sum(name in [hit.label for hit in gallery.text_to_image(text, adapter, 10).hits] for text, name in names.items())

@@ -1,4 +1,4 @@
-"""The running app called by strangers: anything in the place of any value, any event, too many calls, and hostile files."""
+"""Strangers call the running app: with odd values in any place, any event, too many calls, and hostile files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 
 @pytest.fixture
 def stranger(app: Running) -> Iterator[Stranger]:
-    """One who leaves the app able to answer."""
+    """A stranger. After the test, the app must still answer."""
     yield Stranger(app.url)
     assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]
 
@@ -67,7 +67,7 @@ def check_words(words: str, app: Running) -> None:
 
 
 def turned(start: int, count: int) -> list[object]:
-    """So many odd values, each another."""
+    """``count`` consecutive odd values, beginning at ``start``."""
     return [ODD[(start + i) % len(ODD)] for i in range(count)]
 
 
@@ -93,7 +93,7 @@ def test_an_event_of_the_page_takes_or_refuses_any_value(
     assert len(events) > 30
     calls = [(number, [None] * count, {"event_data": EVENT_DATA[number % len(EVENT_DATA)]}) for number, count in events]
     calls += [(number, turned(number, count), {"event_data": data}) for number, count in events for data in EVENT_DATA[1:3]]
-    # Those that take what was clicked: anything in its place.
+    # Events that take the clicked item get odd values in its place.
     clicked = [fn for fn in app.page.fns.values() if fn.collects_event_data or any(type(c) is gr.Dataset for c in fn.inputs)]
     assert {fn.fn.__name__ for fn in clicked} == {"_ask", "_again", "_choose", "_go", "_mark", "_select", "_similar"}
     places = [(fn, [block.stateful for block in fn.inputs]) for fn in clicked]
@@ -182,13 +182,13 @@ def test_one_visitor_does_not_fill_the_queue(engine: SGLora, tmp_path: Path, mon
             one_tab = list(pool.map(lambda _: join("flood", "192.0.2.1, 203.0.113.9"), range(30)))
             many_tabs = list(pool.map(lambda number: join(f"tab{number}", f"192.0.2.{number}, 203.0.113.7"), range(30)))
             one_network = list(pool.map(lambda number: join(f"six{number}", f"2001:db8:0:1::{number:x}"), range(30)))
-            assert join("honest", "203.0.113.8").status_code == 200, "nobody else is turned away"
+            assert join("honest", "203.0.113.8").status_code == 200, "other visitors must not be rejected"
             assert join("neighbour", "2001:db8:0:2::1").status_code == 200
         finally:
             go.set()
         for answers in (one_tab, many_tabs, one_network):
             taken = [answer for answer in answers if answer.status_code == 200]
-            assert OWN_WAITING <= len(taken) <= OWN_WAITING + 2, "two are worked on"
+            assert OWN_WAITING <= len(taken) <= OWN_WAITING + 2, "two calls are running"
             refused = {(a.status_code, a.json()["detail"]) for a in answers if a not in taken}
             assert refused == {(429, texts.QUEUE_FULL_OWN.format(n=OWN_WAITING))}
 
@@ -220,7 +220,7 @@ def test_of_too_many_calls_some_wait_and_the_rest_is_told(
 
     monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
     monkeypatch.setattr(actions, "request", held)
-    engine.adapt(AdapterRequest(SENTENCE))  # what is loaded with the first use is no memory of calls
+    engine.adapt(AdapterRequest(SENTENCE))  # load everything before memory is measured
     engine.backbone.prefix(engine.backbone.pixels(picture(1))[None])
     with launched(engine, tmp_path, Limits(sessions=10)) as app, ThreadPoolExecutor(16) as pool:
         queue = app.page._queue
@@ -230,23 +230,23 @@ def test_of_too_many_calls_some_wait_and_the_rest_is_told(
             return Stranger(app.url).post(f"{API}/call/route", json=body)
 
         try:
-            answers = list(pool.map(join, range(32)))  # what the first calls load is no memory of calls
+            answers = list(pool.map(join, range(32)))  # the first calls load modules and are not measured
             with watched(tmp_path) as watch:
                 answers += pool.map(join, range(32, CALLS))
             taken = [answer for answer in answers if answer.status_code == 200]
-            assert WAITING <= len(taken) <= WAITING + LIMITS[LIGHT], "some are worked on"
+            assert WAITING <= len(taken) <= WAITING + LIMITS[LIGHT], "some calls are running"
             for answer in answers:
                 if answer not in taken:
                     assert (answer.status_code, answer.json()["detail"]) == (429, texts.QUEUE_FULL)
                     check_words(answer.json()["detail"], app)
-            assert watch.grown < 2 * CALLS, "MB, of half of one each that the client holds too"
+            assert watch.grown < 2 * CALLS, "in MB; a call has half of one, and this process also holds the client's copy"
         finally:
             go.set()
         last = Stranger(app.url, session=f"flood{max(n for n, answer in enumerate(answers) if answer in taken)}")
         assert "500,000 characters" in last.answer(next(a.json()["event_id"] for a in reversed(answers) if a in taken)).words
         assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]
-        # Most of them never came for their answers, and those of ended tabs are not kept.
-        assert len(queue.pending_event_ids_session) <= 10 + LIMITS[LIGHT], "some were worked on meanwhile"
+        # Most tabs never fetched their answers. The app must not keep the answers of ended tabs.
+        assert len(queue.pending_event_ids_session) <= 10 + LIMITS[LIGHT], "some calls were running"
         app.keeper.sweep()
         assert len(queue.pending_event_ids_session) <= 10
         assert set(queue.pending_messages_per_session) <= set(app.page.state_holder.session_data)
@@ -271,7 +271,7 @@ def test_names_of_uploads_are_not_remembered_for_ever(app: Running) -> None:
 
 
 def one_of_each() -> list[Case]:
-    """One hostile file for each thing that is said of them, the smallest; the one that takes ten seconds is elsewhere."""
+    """The smallest hostile file for each error message. The file that takes ten seconds is in another test."""
     chosen: dict[tuple, Case] = {}
     for make in (images, zips, captions):
         for case in sorted(make(), key=lambda case: len(case.data)):
@@ -296,7 +296,7 @@ def test_hostile_files_through_the_running_app(app: Running, stranger: Stranger)
             answer = visitor.call("index", values, "")
             assert answer.values is not None, f"{case}: {answer.words}"
             report = answer.values[0]
-            assert report["added"] >= 1, f"{case}: the photo beside it"
+            assert report["added"] >= 1, f"{case}: the good photo was not added"
             said = [f"{failed['name']}: {failed['reason']}" for failed in report["failed"]]
             for line in said:
                 check_words(line, app)
@@ -311,7 +311,7 @@ def test_hostile_files_through_the_running_app(app: Running, stranger: Stranger)
     assert watch.outside == []
     assert watch.grown < MEMORY_MB
     left = set(app.files()) - before
-    assert {path.parent for path in left} <= {app.folder}, "pieces without a name, which nothing serves and a sweep deletes"
+    assert {path.parent for path in left} <= {app.folder}, "only unnamed pieces, which no route serves and a sweep deletes"
 
 
 def test_clutter_beside_photos_is_skipped_in_silence(stranger: Stranger) -> None:

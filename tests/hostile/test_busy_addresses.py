@@ -1,4 +1,4 @@
-"""One address that keeps the server busy, and what others wait for."""
+"""One address keeps the server busy; other visitors must not wait for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fuzzing of our own parsers: whatever comes in, they answer or refuse in words. The same examples each time."""
+"""Fuzzing of our own parsers: they accept any input or reject it with an error message. Each run uses the same examples."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ FINGERPRINT = "0123456789abcdef"
 
 
 def fuzz(examples: int) -> settings:
-    """So many examples, the same each time, and none kept on disk."""
+    """Settings for ``examples`` examples: the same in each run, and none stored on disk."""
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
     return settings(max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=checks)
 
 
-# Damage of any kind to something that was whole
+# Damaged data
 
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Bytes replaced, put in, left out or cut off."""
+    """``whole`` with bytes replaced, inserted, deleted or cut off."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(1, 6))):
         if not data:
@@ -85,7 +85,7 @@ ANYTHING = st.recursive(
 
 @st.composite
 def changed(draw: st.DrawFn, whole: Any) -> Any:
-    """A JSON value in which something somewhere is anything else, or missing."""
+    """A JSON value with some parts replaced or deleted."""
     value = copy.deepcopy(whole)
     for _ in range(draw(st.integers(1, 3))):
         place = value
@@ -166,7 +166,7 @@ def test_zip_files(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> Non
     (folder / "x.zip").write_bytes(data)
     uploads = sort_uploads([folder / "x.zip"], folder / "in")
     for name, path in uploads.photos:
-        assert all(safe_name(part) == part for part in name.split("/")), "folders are safe names, too"
+        assert all(safe_name(part) == part for part in name.split("/")), "folder names must be safe, too"
         assert path.resolve().parent == (folder / "in" / "0").resolve()
     for name, reason in uploads.failed:
         check_message(f"{name}: {reason}", folder)
@@ -264,7 +264,7 @@ def test_own_experts(engine: SGLora, own_experts: bytes, data: st.DataObject) ->
 
 @pytest.fixture(scope="module")
 def repository(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three of the shipped experts."""
+    """A repository of three shipped experts."""
     folder = tmp_path_factory.mktemp("repository")
     save_repository(engine.repository.subset(range(3)), folder)
     return folder

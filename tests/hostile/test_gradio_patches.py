@@ -1,4 +1,4 @@
-"""The patches of Gradio against the release at hand: each is still looked at, and still needed."""
+"""Our patches of Gradio, with the installed release: Gradio still uses each patched name, and each patch is still needed."""
 
 from __future__ import annotations
 
@@ -70,17 +70,17 @@ def test_gradio_still_looks_at_what_is_replaced(patch: tuple) -> None:
         f"{short}.{name}" in text or (f"import {name}" in text and short in text) or f"    {name}," in text
         for text in (path.read_text() for path in FOLDER.rglob("*.py"))
     )
-    assert used, f"Gradio {gradio.__version__} does not use {short}.{name} any more: the patch is void"
+    assert used, f"Gradio {gradio.__version__} does not use {short}.{name} any more: the patch has no effect"
 
 
 def test_what_is_replaced_is_still_as_it_was() -> None:
-    """In a process of its own, without our patches: where Gradio does it by itself by now, the patch can go."""
+    """Runs in a separate process without our patches. A patch can go if Gradio has fixed the problem itself."""
     run = subprocess.run([sys.executable, "-c", NEEDED], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2_000:]
 
 
 def test_patches_reach_modules_that_imported_the_name() -> None:
-    """`from x import y` keeps Gradio's own: no module may hold one of ours under that name."""
+    """`from x import y` copies a name before we patch it. No module of Gradio may still hold the original."""
     stale = []
     for path in FOLDER.glob("*.py"):
         module = importlib.import_module(f"gradio.{path.stem}") if path.stem not in ("__init__", "cli") else gradio

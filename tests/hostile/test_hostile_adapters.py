@@ -1,4 +1,4 @@
-"""Hostile adapters and saved experts, as the page takes them: a ZIP, or the two files of an adapter."""
+"""Hostile adapters and saved experts, in the forms that the page accepts: a ZIP, or the two files of an adapter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
 
 
 def shown(engine: SGLora, session: Session) -> None:
-    """What came in is shown as text, and generates finite adapters."""
+    """Check that the page shows imported values as text, and that generated adapters are finite."""
     own_experts = session.album.own_experts(engine)
     check_inert(experts_html.own_list(own_experts))
     for entry in own_experts.entries:
@@ -47,7 +47,7 @@ def shown(engine: SGLora, session: Session) -> None:
 
 
 def tried_on(folder: Path, case: Case, take: Callable[[str], object]) -> tuple[str | None, Watch]:
-    """What is said (None: it is taken) when the page takes the case as a file in a new folder, and what that left behind."""
+    """Give the case to the page as a file in a new folder. Return the error message (None: accepted) and the watch."""
     folder.mkdir()
     path = folder / case.name
     path.write_bytes(case.data)

@@ -1,4 +1,4 @@
-"""Hostile images, ZIP files and captions, each dropped together with a good photo, as the page takes them."""
+"""Hostile images, ZIP files and captions, each uploaded together with a good photo, as on the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.visitors.session import Session
 from core.common.text import safe_name
 from core.sglora.engine import SGLora
 
-MEMORY_MB = 900  # one picture of 64 megapixels with its transparency, and once more while it is made smaller
+MEMORY_MB = 900  # a 64-megapixel picture with transparency, and a second copy while it is resized
 Drop = Callable[[Case], tuple[Added, Session]]
 
 
@@ -32,7 +32,7 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 
 @pytest.fixture
 def drop(engine: SGLora, tmp_path: Path, watch: Watch) -> Drop:
-    """Drops a case together with a good photo that has a caption; whatever comes of it, these go in."""
+    """Upload a case together with a good photo and its caption, which must always be added."""
 
     def drop(case: Case) -> tuple[Added, Session]:
         folder, session = tmp_path / "sent", Session()
@@ -49,7 +49,7 @@ def drop(engine: SGLora, tmp_path: Path, watch: Watch) -> Drop:
         check_inert(page)
         for name, reason in (*done.report.failed, *done.failed):
             check_message(f"{name}: {reason}", tmp_path)
-        # What was unpacked is gone again.
+        # The app must delete unpacked files.
         left = [p for p in tmp_path.rglob("*") if p.is_file() and p.parent != folder]
         assert left == []
         return done, session
@@ -65,7 +65,7 @@ def reasons(done: Added) -> dict[str, str]:
 def test_images(drop: Drop, case: Case) -> None:
     done, session = drop(case)
     name = safe_name(case.name)
-    if case.reason is EITHER:  # how much memory a decoder takes is its version's; the bound is ours
+    if case.reason is EITHER:  # a decoder's memory depends on its version; the limit is ours
         assert reasons(done) == {} or "too much memory" in reasons(done)[name]
     elif case.reason is None:
         assert reasons(done) == {}

@@ -1,4 +1,4 @@
-"""Libraries from elsewhere: whatever their files hold, they are searched, mended or refused in words."""
+"""Libraries from strangers: whatever they hold, the app searches, repairs, or rejects them with an error message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from core.retrieval.search import search
 from core.retrieval.where import Where
 
 PHOTOS = 6
-FLIPPED = 120  # libraries
+FLIPPED = 120  # number of damaged libraries
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def good(backbone: Backbone, photos: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def used(folder: Path, photos: Path, backbone: Backbone) -> list[str]:
-    """What is said when a library is used in every way; anything but an error for people is raised."""
+    """The error messages when a library is used in all ways. Unexpected exceptions are raised."""
 
     def ask() -> None:
         searched = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)
@@ -113,7 +113,7 @@ def test_vectors_of_another_width_are_refused(
     about = json.loads((good / ABOUT).read_text())
     (copy / ABOUT).write_text(json.dumps(about | {"dim": int(times * about["dim"])}))
     said = used(copy, photos, backbone) + problems(PhotoLibrary.open(copy))
-    assert len(said) == 3 and all("other columns" in words for words in said), "a search reads the index alone"
+    assert len(said) == 3 and all("other columns" in words for words in said), "search reads only the index, so it succeeds"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "3", '"layout"', '{"layout": 1e999}', NESTED, f'{{"layout": {NESTED}}}'])

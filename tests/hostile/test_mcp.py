@@ -1,4 +1,4 @@
-"""The endpoints as MCP tools, called by a real MCP client over HTTP; two clients never meet."""
+"""The endpoints as MCP tools, called by a real MCP client over HTTP. Two clients never see each other's photos."""
 
 from __future__ import annotations
 

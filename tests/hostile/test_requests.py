@@ -1,4 +1,4 @@
-"""Requests that cost the server more than they cost who sends them: bodies, streams, sockets, foreign pages."""
+"""Requests that cost the server more than the sender: bodies, streams, sockets, other sites' pages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 
 
 def seconds(body: bytes) -> float:
-    """Processor time of this thread to look at a body, the least of three."""
+    """This thread's processor time to check a body, the least of three runs."""
     taken = []
     for _ in range(3):
         begin = time.thread_time()
@@ -61,9 +61,9 @@ def seconds(body: bytes) -> float:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_looking_at_a_body_takes_as_long_as_it_is_long(shape: str) -> None:
     small, medium, large = (seconds(SHAPES[shape](size)) for size in SIZES)
-    least = 0.002  # below it, what was measured is the clock
-    assert medium < 3 * 16 * max(small, least), "16 times as long"
-    assert large < 3 * 4 * max(medium, least), "4 times as long"
+    least = 0.002  # shorter times measure only the clock
+    assert medium < 3 * 16 * max(small, least), "the body is 16 times as long"
+    assert large < 3 * 4 * max(medium, least), "the body is 4 times as long"
 
 
 def test_json_in_another_encoding_does_not_pass_the_limit_of_values() -> None:
@@ -93,7 +93,7 @@ def test_the_server_answers_others_while_it_looks_at_a_body(app: Running, monkey
         assert asked.result().status_code == 400
 
 
-# Streams, and what is logged of them
+# Streams and their log lines
 
 
 @pytest.mark.parametrize("route", ["queue/data?session_hash=nobody", "call/route/nothing", "call/v2/route/nothing"])
@@ -107,7 +107,7 @@ def test_a_stream_of_nothing_is_not_found_before_it_begins(
 
 def test_what_is_logged_again_and_again_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     now, written = [0.0], []
-    # In its module alone: the server that runs beside this test would stand still.
+    # Patch only this module's clock: with a global patch, the server that runs beside this test would stand still.
     monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now[0]))
     logger, handler = logging.getLogger("test of repeats"), logging.Handler()
     handler.emit = lambda record: written.append(record.getMessage())

@@ -1,4 +1,4 @@
-"""Gradio's routes as strangers find them: what is open, what a request may hold, and what the server reads for them."""
+"""Gradio's routes for strangers: which are open, what a request may hold, and what the server reads for a stranger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from app.visitors.retention import Limits
 from core.common.paths import ROOT
 from core.sglora.engine import SGLora
 
-# As Gradio names them; everything else that it has is to be closed.
+# The open routes, in Gradio's spelling. All other routes of Gradio must be closed.
 OPEN = {
     *("GET /", "HEAD /", "GET /config", "GET /theme.css", "GET /favicon.ico", "GET /manifest.json", "GET /robots.txt"),
     "GET /gradio_api/app_id",
@@ -60,7 +60,7 @@ def stranger(app: Running) -> Stranger:
 
 
 def routes_in(router: Any) -> Iterator[Any]:
-    """All routes, those of routers within routers too, which FastAPI keeps apart from release to release."""
+    """All routes, also those of nested routers, which some releases of FastAPI keep separate."""
     for route in router.routes:
         inner = getattr(route, "original_router", None)
         yield from [route] if inner is None else routes_in(inner)
@@ -69,20 +69,20 @@ def routes_in(router: Any) -> Iterator[Any]:
 def test_only_the_routes_that_are_used_are_open(app: Running) -> None:
     found = {f"{method} {route.path}" for route in routes_in(app.page.app) for method in route.methods}
     assert found >= OPEN
-    assert len(found) > 60, "Gradio's routes are not what they were"
+    assert len(found) > 60, "too few routes: Gradio keeps them elsewhere"
     closed = set()
     for known in sorted(found):
         method, path = known.split(" ", 1)
         filled = re.sub(r"\{[^}]*\}", "x", path).removeprefix("/")
-        with httpx.stream(method, f"{app.url}{filled}", timeout=120) as answer:  # a heartbeat never ends
+        with httpx.stream(method, f"{app.url}{filled}", timeout=120) as answer:  # streamed, because a heartbeat never ends
             if answer.status_code == 404 and (method == "HEAD" or answer.read() == texts.NO_SUCH_ROUTE.encode()):
                 closed.add(known)
-    # Of a call that nobody made there is no stream.
+    # A call that does not exist has no stream.
     assert found - closed == {route for route in OPEN if "{event_id}" not in route}
 
 
 def test_each_browser_gets_the_configuration_that_gradio_would_copy_for_it(app: Running) -> None:
-    """Two browsers use different names, twice: each gets its own root, and else what Gradio's walk through it all gives."""
+    """Two browsers use different host names, twice. Each gets its own root; the rest equals the result of Gradio's own walk."""
     for name in ("127.0.0.1", "localhost") * 2:
         root = app.url.replace("127.0.0.1", name).rstrip("/")
         given = httpx.get(f"{root}/config", headers={"sec-fetch-mode": "cors"}).json()
@@ -100,7 +100,7 @@ def test_a_client_gets_the_endpoints_and_no_more(app: Running, tmp_path: Path) -
     ids = {part["id"] for part in given["components"]}
     assert named <= ids and len(ids) < len(named) + 10
     assert all(part in everything["components"] for part in given["components"])
-    assert len(from_spaces_blocks(app.url, None).fns) > len(public)  # Gradio makes a page of it, with an event more
+    assert len(from_spaces_blocks(app.url, None).fns) > len(public)  # Gradio builds a page from it and adds an event
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_is_not_used_is_not_found(app: Running, method: str, route: str) ->
 
 
 def much(head: bytes, megabytes: int) -> Iterator[bytes]:
-    """A body that takes no memory where it is sent from."""
+    """A large body in pieces, so that the sender needs no memory for it."""
     yield head
     for _ in range(megabytes):
         yield b"x" * 2**20
@@ -164,7 +164,7 @@ def test_a_call_of_many_values_is_refused(stranger: Stranger) -> None:
     answer = stranger.post(f"{API}/call/route", content=b'{"data": [' + b"[]," * MAX_VALUES + b"0]}")
     assert (answer.status_code, answer.json()["detail"]) == (413, texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"))
     text = ",[{" * MAX_VALUES + '"'
-    assert "characters" in stranger.call("route", text, 4, 0.1).words, "what is within a text is no value"
+    assert "characters" in stranger.call("route", text, 4, 0.1).words, "brackets in a text are not values"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"data": ' + b"[" * 100_000, b"data=1"])
@@ -197,7 +197,7 @@ def test_an_upload_has_files_only(stranger: Stranger, app: Running) -> None:
 
 @pytest.fixture
 def witness(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
-    """An address on this machine that Gradio would take for a public one, and the requests that came."""
+    """(An address on this machine that Gradio takes for a public one, the paths of the requests to it)."""
     heard: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -234,7 +234,7 @@ def test_the_server_fetches_no_address(app: Running, stranger: Stranger, witness
     address, heard = witness
     allowed = processing_utils.PUBLIC_HOSTNAME_WHITELIST
     asyncio.run(safehttpx.get(f"{address}/first", domain_whitelist=allowed))
-    assert heard == ["/first"], "the witness hears what Gradio's own way of fetching asks"
+    assert heard == ["/first"], "Gradio's own fetch must reach the witness"
 
     for number, given in enumerate(
         [
@@ -252,19 +252,19 @@ def test_the_server_fetches_no_address(app: Running, stranger: Stranger, witness
         ]
     ):
         answer = stranger.call("index", [given], "")
-        if answer.values is not None:  # what has no name is skipped in silence
+        if answer.values is not None:  # a file without a name is skipped without a message
             assert number == 8 and answer.values[0]["photos"] == 0
             continue
         assert answer.words in (texts.NO_ADDRESSES, texts.FILE_NOT_YOURS, texts.VALUES_UNUSABLE), number
-    for fn in app.page.fns.values():  # every event of the page, with an address in the place of every value
+    for fn in app.page.fns.values():  # every event of the page, with an address for every value
         places = [None if block.stateful else value(f"{address}/event.png") for block in fn.inputs]
         if any(places):
-            # Events that run in browsers only are none of the server's.
+            # The server rejects events that run only in browsers.
             expected = texts.NO_ADDRESSES if fn.fn is not None else texts.CALL_UNKNOWN
             assert stranger.event(fn._id, *places).words == expected
     own = stranger.upload("own.png", picture_bytes())
     answer = stranger.call("index", [{**own, "url": f"{address}/own.png"}], "")
-    assert answer.values[0]["added"] == 1, "an address beside a file of one's own is no matter"
+    assert answer.values[0]["added"] == 1, "an address beside an own file must be ignored"
     for route in (f"{API}/file={address}/a.png", f"{API}/file={quote(address, safe='')}/a.png", f"{API}/proxy={address}/a.png"):
         assert stranger.get(route).status_code == 404
     assert heard == ["/first"]
@@ -276,7 +276,7 @@ def test_gradio_client_is_told_that_no_address_is_fetched(app: Running, witness:
     with pytest.raises(AppError) as caught:
         client.predict(files=[handle_file(f"{address}/a.png")], captions="", api_name="/index")
     assert texts.NO_ADDRESSES in str(caught.value)
-    assert heard == [] or all(path == "/a.png" for path in heard), "the client itself may look"
+    assert heard == [] or all(path == "/a.png" for path in heard), "only the client itself may fetch the address"
 
 
 # Files
@@ -324,7 +324,7 @@ def test_files_of_the_server_are_never_read(app: Running, stranger: Stranger, tm
         beside = [value(name, is_stream=True), value(name, url=f"{app.url}{API}/file={secret}")] if name == str(secret) else []
         for given in (value(name), *beside):
             answer = stranger.call("index", [given], "")
-            if answer.values is not None:  # hidden files are skipped in silence, before anybody looks for them
+            if answer.values is not None:  # hidden files are skipped without a message, before the app looks for them
                 assert Path(name).name in ("", ".bashrc") and answer.values[0]["photos"] == 0, name[:200]
                 continue
             assert (answer.values, answer.words) in [(None, texts.FILE_NOT_YOURS), (None, texts.NO_ADDRESSES)], name[:200]
@@ -342,7 +342,7 @@ def test_a_path_of_another_visitors_upload_is_of_no_use(app: Running, stranger: 
     assert stranger.call("index", [own], "") == Answer(None, texts.FILE_NOT_YOURS)
     assert owner.call("index", [own], "").values[0]["duplicates"] == ["own.png"]
     same = stranger.upload("own.png", content)
-    assert same["path"] != own["path"], "equal files have different paths, or one could be told from the other"
+    assert same["path"] != own["path"], "equal files must have different paths, or a stranger could guess a path"
     assert stranger.call("index", [same], "").values[0]["added"] == 1
     Path(own["path"]).unlink()
     app.keeper.sweep()

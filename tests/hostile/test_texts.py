@@ -1,4 +1,4 @@
-"""Texts that no description is like: the text tower gives a finite unit vector for each, or an error for people."""
+"""Texts unlike any description: the text tower gives a finite unit vector or raises an error message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.backbones.embedded import EmbeddedTowers
 from core.common.errors import StudioError
 
 LONG = 100_000
-# Names are shown by pytest, where some of the texts cannot be.
+# pytest shows the names, because it cannot show some of the texts.
 HOSTILE = {
     "empty": "",
     "spaces": " \t\n\u00a0\u3000 ",
@@ -52,7 +52,7 @@ def towers() -> EmbeddedTowers:
 
 
 def embedded(towers: EmbeddedTowers, texts: list[str]) -> Tensor | None:
-    """[n, s] checked; None where there is an error for people."""
+    """Checked embeddings [n, s]; None if the tower raises an error message."""
     try:
         found = towers.encode_sentence(texts)
     except StudioError:
@@ -88,8 +88,8 @@ def test_long_texts_are_cut(towers: EmbeddedTowers, unit: str) -> None:
 
 @pytest.mark.parametrize("unit", ["a", "a dog runs on the beach ", "我的狗在雪地里", "🐕", "qxzvkj", " \u0301", "\ufdfa"])
 def test_the_work_for_a_text_is_bounded(towers: EmbeddedTowers, unit: str) -> None:
-    """Of a text that is five times as long as a very long one, as many lines of Python are run."""
-    embedded(towers, ["a dog"])  # loaded
+    """A text five times as long as a very long one runs about the same number of Python lines."""
+    embedded(towers, ["a dog"])  # load everything before lines are counted
 
     def lines(characters: int) -> int:
         count, before = 0, sys.gettrace()
@@ -101,7 +101,7 @@ def test_the_work_for_a_text_is_bounded(towers: EmbeddedTowers, unit: str) -> No
 
         sys.settrace(trace)
         try:
-            embedded(towers, [f"{characters} {(unit * characters)[:characters]}"])  # no text is read twice
+            embedded(towers, [f"{characters} {(unit * characters)[:characters]}"])  # a new text, so no cache has it
         finally:
             sys.settrace(before)
         return count

@@ -307,7 +307,7 @@ def test_photos_of_a_zip_are_kept_for_another_backbone(engine: SGLora, tmp_path:
     session = Session()
     session.album.keeps_files = True
     photos = {f"{colour}.png": png(colour) for colour in ("red", "blue")}
-    files = {"broken.png": b"no photo", "again.png": photos["red.png"], **photos}  # other places than those of the photos
+    files = {"broken.png": b"no photo", "again.png": photos["red.png"], **photos}  # the good photos come last
     added = actions.add_uploads(engine, session, [str(pack(tmp_path / "photos.zip", files))])
     assert added.report is not None and len(added.report.added) == 2
     kept = {file.stem: file.read_bytes() for file in (session.album.folder / "photos").iterdir()}
@@ -412,7 +412,7 @@ def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path:
     told.clear()
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 1, 1.0))
     actions.ask_again(engine, session, lambda *step: told.append(step))
-    assert told == [(2, 3, titles[2])], "another draw changes the generated LoRA alone"
+    assert told == [(2, 3, titles[2])], "a new seed changes only the column of the generated LoRA"
 
 
 def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> 
 
 
 def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look at how far they are must not end the looking before an upload had its turn."""
+    """The page polls the progress of an upload. It must not stop before the upload's turn comes."""
     album = Album()
     assert not album.adding and texts.ADDING not in page_html.gallery_line(album)
     album.await_photos()
@@ -439,9 +439,9 @@ def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytes
     assert not album.adding
     album.await_photos()
     later = time.monotonic() + AWAITED_SECONDS
-    # In its module alone: the server that runs beside this test would sleep until then.
+    # Patch only this module's clock: with a global patch, the server that runs beside this test would sleep until then.
     monkeypatch.setattr(album_module, "time", SimpleNamespace(monotonic=lambda: later))
-    assert not album.adding, "an upload that never comes is forgotten"
+    assert not album.adding, "the album must stop waiting for an upload that never comes"
 
 
 def test_a_question_before_the_first_photo_is_there_is_told_to_wait(engine: SGLora, tmp_path: Path) -> None:
@@ -455,11 +455,11 @@ def test_a_question_before_the_first_photo_is_there_is_told_to_wait(engine: SGLo
         actions.ask(engine, session, Question.words("water"))
     session.album.await_photos()
     session.album.gallery(engine).add(blurred(tmp_path, ["a.png"], 9))
-    assert actions.ask(engine, session, Question.words("water")).columns, "those that are there are searched"
+    assert actions.ask(engine, session, Question.words("water")).columns, "search must use the photos that are already there"
 
 
 def test_albums_are_counted_while_others_come() -> None:
-    """Every event looks at all albums, and any moment a visitor may come: one search in ten thousand failed of it."""
+    """Every event counts all albums, and new visitors may arrive meanwhile. This race can make a search fail."""
     done, stay, guests = threading.Event(), [Session() for _ in range(20)], []
 
     def come_and_go() -> None:
@@ -479,7 +479,7 @@ def test_albums_are_counted_while_others_come() -> None:
         sys.setswitchinterval(before)
 
 
-# What a visitor sees of a question
+# The answer on the page
 
 
 def captioned(engine: SGLora, folder: Path, count: int = 8) -> Session:
@@ -508,7 +508,7 @@ def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path
     assert made.right == {photo.id}
     places = [next(h.rank for h in column.ranking.hits if h.key == photo.id) for column in made.columns]
     page = results_html.comparison(made, session.album, Shown(2))
-    assert page.count('class="sg-hit sg-right"') == len(made.columns), "shown even where it is not among the first"
+    assert page.count('class="sg-hit sg-right"') == len(made.columns), "the right photo is shown at any rank"
     assert " → ".join(map(str, places)) in page
     assert actions.ask(engine, session, Question.words("something else")).right == frozenset()
     asked = actions.ask(engine, session, Question.photo(photo.id))
@@ -545,10 +545,10 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
         2,
         {texts.ZERO_SHOT: 1, texts.SHARED: len(ten & {ranked[0].key, ranked[11].key})},
     )
-    actions.mark(engine, session, ranked[11].key, True)  # taken back
+    actions.mark(engine, session, ranked[11].key, True)  # a second click removes the mark
     among = {texts.ZERO_SHOT: 1, texts.SHARED: len(ten & {ranked[0].key})}
     assert (session.marked.photos, session.marked.among_ten) == (1, among)
-    # A reload has them again, and the question too.
+    # A reload restores the marks and the question.
     again = Session.resume(session.album.token)
     actions.ask_again(engine, again)
     assert (again.marked, again.comparison.asked) == (session.marked, session.comparison.asked)
@@ -561,11 +561,11 @@ def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Pat
     assert not {p.id for p in own} & {p.id for p in session.album.photos}
     assert (session.album.aside, session.album.shows_samples) == (len(own), True)
     actions.add_samples(engine, session)
-    assert session.album.aside == len(own), "samples are not set aside for samples"
+    assert session.album.aside == len(own), "adding the samples again must set nothing else aside"
     session.album.take_back(engine)
     assert (session.album.photos, session.album.aside) == (own, 0)
     assert session.album.original(own[0]).is_file()
-    # Photos that are added while the samples are shown take their place; those that were set aside can still come back.
+    # Photos added while the samples are shown replace them. The photos that were set aside can still come back.
     actions.add_samples(engine, session)
     (more,) = blurred(tmp_path / "more", ["more.png"], 3)
     done = actions.add_uploads(engine, session, [str(more)])

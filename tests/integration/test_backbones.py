@@ -1,4 +1,4 @@
-"""One contract for every backbone, and what is particular to the two kinds."""
+"""One contract for all backbones, and tests for each of the two kinds."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ TEXTS = ["a dog in the snow", "two boats", "a market at night", "people on a bea
 
 @dataclass(frozen=True)
 class Case:
-    """A backbone, photos for it, and their zero-shot embeddings by a path that never uses prefix and suffix."""
+    """A backbone, photos for it, and a function that computes zero-shot embeddings without prefix and suffix."""
 
     backbone: Backbone
     pixels: Tensor
     direct: Callable[[Tensor], Tensor]
 
     def given(self) -> Tensor:
-        """What goes into the part that a LoRA adapts."""
+        """The input of the part that a LoRA adapts."""
         if self.backbone.layout.moves_texts:
             return self.backbone.text_prefix(TEXTS)
         return self.backbone.prefix(self.pixels)
 
     def adapted(self, given: Tensor, lora: Lora | None = None) -> Tensor:
-        """What comes out of it."""
+        """The output of the part that a LoRA adapts."""
         return (self.backbone.text_suffix if self.backbone.layout.moves_texts else self.backbone.suffix)(given, lora)
 
     @property
     def part(self) -> str:
-        """Its name in ``Backbone.adapted``."""
+        """The name of that part in ``Backbone.adapted``."""
         return "text" if self.backbone.layout.moves_texts else "vision"
 
 
 def photos(n: int = 4) -> list[Image.Image]:
-    """Photos that are not square and not alike: smooth colours with a block."""
+    """``n`` different photos, not square: a smooth gradient with a coloured block."""
     images = []
     for i in range(n):
         image = Image.linear_gradient("L").resize((90 + 10 * i, 70)).convert("RGB")
@@ -114,7 +114,9 @@ def test_texts(case):
         assert (out[0] - out[1]).abs().max() > 1e-3
         torch.testing.assert_close(encode(texts[1:2])[0], out[1], atol=1e-5, rtol=0, msg="a text's batch changes nothing")
         assert encode([]).shape == (0, width)
-        assert torch.isfinite(encode(["word " * 500, "", "日本 🐕"])).all(), "too long, empty and foreign texts still encode"
+        assert torch.isfinite(encode(["word " * 500, "", "日本 🐕"])).all(), (
+            "long, empty and non-English texts are encoded, too"
+        )
 
 
 def test_photos(case):
@@ -177,7 +179,7 @@ def test_every_linear_that_is_named_can_be_adapted(case):
         torch.testing.assert_close(backbone.suffix(prefix, lora), merged.vision(prefix.float()), atol=2e-5, rtol=0)
     if lora.moves_texts:
         torch.testing.assert_close(backbone.encode_text(TEXTS, lora), merged.text(read), atol=2e-5, rtol=0)
-    for name in lora.factors:  # each of them shows
+    for name in lora.factors:  # each factor alone must change the output
         alone = Lora((backbone.linears[name],), {name: lora.factors[name]})
         photos = name.startswith("vision.")
         suffix, given = (backbone.suffix, prefix) if photos else (backbone.text_suffix, read)
@@ -256,7 +258,7 @@ def test_finished_embeddings_take_no_lora_of_photos(backbone):
 
 @pytest.fixture(scope="module")
 def rounded() -> EmbeddedBackbone:
-    """The shipped backbone with its head in bfloat16, whether this CPU multiplies it natively or not."""
+    """The shipped backbone with its head in bfloat16, also on a CPU without native bfloat16."""
     return load_embedded(heads_path(), torch.bfloat16)
 
 
@@ -276,7 +278,7 @@ def test_fast_arithmetic_is_close_to_float32(rounded):
 
 
 def test_batches_and_threads_hardly_show_in_a_score(rounded):
-    """Photos come in one by one and by the dozen, and cores are shared: what differs is rounding."""
+    """Photos arrive singly or in batches, and the number of free cores varies. Scores differ by rounding only."""
     pixels = torch.stack([rounded.pixels(image) for image in photos(4)])
     prefix = rounded.prefix(pixels)
     out, threads = rounded.suffix(prefix), torch.get_num_threads()
@@ -355,7 +357,7 @@ def test_pixels_are_open_clips_own():
 @pytest.mark.parametrize(
     ("name", "parameters", "dim"),
     [
-        ("ViT-B-16", 110_592, 512),  # the paper's
+        ("ViT-B-16", 110_592, 512),  # the paper's model
         ("ViT-B-16-SigLIP2", 110_592, 768),
         ("ViT-SO400M-16-SigLIP2-384", 373_248, 1152),
         ("MobileCLIP2-B", 110_592, 512),
@@ -364,7 +366,7 @@ def test_pixels_are_open_clips_own():
 )
 def test_lora_size_of_full_models(name, parameters, dim):
     config = open_clip.get_model_config(name)
-    with torch.device("meta"):  # no numbers, all shapes
+    with torch.device("meta"):  # shapes only, no weights
         custom = config.pop("custom_text", False)
         model = open_clip.CustomTextCLIP(**config) if custom else open_clip.CLIP(**config)
         tower = AdaptedTower(PlainViT.of(model.visual))
@@ -424,7 +426,7 @@ def test_open_clip_fingerprint():
     tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
     others = [
         OpenClipBackbone("tiny", model, tokenizer),
-        tiny_backbone(adapt_blocks=2),  # other prefixes
+        tiny_backbone(adapt_blocks=2),  # prefixes end one block earlier or later
         tiny_backbone(quick_gelu=True),
         tiny_backbone(head_width=32),
         tiny_backbone(pool_type="avg"),
@@ -478,7 +480,7 @@ def test_weights_that_are_not_finite_are_refused():
 
 @pytest.fixture(scope="module")
 def tiny_name(tmp_path_factory) -> str:
-    """A tiny model that open_clip knows by name, as it knows ViT-B-16."""
+    """The name of a tiny model that open_clip knows by name, like ViT-B-16."""
     path = tmp_path_factory.mktemp("configs") / "tiny-vit-for-tests.json"
     path.write_text(json.dumps(tiny_clip_config()), encoding="utf-8")
     open_clip.add_model_config(path)
@@ -488,7 +490,7 @@ def tiny_name(tmp_path_factory) -> str:
 def test_random_weights_come_from_the_seed(tiny_name):
     state = torch.get_rng_state()
     first, again = load_open_clip(tiny_name), load_backbone(tiny_name)
-    assert torch.equal(torch.get_rng_state(), state), "loading leaves the caller's random numbers alone"
+    assert torch.equal(torch.get_rng_state(), state), "loading must not change the caller's random state"
     assert first.fingerprint == again.fingerprint != load_open_clip(tiny_name, seed=4).fingerprint
     assert first.name == tiny_name
 
@@ -505,14 +507,14 @@ def test_local_checkpoint(tiny_name, tmp_path, suffix):
 
 
 class Holder(torch.nn.Module):
-    """A module that is nothing but its parameters' names."""
+    """An empty module that holds parameters under their names."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x
 
 
 def save_archive(state: dict[str, Tensor], path) -> None:
-    """TorchScript in half precision with three sizes beside the weights, as OpenAI's ViT-B-16.pt is."""
+    """Save ``state`` like OpenAI's ViT-B-16.pt: TorchScript in half precision, with three sizes beside the weights."""
     root = Holder()
     for key, value in state.items():
         *folders, leaf = key.split(".")
@@ -532,7 +534,7 @@ def test_openais_own_archive(tiny_name, tmp_path):
     original = tiny_clip(7, quick_gelu=True)
     save_archive(original.state_dict(), tmp_path / "ViT.pt")
     backbone, pixels = load_backbone(tiny_name, str(tmp_path / "ViT.pt")), noise(2, 3, 48, 48)
-    halved = original.half().float()  # what the archive holds
+    halved = original.half().float()  # the archive holds half precision
     torch.testing.assert_close(
         backbone.suffix(backbone.prefix(pixels, torch.float32)), halved.encode_image(pixels, normalize=True), atol=1e-5, rtol=0
     )
@@ -578,7 +580,7 @@ def test_local_folder(tmp_path):
     ],
 )
 def test_a_folder_runs_no_code_of_its_own(tmp_path, text):
-    """The folder's tokenizer is a Python file, which a harmless configuration does not reach either."""
+    """The folder's tokenizer is a Python file. No configuration may run it, not even a harmless one."""
     config = tiny_clip_config()
     config["text_cfg"] = config["text_cfg"] | text
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
@@ -624,7 +626,7 @@ def test_unknown_names_and_tags(tiny_name):
 
 
 def test_without_the_hub(monkeypatch, tmp_path, caplog):
-    """Nobody listens where the hub should be: what people behind a firewall have, and then the hub's own offline switch."""
+    """The hub does not answer, as behind a firewall. Then the hub's own offline switch is on."""
     import socket
 
     from huggingface_hub import constants
@@ -642,11 +644,11 @@ def test_without_the_hub(monkeypatch, tmp_path, caplog):
             assert "say --backbone ViT-B-16-quickgelu --pretrained FILE" in text and "`embedded` needs no model hub" in text
             with pytest.raises(BackboneError, match=r"could not load the model hf-hub:someone/something .* local-dir:FOLDER"):
                 load_backbone("hf-hub:someone/something")
-    assert "Retrying" not in caplog.text, "people wait for retries that cannot help"
+    assert "Retrying" not in caplog.text, "retries cannot help, and make people wait"
 
 
 def test_weights_come_from_the_hub_and_then_from_its_cache(monkeypatch, tmp_path):
-    """By open_clip's own loader, from a server on this machine that answers as the hub does."""
+    """open_clip's own loader fetches the weights from a local server that answers like the hub."""
     from hub_stand_in import stand_in
     from huggingface_hub import constants
 
@@ -663,12 +665,12 @@ def test_weights_come_from_the_hub_and_then_from_its_cache(monkeypatch, tmp_path
     expected, pixels = tiny_backbone(7), noise(1, 3, 48, 48)
     torch.testing.assert_close(fetched.suffix(fetched.prefix(pixels)), expected.suffix(expected.prefix(pixels)))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert load_backbone("hf-hub:someone/tiny").fingerprint == fetched.fingerprint, "the server is gone"
+    assert load_backbone("hf-hub:someone/tiny").fingerprint == fetched.fingerprint, "the cache works without the server"
 
 
 @pytest.mark.slow
 def test_engine_starts_without_importing_open_clip():
-    """It costs seconds, and most visitors never need it."""
+    """Importing open_clip takes seconds, and most visitors never need it."""
     import subprocess
     import sys
 

@@ -1,4 +1,4 @@
-"""Benchmarks run end to end on small sizes, and their arithmetic agrees with numbers worked out by hand."""
+"""Benchmarks run end to end on small sizes. Their arithmetic agrees with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 def test_ratios_are_medians_over_rounds() -> None:
     one, other = np.array([[0.2, 0.1], [0.9, 0.1], [0.4, 0.1]]), np.array([[0.1, 0.05], [0.3, 0.1], [0.05, 0.2]])
-    assert times_longer(one, other) == {"wall": 3.0, "cpu": 1.0}  # 2, 3, 8 and 2, 1, 0.5
+    assert times_longer(one, other) == {"wall": 3.0, "cpu": 1.0}  # medians of 2, 3, 8 and of 2, 1, 0.5
     assert clocks(one[0] / 3) == {"wall": 0.06667, "cpu": 0.03333}
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks of the embedded engine on tiny sizes: what is compared gives the same answer, and sizes are counted right."""
+"""The benchmarks of the embedded engine on tiny sizes: compared programs give the same answer; sizes are right."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from core.training.own_expert import OwnRecipe
 
 @dataclass(frozen=True)
 class LoadedContext(BenchmarkContext):
-    """With an engine that is loaded already."""
+    """A benchmark context with a loaded engine."""
 
     engine: SGLora = field(kw_only=True)
 
 
 @pytest.fixture
 def setting(engine) -> BenchmarkContext:
-    """Tiny, with the engine that other tests loaded."""
+    """Tiny sizes, and the engine that other tests use, too."""
     return LoadedContext(rounds=1, largest=12, log=lambda _: None, engine=engine)
 
 
@@ -39,7 +39,7 @@ def test_every_photo_is_a_file_of_its_own_and_repeats_as_the_same():
     seen = [np.asarray(Image.open(io.BytesIO(files[n][1]))) for n in (0, 1, samples)]
     assert all(each.shape == (64, 96, 3) for each in seen)
     assert not np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0], seen[2])
-    assert min(float(each.std()) for each in seen) > 5, "photos, not one colour"
+    assert min(float(each.std()) for each in seen) > 5, "a photo must not be a single colour"
 
 
 def test_all_ways_to_index_find_the_same_photos(engine):
@@ -47,7 +47,7 @@ def test_all_ways_to_index_find_the_same_photos(engine):
     product, naive = indexing.indexed(backbone, files), indexing.naive(backbone)(files)
     assert product.shape == naive.shape == (6, backbone.dim)
     torch.testing.assert_close(naive.norm(dim=-1), torch.ones(6))
-    # The first script shares neither the decoder's shortcuts nor bfloat16 with the product.
+    # The naive script uses neither the product's decoder shortcuts nor bfloat16, so embeddings differ slightly.
     assert (naive * product).sum(-1).min() > 0.98
     assert (naive @ product.T).argmax(1).tolist() == list(range(6))
 
@@ -67,7 +67,7 @@ def test_indexing(setting):
 def test_library(setting, tmp_path: Path):
     result = library.run(replace(setting, work=tmp_path))
     assert result["indexing"]["photos"] == result["indexing"]["encoded"] == 12
-    assert result["indexing"]["bytes a photo"] > 2 * 768 + 2 * 4 * 768, "both embeddings, twice in float32, once in float16"
+    assert result["indexing"]["bytes a photo"] > 2 * 768 + 2 * 4 * 768, "both embeddings: twice in float32, once in float16"
     assert [row["rows"] for row in result["growth"]] == [1_000]
     assert "1,000" in library.table(result) and library.findings(result)
 
@@ -76,9 +76,9 @@ def test_adaptation(setting):
     result = adaptation.run(setting, photos=20, recipe=OwnRecipe(batch=4, fixed_steps=2))
     taken, trained = result["milliseconds"], result["fine-tuning"]
     assert set(taken) == {"adapt", *adaptation.STEPS}
-    assert sum(taken[step] for step in adaptation.STEPS) <= taken["adapt"]["wall"] * 1.01, "the best of each step"
+    assert sum(taken[step] for step in adaptation.STEPS) <= taken["adapt"]["wall"] * 1.01, "each step counts with its best time"
     assert (trained["photos"], trained["steps"], trained["batch"]) == (20, 2, 4)
     ratio = trained["seconds"]["wall"] * 1000 / taken["adapt"]["wall"]
-    assert result["times faster"]["wall"] == pytest.approx(ratio, rel=0.02), "one round: its ratio"
+    assert result["times faster"]["wall"] == pytest.approx(ratio, rel=0.02), "with one round, the result is that round's ratio"
     assert result["parameters"] == setting.engine.parameters and len(adaptation.findings(result)) == 2
     assert len(adaptation.table(result).splitlines()) == 8

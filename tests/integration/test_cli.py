@@ -1,6 +1,6 @@
-"""The command line: JSON keys, exit codes, where output goes, and what bad input is told.
+"""The command line: JSON keys, exit codes, output streams, and error messages for bad input.
 
-Most tests call ``main`` in this process, which is the same code without seconds of imports; a few start the real thing.
+Most tests call ``main`` in this process, which saves seconds of imports. A few start the real program.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def engine():
 
 @pytest.fixture
 def run(capsys):
-    """Runs a command line; returns (exit code, stdout, stderr)."""
+    """Run a command line; return (exit code, stdout, stderr)."""
 
     def call(*argv: object) -> tuple[int, str, str]:
         capsys.readouterr()
         try:
             code = main([str(a) for a in argv])
-        except SystemExit as end:  # argparse's way to end on --help and wrong usage
+        except SystemExit as end:  # argparse ends like this on --help and wrong usage
             code = int(end.code or 0)
         out, err = capsys.readouterr()
         return code, out, err
@@ -84,7 +84,7 @@ def test_names_control_no_terminal(run, tmp_path: Path) -> None:
 
 
 def draw(path: Path, colour: str, seed: int) -> None:
-    """A photo of its own: a coloured shape on noise."""
+    """Save a unique photo: a coloured ellipse on noise."""
     rng = np.random.default_rng(seed)
     image = Image.fromarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)).resize((320, 240))
     ImageDraw.Draw(image).ellipse((40 + 9 * seed, 30, 220 + 3 * seed, 200), fill=colour)
@@ -136,7 +136,7 @@ def test_help_does_not_wait_for_torch():
 
 
 def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
-    """Training takes minutes, so that only the call is checked: its arguments bind, and what it returns is reported."""
+    """Training takes minutes, so the test checks only the call: its arguments are valid, and its result is reported."""
     from core.cli import train
     from core.training.experts import runs_folder
     from core.training.recipe import ExpertRecipe
@@ -162,7 +162,7 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
         assert json.loads(text)["out"] == str(out)
         arguments = seen[f"train_{part}"]
         assert (arguments["out"], arguments["recipe"].seed) == (out, 7)
-        if part == "generator":  # reads what the training of the experts left, and no photo
+        if part == "generator":  # it reads the files of the experts' training, not photos
             recipe = ExpertRecipe(**repository.notes["recipe"])
             assert arguments["runs"] == runs_folder(tmp_path / "c", load_engine().backbone, recipe, tmp_path)
         else:
@@ -173,7 +173,7 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
     run("train", "backbone", "--data", tmp_path, "--out", tmp_path / "b", "--steps", 5)
     assert seen["train_backbone"]["recipe"].steps == 5
 
-    # What is shipped is replaced after a yes only.
+    # Shipped files are replaced only after the user answers yes.
     seen.clear()
     for part in ("backbone", "experts", "generator"):
         code, _, err = run("train", part, "--data", tmp_path)
@@ -324,7 +324,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
     tensors = load_file(out_folder / "adapter_model.safetensors")
     assert found["parameters"] == sum(tensor.numel() for tensor in tensors.values())
-    assert found["parameters"] == engine.parameters - engine.repository.layout.size, "one expert fewer than usual"
+    assert found["parameters"] == engine.parameters - engine.repository.layout.size, "k = 3: one expert fewer than by default"
     assert list(found["seconds"]) == ["load", "encode", "route", "prior", "decode", "write"]
     assert all(value >= 0 for value in found["seconds"].values())
     assert found["out"] == str(out_folder)
@@ -378,14 +378,14 @@ def test_no_file_is_executed(run, tmp_path: Path, folder: Path, kind: str) -> No
         code, _, err = run(*command)
         assert code == 1 and "Traceback" not in err, (command, err)
         assert not (tmp_path / "done").exists(), command
-    # The files are what they seem: whoever unpickles them is harmed.
+    # The files are really harmful: unpickling them runs their code.
     torch.load(harm, weights_only=False) if kind == "archive" else pickle.loads(harm.read_bytes())
     assert (tmp_path / "done").exists()
 
 
 def test_a_full_disk_is_named(run, tmp_path, capsys, monkeypatch):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # as on a full disk, the system writes no more
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # larger writes fail, as on a full disk
     try:
         code, out, err = run("adapt", TEXT, "--out", tmp_path / "adapter")
         (tmp_path / "before").mkdir()
@@ -394,7 +394,7 @@ def test_a_full_disk_is_named(run, tmp_path, capsys, monkeypatch):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (code, out, err) == (1, "", "The disk is full: make room, and run the command again.\n")
-    assert again == 1 and [path.name for path in tmp_path.rglob("*")] == ["before", "notes.txt"], "nothing is left"
+    assert again == 1 and [path.name for path in tmp_path.rglob("*")] == ["before", "notes.txt"], "no files are left"
     with open("/dev/full", "w") as full:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdout", full)
         assert main(["route", TEXT]) == 1
@@ -465,9 +465,9 @@ def test_a_folder_without_captions_is_named(run, tmp_path):
 
 
 def bounds(similarity: np.ndarray, relevant: np.ndarray, k: int) -> tuple[float, float]:
-    """Recall@k by loops, with near ties once against and once for the right answer.
+    """Recall@k by loops: (near ties count against the right answer, near ties count for it).
 
-    A batch and a single photo differ in the last bits, so only what is clearly apart must come out the same.
+    Scores of a batch and of a single photo differ in the last bits, so near ties may fall either way.
     """
     low = high = rows = 0
     for scores, right in zip(similarity, relevant, strict=True):
@@ -490,7 +490,7 @@ def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
     assert (found["images"], found["captions"]) == (12, len(texts))
     assert list(found["methods"]) == ["zero-shot", "merge", "sg-lora"]
 
-    # Each method as a model of its own, its weights changed by hand; photo by photo and text by text.
+    # Reference: one model for each method, its weights changed by hand; photo by photo and text by text.
     routing = engine.route(TEXT, 3, 0.2)
     generated = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 2))
     assert generated.fit.fits
@@ -515,7 +515,7 @@ def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
         scores[method] = (photos @ words.T).numpy()
     for method in changes:
         similarity = 0.4 * scores["zero-shot"] + 0.6 * scores[method]
-        less = similarity - np.log(np.exp(20 * similarity).sum(0)) / 20  # captions less their popularity
+        less = similarity - np.log(np.exp(20 * similarity).sum(0)) / 20  # scores of captions minus their popularity
         for way, ranked_by, hits in (("i2t", less, relevant), ("t2i", similarity.T, relevant.T)):
             assert list(found["methods"][method][way]) == ["R@1", "R@5", "R@10"]
             for k in (1, 5, 10):
@@ -678,7 +678,7 @@ def test_search_refuses_what_it_cannot_search(run, folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def photo_library(folder, tmp_path_factory) -> Path:
-    """A library of the folder, made by the command line."""
+    """A library of ``folder``, made by the command line."""
     library = tmp_path_factory.mktemp("library") / "made"
     assert main(["index", str(folder), "--library", str(library)]) == 0
     return library
@@ -752,10 +752,10 @@ def test_adapted_vectors_rank_like_the_adapter(run, engine, photo_library, tmp_p
     assert list(adapted) == ["query", "adapter", "backbone", "fingerprint", "dim", "vector"] == list(plain)
     assert (adapted["adapter"], plain["adapter"]) == (str(dogs), None)
 
-    # The text head with the folder's numbers added to its weights by hand, beside the one that they are not added to.
+    # Reference: the text head with the adapter's numbers added to its weights by hand, and the unchanged head.
     head, tensors = copy.deepcopy(engine.backbone.adapted), load_file(dogs / "adapter_model.safetensors")
     config = json.loads((dogs / "adapter_config.json").read_text())
-    assert config["lora_alpha"] == config["r"] and config["alpha_pattern"] == config["rank_pattern"], "a scale of 1"
+    assert config["lora_alpha"] == config["r"] and config["alpha_pattern"] == config["rank_pattern"], "the scale must be 1"
     sentence = engine.backbone.encode_sentence(["a red ball"])
     without = head.text(sentence)[0].numpy()
     with torch.no_grad():
@@ -776,7 +776,7 @@ def test_adapted_vectors_rank_like_the_adapter(run, engine, photo_library, tmp_p
 
 
 def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, folder, tmp_path):
-    """On a small ViT; a folder's photos by its own forward, one by one."""
+    """On a small ViT. The reference runs the ViT's own forward pass on each photo."""
     repository, library, adapter = make_repository(tmp_path, 3), tmp_path / "library", tmp_path / "adapter"
     model = ["--backbone", f"local-dir:{tmp_path / 'model-3'}", "--adapt-blocks", 2]
     assert run("index", folder, "--library", library, *model)[0] == 0

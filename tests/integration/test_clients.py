@@ -1,4 +1,4 @@
-"""The app from any client: the reference's examples for curl, JavaScript and gradio_client run as they are printed."""
+"""The app from other clients: the reference's examples for curl, JavaScript and gradio_client run as printed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where an example runs: with the photos that it names."""
+    """The folder in which an example runs, with the photos that it names."""
     blurred(tmp_path, ["wave.jpg", "street.jpg"], seed=1)
     return tmp_path
 
 
 def example(language: str, app: Running) -> str:
-    """The reference's example in a language, with the address of the app that runs here."""
+    """The reference's example in ``language``, with the address of the running app."""
     text = (ROOT / "docs" / "reference.md").read_text()
     (code,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     assert "http://127.0.0.1:7860/" in code
@@ -96,7 +96,7 @@ def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> N
     routed = client.predict(description=description, k=2, api_name="/route")["experts"]
     assert (routed[0]["name"], routed[0]["description"]) == (answer["name"], description)
     others = client_of(app.url, folder).predict(description=description, k=2, api_name="/route")["experts"]
-    assert answer["name"] not in [e["name"] for e in others], "another client's expert"
+    assert answer["name"] not in [e["name"] for e in others], "a client must not see another client's expert"
 
 
 def test_an_unknown_repository_is_refused_in_words(app: Running, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Photos indexed without and with the shared part: one index against brute force with two matrices."""
+"""One index of photos with and without the shared part, compared with brute force over two matrices."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PHOTOS = 30
 
 @pytest.fixture(scope="module")
 def mixing(engine: SGLora) -> SGLora:
-    """An engine over heads with a shared part."""
+    """An engine whose heads have a shared part."""
     return with_shared_part(engine)
 
 
@@ -91,7 +91,7 @@ def test_rows_have_unit_length_and_hold_both_embeddings(mixing, gallery, prefixe
     assert width(backbone) == 2 * backbone.dim == rows.shape[1]
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(PHOTOS))
     adapter = Adapter.of(mixing.adapt(AdapterRequest(SENTENCE)).lora)
-    assert gallery.searchable.index_for(adapter) is index, "a sentence costs photos nothing"
+    assert gallery.searchable.index_for(adapter) is index, "a new sentence must reuse the photos' index"
     torch.testing.assert_close(gallery.embeddings(), backbone.suffix(prefixes), atol=5e-3, rtol=0)
     torch.testing.assert_close(gallery.embeddings(adapter), backbone.suffix(prefixes, adapter.lora), atol=5e-3, rtol=0)
     assert (gallery.embeddings() - gallery.embeddings(adapter)).abs().max() > 0.02
@@ -177,7 +177,7 @@ def test_captions_are_ranked_by_the_mixture_less_their_popularity(mixing, galler
         np.testing.assert_allclose([hit.score for hit in full.hits], scores[row][at], atol=5e-3)
         assert gallery.image_to_text(gallery.photos[row].id, adapter, top=4).hits == full.hits[:4]
         differently += at != np.argsort(-scores[row], kind="stable").tolist()
-    assert differently, "popularity changes the order"
+    assert differently, "popularity must change some order"
     relevance = Relevance.of([photo.captions for photo in gallery.photos])
     ranks = np.argsort(np.argsort(-less, axis=1), axis=1)
     first = np.where(relevance.matrix, ranks, len(texts)).min(1)
@@ -188,7 +188,7 @@ def test_popularity_is_the_log_sum_over_photos() -> None:
     photos, texts = (torch.nn.functional.normalize(noise(n, 6, seed=n), dim=1) for n in (9, 2_500))
     scores = (photos @ texts.T).double().numpy()
     np.testing.assert_allclose(popularity(photos, texts), np.log(np.exp(20 * scores).sum(0)) / 20, atol=1e-5)
-    assert not popularity(photos[:1], texts).any(), "a photo alone says nothing about a caption"
+    assert not popularity(photos[:1], texts).any(), "with a single photo, popularity must be zero"
     assert popularity(photos, texts[:0]).shape == (0,)
 
 

@@ -1,6 +1,6 @@
-"""Everything heavy runs on the device that was chosen: with a device double, since most machines have no GPU.
+"""All heavy work runs on the chosen device. The tests use a device double, because most machines have no GPU.
 
-A kernel that got tensors of two devices would raise, and what comes out must be what the CPU computes.
+A kernel that gets tensors of two devices raises. Results must equal those of the CPU.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def prefix_of_noise(backbone: Backbone) -> torch.Tensor:
 
 
 def answers(backbone: Backbone, prefix: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What each method gives; all of it comes back on the CPU."""
+    """The result of each method, by name. All results must be on the CPU."""
     lora = random_lora(backbone.layout, seed=2, size=0.1)
     return {
         "zero-shot": backbone.suffix(prefix),
@@ -70,11 +70,11 @@ def test_a_backbone_gives_the_same_answers_on_another_device(backbone: Backbone)
         assert backbone.to(DOUBLE).device == DOUBLE
         weights = len(moves.to_device)
         prefix_there = prefix_of_noise(backbone)
-        found = answers(backbone, prefix)  # of the same prefix: a float16 that rounds the other way moves an answer by 1e-4
+        found = answers(backbone, prefix)  # from the CPU's prefix: one float16 that rounds the other way moves a result by 1e-4
         assert len(moves.to_device) > weights > 10
         assert moves.to_host
     assert prefix_there.device.type == "cpu"
-    torch.testing.assert_close(prefix_there.float(), prefix.float(), atol=1e-3, rtol=2e-3)  # two steps of float16
+    torch.testing.assert_close(prefix_there.float(), prefix.float(), atol=1e-3, rtol=2e-3)  # within two float16 steps
     for name, value in found.items():
         assert value.device.type == "cpu", name
         torch.testing.assert_close(value, expected[name], atol=2e-5, rtol=0, msg=name)
@@ -98,11 +98,11 @@ def test_the_next_batch_is_on_its_way_while_one_is_computed() -> None:
     with device_double() as moves:
         computed = []
         for number, part in enumerate(devices.prefetched(parts, DOUBLE)):
-            if number == 0:  # the second one needs nobody to ask for it
+            if number == 0:  # the second part is moved before the loop asks for it
                 deadline = time.monotonic() + 60
                 while len(moves.to_device) < 2 and time.monotonic() < deadline:
                     time.sleep(0.01)
-                assert len(moves.to_device) == 2, "two are there, one of them ahead"
+                assert len(moves.to_device) == 2, "the current part and the next one must be on the device"
             computed.append((part * 2).cpu())
         assert len(moves.to_device) == len(moves.to_host) == len(parts)
     assert all(torch.equal(found, 2 * part) for found, part in zip(computed, parts, strict=True))
@@ -115,7 +115,7 @@ def test_a_failure_ends_the_prefetching(fails: int) -> None:
         for number, _ in enumerate(devices.prefetched([noise(2)] * 5, DOUBLE)):
             if number == fails:
                 raise KeyError
-    assert set(threading.enumerate()) <= before, "those of others may end meanwhile"
+    assert set(threading.enumerate()) <= before, "no thread may remain (other threads may end meanwhile)"
 
 
 def test_large_batches_come_in_several_parts() -> None:
@@ -138,7 +138,7 @@ def test_pixels_travel_to_a_gpu_in_half_precision(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(
         backbone.suffix(rounded), backbone.suffix(backbone.prefix(pixels, torch.float32)), atol=1e-3, rtol=0
     )
-    backbone.device = torch.device("mps")  # which has no bfloat16
+    backbone.device = torch.device("mps")  # this device has no bfloat16
     assert backbone._light(pixels).dtype == torch.float16
 
 
@@ -154,7 +154,7 @@ def test_the_double_refuses_what_a_gpu_refuses() -> None:
 
 @pytest.mark.slow
 def test_a_visitors_expert_is_trained_on_the_device_of_the_backbone(tmp_path) -> None:
-    """Search, too: a gallery whose backbone is on a GPU has the same scores."""
+    """Search runs there, too: a gallery whose backbone is on a GPU has the same scores."""
     backbone = tiny_backbone()
     photos = shapes(tmp_path / "photos", 24)
     files = [tmp_path / "photos" / p.file for p in photos]
@@ -172,7 +172,7 @@ def test_a_visitors_expert_is_trained_on_the_device_of_the_backbone(tmp_path) ->
         again.add(files)
         torch.testing.assert_close(again.embeddings(ZERO_SHOT), scores, atol=2e-3, rtol=0)
         again.embeddings(Adapter.of(random_lora(backbone.layout, 3)))
-    # Where a gradient is all but zero, its sign is rounding, and Adam makes a whole step of it.
+    # Rounding decides the sign of a gradient that is nearly zero, and Adam turns this sign into a whole step.
     assert float((found.mean - expected.mean).abs().median()) < 5e-5
     assert float((found.mean - expected.mean).abs().mean()) < 0.05 * float((expected.mean - expected.mean.mean()).abs().mean())
 

@@ -1,4 +1,4 @@
-"""README and docs: their Python runs, command lines are understood, links lead somewhere, figures are the measured ones."""
+"""README and docs: their Python runs, their commands parse, their links exist, and their figures are the measured ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from core.cli.parser import build_parser
 from core.common.paths import ROOT, results_path
 
-ADDRESS = "http://127.0.0.1:7860/"  # where the app is when nothing else is said
+ADDRESS = "http://127.0.0.1:7860/"  # the app's default address
 PAGES = {path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
 README, REFERENCE = PAGES[ROOT / "README.md"], PAGES[ROOT / "docs" / "reference.md"]
 ENDPOINTS = re.findall(r"^\| `(/\w+)` \| (.*) \| (.*) \|$", REFERENCE, re.MULTILINE)
@@ -24,7 +24,7 @@ NAME = re.compile(r"`(\w+)`")
 
 
 def answers_of(page: str, url: str, folder: Path) -> dict[str, tuple]:
-    """What each endpoint answered while the Python of a page ran."""
+    """Run the Python of a page; return each endpoint's answer."""
     seen: dict[str, tuple] = {}
     predict = Client.predict
 
@@ -73,7 +73,7 @@ def test_the_table_of_endpoints_is_complete(url: str, answers: dict[str, tuple],
         told = set(NAME.findall(returns))
         answer = answers[name][0]
         assert set(answer) <= told
-        # `experts` is told once, with the endpoint that only routes.
+        # The page describes `experts` once, at the endpoint that only routes.
         told |= set(NAME.findall(ENDPOINTS[0][2]))
         assert {key for value in answer.values() if isinstance(value, list) for item in value for key in item} <= told
 
@@ -82,7 +82,7 @@ def commands(page: str) -> list[str]:
     indented = re.findall(r"^    (.+)$", page, re.MULTILINE)
     fenced = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     lines = [line for block in (*indented, *fenced) for line in block.splitlines() if line.startswith("python -m core ")]
-    return [re.split(r" [>|] ", line)[0] for line in lines]  # what the shell does with the output is not ours to check
+    return [re.split(r" [>|] ", line)[0] for line in lines]  # without redirections and pipes
 
 
 def test_command_lines_are_understood() -> None:
@@ -114,7 +114,7 @@ FIGURE = re.compile(r"\d+\.\d")
 
 
 def test_figures_are_those_of_the_results() -> None:
-    """Each one in a table of docs/results.md is in the result that the command of its section wrote; README repeats some."""
+    """Each figure in a table of docs/results.md is in the result of its section's command. README repeats some figures."""
     results = PAGES[ROOT / "docs" / "results.md"]
     for section in results.split("\n## ")[1:]:
         for name, out in re.findall(r"^    python -m core experiment (\w+)(?:.* --out (\S+))?", section, re.MULTILINE):

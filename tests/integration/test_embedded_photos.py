@@ -1,4 +1,4 @@
-"""The embedded backbone in the paper's form, whose LoRAs adapt photos: a repository chooses it, for commands and the page."""
+"""The embedded backbone in the paper's form: LoRAs adapt photos. A repository selects it, for commands and the page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXT = "photos of puppies in the snow"
 
 @pytest.fixture(scope="module")
 def folder(backbone: EmbeddedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository as ``train`` would leave it."""
+    """A repository as ``train`` writes it."""
     paper = backbone.adapting("photos")
     engine, out = random_engine(paper), tmp_path_factory.mktemp("experts") / paper.slug
     save_repository(replace(engine.repository, backbone=paper.choice), out)
@@ -58,7 +58,7 @@ def test_a_repository_says_how_it_is_chosen_and_takes_the_loaded_backbone(folder
 def test_the_command_line_takes_the_backbone_of_the_experts(
     folder: Path, photos: list[Path], backbone: EmbeddedBackbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``search`` against a vision head with the written adapter's numbers added to its weights by hand."""
+    """Compares ``search`` with a vision head whose weights have the adapter's numbers added by hand."""
     experts = ["--experts", str(folder), "--strength", "4"]
     assert main(["adapt", TEXT, "--out", str(tmp_path / "adapter"), *experts]) == 0
     capsys.readouterr()

@@ -1,6 +1,6 @@
-"""The online phase: each step against its parts, and what must hold for any experts and any generator.
+"""The online phase: each step compared with its parts, and properties of all experts and generators.
 
-Experts and generator are random here: no test depends on how well the shipped ones were trained.
+Experts and generator are random here, so no test depends on how well the shipped ones were trained.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def sglora(request) -> SGLora:
 
 
 def scores(sglora: SGLora, adapter: Adapter = ZERO_SHOT) -> torch.Tensor:
-    """[3, 6] of three random photos and all tasks, as search has them."""
+    """Search's scores [3, 6] of three random photos and all tasks."""
     backbone = sglora.backbone
     prefixes = noise(3, *backbone.prefix_shape).half()
     return photo_rows(backbone, prefixes, adapter) @ text_rows(backbone, backbone.text_prefix(TASKS), adapter).T
 
 
 def weight_changes(*loras: Lora | None) -> dict[str, torch.Tensor]:
-    """The sum of what LoRAs do to each linear."""
+    """The summed weight change of ``loras`` for each linear."""
     changes: dict[str, torch.Tensor] = {}
     for name, factors in ((name, f) for lora in loras if lora is not None for name, f in lora.factors.items()):
         changes[name] = changes.get(name, 0) + factors.b @ factors.a
@@ -86,7 +86,7 @@ def test_seeds(sglora):
 
 @pytest.mark.parametrize("sentence", ["photos of people surfing", "photos of dogs", "aerial photos", "photos of a wedding"])
 def test_every_sentence_has_variants(engine, sentence):
-    """With the shipped generator: layers of its decoder that are off would give one adapter for all seeds."""
+    """Uses the shipped generator. If layers of its decoder were off, all seeds would give the same adapter."""
     routing = engine.route(sentence, 4, 0.1)
     prior = engine.repository.prior(routing)
     steps = torch.stack([engine.generator.sample(prior, seed).vector - prior.mean for seed in range(4)])
@@ -170,7 +170,7 @@ def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
         for cores in (1, 2):
             torch.set_num_threads(cores)
             made.append(sglora.adapt(AdapterRequest(DESCRIPTION, seed=3)))
-            assert torch.get_num_threads() == cores, "what else the thread computes keeps its cores"
+            assert torch.get_num_threads() == cores, "the number of the thread's cores must not change"
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(made[0].full.vector(), made[1].full.vector())
@@ -190,7 +190,7 @@ def test_shipped_engine_runs(engine):
 
 @pytest.mark.parametrize("folder", repository_folders(EXPERTS), ids=lambda folder: folder.name)
 def test_every_shipped_repository_generates(engine, folder):
-    """With the backbone that is loaded already, in the form that it is for."""
+    """Reuses the loaded backbone, in the form that the repository needs."""
     shipped = FoundRepository.read(folder).load(engine.backbone)
     assert shipped.backbone.adapted is engine.backbone.adapted
     lora = shipped.adapt(AdapterRequest(DESCRIPTION)).lora

@@ -1,4 +1,4 @@
-"""Evaluation on a small gallery, against loops and models that were merged by hand."""
+"""Evaluation on a small gallery, compared with loops and with models merged by hand."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def engine() -> SGLora:
     basis = Basis.fit(means, torch.zeros(size), 3)
     vae = ConditionalVAE(VaeConfig(basis.dimensions)).eval()
     with torch.no_grad():
-        vae.decoder[-1].bias.fill_(0.5)  # untrained, it merges
+        vae.decoder[-1].bias.fill_(0.5)  # an untrained decoder would return the merge
     generator = LoraGenerator(basis, vae, backbone.fingerprint, {})
     return SGLora(backbone, repository, generator)
 
@@ -110,9 +110,9 @@ def samples(tmp_path) -> list[Sample]:
 
 
 def by_hand(backbone, samples, lora):
-    """Recall with a LoRA baked into the weights, photo by photo and text by text, as {"i2t": …, "t2i": …}.
+    """Recall with a LoRA added to the weights, photo by photo and text by text, as {"i2t": …, "t2i": …}.
 
-    For a photo, texts are ranked by their scores less their popularity.
+    For a photo, texts are ranked by their scores minus their popularity.
     """
     model = copy.deepcopy(backbone.adapted.proj)
     if lora is not None:
@@ -163,7 +163,7 @@ def test_recall_of_every_method_is_what_hand_merged_models_give(engine, samples)
     with torch.no_grad():
         engine.backbone.adapted.proj.weight += 1.5 * merged
     same_recall(found.methods["merge"], by_hand(engine.backbone, samples, None))
-    assert len({str(v) for v in found.methods.values()}) == 3, "the three methods should not happen to agree here"
+    assert len({str(v) for v in found.methods.values()}) == 3, "the three methods must give different results here"
 
 
 def test_photos_go_through_the_prefix_once(engine, samples):
@@ -217,7 +217,7 @@ def test_photos_without_captions_are_distractors(engine, samples):
     alone = evaluate(engine, samples[:20], REQUEST, ("zero-shot",), log=lambda line: None)
     assert found.images == 40
     assert found.captions == alone.captions
-    by_all = by_hand(engine.backbone, [*samples[:20], *bare], None)["i2t"]  # half of them have no answer
+    by_all = by_hand(engine.backbone, [*samples[:20], *bare], None)["i2t"]  # half of the photos have no captions
     assert found.methods["zero-shot"]["i2t"] == pytest.approx({k: 2 * value for k, value in by_all.items()})
     assert all(found.methods["zero-shot"]["t2i"][k] <= v for k, v in alone.methods["zero-shot"]["t2i"].items())
 
@@ -232,7 +232,7 @@ def test_what_cannot_be_measured_is_refused(engine, samples, tmp_path):
         evaluate(engine, [Sample(s.path) for s in samples], REQUEST, **quiet)
     with pytest.raises(DescriptionError):
         evaluate(engine, samples, AdapterRequest(""), **quiet)
-    assert engine.backbone.prefix_calls == 40, "a bad description is told before photos are read"
+    assert engine.backbone.prefix_calls == 40, "a bad description must be rejected before photos are read"
 
 
 def test_a_new_method_only_needs_an_entry(engine, samples, monkeypatch):

@@ -1,4 +1,4 @@
-"""Controls against hand-made weight changes, folds that keep held-out photos out, and summaries of made-up rows."""
+"""Controls compared with weight changes made by hand, folds without held-out photos, and summaries of made-up rows."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def engine() -> SGLora:
     repository = ExpertRepository("f" * 16, LAYOUT, experts, means, stds, embeddings, origin, notes, shared=SHARED)
     basis = Basis.fit(means, origin, 3)
     generator = LoraGenerator(basis, ConditionalVAE(VaeConfig(basis.dimensions)), "f" * 16, {})
-    return SGLora(nn.Identity(), repository, generator)  # type: ignore[arg-type]  (no control looks at the backbone)
+    return SGLora(nn.Identity(), repository, generator)  # type: ignore[arg-type]  (no control uses the backbone)
 
 
 @pytest.fixture(scope="module")
 def adaptation(engine: SGLora) -> Adaptation:
-    """Of a random sentence embedding."""
+    """The adaptation to a random sentence embedding."""
     repository, generator = engine.repository, engine.generator
     sentence = torch.nn.functional.normalize(torch.randn(8, generator=torch.Generator().manual_seed(1)), dim=-1)
     routing = SparseRouter(repository.embeddings).route("x", sentence, 3, 0.1)
@@ -66,7 +66,7 @@ def adaptation(engine: SGLora) -> Adaptation:
 
 
 def deltas(vector: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Weight changes from a vector, read by hand: A then B, linear by linear."""
+    """Weight changes for each linear, read by hand: the vector holds A, then B, linear by linear."""
     out, start = {}, 0
     for m in LAYOUT.modules:
         a = vector[start : start + 12].reshape(2, 6)
@@ -96,7 +96,7 @@ def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Ada
     assert_delta(controls.METHODS["equal-merge"](engine, adaptation), weighted(engine, dict.fromkeys(chosen, 1 / 3)))
     assert_delta(controls.METHODS["mean-of-all"](engine, adaptation), weighted(engine, dict.fromkeys(range(5), 1 / 5)))
     assert_delta(controls.METHODS["nearest"](engine, adaptation), weighted(engine, {chosen[0]: 1.0}))
-    assert_delta(controls.one_lora(engine, adaptation), weighted(engine, {0: 0.0}), shared=2.0)  # experts have half of it
+    assert_delta(controls.one_lora(engine, adaptation), weighted(engine, {0: 0.0}), shared=2.0)  # experts use half of it
 
 
 def test_ridge_agrees_with_scikit_learn(engine: SGLora, adaptation: Adaptation) -> None:
@@ -113,7 +113,7 @@ def test_an_untrained_decoder_gives_the_prior_mean(engine: SGLora, adaptation: A
 
 
 def small_corpus() -> Corpus:
-    """Photos of three scenes, of which some are on two, and four classes of food."""
+    """Captioned photos of six subjects, some with two of them, and photos of four classes of food."""
     subjects = ("dog", "snow", "boat", "horse", "tennis", "piano")
     samples = []
     for i in range(600):
@@ -141,7 +141,7 @@ def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos() -> Non
         assert seen.train.sum() == corpus.train.sum() - corpus.train[np.unique(hidden)].sum()
         for task in held:
             assert task.group != "scenes" or corpus.test[task.test].all()
-    assert sorted(dealt) == sorted({"dog", "snow", "boat", "horse", "tennis", "food"}), "piano is no scene of the list"
+    assert sorted(dealt) == sorted({"dog", "snow", "boat", "horse", "tennis", "food"}), "piano is not in the list of scenes"
 
 
 def test_a_photo_belongs_to_a_scene_that_two_captions_name() -> None:

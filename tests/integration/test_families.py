@@ -1,4 +1,4 @@
-"""Every family of open_clip models that docs/reproduce.md says works, in small and with random weights."""
+"""Each open_clip model family that docs/reproduce.md lists as working, as a small model with random weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def small(request, tmp_path_factory) -> SmallModel:
 
 
 def fused(visual: nn.Module, block: int) -> Tensor:
-    """The weight [3 * width, width] from which the library computes q, k and v of a block."""
+    """The library's weight [3 * width, width] for q, k and v of a block."""
     if hasattr(visual, "trunk"):
         return visual.get_submodule(f"trunk.blocks.{block}.attn").qkv.weight
     return visual.get_submodule(f"transformer.resblocks.{block}.attn").in_proj_weight
@@ -58,7 +58,7 @@ def test_split_towers_equal_merged_open_clip_weights(small: SmallModel) -> None:
     assert (expected - zero_shot).abs().max() > 1e-3
     tokens = backbone.prefix(pixels, torch.float32)
     torch.testing.assert_close(backbone.suffix(tokens, lora), expected, atol=2e-5, rtol=0)
-    # Positions are part of the tokens, so that patches may come in any order; special tokens stay where they are.
+    # Tokens include their positions, so patches may come in any order. Special tokens keep their places.
     turned = torch.arange(backbone.adapted.patches).flip(0)
     torch.testing.assert_close(backbone.adapted.vision(tokens, lora, turned), expected, atol=2e-5, rtol=0)
 
@@ -100,7 +100,7 @@ def test_a_lora_of_texts_equals_one_merged_into_the_librarys(small: SmallModel) 
     original.load_state_dict(before)
     assert (expected - zero_shot).abs().max() > 1e-2
     torch.testing.assert_close(backbone.text_suffix(read, lora), expected, atol=2e-5, rtol=0)
-    with torch.enable_grad():  # as in training, where attention is computed another way
+    with torch.enable_grad():  # with gradients, as in training, attention uses other code
         vector = lora.vector().requires_grad_()
         trained = backbone.adapted.text(read, Lora.from_vector(backbone.layout, vector))
         torch.testing.assert_close(trained, expected, atol=2e-5, rtol=0)
@@ -130,7 +130,7 @@ def test_texts(small: SmallModel) -> None:
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-32-SigLIP2-256", "MobileCLIP2-B"])
 def test_checkpoint_files_preprocess_like_published_weights(name, tmp_path, monkeypatch) -> None:
-    """A file does not say how photos were prepared; the tags of its model do."""
+    """A weights file does not say how to prepare photos. The published tags of its model do."""
     small = small_model(name, tmp_path)
     tags = open_clip.list_pretrained_tags_by_model(name)
     usual = open_clip.get_pretrained_cfg(name, tags[0])
@@ -143,7 +143,7 @@ def test_checkpoint_files_preprocess_like_published_weights(name, tmp_path, monk
 
 
 def test_a_tokenizer_that_cannot_be_had(tmp_path, monkeypatch) -> None:
-    """SigLIP's comes from the hub, whichever way the weights came."""
+    """SigLIP's tokenizer comes from the hub, wherever the weights come from."""
     from huggingface_hub import constants
 
     small = small_model("ViT-B-32-SigLIP2-256", tmp_path)

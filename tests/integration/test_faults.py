@@ -1,4 +1,4 @@
-"""What goes wrong around the app, in the running app: it says so to whom it hits, and nobody else notices."""
+"""Faults around the running app: crashes, full disks, lost connections. Only affected visitors see an error message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from core.training.own_expert import OwnRecipe
 
 pytestmark = pytest.mark.slow
 
-DISK_MB = 48  # of which 32 stay free for the app
+DISK_MB = 48  # the app keeps 32 of them free
 
 
 # Workers
@@ -67,7 +67,7 @@ def test_a_crash_costs_one_visitor_one_answer(
                 unlucky.client.predict(query="crash", description=SENTENCE, api_name="/search")
             assert texts.UNEXPECTED in str(caught.value)
 
-        with ThreadPoolExecutor(1) as pool:  # gradio_client may lose an answer where threads share one
+        with ThreadPoolExecutor(1) as pool:  # gradio_client may lose an answer if threads share a client
             failing = [pool.submit(crashes) for _ in range(2 * LIMITS[SEARCH])]
             assert other.found() == other.names()
             for each in failing:
@@ -82,7 +82,7 @@ def test_a_decoder_that_crashes_costs_its_photo_only(engine: SGLora, tmp_path: P
         if name == "3-1.png":
             process.decode(f"warm {name}", *rest)
             process._process.kill()
-            process._process.poll = lambda: None  # it dies with this photo
+            process._process.poll = lambda: None  # the worker dies at this photo
         return decode(process, name, *rest)
 
     monkeypatch.setattr(decode_pool._Process, "decode", crashing)
@@ -118,7 +118,7 @@ def test_a_visitor_who_leaves_ends_the_upload(engine: SGLora, tmp_path: Path, mo
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own."""
+    """A small disk for one test."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
@@ -131,7 +131,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def check_takes_no_files(app: Running, visitor: Visitor, reason: str) -> None:
-    """Uploads and adapters' files are refused in words, and questions are answered."""
+    """Check that uploads and adapter files are rejected with an error message, and that search still works."""
     refused = upload(app, bytes(1000))
     assert (refused.status_code, refused.text) == (507, reason)
     with pytest.raises(AppError) as caught:
@@ -215,7 +215,7 @@ def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora
             sending.sendall(head(app, len(body)) + body[:600_000])
             wait(lambda: len(app.files()) > len(before))
         wait(lambda: app.files() == before)
-        wait(lambda: upload(app, bytes(5_000_000)).status_code == 200)  # room comes back just after the file is gone
+        wait(lambda: upload(app, bytes(5_000_000)).status_code == 200)  # room is free shortly after the deletion
         assert visitor.found() == visitor.names()
 
 
@@ -230,7 +230,7 @@ def test_closing_the_browser_ends_its_training(engine: SGLora, tmp_path: Path, m
             ended.set()
 
     monkeypatch.setattr(expert_actions, "train_own_expert", training)
-    monkeypatch.setattr(expert_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # else it is over before anybody stops it
+    monkeypatch.setattr(expert_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # longer than the test needs to stop it
     photos = f"{len(sample_photos())} photos"
     with launched(engine, tmp_path, Limits()) as app, chromium() as browser:
         pages = [visit(browser, app.url)[0] for _ in range(2)]

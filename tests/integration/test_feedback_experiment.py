@@ -1,4 +1,4 @@
-"""The experiment about marks: its share against a count by hand, and that it runs on a small data folder."""
+"""The experiment about marks: its share compared with a count by hand, and a run on a small data folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.Mo
     result = json.loads(json.dumps(feedback.run(context)))
     rows = result["searches"]
     assert (rows[0]["round"], rows[0]["photos"], rows[0]["rest"], rows[0]["lost"]) == (0, 10, 10, 0)
-    assert rows[0]["plain"] == rows[0]["learned"], "nothing is marked yet"
+    assert rows[0]["plain"] == rows[0]["learned"], "without marks, both rankings must be equal"
     assert [row["rest"] for row in rows] == sorted((row["rest"] for row in rows), reverse=True)
-    assert rows[1]["rest"] < 10, "what was marked is not looked for again"
+    assert rows[1]["rest"] < 10, "later rounds must not search for marked photos"
     assert "question alone" in feedback.table(result | {"searches": [{**rows[0], "round": n} for n in feedback.ROUNDS]})

@@ -1,4 +1,4 @@
-"""Folds are shared out among processes: a tiny model, tiny data, five categories to hold out."""
+"""Several processes share the folds of an experiment: a tiny model, tiny data, five held-out categories."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_two_processes_each_take_folds_and_find_what_one_finds(tmp_path: Path) -
     assert len(kept) == 5
     logs = [file.read_text() for file in tmp_path.glob("two.log.*")]
     assert len(logs) == 2 and all("experts\n" in log for log in logs)
-    for fold in range(5):  # trained once, whoever did it
+    for fold in range(5):  # exactly one process trains each fold
         assert "".join(logs).count(f"fold {fold}, ") == 1
         assert len(re.findall(rf"fold{fold}-seed0-\w+: \d+ experts\n", "".join(logs))) == 1
     two = unseen.run(context(data, tmp_path / "two", model), RECIPE, seeds=(0,))
@@ -89,5 +89,5 @@ def test_two_processes_each_take_folds_and_find_what_one_finds(tmp_path: Path) -
     assert sorted({row["fold"] for row in two["rows"]}) == [0, 1, 2, 3, 4]
     theirs = [row for row in two["rows"] if row["fold"] == 3]
     assert [(row["task"], row["variant"]) for row in one] == [(row["task"], row["variant"]) for row in theirs]
-    # Rounding may change the place of a photo or two.
+    # Rounding may move one or two photos.
     assert np.mean([row["R@5"] for row in one]) == pytest.approx(np.mean([row["R@5"] for row in theirs]), abs=1)

@@ -1,4 +1,4 @@
-"""The gallery against brute force: NumPy rankings, embeddings computed outside of it, and many threads at once."""
+"""The gallery compared with brute force: NumPy rankings, embeddings computed outside it, and many threads at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from core.retrieval.search import KEPT_ADAPTERS
 
 
 class Spy:
-    """The real backbone; counts the photos and the texts that go through the two halves of its towers."""
+    """The real backbone. Counts the photos and texts that pass through each half of its towers."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
@@ -63,7 +63,7 @@ def vit() -> Backbone:
 
 @pytest.fixture(scope="module", params=["texts", "photos"])
 def either(request: pytest.FixtureRequest, backbone: EmbeddedBackbone, vit: Backbone) -> Backbone:
-    """A backbone of which adapters change texts, and one of which they change photos."""
+    """A backbone whose adapters change texts, then one whose adapters change photos."""
     chosen = {"texts": backbone, "photos": vit}[request.param]
     assert lora(chosen, 1).moves_photos == (request.param == "photos")
     return chosen
@@ -129,7 +129,7 @@ def test_embeddings_are_those_of_the_photos_one_by_one(filled, either, prefixes)
         one_by_one = torch.cat([either.suffix(prefix[None], adapter.lora) for prefix in prefixes])
         assert torch.allclose(filled.embeddings(adapter), one_by_one, atol=5e-3)
     change = (filled.embeddings() - filled.embeddings(adapted)).abs().max()
-    assert change > 0.01 if adapted.moves_photos else change == 0, "an adapter of texts leaves photos as they are"
+    assert change > 0.01 if adapted.moves_photos else change == 0, "an adapter of texts must not change photos"
     assert filled.embeddings().dtype == torch.float32
     assert torch.allclose(filled.embeddings(adapted).norm(dim=1), torch.ones(len(prefixes)), atol=1e-6)
 
@@ -185,7 +185,7 @@ def test_image_to_text_is_the_brute_force_ranking(filled, either, samples) -> No
         assert [hit.label for hit in full.hits] == [texts[i] for i in order]
         assert np.allclose([hit.score for hit in full.hits], scores[order], atol=1e-5)
         assert full.total == len(texts) and len({hit.key for hit in full.hits}) == len(texts)
-        assert all(hit.key.isalnum() for hit in full.hits), "keys are used in pages"
+        assert all(hit.key.isalnum() for hit in full.hits), "keys appear in HTML, so they must be alphanumeric"
         assert filled.image_to_text(filled.photos[row].id, adapter, top=3).hits == full.hits[:3]
         opened = filled.image_to_text(open_photo(samples[row].path), adapter, top=None)
         assert {h.key: h.rank for h in opened.hits if h.rank <= 5} == {h.key: h.rank for h in full.hits if h.rank <= 5}
@@ -209,7 +209,7 @@ def test_moves_count_places(filled, either) -> None:
     assert set(found) == {photo.id for photo in filled.photos} and sum(found.values()) == 0 and any(found.values())
     order = [hit.key for hit in before.hits]
     for key, places in found.items():
-        assert after.hits[order.index(key) - places].key == key, "going that many places up leads to the new place"
+        assert after.hits[order.index(key) - places].key == key, "the photo must have moved up by that many places"
     assert set(moves(filled.text_to_image("an animal", top=3), after)) == set(order[:3])
 
 
@@ -240,7 +240,7 @@ def test_a_caption_that_two_photos_share_counts_for_both(backbone) -> None:
     assert gallery.image_to_text(gallery.photos[0].id).total == 1
 
 
-# What is computed when
+# When the gallery computes
 
 
 def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
@@ -256,9 +256,9 @@ def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
         gallery.rank(question, adapter)
     embeddings = 1 + 3 if spy.shared is None else 2
     assert spy.prefixed == 6 and spy.suffixed == embeddings * 6, (
-        "zero-shot and the shared part, or else each adapter of photos, need the suffix only, once"
+        "only the suffix runs: once for zero-shot and the shared part, or once for each adapter of photos"
     )
-    assert spy.read == 1, "an adapter of texts needs no more of a question that was asked"
+    assert spy.read == 1, "a question's text must be read only once"
     gallery.add(paths)
     assert spy.prefixed == 6
     gallery.add([samples[6].path])
@@ -275,7 +275,7 @@ def test_captions_do_not_cost_the_embeddings(spy, samples) -> None:
 
 
 def test_indexes_follow_the_photos(either, prefixes, samples) -> None:
-    """Also when the number of photos stays the same: an index kept by count would be stale."""
+    """Even if the number of photos stays the same: an index keyed by that number would be stale."""
     gallery = Gallery(either)
     adapter = Adapter.of(lora(either, 7))
     gallery.add([s.path for s in samples[:3]])
@@ -299,13 +299,13 @@ def test_many_adapters_of_photos_are_kept_within_bounds(vit, samples) -> None:
     torch.testing.assert_close(gallery.embeddings(adapters[-1]), first[-1])
     assert spy.suffixed == 0
     torch.testing.assert_close(gallery.embeddings(adapters[0]), first[0])
-    assert spy.suffixed == 2, "the oldest one was dropped"
+    assert spy.suffixed == 2, "the oldest embeddings must be dropped"
     gallery.embeddings(adapters[2])
-    assert spy.suffixed == 2, "the third oldest is still there"
+    assert spy.suffixed == 2, "the third oldest embeddings must be kept"
 
 
 def test_captions_of_many_adapters_of_texts_are_kept_within_bounds(backbone, samples) -> None:
-    """A caption is read once; of the last adapters its embedding is kept, too."""
+    """Each caption is read once. Its embeddings are kept for the last adapters."""
     spy = Spy(backbone)
     gallery = Gallery(spy)
     gallery.add([s.path for s in samples[:4]])
@@ -315,12 +315,12 @@ def test_captions_of_many_adapters_of_texts_are_kept_within_bounds(backbone, sam
     first = [recalls(gallery, adapter) for adapter in adapters]
     assert (spy.read, spy.embedded) == (captions, len(adapters) * captions)
     assert recalls(gallery, adapters[-1]) == first[-1] and spy.embedded == len(adapters) * captions
-    assert recalls(gallery, adapters[0]) == first[0] and spy.embedded == (len(adapters) + 1) * captions, "it was dropped"
+    assert recalls(gallery, adapters[0]) == first[0] and spy.embedded == (len(adapters) + 1) * captions, "the oldest is dropped"
     recalls(gallery, adapters[2])
-    assert spy.embedded == (len(adapters) + 1) * captions, "the third oldest is still there"
+    assert spy.embedded == (len(adapters) + 1) * captions, "the third oldest embeddings must be kept"
     gallery.set_captions({gallery.photos[0].name: ["something new"]})
     recalls(gallery, adapters[2])
-    assert spy.read == captions + 1, "only what is new is read"
+    assert spy.read == captions + 1, "only the new caption must be read"
 
 
 def test_captions_are_embedded_once_for_all_adapters_of_photos(vit, samples) -> None:
@@ -398,11 +398,11 @@ def test_a_mixed_upload_keeps_the_good_part(backbone, samples, tmp_path: Path) -
     assert (
         "cut off" in reasons[0] and "empty" in reasons[1] and "not a readable image" in reasons[2] and "not there" in reasons[3]
     )
-    assert reasons[5] == reasons[0], "the same damaged content fails under each name, it is no duplicate"
+    assert reasons[5] == reasons[0], "the same damaged content fails under each name and is not a duplicate"
     assert steps[-1] == (len(sources), len(sources)) and steps == sorted(steps)
     later = gallery.add([("cat3.png", cat), ("bad.png", b"x")])
     assert later.added == () and later.duplicates == ("cat3.png",) and len(later.failed) == 1
-    assert gallery.photos == report.added, "nothing that was there is lost"
+    assert gallery.photos == report.added, "earlier photos must stay"
 
 
 @pytest.mark.slow
@@ -436,7 +436,7 @@ def test_the_limit_is_exact_and_said(backbone) -> None:
     gallery = Gallery(backbone, limit=5)
     files = pictures(8)
     report = gallery.add([files[0], ("bad.png", b"bad"), *files[1:], files[0]])
-    assert [p.name for p in gallery.photos] == [name for name, _ in files[:5]], "a damaged file takes no place"
+    assert [p.name for p in gallery.photos] == [name for name, _ in files[:5]], "damaged files do not count against the limit"
     assert [f.name for f in report.failed] == ["bad.png", *(name for name, _ in files[5:])]
     assert all("at most 5 photos" in f.reason for f in report.failed[1:])
     assert report.duplicates == (files[0][0],)
@@ -515,7 +515,7 @@ def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None
 
 
 def copied(gallery: Gallery) -> Gallery:
-    """The same photos and captions, none of which was read yet."""
+    """A gallery with the same photos and captions. No caption has been read yet."""
     other = Gallery(gallery.backbone)
     other._contents = gallery._contents
     return other
@@ -561,7 +561,7 @@ def test_other_scripts_and_markup_are_just_text(filled) -> None:
 
 @pytest.mark.slow
 def test_adapters_used_at_once_do_not_disturb_each_other(either, samples) -> None:
-    """Each of many threads gets what its adapter gives alone, whatever the others compute meanwhile."""
+    """Each thread gets the same result as when its adapter runs alone."""
     paths = [s.path for s in samples]
     adapters = [ZERO_SHOT, *(Adapter.of(lora(either, seed)) for seed in range(5))]
     quiet, busy = Gallery(either), Gallery(either)
@@ -569,12 +569,12 @@ def test_adapters_used_at_once_do_not_disturb_each_other(either, samples) -> Non
     busy.add(paths)
 
     def asked(gallery: Gallery, adapter: Adapter) -> np.ndarray:
-        """The scores of all photos, in the photos' order: which of two near ties is first may hang on rounding."""
+        """The scores in the order of the photos, because rounding may swap near ties in a ranking."""
         scores = {hit.key: hit.score for hit in gallery.text_to_image("a cat", adapter, top=None).hits}
         return np.array([scores.pop(photo.id) for photo in gallery.photos])
 
     alone = [(quiet.embeddings(adapter), asked(quiet, adapter)) for adapter in adapters]
-    assert min(np.abs(a - b).max() for i, (_, a) in enumerate(alone) for _, b in alone[:i]) > 0.02, "mistaking one would show"
+    assert min(np.abs(a - b).max() for i, (_, a) in enumerate(alone) for _, b in alone[:i]) > 0.02, "a mix-up must show"
     start = threading.Barrier(12)
 
     def work(which: int) -> tuple[torch.Tensor, np.ndarray]:

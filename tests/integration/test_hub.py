@@ -1,4 +1,4 @@
-"""Repositories on their way: by folder, and to and from a stand-in for the hub with everything that can go wrong there."""
+"""Push and pull of repositories: by folder, and through a stand-in for the hub that can fail in all ways."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_there_and_back_by_folder(shipped: Path, backbone: EmbeddedBackbone, eng
     assert (found.files, found.left, found.experts) == (FILES, (), 5)
     original = content(shipped)
     assert content(tmp_path / "deep" / "mine") == {name: original[name] for name in FILES}
-    # What arrived is a working repository: the engine routes with it and generates with the generator beside it.
+    # The pulled repository works: the engine routes with it, and generates with the generator in its folder.
     adapted = load_engine(backbone, tmp_path / "deep" / "mine").adapt(AdapterRequest(SENTENCE))
     assert adapted.routing.description == SENTENCE
     assert adapted.lora.parameters == engine.adapt(AdapterRequest(SENTENCE)).lora.parameters
@@ -194,7 +194,7 @@ def test_no_path_of_this_machine_travels(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "shelf/index.json").read_text())["backbone"]["spec"] == "local-dir:model-1"
     assert b"local-dir:model-1" in content(tmp_path / "adapter")["adapter_model.safetensors"]
 
-    # Who has the same weights elsewhere pulls a repository that finds them.
+    # Another user has the same weights in another folder. The pulled repository must find them.
     (tmp_path / "theirs").rename(tmp_path / "ours")
     pull(str(tmp_path / "shelf"), tmp_path / "mine", load_backbone(f"local-dir:{tmp_path / 'ours/model-1'}", adapt_blocks=2))
     adapted = FoundRepository.read(tmp_path / "mine").load().adapt(AdapterRequest(SENTENCE))

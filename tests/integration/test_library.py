@@ -1,4 +1,4 @@
-"""Libraries on disk: what a run finds out about files, what survives, and search against every photo through the adapter."""
+"""Libraries on disk: what a run reports, what survives a crash, and search compared with all photos through the adapter."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def indexed(backbone: Backbone, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> PhotoLibrary:
-    """A library of them; not to be changed."""
+    """A library of ``photos``. Tests must not change it."""
     library = PhotoLibrary.create(tmp_path_factory.mktemp("library"), backbone)
     assert index_folders(library, [photos], backbone).added == 40
     return PhotoLibrary.open(library.folder)
@@ -69,7 +69,7 @@ def test_odd_names_and_dates_cost_no_other_photo(backbone: Backbone, photos: Pat
     folder.mkdir()
     for i in range(3):
         shutil.copy(photos / f"{i:02}.jpg", folder)
-    os.utime(folder / "01.jpg", (10_413_792_000, 10_413_792_000))  # the year 2300, which 64 bits of nanoseconds do not reach
+    os.utime(folder / "01.jpg", (10_413_792_000, 10_413_792_000))  # the year 2300: too late for 64-bit nanoseconds
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg")).write_bytes((photos / "03.jpg").read_bytes())
     names = ["a" * 5_000 + ".jpg", "00.jpg"]
     images = [{"id": n, "file_name": n, "filename": n, "split": "train", "sentences": [{"raw": "a dog"}]} for n in names]
@@ -96,7 +96,7 @@ def test_a_captions_file_that_cannot_be_read_costs_no_photo(backbone: Backbone, 
     folder = tmp_path / "photos"
     folder.mkdir()
     shutil.copy(photos / "00.jpg", folder)
-    (folder / "captions.json").mkdir()  # whoever is root may read any file, and nobody reads a folder
+    (folder / "captions.json").mkdir()  # root can read any file, but not a folder
     report = update(tmp_path / "library", [folder], backbone)
     assert report.added == 1 and "its captions were skipped" in report.failed[0][1]
 
@@ -141,7 +141,7 @@ def test_photos_of_a_folder_that_vanished_are_kept(backbone: Backbone, photos: P
             shutil.copy(photos / f"{name}.jpg", folder)
     assert update(library, [drive, other], backbone).photos == 5
     drive.rename(tmp_path / "elsewhere")
-    for make in (lambda: None, drive.mkdir):  # not there, and an empty mount point
+    for make in (lambda: None, drive.mkdir):  # first no folder, then an empty mount point
         make()
         report = update(library, [], backbone)
         assert (report.photos, report.removed) == (5, 0)
@@ -162,7 +162,7 @@ def test_captions_come_along_and_follow_their_file(backbone: Backbone, photos: P
     update(library, [folder], backbone)
     searched = LibraryPhotos(PhotoLibrary.open(library), backbone)
     assert searched.captions == ("a dog", "a brown dog")
-    for _ in range(2):  # encoded, and read again
+    for _ in range(2):  # the first call encodes, the second one reads the stored result
         torch.testing.assert_close(searched.caption_prefixes(), backbone.text_prefix(searched.captions))
     (folder / "captions.jsonl").write_text(json.dumps({"image": "02.jpg", "captions": ["the sea"]}))
     assert update(library, [folder], backbone).added == 0
@@ -362,7 +362,7 @@ print(indexing.index_folders(library, [Path(sys.argv[1])], backbone).photos, flu
 
 @pytest.mark.slow
 def test_photos_and_questions_load_only_what_they_need(photos: Path, tmp_path: Path) -> None:
-    """What takes seconds to import stays out; OpenVINO is for photos alone."""
+    """Modules that take seconds to import are not loaded. OpenVINO is loaded only for photos."""
     code = """
 import sys
 from core.cli.main import main
@@ -428,7 +428,7 @@ for moment in sys.stdin:
 
 @pytest.mark.slow
 def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
-    """Processes are killed at files that they open, rename or remove, or shortly after Lance has begun to write."""
+    """Processes are killed when they open, rename or remove a file, or shortly after Lance begins to write."""
     folder, library, photos = tmp_path / "photos", tmp_path / "library", 120
     blurred(folder, [f"{i:03}.jpg" for i in range(photos)], 3)
     code = KILLED.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"), most=10)
@@ -442,7 +442,7 @@ def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Pa
             killed += int(parent.stdout.readline()) == -signal.SIGKILL
             if (library / ABOUT).is_file():
                 now = PhotoLibrary.open(library).counts()["photos"]
-                assert now >= before, "photos that were in are in"
+                assert now >= before, "indexed photos must not disappear"
                 before = now
         parent.stdin.close()
     assert killed > 20 and before > photos // 2, (killed, before)

@@ -1,4 +1,4 @@
-"""The offline and the online phase on an open_clip model, by the commands that a GPU user types; in one and two processes."""
+"""The offline and online phases on an open_clip model, with a GPU user's commands, in one and two processes."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def experts(data: Path, backbone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository and its generator, trained by two commands; the experts with one thread, as ``launch`` trains them.
+    """A repository and its generator, trained by two commands. Experts train with one thread, as in ``launch``.
 
-    Adam makes steps of the rounding of gradients that are nearly zero, and other threads round differently.
+    The number of threads changes rounding, and Adam turns the rounding of nearly zero gradients into whole steps.
     """
     root = tmp_path_factory.mktemp("trained")
     common = ["--data", str(data), "--cache", str(root / "cache"), *backbone]
@@ -89,7 +89,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
 def test_index_says_what_was_trained_and_which_backbone_loads_it(experts: Path, backbone: list[str]) -> None:
     index = json.loads((experts / "index.json").read_text())
     assert {word for e in index["experts"] for word in e["name"].split()} & set(SHAPES) and len(index["experts"]) >= 4
-    assert index["parameters"] == 2 * 3 * 2 * (64 + 64), "two of three blocks, q, k and v, rank 2"
+    assert index["parameters"] == 2 * 3 * 2 * (64 + 64), "q, k and v of two blocks, rank 2"
     assert index["shared_rank"] == 3
     loaded = load_backbone(**index["backbone"])
     assert loaded.fingerprint == index["backbone_fingerprint"]
@@ -97,7 +97,7 @@ def test_index_says_what_was_trained_and_which_backbone_loads_it(experts: Path, 
     assert index["notes"]["recipe"]["steps"] == 20
     card = (experts / CARD_FILE).read_text()
     assert index["backbone_fingerprint"] in card and index["tensors_sha256"] in card and "--adapt-blocks 2" in card
-    assert hashlib.sha256((experts / GENERATOR_FILE).read_bytes()).hexdigest() in card, "the generator came after the experts"
+    assert hashlib.sha256((experts / GENERATOR_FILE).read_bytes()).hexdigest() in card, "the card must name the later generator"
 
 
 def test_a_sentence_becomes_an_adapter_that_searches(
@@ -129,7 +129,7 @@ def test_evaluation_measures_all_methods(
 def test_experts_of_texts_search_libraries(
     data: Path, backbone: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page's and the command line's way: photos are indexed once, for adapters that were not thought of then."""
+    """Photos are indexed once, before the adapters exist. Page and command line search this library."""
     model = backbone[:4]
     library = ["--library", str(tmp_path / "library")]
     assert main(["index", str(data / "shapes"), *library, *model]) == 0
@@ -176,13 +176,13 @@ def test_wrong_settings_are_named(data: Path, backbone: list[str], capsys: pytes
 
 @pytest.fixture(scope="module")
 def folder_backbone(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The same model as a folder: other processes know nothing of this one's ``add_model_config``."""
+    """The same model as a folder, because other processes do not see this process's ``add_model_config``."""
     folder = make_model(tmp_path_factory.mktemp("folder") / "model", SEED)
     return ["--backbone", f"local-dir:{folder}", "--adapt-blocks", "2"]
 
 
 def launch(arguments: list[str]) -> subprocess.Popen[str]:
-    """``accelerate launch`` with two processes; --multi_gpu starts several processes, on a machine without GPU too."""
+    """Start ``accelerate launch`` with two processes. --multi_gpu starts several processes even without a GPU."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--main_process_port", "0", "-m", "core", *arguments]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -190,7 +190,7 @@ def launch(arguments: list[str]) -> subprocess.Popen[str]:
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
-    """Kill -9 the launcher and its workers, which live in sessions of their own."""
+    """Kill -9 the launcher and its workers, each in its own session."""
     family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -216,7 +216,7 @@ def test_two_processes_killed_in_the_middle_end_as_one_does(
     process = launch(several)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
-    assert json.loads(out)["out"] == str(tmp_path / "two"), "one process answers"
+    assert json.loads(out)["out"] == str(tmp_path / "two"), "only one process must print the result"
     after = trained(tmp_path / "shared")
     experts_there = len(json.loads((experts / "index.json").read_text())["experts"])
     assert len(after) == experts_there
@@ -228,9 +228,9 @@ def test_two_processes_killed_in_the_middle_end_as_one_does(
         torch.testing.assert_close(two[key], one[key], atol=1e-3, rtol=1e-3)
     one, two = (json.loads((folder / "index.json").read_text()) for folder in (experts, tmp_path / "two"))
     assert [e["name"] for e in one["experts"]] == [e["name"] for e in two["experts"]]
-    assert one["backbone_fingerprint"] == two["backbone_fingerprint"], "the same model, by name and by folder"
+    assert one["backbone_fingerprint"] == two["backbone_fingerprint"], "name and folder give the same model"
 
 
 def trained(cache: Path) -> dict[str, int]:
-    """When each finished own part was written."""
+    """The time when each finished own part was written."""
     return {f.stem: f.stat().st_mtime_ns for f in cache.glob("experts/*/*.safetensors") if f.stem != "shared"}

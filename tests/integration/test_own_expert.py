@@ -1,4 +1,4 @@
-"""Training an own expert: what it may look at, what it must leave alone, and that its figures are those of held photos."""
+"""Training an own expert: the photos it uses, what it must not change, and figures measured on held-out photos."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from core.training.objective import confused_names
 from core.training.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "grey", "orange")
-# Without the penalty for forgetting, which reads a thousand class names; tests that it may touch have it.
+# No penalty for forgetting, because it reads a thousand class names. Tests that need it use PENALISED.
 QUICK = OwnRecipe(batch=16, steps=12, fixed_steps=6, check=3, snapshots=4, memory=0.0)
 PENALISED = replace(QUICK, memory=1.0)
 DESCRIPTION = "photos of coloured papers"
@@ -60,7 +60,7 @@ def origin(gallery) -> torch.Tensor:
 
 
 def joining(backbone, origin, shared=None) -> ExpertRepository:
-    """A repository of one expert whose own parts begin at ``origin``."""
+    """A repository of one expert whose own parts start from ``origin``."""
     size = backbone.layout.size
     expert = Expert("one", "a thing", "scenes", "none", 1, 0, 1, {}, {})
     numbers = (torch.zeros(1, size), torch.zeros(1, size), torch.ones(1, 4), origin)
@@ -74,7 +74,7 @@ def train(gallery, origin, shared=None, **options):
 
 
 def alike(one: torch.Tensor, other: torch.Tensor, origin: torch.Tensor) -> bool:
-    """To rounding: where a gradient is all but zero, its sign is rounding, and Adam makes a whole step of it."""
+    """Equal within rounding. Rounding decides the sign of nearly zero gradients, and Adam turns it into a whole step."""
     return float((one - other).norm()) < 0.02 * float((other - origin).norm())
 
 
@@ -128,10 +128,10 @@ def test_figures_are_those_of_the_held_photos_counted_by_hand(gallery, origin):
 
 
 def test_held_photos_do_not_train_nor_stop(gallery, origin):
-    """With other captions on the held photos the expert is the same; on a training photo it is not."""
+    """New captions on held-out photos do not change the expert. New captions on a training photo do."""
     backbone, recipe = gallery.backbone, replace(QUICK, steps=6, check=2, stop_from=10)
     made = train(gallery, origin, recipe=recipe)
-    assert made.expert.images == 15, "three decide when to stop"
+    assert made.expert.images == 15, "three more photos decide when to stop"
     photos, _ = gallery.captioned()
     split = split_photos([p.id for p in photos], 10)
     other = Gallery(backbone)
@@ -159,7 +159,7 @@ def test_split():
 
 
 def test_training_learns(gallery, origin):
-    """The loss of the training photos falls, and the step direction is that of the gradient's."""
+    """The loss on the training photos falls."""
     losses = []
     recipe = replace(QUICK, batch=18, fixed_steps=30, lr=5e-3)
     train(gallery, origin, recipe=recipe, progress=lambda p: losses.append(p.loss))
@@ -257,16 +257,16 @@ def test_an_own_part_is_trained_on_top_of_what_all_share(gallery, origin):
     before, known = backbone.suffix(prefix), backbone.encode_text(names)
 
     def drift(vector):
-        """By what the adapter changes: how far class names move, or how else photos compare with them."""
+        """How far the adapter moves class names, or how much it changes the photos' similarities to them."""
         lora = merge([shared, Lora.from_vector(backbone.layout, vector)], [1.0, 1.0])
         if backbone.layout.moves_texts:
             return float((backbone.encode_text(names, lora) - known).norm(dim=1).mean())
         return float(confused_names(backbone.suffix(prefix, lora), before, backbone.encode_text(names, lora), known))
 
-    assert drift(kept[1].mean) < drift(kept[0].mean), "the penalty keeps class names"
+    assert drift(kept[1].mean) < drift(kept[0].mean), "the penalty must reduce the drift"
 
 
 def test_without_a_shared_start(gallery):
     made = train(gallery, None)
-    assert made.start == made.expert.before, "a fresh LoRA changes nothing"
+    assert made.start == made.expert.before, "a new LoRA must change nothing"
     assert made.mean.any() and torch.isfinite(made.mean).all()

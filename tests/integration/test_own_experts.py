@@ -1,4 +1,4 @@
-"""A visitor's own_experts: routing to own experts, import of foreign adapters, files, comparison, and maps."""
+"""A visitor's own experts: routing to own experts, import of foreign adapters, files, comparison, and maps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def engine() -> SGLora:
 
 
 def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE):
-    """What ``OwnExperts.add`` takes."""
+    """Arguments for ``OwnExperts.add``."""
     size = engine.repository.layout.size
     expert = Expert(name, description, "own", "own photos", 30, seed, 16, RECALL, RECALL)
     embedding = embed_descriptions(engine.backbone, [description])[0]
@@ -57,7 +57,7 @@ def delta(lora: Lora) -> torch.Tensor:
     return torch.cat(parts)
 
 
-# The own_experts
+# Own experts
 
 
 def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
@@ -65,7 +65,7 @@ def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
     assert own_experts.repository is engine.repository and own_experts.entries == ()
     one, two = own(engine, "cactus", 1), own(engine, "window", 2)
     full = own_experts.add(*one).add(*two)
-    assert own_experts.entries == (), "adding changes nothing in place"
+    assert own_experts.entries == (), "``add`` must not change the old object"
     repository, n = full.repository, len(TASKS)
     assert [e.name for e in repository.experts[n:]] == [e.name for e in full.entries] == ["cactus", "window"]
     assert repository.experts[:n] == engine.repository.experts
@@ -98,7 +98,7 @@ def test_own_experts_are_routed_merged_and_generated_with(engine):
 
 
 def test_own_experts_take_part_in_generation(engine):
-    """Beside the basis a generated LoRA is the prior's mean; in it, what the generator says."""
+    """Inside the basis, the generator decides the LoRA. Outside it, the LoRA equals the prior's mean."""
     expert, mean, std, embedding = own(engine, "cactus")
     mine, basis = OwnExperts(engine.repository).add(expert, mean, std, embedding).engine(engine), engine.generator.basis
 
@@ -111,9 +111,9 @@ def test_own_experts_take_part_in_generation(engine):
     vector = mine.generator.sample(adaptation.prior, 2).vector
     torch.testing.assert_close(beside(vector), beside(mean), atol=1e-4, rtol=0)
     assert (vector - mean).norm() > 1e-2
-    # One expert merged is that expert, so what is generated is the sample itself.
+    # A merge of one expert is that expert, so the generated LoRA is the sample itself.
     torch.testing.assert_close(delta(adaptation.full), delta(Lora.from_vector(engine.repository.layout, vector)))
-    # Where shipped experts alone are routed, nothing changes.
+    # If routing chooses only shipped experts, nothing changes.
     request = AdapterRequest("a photo of a dog", k=1, seed=2)
     torch.testing.assert_close(mine.adapt(request).full.vector(), engine.adapt(request).full.vector(), atol=1e-4, rtol=0)
 
@@ -178,7 +178,7 @@ def test_rank_two_stays_as_it_is():
 
 
 def regauged(lora: Lora, seed: int) -> Lora:
-    """The same weight change in other factors."""
+    """The same weight changes as products of other factors."""
     factors = {}
     for i, m in enumerate(lora.modules):
         mixing = noise(2, 2, seed=seed + i) + torch.eye(2)
@@ -198,12 +198,12 @@ def test_alignment_keeps_the_weight_change_and_comes_closer(seed):
         before = (lora.vector() - origin.vector()).norm()
         after = (aligned.vector() - origin.vector()).norm()
         assert after < before - 1e-3
-        # The factors that a trained expert had are one of the possible gauges: the best is no further away.
+        # The trained expert's own factors are one possible gauge, so the best gauge is no further away.
         assert after <= (bound.vector() - origin.vector()).norm() + 1e-4
 
 
 def test_alignment_finds_the_best_gauge_of_a_grid():
-    """Brute force over mixings of one linear: none of a million is closer, and some come near."""
+    """Brute force over a million mixings of one linear: none is closer, and some come near."""
     layout = LoraLayout(LAYOUT.modules[:1], 2)
     for seed in range(3):
         lora, origin = random_lora(layout, seed), random_lora(layout, seed + 10)
@@ -216,7 +216,7 @@ def test_alignment_finds_the_best_gauge_of_a_grid():
         best = float(distance.min()) + float(o.a.square().sum() + o.b.square().sum())
         found = float((align(lora, origin).vector() - origin.vector()).square().sum())
         assert found <= best + 1e-4
-        assert found >= 0.8 * best, "the grid is fine enough to say so"
+        assert found >= 0.8 * best, "the grid must be fine enough for this comparison"
 
 
 def test_alignment_of_weight_changes_of_a_lower_rank():
@@ -321,7 +321,7 @@ def test_zip_round_trip(engine, own_experts):
 
 
 def changed(data: bytes, tensors: dict | None = None, first: dict | None = None, **index) -> bytes:
-    """The ZIP with other tensors, other fields of its first expert, or other fields of the index; the checksum is right."""
+    """The ZIP with other tensors, other fields of its first expert, or other fields of the index. The checksum is valid."""
     import hashlib
 
     files = unzipped(data)
@@ -396,7 +396,7 @@ def test_comparison_counted_by_hand(engine):
         expected = float(torch.cosine_similarity(one[start:stop], two[start:stop], 0))
         assert found.modules[m.name] == pytest.approx(expected, abs=1e-6)
         start = stop
-    # What all experts share makes no two of them more alike.
+    # The shared part must not make two experts more similar.
     assert compare_experts(replace(repository, shared=repository.own(1)), 0, 3) == found
     same = compare_experts(repository, 2, 2)
     assert same.cosine == pytest.approx(1) and same.distance == 0 and same.description_cosine == pytest.approx(1, abs=1e-5)
@@ -422,7 +422,7 @@ def test_distances_counted_by_hand(engine):
 
 
 def principal(rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """The two widest directions by the covariance's eigenvectors, and the share of variance in them."""
+    """The two directions of largest variance, from the covariance's eigenvectors, and their share of the variance."""
     values, vectors = np.linalg.eigh(np.cov(rows.T))
     order = np.argsort(-values)
     return vectors[:, order[:2]].T, float(values[order[:2]].sum() / values.sum())
@@ -452,7 +452,7 @@ def test_description_map_is_the_principal_plane(engine):
 
 
 def test_an_own_expert_turns_no_map(engine):
-    """It is placed among the others, which stay where they were, however far away it is."""
+    """The map adds the own expert and does not move the other experts, however far away the own expert is."""
     repository, n = engine.repository, len(engine.repository)
     far = -3 * repository.means[1]
     expert = replace(repository.experts[0], name="far away")
@@ -463,7 +463,7 @@ def test_an_own_expert_turns_no_map(engine):
     before, after = latent_map(engine, made.routing, made.z), latent_map(mine, made.routing, made.z, owned=1)
     np.testing.assert_allclose(after.points[:n], before.points, atol=1e-4)
     np.testing.assert_allclose(after.placed, before.placed, atol=1e-4)
-    turned = description_map(own_experts.repository)  # as if it were one of the others
+    turned = description_map(own_experts.repository)  # treated as a shipped expert, it would turn the map
     assert np.abs(np.array(turned.points[:n]) - np.array(before.points)).max() > 1e-2
 
 

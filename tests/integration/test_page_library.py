@@ -1,4 +1,4 @@
-"""Experts of a visitor's own on the page's side: who sees them, what ends a training, and what is shown."""
+"""A visitor's own experts on the page: who sees them, what ends a training, and what the page shows."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None
     assert after is not before
     assert after.routing.chosen[0] == len(engine.repository)
     assert actions.generate(session.album.engine(engine), session, wanted) is after
-    # Generated as the own experts say, with all of the own expert, and not only with what the shipped generator can write.
+    # The LoRA contains the whole own expert, not only the part that the shipped generator can write.
     expected = session.album.own_experts(engine).engine(engine).adapt(AdapterRequest(SENTENCE))
     torch.testing.assert_close(after.full.vector(), expected.full.vector())
 
@@ -101,7 +101,7 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora)
     gallery.remove([gallery.photos[0].id])
     third = actions.ask_again(engine, session).columns
     assert [c.ranking.total for c in third] == [len(gallery.photos)] * 3
-    # No strength: equal columns that are still three.
+    # With strength 0, the columns are equal, and there are still three.
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.0))
     titles = [c.title for c in actions.ask_again(engine, session).columns]
     assert titles == [texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA]
@@ -201,7 +201,7 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     assert f" of {n} experts" in experts.findings[0]
     assert experts.table.count("<tr>") == 1 + 3 + 1 + n
     assert experts.command == "python -m core experiment verification"
-    # The plot is the file's, less the style that would reach beyond it; its words are words.
+    # The page shows the file's plot without its style, which would affect the whole page. Its texts stay texts.
     assert experts.plot.startswith('<svg role="img" aria-label="Do experts beat')
     assert "<style" not in experts.plot
     assert ">with the expert</text>" in experts.plot
@@ -242,7 +242,7 @@ def test_the_tab_opens_with_three_sentences_and_a_chart_and_folds_the_rest() -> 
     assert rest.count("<details") == 3
     assert "open" not in re.findall("<details([^>]*)>", rest)
     assert re.findall("<summary><b>(.*?)</b>", rest) == ["question 0?", "question 1?", "question 2?"]
-    # A result that says what to say goes first.
+    # A result with its own summary goes first.
     shown.append(exhibit(3, summary=("One.", "Two."), plot=Markup("<svg>3</svg>")))
     opening = evidence.page(shown).split("<nav", 1)[0]
     assert re.findall("<li>(.*?)</li>", opening) == ["One.", "Two."]

@@ -1,4 +1,4 @@
-"""Names on the page's side and in the API: they take part in every question of their visitor, and of nobody else."""
+"""Taught names on the page and in the API. They take part in all questions of their visitor, and of no other visitor."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def url(models: Models) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Six photos of crossed red lines, "wugs", and ten of blurred colours."""
+    """Six photos of crossed red lines (the "wugs"), and ten photos of blurred colours."""
     folder = tmp_path_factory.mktemp("photos")
     for number in range(6):
         image = Image.new("RGB", (240, 240), (200 + 5 * number, 210, 190))
@@ -94,14 +94,14 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, session: Session
     assert [column.title for column in after.columns] == [texts.ZERO_SHOT, texts.SHARED]
     assert "1 taught" in after.columns[1].note
     assert after.columns[0].ranking == before.columns[0].ranking
-    assert first(session) == ["wug"] * 6  # those that taught nothing as well
+    assert first(session) == ["wug"] * 6  # also those that did not teach the name
     assert after.names == (("wug", 3),)
     shown = results_html.comparison(after, session.album, results_html.Shown(6))
     assert "wug (3 photos): a name that you taught." in shown
 
 
 def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, session: Session) -> None:
-    """By hand: a question is its text, and 0.6 n / (n + 1) of the mean of the name's n photos; zero-shot asks without them."""
+    """By hand: the query is the text plus 0.6 n / (n + 1) of the mean of the name's n photos. Zero-shot uses the text alone."""
     name_actions.teach(engine, session, "wug", wugs(session))
     answer = actions.ask(engine, session, Question.words("a wug on the beach at night"))
     gallery, names, scores = session.album.gallery(engine), session.album.names(engine), torch.zeros(16)
@@ -119,7 +119,7 @@ def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, session: S
 
 
 def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, session: Session) -> None:
-    """By hand: cosines of photos and text, zero-shot plus name and generated LoRA plus name, mixed by the weight."""
+    """By hand: cosines under zero-shot plus name and under the generated LoRA plus name, mixed by the weight."""
     generated = actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 0.6))
     name_actions.teach(engine, session, "wug", wugs(session))
     answer = actions.ask(engine, session, Question.words("two wugs on a boat"))
@@ -134,7 +134,7 @@ def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, session
         sorted(scores.tolist(), reverse=True), abs=1e-4
     )
     assert answer.columns[-1].title == texts.SG_LORA and "1 taught" in answer.columns[-1].note
-    assert answer.names == ()  # "wugs" is another word
+    assert answer.names == ()  # "wugs" is not the taught word
 
 
 def test_at_strength_zero_the_names_remain(engine: SGLora, session: Session) -> None:
@@ -192,7 +192,7 @@ def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
     from core.sglora.teach import GAMMA, OWN_TEXT
 
     text = last_linear(backbone, with_marks.entries[0].texts)[1].mean(0)
-    target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio
+    target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula
     assert torch.allclose(with_marks.entries[0].target(backbone, None, text), target, atol=1e-5)
     actions.ask_again(engine, session)
     assert first(session) == ["wug"] * 6
@@ -219,7 +219,7 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, session: Session, t
     path = session.album.write("names.safetensors", save_names(session.album.names(engine)))
     other = Session()
     assert name_actions.load(engine, other, str(path)) == 1
-    assert name_actions.load(engine, other, str(path)) == 1  # again: the same photos
+    assert name_actions.load(engine, other, str(path)) == 1  # the same photos again
     assert other.album.taught == (("wug", 3),)
     (tmp_path / "none.safetensors").write_bytes(b"none")
     with pytest.raises(RepositoryError, match="damaged or not a file of names"):
@@ -235,7 +235,7 @@ def test_names_count_as_memory(engine: SGLora, session: Session) -> None:
 
 
 def test_adapters_count_as_memory_once_each(engine: SGLora, session: Session) -> None:
-    """SG-LoRA's and the merge; then SG-LoRA's, and both with a name. What all visitors share does not count."""
+    """First SG-LoRA's adapter and the merge count; then also both with a name. Parts that all visitors share do not count."""
     actions.ask(engine, session, Question.words("a cat"))
     before = session.album.memory
     actions.adapt_to(engine, session, AdapterRequest("photos of cats"))

@@ -1,4 +1,4 @@
-"""Recall with intervals: what the page shows under a comparison, against scipy and plain recall."""
+"""Recall with intervals, as the page shows it under a comparison; compared with scipy and plain recall."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_mean_is_recall() -> None:
 
 def test_the_interval_is_scipys_over_photos() -> None:
     rng = np.random.default_rng(1)
-    places = np.where(rng.random((80, 5)) < rng.random((80, 1)), 0, 9)  # captions of a photo agree with each other
+    places = np.where(rng.random((80, 5)) < rng.random((80, 1)), 0, 9)  # captions of the same photo get similar ranks
     found = Hits(places.ravel(), np.repeat(np.arange(80), 5), 80)
     _, low, high = recall_interval(found, 1)
     reference = bootstrap(((places == 0).mean(1),), np.mean, method="percentile", rng=2).confidence_interval
@@ -47,7 +47,7 @@ def test_the_difference_is_paired() -> None:
     after = Hits(np.array([0] * 36 + [3] * 4), np.arange(40), 40)
     mean, low, high = recall_interval(after, 1, before)
     assert mean == pytest.approx(15.0)
-    assert low > 0  # every photo that moved moved up; unpaired intervals would overlap
+    assert low > 0  # all moved photos moved up; unpaired intervals would overlap
     assert recall_interval(before, 1)[2] > recall_interval(after, 1)[1]
     assert recall_interval(after, 1, after) == (0.0, 0.0, 0.0)
     assert high < 40
@@ -72,10 +72,10 @@ def test_the_recall_table_names_its_base_and_its_uncertainty() -> None:
     )
     photos = tuple(Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n))
     page = results_html.recalls(Comparison("q", columns, Question("words", "q"), photos=photos))
-    # Every photo is among the first ten, with and without.
+    # Every photo is among the first ten, with and without the adapter.
     assert texts.VERDICT.format(before=f"<b>{n}</b>", after=f"<b>{n}</b>", total=n) in page
     assert f"{n} captioned photos and {n} captions" in page
     assert "<td><b>33%</b>" in page
-    assert page.count('class="sg-up"') == 2  # R@1 both ways; R@5 is the same and R@10 is full
+    assert page.count('class="sg-up"') == 2  # R@1 in both directions; R@5 stays the same, and R@10 is 100 %
     assert page.count('class="sg-same"') == 10
     assert texts.RECALL_CAUTION not in page

@@ -1,4 +1,4 @@
-"""Libraries on the page: who may read and write what, and the tab through the page's own functions."""
+"""Libraries on the page: who may read and write what. Tests use the tab through the page's own functions."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_own_photos_and_a_library_make_one_ranking(engine: SGLora, pictures: Pho
     session, names = Session(merge=True), {sample.name for sample in sample_photos()}
     actions.generate(engine, session, actions.request("photos of dogs", 4, 0.1, 0, 0.7))
     here = lambda within: actions.ask(engine, session, Question.words(query, within), libraries=pictures)  # noqa: E731
-    # Without photos of one's own, both are the library.
+    # For a visitor without photos, "both" means the library.
     alone = here(Within(False, "pictures"))
     assert scores(here(Within(True, "pictures"))) == scores(alone)
     assert [len(column.ranking.hits) for column in alone.columns] == [12, 12, 12]
@@ -185,7 +185,7 @@ def test_own_photos_and_a_library_make_one_ranking(engine: SGLora, pictures: Pho
     before = {hit.key: hit.rank for hit in both.columns[0].ranking.hits}
     last = both.columns[-1]
     assert dict(last.moves) == {hit.key: before[hit.key] - hit.rank for hit in last.ranking.hits}
-    # What should not be there counts against it, as on the command line.
+    # Excluded words lower a photo's score, as on the command line.
     asked = Query.parse([query]).question(engine.backbone)
     photos = pictures.photos("pictures", engine.backbone)
     expected = {photos.key(place): score for place, score in search(photos, asked, top=None)}
@@ -209,7 +209,7 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
     with zipfile.ZipFile(tmp_path / "photos.zip") as archive:
         assert [name[4:] for name in archive.namelist()] == [hit.label for hit in answer.columns[-1].ranking.hits]
 
-    # The photo itself is no answer; others come by how alike they are.
+    # The results leave out the photo itself and rank the others by similarity.
     for key in (borrowed.key, session.album.photos[0].id):
         like = actions.ask(engine, session, Question("similar", key, within=within), libraries=pictures)
         found = [hit.key for hit in like.columns[0].ranking.hits]
@@ -223,7 +223,7 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
     with pytest.raises(StudioError, match=re.escape(texts.NOTHING_LIKE)):
         actions.ask(engine, session, Question("similar", "0" * 32))
 
-    # Marks on one's own photos count on when the library is gone.
+    # Marks on the visitor's own photos still count when the library is gone.
     actions.ask(engine, session, Question.words("a lion"))
     actions.mark(engine, session, session.album.photos[0].id, True, pictures)
     assert (session.marked.questions, session.marked.photos) == (2, 2)
@@ -232,8 +232,8 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
 
 
 def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path: Path) -> None:
-    """Against the whole ranking, of which the photos that do not lie there or then are taken out."""
-    facts: dict[str, tuple[str, date | None]] = {}  # by name
+    """Compared with the full ranking without the photos of other folders and days."""
+    facts: dict[str, tuple[str, date | None]] = {}  # by file name
 
     def photo(file: Path, folder: str, day: date | None) -> Path:
         exif = Image.Exif()

@@ -1,4 +1,4 @@
-"""The process dies and starts again: what it left on the disk goes, what lives is not touched."""
+"""After a crash, the next process deletes the files of the dead process. It does not touch those of living processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with FileLock(sys.argv[1]):
 
 
 def decodes(pid: int) -> bool:
-    """Whether a process has one that decodes photos for it."""
+    """Whether a process has a child that decodes photos."""
     children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
     return any(b"decode_worker" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
 
@@ -45,7 +45,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
         photos.append(tmp_path / f"{number}.png")
         Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(photos[-1])
 
-    (folder / "gradio").touch()  # as unusable as another user's folder of that name
+    (folder / "gradio").touch()  # unusable, like another user's folder of that name
     with running(folder, "--mcp") as (address, process):
         client = client_of(address, tmp_path / "downloads")
         answer = client.predict(files=[handle_file(photos[0])], captions="", api_name="/index")
@@ -55,12 +55,12 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
         assert call(address, "index", files=[as_data(photos[1].read_bytes())], captions="")["added"] == 1
         assert len(list(folder.rglob("*.png"))) > before
         (first,) = folder.glob(f"{PREFIX}*")
-        assert first.stat().st_mode & 0o077 == 0, "nobody else looks into it"
+        assert first.stat().st_mode & 0o077 == 0, "no other user may read the folder"
         assert {".png", ".zip"} <= {path.suffix for path in first.rglob("*")}
-        assert {path.name for path in folder.iterdir()} == {"gradio", "log.txt", first.name}, "all of it lies in one folder"
+        assert {path.name for path in folder.iterdir()} == {"gradio", "log.txt", first.name}, "all files are in one folder"
         process.kill()
         process.wait()
-    assert first.exists(), "nobody was left to remove it"
+    assert first.exists(), "a killed process cannot delete its folder"
 
     with running(folder) as (address, process):
         assert not first.exists()
@@ -76,7 +76,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
             time.sleep(0.02)
         process.wait(PATIENCE_SECONDS)
         assert process.returncode == 0
-    assert not second.exists(), "asked to end, it cleans up itself"
+    assert not second.exists(), "a process that is asked to end must delete its folder"
     log = (folder / "log.txt").read_text()
     assert "terminate called" not in log and "Traceback" not in log
 
@@ -104,7 +104,7 @@ def test_folders_of_the_living_and_of_others_stay(tmp_path: Path) -> None:
 
 
 def started(folder: Path, *flags: str, within: Sequence[str] = (), **surroundings: str) -> subprocess.CompletedProcess[str]:
-    """`python app.py` with flags that end it, and without anything left behind or a trace."""
+    """Run `python app.py` with flags that make it end. It must leave no files and print no traceback."""
     environment = {**os.environ, "TMPDIR": str(folder), **surroundings}
     command = [*within, sys.executable, str(ROOT / "app.py"), *flags]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
@@ -125,7 +125,7 @@ def test_a_port_that_is_none_is_named(tmp_path: Path, port: str) -> None:
 
 
 def test_an_empty_port_is_the_usual_one(tmp_path: Path) -> None:
-    refused = started(tmp_path, "--experts", str(tmp_path / "nowhere"), GRADIO_SERVER_PORT="")  # seen after Gradio was imported
+    refused = started(tmp_path, "--experts", str(tmp_path / "nowhere"), GRADIO_SERVER_PORT="")  # fails after Gradio's import
     assert refused.returncode == 1 and "nowhere" in refused.stderr and refused.stderr.count("\n") == 1
 
 

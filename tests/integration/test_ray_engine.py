@@ -1,4 +1,4 @@
-"""Indexing on a Ray cluster: the library that one process makes, also when a machine goes away in the middle."""
+"""Indexing on a Ray cluster gives the same library as one process, even if the cluster loses a machine meanwhile."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_cluster_makes_the_same_library_and_may_lose_a_machine(tmp_path: Path,
     killed = []
 
     def kill(progress: object) -> None:
-        both = ray.available_resources().get("CPU", 0) < 1  # an actor has the core of each machine
+        both = ray.available_resources().get("CPU", 0) < 1  # an actor uses the only core of each machine
         if not killed and getattr(progress, "step", "") == "encoding" and both:
             cluster.remove_node(second, allow_graceful=False)
             killed.append(second)

@@ -1,4 +1,4 @@
-"""Experiments as a whole: the registry, `all` and its resuming, results as files, figures on light and dark pages."""
+"""Experiments: the registry, `all` and how it resumes, result files, and figures on light and dark pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line; returns (exit code, stdout, stderr)."""
+    """Run a command line; return (exit code, stdout, stderr)."""
 
     def call(*argv: object) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -44,7 +44,7 @@ def test_every_experiment_of_the_list_can_be_run_and_shown(name: str) -> None:
 
 @pytest.mark.parametrize("experiment", [*EXPERIMENTS.values(), *BENCHMARKS.values()], ids=lambda experiment: experiment.file)
 def test_what_ships_is_what_its_numbers_say(experiment: Experiment) -> None:
-    """The words beside a result are written with it, and again when the code that writes them changes."""
+    """The report in a result file must equal the report that the current code writes for its numbers."""
     result = json.loads(results_path(Path(experiment.file).stem).read_text())
     assert result.pop("report") == report(experiment, result)
 
@@ -62,19 +62,19 @@ def test_all_runs_what_is_left_and_says_what_failed(run: Run, tmp_path: Path, mo
     assert sorted(f.name for f in out.iterdir()) == ["verification.json", "verification.svg", "wording.json"]
     assert set(json.loads((out / "wording.json").read_text())) >= {"report", "subjects"}
 
-    # A finished experiment is read, not run: what was kept is what comes out.
+    # A finished experiment is read, not run: the output has the changed values of the kept file.
     (kept,) = (cache / "experiments" / "results").glob("verification-*.json")
     marked = json.loads(kept.read_text()) | {"won": 1, "trained": 2}
     kept.write_text(json.dumps(marked))
     code, text, err = run("experiment", "all", *options, "--json")
     assert code == 0, err
     assert json.loads(text)["verification"]["won"] == 1
-    # Asked for by name, it is run; other code or other models, and it is run as well.
+    # An experiment that is named runs again. It also runs again if code or models changed.
     assert json.loads(run("experiment", "verification", *options, "--json")[1])["won"] > 1
     monkeypatch.setattr(experiment, "_models", lambda: "changed")
     assert json.loads(run("experiment", "all", *options, "--json")[1])["verification"]["won"] > 1
 
-    # One that fails does not keep the others from being run.
+    # After one experiment fails, the others still run.
     monkeypatch.setattr(experiment, "EXPERIMENTS", {name: EXPERIMENTS[name] for name in ("forgetting", "verification")})
     monkeypatch.setattr(experiment, "_models", lambda: "changed again")
     (out / "verification.json").unlink()
@@ -105,7 +105,7 @@ def test_figures_take_the_pages_colours_and_keep_their_words() -> None:
     assert {*rows, "Differences <&>"} <= words
     assert figures.INK not in first
     assert "currentColor" in first
-    # What differs is coloured, what does not is quiet: above, below and neither have a colour of their own.
+    # Values above and below have different colours. Values that do not differ have a third, quiet colour.
     assert all(first.count(colour) for colour in (figures.ACCENT, figures.COLOURS[3]))
 
 

@@ -1,4 +1,4 @@
-"""docs/reproduce.md against the command line that it speaks of."""
+"""Each command in docs/reproduce.md must be valid for the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INLINE = re.findall(r"`(python -m core [^`]+)`", PAGE)
 
 
 def parsed(command: str) -> argparse.Namespace:
-    """What the command line makes of a command of the page; argparse exits where a flag does not exist."""
+    """The parsed arguments of a command of the page. argparse exits if a flag does not exist."""
     program, *arguments = shlex.split(command)
     if program == "accelerate":
         assert arguments.pop(0) == "launch"

@@ -1,4 +1,4 @@
-"""What bounds all visitors together, in the running app: what was left goes, and room is made, the longest unused first."""
+"""Limits for all visitors together, in the running app. It deletes abandoned data, and makes room from the longest unused."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def alone() -> None:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Wait for something that a sweep does."""
+    """Wait until a sweep makes ``true()`` true."""
     end = time.monotonic() + WAIT_SECONDS
     while not true():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "the condition did not become true in time"
         time.sleep(0.1)
 
 
 def galleries() -> int:
-    """Photos in memory, in all galleries that anything still refers to."""
+    """The number of photos in all galleries that are still in memory."""
     gc.collect()
     return sum(len(thing.photos) for thing in gc.get_objects() if type(thing) is Gallery)
 
@@ -66,7 +66,7 @@ def test_data_goes_with_its_visitor_only(engine: SGLora, tmp_path: Path) -> None
         for visitor in (leaves, stays):
             visitor.add()
             visitor.client.predict(description=SENTENCE, api_name="/adapt")
-        assert {path.suffix for path in app.files()} == {"", ".png", ".zip"}, "photos, pieces, and a ZIP each"
+        assert {path.suffix for path in app.files()} == {"", ".png", ".zip"}, "photos, upload pieces, and a ZIP each"
         tabs, last = app.page.state_holder.session_data, app.page.state_holder.time_last_used
         album, left = (
             session.album for visitor in (stays, leaves) for session in sessions_of(tabs[visitor.client.session_hash])
@@ -79,15 +79,15 @@ def test_data_goes_with_its_visitor_only(engine: SGLora, tmp_path: Path) -> None
         assert galleries() - before == 3
         with album.in_use():
             app.sweep()
-        # Of who stays too, the files that were sent go with time: they were read.
-        assert {path.suffix for path in app.files()} == {".zip"}, "the adapter of who stays, and nothing of who left"
+        # After a time, the app deletes uploads of the visitor who stays, too, because it has read them.
+        assert {path.suffix for path in app.files()} == {".zip"}, "only the adapter of the visitor who stays is left"
         assert stays.found() == stays.names()
         stays.client.close()
         app.sweep()
         assert not tabs
         assert not app.files()
         assert galleries() == before
-        assert not any(files for files in app.page.temp_file_sets), "nor does Gradio note files that are gone"
+        assert not any(files for files in app.page.temp_file_sets), "Gradio must forget deleted files"
 
 
 def test_sweeps_happen_on_their_own(engine: SGLora, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_nothing_ends_while_an_event_uses_it(engine: SGLora, tmp_path: Path) -> 
     with launched(engine, tmp_path, Limits()) as app:
         visitor = Visitor(app, tmp_path, 4)
         visitor.add()
-        album = open_albums()[-1]  # the one used last; albums of earlier tests may still be about
+        album = open_albums()[-1]  # the last one used; albums of earlier tests may still be open
         assert album.photos[0].name.startswith("4-")
         with album.in_use():
             app.sweep()
@@ -132,13 +132,13 @@ def test_memory_makes_room_for_the_newest_the_longest_unused_first(engine: SGLor
     assert one > probe.embeddings().nbytes + len(probe.photos[0].thumbnail)
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
     merged, _ = engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)
-    adapters = 4 * (adaptation.lora.parameters + merged.parameters)  # of a search
+    adapters = 4 * (adaptation.lora.parameters + merged.parameters)  # of one search
     with launched(engine, tmp_path, Limits(memory=int(2.7 * (3 * one + adapters)))) as app:
         first, second, third = (Visitor(app, tmp_path, number) for number in (5, 6, 7))
         for visitor in (first, second):
             visitor.add()
             assert visitor.found() == visitor.names()
-        assert first.found() == first.names(), "and now the second is the one longest unused"
+        assert first.found() == first.names(), "this search makes the second visitor the longest unused"
         third.add()
         assert third.found() == third.names()
         with pytest.raises(AppError, match="make room for other visitors"):
@@ -159,8 +159,8 @@ def test_disk_room_comes_from_read_files_then_from_the_longest_unused(engine: SG
             time.sleep(WAITED_SECONDS)
         assert sum(path.stat().st_size for path in app.files()) <= limits.disk
         for visitor in visitors:
-            assert visitor.found() == visitor.names(), "what was read does not need its file"
-        # Albums are next: a ZIP is small, so this one is made large.
+            assert visitor.found() == visitor.names(), "photos that were read must not need their files"
+        # Albums are next. A ZIP is small, so the test adds a large file.
         for visitor in visitors:
             visitor.client.predict(description=SENTENCE, api_name="/adapt")
         (album,) = (album for album in open_albums() if album.photos and album.photos[0].name.startswith("8-"))
@@ -174,7 +174,7 @@ def test_disk_room_comes_from_read_files_then_from_the_longest_unused(engine: SG
 def test_an_upload_without_room_is_rejected_and_leaves_nothing(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "LOOK_SECONDS", 0)  # what the test writes beside the app is seen at once
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 0)  # the app must see the test's files at once
     with launched(engine, tmp_path, Limits(disk=22_000_000)) as app:
         visitor = Visitor(app, tmp_path, 10)
         visitor.add(side=100)
@@ -188,7 +188,7 @@ def test_an_upload_without_room_is_rejected_and_leaves_nothing(
         answer = httpx.post(address, files={"files": ("large.jpg", bytes(5_000_000))}, timeout=120)
         assert (answer.status_code, answer.text) == (507, texts.DISK_FULL)
 
-        # What does not say how long it is goes in as far as it fits, and then nothing of it stays.
+        # The app reads an upload without a stated length as far as it fits, and then deletes all of it.
         body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + bytes(20_000_000)
         pieces = (body[at : at + 100_000] for at in range(0, len(body), 100_000))
         headers = {"content-type": "multipart/form-data; boundary=x"}
@@ -220,7 +220,7 @@ def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path, monkeypa
                 head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n"
                 announcing.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
                 announcing.settimeout(seconds)
-                with suppress(TimeoutError):  # what may come is waited for
+                with suppress(TimeoutError):  # wait for a possible answer
                     return int(announcing.recv(100).split()[1])
                 return 0
 
@@ -257,7 +257,7 @@ def test_uploads_take_no_room_from_visitors_of_the_last_minute(
 def test_newcomers_and_tabs_that_wait_are_not_ended_for_others(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 3600.0)  # however long the test takes
+    monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 3600.0)  # tabs stay young, however long the test takes
     with launched(engine, tmp_path, Limits(sessions=2)) as app:
         visitors = [Visitor(app, tmp_path, number) for number in range(21, 27)]
         for visitor in visitors:
@@ -288,10 +288,10 @@ def test_who_holds_most_tabs_loses_them_first(
     with launched(engine, tmp_path, Limits(sessions=6)) as app:
         honest = Visitor(app, tmp_path, 30)
         honest.add(1)
-        later = 2 * tab_states.YOUNG_SECONDS  # nothing was clicked for two minutes, and the crowd has just come
+        later = 2 * tab_states.YOUNG_SECONDS  # the visitor clicked nothing for two minutes, and the crowd has just arrived
         queue = app.page._queue
         queue.addresses[honest.client.session_hash] = "203.0.113.1"
-        for number in range(12):  # each with an adapter: as much to lose as honest visitors have, and used later
+        for number in range(12):  # each has an adapter, like an honest visitor, and was used later
             body = {"data": [SENTENCE, 4, 0.1, 0, None], "session_hash": f"crowd-{number}"}
             headers = {"x-forwarded-for": crowd.format(number=number)}
             assert httpx.post(f"{app.url}gradio_api/call/adapt", json=body, headers=headers, timeout=120).status_code == 200
@@ -327,9 +327,9 @@ def test_made_up_sessions_push_no_visitor_out(engine: SGLora, tmp_path: Path, mo
         until(lambda: not queue.event_ids_to_events)
         assert {photos.client.session_hash, adapter.client.session_hash} < set(tabs)
         assert len(tabs) == 5
-        assert len(queue.pending_messages_per_session) <= 5 + 2, "nor are answers kept that nobody fetches; two were worked on"
+        assert len(queue.pending_messages_per_session) <= 5 + 2, "unfetched answers are dropped; two calls were running"
         assert photos.found() == photos.names(1)
-        # Where all have something, those that a click brings back go before photos.
+        # If all tabs hold something, tabs that one click can restore go before tabs with photos.
         for number in range(16, 21):
             Visitor(app, tmp_path, number).client.predict(description=SENTENCE, api_name="/adapt")
         assert photos.client.session_hash in tabs and adapter.client.session_hash not in tabs

@@ -1,4 +1,4 @@
-"""SECURITY.md against the tests: each promise names one file of tests, and these are there."""
+"""Each promise in SECURITY.md names one file of tests, and the file exists."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ FILE = re.compile(r"`(tests/[\w/]+\.py)`")
 
 
 def promises() -> list[tuple[str, list[str]]]:
-    """(promise, files) of every line of the lists."""
+    """(promise, files) for each line of the lists."""
     lines = [line for line in (ROOT / "SECURITY.md").read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
     return [(line, FILE.findall(line)) for line in lines]
 
 
 def functions_of(file: str) -> list[str]:
-    """Names of the test functions of a file; none where there is no such file."""
+    """Names of a file's test functions; none if the file does not exist."""
     path = ROOT / file
     tree = ast.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
     return [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]

@@ -1,4 +1,4 @@
-"""A backbone with a shared part from its files on: commands, adapters as files, plain peft, and imported adapters."""
+"""A backbone with a shared part, loaded from files: commands, adapter files, plain peft, and imported adapters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def made(engine: SGLora) -> SGLora:
 
 @pytest.fixture(scope="module")
 def options(made: SGLora, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Of the command line, to load it from its files."""
+    """Options of the command line that load ``made`` from its files."""
     return write_engine(made, tmp_path_factory.mktemp("files"))
 
 
@@ -67,7 +67,7 @@ def adapter(made: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def answer(capsys, options: list[str]):
-    """Runs a command with these models; returns its JSON."""
+    """Run a command with these models; return its JSON."""
 
     def call(*argv: object) -> dict:
         capsys.readouterr()
@@ -130,7 +130,7 @@ def test_search_and_library_and_vector_agree(made: SGLora, answer, adapter: Path
         for hit in answer("search", QUERY, "--library", library, "--adapter", adapter, "--top", PHOTOS)["rankings"]["adapter"]
     ]
 
-    # What a database would hold, and what it would be asked.
+    # The vectors that a database would hold, and the vector of the query.
     opened = LibraryPhotos(PhotoLibrary.open(library, made.backbone), made.backbone)
     rows, names = opened.index.take(np.arange(PHOTOS)).numpy(), [path.name for path in opened.paths(range(PHOTOS))]
     asked = answer("vector", QUERY, "--adapter", adapter)
@@ -172,7 +172,7 @@ def test_recall_of_commands_is_that_of_the_mixture(made: SGLora, answer, adapter
 
 @torch.no_grad()
 def test_the_readmes_lines_do_what_search_does(made: SGLora, options, adapter: Path, tmp_path, monkeypatch, capsys) -> None:
-    """With plain peft on both towers, too."""
+    """The lines use plain peft on both towers."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("core.common.paths.heads_path", lambda: Path(options[1]))
     (tmp_path / "adapter").symlink_to(adapter)
@@ -208,7 +208,7 @@ def test_columns_of_a_comparison_have_the_strength_as_their_weight(made: SGLora)
         and merged.lora.factors["vision.proj_out"] is generated.lora.factors["vision.proj_out"]
     )
     full = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 1))
-    assert full.routing is adaptation.routing and full.full is adaptation.full, "a slider makes nothing again"
+    assert full.routing is adaptation.routing and full.full is adaptation.full, "a new strength must reuse the generated LoRA"
     assert full.weight == 1 and session.adaptation is full
     actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 0))
     assert {adapter.key for _, _, adapter in actions.columns(made, session)} == {ZERO_SHOT.key}

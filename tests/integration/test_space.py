@@ -1,7 +1,7 @@
-"""What the app meets as a Hugging Face Space: the front matter of the README, and a dry run in the same confinement.
+"""The app as a Hugging Face Space: the front matter of the README, and a dry run with the same restrictions.
 
-The dry run starts the app as a user without a name and without rights, from a checkout that cannot be written, on a file
-system where only a temporary folder can, in a network of its own that leads nowhere.
+The dry run starts the app as a user without a name and without rights, from a read-only checkout. Only a temporary folder
+is writable, and the network reaches no other host.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ pytestmark = pytest.mark.slow
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 PHOTOS = 150
-LARGE = (4000, 3000)  # some of them are as large as a phone's
+LARGE = (4000, 3000)  # the size of a phone's photos, for a few of them
 MEMORY_MB = 2048
 VISIT_SECONDS = 300
-USER = 20011  # an account that no machine has
+USER = 20011  # no machine has an account with this id
 
-# One namespace to become root of, in order to cut off the network and the disk, and one more to be nobody in particular.
+# The first namespace makes the script root, to cut off network and disk. The second one makes the app an ordinary user.
 CONFINE = f"""
 ip link set lo up
 mount --bind "$0" "$0"
@@ -90,7 +90,7 @@ def test_the_licence_is_the_one_in_the_file(front: dict) -> None:
 
 @pytest.fixture(scope="module")
 def confinement() -> list[str]:
-    """The start of a command that runs the rest of it confined; empty where this machine does not permit that."""
+    """The first words of a command that runs the rest confined; empty if this machine does not permit this."""
     tools = ("unshare", "mount", "ip", "sh")
     if not all(map(shutil.which, tools)):
         return []
@@ -118,10 +118,10 @@ def visit(confinement: list[str], confined: bool, tmp_path_factory: pytest.TempP
         "TMPDIR": str(temporary),
         "NOTES": ears["NOTES"],
         "PYTHONPATH": str(checkout),
-        "APP_PYTHONPATH": ears["PYTHONPATH"],  # it is the app that is listened to, not the visit
-        # How arithmetic is done here.
+        "APP_PYTHONPATH": ears["PYTHONPATH"],  # log network requests of the app, not of the visit
+        # The settings for arithmetic of this process.
         **{key: value for key, value in os.environ.items() if key.startswith(("OMP_", "OPENBLAS_"))},
-        # As a Space sets them.
+        # The variables that a Space sets.
         "SYSTEM": "spaces",
         "SPACE_ID": "someone/sg-lora-studio",
         "GRADIO_SERVER_NAME": "0.0.0.0",
@@ -146,7 +146,7 @@ def visit(confinement: list[str], confined: bool, tmp_path_factory: pytest.TempP
     try:
         out, errors = process.communicate(timeout=VISIT_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # the visit and the app that it started
+        os.killpg(process.pid, signal.SIGKILL)  # kill the visit and the app that it started
         out, errors = process.communicate()
     written = log.read_text() if log.exists() else ""
     assert process.returncode == 0, f"{errors}\n{written}"
@@ -155,7 +155,7 @@ def visit(confinement: list[str], confined: bool, tmp_path_factory: pytest.TempP
 
 
 def copy_checkout(target: Path) -> None:
-    """What git would hand over, without the right to write."""
+    """Copy the files that git would check out, without write permission."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
     for source in (ROOT / name for name in names if name):
@@ -169,7 +169,7 @@ def copy_checkout(target: Path) -> None:
 
 
 def draw_photos(path: Path) -> Path:
-    """A ZIP of photos that differ: blurred colour noise, a few as large as a phone takes them."""
+    """Write a ZIP of different photos: blurred colour noise, a few as large as a phone's photos."""
     rng, file = np.random.default_rng(6), path.with_suffix(".jpg")
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(PHOTOS):
@@ -189,7 +189,7 @@ def test_the_app_runs_as_a_space_runs_it(visit: dict) -> None:
     assert all(len(visit["found"][key]) == 10 for key in ("zero_shot", "merge", "sg_lora"))
     assert (visit["filled"]["added"], visit["filled"]["photos"]) == (PHOTOS, len(samples) + PHOTOS)
     assert all(len(visit["found_again"][key]) == 10 for key in ("zero_shot", "merge", "sg_lora"))
-    # Gradio reloads the files of a Space with a package that only Spaces install, and goes on without it.
+    # On a Space, Gradio reloads files with a package that is not installed here. It logs the error and goes on.
     assert visit["log"].count("Traceback") == visit["log"].count("RuntimeError: `spaces` package is required")
 
 
@@ -209,4 +209,4 @@ def test_it_was_confined(visit: dict, confined: bool) -> None:
         pytest.skip(f"{NO_NAMESPACES}: the app ran with a read-only copy, but with rights and a network")
     assert (visit["user"], visit["named"]) == (USER, False)
     assert visit["route"] is False
-    assert len(visit["writable"]) == 1, "only the temporary folder"
+    assert len(visit["writable"]) == 1, "only the temporary folder may be writable"

@@ -1,4 +1,4 @@
-"""``teach`` on the command line: what it writes, who takes it, and what bad input is told."""
+"""``teach`` on the command line: the files that it writes, the commands that read them, and error messages for bad input."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def drawn(folder: Path, kind: str, number: int) -> Path:
-    """A photo of a made-up kind, a little different each time."""
+    """Draw a photo of a made-up kind. Each ``number`` gives a slightly different photo."""
     image = Image.new("RGB", (240, 240), (200 + number, 210, 190))
     pen, shift = ImageDraw.Draw(image), 4 * number
     if kind == "wug":
@@ -51,7 +51,7 @@ def drawn(folder: Path, kind: str, number: int) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the folders "wug" and "dax", of four photos each."""
+    """A folder with the subfolders "wug" and "dax", each with four photos."""
     root = tmp_path_factory.mktemp("kinds")
     for kind in ("wug", "dax"):
         for number in range(4):
@@ -93,7 +93,7 @@ def test_a_folder_of_folders_is_taught_and_found(run: Run, folders: Path, tmp_pa
 
 
 def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_path: Path) -> None:
-    """In a sentence the name's photos count too; zero-shot stays as it is."""
+    """The name's photos also count in a sentence with the name. Zero-shot does not change."""
     new, query = tmp_path / "new", "a wug beside a house"
     photos = [drawn(new, kind, number) for kind in ("wug", "dax") for number in (7, 8, 9)]
     run("teach", folders, "--out", tmp_path / "taught")
@@ -148,7 +148,7 @@ def test_names_on_top_of_an_adapter_are_those_of_the_library_call(run: Run, fold
     assert json.loads(out)["rank"] == base.rank + 1
     text = (tmp_path / "b" / README_FILE).read_text()
     assert "photos of boats" in text and "Taught names: wug (4 photos)" in text
-    # And by peft itself, with ranks that differ from linear to linear.
+    # peft itself gives the same result, with a different rank for each linear.
     plain = PeftModel.from_pretrained(copy.deepcopy(backbone.adapted), str(tmp_path / "b")).eval()
     theirs = plain.text(backbone.text_prefix(sentences))  # type: ignore[operator]
     assert torch.allclose(theirs, backbone.encode_text(sentences, expected), atol=1e-4)
@@ -164,7 +164,7 @@ def test_vector_and_evaluate_take_names(run: Run, folders: Path, tmp_path: Path)
     target = everyday.apart(F.normalize(backbone.suffix(backbone.prefix(photos), backbone.shared).mean(0), dim=0))
     plain = backbone.encode_text(["a photo of a wug"], backbone.shared)[0]
     zero_shot, taught = torch.tensor(json.loads(out)["vector"]).unflatten(0, (2, -1)) / 2**0.5
-    assert code == 0 and not zero_shot.any(), "zero-shot's part of a score would not know the name"
+    assert code == 0 and not zero_shot.any(), "the zero-shot part does not know the name, so it is zero"
     assert float(taught @ target) > 0.8 > float(plain @ target) + 0.3
 
     code, out, _ = run("evaluate", "--data", folders, "--adapter", tmp_path / "names", "--json")
@@ -174,7 +174,7 @@ def test_vector_and_evaluate_take_names(run: Run, folders: Path, tmp_path: Path)
 
 
 def test_photos_of_a_library(run: Run, folders: Path, tmp_path: Path) -> None:
-    """Their vectors teach what their files do, and the library is searched with the name."""
+    """The library's vectors teach the same as the photo files. The name works in a search of the library."""
     photos, library = tmp_path / "photos", tmp_path / "library"
     shutil.copytree(folders, photos)
     run("index", photos, "--library", library)

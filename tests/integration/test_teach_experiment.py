@@ -1,4 +1,4 @@
-"""The experiment about taught names, on a small data folder of made-up photos, and its shares counted by brute force."""
+"""The experiment about taught names, on a small data folder of made-up photos. Its shares equal those of brute force."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.experiments.context import ExperimentContext
 from core.retrieval.columns import text_rows
 
 pytestmark = pytest.mark.slow
-PHOTOS = 24  # of a class: three quarters may teach
+PHOTOS = 24  # for each class; three quarters of them may teach
 
 
 @pytest.fixture(scope="module")

@@ -138,7 +138,7 @@ def test_the_penalty_of_adapters_of_photos_is_the_divergence_from_before() -> No
 
 @pytest.mark.slow
 def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: EmbeddedBackbone) -> None:
-    """With the adapter added to the head's weights by hand, and from cosines: |a - b|^2 = 2 - 2 a b for unit vectors."""
+    """By hand: the adapter is added to the head's weights. For unit vectors, distances follow from cosines: 2 - 2 a b."""
     lora = random_lora(backbone.layout, 1, 0.1)
     sentences = backbone.encode_sentence(["a cat", "a red car", "the sea"])
     head, names = copy.deepcopy(backbone.adapted), ClassNames(sentences, backbone.text_suffix(sentences))
@@ -154,8 +154,9 @@ def test_the_penalty_of_adapters_of_texts_is_how_far_names_move(backbone: Embedd
 @pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, 0.7])
 def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone, weight: float) -> None:
-    """Photos of one caption each, all in the batch: adapted texts against photos under the shared part, in scores that are
-    zero-shot's to 1 - weight, and the weighted penalty for moving names from where the shared part has them."""
+    """The batch holds photos with one caption each. The loss compares adapted texts with photos under the shared part.
+    Zero-shot has the share 1 - weight in the scores. The penalty counts how far names move from their places under the
+    shared part."""
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
     shared = backbone.shared
     assert shared is not None
@@ -178,8 +179,8 @@ def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone,
 def test_the_loss_of_adapters_of_photos_by_hand(
     data: Path, cache: Path, backbone: EmbeddedBackbone, both: bool, weight: float
 ) -> None:
-    """As above: adapted photos against texts, and the weighted divergence on these photos and all everyday ones, in scores that
-    are zero-shot's to 1 - weight."""
+    """The same with adapted photos and plain texts; zero-shot has the share 1 - weight in the scores. The penalty is the
+    divergence on these photos and on all everyday photos."""
     paper = backbone.adapting("photos")
     corpus = load_corpus(data, paper, cache, lambda _: None)
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
@@ -213,11 +214,11 @@ def test_training_looks_at_every_view_of_a_photo(data: Path, cache: Path, backbo
     corpus = load_corpus(data, paper, cache, lambda _: None, views=2)
     rows = torch.arange(len(corpus))[::3]
     views = torch.stack([each[rows] for each in (corpus.prefixes, *corpus.views)])
-    assert (views[1:] != views[0]).flatten(2).any(2).all(), "a view is no copy"
+    assert (views[1:] != views[0]).flatten(2).any(2).all(), "a view must differ from the photo"
     rng, seen = np.random.default_rng(0), set()
     for _ in range(3):
         same = (corpus.seen(rows, rng) == views).flatten(2).all(2)
-        assert torch.equal(same.sum(0), torch.ones(len(rows), dtype=torch.long)), "each photo is one of its views"
+        assert torch.equal(same.sum(0), torch.ones(len(rows), dtype=torch.long)), "each photo must be one of its views"
         seen |= set(same.int().argmax(0).tolist())
     assert seen == {0, 1}
 
@@ -235,7 +236,7 @@ def test_the_shared_part_finds_more_in_mixed_scores(
     before, after = (corpus.recalls(rows, lora) for lora in (None, made.shared))
     assert sum(after[way]["R@10"] - before[way]["R@10"] for way in ("t2i", "i2t")) > 5
 
-    # Again, without the last of its runs: the others are not trained again.
+    # Without the last run's file, a second call trains only that run.
     kept = sorted((cache / "shared").iterdir())
     kept[-1].unlink()
     written = [path.stat().st_mtime_ns for path in kept[:-1]]
@@ -246,7 +247,7 @@ def test_the_shared_part_finds_more_in_mixed_scores(
 
 def test_words_that_captions_agree_on() -> None:
     assert photo_words(("two dogs on grass", "a dog runs", "the red ball")) == {"dog"}
-    assert photo_words(("a tall tree",)) == {"tall", "tree"}, "one caption is all there is"
+    assert photo_words(("a tall tree",)) == {"tall", "tree"}, "a single caption decides alone"
     assert [stem(w) for w in ("dogs", "puppies", "grass", "tennis", "bus")] == ["dog", "puppy", "grass", "tennis", "bus"]
 
 
@@ -314,7 +315,7 @@ def test_descriptions_are_an_object_of_sentences(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_labelled_photos_without_an_expert_are_named(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    """Three classes of everyday objects are too few for a group of sixteen; aerial photos have their expert."""
+    """Three classes of everyday objects are too few for a group of sixteen; aerial photos have an expert."""
     recipe = ExpertRecipe(keyword=20, fine=40, least=20, classes=16)
     tasks = discover(corpus, recipe)
     (line,) = without_expert(corpus, tasks, recipe)
@@ -375,7 +376,7 @@ def test_phrases_begin_and_end_with_a_word_that_names_something() -> None:
 
 @pytest.mark.slow
 def test_experts_are_named_in_words_that_many_captions_share(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    """No caption of anybody's is kept: every phrase of a description is in those of five photos or more."""
+    """A description must not quote a single caption: each phrase occurs in the captions of at least five photos."""
     tasks = [t for t in discover(corpus, RECIPE) if t.group == "scenes"]
     rows = [t.rows for t in tasks]
     shared = common_phrases(corpus, rows, [""] * len(rows))
@@ -397,7 +398,7 @@ def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path) -> No
     said.clear()
     assert np.array_equal(image_features(samples, tmp_path, log=said.append), whole)
     assert said == []
-    # A run that was stopped after its first 64 photos goes on from there and ends with the same numbers.
+    # A run that stopped after its first 64 photos continues there and ends with the same numbers.
     (progress,) = (tmp_path / "maps").glob("*.json")
     progress.write_text(json.dumps({"done": 64}))
     broken = np.load(progress.with_suffix(".npy"), mmap_mode="r+")
@@ -439,7 +440,7 @@ def test_experts_and_generators_end_to_end(
     repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append)
     runs = runs_folder(cache, backbone, RECIPE, data)
     stamps = {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")}
-    assert len(stamps) == len(repository), "an own part for every expert; what they share is the backbone's"
+    assert len(stamps) == len(repository), "one own part for each expert; the shared part is the backbone's"
     name, sentence = repository.experts[0].name, "drawings that a person described"
     written = {name: sentence, "unicorns": "photos of unicorns"}
     again = train_experts(data, tmp_path / "again", cache, backbone, RECIPE, said.append, written)
@@ -450,9 +451,9 @@ def test_experts_and_generators_end_to_end(
     assert {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")} == stamps, "a second run trained again"
     assert torch.equal(again.means, repository.means)
     assert repository.shared is backbone.shared is not None
-    assert not any(s.dataset == "coco" for s in corpus.samples), "COCO is the base's, and measures"
+    assert not any(s.dataset == "coco" for s in corpus.samples), "COCO is for the base and for measuring"
 
-    # The recorded figures are those of an independent look at the watched photos.
+    # The recorded figures equal an independent measurement on the watched photos.
     for i, expert in enumerate(repository.experts):
         if not expert.measured:
             continue
@@ -473,7 +474,7 @@ def test_experts_and_generators_end_to_end(
     assert snapshots.shape == (len(loaded), RECIPE.snapshots, loaded.layout.size)
     torch.testing.assert_close(snapshots.mean(1), loaded.means, atol=1e-3, rtol=1e-2)
     torch.testing.assert_close(snapshots.std(1, correction=0), loaded.stds, atol=1e-3, rtol=1e-2)
-    assert (snapshots[:, 0] - snapshots[:, 1]).abs().max() > 1e-4, "real snapshots, of different steps"
+    assert (snapshots[:, 0] - snapshots[:, 1]).abs().max() > 1e-4, "snapshots must come from different steps"
 
     small = GeneratorRecipe(dimensions=4, latent=2, hidden=8, steps=5, batch=4)
     with pytest.raises(RepositoryError, match="at least two experts"):
@@ -493,7 +494,7 @@ def test_experts_and_generators_end_to_end(
 @pytest.mark.slow
 @pytest.mark.parametrize(("weight", "spread"), [(0.01, (1.0, 3.0)), (10.0, (0.0, 0.2))])
 def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, spread: tuple[float, float]) -> None:
-    """Snapshots of experts on a circle, half of them 2 further out and half 2 further in: a spread of 2."""
+    """Experts lie on a circle. Half of the snapshots lie 2 outside it and half 2 inside: a spread of 2."""
     n, m = 12, 8
     noise = torch.randn(n, m, 30, generator=torch.Generator().manual_seed(0))
     axes, angles = 5 * torch.linalg.qr(noise[0, :2].T)[0].T, torch.arange(n) * 2 * torch.pi / n
@@ -515,7 +516,7 @@ def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, sp
 
 
 def test_a_sentence_between_experts_asks_for_their_merge() -> None:
-    """Where all snapshots of an expert are alike, the merge is the mean of the prior that the condition begins with."""
+    """All snapshots of an expert are equal, so the merge is the prior's mean, with which the condition begins."""
     n, random = 20, torch.Generator().manual_seed(0)
     means, keys = torch.randn(n, 30, generator=random), F.normalize(torch.randn(n, 6, generator=random), dim=-1)
     experts = tuple(Expert(f"e{i}", f"photo {i}", "scenes", "none", 1, i, 4, {}, {}) for i in range(n))

@@ -1,4 +1,4 @@
-"""Adapters leave for transformers' CLIPModel and plain peft, and come back: with a CLIPModel of small random weights."""
+"""Adapters are written for transformers' CLIPModel and plain peft, and read back. The CLIPModel is small and random."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from core.common.errors import AdapterError
 from core.experts.adapter_files import README_FILE, save_adapter
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
-SIDE, WIDTH, DIM = 48, 64, 32  # of tiny_clip
+SIDE, WIDTH, DIM = 48, 64, 32  # the sizes of tiny_clip
 
 
 def blocks_of(theirs: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """A tower's blocks by open_clip's names."""
+    """The weights of a tower's blocks under open_clip's names."""
     ours = {}
     pairs = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
     pairs |= {"ln_1": "layer_norm1", "ln_2": "layer_norm2"}
@@ -47,7 +47,7 @@ def blocks_of(theirs: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
 
 
 def same_weights(clip: CLIPModel) -> nn.Module:
-    """open_clip's model with the towers of transformers'."""
+    """An open_clip model with the weights of transformers' model."""
     config = tiny_clip_config()
     config["text_cfg"]["layers"] = 2
     model, theirs = open_clip.CLIP(**config), clip.state_dict()
@@ -71,7 +71,7 @@ def same_weights(clip: CLIPModel) -> nn.Module:
 
 
 def transformers_clip() -> CLIPModel:
-    """A CLIPModel of small random weights."""
+    """A small CLIPModel with random weights."""
     vision = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 3, "num_attention_heads": 4}
     vision |= {"image_size": SIDE, "patch_size": 16, "hidden_act": "gelu", "projection_dim": DIM}
     text = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -91,20 +91,20 @@ Pair = tuple[CLIPModel, OpenClipBackbone]
 
 @pytest.fixture(scope="module", params=["photos", "texts"])
 def either(request) -> Pair:
-    """The same model twice, with LoRAs of either side."""
+    """The same model in transformers and open_clip. Its LoRAs adapt photos, then texts."""
     clip, tokenizer = transformers_clip(), open_clip.SimpleTokenizer(context_length=CONTEXT)
     return clip, OpenClipBackbone("tiny", same_weights(clip), tokenizer, adapt=request.param)
 
 
 @pytest.fixture(scope="module")
 def pair() -> Pair:
-    """The same with LoRAs of photos."""
+    """The same model in transformers and open_clip. Its LoRAs adapt photos."""
     clip, tokenizer = transformers_clip(), open_clip.SimpleTokenizer(context_length=CONTEXT)
     return clip, OpenClipBackbone("tiny", same_weights(clip), tokenizer)
 
 
 def embeddings(clip: nn.Module, pixels: Tensor, tokens: Tensor) -> Tensor:
-    """Of photos, then of texts, by transformers."""
+    """transformers' embeddings of the photos, then of the texts."""
     texts = clip.get_text_features(input_ids=tokens, attention_mask=torch.ones_like(tokens))
     texts = texts if isinstance(texts, Tensor) else texts.pooler_output
     return torch.cat([images_of(clip, pixels), F.normalize(texts, dim=-1)])
@@ -135,7 +135,7 @@ def test_an_adapter_loads_with_plain_peft_into_transformers_clip(either: Pair, t
     assert (expected - ours()).abs().max() > 0.01
     adapted = PeftModel.from_pretrained(copy.deepcopy(clip), tmp_path).eval()
     torch.testing.assert_close(embeddings(adapted.get_base_model(), pixels, tokens), expected, atol=6e-5, rtol=0)
-    # ... and the same files come back.
+    # The files give the same LoRA back.
     back, _ = load_peft(tmp_path, backbone.layout.modules, backbone.fingerprint)
     assert torch.equal(back.vector(), lora.vector())
 
@@ -145,7 +145,7 @@ def test_what_peft_itself_writes_for_transformers_clip_comes_back(pair, tmp_path
     from peft import LoraConfig, get_peft_model
 
     clip, backbone = pair
-    # peft adapts the text tower by these names too, unless it is told where to look
+    # Without the prefix vision_model, peft would adapt the text tower's linears of the same names, too.
     config = LoraConfig(r=3, lora_alpha=6, target_modules=r"vision_model\..*\.[qkv]_proj", init_lora_weights=False)
     model = get_peft_model(copy.deepcopy(clip), config).eval()
     pixels = noise(2, 3, SIDE, SIDE, seed=6)
@@ -168,7 +168,7 @@ def test_the_model_on_the_hub_is_named() -> None:
             hub_model({"spec": other, "pretrained": "mine.pt"})
     texts = {"pretrained": "mine.pt", "adapt": "texts"}
     assert hub_model({"spec": "ViT-B-16", **texts}) == "ViT-B-16"
-    with pytest.raises(AdapterError, match="ViT-L-14-worldwide is no CLIPModel"):  # reads its texts elsewhere
+    with pytest.raises(AdapterError, match="ViT-L-14-worldwide is no CLIPModel"):  # pools texts differently
         hub_model({"spec": "ViT-L-14-worldwide", **texts})
 
 
@@ -190,7 +190,7 @@ def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_pat
 @pytest.mark.parametrize("kind", ["embedded", "embedded, photos", "embedded, both", "open_clip", "open_clip, texts"])
 @torch.no_grad()
 def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_path, monkeypatch, capsys) -> None:
-    """They print what a part with merged weights computes; the adapter is the file's."""
+    """The lines print the scores of a model whose weights have the file's adapter merged."""
     monkeypatch.chdir(tmp_path)
     make_model(tmp_path / "model", 1)
     if kind.startswith("open_clip"):
@@ -205,7 +205,7 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
         engine.adapt(AdapterRequest("photos of people surfing")), lora=engine.repository.with_shared([own], [1.0])
     )
     save_adapter(engine, adaptation, Path("adapter"))
-    grey = np.random.default_rng(0).normal(128, 80, (60, 90)).clip(0, 255).astype(np.uint8)  # Pillow's own noise takes no seed
+    grey = np.random.default_rng(0).normal(128, 80, (60, 90)).clip(0, 255).astype(np.uint8)  # Pillow's noise has no seed
     Image.fromarray(grey).convert("RGB").save("photo.jpg")
     readme = (Path("adapter") / README_FILE).read_text()
     exec("\n".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL)), found := {})
@@ -222,4 +222,4 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
     if engine.mixes:
         expected["mixed"] = (1 - DEFAULT_WEIGHT) * expected["zero-shot"] + DEFAULT_WEIGHT * adapted
     assert said == pytest.approx(expected, abs=2e-3)
-    assert abs(expected["adapted"] - expected["zero-shot"]) > 0.01, "the adapter shows"
+    assert abs(expected["adapted"] - expected["zero-shot"]) > 0.01, "the adapter must change the score"

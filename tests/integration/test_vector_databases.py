@@ -1,4 +1,4 @@
-"""docs/vector-databases.md, run as it stands against a server that is started for it, and compared with FAISS."""
+"""Runs docs/vector-databases.md as printed on a new server, and compares the results with FAISS."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ VECTORS, PHOTOS = 1_000, 24
 
 
 def commands() -> list[tuple[str, str]]:
-    """("python" or "bash", code) of the page, in order."""
+    """("python" or "bash", code) for each code block of the page, in order."""
     blocks = re.findall(r"```python\n(.*?)```|((?:^    \S[^\n]*\n)+)", PAGE, re.DOTALL | re.MULTILINE)
     return [
         ("python", python) if python else ("bash", re.sub("^    ", "", shell, flags=re.MULTILINE)) for python, shell in blocks
@@ -81,7 +81,7 @@ def database() -> Iterator[str]:
 
 
 def grow(library: PhotoLibrary, to: int) -> None:
-    """Views of the library's photos: other ids, vectors that differ a little, the same activations."""
+    """Add views of the library's photos: new ids, slightly different vectors, the same activations."""
     import lance
     import pyarrow as pa
 
@@ -107,7 +107,7 @@ def test_the_page_answers_as_faiss_does(
     monkeypatch.setenv("DATABASE", database)
 
     def run(kind: str, code: str) -> str:
-        """Python runs in this process: in each of its own, the imports would take most of the time."""
+        """Python runs in this process. In a new process for each block, imports would take most of the time."""
         if kind == "python":
             exec(code, {})
         elif code.startswith("python -m core"):

@@ -1,4 +1,4 @@
-"""A Space on ZeroGPU, with a stand-in for its package ``spaces`` that runs functions as ZeroGPU does, in a forked process."""
+"""A Space on ZeroGPU. A stand-in for its package ``spaces`` runs functions in a forked process, as ZeroGPU does."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ assert with_gpu(embedded) is embedded
 def test_both_halves_of_a_tower_visit_the_gpu(tmp_path) -> None:
     (tmp_path / "spaces.py").write_text(STAND_IN)
     path = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests" / "helpers")])
-    # One thread: the pool of OpenMP does not outlive a fork, on ZeroGPU as little as here.
+    # One thread: OpenMP's thread pool does not survive a fork, neither on ZeroGPU nor here.
     environment = {**os.environ, "PYTHONPATH": path, "SPACES_ZERO_GPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
