@@ -195,7 +195,7 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, photos: li
     assert mine.route("photos of my marbles").chosen[0] == len(shipped.repository)
 
 
-def test_photos_are_not_added_while_they_are_indexed_anew(models: Models, photos: list[Path]) -> None:
+def test_photos_are_not_added_while_they_are_indexed_again(models: Models, photos: list[Path]) -> None:
     session, name, refused = visitor(models, photos[:3]), chosen(models)[0], []
 
     def meanwhile(done: int, total: int) -> None:

@@ -434,7 +434,7 @@ def test_every_result_that_ships_is_shown(opened: Page) -> None:
     expect(opened.locator(".sg-exhibit[open]")).to_have_count(2)
 
 
-def test_all_of_it_was_without_a_network(browser: Browser, url: str, network: list[str]) -> None:
+def test_app_and_browser_had_no_network(browser: Browser, url: str, network: list[str]) -> None:
     """App and browser of all tests here had no network. The log of their requests is checked after each test."""
     if not network:
         pytest.skip(f"{NO_NAMESPACES}: app and browser were watched, but could have reached others")

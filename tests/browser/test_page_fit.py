@@ -76,7 +76,7 @@ def test_route_says_whether_an_expert_fits(client: Client, engine: SGLora, sente
 
 
 @pytest.mark.parametrize(("sentence", "strength"), [(CLOSE, None), (CLOSE, 0.5), (FAR, None)])
-def test_what_does_not_fit_leaves_the_shared_part(
+def test_a_sentence_that_does_not_fit_applies_only_the_shared_part(
     client: Client, judged: SGLora, tmp_path: Path, sentence: str, strength: float | None
 ) -> None:
     given = {} if strength is None else {"strength": strength}

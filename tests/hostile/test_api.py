@@ -117,7 +117,7 @@ def test_an_event_of_the_page_takes_or_refuses_any_value(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_what_only_browsers_run_is_not_run_here(app: Running, stranger: Stranger) -> None:
+def test_the_server_rejects_events_that_only_browsers_run(app: Running, stranger: Stranger) -> None:
     numbers = [fn._id for fn in app.page.fns.values() if fn.fn is None]
     assert numbers
     assert {stranger.event(number).words for number in numbers} == {texts.CALL_UNKNOWN}
@@ -209,7 +209,7 @@ def test_waiting_uploads_block_no_description(engine: SGLora, tmp_path: Path, mo
             go.set()
 
 
-def test_of_too_many_calls_some_wait_and_the_rest_is_told(
+def test_calls_beyond_the_queue_are_rejected_with_a_message(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, request = threading.Event(), actions.request
@@ -314,7 +314,7 @@ def test_hostile_files_through_the_running_app(app: Running, stranger: Stranger)
     assert {path.parent for path in left} <= {app.folder}, "only unnamed pieces, which no route serves and a sweep deletes"
 
 
-def test_clutter_beside_photos_is_skipped_in_silence(stranger: Stranger) -> None:
+def test_clutter_beside_photos_is_skipped_without_a_message(stranger: Stranger) -> None:
     names = [".DS_Store", "._photo.png", "Thumbs.db", "desktop.ini", "IMG_1.AAE", "IMG_1.xmp", "photo.png"]
     content = encode(picture(996), "PNG")
     files = [stranger.upload(name, content if name == "photo.png" else b"\0\1clutter") for name in names]
@@ -335,7 +335,7 @@ def test_clutter_beside_photos_is_skipped_in_silence(stranger: Stranger) -> None
         ".",
     ],
 )
-def test_names_of_uploads_lead_nowhere_else(app: Running, stranger: Stranger, tmp_path: Path, name: str) -> None:
+def test_names_of_uploads_cannot_leave_the_folder(app: Running, stranger: Stranger, tmp_path: Path, name: str) -> None:
     picture(997).save(tmp_path / "photo.png")
     answer = stranger.post(f"{API}/upload", files={"files": (name, (tmp_path / "photo.png").read_bytes())})
     if answer.status_code != 200:

@@ -28,7 +28,7 @@ def wait_for(true: Callable[[], bool]) -> None:
     wait(true, time.monotonic() + 120)
 
 
-def test_photos_that_are_read_take_no_search(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_photos_does_not_block_searches(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go, decode, reading = threading.Event(), places.decode_photo, []
 
     def held(*values: Any) -> Any:
@@ -55,7 +55,7 @@ def test_photos_that_are_read_take_no_search(engine: SGLora, tmp_path: Path, mon
             go.set()
 
 
-def test_of_one_address_two_searches_are_worked_on(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_address_runs_at_most_two_searches(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go, ask, asked = threading.Event(), Query.question, []
 
     def held(query: Query, *values: Any) -> Any:
@@ -81,7 +81,7 @@ def test_of_one_address_two_searches_are_worked_on(engine: SGLora, tmp_path: Pat
             go.set()
 
 
-def test_of_one_address_one_upload_is_worked_on(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_address_runs_at_most_one_upload(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go, add, begun = threading.Event(), actions.add_uploads, []
 
     def held(engine: SGLora, session: Any, files: Any, *values: Any, **more: Any) -> Any:
@@ -106,7 +106,7 @@ def test_of_one_address_one_upload_is_worked_on(engine: SGLora, tmp_path: Path, 
             go.set()
 
 
-def test_uploads_of_others_are_no_line_to_wait_in(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_of_others_do_not_delay_a_visitor(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decode, hostile, done = decode_pool._Process.decode, [], threading.Event()
 
     def slow(process: decode_pool._Process, name: str, *rest: Any) -> decode_pool.DecodedPhoto:

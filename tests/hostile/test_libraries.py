@@ -97,7 +97,7 @@ NESTED = "[" * 100_000 + "]" * 100_000
         {"fingerprint": None},
     ],
 )
-def test_a_library_says_what_a_library_says(good: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_invalid_fields_of_library_json_are_rejected(good: Path, tmp_path: Path, change: dict[str, Any]) -> None:
     about = json.loads((good / ABOUT).read_text())
     (tmp_path / ABOUT).write_text(json.dumps(about | change))
     with pytest.raises(LibraryError, match="damaged"):
@@ -117,7 +117,7 @@ def test_vectors_of_another_width_are_refused(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "3", '"layout"', '{"layout": 1e999}', NESTED, f'{{"layout": {NESTED}}}'])
-def test_what_is_no_library_json_is_refused(tmp_path: Path, content: str) -> None:
+def test_invalid_library_json_files_are_rejected(tmp_path: Path, content: str) -> None:
     (tmp_path / ABOUT).write_text(content)
     with pytest.raises(LibraryError, match="damaged"):
         PhotoLibrary.open(tmp_path)
@@ -138,7 +138,7 @@ def test_values_of_any_kind_are_taken_or_refused(
             shutil.rmtree(copy)
 
 
-def test_flipped_bytes_are_said(backbone: Backbone, photos: Path, good: Path, tmp_path: Path) -> None:
+def test_flipped_bytes_are_reported(backbone: Backbone, photos: Path, good: Path, tmp_path: Path) -> None:
     draw = random.Random(27)
     names = sorted(path.relative_to(good) for path in good.rglob("*") if path.is_file() and path.suffix != ".json")
     said = 0

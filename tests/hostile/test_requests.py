@@ -59,7 +59,7 @@ def seconds(body: bytes) -> float:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_looking_at_a_body_takes_as_long_as_it_is_long(shape: str) -> None:
+def test_checking_a_body_takes_linear_time(shape: str) -> None:
     small, medium, large = (seconds(SHAPES[shape](size)) for size in SIZES)
     least = 0.002  # shorter times measure only the clock
     assert medium < 3 * 16 * max(small, least), "the body is 16 times as long"
@@ -97,7 +97,7 @@ def test_the_server_answers_others_while_it_looks_at_a_body(app: Running, monkey
 
 
 @pytest.mark.parametrize("route", ["queue/data?session_hash=nobody", "call/route/nothing", "call/v2/route/nothing"])
-def test_a_stream_of_nothing_is_not_found_before_it_begins(
+def test_a_stream_without_a_call_is_rejected_before_it_starts(
     app: Running, route: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
 ) -> None:
     answer = httpx.get(f"{app.url}{API}/{route}", timeout=120)
@@ -220,7 +220,7 @@ def test_names_that_a_private_server_answers_to() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 @pytest.mark.parametrize("headers", MALFORMED)
-def test_what_is_no_host_is_refused_in_words(
+def test_invalid_hosts_are_rejected_with_a_message(
     app: Running, method: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
 ) -> None:
     answer = httpx.request(method, f"{app.url}{API}/queue/join", headers=headers, timeout=120)
@@ -228,6 +228,6 @@ def test_what_is_no_host_is_refused_in_words(
     assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
-def test_nothing_is_taken_for_another_type_than_it_says(app: Running) -> None:
+def test_browsers_do_not_guess_content_types(app: Running) -> None:
     for route in ("", "config", "nothing", "robots.txt"):
         assert httpx.get(f"{app.url}{route}", timeout=120).headers["x-content-type-options"] == "nosniff"

@@ -168,7 +168,7 @@ def test_a_call_of_many_values_is_refused(stranger: Stranger) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"data": ' + b"[" * 100_000, b"data=1"])
-def test_what_is_no_call_is_refused_in_words(stranger: Stranger, body: bytes) -> None:
+def test_invalid_calls_are_rejected_with_a_message(stranger: Stranger, body: bytes) -> None:
     answer = stranger.post(f"{API}/queue/join", content=body)
     assert (answer.status_code, answer.json()["detail"]) in [
         (400, texts.CALL_NOT_JSON),
@@ -334,7 +334,7 @@ def test_files_of_the_server_are_never_read(app: Running, stranger: Stranger, tm
     assert stranger.call("search", "a cat", SENTENCE, 4, 0.1, 0, None, 10).words.startswith("There are no photos yet")
 
 
-def test_a_path_of_another_visitors_upload_is_of_no_use(app: Running, stranger: Stranger) -> None:
+def test_another_visitors_upload_cannot_be_read(app: Running, stranger: Stranger) -> None:
     owner = Stranger(app.url)
     content = picture_bytes()
     own = owner.upload("own.png", content)

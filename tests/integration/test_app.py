@@ -403,7 +403,7 @@ def test_experts_are_found_by_their_words(engine: SGLora) -> None:
     assert experts_html.table(experts, "no such expert anywhere")["data"] == []
 
 
-def test_only_columns_that_are_ranked_anew_are_told_of(engine: SGLora, tmp_path: Path) -> None:
+def test_progress_names_only_columns_that_are_ranked_again(engine: SGLora, tmp_path: Path) -> None:
     session, told = Session(album=Album(), merge=True), []
     actions.add_uploads(engine, session, [str(p) for p in blurred(tmp_path, ["a.png", "b.png"], 9)])
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
@@ -444,7 +444,7 @@ def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytes
     assert not album.adding, "the album must stop waiting for an upload that never comes"
 
 
-def test_a_question_before_the_first_photo_is_there_is_told_to_wait(engine: SGLora, tmp_path: Path) -> None:
+def test_a_question_before_the_first_photo_gets_a_wait_message(engine: SGLora, tmp_path: Path) -> None:
     session = Session()
     session.album.await_photos()
     for question in (Question.words("water"), Question("photo", "", file=str(blurred(tmp_path, ["b.png"], 9)[0]))):

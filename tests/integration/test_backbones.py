@@ -277,7 +277,7 @@ def test_fast_arithmetic_is_close_to_float32(rounded):
     torch.testing.assert_close(paper.suffix(maps, lora) - paper.suffix(maps), changed, atol=0.02, rtol=0)
 
 
-def test_batches_and_threads_hardly_show_in_a_score(rounded):
+def test_batches_and_threads_change_scores_by_rounding_only(rounded):
     """Photos arrive singly or in batches, and the number of free cores varies. Scores differ by rounding only."""
     pixels = torch.stack([rounded.pixels(image) for image in photos(4)])
     prefix = rounded.prefix(pixels)
@@ -596,7 +596,7 @@ def test_a_folder_runs_no_code_of_its_own(tmp_path, text):
 
 
 @pytest.mark.parametrize("config", [[], {}, {"vision_cfg": 1, "text_cfg": 2}, {"vision_cfg": {}}])
-def test_what_is_no_configuration_is_refused(tmp_path, config):
+def test_invalid_configurations_are_rejected(tmp_path, config):
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     with pytest.raises(BackboneError):
         load_backbone(f"local-dir:{tmp_path}")

@@ -99,7 +99,7 @@ def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> N
     assert answer["name"] not in [e["name"] for e in others], "a client must not see another client's expert"
 
 
-def test_an_unknown_repository_is_refused_in_words(app: Running, folder: Path) -> None:
+def test_an_unknown_repository_is_rejected_with_a_message(app: Running, folder: Path) -> None:
     client = client_of(app.url, folder)
     assert client.predict(description=TASK, repository="embedded", api_name="/route")["experts"]
     with pytest.raises(Exception, match="no repository called nowhere: choose one of embedded"):

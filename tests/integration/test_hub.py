@@ -158,7 +158,7 @@ def tamper(files: dict[str, bytes], name: str) -> None:
         (lambda hub: hub.files["owner/five"].pop("experts.safetensors"), "no expert repository: it lacks experts.safetensors"),
     ],
 )
-def test_what_does_not_arrive_whole_changes_nothing(
+def test_an_incomplete_download_changes_nothing(
     shipped: Path, backbone: EmbeddedBackbone, hub: Hub, tmp_path: Path, damage: object, message: str
 ) -> None:
     out = tmp_path / "mine"
@@ -182,7 +182,7 @@ def test_experts_of_another_backbone_are_refused_both_ways(shipped: Path, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_no_path_of_this_machine_travels(tmp_path: Path) -> None:
+def test_pushed_files_contain_no_local_paths(tmp_path: Path) -> None:
     made = make_repository(tmp_path / "theirs", 1)
     theirs = load_backbone(f"local-dir:{tmp_path / 'theirs/model-1'}", adapt_blocks=2)
     push(made, str(tmp_path / "shelf"), theirs)

@@ -323,7 +323,9 @@ def test_libraries_that_cannot_be_used_are_refused_in_words(backbone: Backbone, 
 
 
 @pytest.mark.parametrize("part", ["photos.lance/data/*", "photos.lance/_versions/*", "index/vectors*", "index/snapshot.json"])
-def test_damage_is_found_and_said(backbone: Backbone, indexed: PhotoLibrary, photos: Path, tmp_path: Path, part: str) -> None:
+def test_damage_is_found_and_reported(
+    backbone: Backbone, indexed: PhotoLibrary, photos: Path, tmp_path: Path, part: str
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(indexed.folder, copy)
     for path in copy.glob(part):
@@ -455,7 +457,7 @@ def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs a small disk of its own")
-def test_a_full_disk_is_said_and_keeps_what_is_in(photos: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_keeps_indexed_photos(photos: Path, tmp_path: Path) -> None:
     program = tmp_path / "index.py"
     program.write_text(CHILD.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers")))
     many = tmp_path / "many"

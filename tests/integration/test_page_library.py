@@ -65,7 +65,7 @@ def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, t
     assert session.album.engine(engine).route(SENTENCE).similarity.shape == (len(engine.repository),)
 
 
-def test_an_adapter_is_made_anew_when_the_experts_change(engine: SGLora) -> None:
+def test_an_adapter_is_generated_again_when_the_experts_change(engine: SGLora) -> None:
     session = Session()
     wanted = actions.request(SENTENCE, 4, 0.1, 0, 1.0)
     before = actions.generate(session.album.engine(engine), session, wanted)
@@ -123,7 +123,7 @@ def test_saved_experts_come_back_and_replace_their_namesakes(engine: SGLora, tmp
 
 
 @pytest.mark.parametrize("names", [[], ["a.zip", "b.zip"], ["a.json"], ["a.json", "b.json"], ["a.txt"]])
-def test_what_is_no_adapter_says_what_one_is(engine: SGLora, tmp_path: Path, names: list[str]) -> None:
+def test_a_wrong_file_gets_a_message_that_describes_adapters(engine: SGLora, tmp_path: Path, names: list[str]) -> None:
     for name in names:
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(AdapterError, match="one ZIP, or the two files"):
@@ -207,7 +207,7 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     assert ">with the expert</text>" in experts.plot
 
 
-def test_what_things_cost_comes_after_what_they_are_worth(tmp_path: Path) -> None:
+def test_costs_come_after_results(tmp_path: Path) -> None:
     shipped = results_path("bench-indexing")
     for file in (shipped, results_path("verification"), results_path("verification").with_suffix(".svg")):
         shutil.copy(file, tmp_path)

@@ -81,7 +81,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
     assert "terminate called" not in log and "Traceback" not in log
 
 
-def test_folders_of_the_living_and_of_others_stay(tmp_path: Path) -> None:
+def test_folders_of_running_processes_and_other_users_stay(tmp_path: Path) -> None:
     living, dead, young, old, other = (tmp_path / name for name in ("a", "b", "c", "d", "e"))
     living, dead, young, old = (tmp_path / f"{PREFIX}{path.name}" for path in (living, dead, young, old))
     for folder in (living, dead, young, old, other):
@@ -114,7 +114,7 @@ def started(folder: Path, *flags: str, within: Sequence[str] = (), **surrounding
 
 
 @pytest.mark.parametrize("port", ["abc", "²", "0", "99999", "-1"])
-def test_a_port_that_is_none_is_named(tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_named(tmp_path: Path, port: str) -> None:
     odd = started(tmp_path, GRADIO_SERVER_PORT=port)
     assert (odd.returncode, odd.stderr) == (
         1,
@@ -129,7 +129,7 @@ def test_an_empty_port_is_the_usual_one(tmp_path: Path) -> None:
     assert refused.returncode == 1 and "nowhere" in refused.stderr and refused.stderr.count("\n") == 1
 
 
-def test_an_address_that_cannot_be_had_is_named_at_once(tmp_path: Path) -> None:
+def test_an_unusable_address_is_named_at_once(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -43,7 +43,7 @@ def test_every_experiment_of_the_list_can_be_run_and_shown(name: str) -> None:
 
 
 @pytest.mark.parametrize("experiment", [*EXPERIMENTS.values(), *BENCHMARKS.values()], ids=lambda experiment: experiment.file)
-def test_what_ships_is_what_its_numbers_say(experiment: Experiment) -> None:
+def test_shipped_reports_match_their_numbers(experiment: Experiment) -> None:
     """The report in a result file must equal the report that the current code writes for its numbers."""
     result = json.loads(results_path(Path(experiment.file).stem).read_text())
     assert result.pop("report") == report(experiment, result)

@@ -97,7 +97,7 @@ def test_sweeps_happen_on_their_own(engine: SGLora, tmp_path: Path) -> None:
         until(lambda: not any(app.folder.iterdir()))
 
 
-def test_a_tab_left_open_is_told_that_it_was_forgotten_once(engine: SGLora, tmp_path: Path) -> None:
+def test_an_open_tab_shows_once_that_its_data_was_deleted(engine: SGLora, tmp_path: Path) -> None:
     with launched(engine, tmp_path, Limits()) as app:
         visitor = Visitor(app, tmp_path, 3)
         visitor.add()
@@ -280,7 +280,7 @@ def test_newcomers_push_no_active_visitor_out(engine: SGLora, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("crowd", ["203.0.113.2", "2001:db8:1:2::{number:x}", "[2001:db8:1:2:{number:x}::]:{number}"])
-def test_who_holds_most_tabs_loses_them_first(
+def test_the_visitor_with_the_most_tabs_loses_tabs_first(
     crowd: str, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = 0.0
@@ -358,7 +358,7 @@ def test_limits_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize("value", ["-1", "0", "soon", "nan", "inf", "1e306"])
-def test_limits_that_are_none_are_refused_by_name(value: str) -> None:
+def test_invalid_limits_are_rejected_by_name(value: str) -> None:
     with pytest.raises(StudioError, match="SG_LORA_DISK_MB"):
         Limits.from_environment({"SG_LORA_DISK_MB": value})
 

@@ -261,5 +261,5 @@ def test_imported_adapters_that_do_not_fit_are_refused(made: SGLora, tmp_path: P
 
 
 @pytest.mark.parametrize("weight", ["0.5", -0.1, 2, float("nan"), None, [0.5]])
-def test_a_weight_that_is_none_counts_as_one(weight: object) -> None:
+def test_an_invalid_weight_counts_as_one(weight: object) -> None:
     assert weight_of({"weight": weight}) == 1 == weight_of({})
