@@ -73,7 +73,7 @@ def test_gradio_still_uses_each_patched_name(patch: tuple) -> None:
     assert used, f"Gradio {gradio.__version__} does not use {short}.{name} any more: the patch has no effect"
 
 
-def test_each_patch_replaces_the_code_that_it_was_written_for() -> None:
+def test_each_patch_is_still_needed() -> None:
     """Runs in a separate process without our patches. A patch can go if Gradio has fixed the problem itself."""
     run = subprocess.run([sys.executable, "-c", NEEDED], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2_000:]
