@@ -323,9 +323,7 @@ def test_libraries_that_cannot_be_used_are_refused_in_words(backbone: Backbone, 
 
 
 @pytest.mark.parametrize("part", ["photos.lance/data/*", "photos.lance/_versions/*", "index/vectors*", "index/snapshot.json"])
-def test_damage_is_reported(
-    backbone: Backbone, indexed: PhotoLibrary, photos: Path, tmp_path: Path, part: str
-) -> None:
+def test_damage_is_reported(backbone: Backbone, indexed: PhotoLibrary, photos: Path, tmp_path: Path, part: str) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(indexed.folder, copy)
     for path in copy.glob(part):
