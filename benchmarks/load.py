@@ -4,8 +4,8 @@
     python benchmarks/load.py --minutes 10 --mixed
     git worktree add ../before REVISION && python benchmarks/load.py --app ../before
 
-It starts the app in its own process, on loopback. Every visitor is a gradio_client of its own. It uploads photos that nobody
-else has, asks for adapters and searches, without a pause. The engine of this process computes the right answers beforehand: an
+It starts the app in its own process, on loopback. Every visitor is a gradio_client of its own. It uploads its own
+photos, asks for adapters and searches, without a pause. The engine of this process computes the right answers beforehand: an
 answer with another's photos, scores or adapter is an error. Usually, the same seeds return each round; ``--mixed`` draws new
 ones, and newcomers upload beside the searches.
 """
@@ -102,7 +102,7 @@ class Log:
 
 
 def draw(folder: Path, number: int, count: int) -> tuple[Path, ...]:
-    """Draw photos that nobody else has: blurred colour noise, named after their visitor."""
+    """Draw photos that no other visitor has: blurred colour noise, named after their visitor."""
     rng, paths = np.random.default_rng(1000 + number), []
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):

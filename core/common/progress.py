@@ -115,7 +115,7 @@ def counter(title: str, log: Log, unit: str = "photos") -> Callable[[int, int], 
 
 
 def duration(seconds: float) -> str:
-    """A duration in words: "40 seconds", "5 minutes", "2.5 hours"."""
+    """A duration as text: "40 seconds", "5 minutes", "2.5 hours"."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5_400 else f"{seconds / 3600:.1f} hours"

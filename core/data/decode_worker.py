@@ -26,7 +26,7 @@ MAX_SECONDS = 10  # processor time for one photo; the largest accepted photos ne
 
 
 def limit_memory() -> None:
-    """Limit memory, and end the process silently when nobody reads its answers. Does nothing on Windows."""
+    """Limit memory, and end the process silently when no process reads its answers. Does nothing on Windows."""
     if sys.platform != "win32":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # no traceback of a broken pipe when the app has ended
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))

@@ -34,7 +34,7 @@ class Example(NamedTuple):
 def sample_photos() -> tuple[SamplePhoto, ...]:
     """The sample photos of installed packages. Packages are located, not imported.
 
-    Raises GalleryError: when there are none.
+    Raises GalleryError: when the packages hold no photos.
     """
     listed = json.loads((ASSETS / "samples.json").read_text(encoding="utf-8"))
     packages = sorted({row["package"] for row in listed})

@@ -103,10 +103,10 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         for column, base in bases.items():
             after = recalls(adapter(backbone, base, taught_names))
             lost = {measure: before[column][measure] - value for measure, value in after.items()}
-            points = {measure: lost[measure] for measure in LOST if measure in lost}
             if other_names := [lost[name] for name in lost if name not in (*LOST, domain)]:
-                points[OTHER_NAMES] = float(np.mean(other_names))
-            forgotten.append({"column": column, "domain": domain, **{key: round(value, 2) for key, value in points.items()}})
+                lost[OTHER_NAMES] = float(np.mean(other_names))
+            points = {measure: round(lost[measure], 2) for measure in LOST if measure in lost}
+            forgotten.append({"column": column, "domain": domain, **points})
         context.log(domain)
     return {"names": results, "forgotten": forgotten, "composed": composed(context, others, bases, everyday_photos)}
 

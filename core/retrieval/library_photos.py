@@ -180,13 +180,11 @@ class LibraryPhotos:
                 "No photo of the library has captions (captions.jsonl, labels.jsonl, COCO captions in an indexed folder): "
                 "look for photos instead (--find photos)."
             )
-        if self.backbone.text_key is None:
+        text_key = self.backbone.text_key
+        if text_key is None:
             return self.backbone.text_prefix(texts)
-        file = (
-            self.library.folder
-            / library_index.FOLDER
-            / f"texts-{digest(chr(10).join([self.backbone.text_key, *texts]))[:16]}.npy"
-        )
+        key = digest("\n".join([text_key, *texts]))[:16]
+        file = self.library.folder / library_index.FOLDER / f"texts-{key}.npy"
         with suppress(OSError, ValueError):
             cached = torch.from_numpy(np.load(file))
             if cached.shape == (len(texts), self.backbone.sentence_dim) and cached.dtype == torch.float32:

@@ -184,7 +184,7 @@ def test_a_file_above_the_systems_limit_is_rejected(engine: SGLora, tmp_path: Pa
 # Connections
 
 
-def test_slow_clients_hold_nobody_up_and_get_their_answer(engine: SGLora, tmp_path: Path) -> None:
+def test_slow_clients_delay_no_visitor_and_get_their_answer(engine: SGLora, tmp_path: Path) -> None:
     with launched(engine, tmp_path, Limits()) as app, contextlib.ExitStack() as stack:
         visitor = Visitor(app, tmp_path, 8)
         visitor.add()

@@ -289,7 +289,7 @@ def test_readers_keep_their_version_and_notice_new_ones(backbone: Backbone, phot
     assert problems(again.library) == []
 
 
-def test_libraries_that_cannot_be_used_are_refused_in_words(backbone: Backbone, indexed: PhotoLibrary, tmp_path: Path) -> None:
+def test_unusable_libraries_are_rejected_with_a_message(backbone: Backbone, indexed: PhotoLibrary, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.txt").write_text("something else")

@@ -142,7 +142,7 @@ def test_what_is_not_added(engine):
     assert len(own_experts.remove("cactus").add(expert, mean, std, embedding).entries) == MAX_OWN
 
 
-def test_gain_of_an_expert_that_nobody_measured(engine):
+def test_gain_of_an_expert_without_a_measurement(engine):
     expert = own(engine, "cactus")[0]
     assert expert.measured and expert.gain() == 0
     unknown = replace(expert, before={}, after={})

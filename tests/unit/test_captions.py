@@ -35,7 +35,7 @@ def test_delimiters_are_found(delimiter: str, header: str) -> None:
     assert csv(text) == {"dog.jpg": ("a dog on the beach",), "cat.jpg": ("a cat",)}
 
 
-def test_commas_that_nobody_quoted_stay_in_the_caption() -> None:
+def test_unquoted_commas_stay_in_the_caption() -> None:
     assert csv("image,caption\ndog.jpg,a dog, running, fast\n") == {"dog.jpg": ("a dog, running, fast",)}
     assert csv("dog.jpg;a dog, running, fast\n") == {"dog.jpg": ("a dog, running, fast",)}
 

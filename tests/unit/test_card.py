@@ -137,7 +137,7 @@ def test_cards_keep_the_licence_and_other_readmes(folder: Path) -> None:
         assert (folder / "README.md").read_text() == own
 
 
-def test_experts_that_nobody_measured(folder: Path) -> None:
+def test_experts_without_a_measurement(folder: Path) -> None:
     index = RepositoryIndex.read(folder)
     index = index.model_copy(update={"experts": tuple(replace(e, before={}, after={}) for e in index.experts), "notes": {}})
     card = model_card(index)
