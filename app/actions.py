@@ -17,7 +17,7 @@ from app.http.fair_queue import visitor_left
 from app.photo_libraries import PhotoLibraries
 from app.places import Place
 from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
-from app.visitors.question import Question
+from app.visitors.question import Question, Within
 from app.visitors.session import Session
 from app.visitors.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
@@ -28,9 +28,12 @@ from core.data.sample_photos import Example, examples, sample_photos
 from core.experts.adapter_files import save_adapter, save_names_adapter
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport
+from core.retrieval.search import Photos, some_embeddings
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.repository import Expert
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
+from core.sglora.suggest import MOST_PHOTOS
 from core.sglora.teach import TaughtNames
 
 _TEXTS = texts.ENGLISH  # answers are kept in English and translated for each visitor who sees them
@@ -83,6 +86,18 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
         session.request = session.adaptation = session.repository = None
     else:
         generate(engine, session, wanted)
+
+
+def suggested(engine: SGLora, session: Session, within: Within, libraries: PhotoLibraries) -> list[Expert]:
+    """Experts whose topics the visitor's own photos look like, or else those of the library that is searched. None for the
+    samples, which have questions of their own, and for photos that cannot be searched."""
+    photos: Photos | None = None
+    with suppress(StudioError):
+        if within.own and session.album.photos:
+            photos = None if session.album.has_samples_only else session.album.gallery(engine).searchable
+        elif within.library:
+            photos = libraries.photos(within.library, engine.backbone)
+    return [] if photos is None else engine.repository.suggested(some_embeddings(photos, MOST_PHOTOS))
 
 
 def write_zip(engine: SGLora, session: Session) -> Path:

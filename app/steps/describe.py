@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 from app import actions, texts
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, private, textbox
+from app.steps.step import ANSWER, Step, chosen, private, textbox
 from app.views import experts_html, page_html
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
+from core.sglora.description import subject
 
 
 class Describe(Step):
@@ -22,6 +25,7 @@ class Describe(Step):
             self.button = gr.Button(texts.GENERATE_BUTTON, scale=1, min_width=100, elem_id="generate")
         self.routing = gr.HTML(page_html.note(texts.ROUTE_EMPTY), elem_id="routing")
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
+        self.look_like = self.questions("look-like", texts.LOOK_LIKE)
         self.context.controls["description"] = self.description
 
     def more(self) -> None:
@@ -29,12 +33,15 @@ class Describe(Step):
             self.chart = gr.HTML(elem_id="chart", min_width=320)
             self.map = gr.HTML(elem_id="map", min_width=320)
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion, self.chart, self.map], self.show)
+        self.context.shows(Part.ROUTING, [self.look_like], self._suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
         self.on(self.description.change, parts=[Part.ROUTING], trigger_mode="always_last")
+        answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
         events = [self.button.click, self.description.submit]
-        self.on(events, self._adapt, parts=ANSWER, shown_on=self.context.answer, group=SEARCH)
+        self.on(events, self._adapt, **answer)
+        self.on(self.look_like.click, self._take, [self.look_like], [self.description], **answer)
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
     def _adapt(self, session: Session, controls: Controls) -> Updates:
@@ -44,6 +51,17 @@ class Describe(Step):
         engine = self.context.engine(session)
         actions.generate(engine, session, actions.request(*controls[:5]))  # raises if the sentence is missing
         return self.context.show_again(session, controls, *ANSWER)
+
+    def _take(self, index: int, session: Session, controls: Controls) -> Updates:
+        """Generate the adapter of a suggested sentence."""
+        experts = actions.suggested(self.context.engine(session), session, controls.within, self.context.libraries)
+        sentence = chosen(experts, index).description
+        return self._adapt(session, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
+
+    def _suggested(self, session: Session, controls: Controls) -> Updates:
+        experts = actions.suggested(self.context.engine(session), session, controls.within, self.context.libraries)
+        samples = [[subject(expert.description)] for expert in experts]
+        return {self.look_like: gr.Dataset(samples=samples, visible=bool(samples))}
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""

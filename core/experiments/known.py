@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from core.backbones.embedded import EmbeddedBackbone
@@ -20,8 +21,10 @@ from core.experiments.controls import METHODS, SEEDED
 from core.experiments.fine_tuned import fine_tuned
 from core.experiments.held_tasks import SCENES as SUBJECTS
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
+from core.retrieval.popularity import spread_places
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
+from core.sglora.suggest import MOST_PHOTOS
 from core.training.backbone import coco_held_out
 from core.training.corpus import Corpus, load_corpus
 from core.training.shared_part import BothHeadsRecipe
@@ -46,6 +49,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     for group, task in tasks:
         about = {"group": group, "task": task.name, "photos": len(task.test)}
         rows += [about | row for row in measured(engine, corpus, task.description, task.test)]
+        rows.append(about | _suggested(engine, corpus, task.test))
         context.log(f"{group}, {task.name}")
     rows += _fine_tuned(context, tasks)
     rows += _coco(context, engine)
@@ -83,6 +87,16 @@ def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarra
     ]
 
 
+def _suggested(engine: SGLora, corpus: Corpus, photos: np.ndarray) -> Row:
+    """The row of SG-LoRA with the first sentence that the app suggests for these photos; without one, of the shared part."""
+    sample = corpus.base[torch.from_numpy(photos[spread_places(len(photos), MOST_PHOTOS)])]
+    suggested = engine.repository.suggested(sample)
+    lora = engine.adapt(AdapterRequest(suggested[0].description)).full if suggested else engine.backbone.shared
+    sentence = suggested[0].description if suggested else None
+    recalls = statistics.both_ways(corpus.recalls(photos, lora))
+    return {"variant": "suggested", "seed": 0, "sentence": sentence, **recalls}
+
+
 def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
     """Rows of scenes with at least COCO_FEWEST captioned COCO photos that trained nothing."""
     folder = context.data / "coco"
@@ -95,6 +109,7 @@ def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
         if len(photos) >= COCO_FEWEST:
             about = {"group": COCO, "task": f"coco {name}", "photos": len(photos)}
             rows += [about | row for row in measured(engine, corpus, SUBJECTS[name]["description"], photos)]
+            rows.append(about | _suggested(engine, corpus, photos))
     return rows
 
 

@@ -1,7 +1,8 @@
 """The expert repository on disk: a readable index and one file of tensors.
 
 ``index.json`` names the backbone, and what each expert was trained on and gained. ``experts.safetensors`` holds one row per
-expert in the same order: the means mu, the standard deviations sigma and the embeddings of the descriptions.
+expert in the same order: the means mu, the standard deviations sigma and the embeddings of the descriptions. It also holds what
+all experts share: the origin, a shared part of their own, and the regression that suggests experts for photos.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from core.common.errors import AdapterError, RepositoryError, brief
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
 from core.common.tensor_files import write_tensors
 from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.suggest import PhotoSentences
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
@@ -89,6 +91,8 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
     shared = repository.shared if repository.shared and repository.shared.modules == repository.layout.modules else None
     if shared is not None:
         tensors["shared"] = shared.vector().half()
+    if (of_photos := repository.photo_sentences) is not None:
+        tensors |= {"photo_mean": of_photos.mean.half(), "photo_weights": of_photos.weights.half()}
     write_tensors(folder / TENSORS_FILE, tensors)
     RepositoryIndex(
         backbone_fingerprint=repository.fingerprint,
@@ -137,15 +141,21 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
         if index.shared_rank:
             shared = Lora.from_vector(LoraLayout(layout.modules, index.shared_rank), tensors["shared"].float())
+        of_photos = None
+        if "photo_mean" in tensors:
+            of_photos = PhotoSentences(tensors["photo_mean"].float(), tensors["photo_weights"].float())
     except (SafetensorError, KeyError, AdapterError) as error:
         raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} ({type(error).__name__}): restore it.") from None
     n = len(experts)
     fits = means.shape == stds.shape == (n, layout.size) and origin.shape == (layout.size,)
-    if not n or not fits or embeddings.dim() != 2 or len(embeddings) != n:
+    fits &= embeddings.dim() == 2 and len(embeddings) == n
+    if of_photos is not None:
+        fits &= of_photos.mean.dim() == 1 and of_photos.weights.shape == (len(of_photos.mean), embeddings.shape[-1])
+    if not n or not fits:
         raise RepositoryError(
             f"{label} is inconsistent: {INDEX_FILE} lists {n} experts of {layout.size:,} parameters, "
             f"{TENSORS_FILE} holds {' x '.join(map(str, means.shape))} numbers."
         )
     numbers = (means, stds, torch.nn.functional.normalize(embeddings, dim=-1), origin)
-    facts = (index.notes, index.backbone, index.closeness_threshold, shared)
+    facts = (index.notes, index.backbone, index.closeness_threshold, shared, of_photos)
     return ExpertRepository(fingerprint, layout, experts, *numbers, *facts)

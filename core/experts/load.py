@@ -9,6 +9,7 @@ from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.spec import adapted_side, backbone_options
+from core.common.errors import RepositoryError
 from core.common.paths import ROOT, experts_path, find_generator
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
 from core.sglora.engine import SGLora
@@ -28,6 +29,8 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
+    if (of_photos := repository.photo_sentences) is not None and len(of_photos.mean) != model.dim:
+        raise RepositoryError(f"The expert repository {experts} suggests experts for photos of another backbone.")
     return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
 
 

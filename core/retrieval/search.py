@@ -77,6 +77,12 @@ def zero_shot_ranks(photos: Photos, question: Asked, among: np.ndarray | None = 
     return {place: rank for rank, (place, _) in enumerate(results, 1)}
 
 
+def some_embeddings(photos: Photos, most: int) -> Tensor:
+    """Zero-shot embeddings [k, d] of at most ``most`` photos, at evenly spread places."""
+    index = photos.index_for(ZERO_SHOT)
+    return embeddings(photos.backbone, index.take(spread_places(len(index), most)))
+
+
 class Recent(Generic[T]):
     """The last few computed values, by key. Thread-safe; two threads may compute the same value at once."""
 

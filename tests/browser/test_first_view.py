@@ -131,6 +131,31 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     page.context.close()
 
 
+def test_own_photos_suggest_a_sentence(browser: Browser, url: str, engine: SGLora) -> None:
+    """One click on what the photos seem to show adapts the answer. The samples, which have questions, suggest nothing."""
+    bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]
+    page, suggested, query = opened(browser, url), ".gallery-item", "a lamp"
+    answered(page, FIRST.query)
+    expect(page.locator("#look-like")).to_be_hidden()
+    page.set_input_files("#upload input[type=file]", bedrooms)
+    first = page.locator("#look-like").locator(suggested).first
+    expect(first).to_have_text("rooms in a house")
+    box(page, "query").fill(query)
+    first.click()
+    sentence = "photos of rooms in a house"
+    expect(box(page, "description")).to_have_value(sentence)
+    answered(page, query, len(bedrooms))
+    gallery, adaptation = Gallery(engine.backbone), engine.adapt(AdapterRequest(sentence))
+    gallery.add(bedrooms)
+    ranking = gallery.text_to_image(query, Adapter.of(adaptation.lora, adaptation.weight), None).hits
+    settles(lambda: labels(page, texts.SG_LORA), [hit.label for hit in ranking])
+    page.reload()
+    expect(first).to_have_text("rooms in a house")
+    page.click("#clear")
+    expect(page.locator("#look-like")).to_be_hidden()
+    page.context.close()
+
+
 def test_captions_of_samples_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
     page = opened(browser, url)
     answered(page, FIRST.query)

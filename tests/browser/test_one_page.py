@@ -57,16 +57,19 @@ def choose_where(page: Page, words: str) -> None:
 
 def test_own_photos_a_library_and_both(opened: Page) -> None:
     page, both = opened, texts.WITHIN_BOTH.format(name="pictures")
-    # The visitor added no photos: the library answers.
+    # The visitor added no photos: the library answers, and suggests sentences.
     expect(box(page, "where")).to_have_value(both)
+    expect(page.locator("#look-like")).to_contain_text("rooms in a house")
     box(page, "query").fill(QUERY)
     box(page, "query").press("Enter")
     expect(page.locator("#results section")).to_have_count(2)
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
     page.set_input_files("#upload input[type=file]", [sample_photos()[0].path])
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos())} ranked")
+    expect(page.locator("#look-like")).not_to_contain_text("rooms in a house")  # this photo shows none
     choose_where(page, "pictures")
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
+    expect(page.locator("#look-like")).to_contain_text("rooms in a house")
 
     # More results appear until all are shown. A single column uses the whole page.
     expect(hits(page)).to_have_count(12)

@@ -1,0 +1,121 @@
+"""Experts suggested for photos: the regression compared with least squares, the choice with the best of all choices."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from tiny_models import noise
+
+from core.backbones.lora import LoraLayout, LoraModule
+from core.common.digest import digest
+from core.common.errors import RepositoryError
+from core.data.sample_photos import sample_photos
+from core.experts.files import INDEX_FILE, TENSORS_FILE, load_repository, save_repository
+from core.experts.load import load_engine
+from core.retrieval.gallery import Gallery
+from core.retrieval.search import some_embeddings
+from core.sglora.engine import SGLora
+from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.suggest import FEWEST_SHARE, MOST_SUGGESTED, RIDGE, PhotoSentences, covering
+
+FINGERPRINT, LAYOUT = "0123456789abcdef", LoraLayout((LoraModule("text.q", 2, 2),), 1)
+
+
+def test_the_regression_is_least_squares_with_a_penalty() -> None:
+    photos, sentences = noise(200, 6, seed=1) * torch.arange(1.0, 7) + 2, noise(200, 4, seed=2)
+    x, y = (t.double().numpy() - t.double().numpy().mean(0) for t in (photos, sentences))
+    penalty = np.sqrt(RIDGE * x.var(0).mean() * len(x)) * np.eye(6)
+    wanted = np.linalg.lstsq(np.concatenate([x, penalty]), np.concatenate([y, np.zeros((6, 4))]), rcond=None)[0]
+    fitted = PhotoSentences.fit(photos, sentences)
+    assert fitted.weights.numpy() == pytest.approx(wanted, abs=1e-5)
+    directions = x @ wanted
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    assert fitted.of(photos).numpy() == pytest.approx(unit, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_choice_covers_nearly_as_much_as_the_best_one(seed: int) -> None:
+    """A greedy choice reaches at least 1 - 1/e of the best coverage."""
+    closeness = noise(40, 8, seed=seed).abs().clamp(max=1)
+    chosen = covering(closeness)
+
+    def covered(experts: tuple[int, ...]) -> float:
+        return float(closeness[:, list(experts)].max(1).values.mean())
+
+    assert len(set(chosen)) == len(chosen) == MOST_SUGGESTED
+    assert covered(tuple(chosen)) >= (1 - 1 / np.e) * max(map(covered, combinations(range(8), MOST_SUGGESTED)))
+    assert chosen[0] == int(closeness.mean(0).argmax())
+
+
+def test_each_topic_of_mixed_photos_is_suggested_once() -> None:
+    closeness = torch.full((30, 5), 0.1)
+    closeness[:15, 0] = closeness[:15, 1] = 0.6  # two experts of one topic
+    closeness[15:27, 2] = 0.5
+    closeness[27:, 3] = 0.7
+    assert covering(closeness) == [0, 2, 3]
+    rare = round(30 * FEWEST_SHARE) - 1
+    closeness[27 : 30 - rare, 3] = 0.1
+    assert covering(closeness) == [0, 2], "too few photos are of the fourth topic"
+
+
+def test_photos_that_no_expert_knows_have_no_suggestion() -> None:
+    assert covering(torch.full((9, 4), 0.2)) == []
+    assert covering(torch.full((9, 4), -0.2)) == []
+    assert covering(torch.full((9, 4), float("nan"))) == []
+
+
+def repository() -> ExpertRepository:
+    experts = tuple(Expert(f"e{i}", f"photos of {i}", "scenes", "none", 1, 0, 1, {}, {}) for i in range(3))
+    zeros, keys = torch.zeros(3, LAYOUT.size), F.normalize(noise(3, 5, seed=1), dim=-1)
+    fitted = PhotoSentences.fit(noise(50, 4, seed=2), noise(50, 5, seed=3))
+    return ExpertRepository(FINGERPRINT, LAYOUT, experts, zeros, zeros, keys, zeros[0], photo_sentences=fitted)
+
+
+def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:
+    saved = repository()
+    save_repository(saved, tmp_path)
+    read = load_repository(tmp_path, LAYOUT, FINGERPRINT)
+    photos = noise(20, 4, seed=5)
+    assert saved.photo_sentences is not None and read.photo_sentences is not None
+    torch.testing.assert_close(read.photo_sentences.of(photos), saved.photo_sentences.of(photos), rtol=0, atol=1e-2)
+    wanted = [saved.experts[i] for i in covering(saved.photo_sentences.of(photos) @ saved.embeddings.T)]
+    assert saved.suggested(photos) == wanted and saved.suggested(photos[:0]) == []
+
+    save_repository(replace(saved, photo_sentences=None), tmp_path)  # as earlier versions wrote it
+    read = load_repository(tmp_path, LAYOUT, FINGERPRINT)
+    assert read.photo_sentences is None and read.suggested(photos) == []
+
+
+@pytest.mark.parametrize("mean, weights", [((4,), (3, 5)), ((4,), (4, 6)), ((4, 1), (4, 5)), ((4,), (20,))])
+def test_a_regression_of_other_sizes_is_refused(mean: tuple[int, ...], weights: tuple[int, ...], tmp_path: Path) -> None:
+    save_repository(repository(), tmp_path)
+    file = tmp_path / TENSORS_FILE
+    save_file({**load_file(file), "photo_mean": torch.zeros(mean), "photo_weights": torch.zeros(weights)}, file)
+    index = json.loads((tmp_path / INDEX_FILE).read_text())
+    (tmp_path / INDEX_FILE).write_text(json.dumps(index | {"tensors_sha256": digest(file.read_bytes())}))
+    with pytest.raises(RepositoryError, match="inconsistent"):
+        load_repository(tmp_path, LAYOUT, FINGERPRINT)
+
+
+def test_a_regression_for_other_photos_is_refused(engine: SGLora, tmp_path: Path) -> None:
+    other = PhotoSentences(torch.zeros(7), torch.zeros(7, engine.repository.embeddings.shape[1]))
+    save_repository(replace(engine.repository, photo_sentences=other), tmp_path)
+    with pytest.raises(RepositoryError, match="another backbone"):
+        load_engine(engine.backbone, tmp_path)
+
+
+def test_the_shipped_experts_recognise_rooms_and_animals(engine: SGLora) -> None:
+    by_subject = {"photos of bedrooms": "photos of rooms", "photos of wild animals and big cats": "photos of lions"}
+    for subject, wanted in by_subject.items():
+        gallery = Gallery(engine.backbone)
+        gallery.add([sample.path for sample in sample_photos() if sample.subject == subject])
+        first, *_ = engine.repository.suggested(some_embeddings(gallery.searchable, 256))
+        assert first.description.startswith(wanted)
