@@ -23,8 +23,8 @@ from core.common.paths import EXPERTS, experts_path
 from core.common.text import free_name
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.sglora.engine import SGLora
+from core.sglora.ordinary_texts import inverse_moment
 from core.sglora.request import AdapterRequest
-from core.sglora.teach import ordinary_texts
 
 log = logging.getLogger(__name__)
 MAX_OTHERS = 1  # engines in memory beside the default one: a CLIP ViT-B/16 takes about 700 MB
@@ -32,10 +32,10 @@ DEFAULT = EMBEDDED  # name of the repository for visitors who chose none
 
 
 class Engine:
-    """One engine, loaded in the background. ``names``: get ready for names right after loading, not with the first name."""
+    """One engine, loaded in the background."""
 
-    def __init__(self, load: Callable[[], SGLora], names: bool = True) -> None:
-        self._load, self._names = load, names
+    def __init__(self, load: Callable[[], SGLora]) -> None:
+        self._load = load
         self._loaded: Future[SGLora] = Future()
         self.seconds = 0.0
         threading.Thread(target=self._run, name="load models", daemon=True).start()
@@ -60,13 +60,8 @@ class Engine:
                 log.exception("The models cannot be loaded")
             self._loaded.set_exception(error)
             return
-        if self._names:
-            self.get_ready_for_names()
-
-    def get_ready_for_names(self) -> None:
-        """Encode the texts that names are taught against, which takes seconds."""
         with suppress(AdapterError):  # the backbone cannot be taught names
-            ordinary_texts(self.get().backbone)
+            inverse_moment(engine.backbone)  # takes seconds for a backbone that ships without it
 
     @lazy
     def expert_norms(self) -> dict[str, tuple[float, float]]:
@@ -89,7 +84,7 @@ class Models:
         watched: Callable[[str], bool] = lambda _: False,
         unload: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._default = Engine(load, names=False)
+        self._default = Engine(load)
         self._others: dict[str, Engine] = {}
         self._lock = threading.Lock()
         self._watched, self._unload = watched, unload

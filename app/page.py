@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,6 @@ STYLE = Path(__file__).with_name("style.css")
 SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"))
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
 OPEN = "open"  # concurrency group of events that wait for the models; it has no limit
-NAMES_AFTER_SECONDS = 5.0  # the first visitors' pages need the processor before names do
 READY = (Part.STATUS, Part.EXPERTS, Part.ROUTING)  # parts shown as soon as the models are loaded
 
 
@@ -124,12 +122,10 @@ class Studio:
         self.shelf = SampleShelf() if samples and not self.libraries.names else None
 
     def _prepare(self) -> None:
-        """Compute what visitors would wait for, in the order in which they need it."""
+        """Answer the question that the page opens on, before the first visitor waits for it."""
         with suppress(Exception):  # the first visitor gets the error message
             if self.shelf is not None:
                 self.shelf.session(self.models.get())
-            time.sleep(NAMES_AFTER_SECONDS)
-            self.models.engine().get_ready_for_names()
 
     def build(self, page: gr.Blocks) -> None:
         """Lay the page out and wire it."""

@@ -15,6 +15,7 @@ EXPERTS = _SHIPPED / "experts"
 
 GENERATOR_FILE = "generator.safetensors"
 EVERYDAY_FILE = "everyday.safetensors"
+ORDINARY_TEXTS_FILE = "ordinary-texts.safetensors"
 
 
 def heads_path() -> Path:
@@ -25,6 +26,11 @@ def heads_path() -> Path:
 def everyday_path(backbone: str = "embedded") -> Path:
     """The shipped statistics of everyday photos for a backbone."""
     return ASSETS / backbone / EVERYDAY_FILE
+
+
+def ordinary_texts_path(backbone: str = "embedded") -> Path:
+    """The shipped statistics of ordinary texts for a backbone."""
+    return ASSETS / backbone / ORDINARY_TEXTS_FILE
 
 
 def generator_path(backbone: str = "embedded") -> Path:

@@ -6,7 +6,7 @@ moves a name's text to its photos. For n names:
     K [n, in]   inputs of the last linear of the text side
     U [n, d]    the texts before they are normalised
     V [n, d]    unit-length targets: how each name's photos differ from everyday ones (``core.sglora.everyday``)
-    C [in, in]  second moment of the input over a bank of ordinary texts
+    C [in, in]  second moment of the input over ordinary texts (``core.sglora.ordinary_texts``)
 
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
 
@@ -31,24 +31,13 @@ from core.backbones.lora_algebra import merge
 from core.common.errors import DescriptionError, brief
 from core.common.runtime import one_core
 from core.common.text import one_line
-from core.data.class_names import imagenet_class_names
 from core.sglora.everyday import everyday_photos
+from core.sglora.ordinary_texts import inverse_moment
 
 MAX_NAMES = 64
 MAX_LETTERS = 60  # per name
 MAX_PHOTOS = 32  # per name; later ones are ignored
 TEMPLATES = ("{}", "a photo of a {}")  # K and U of a name are means over them
-# Ordinary texts: each class name in the two templates, and in one of these sentences, which are like captions.
-SCENES = (
-    "a man with a {} in the street",
-    "two children play with a {} on the grass",
-    "a {} on a beach",
-    "a black dog runs past a {}",
-    "a woman in a red shirt looks at a {}",
-    "a {} in the snow",
-    "people sit around a {} at a table",
-)
-RIDGE = 0.03  # added to C's diagonal, as a share of its mean: the texts do not span all directions
 LAMBDA = 1e-3  # lambda, as a share of the mean of the diagonal that it is added to: two names may have nearly equal texts
 # Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on watched photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
@@ -193,7 +182,7 @@ def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | Non
     targets = torch.stack([entry.target(backbone, lora, text) for entry, text in zip(names, outputs, strict=True)])  # [n, d]
     residuals = outputs.norm(dim=-1, keepdim=True) * targets - outputs
     module = last_text_linear(backbone)
-    return Lora((module,), {module.name: closed_form(keys, residuals, ordinary_texts(backbone))})
+    return Lora((module,), {module.name: closed_form(keys, residuals, inverse_moment(backbone))})
 
 
 def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float = LAMBDA) -> Factors:
@@ -204,21 +193,3 @@ def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float
     gram = whitened @ k.T
     gram = gram + damping * gram.diagonal().mean() * torch.eye(len(k), dtype=k.dtype)
     return Factors(torch.linalg.solve(gram, whitened).float(), residuals.T.contiguous())
-
-
-_kept: dict[str, Tensor] = {}  # by the backbone's fingerprint
-
-
-def ordinary_texts(backbone: Backbone) -> Tensor:
-    """C^-1 [in, in] in float64, from ordinary texts under the shared part, with RIDGE. Cached, since encoding the texts takes
-    seconds. Raises as ``last_text_linear``."""
-    if backbone.fingerprint not in _kept:
-        last_text_linear(backbone)  # raises before the texts are encoded
-        names = imagenet_class_names()
-        texts = [template.format(name) for template in TEMPLATES for name in names]
-        texts += [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names)]
-        keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)[0].double()
-        moment = keys.T @ keys / len(keys)
-        ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
-        _kept[backbone.fingerprint] = torch.linalg.inv(moment + ridge)
-    return _kept[backbone.fingerprint]

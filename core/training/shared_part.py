@@ -22,10 +22,11 @@ from core.backbones.lora_algebra import merge, reduce_rank
 from core.backbones.trained_words import save_words
 from core.backbones.translations import save_maps
 from core.common.digest import digest
-from core.common.paths import EVERYDAY_FILE
+from core.common.paths import EVERYDAY_FILE, ORDINARY_TEXTS_FILE
 from core.common.progress import Bar, Log
 from core.data.class_names import imagenet_class_names
 from core.sglora.everyday import EverydayPhotos, save_everyday
+from core.sglora.ordinary_texts import save_moment, second_moment
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
 from core.training.descent import descend, one_cycle
@@ -93,8 +94,8 @@ def train_shared_part(
     """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone with it.
 
     It is the mean of runs with different seeds, which finds more and forgets less than each run (model soups, arXiv
-    2203.05482). ``cache`` keeps finished runs. Three more files go beside ``out``: statistics of everyday photos, maps toward
-    English, and the words of all texts. Raises as ``load_corpus``.
+    2203.05482). ``cache`` keeps finished runs. Four more files go beside ``out``: statistics of everyday photos and of
+    ordinary texts, maps toward English, and the words of all texts. Raises as ``load_corpus``.
     """
     paper = backbone.adapting("photos")  # its prefixes are the image tower's maps, the input of the vision head
     corpus = load_corpus(data, paper, cache, log, recipe.views)
@@ -111,6 +112,7 @@ def train_shared_part(
     base = corpus.base[scenes]
     moved = torch.cat([paper.suffix(corpus.prefixes[rows], shared) for rows in torch.from_numpy(scenes).split(1024)])
     save_everyday((EverydayPhotos.of(base), EverydayPhotos.of(moved)), trained.fingerprint, out.with_name(EVERYDAY_FILE))
+    save_moment(second_moment(trained.adapting("texts")), trained.fingerprint, out.with_name(ORDINARY_TEXTS_FILE))
     photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, recipe.weight), strict=True)}
     maps = translation_maps(data, photos, paper, shared, recipe.weight, log)
     save_maps(maps, backbone.sentence_key, out.with_name(TRANSLATIONS_FILE))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,11 +15,12 @@ from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
-from core.common.errors import AdapterError, DescriptionError
-from core.common.paths import heads_path
-from core.sglora import teach
+from core.common.errors import AdapterError, BackboneError, DescriptionError
+from core.common.paths import heads_path, ordinary_texts_path
+from core.sglora import ordinary_texts, teach
 from core.sglora.everyday import everyday_photos
-from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, RIDGE, SCENES, TEMPLATES, TaughtNames, closed_form, ordinary_texts
+from core.sglora.ordinary_texts import RIDGE, SCENES, inverse_moment, load_moment, save_moment, second_moment
+from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
@@ -40,9 +43,11 @@ def target(model: Backbone, photos: Tensor, lora: Lora | None = None) -> Tensor:
 
 @pytest.fixture
 def small_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use six ordinary texts instead of a thousand."""
-    monkeypatch.setattr(teach, "_kept", {})
-    monkeypatch.setattr(teach, "imagenet_class_names", lambda: tuple("tench goldfish ostrich magpie axolotl vulture".split()))
+    """Use the ordinary texts of six class names instead of a thousand, read anew."""
+    monkeypatch.setattr(ordinary_texts, "_kept", {})
+    monkeypatch.setattr(ordinary_texts, "load_moment", lambda path, fingerprint: None)
+    six = tuple("tench goldfish ostrich magpie axolotl vulture".split())
+    monkeypatch.setattr(ordinary_texts, "imagenet_class_names", lambda: six)
 
 
 @pytest.fixture(params=["embedded", "embedded photos", "embedded shared", "clip texts"])
@@ -161,14 +166,34 @@ def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
 
 
 def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> None:
-    inverse = ordinary_texts(model)
+    inverse = inverse_moment(model)
     names = "tench goldfish ostrich magpie axolotl vulture".split()
     texts = [*names, *(f"a photo of a {name}" for name in names), *map(str.format, SCENES, names)]
     keys = last_linear(model, model.text_prefix(texts), model.shared)[0].double()
     moment = sum((torch.outer(k, k) for k in keys), torch.zeros(len(inverse), len(inverse), dtype=torch.float64)) / len(keys)
     moment += RIDGE * moment.diagonal().mean() * torch.eye(len(moment))
     assert torch.allclose(inverse @ moment, torch.eye(len(moment), dtype=torch.float64), atol=1e-4)
-    assert ordinary_texts(model) is inverse
+    assert inverse_moment(model) is inverse
+
+
+def test_the_moment_of_ordinary_texts_ships(backbone: EmbeddedBackbone) -> None:
+    """The shipped file has what reading the texts gives, up to other processors' rounding."""
+    shipped = load_moment(ordinary_texts_path(), backbone.fingerprint)
+    assert shipped is not None and ordinary_texts_path().stat().st_size < 5_000_000
+    read = second_moment(backbone)
+    assert float((shipped - read).norm() / read.norm()) < 1e-2
+
+
+def test_a_moment_is_for_one_backbone_and_says_when_it_is_damaged(tmp_path: Path) -> None:
+    path, moment = tmp_path / "ordinary-texts.safetensors", noise(4, 4, seed=1)
+    assert load_moment(path, "0123") is None
+    save_moment(moment, "0123", path)
+    assert load_moment(path, "4567") is None
+    kept = load_moment(path, "0123")
+    assert kept is not None and torch.equal(kept, moment)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(BackboneError, match="damaged"):
+        load_moment(path, "0123")
 
 
 def test_a_backbone_of_photos_alone_cannot_be_taught() -> None:

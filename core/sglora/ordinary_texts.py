@@ -1,0 +1,67 @@
+"""Ordinary texts, which taught names must not move (``teach``): the second moment of what they give the last text linear.
+
+Reading the texts takes seconds, so the moment ships with a backbone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from core.backbones.base import Backbone, last_linear, last_text_linear
+from core.common.errors import BackboneError
+from core.common.paths import ordinary_texts_path
+from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
+from core.data.class_names import imagenet_class_names
+
+# Each class name alone, in "a photo of a", and in one of these sentences, which are like captions.
+SCENES = (
+    "a man with a {} in the street",
+    "two children play with a {} on the grass",
+    "a {} on a beach",
+    "a black dog runs past a {}",
+    "a woman in a red shirt looks at a {}",
+    "a {} in the snow",
+    "people sit around a {} at a table",
+)
+RIDGE = 0.03  # added to C's diagonal, as a share of its mean: the texts do not span all directions
+
+_kept: dict[str, Tensor] = {}  # by the backbone's fingerprint
+
+
+def inverse_moment(backbone: Backbone) -> Tensor:
+    """C^-1 [in, in] in float64, with RIDGE. Cached. Raises as ``last_text_linear`` and ``load_moment``."""
+    if backbone.fingerprint not in _kept:
+        last_text_linear(backbone)  # raises before the texts are encoded
+        moment = load_moment(ordinary_texts_path(backbone.name), backbone.fingerprint)
+        moment = second_moment(backbone) if moment is None else moment.double()
+        ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
+        _kept[backbone.fingerprint] = torch.linalg.inv(moment + ridge)
+    return _kept[backbone.fingerprint]
+
+
+def second_moment(backbone: Backbone) -> Tensor:
+    """C [in, in] in float64 over the ordinary texts, under the backbone's shared part. Raises as ``last_text_linear``."""
+    names = imagenet_class_names()
+    texts = [template.format(name) for template in ("{}", "a photo of a {}") for name in names]
+    texts += [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names)]
+    keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)[0].double()
+    return keys.T @ keys / len(keys)
+
+
+def save_moment(moment: Tensor, fingerprint: str, path: Path) -> None:
+    """Write a second moment as float32 safetensors. ``fingerprint``: the backbone's."""
+    write_tensors(path, {"moment": moment.float()}, {"backbone_fingerprint": fingerprint})
+
+
+def load_moment(path: Path, fingerprint: str) -> Tensor | None:
+    """Read the file of ``save_moment``; None if this backbone has none. Raises BackboneError: when it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        tensors, metadata = read_tensors(path)
+        return tensors["moment"] if metadata.get("backbone_fingerprint") == fingerprint else None
+    except DAMAGED as error:
+        raise BackboneError(f"{path.name} is damaged ({type(error).__name__}): restore the file.") from None
