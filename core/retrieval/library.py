@@ -124,13 +124,18 @@ class PhotoLibrary:
         return library
 
     def check(self, backbone: Backbone) -> None:
-        """Raise LibraryError unless the library was made with this backbone (equal fingerprints)."""
+        """Raise LibraryError unless the library was made with this backbone (equal fingerprints), and its vectors have the
+        backbone's width."""
         if backbone.fingerprint != self.about.fingerprint:
             spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
             raise LibraryError(
                 f"The library {self.folder} was made with another backbone ({spec}, fingerprint "
                 f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}). Choose that "
                 f"backbone, or make a new library: {self.about.again(self.folder)}"
+            )
+        if self.about.dim != width(backbone):
+            raise LibraryError(
+                f"{self.folder / ABOUT} is damaged: it says that vectors have {self.about.dim} numbers. Restore it."
             )
 
     def counts(self) -> dict[str, int]:
