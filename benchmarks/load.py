@@ -266,7 +266,7 @@ def measure(plan: Plan, minutes: float, root: Path) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--visitors", type=int, default=Plan.visitors)
     parser.add_argument("--minutes", type=float, default=10.0, help="repeat until so many minutes are over (0: once)")
     parser.add_argument("--mixed", action="store_true", help="new seeds each round, and newcomers' uploads between searches")
