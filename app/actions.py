@@ -142,7 +142,8 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
                 gone = visitor_left()
                 gallery = album.gallery(engine)
                 report = gallery.add(uploads.photos, album.note_progress, lambda: gone() or album.stopped)
-                if album.stopped:
+                done = len(report.added) + len(report.duplicates) + len(report.failed)
+                if album.stopped and done < len(uploads.photos):
                     remarks.append(texts.ADDING_STOPPED)
                 album.keep(uploads.photos, report.ids)
     finally:

@@ -37,13 +37,18 @@ def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str
     return session.album.change_names(engine, lambda names: names.add(name, photos)), report.failed
 
 
-def from_marks(engine: SGLora, session: Session) -> TaughtNames:
-    """Teach the last question as a name, from its marked photos. Raises GalleryError: when no photo is marked as right."""
+def from_marks(engine: SGLora, session: Session, name: str = "") -> TaughtNames:
+    """Teach the last question as a name, from its marked photos. With a ``name``, teach that one from the photos marked as
+    right. Raises GalleryError: when no photo is marked as right."""
     marks = session.marks_of_words
     right, wrong = ([photo for photo, yes in marks.items() if yes is wanted] for wanted in (True, False))
     if session.comparison is None or not right:
         raise GalleryError(texts.NAMES_NO_MARKS)
-    return teach(engine, session, session.comparison.asked.what, right, wrong)
+    return (
+        teach(engine, session, name, right)
+        if name.strip()
+        else teach(engine, session, session.comparison.asked.what, right, wrong)
+    )
 
 
 def load(engine: SGLora, session: Session, path: str) -> int:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
+from app import actions
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step
@@ -72,7 +73,9 @@ class Address(Step):
         values = self._values(dict(parse_qsl(str(event.value).lstrip("?"))))
         controls, boxes = controls._replace(**values), self.context.boxes(**values)
         if not self.context.can_ask(session, controls):
-            return boxes
+            session.question = session.comparison = None  # the address asks nothing, so neither does the page
+            actions.adapt_to(self.context.engine(session), session, controls.request)
+            return boxes | self.context.show(session, controls, *ANSWER)
         return boxes | self.answer(session, Question.words(controls.query), controls)
 
     def _values(self, asked: Mapping[str, str]) -> dict[str, Any]:

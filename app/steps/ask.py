@@ -9,7 +9,7 @@ import gradio as gr
 from app import texts
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, choice, chosen, private, textbox
+from app.steps.step import ANSWER, Step, choice, clicked, private, rows, textbox
 from app.views import page_html
 from app.visitors.album import LISTED
 from app.visitors.question import OWN, Question, Within
@@ -47,7 +47,7 @@ class Ask(Step):
 
     def asked_before(self) -> None:
         """Lay out the earlier questions, which a click asks again."""
-        self.history = self.questions("history", texts.HISTORY)
+        self.history = self.chips("history", texts.HISTORY)
         self.context.shows(Part.RESULTS, [self.history], self._asked)
 
     def wire(self) -> None:
@@ -56,7 +56,7 @@ class Ask(Step):
         self.on(self.where.input, self._elsewhere, trigger_mode="once", **answer)
         self.on(self.find.click, self._find, [self.pick, self.other], **answer)
         boxes = [self.query, self.context.controls["description"]]
-        self.on(self.history.click, self._again, [self.history], boxes, **answer)
+        self.on(self.history.select, self._again, (), boxes, **answer)
         # A question is about one photo: a choice in one box empties the other.
         self.other.upload(lambda: None, None, self.pick, **private())
         self.pick.input(lambda: None, None, self.other, **private())
@@ -74,8 +74,8 @@ class Ask(Step):
     def _find(self, picked: str | None, other: str | None, session: Session, controls: Controls) -> Updates:
         return self.answer(session, Question.photo(picked, other), controls)
 
-    def _again(self, index: int, session: Session, controls: Controls) -> Updates:
-        query, description = chosen(session.history, index)
+    def _again(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
+        query, description = clicked(session.history, _pair, event)
         controls = controls._replace(query=query, description=description)
         return self._search(session, controls) | self.context.boxes(query=query, description=description)
 
@@ -89,5 +89,10 @@ class Ask(Step):
         }
 
     def _asked(self, session: Session, _: Controls) -> Updates:
-        pairs = [(texts.ASKED_BEFORE if task else "{query}").format(query=query, task=task) for query, task in session.history]
-        return {self.history: gr.Dataset(samples=[[pair] for pair in pairs], visible=bool(pairs))}
+        return {self.history: gr.Dataset(samples=rows(map(_pair, session.history)), visible=bool(session.history))}
+
+
+def _pair(asked: tuple[str, str]) -> str:
+    """What a chip says about an earlier question and its sentence."""
+    query, task = asked
+    return (texts.ASKED_BEFORE if task else "{query}").format(query=query, task=task)

@@ -9,12 +9,13 @@ import gradio as gr
 from app import actions, texts
 from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, private, textbox
+from app.steps.step import ANSWER, Step, clicked, private, rows, textbox
 from app.views import experts_html, page_html
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
 from core.sglora.description import subject
+from core.sglora.repository import Expert
 
 
 class Describe(Step):
@@ -25,7 +26,7 @@ class Describe(Step):
             self.button = gr.Button(texts.GENERATE_BUTTON, scale=1, min_width=100, elem_id="generate")
         self.routing = gr.HTML(page_html.note(texts.ROUTE_EMPTY), elem_id="routing")
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
-        self.look_like = self.questions("look-like", texts.LOOK_LIKE)
+        self.look_like = self.chips("look-like", texts.LOOK_LIKE)
         self.context.controls["description"] = self.description
 
     def more(self) -> None:
@@ -41,7 +42,7 @@ class Describe(Step):
         answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
         events = [self.button.click, self.description.submit]
         self.on(events, self._adapt, **answer)
-        self.on(self.look_like.click, self._take, [self.look_like], [self.description], **answer)
+        self.on(self.look_like.select, self._take, (), [self.description], **answer)
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
     def _adapt(self, session: Session, controls: Controls) -> Updates:
@@ -52,16 +53,14 @@ class Describe(Step):
         actions.generate(engine, session, actions.request(*controls[:5]))  # raises if the sentence is missing
         return self.context.show_again(session, controls, *ANSWER)
 
-    def _take(self, index: int, session: Session, controls: Controls) -> Updates:
+    def _take(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
         """Generate the adapter of a suggested sentence."""
-        experts = actions.suggested(self.context.engine(session), session, controls.within, self.context.libraries)
-        sentence = chosen(experts, index).description
+        sentence = clicked(self.context.engine(session).repository.experts, _topic, event).description
         return self._adapt(session, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
 
     def _suggested(self, session: Session, controls: Controls) -> Updates:
         experts = actions.suggested(self.context.engine(session), session, controls.within, self.context.libraries)
-        samples = [[subject(expert.description)] for expert in experts]
-        return {self.look_like: gr.Dataset(samples=samples, visible=bool(samples))}
+        return {self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))}
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""
@@ -84,3 +83,8 @@ class Describe(Step):
             self.chart: gr.HTML(page_html.routing_details(engine, routing), visible=True),
             self.map: experts_html.routing_map(engine.repository, routing, owned),
         }
+
+
+def _topic(expert: Expert) -> str:
+    """What a chip says about an expert."""
+    return subject(expert.description)

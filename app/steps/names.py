@@ -11,7 +11,7 @@ from app import name_actions, texts
 from app.api import HEAVY, SEARCH
 from app.cli_snippets import NAMES
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, private, textbox
+from app.steps.step import ANSWER, Step, clicked, private, rows, textbox
 from app.views import page_html
 from app.views.template import script
 from app.visitors.album import LISTED
@@ -24,7 +24,7 @@ from core.experts.names_file import save_names
 class Names(Step):
     def layout(self) -> None:
         """Lay out what was taught, always visible. ``panel`` teaches."""
-        self.chips = self.questions("names-chips", texts.NAMES_TAUGHT)
+        self.all = self.chips("names-chips", texts.NAMES_TAUGHT)
 
     def panel(self) -> None:
         """Lay out the panel that teaches names, folded."""
@@ -46,7 +46,7 @@ class Names(Step):
                     texts.NAMES_LOAD, file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
                 )
             self.report = gr.HTML(elem_id="names-report")
-        shown = [self.chips, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
+        shown = [self.all, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
         self.context.shows(Part.NAMES, shown, self.show)
         self.context.shows(Part.PHOTOS, shown, self.show)
 
@@ -54,7 +54,7 @@ class Names(Step):
         shown = [self.report, self.name, self.taught, self.photos]
         for event, handler, first in (
             ([self.button.click, self.name.submit], self._teach, [self.name, self.photos]),
-            (self.marks.click, self._from_marks, []),
+            (self.marks.click, self._from_marks, [self.name]),
             (self.rename.click, self._rename, [self.taught, self.name]),
             (self.remove.click, self._remove, [self.taught]),
             (self.load.upload, self._load, [self.load]),
@@ -66,11 +66,11 @@ class Names(Step):
         # The enlarged photo fires ``edit``.
         opened = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
         opened.then(None, js=script("to_the_name"), **private())
-        self.on(self.chips.click, self._ask, [self.chips], [self.context.controls["query"]], **answer)
+        self.on(self.all.select, self._ask, (), [self.context.controls["query"]], **answer)
 
-    def _ask(self, index: int, session: Session, controls: Controls) -> Updates:
+    def _ask(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
         """Ask the name as a question."""
-        name, _ = chosen(session.album.taught, index)
+        name, _ = clicked(session.album.taught, _chip, event)
         return self.answer(session, Question.words(name), controls) | self.context.boxes(query=name)
 
     def _choose(self, session: Session, event: gr.SelectData, _: Controls) -> Updates:
@@ -88,9 +88,9 @@ class Names(Step):
         names = name_actions.teach(engine, session, name or "", photos or [])
         return self._changed(session, controls, names.remarks()) | {self.name: "", self.photos: gr.Dropdown(value=[])}
 
-    def _from_marks(self, session: Session, controls: Controls) -> Updates:
-        names = name_actions.from_marks(self.context.engine(session), session)
-        return self._changed(session, controls, names.remarks())
+    def _from_marks(self, name: str, session: Session, controls: Controls) -> Updates:
+        names = name_actions.from_marks(self.context.engine(session), session, name or "")
+        return self._changed(session, controls, names.remarks()) | {self.name: ""}
 
     def _rename(self, old: str | None, new: str, session: Session, controls: Controls) -> Updates:
         session.album.change_names(self.context.engine(session), lambda names: names.rename(old or "", new or ""))
@@ -114,11 +114,16 @@ class Names(Step):
     def show(self, session: Session, _: Controls) -> Updates:
         photos = {photo.id: photo.name for photo in session.album.photos[:LISTED]}
         ticked = [photo for photo, right in session.marks_of_words.items() if right and photo in photos]
-        choices = [(texts.NAMES_CHIP.format(name=name, n=n), name) for name, n in session.album.taught]
+        choices = [(_chip(taught), taught[0]) for taught in session.album.taught]
         has_names = bool(choices)
         return {
-            self.chips: gr.Dataset(samples=[[label] for label, _ in choices], visible=has_names),
+            self.all: gr.Dataset(samples=rows(label for label, _ in choices), visible=has_names),
             self.photos: gr.Dropdown(choices=[(name, key) for key, name in photos.items()], value=ticked),
             self.taught: gr.Radio(choices=choices, value=choices[-1][1] if has_names else None, visible=has_names),
             self.marks: gr.Button(visible=bool(ticked)),
         } | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}
+
+
+def _chip(taught: tuple[str, int]) -> str:
+    """What a chip says about a name and the number of its photos."""
+    return texts.NAMES_CHIP.format(name=taught[0], n=taught[1])

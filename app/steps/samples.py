@@ -7,11 +7,11 @@ import gradio as gr
 from app import actions, texts
 from app.api import HEAVY
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, private, with_estimate
+from app.steps.step import ANSWER, Step, clicked, private, with_estimate
 from app.views import page_html
 from app.visitors.question import OWN, Question
 from app.visitors.session import Session
-from core.data.sample_photos import examples
+from core.data.sample_photos import Example, examples
 
 
 class Samples(Step):
@@ -27,7 +27,7 @@ class Samples(Step):
         """Lay out the questions that are shown with the samples."""
         chosen_from = examples()._asdict()
         label = texts.EXAMPLES_CHOSEN.format(**chosen_from) if chosen_from["questions"] else texts.EXAMPLES_LABEL
-        self.examples = self.questions("examples", label, [example.query for example in actions.sample_questions()])
+        self.examples = self.chips("examples", label, [example.query for example in actions.sample_questions()])
         self.context.shows(Part.PHOTOS, [self.examples, self.try_it], self.show)
 
     def show(self, session: Session, _: Controls) -> Updates:
@@ -43,7 +43,7 @@ class Samples(Step):
         self.on(self.try_it.click, self._try, (), outputs, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
         self.on(self.yes.click, self._samples, (), outputs, (Part.PHOTOS, *ANSWER), answer, HEAVY, turn=False)
         self.no.click(lambda: gr.Row(visible=False), None, self.asks, **private())
-        self.on(self.examples.click, self._ask, [self.examples], boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
+        self.on(self.examples.select, self._chosen, (), boxes, (Part.PHOTOS, *ANSWER), answer, HEAVY)
 
     def _try(self, session: Session, controls: Controls) -> Updates:
         """Show the samples. If the visitor has own photos, ask first."""
@@ -61,10 +61,13 @@ class Samples(Step):
             shelf.show(engine, session)
         if not (album.photos and album.has_samples_only):
             actions.add_samples(engine, session, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
-        updates = self._ask(0, session, controls)
+        updates = self._ask(actions.sample_questions()[0], session, controls)
         return updates | self.context.show(session, controls, Part.PHOTOS) | {self.asks: gr.Row(visible=False)}
 
-    def _ask(self, index: int, session: Session, controls: Controls) -> Updates:
-        values = {**chosen(actions.sample_questions(), index)._asdict(), "where": OWN}
+    def _chosen(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
+        return self._ask(clicked(actions.sample_questions(), lambda example: example.query, event), session, controls)
+
+    def _ask(self, example: Example, session: Session, controls: Controls) -> Updates:
+        values = {**example._asdict(), "where": OWN}
         controls = controls._replace(**values)
         return self.answer(session, Question.words(controls.query), controls) | self.context.boxes(**values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -75,10 +75,10 @@ class Step:
         written = self.on(button.click, write, also=[file], shown_on=shown_on, group=group)
         written.success(None, file, file, js=script("fetch"), **private())
 
-    def questions(self, elem_id: str, label: str, samples: Sequence[str] = ()) -> gr.Dataset:
-        """A list of questions that a click asks; hidden at first."""
-        rows, boxes = [[sample] for sample in samples], [self.context.controls["query"]]
-        return gr.Dataset(label=label, components=boxes, samples=rows, type="index", visible=False, elem_id=elem_id)
+    def chips(self, elem_id: str, label: str, words: Sequence[str] = ()) -> gr.Dataset:
+        """A list of words to click; hidden at first. ``clicked`` reads its event ``select``."""
+        boxes = [self.context.controls["query"]]
+        return gr.Dataset(label=label, components=boxes, samples=rows(words), type="index", visible=False, elem_id=elem_id)
 
     def answer(self, session: Session, question: Question, controls: Controls) -> Updates:
         """Generate the adapter if there is a sentence, ask the question, and show both."""
@@ -123,6 +123,20 @@ def chosen(items: Sequence[Item], index: object) -> Item:
     if type(index) is not int or not 0 <= index < len(items):
         raise StudioError(texts.NOT_THERE)
     return items[index]
+
+
+def rows(words: Iterable[str]) -> list[list[str]]:
+    """The samples of ``Step.chips``."""
+    return [[word] for word in words]
+
+
+def clicked(items: Iterable[Item], words: Callable[[Item], str], event: gr.SelectData) -> Item:
+    """The item whose chip was clicked, found by its words: the page may show an older list. Raises StudioError: when it is
+    gone."""
+    found = next((item for item in items if [words(item)] == event.value), None)
+    if found is None:
+        raise StudioError(texts.NOT_THERE)
+    return found
 
 
 def private(group: str = LIGHT, shown_on: Any = None) -> dict[str, Any]:

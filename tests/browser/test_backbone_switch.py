@@ -271,7 +271,7 @@ def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 def test_a_switch_does_not_change_pages_of_other_visitors(browser: Browser, url: str, folder: Path, photos: list[Path]) -> None:
     page, other = (visit(browser, url, viewport={"width": 390, "height": 800})[0] for _ in range(2))
     page.set_input_files("#upload input[type=file]", photos)
-    expect(page.locator("#fill")).to_contain_text("6 photos of")
+    expect(page.locator("#fill")).to_contain_text("Photos: 6 of")
     box(page, "description").fill(SENTENCE)
     box(page, "query").fill(QUERY)
     page.click("#search")

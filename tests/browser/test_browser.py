@@ -237,7 +237,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.click("#clear")
     expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
     page.click("#take-back")
-    expect(page.locator("#fill")).to_contain_text(f"{len(samples) + 3} photos of")
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {len(samples) + 3} of")
 
 
 def captioned_zip(folder: Path) -> Path:

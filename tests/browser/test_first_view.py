@@ -37,7 +37,7 @@ def with_own_photos(browser: Browser, address: str, folder: Path, count: int) ->
     page = opened(browser, address)
     answered(page, FIRST.query)
     page.set_input_files("#upload input[type=file]", blurred(folder, [f"{i}.png" for i in range(count)], 2))
-    expect(page.locator("#fill")).to_contain_text(f"{count} photos of")
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {count} of")
     return page
 
 
@@ -119,15 +119,15 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     expect(page.locator("#try-asks")).to_contain_text("3 photos")
     page.click("#try-no")
     expect(page.locator("#try-asks")).to_be_hidden()
-    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
     page.click("#try-it")
     page.click("#try-yes")
     answered(page, FIRST.query)
     expect(page.locator("#try-asks")).to_be_hidden()
     page.click("#take-back")
-    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
     page.reload()
-    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
     page.context.close()
 
 
@@ -164,9 +164,9 @@ def test_captions_of_samples_can_be_brought_back(browser: Browser, url: str, tmp
     page.click("#use-typed")
     expect(page.locator("#report")).to_contain_text(texts.CAPTIONS_SET.format(n=1, total=SAMPLES))
     page.set_input_files("#upload input[type=file]", blurred(tmp_path, ["0.png"], 2))
-    expect(page.locator("#fill")).to_contain_text("1 photos of")
+    expect(page.locator("#fill")).to_contain_text("Photos: 1 of")
     page.click("#take-back")
-    expect(page.locator("#fill")).to_contain_text(f"{SAMPLES} photos of")
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {SAMPLES} of")
     page.context.close()
 
 
@@ -180,12 +180,12 @@ def test_a_removed_photo_can_be_brought_back(browser: Browser, url: str, tmp_pat
         expect(page.locator("#remove")).to_be_disabled()
         page.locator("#gallery .thumbnail-item").nth(left - 1).click()
         page.click("#remove")
-        expect(page.locator("#fill")).to_contain_text(f"{left} photos of")
+        expect(page.locator("#fill")).to_contain_text(f"Photos: {left} of")
         expect(names).to_have_count(left)
     for button in ("#take-back", "#take-back-here"):
         expect(page.locator(button)).to_have_text(texts.TAKE_BACK.format(n=2))
     page.click("#take-back-here")
-    expect(page.locator("#fill")).to_contain_text("3 photos of")
+    expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
     settles(lambda: gallery_order(page), before)
     expect(page.locator("#take-back")).to_be_hidden()
     page.context.close()
@@ -205,6 +205,6 @@ def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp
     expect(page.locator("#report")).to_contain_text(texts.ADDING_STOPPED)
     expect(page.locator("#stop-adding")).to_be_hidden()
     fill = page.locator("#fill .sg-note")  # Gradio also shows "processing" in #fill for a moment
-    expect(fill).to_have_text(re.compile(r"^\d"))
-    assert 0 < int(fill.inner_text().split()[0]) < many
+    expect(fill).to_have_text(re.compile(r"^Photos: \d"))
+    assert 0 < int(fill.inner_text().split()[1]) < many
     page.context.close()

@@ -35,7 +35,7 @@ def expect_photos(page: Page, count: int) -> None:
         page.click("#captions > button")
     thumbnails = page.locator("#gallery .thumbnail-item")
     expect(thumbnails).to_have_count(count)
-    expect(page.locator("#fill")).to_contain_text(f"{count} photos of" if count else texts.GALLERY_EMPTY)
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {count} of" if count else texts.GALLERY_EMPTY)
 
 
 def expect_no_answer(page: Page) -> None:

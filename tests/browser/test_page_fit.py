@@ -148,7 +148,7 @@ def test_the_page_names_a_misfit_and_applies_the_strength(opened: Page, judged: 
     page, notice = opened, opened.locator("#routing .sg-fit")
     strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")
     page.set_input_files("#upload input[type=file]", photos)
-    expect(page.locator("#fill")).to_contain_text("8 photos of")
+    expect(page.locator("#fill")).to_contain_text("Photos: 8 of")
 
     # While the visitor types: no expert fits, and a click uses the wording of the closest expert.
     box(page, "description").fill(FAR)

@@ -39,7 +39,7 @@ def add(page: Page, *files: Path) -> None:
 def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page, engine: SGLora, tmp_path: Path) -> None:
     page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
     add(page, *photos)
-    expect(page.locator("#fill")).to_contain_text(f"{PHOTOS} photos of")
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {PHOTOS} of")
     box(page, "description").fill(SENTENCE)
     box(page, "query").fill(QUERY)
     page.click("#search")
