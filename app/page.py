@@ -248,9 +248,8 @@ class Studio:
                 if self.shelf is None or not self.shelf.answer(session):
                     actions.ask_again(engine, session, None, self.libraries)
         photos = (Part.PHOTOS,) if session.album.shows_samples else ()
-        return self.context.show(
-            session, controls, *READY, *photos, *(ANSWER if session.comparison or session.adaptation else ())
-        )
+        answered = session.comparison or session.adaptation or controls.within.library
+        return self.context.show(session, controls, *READY, *photos, *(ANSWER if answered else ()))
 
     def _status(self, session: Session, _: Controls) -> Updates:
         """Show the number of experts and how long the models took to load."""

@@ -1,7 +1,7 @@
 """Every text of the page in one place, for review. ``texts.SEARCH`` is in the language of the current visitor.
 
 They are in ``app/languages``, one file per language. Texts that stay English are in ``english.json`` (API, server, Evidence and
-the drawer for researchers) and in ``about.md``.
+the drawer for researchers) and in ``about.md``. ``topics.json`` has the descriptions of the shipped experts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def __getattr__(name: str) -> str:
 
 # Always English: for texts that are kept, compared, or made for another visitor.
 ENGLISH = SimpleNamespace(**languages.texts_in(languages.ENGLISH))
-translated, original = languages.translated, languages.original
+translated, original, topic = languages.translated, languages.original, languages.topic
 
 
 def listed(items: Sequence[str]) -> str:

@@ -111,6 +111,16 @@ def translated(message: str) -> str:
     return message
 
 
+def topic(description: str) -> str:
+    """A shipped expert's description in the current language. Another one stays as it is."""
+    return _topics().get(description, {}).get(language(), description)
+
+
+@cache
+def _topics() -> Mapping[str, Mapping[str, str]]:
+    return json.loads((FOLDER.parent / "topics.json").read_text(encoding="utf-8"))
+
+
 def original(words: str) -> str:
     """A question about the samples in English, like their captions. Other words stay as they are."""
     names = (name for name, text in texts_in(language()).items() if text == words and name.startswith(SAMPLES))

@@ -55,7 +55,8 @@ class Describe(Step):
 
     def _take(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
         """Generate the adapter of a suggested sentence."""
-        sentence = clicked(self.context.engine(session).repository.experts, _topic, event).description
+        experts = self.context.engine(session).repository.experts
+        sentence = texts.topic(clicked(experts, _topic, event).description)
         return self._adapt(session, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
 
     def _suggested(self, session: Session, controls: Controls) -> Updates:
@@ -79,7 +80,7 @@ class Describe(Step):
         nearest = engine.repository.experts[int(routing.chosen[0])]
         return {
             self.routing: page_html.routing(engine, routing, fit),
-            self.suggestion: gr.Button(nearest.description, visible=not fit.fits),
+            self.suggestion: gr.Button(texts.topic(nearest.description), visible=not fit.fits and fit.remark is None),
             self.chart: gr.HTML(page_html.routing_details(engine, routing), visible=True),
             self.map: experts_html.routing_map(engine.repository, routing, owned),
         }
@@ -87,4 +88,4 @@ class Describe(Step):
 
 def _topic(expert: Expert) -> str:
     """What a chip says about an expert."""
-    return subject(expert.description)
+    return subject(texts.topic(expert.description))

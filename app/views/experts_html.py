@@ -11,12 +11,14 @@ from typing import Any
 from markupsafe import Markup
 
 from app import texts
+from app.languages import ENGLISH, language
 from app.views.scatter import Mark, scatter
 from app.views.template import macros
 from core.common.metrics import mean_of_ways
 from core.experts.compare import ExpertComparison, LoraDistances
 from core.experts.own import OwnExperts
 from core.experts.projection import ExpertMap, description_map
+from core.sglora.description import subject
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.router import Routing
 from core.training.own_expert import OwnExpert
@@ -36,17 +38,17 @@ def gain(expert: Expert) -> str:
 
 
 def short(expert: Expert) -> str:
-    """A few words about an expert: a scene's name, else the description, since names of class groups tell little."""
-    if expert.group == "scenes":
+    """A few words about an expert: in English a scene's name, else what the description says that its photos show."""
+    if expert.group == "scenes" and language() == ENGLISH:
         return expert.name
-    return shorten(re.sub(r"^(an? )?(photo|everyday photo)s? of (an? )?", "", expert.description), SHORT, placeholder=" …")
+    return shorten(subject(texts.topic(expert.description)), SHORT, placeholder=" …")
 
 
 def details_line(expert: Expert) -> str:
     """The text for hovering an expert: its task, its source, its gain."""
     photos = texts.PHOTOS_OF.format(n=expert.images) if expert.images else ""
     source = ", ".join(part for part in (expert.group, expert.source, photos) if part)
-    return f"{expert.description} · {source} · {gain(expert)}"
+    return f"{texts.topic(expert.description)} · {source} · {gain(expert)}"
 
 
 def headers() -> list[str]:
@@ -58,11 +60,12 @@ def table(experts: Sequence[Expert], words: str = "") -> dict[str, Any]:
     show those of the server's first layout."""
     rows = []
     for e in experts:
-        text = f"{e.name} {e.description} {e.group} {e.source}".casefold()
+        description = texts.topic(e.description)
+        text = f"{e.name} {description} {e.group} {e.source}".casefold()
         if all(word in text for word in words.casefold().split()):
             recalls = [round(mean_of_ways(r, "R@1"), 1) if r else None for r in (e.before, e.after)]
             gains = [None if (points := e.gain(k)) is None else round(points, 1) for k in (1, 5)]
-            rows.append([e.name, e.description, e.group, e.source, e.images, *recalls, *gains])
+            rows.append([e.name, description, e.group, e.source, e.images, *recalls, *gains])
     return {"headers": headers(), "data": rows, "metadata": None}
 
 

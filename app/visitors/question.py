@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from app import texts
 from core.common.errors import DescriptionError, brief
@@ -37,12 +37,13 @@ class Within:
 
 
 def checked_day(text: object) -> date | None:
-    """A day such as 2024-05-31; None for an empty text. Raises DescriptionError: when the text is no day."""
+    """A day such as 2024-05-31, or as the visitor's language writes it; None for an empty text. Raises DescriptionError: when
+    the text is no day."""
     day = str(text or "").strip()
-    try:
-        return date.fromisoformat(day) if day else None
-    except ValueError:
-        raise DescriptionError(texts.DAY_UNUSABLE.format(text=brief(day))) from None
+    for form in ("%Y-%m-%d", texts.DAY_FORMAT):
+        with suppress(ValueError):
+            return datetime.strptime(day, form).date() if day else None
+    raise DescriptionError(texts.DAY_UNUSABLE.format(text=brief(day)))
 
 
 def _day(text: object) -> date | None:

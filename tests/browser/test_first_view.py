@@ -131,6 +131,35 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     page.context.close()
 
 
+def test_photos_chosen_while_others_are_added_are_added_too(browser: Browser, url: str, tmp_path: Path) -> None:
+    page, many, more = opened(browser, url), 80, 5
+    answered(page, FIRST.query)
+    page.set_input_files("#upload input[type=file]", blurred(tmp_path / "many", [f"{i}.png" for i in range(many)], 2))
+    expect(page.locator("#fill progress")).to_be_visible()
+    page.set_input_files("#upload input[type=file]", blurred(tmp_path / "more", [f"more {i}.png" for i in range(more)], 3))
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {many + more} of")
+    page.context.close()
+
+
+def test_a_chip_asks_what_it_says(browser: Browser, url: str, tmp_path: Path) -> None:
+    """Photos that another tab added change the suggestions, but not what a shown one means."""
+    bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    page.set_input_files("#upload input[type=file]", bedrooms)
+    shown = page.locator("#look-like .gallery-item").first
+    expect(shown).to_have_text("rooms in a house")
+    other = page.context.new_page()
+    other.goto(url)
+    expect(other.locator("#fill")).to_contain_text(f"Photos: {len(bedrooms)} of")
+    animals = [sample.path for sample in sample_photos() if "animals" in sample.subject]
+    other.set_input_files("#upload input[type=file]", animals)
+    expect(other.locator("#look-like")).to_contain_text("lions")
+    shown.click()
+    expect(box(page, "description")).to_have_value("photos of rooms in a house")
+    page.context.close()
+
+
 def test_own_photos_suggest_a_sentence(browser: Browser, url: str, engine: SGLora) -> None:
     """One click on what the photos seem to show adapts the answer. The samples, which have questions, suggest nothing."""
     bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]

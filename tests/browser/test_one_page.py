@@ -60,6 +60,7 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     # The visitor added no photos: the library answers, and suggests sentences.
     expect(box(page, "where")).to_have_value(both)
     expect(page.locator("#look-like")).to_contain_text("rooms in a house")
+    expect(page.locator("#results .sg-waiting img")).to_have_count(12)
     box(page, "query").fill(QUERY)
     box(page, "query").press("Enter")
     expect(page.locator("#results section")).to_have_count(2)

@@ -87,6 +87,12 @@ def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser
     expect(box(page, "description")).to_have_value(SENTENCE)
     page.go_back()
     answered(page, QUERY)
+    # An address without a question shows no answer, but the photos.
+    page.evaluate("history.pushState({}, '', '/')")
+    page.evaluate("history.pushState({}, '', '/?q=x')")
+    page.go_back()
+    expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
+    expect(box(page, "query")).to_have_value("")
     # A link opened in the same tab shows its own question, not the text typed before.
     box(page, "query").fill(OTHER)
     page.goto(f"{url}?q=a+boat&about=photos+of+boats")

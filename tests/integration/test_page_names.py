@@ -197,6 +197,10 @@ def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
     actions.ask_again(engine, session)
     assert first(session) == ["wug"] * 6
     assert session.marked.among_ten[texts.SHARED] == 2
+    # A typed name is taught from the photos that are marked as right.
+    named = name_actions.from_marks(engine, session, " blicket ").entries[-1]
+    assert named.name == "blicket" and named.without is None
+    assert torch.equal(named.photos, gallery.prefixes(right))
 
 
 def test_names_go_into_the_download(engine: SGLora, session: Session, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from app import actions, texts
 from app.engines import Models
 from app.exports import results_csv, write_photos
 from app.http.hosts import is_from_here
+from app.languages import speaking
 from app.page import Studio
 from app.photo_libraries import PhotoLibraries
 from app.steps.context import Controls
@@ -33,9 +34,9 @@ from app.steps.photo_library import LibraryFolders
 from app.views import results_html
 from app.visitors.comparison import Comparison
 from app.visitors.limits import Limits
-from app.visitors.question import Question, Within
+from app.visitors.question import Question, Within, checked_day
 from app.visitors.session import Session
-from core.common.errors import GalleryError, LibraryError, StudioError
+from core.common.errors import DescriptionError, GalleryError, LibraryError, StudioError
 from core.data import decode_pool
 from core.data.sample_photos import sample_photos
 from core.retrieval.columns import embeddings
@@ -298,3 +299,14 @@ def test_search_asks_own_photos_by_default(value: object) -> None:
     days = {"since": date(2024, 5, 1), "until": date(2024, 5, 2)}
     assert Within.of("library:c", "a/b", "2024-05-01", "2024-05-02") == Within(False, "c", "a/b", **days)
     assert Within.of("mine", None, "the day before", 7) == Within()
+
+
+@pytest.mark.parametrize(
+    ("code", "typed"), [("en", "2024/12/31"), ("de", "31.12.2024"), ("fr", "31/12/2024"), ("ja", "2024/12/31")]
+)
+def test_days_are_read_as_the_visitors_language_writes_them(code: str, typed: str) -> None:
+    with speaking(code):
+        assert checked_day(typed) == checked_day(" 2024-12-31 ") == date(2024, 12, 31) and checked_day(" ") is None
+        for wrong in ("31.31.2024", "2024-02-30", "20241231", "yesterday"):
+            with pytest.raises(DescriptionError, match=wrong):
+                checked_day(wrong)

@@ -15,11 +15,14 @@ from app import languages, texts
 from app.languages import ENGLISH, FOLDER, OTHERS, SAMPLES, TAGS, speaking, texts_in, wanted
 from core.common import languages as known
 from core.common.errors import StudioError
-from core.common.paths import ROOT
+from core.common.paths import ROOT, experts_path
 from core.common.text import clean_text
 from core.data.captions import parse_typed
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
+from core.experts.files import RepositoryIndex
+from core.sglora.description import subject
+from core.sglora.engine import SGLora
 from core.sglora.fit import language_remark
 from core.sglora.teach import clean_taught_name
 
@@ -163,6 +166,30 @@ def test_concurrent_visitors_get_their_own_language() -> None:
     assert asyncio.run(all_at_once()) == [{TEXTS[code]["SEARCH"]} for code in TAGS]
 
 
+@pytest.mark.parametrize("repository", ["embedded", "embedded-photos"])
+def test_every_shipped_description_is_in_every_language(repository: str) -> None:
+    experts = RepositoryIndex.read(experts_path(repository)).experts
+    for code in OTHERS:
+        with speaking(code):
+            for expert in experts:
+                translated = texts.topic(expert.description)
+                assert subject(translated) and translated != expert.description, expert.description
+    assert [texts.topic(expert.description) for expert in experts] == [expert.description for expert in experts]
+    with speaking("de"):
+        assert texts.topic("photos of my cat") == "photos of my cat"
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_translated_descriptions_are_routed_to_the_experts_of_the_english_ones(code: str, engine: SGLora) -> None:
+    same = 0
+    for expert in (some := engine.repository.experts[::11]):
+        with speaking(code):
+            translated = texts.topic(expert.description)
+        english, other = (set(engine.route(text).chosen.tolist()[:n]) for text, n in ((expert.description, 4), (translated, 1)))
+        same += other <= english
+    assert same >= 0.9 * len(some)
+
+
 def test_a_text_without_a_translation_is_english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for path in FOLDER.glob("*.json"):
         (tmp_path / path.name).write_text(path.read_text() if path.stem == ENGLISH else '{"SEARCH": "Suchen"}')
@@ -171,7 +198,7 @@ def test_a_text_without_a_translation_is_english(monkeypatch: pytest.MonkeyPatch
     try:
         with speaking("de"):
             assert ("Suchen", TEXTS[ENGLISH]["CLEAR"]) == (texts.SEARCH, texts.CLEAR)
-            assert texts.PHOTOS_NOW.format(n=1234, limit=5, captioned=0).startswith("1,234 photos")
+            assert texts.PHOTOS_NOW.format(n=1234, limit=5, captioned=0).startswith("Photos: 1,234 of")
     finally:
         texts_in.cache_clear()
 
@@ -181,7 +208,7 @@ def test_a_text_without_a_translation_is_english(monkeypatch: pytest.MonkeyPatch
 
 def test_numbers_are_written_as_the_language_does() -> None:
     with speaking("de"):
-        assert texts.PHOTOS_NOW.format(n=1234, limit=20_000, captioned=0).startswith("1.234 Fotos von höchstens 20.000")
+        assert texts.PHOTOS_NOW.format(n=1234, limit=20_000, captioned=0).startswith("Fotos: 1.234 von höchstens 20.000")
         assert texts.GAIN.format(gain=3.25, k=1) == "Gewinn +3,2 R@1"
         assert texts.CAPTIONS_NO_PHOTO.format(name="1,5.jpg", photo="a.png").count("1,5.jpg") == 1, "names keep their numbers"
     with speaking("ja"):
