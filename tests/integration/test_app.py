@@ -554,6 +554,7 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
     assert (again.marked, again.comparison.asked) == (session.marked, session.comparison.asked)
 
 
+@pytest.mark.slow
 def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Path) -> None:
     session = captioned(engine, tmp_path)
     own = session.album.photos

@@ -113,6 +113,7 @@ def test_a_repository_with_a_shared_part_of_its_own_keeps_it(engine: SGLora, mad
     assert not replace(made, repository=read).adapt(AdapterRequest(SENTENCE)).lora.moves_photos
 
 
+@pytest.mark.slow
 def test_search_and_library_and_vector_agree(made: SGLora, answer, adapter: Path, photos: Path, tmp_path: Path) -> None:
     library, paths = tmp_path / "library", sorted(photos.glob("*.jpg"))
     assert answer("index", photos, "--library", library)["photos"] == PHOTOS

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from packaging.requirements import Requirement
 
 from core.common.paths import ROOT
@@ -20,6 +21,7 @@ def required(file: str) -> dict[str, Requirement]:
     return {r.name: r for r in (Requirement(line) for line in lines if line and not line.startswith("-r "))}
 
 
+@pytest.mark.slow
 def test_the_app_needs_only_its_own_requirements() -> None:
     hidden = {
         MODULES.get(name, name) for file in ("requirements-train.txt", "requirements-test.txt") for name in required(file)
