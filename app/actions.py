@@ -88,14 +88,16 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
         generate(engine, session, wanted)
 
 
-def suggested(engine: SGLora, session: Session, within: Within, libraries: PhotoLibraries) -> list[Expert]:
+def suggested(
+    engine: SGLora, session: Session, within: Within = Within(), libraries: PhotoLibraries | None = None
+) -> list[Expert]:
     """Experts whose topics the visitor's own photos look like, or else those of the library that is searched. None for the
     samples, which have questions of their own, and for photos that cannot be searched."""
     photos: Photos | None = None
     with suppress(StudioError):
         if within.own and session.album.photos:
             photos = None if session.album.has_samples_only else session.album.gallery(engine).searchable
-        elif within.library:
+        elif libraries is not None and within.library:
             photos = libraries.photos(within.library, engine.backbone)
     return [] if photos is None else engine.repository.suggested(some_embeddings(photos, MOST_PHOTOS))
 

@@ -92,7 +92,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         """Add photos (or ZIP or captions files) to this client's gallery.
 
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
-        "photos", "captioned"}.
+        "photos", "captioned", "suggested": descriptions that the photos seem to fit, for ``adapt`` or ``search``}.
         """
         engine = engine_of(session, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
@@ -107,6 +107,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             "failed": [{"name": name, "reason": reason} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
+            "suggested": [expert.description for expert in actions.suggested(engine, session)],
         }
 
     def search(

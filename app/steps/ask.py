@@ -26,7 +26,7 @@ class Ask(Step):
                 both, alone = Within(True, name), Within(False, name)
                 choices += [(texts.WITHIN_BOTH.format(name=name), both.value), (name, alone.value)]
             default = choices[min(1, len(names))][1]
-            self.where = choice("where", texts.WITHIN, choices, default, scale=2, min_width=150, visible=bool(names))
+            self.where = choice("where", texts.WITHIN, choices, default, scale=2, min_width=190, visible=bool(names))
             self.search = gr.Button(texts.SEARCH, variant="primary", scale=1, min_width=100, elem_id="search")
         self.context.controls |= {"query": self.query, "where": self.where}
 

@@ -231,7 +231,7 @@ def test_closing_the_browser_ends_its_training(engine: SGLora, tmp_path: Path, m
 
     monkeypatch.setattr(expert_actions, "train_own_expert", training)
     monkeypatch.setattr(expert_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # longer than the test needs to stop it
-    photos = f"{len(sample_photos())} photos"
+    photos = f"Photos: {len(sample_photos())} of"
     with launched(engine, tmp_path, Limits()) as app, chromium() as browser:
         pages = [visit(browser, app.url)[0] for _ in range(2)]
         for number, page in enumerate(pages):

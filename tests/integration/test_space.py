@@ -184,6 +184,7 @@ def test_the_app_runs_as_a_space_runs_it(visit: dict) -> None:
     samples = sample_photos()
     assert len(visit["routed"]["experts"]) == 4
     assert (visit["samples"]["added"], visit["samples"]["captioned"]) == (len(samples), len(samples))
+    assert "photos of rooms in a house" in visit["samples"]["suggested"]
     assert visit["adapted"]["experts"] == visit["routed"]["experts"]
     assert visit["adapter"].endswith(".zip")
     assert all(len(visit["found"][key]) == 10 for key in ("zero_shot", "merge", "sg_lora"))
