@@ -17,7 +17,7 @@ from app import texts
 from app.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.common.errors import AdapterError, BackboneError, RepositoryError, StudioError
+from core.common.errors import BackboneError, RepositoryError, StudioError
 from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
 from core.common.text import free_name
@@ -60,8 +60,8 @@ class Engine:
                 log.exception("The models cannot be loaded")
             self._loaded.set_exception(error)
             return
-        with suppress(AdapterError):  # the backbone cannot be taught names
-            inverse_moment(engine.backbone)  # takes seconds for a backbone that ships without it
+        with suppress(StudioError):  # the backbone cannot be taught names, or the first name says what is wrong
+            inverse_moment(self.get().backbone)  # takes seconds for a backbone that ships without it
 
     @lazy
     def expert_norms(self) -> dict[str, tuple[float, float]]:

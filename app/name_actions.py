@@ -44,11 +44,9 @@ def from_marks(engine: SGLora, session: Session, name: str = "") -> TaughtNames:
     right, wrong = ([photo for photo, yes in marks.items() if yes is wanted] for wanted in (True, False))
     if session.comparison is None or not right:
         raise GalleryError(texts.NAMES_NO_MARKS)
-    return (
-        teach(engine, session, name, right)
-        if name.strip()
-        else teach(engine, session, session.comparison.asked.what, right, wrong)
-    )
+    if name.strip():
+        return teach(engine, session, name, right)
+    return teach(engine, session, session.comparison.asked.what, right, wrong)
 
 
 def load(engine: SGLora, session: Session, path: str) -> int:

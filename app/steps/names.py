@@ -24,7 +24,7 @@ from core.experts.names_file import save_names
 class Names(Step):
     def layout(self) -> None:
         """Lay out what was taught, always visible. ``panel`` teaches."""
-        self.all = self.chips("names-chips", texts.NAMES_TAUGHT)
+        self.taught_chips = self.chips("names-chips", texts.NAMES_TAUGHT)
 
     def panel(self) -> None:
         """Lay out the panel that teaches names, folded."""
@@ -46,7 +46,7 @@ class Names(Step):
                     texts.NAMES_LOAD, file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
                 )
             self.report = gr.HTML(elem_id="names-report")
-        shown = [self.all, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
+        shown = [self.taught_chips, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
         self.context.shows(Part.NAMES, shown, self.show)
         self.context.shows(Part.PHOTOS, shown, self.show)
 
@@ -66,7 +66,7 @@ class Names(Step):
         # The enlarged photo fires ``edit``.
         opened = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
         opened.then(None, js=script("to_the_name"), **private())
-        self.on(self.all.select, self._ask, (), [self.context.controls["query"]], **answer)
+        self.on(self.taught_chips.select, self._ask, (), [self.context.controls["query"]], **answer)
 
     def _ask(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
         """Ask the name as a question."""
@@ -117,7 +117,7 @@ class Names(Step):
         choices = [(_chip(taught), taught[0]) for taught in session.album.taught]
         has_names = bool(choices)
         return {
-            self.all: gr.Dataset(samples=rows(label for label, _ in choices), visible=has_names),
+            self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=has_names),
             self.photos: gr.Dropdown(choices=[(name, key) for key, name in photos.items()], value=ticked),
             self.taught: gr.Radio(choices=choices, value=choices[-1][1] if has_names else None, visible=has_names),
             self.marks: gr.Button(visible=bool(ticked)),
