@@ -93,6 +93,7 @@ class Photos(Step):
     def show(self, session: Session, controls: Controls) -> Updates:
         """Show the gallery. The report of an upload disappears with its photos."""
         album = session.album
+        session.listed = album.photos
         report = {} if album.photos else {self.report: ""}
         back = (texts.TAKE_BACK_ONE if album.aside == 1 else texts.TAKE_BACK).format(n=album.aside)
         return report | {
@@ -110,6 +111,8 @@ class Photos(Step):
         if session.album.adding:  # show the first photos soon, all of them only in the end
             first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
             return {self.fill: page_html.gallery_line(session.album)} | first
+        if session.listed is session.album.photos:
+            return {self.fill: page_html.gallery_line(session.album), self.timer: gr.Timer(active=False)}
         return self.context.show(session, controls, Part.PHOTOS)
 
     def _changed(self, session: Session, controls: Controls, report: str = "") -> Updates:
@@ -144,7 +147,9 @@ class Photos(Step):
             with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
                 actions.adapt_to(engine, session, controls.request)
         report = page_html.report(done.remarks, done.report, done.failed)
-        return {self.upload: None} | boxes | self._changed(session, controls, report)
+        shown = {self.upload: None} | boxes | self._changed(session, controls, report)
+        # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.
+        return shown | {self.timer: gr.Timer(active=True)}
 
     def _clear(self, session: Session, controls: Controls) -> Updates:
         session.album.set_aside()

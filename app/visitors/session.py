@@ -12,6 +12,7 @@ from app.visitors.album import Album, Asked, open_album
 from app.visitors.comparison import Comparison, Marked
 from app.visitors.question import Question
 from core.retrieval.adapter import Adapter
+from core.retrieval.gallery import Photo
 from core.retrieval.search import Recent
 from core.sglora.engine import Adaptation
 from core.sglora.repository import ExpertRepository
@@ -33,6 +34,7 @@ class Session:
     merge: bool = False  # whether answers have a column of the merged experts
     random: bool = False  # whether answers have a column of a random sentence
     uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
+    listed: tuple[Photo, ...] = ()  # the photos that the tab's gallery shows
     more: int = 0  # results that the visitor asked for beyond the first ones
     history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
@@ -100,7 +102,7 @@ class Session:
     def forget(self) -> None:
         """Forget what the tab showed. The album stays: other tabs of the browser may show it."""
         self.request = self.adaptation = self.repository = self.comparison = self.question = None
-        self.uncounted = None
+        self.uncounted, self.listed = None, ()
         self.history.clear()
         self.marks.clear()
         self.marked, self.on_names = Marked(), Recent(KEPT_WITH_NAMES)

@@ -86,6 +86,9 @@ def test_an_endpoint_takes_or_refuses_any_value(app: Running, stranger: Stranger
     assert sum(answer.values is None for answer in answers) > len(answers) / 4
 
 
+CLICKED = "_again _ask _choose _chosen _go _mark _select _similar _take"  # what handles a click on an item of the page
+
+
 def test_an_event_of_the_page_takes_or_refuses_any_value(
     app: Running, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
 ) -> None:
@@ -95,7 +98,7 @@ def test_an_event_of_the_page_takes_or_refuses_any_value(
     calls += [(number, turned(number, count), {"event_data": data}) for number, count in events for data in EVENT_DATA[1:3]]
     # Events that take the clicked item get odd values in its place.
     clicked = [fn for fn in app.page.fns.values() if fn.collects_event_data or any(type(c) is gr.Dataset for c in fn.inputs)]
-    assert {fn.fn.__name__ for fn in clicked} == {"_ask", "_again", "_choose", "_go", "_mark", "_select", "_similar"}
+    assert {fn.fn.__name__ for fn in clicked} == set(CLICKED.split())
     places = [(fn, [block.stateful for block in fn.inputs]) for fn in clicked]
     calls += [
         (fn._id, [None if state else odd for state in states], {"event_data": {"index": odd, "value": odd, "row_value": odd}})
