@@ -82,9 +82,7 @@ class Photos(Step):
             (self.use_typed.click, self._caption, [self.typed], []),
             (self.use_names.click, self._caption_by_names, [], []),
         ):
-            # Photos that are chosen while others are being added wait for their turn.
-            mode = "multiple" if handler == self._add else "once"
-            self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False, trigger_mode=mode)
+            self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
         self.on(self.timer.tick, self._look, parts=[Part.PHOTOS])
         self.gallery.select(self._select, context.session, [picked, self.remove], **private())

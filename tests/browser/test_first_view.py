@@ -131,16 +131,6 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     page.context.close()
 
 
-def test_photos_chosen_while_others_are_added_are_added_too(browser: Browser, url: str, tmp_path: Path) -> None:
-    page, many, more = opened(browser, url), 80, 5
-    answered(page, FIRST.query)
-    page.set_input_files("#upload input[type=file]", blurred(tmp_path / "many", [f"{i}.png" for i in range(many)], 2))
-    expect(page.locator("#fill progress")).to_be_visible()
-    page.set_input_files("#upload input[type=file]", blurred(tmp_path / "more", [f"more {i}.png" for i in range(more)], 3))
-    expect(page.locator("#fill")).to_contain_text(f"Photos: {many + more} of")
-    page.context.close()
-
-
 def test_a_chip_asks_what_it_says(browser: Browser, url: str, tmp_path: Path) -> None:
     """Photos that another tab added change the suggestions, but not what a shown one means."""
     bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]
@@ -230,6 +220,8 @@ def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp
     expect(page.locator("#fill")).to_contain_text(f"of {many} photos indexed")
     expect(page.locator("#fill progress")).to_be_visible()
     settles(lambda: page.locator("#query").bounding_box(), before)
+    expect(page.locator('#upload [aria-label="common.upload"]')).to_have_count(1)  # Gradio's button for more files
+    expect(page.locator('#upload [aria-label="common.upload"]')).to_be_hidden()
     page.click("#stop-adding")
     expect(page.locator("#report")).to_contain_text(texts.ADDING_STOPPED)
     expect(page.locator("#stop-adding")).to_be_hidden()
