@@ -17,7 +17,7 @@ from app.http.fair_queue import visitor_left
 from app.photo_libraries import PhotoLibraries
 from app.places import Place
 from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
-from app.visitors.question import Question, Within
+from app.visitors.question import Question
 from app.visitors.session import Session
 from app.visitors.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
@@ -88,17 +88,12 @@ def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) ->
         generate(engine, session, wanted)
 
 
-def suggested(
-    engine: SGLora, session: Session, within: Within = Within(), libraries: PhotoLibraries | None = None
-) -> list[Expert]:
-    """Experts whose topics the visitor's own photos look like, or else those of the library that is searched. None for the
-    samples, which have questions of their own, and for photos that cannot be searched."""
-    photos: Photos | None = None
-    with suppress(StudioError):
-        if within.own and session.album.photos:
-            photos = None if session.album.has_samples_only else session.album.gallery(engine).searchable
-        elif libraries is not None and within.library:
-            photos = libraries.photos(within.library, engine.backbone)
+def suggested(engine: SGLora, session: Session, own: bool = True, library: Photos | None = None) -> list[Expert]:
+    """Experts whose topics the visitor's own photos look like, if these are searched, or else those of the library. None for
+    the samples, which have questions of their own. Raises GalleryError: as ``Album.gallery``."""
+    photos = library
+    if own and session.album.photos:
+        photos = None if session.album.has_samples_only else session.album.gallery(engine).searchable
     return [] if photos is None else engine.repository.suggested(some_embeddings(photos, MOST_PHOTOS))
 
 

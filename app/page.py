@@ -53,7 +53,7 @@ STYLE = Path(__file__).with_name("style.css")
 SANS = tuple(Font(name) for name in ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"))
 MONO = tuple(Font(name) for name in ("ui-monospace", "Consolas", "Menlo", "monospace"))
 OPEN = "open"  # concurrency group of events that wait for the models; it has no limit
-READY = (Part.STATUS, Part.EXPERTS, Part.ROUTING)  # parts shown as soon as the models are loaded
+READY = (Part.STATUS, Part.EXPERTS, Part.ROUTING, Part.SUGGESTIONS)  # parts shown as soon as the models are loaded
 
 
 def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts = Hosts()) -> dict[str, Any]:

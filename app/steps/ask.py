@@ -68,7 +68,7 @@ class Ask(Step):
         """Ask the same question of other photos. Their folders are others, so the folder is reset."""
         controls = controls._replace(folder="")
         if not self.context.can_ask(session, controls):
-            return self.context.boxes(folder="") | self.context.show(session, controls, Part.ROUTING)
+            return self.context.boxes(folder="") | self.context.show(session, controls, Part.SUGGESTIONS, Part.RESULTS)
         return self._search(session, controls)
 
     def _find(self, picked: str | None, other: str | None, session: Session, controls: Controls) -> Updates:

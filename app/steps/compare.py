@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import gradio as gr
 
@@ -21,7 +20,6 @@ from app.visitors.question import Question, checked_day
 from app.visitors.session import Session
 from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
-from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.fit import language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
@@ -174,7 +172,7 @@ class Compare(Step):
         top, album, comparison = int(controls.top or DEFAULT_TOP) + session.more, session.album, session.comparison
         lines = _commands(session, top, self.context.models.options(album.backbone))
         if comparison is None:
-            answer = results_html.waiting(album, self._library(session, controls))
+            answer = results_html.waiting(album, self.context.library(session, controls))
         else:
             marks = session.marks.get(comparison.asked, {})
             sentence = "" if session.adaptation is None else session.adaptation.routing.description
@@ -201,16 +199,11 @@ class Compare(Step):
             return ""
         return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
-    def _waiting(self, session: Session, _: Controls) -> Updates:
+    def _waiting(self, session: Session, controls: Controls) -> Updates:
         """Show the first photos until a question is asked."""
-        return {} if session.comparison is not None else {self.answered: results_html.waiting(session.album)}
-
-    def _library(self, session: Session, controls: Controls) -> LibraryPhotos | None:
-        """The library that a question would search; None if there is none, or it cannot be read."""
-        with suppress(StudioError):
-            if name := controls.within.library:
-                return self.context.libraries.photos(name, self.context.engine(session).backbone)
-        return None
+        if session.comparison is not None:
+            return {}
+        return {self.answered: results_html.waiting(session.album, self.context.library(session, controls))}
 
 
 def _commands(session: Session, top: int, models: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from app.photo_libraries import PhotoLibraries
 from app.sample_shelf import SampleShelf
 from app.visitors.question import OWN, Within
 from app.visitors.session import Session
+from core.common.errors import StudioError
+from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -63,6 +66,7 @@ class Part(Enum):
 
     STATUS = auto()  # the models and the chosen backbone
     ROUTING = auto()  # the experts that the sentence is routed to
+    SUGGESTIONS = auto()  # sentences that the photos seem to fit
     ADAPTER = auto()  # the generated LoRA
     PHOTOS = auto()
     RESULTS = auto()
@@ -132,6 +136,13 @@ class StepContext:
         """Ask the last question again after something changed, and show these parts."""
         actions.ask_again(self.engine(session), session, progress, self.libraries)
         return self.show(session, controls, *parts)
+
+    def library(self, session: Session, controls: Controls) -> LibraryPhotos | None:
+        """The library that a question would search; None if there is none, or it cannot be read."""
+        with suppress(StudioError):
+            if name := controls.within.library:
+                return self.libraries.photos(name, self.engine(session).backbone)
+        return None
 
     def can_ask(self, session: Session, controls: Controls) -> bool:
         """Whether there are a question and photos to ask it of."""

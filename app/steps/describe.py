@@ -34,7 +34,7 @@ class Describe(Step):
             self.chart = gr.HTML(elem_id="chart", min_width=320)
             self.map = gr.HTML(elem_id="map", min_width=320)
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion, self.chart, self.map], self.show)
-        self.context.shows(Part.ROUTING, [self.look_like], self._suggested)
+        self.context.shows(Part.SUGGESTIONS, [self.look_like], self._suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
@@ -60,7 +60,8 @@ class Describe(Step):
         return self._adapt(session, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
 
     def _suggested(self, session: Session, controls: Controls) -> Updates:
-        experts = actions.suggested(self.context.engine(session), session, controls.within, self.context.libraries)
+        library = self.context.library(session, controls)
+        experts = actions.suggested(self.context.engine(session), session, controls.within.own, library)
         return {self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))}
 
     def show(self, session: Session, controls: Controls) -> Updates:

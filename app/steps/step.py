@@ -21,7 +21,7 @@ from app.visitors.session import Session
 from core.common.errors import StudioError
 
 Item = TypeVar("Item")
-ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question
+ANSWER = (Part.ROUTING, Part.SUGGESTIONS, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question
 
 
 class Step:

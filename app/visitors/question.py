@@ -40,9 +40,11 @@ def checked_day(text: object) -> date | None:
     """A day such as 2024-05-31, or as the visitor's language writes it; None for an empty text. Raises DescriptionError: when
     the text is no day."""
     day = str(text or "").strip()
+    if not day:
+        return None
     for form in ("%Y-%m-%d", texts.DAY_FORMAT):
         with suppress(ValueError):
-            return datetime.strptime(day, form).date() if day else None
+            return datetime.strptime(day, form).date()
     raise DescriptionError(texts.DAY_UNUSABLE.format(text=brief(day)))
 
 

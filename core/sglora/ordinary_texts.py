@@ -16,7 +16,8 @@ from core.common.paths import ordinary_texts_path
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 from core.data.class_names import imagenet_class_names
 
-# Each class name alone, in "a photo of a", and in one of these sentences, which are like captions.
+TEMPLATES = ("{}", "a photo of a {}")  # of a name that is asked for alone
+# Ordinary texts: each class name in the two templates, and in one of these sentences, which are like captions.
 SCENES = (
     "a man with a {} in the street",
     "two children play with a {} on the grass",
@@ -45,7 +46,7 @@ def inverse_moment(backbone: Backbone) -> Tensor:
 def second_moment(backbone: Backbone) -> Tensor:
     """C [in, in] in float64 over the ordinary texts, under the backbone's shared part. Raises as ``last_text_linear``."""
     names = imagenet_class_names()
-    texts = [template.format(name) for template in ("{}", "a photo of a {}") for name in names]
+    texts = [template.format(name) for template in TEMPLATES for name in names]
     texts += [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names)]
     keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)[0].double()
     return keys.T @ keys / len(keys)

@@ -1,4 +1,4 @@
-"""Suggest sentences for photos that nobody has described: the experts whose topics cover the photos best.
+"""Suggest sentences for photos without a description: the experts whose topics cover the photos best.
 
 A ridge regression from photo embeddings x to sentence embeddings, fitted on the photos that trained the experts,
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 RIDGE = 0.01  # this and the numbers below were chosen on watched photos; 0.1 and 0.5 give nearly the same
 MOST_SUGGESTED = 3
-MOST_PHOTOS = 256  # of a gallery, for a suggestion; more change little
+MOST_PHOTOS = 256  # of a gallery, for a suggestion
 FEWEST_SHARE = 0.1  # another expert has to be the closest one for this share of the photos
 LEAST_CLOSENESS = 0.25  # below it, on average, no expert knows such photos, and none is suggested
 

@@ -32,12 +32,11 @@ from core.common.errors import DescriptionError, brief
 from core.common.runtime import one_core
 from core.common.text import one_line
 from core.sglora.everyday import everyday_photos
-from core.sglora.ordinary_texts import inverse_moment
+from core.sglora.ordinary_texts import TEMPLATES, inverse_moment
 
 MAX_NAMES = 64
 MAX_LETTERS = 60  # per name
 MAX_PHOTOS = 32  # per name; later ones are ignored
-TEMPLATES = ("{}", "a photo of a {}")  # K and U of a name are means over them
 LAMBDA = 1e-3  # lambda, as a share of the mean of the diagonal that it is added to: two names may have nearly equal texts
 # Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on watched photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
@@ -49,7 +48,7 @@ class TaughtName:
     """One name and its photos; or a question whose results were marked, and its ticked photos."""
 
     name: str
-    texts: Tensor  # text prefixes [t, …] of the name in TEMPLATES
+    texts: Tensor  # text prefixes [t, …] of the name in TEMPLATES; K and U are means over them
     photos: Tensor  # prefix activations [n, *prefix_shape] float16, at most MAX_PHOTOS
     without: Tensor | None = None  # those of crossed photos; None: it is a name, not a question
 

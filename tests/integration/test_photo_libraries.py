@@ -29,7 +29,7 @@ from app.http.hosts import is_from_here
 from app.languages import speaking
 from app.page import Studio
 from app.photo_libraries import PhotoLibraries
-from app.steps.context import Controls
+from app.steps.context import Controls, Part
 from app.steps.photo_library import LibraryFolders
 from app.views import results_html
 from app.visitors.comparison import Comparison
@@ -138,6 +138,10 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
     request = SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers={"host": "localhost:7860"})
     report = step._index("library", str(photos), session, request, Controls())[step.report]
     assert "5 photos are in the library: 5 new" in report
+    # Before a question its first photos are shown, also when the visitor comes back to the tab.
+    for part in (Part.PHOTOS, Part.RESULTS):
+        shown = studio.context.show(session, Controls(where="library:library"), part)[studio.context.answer]
+        assert shown.count("<img") == 5
 
     away = PhotoLibraries([folder])
     assert away.names == ("library",) and PhotoLibrary.open(folder).about.folders == (str(photos),)

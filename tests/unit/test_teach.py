@@ -43,7 +43,7 @@ def target(model: Backbone, photos: Tensor, lora: Lora | None = None) -> Tensor:
 
 @pytest.fixture
 def small_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use the ordinary texts of six class names instead of a thousand, read anew."""
+    """Use the ordinary texts of six class names instead of a thousand, not the shipped file."""
     monkeypatch.setattr(ordinary_texts, "_kept", {})
     monkeypatch.setattr(ordinary_texts, "load_moment", lambda path, fingerprint: None)
     six = tuple("tench goldfish ostrich magpie axolotl vulture".split())
