@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from core.common import markdown
 from core.common.text import listed
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
-from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
 from core.retrieval.popularity import spread_places
 from core.retrieval.questions import EncodedQuery
@@ -119,11 +119,7 @@ def columns(context: ExperimentContext) -> dict[str, Lora | None]:
 
 def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = None) -> Adapter:
     """A base with taught names, as search uses it: both halves of a mixed score have the names."""
-    names = names or TaughtNames(backbone)
-    names_alone = names.on(None)
-    if base is None:
-        return ZERO_SHOT if names_alone is None else Adapter.of(names_alone)
-    return replace(usual_adapter(backbone, names.on(base)), base=names_alone)
+    return usual_adapter(backbone, base).with_names((names or TaughtNames(backbone)).on)
 
 
 def everyday(corpus: Corpus) -> np.ndarray:
