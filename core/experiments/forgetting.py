@@ -39,14 +39,11 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         for method in SHOWN:
             if method == "one-lora" and lost[method]:
                 continue
-            lora = METHODS[method](engine, adaptation)
-            if lora is not None:
-                lost[method][description] = forgetting(corpus, lora)
+            lost[method][description] = forgetting(corpus, METHODS[method](engine, adaptation))
         context.log(f"{description}: class names {lost['sg-lora'][description].get(CLASS_NAMES, 0.0):+.1f} points lost")
     shares = {}
     if engine.repository.shared is not None:
         whole = METHODS["one-lora"](engine, engine.adapt(AdapterRequest(descriptions[0])))
-        assert whole is not None
         shares = {str(s): forgetting(corpus, whole, strength=s) for s in SHARES}
     own = {d.name: d.description for d in domain_tasks(corpus, whole=True)}
     return {
