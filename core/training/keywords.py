@@ -74,15 +74,13 @@ def common_phrases(corpus: Corpus, topics: Sequence[np.ndarray], required: Seque
     overall = Counter(p for row in usable for p in phrases(corpus.samples[row].captions) if p in candidates)
     results = []
     for count, rows in zip(frequent, topics, strict=True):
-
-        def score(phrase: str, count: dict[str, int] = count, photos: int = len(rows)) -> float:
-            """Share times the squared log of share / overall share, times the root of the number of naming words."""
-            share = count[phrase] / photos
+        scores = {}  # share times the squared log of share / overall share, times the root of the number of naming words
+        for phrase, photos in count.items():
+            share = photos / len(rows)
             excess = max(math.log(share * len(usable) / overall[phrase]), 0.0)
-            return round(share * excess**2 * math.sqrt(len(words(phrase))), 6)
-
+            scores[phrase] = round(share * excess**2 * math.sqrt(len(words(phrase))), 6)
         chosen: list[str] = []
-        for phrase in sorted(count, key=lambda p: (-score(p), p)):
+        for phrase in sorted(scores, key=lambda p: (-scores[p], p)):
             if len(chosen) < MOST_PHRASES and not any(_alike(words(phrase), words(other)) for other in chosen):
                 chosen.append(phrase)
         results.append(chosen)
