@@ -25,10 +25,10 @@ from core.sglora.generator import LoraGenerator
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
 from core.training.experts import assemble, shared_part, train_own_parts
-from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
 from core.training.shared_part import BothHeadsRecipe, kept_run
-from core.training.snapshots import read_snapshots, snapshots_file
+from core.training.snapshots import snapshots_file
 
 FOLDS = 5
 ASSIGNMENT = "folds of both heads"  # another text gives other folds: measure a recipe on folds that did not choose it
@@ -95,8 +95,7 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
-        snapshots = read_snapshots(folder, [expert.name for expert in repository.experts])
-        fit_generator(repository, snapshots, recipe.generator, log).save(file)
+        train_generator(file, repository, folder, recipe.generator, log)
     return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)), everything)
 
 
