@@ -105,7 +105,7 @@ def build(
     with GuardedBlocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         Studio(models, keeper, libraries, samples).build(page)
     for language in languages.OTHERS:
-        page.lay_out_again(language, Studio(models, keeper, libraries).lay_out)
+        page.lay_out_again(language, Studio(models, keeper, libraries, samples).lay_out)
     # For two cores: one light request may run beside a heavy one. More would only slow each other down.
     page.queue(default_concurrency_limit=2, max_size=10_000)  # FairQueue limits how many wait
     return page
@@ -177,10 +177,7 @@ class Studio:
                 samples.about_samples()
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
-        with gr.Row(equal_height=True, visible=False, elem_classes="sg-options") as context.options:
-            generate.beside_results()
-            compare = Compare(context)
-        compare.results()
+        compare = Compare(context)
         ask.asked_before()
         photos.manage()
         steps: list[Step] = [samples, photos, ask, describe, generate, names, compare, TakeHome(context)]

@@ -29,12 +29,24 @@ STOPPABLE = 500  # captions; fewer are counted before a visitor could press Stop
 
 class Compare(Step):
     def layout(self) -> None:
-        """Lay out the options, which stand beside those of the adapter. ``results`` comes below."""
-        self.only_changed = gr.Checkbox(
-            False, label=texts.ONLY_CHANGED, container=False, min_width=130, scale=0, elem_id="only-changed"
-        )
+        """Lay out what is counted over all captions or marks, the options, and the answer."""
+        opens_on_samples = self.context.shelf is not None  # then room for their answer is there from the beginning
+        with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
+            self.recall = gr.HTML(results_html.not_counted() if opens_on_samples else "", elem_id="recall")
+            self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
+        with gr.Row(equal_height=True, visible=opens_on_samples, elem_classes="sg-options") as self.options:
+            self._lay_out_options()
+        self.marked = gr.HTML(elem_id="marked")
+        self.answered = gr.HTML(js_on_load=script("results"), elem_id="results")
+        self.more_of_them = gr.Button(texts.SHOW_MORE, visible=False, elem_id="show-more")
+        self.context.answer = self.answered
+
+    def _lay_out_options(self) -> None:
         self.zero_shot = gr.Checkbox(
             True, label=texts.WITH_ZERO_SHOT, container=False, min_width=160, scale=0, elem_id="with-zero-shot"
+        )
+        self.only_changed = gr.Checkbox(
+            False, label=texts.ONLY_CHANGED, container=False, min_width=130, scale=0, elem_id="only-changed"
         )
         self.top = choice("top", texts.TOP_LABEL, TOPS, DEFAULT_TOP, scale=0, min_width=110)
         self.folder = gr.Dropdown(
@@ -54,16 +66,6 @@ class Compare(Step):
         self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot, "top": self.top}
         self.context.controls |= {"folder": self.folder, "since": self.since, "until": self.until}
 
-    def results(self) -> None:
-        """Lay out the answer, below what is counted over all captions or marks."""
-        with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
-            self.recall = gr.HTML(elem_id="recall")
-            self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
-        self.marked = gr.HTML(elem_id="marked")
-        self.answered = gr.HTML(js_on_load=script("results"), elem_id="results")
-        self.more_of_them = gr.Button(texts.SHOW_MORE, visible=False, elem_id="show-more")
-        self.context.answer = self.answered
-
     def more(self) -> None:
         with gr.Row():
             self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=200, elem_id="with-merge")
@@ -79,7 +81,7 @@ class Compare(Step):
             visible=False,
             elem_id="search-command",
         )
-        shown = [self.context.options, self.answered, self.more_of_them, self.marked, self.recall, self.stop, self.commands]
+        shown = [self.options, self.answered, self.more_of_them, self.marked, self.recall, self.stop, self.commands]
         self.context.shows(Part.RESULTS, shown, self.show)
         self.context.shows(Part.RESULTS, [self.folder, self.since, self.until], self._filters)
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
@@ -180,7 +182,7 @@ class Compare(Step):
             answer = results_html.comparison(comparison, album, shown, marks, sentence, self._remark(session, comparison))
         more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
         return self._counted(session) | {
-            self.context.options: gr.Row(visible=comparison is not None or session.adaptation is not None),
+            self.options: gr.Row(visible=comparison is not None or session.adaptation is not None),
             self.answered: answer,
             self.more_of_them: gr.Button(visible=more and top < MOST_SHOWN),
             self.marked: results_html.marked(session.marked),

@@ -89,7 +89,6 @@ class StepContext:
     controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
     picked: Any = None  # the box with the id of the chosen photo
     answer: Any = None  # the component with the results
-    options: Any = None  # the row above the results
     _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
 
     @property

@@ -29,17 +29,14 @@ class Generate(Step):
             self.lora = gr.HTML(page_html.note(texts.LORA_EMPTY), elem_id="lora")
             self.download = gr.Button(texts.DOWNLOAD, size="sm", scale=0, min_width=150, interactive=False, elem_id="download")
 
-    def beside_results(self) -> None:
-        """Lay out the slider of the strength."""
-        self.strength = gr.Slider(
-            0, MOST, DEFAULT_WEIGHT, step=0.01, label=texts.STRENGTH_LABEL, min_width=300, scale=0, elem_id="strength"
-        )
-
     def more(self) -> None:
         with gr.Row():
             with gr.Column(min_width=200):
                 self.resample = gr.Button(texts.RESAMPLE, size="sm", interactive=False, elem_id="resample")
                 self.varied = gr.HTML(elem_id="varied")
+            self.strength = gr.Slider(
+                0, MOST, DEFAULT_WEIGHT, step=0.01, label=texts.STRENGTH_LABEL, min_width=200, elem_id="strength"
+            )
             self.seed = gr.Number(0, label=texts.SEED_LABEL, info=texts.SEED_INFO, precision=0, min_width=160, elem_id="seed")
             self.k = gr.Slider(1, 100, DEFAULT_K, step=1, label=texts.K_LABEL, info=texts.K_INFO, min_width=200, elem_id="k")
             self.tau = gr.Slider(

@@ -16,8 +16,8 @@ from core.data.sample_photos import Example, examples
 
 class Samples(Step):
     def layout(self) -> None:
-        opens_on_samples = self.context.shelf is not None  # most visitors' pages open on the samples
-        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, visible=not opens_on_samples, elem_id="try-it")
+        self.shown = self.context.shelf is not None  # most visitors' pages open on the samples
+        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, visible=not self.shown, elem_id="try-it")
         with gr.Row(visible=False, elem_id="try-asks") as self.asks:
             self.words = gr.HTML()
             self.yes = gr.Button(texts.TRY_YES, size="sm", min_width=100, elem_id="try-yes")
@@ -27,14 +27,14 @@ class Samples(Step):
         """Lay out the questions that are shown with the samples."""
         chosen_from = examples()._asdict()
         label = texts.EXAMPLES_CHOSEN.format(**chosen_from) if chosen_from["questions"] else texts.EXAMPLES_LABEL
-        self.examples = self.chips("examples", label, [example.query for example in actions.sample_questions()])
+        self.examples = self.chips("examples", label, [example.query for example in actions.sample_questions()], self.shown)
         self.context.shows(Part.PHOTOS, [self.examples, self.try_it], self.show)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """Show the questions about the samples, or the button that brings them."""
-        album = session.album
-        offered = not album.shows_samples and not album.awaits_samples
-        return {self.examples: gr.Dataset(visible=album.shows_samples), self.try_it: gr.Button(visible=offered)}
+        samples = session.album.shows_samples or session.album.awaits_samples
+        variant = "secondary" if session.album.photos else "primary"
+        return {self.examples: gr.Dataset(visible=samples), self.try_it: gr.Button(visible=not samples, variant=variant)}
 
     def wire(self) -> None:
         controls, answer = self.context.controls, self.context.answer

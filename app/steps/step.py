@@ -75,10 +75,10 @@ class Step:
         written = self.on(button.click, write, also=[file], shown_on=shown_on, group=group)
         written.success(None, file, file, js=script("fetch"), **private())
 
-    def chips(self, elem_id: str, label: str, words: Sequence[str] = ()) -> gr.Dataset:
-        """A list of words to click; hidden at first. ``clicked`` reads its event ``select``."""
+    def chips(self, elem_id: str, label: str, words: Sequence[str] = (), visible: bool = False) -> gr.Dataset:
+        """A list of words to click. ``clicked`` reads its event ``select``."""
         boxes = [self.context.controls["query"]]
-        return gr.Dataset(label=label, components=boxes, samples=rows(words), type="index", visible=False, elem_id=elem_id)
+        return gr.Dataset(label=label, components=boxes, samples=rows(words), type="index", visible=visible, elem_id=elem_id)
 
     def answer(self, session: Session, question: Question, controls: Controls) -> Updates:
         """Generate the adapter if there is a sentence, ask the question, and show both."""

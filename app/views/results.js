@@ -31,7 +31,8 @@ function slide() {
     });
   }
   if (touched && panel.getBoundingClientRect().top > innerHeight * 0.75) {
-    document.querySelector(".sg-options").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
+    const top = ["#recall p", ".sg-options"].map((name) => document.querySelector(name)).find((part) => part?.offsetParent);
+    (top ?? panel).scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
   }
   stale();
 }

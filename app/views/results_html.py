@@ -132,6 +132,11 @@ def counting(result: Comparison) -> Markup:
     return _html.counting(texts.COUNTING.format(n=result.captions), id(result))
 
 
+def not_counted() -> Markup:
+    """What takes the verdict's place until the first answer."""
+    return _html.counting(texts.LOADING, 0)
+
+
 def _counts(words: str, counts: Sequence[int], total: int) -> Markup:
     before, after = counts[0], counts[-1]
     kind = "sg-up" if after > before else "sg-down" if after < before else ""

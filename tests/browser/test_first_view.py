@@ -56,6 +56,7 @@ def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: 
     answered(page, FIRST.query)
     page.wait_for_timeout(1_000)  # long enough for scrolling to begin
     assert page.evaluate("scrollY") == 0
+    expect(page.locator("#recall .sg-verdict b").last).to_be_in_viewport(ratio=1)  # what adaptation did, without scrolling
     box(page, "query").fill("a cup of coffee")
     page.tap("#search")
     answered(page, "a cup of coffee")
