@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from core.common.digest import digest
 from core.common.errors import DataError
 from core.data.classes import read_classes
 from core.data.coco import read_coco
-from core.data.find_images import ImageFinder
+from core.data.find_images import ImageFinder, is_image, walk
 from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
 from core.data.karpathy import PATTERN, read_karpathy
 from core.data.sample import Sample, gather
@@ -51,21 +53,30 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
 
 def folder_captions(folder: Path) -> dict[Path, tuple[str, ...]]:
     """Captions by photo, from a list file in the folder. Empty without such a file. Raises as ``read_folder``."""
-    return gather(read_folder(folder)) if folder.is_dir() and _listed(folder) else {}
+    return gather(read_folder(folder)) if folder.is_dir() and any(_lists(folder)) else {}
 
 
 def data_folders(data: Path) -> list[Path]:
     """The data folders for ``--data``: the folder itself if it is one, else all folders in it."""
-    if _listed(data):
+    if any(_lists(data)):
         return [data]
     folders = sorted(f for f in data.iterdir() if f.is_dir() and not f.name.startswith("."))
-    if not any(_listed(f) for f in folders) and read_classes(data):
+    if not any(any(_lists(f)) for f in folders) and read_classes(data):
         return [data]
     return folders
 
 
-def _listed(folder: Path) -> bool:
-    """Whether the folder has a file whose name is that of a list of photos."""
+def contents(data: Path) -> str:
+    """A checksum of ``data``: names and sizes of all photos and lists of photos."""
+    files = []
+    for folder in data_folders(data):
+        photos = [root / name for root, names in walk(folder) for name in names if is_image(Path(name))]
+        files += [f"{folder.name}/{f.relative_to(folder)} {f.stat().st_size}" for f in (*_lists(folder), *photos)]
+    return digest("\n".join(sorted(files)))
+
+
+def _lists(folder: Path) -> Iterator[Path]:
+    """Files of the folder whose name is that of a list of photos."""
     names = (CAPTIONS_FILE, LABELS_FILE, PATTERN, f"annotations/{PATTERN}", "*caption*.json", "annotations/*caption*.json")
-    patterns = (*names, *(f"{place}{token}" for place in PLACES for token in TOKENS))
-    return any(True for pattern in patterns for _ in folder.glob(pattern))
+    for pattern in (*names, *(f"{place}{token}" for place in PLACES for token in TOKENS)):
+        yield from folder.glob(pattern)

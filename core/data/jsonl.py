@@ -37,7 +37,10 @@ def _places(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Captions in these languages by image, from lines ``{"image": "images/1.jpg", "de": "…", "fr": "…"}``."""
+    """Captions in these languages by image, from lines ``{"image": "images/1.jpg", "de": "…", "fr": "…"}``. Raises DataError:
+    when there is no such file."""
+    if not (folder / CAPTIONS_FILE).is_file():
+        raise DataError(f"{folder} holds no {CAPTIONS_FILE} with captions in several languages: this file is needed.")
     return {
         row["image"]: tuple(one_line(str(row.get(key, ""))) for key in languages) for _, row in _rows(folder / CAPTIONS_FILE)
     }

@@ -13,6 +13,7 @@ from core.common.digest import digest
 from core.common.files import whole
 from core.common.lazy import lazy
 from core.common.progress import Log
+from core.data.folder import contents
 from core.experts.load import load_engine
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, load_corpus
@@ -40,6 +41,11 @@ class ExperimentContext:
         corpus.tell_unreadable(self.log)
         return corpus
 
+    @lazy
+    def contents(self) -> str:
+        """A checksum of the data folder."""
+        return contents(self.data)
+
     def folder(self, experiment: str) -> Path:
         """The folder of an experiment's finished pieces."""
         return self.cache / "experiments" / experiment
@@ -47,7 +53,7 @@ class ExperimentContext:
     def piece(self, experiment: str, name: str, key: Any, make: Callable[[], Any]) -> Any:
         """A piece of an experiment as JSON, made once and kept on disk. ``key``: everything that determines it, beside backbone
         and data folder."""
-        identity = json.dumps([self.backbone.fingerprint, self.backbone.slug, str(self.data.resolve()), key], default=str)
+        identity = json.dumps([self.backbone.fingerprint, self.backbone.slug, self.contents, key], default=str)
         file = self.folder(experiment) / f"{name}-{digest(identity)[:8]}.json"
         if not file.is_file():
             content = json.dumps(make())

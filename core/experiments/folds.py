@@ -84,7 +84,7 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     if backbone is not context.backbone:
         everything = load_corpus(context.data, backbone, context.cache, log)
     held, corpus = split(everything, fold)
-    key = _digest([backbone.fingerprint, backbone.slug, str(context.data.resolve()), ASSIGNMENT, asdict(experts)])
+    key = _digest([backbone.fingerprint, backbone.slug, context.contents, ASSIGNMENT, asdict(experts)])
     folder = context.folder("folds") / f"fold{fold}-seed{seed}-{key}"
     if not (folder / INDEX_FILE).is_file():
         shared = shared_part(corpus, experts, folder, log)
@@ -105,7 +105,7 @@ def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
         return backbone
     heads = backbone.with_shared(None)
-    key = _digest([heads.fingerprint, str(context.data.resolve()), ASSIGNMENT, asdict(recipe)])
+    key = _digest([heads.fingerprint, context.contents, ASSIGNMENT, asdict(recipe)])
     file = context.folder("folds") / f"shared-fold{fold}-{key}.safetensors"
     paper = heads.adapting("photos")
 

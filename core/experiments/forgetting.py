@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from core.common import markdown
+from core.common.errors import DataError
 from core.common.paths import data_of
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
@@ -29,10 +30,18 @@ KINDS: Mapping[str, str] = data_of(__file__)
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """Points of R@1 lost: {"methods": {method: {description: {set: points}}}, "shares": {share: {set: points}}, …}."""
+    """Points of R@1 lost: {"methods": {method: {description: {set: points}}}, "shares": {share: {set: points}}, …}.
+
+    Raises DataError: when the data has no photos of everyday objects to measure, or no topic to adapt to.
+    """
     corpus, engine = context.corpus, context.engine
     sets = named_sets(corpus)
     descriptions = [t.description for t in (*scene_tasks(corpus)[::EVERY], *domain_tasks(corpus, whole=True))]
+    everyday = next((each for each in sets if each.name == CLASS_NAMES), None)
+    if everyday is None or not descriptions:
+        raise DataError(
+            f"{context.data} holds too few test photos of labelled everyday objects, or of topics that experts know."
+        )
     lost: dict[str, dict[str, dict[str, float]]] = {m: {} for m in SHOWN}
     for description in descriptions:
         adaptation = engine.adapt(AdapterRequest(description))
@@ -40,7 +49,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             if method == "one-lora" and lost[method]:
                 continue
             lost[method][description] = forgetting(corpus, METHODS[method](engine, adaptation))
-        context.log(f"{description}: class names {lost['sg-lora'][description].get(CLASS_NAMES, 0.0):+.1f} points lost")
+        context.log(f"{description}: class names {lost['sg-lora'][description][CLASS_NAMES]:+.1f} points lost")
     shares = {}
     if engine.repository.shared is not None:
         whole = METHODS["one-lora"](engine, engine.adapt(AdapterRequest(descriptions[0])))
@@ -51,17 +60,15 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         "zero-shot": {each.name: round(each.share(corpus), 2) for each in sets},
         "methods": lost,
         "shares": shares,
-        "kinds": _kinds(context, next((each for each in sets if each.name == CLASS_NAMES), None)),
+        "kinds": _kinds(context, everyday),
         "own": {name: lost["sg-lora"][text].get(name) for name, text in own.items()},
     }
 
 
-def _kinds(context: ExperimentContext, everyday: NamedSet | None) -> dict[str, dict[str, float]]:
+def _kinds(context: ExperimentContext, everyday: NamedSet) -> dict[str, dict[str, float]]:
     """For each of KINDS, R@1 of its everyday photos among its class names, zero-shot and under the adapter of "photos of
     KIND"."""
     corpus, engine = context.corpus, context.engine
-    if everyday is None:
-        return {}
     labels = [corpus.samples[row].label for row in everyday.rows]
     results = {}
     for kind, listed in KINDS.items():

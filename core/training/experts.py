@@ -26,6 +26,7 @@ from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.progress import Bar, Log, silent
 from core.common.tensor_files import write_tensors
+from core.data.folder import contents
 from core.experts.files import save_repository
 from core.retrieval.popularity import spread_places
 from core.sglora.description import embed_expert
@@ -207,8 +208,8 @@ def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:
-    """The folder that keeps trained parts, for interrupted and later runs."""
-    key = json.dumps([backbone.fingerprint, backbone.slug, asdict(recipe), str(data.resolve())])
+    """The folder that keeps trained parts, for interrupted and later runs on the same data."""
+    key = json.dumps([backbone.fingerprint, backbone.slug, asdict(recipe), contents(data)])
     return cache / "experts" / digest(key)[:16]
 
 

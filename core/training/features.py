@@ -60,9 +60,7 @@ def image_features(
     towers = towers or EmbeddedTowers()
     if isinstance(towers, EmbeddedBackbone) and towers.shared is not None:
         return _columns(samples, cache, view, log, towers)
-    stats = [(str(s.path), s.path.stat().st_size if s.path.is_file() else -1) for s in samples]
-    key = _key(towers.prefix_key, f"view {view}", *(f"{p} {n}" for p, n in stats))
-    file = cache / "maps" / f"{key}.npy"
+    file = cache / "maps" / f"{_key(towers.prefix_key, f'view {view}', *_files(samples))}.npy"
     progress = file.with_suffix(".json")
     file.parent.mkdir(parents=True, exist_ok=True)
     shape = (len(samples), *towers.prefix_shape)
@@ -93,10 +91,14 @@ def image_features(
     return np.load(file, mmap_mode="r")
 
 
+def _files(samples: Sequence[Sample]) -> list[str]:
+    return [f"{s.path} {s.path.stat().st_size if s.path.is_file() else -1}" for s in samples]
+
+
 def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbone: EmbeddedBackbone) -> np.ndarray:
     """Prefix activations of a backbone with a shared part, from the image tower's maps, which all such backbones share."""
     maps = image_features(samples, cache, view, log)
-    file = cache / "maps" / f"{_key(backbone.prefix_key, f'view {view}', *(str(s.path) for s in samples))}.npy"
+    file = cache / "maps" / f"{_key(backbone.prefix_key, f'view {view}', *_files(samples))}.npy"
     if not file.is_file():
         columns = np.zeros((len(maps), *backbone.prefix_shape), dtype=np.float16)
         with Bar(f"photos under the shared part, view {view}", len(maps), log) as bar:

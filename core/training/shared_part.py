@@ -25,6 +25,7 @@ from core.common.digest import digest
 from core.common.paths import EVERYDAY_FILE, ORDINARY_TEXTS_FILE
 from core.common.progress import Bar, Log
 from core.data.class_names import imagenet_class_names
+from core.data.folder import contents
 from core.sglora.everyday import EverydayPhotos, save_everyday
 from core.sglora.ordinary_texts import save_moment, second_moment
 from core.training.corpus import Corpus, load_corpus
@@ -102,7 +103,7 @@ def train_shared_part(
     runs = []
     for seed in range(recipe.seed, recipe.seed + RUNS):
         seeded = replace(recipe, seed=seed)
-        key = digest(json.dumps([paper.with_shared(None).fingerprint, str(data.resolve()), asdict(seeded)]))[:8]
+        key = digest(json.dumps([paper.with_shared(None).fingerprint, contents(data), asdict(seeded)]))[:8]
         runs.append(kept_run(cache / "shared" / f"seed{seed}-{key}.safetensors", lambda: corpus, paper, seeded, log))
     shared, _ = reduce_rank(merge(runs, [1 / RUNS] * RUNS), RANK)
     save_shared(shared, out, {**asdict(recipe), "runs": RUNS})

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -390,7 +391,7 @@ def test_experts_are_named_in_words_that_many_captions_share(corpus: Corpus, bac
 
 
 @pytest.mark.slow
-def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path) -> None:
+def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path, backbone: EmbeddedBackbone) -> None:
     samples = read_folder(data / "coco")[:130]
     said: list[str] = []
     whole = np.array(image_features(samples, tmp_path, log=said.append))
@@ -405,6 +406,13 @@ def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path) -> No
     broken[64:] = 0
     broken.flush()
     assert np.array_equal(image_features(samples, tmp_path, log=said.append), whole)
+    # Another photo under the same name is read again, also under a shared part.
+    for towers in (None, backbone):
+        photo = tmp_path / f"{towers is None}.png"
+        shutil.copy(samples[0].path, photo)
+        old = np.array(image_features([Sample(photo)], tmp_path, log=said.append, towers=towers))
+        shutil.copy(samples[1].path, photo)
+        assert not np.array_equal(image_features([Sample(photo)], tmp_path, log=said.append, towers=towers), old)
     first = text_features(["a red dog", "a blue boat"], tmp_path, log=said.append)
     said.clear()
     assert torch.equal(text_features(["a red dog", "a blue boat"], tmp_path, log=said.append), first)

@@ -7,6 +7,8 @@ import pytest
 
 from core.common.errors import DataError
 from core.data import read_folder
+from core.data.folder import contents
+from core.data.jsonl import read_translations
 
 CAPTIONS = {"a.jpg": ["A dog runs.", "a  dog "], "b.jpg": ["A cat."], "c.jpg": []}
 
@@ -170,3 +172,20 @@ def test_text_that_is_not_utf8_is_named(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="nowhere does not exist"):
         read_folder(tmp_path / "nowhere")
+
+
+def test_missing_translations_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"languages holds no captions\.jsonl"):
+        read_translations(tmp_path / "languages", ["de"])
+
+
+def test_the_checksum_of_a_data_folder_depends_on_its_files_alone(tmp_path):
+    def of_copy(place, names):
+        photos(tmp_path / place / "pets", *names)
+        write_lines(tmp_path / place / "pets" / "captions.jsonl", [{"image": names[0], "captions": ["A dog."]}])
+        return contents(tmp_path / place)
+
+    assert of_copy("here", ["a.jpg"]) == of_copy("there", ["a.jpg"]) != of_copy("there", ["a.jpg", "b.jpg"])
+    before = contents(tmp_path / "here")
+    (tmp_path / "here" / "pets" / "a.jpg").write_bytes(b"another photo under the same name")
+    assert contents(tmp_path / "here") != before
