@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.common.errors import PhotoError
 from core.data.raw_preview import SUFFIXES as RAW_SUFFIXES
@@ -36,15 +36,6 @@ FORMATS = {
 KNOWN = "readable: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, and the previews in DNG, CR2, NEF and ARW"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO 23008-12
 _ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # tags of EXIF
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # the transpose that undoes each EXIF orientation
 _TILE = (322, 323)  # TIFF tags: width and height of a tile; Pillow decodes a tile as a whole
 
 # Large and damaged files get our own error messages. Set once: catch_warnings() is not thread-safe.
@@ -131,15 +122,15 @@ def _register_heif() -> None:
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
     """Reduce, convert to RGB and apply the EXIF rotation. Keeps no metadata but ``taken``."""
-    turned = taken = None
+    orientation, taken = 1, None
     with contextlib.suppress(Exception):  # damaged tags do not matter for the picture
         exif = image.getexif()
-        turned = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
+        orientation = exif.get(_ORIENTATION, 1)
         taken = exif.get_ifd(_EXIF_IFD).get(_TAKEN) or exif.get(_CHANGED)
     image = _to_rgb(_reduced(image))
-    if turned is not None:
-        image = image.transpose(turned)
     image.info.clear()  # else a comment in the file would go into the thumbnail
+    image.getexif()[_ORIENTATION] = orientation
+    ImageOps.exif_transpose(image, in_place=True)
     if isinstance(taken, str) and taken.isprintable():
         image.info["taken"] = taken[:20]
     return image
