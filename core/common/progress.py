@@ -6,16 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tqdm import tqdm
 
 from core.common.text import printable
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
 Log = Callable[[str], None]
 SECONDS = 60.0  # the longest time between log lines, if no tenth of the work is done
-_bars = 0
 
 
 def silent(line: str) -> None:
@@ -24,13 +22,7 @@ def silent(line: str) -> None:
 
 def say(line: str) -> None:
     """Print a line on stderr, above the bars."""
-    line = printable(line)
-    if _bars:
-        from tqdm import tqdm
-
-        tqdm.write(line, file=sys.stderr)
-    else:
-        print(line, file=sys.stderr, flush=True)
+    tqdm.write(printable(line), file=sys.stderr)
 
 
 class Bar:
@@ -55,10 +47,6 @@ class Bar:
         if log is silent:
             return
         if sys.stderr.isatty() and "LOCAL_RANK" not in os.environ:
-            global _bars
-            from tqdm import tqdm
-
-            _bars += 1
             self._drawn = tqdm(total=total, desc=title, unit=f" {unit}", initial=first, file=sys.stderr, dynamic_ncols=True)
             self._drawn.start_t -= self._last - self._started
         elif total is None:
@@ -75,8 +63,6 @@ class Bar:
     def close(self) -> None:
         """Remove the bar; further calls do nothing."""
         if self._drawn is not None:
-            global _bars
-            _bars -= 1
             self._drawn.close()
             self._drawn = None
 

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from tqdm import tqdm
 
 from core.common import progress
 from core.common.progress import Bar, counter, duration, say, silent
@@ -65,7 +66,7 @@ def test_a_terminal_gets_a_bar_and_lines_above_it(monkeypatch: pytest.MonkeyPatc
     drawn = terminal.getvalue()
     assert not lines and "reading: 100%" in drawn and "4/4" in drawn
     assert "left out: a.jpg\n" in drawn
-    assert drawn.endswith("done\n") and not progress._bars
+    assert drawn.endswith("done\n") and not tqdm._instances
     monkeypatch.setenv("LOCAL_RANK", "1")  # one of several processes that share the terminal
     counter("reading", lines.append)(2, 2)
     assert lines
