@@ -98,10 +98,8 @@ class _Process:
         self._process = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
+        with contextlib.suppress(OSError), process:  # closes the pipes; input that was not sent raises an error
+            process.kill()
         return process.wait()
 
 
