@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
@@ -42,10 +41,8 @@ def is_raw(name: str) -> bool:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path from a captions file is an existing file. Also False for an invalid path."""
-    with suppress(OSError):
-        return path.is_file()
-    return False
+    """Whether a path is an existing file. Also False for an invalid path, for which ``Path.is_file`` may raise an error."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 class ImageFinder:

@@ -18,7 +18,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,7 @@ from core.backbones.base import Backbone
 from core.backbones.spec import portable, with_full_paths
 from core.common.errors import LibraryError, brief
 from core.common.schema import BackboneChoice
+from core.data.find_images import is_there
 from core.retrieval.columns import width
 
 if TYPE_CHECKING:
@@ -298,6 +299,4 @@ def _of_the_store(error: BaseException) -> bool:
 
 
 def is_library(folder: Path) -> bool:
-    with suppress(OSError):
-        return (folder / ABOUT).is_file()
-    return False
+    return is_there(folder / ABOUT)
