@@ -31,11 +31,11 @@ class Failure(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A decoded file: its place among the sources, the hash of its content, its safe name, and the decoded photo."""
+    """A decoded file: the hash of its content, its safe name, the folder in its source's name, and the decoded photo."""
 
-    position: int
     id: str
     name: str
+    folder: str
     photo: DecodedPhoto
 
 
@@ -75,6 +75,7 @@ class Intake:
         self.duplicates: list[str] = []  # names of files whose content the gallery already has
         self.failed: list[Failure] = []
         self._names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
+        self._folders = [source_folder(source) for source in sources]
         self._contents = [source if isinstance(source, Path) else source[1] for source in sources]
         self._decode, self._holds, self._room, self._full, self._stop = decode, holds, room, full, stop
         self._stopped = False
@@ -102,7 +103,7 @@ class Intake:
                 else:
                     self._seen.add(key)
                     self.ids[position] = key
-                    ready.append(Decoded(position, key, name, photo))
+                    ready.append(Decoded(key, name, self._folders[position], photo))
             if ready:
                 yield ready
 

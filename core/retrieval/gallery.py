@@ -27,7 +27,7 @@ from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
 from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import match_captions
-from core.data.decode import Decoded, Failure, Intake, Source, content_id, source_folder
+from core.data.decode import Decoded, Failure, Intake, Source, content_id
 from core.data.decode_pool import POOL, Upload
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import embeddings, encoded, photo_rows, text_rows, width
@@ -159,7 +159,7 @@ class Gallery:
             for batch in intake.batches():
                 with ENCODING:
                     prefixes, rows = encoded(self.backbone, [decoded.photo for decoded in batch])
-                added += self._commit(batch, [source_folder(sources[decoded.position]) for decoded in batch], prefixes, rows)
+                added += self._commit(batch, prefixes, rows)
                 if progress is not None:
                     progress(intake.done, len(sources))
         if progress is not None:
@@ -370,12 +370,12 @@ class Gallery:
             return f"the gallery is full: it takes at most {self.limit:,} photos."
         return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
 
-    def _commit(self, batch: Sequence[Decoded], folders: Sequence[str], prefixes: Tensor, rows: Tensor) -> list[Photo]:
+    def _commit(self, batch: Sequence[Decoded], prefixes: Tensor, rows: Tensor) -> list[Photo]:
         """Add photos under unique names."""
         with self._lock:
             entries, photos = dict(self._contents.entries), []
             taken = {photo.name.casefold() for photo in self.photos}
-            for (_, key, name, photo), folder, prefix, row in zip(batch, folders, prefixes, rows, strict=True):
+            for (key, name, folder, photo), prefix, row in zip(batch, prefixes, rows, strict=True):
                 name, when = _unique(name, taken), taken_at(photo.taken)
                 taken.add(name.casefold())
                 photos.append(Photo(key, name, photo.thumbnail, taken=when and when.date(), folder=folder))
