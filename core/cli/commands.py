@@ -32,8 +32,6 @@ from core.sglora.router import Routing
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of a command."""
-
     data: dict[str, Any]  # for ``--json``
     text: Callable[[Any], str]  # turns ``data`` into text for people
 

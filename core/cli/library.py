@@ -96,7 +96,6 @@ def vector(arguments: Namespace) -> Answer:
 
 
 def _bars() -> Callable[[Progress], None]:
-    """A callback that shows a bar for each step of indexing."""
     bar, step, last = None, "", time.monotonic()
 
     def show(progress: Progress) -> None:

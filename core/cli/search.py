@@ -52,8 +52,6 @@ class _Results:
 
 @dataclass(frozen=True)
 class _Search:
-    """A search, with the options of the command."""
-
     options: Namespace
     query: Query
     backbone: Backbone

@@ -131,7 +131,6 @@ def listed_names(names: TaughtNames) -> list[dict[str, Any]]:
 
 
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
-    """The provenance of a generated adapter, for its files."""
     routing, request = adaptation.routing, adaptation.request
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",

@@ -57,7 +57,6 @@ class FoundRepository:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Command-line options to use this repository."""
         folder = self.folder.resolve()
         if folder == experts_path().resolve():
             return ()  # it is the default

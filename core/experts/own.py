@@ -41,8 +41,6 @@ _MAX_CONFIG_BYTES = 2**20
 
 @dataclass(frozen=True)
 class OwnEntry:
-    """One of the visitor's experts."""
-
     expert: Expert  # an imported one has no ``before`` and ``after``
     mean: Tensor  # [P]
     std: Tensor  # [P]
@@ -75,7 +73,6 @@ class OwnExperts:
         )
 
     def engine(self, engine: SGLora) -> SGLora:
-        """The engine with all experts: it routes to the own ones too."""
         return replace(engine, repository=self.repository)
 
     def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> OwnExperts:

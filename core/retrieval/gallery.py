@@ -69,8 +69,6 @@ class Photo:
 
 @dataclass(frozen=True)
 class AddReport:
-    """The result of adding files."""
-
     added: tuple[Photo, ...]
     duplicates: tuple[str, ...]  # names of files whose content the gallery already has
     failed: tuple[Failure, ...]
@@ -371,7 +369,6 @@ class Gallery:
         return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
 
     def _commit(self, batch: Sequence[Decoded], prefixes: Tensor, rows: Tensor) -> list[Photo]:
-        """Add photos under unique names."""
         with self._lock:
             entries, photos = dict(self._contents.entries), []
             taken = {photo.name.casefold() for photo in self.photos}

@@ -196,7 +196,6 @@ class _Run:
         self._commit()
 
     def _place(self, path: str, stat: tuple[int, int], photo: Outcome) -> None:
-        """Record the outcome of a file."""
         before = self._known.get(path)
         if isinstance(photo, OSError):  # perhaps a disconnected drive: the next run tries again
             self._report.failed.append((shown_path(path), f"it cannot be read now ({photo.strerror or photo})."))

@@ -86,7 +86,6 @@ class Query:
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
     def question(self, backbone: Backbone) -> EncodedQuery:
-        """Run the frozen part of the backbone on the query."""
         texts, prefixes = (*self.texts, *self.without), torch.empty(0)
         share = 1.0 / (len(self.texts) + len(self.photos))
         weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))

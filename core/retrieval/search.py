@@ -110,7 +110,6 @@ class Recent(Generic[T]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all kept values."""
         return sum(value.nbytes for value in self.values)
 
 
