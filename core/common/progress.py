@@ -1,11 +1,10 @@
 """Progress of long work: a bar on a terminal, a few log lines elsewhere."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tqdm import tqdm
@@ -25,7 +24,7 @@ def say(line: str) -> None:
     tqdm.write(printable(line), file=sys.stderr)
 
 
-class Bar:
+class Bar(AbstractContextManager["Bar"]):
     """Progress of one piece of work: ``with Bar(...) as bar: ... bar.to(done)``.
 
     On a terminal it is a tqdm bar with an estimate of the time left. Elsewhere the log gets a line at the start, at every
@@ -53,9 +52,6 @@ class Bar:
             log(f"{title} …")
         else:
             log(f"{title}: {total - first:,} {unit}")
-
-    def __enter__(self) -> Bar:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
