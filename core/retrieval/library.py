@@ -31,6 +31,7 @@ from pydantic import TypeAdapter
 from core.backbones.base import Backbone
 from core.backbones.spec import portable, with_full_paths
 from core.common.errors import LibraryError, brief
+from core.common.files import whole
 from core.common.schema import BackboneChoice
 from core.data.find_images import is_there
 from core.retrieval.columns import width
@@ -268,12 +269,10 @@ def file_schema() -> pa.Schema:
 
 def replace_file(path: Path, content: str) -> None:
     """Write a small file atomically."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def absolute(path: Path) -> str:
