@@ -117,7 +117,7 @@ class _Search:
         for name, adapter in self.adapters.items():
             scores = cosines(adapter.lora) * adapter.weight
             if adapter.weight < 1:
-                scores += cosines(None) * (1 - adapter.weight)
+                scores += cosines(adapter.base) * (1 - adapter.weight)
             ranked = scores
             if library is not None and (backbone.shared is not None or not adapter.moves_photos):
                 some_photos = library.index.take(spread_places(len(library)))

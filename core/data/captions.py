@@ -23,6 +23,7 @@ _PHOTO_COLUMNS = {"image", "file", "filename", "file_name", "image_name", "image
 _TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?([ _-]?\d+)?")
 # Possessive quantifiers (``*+``) prevent backtracking, so the time is linear in the length of a line.
 _FIRST_CELL = re.compile(r'[^\S\t]*+(?:"(?:[^"]|"")*+"[^\S\t]*+|[^",;\t|]*+)([,;\t|])')
+_ENCLOSED = re.compile(r'"(.*)"', re.DOTALL)
 _TOKEN_NUMBER = re.compile(r"(?<=\.\w{3})#\d+$|(?<=\.\w{4})#\d+$")  # Flickr8k.token.txt: "a.jpg#0"
 _CAMERA_WORDS = {"img", "dsc", "dscn", "dscf", "dcim", "pxl", "mvimg", "image", "photo", "picture", "pic", "scan", "wa"}
 _PHOTO_FILE = re.compile(r"(.+?\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|jp2))\s*[:,;\t]\s*(.*)", re.IGNORECASE)
@@ -143,14 +144,21 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
 
 def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the non-blank rows, each with the number of its last line."""
-    # Strict: otherwise an unclosed quote makes the rest of the file one caption.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=delimiter != "\t")
+    # Between tabs, a quote is part of the caption, unless quotes enclose it. With commas, strict: otherwise an unclosed
+    # quote makes the rest of the file one caption.
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True, quoting=quoting)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
-                yield reader.line_num, [cell.strip() for cell in row]
+                yield reader.line_num, [_unquoted(cell.strip()) if delimiter == "\t" else cell.strip() for cell in row]
     except csv.Error as error:
         raise DataError(f"{label}, line {reader.line_num}: not valid CSV ({error}).") from None
+
+
+def _unquoted(cell: str) -> str:
+    match = _ENCLOSED.fullmatch(cell)
+    return match[1].replace('""', '"') if match else cell
 
 
 def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:

@@ -115,6 +115,21 @@ def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_p
     assert all("wug" in hit["photo"] for hit in found["sg-lora"][:3])
 
 
+def test_names_also_count_without_the_adapter_when_captions_are_found(run: Run, folders: Path, tmp_path: Path) -> None:
+    run("teach", folders, "--out", tmp_path / "taught")
+    wug = drawn(tmp_path / "new", "wug", 9)
+    # The weight of the adapter is nearly 0, so the names must be in the other part of the score.
+    ask = ("search", wug, "--gallery", folders, "--find", "captions", "--task", "drawings", "--strength", 0.01, "--json")
+    scores = []
+    for names in ((), ("--names", tmp_path / "taught" / NAMES_FILE)):
+        code, out, err = run(*ask, *names)
+        assert code == 0, err
+        scores.append({hit["caption"]: hit["score"] for hit in json.loads(out)["rankings"]["sg-lora"]})
+    without, found = scores
+    assert max(found, key=lambda caption: found[caption]) == "a photo of a wug"
+    assert found["a photo of a wug"] > without["a photo of a wug"] + 0.1
+
+
 @pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), (b"none", "damaged or not a file of names")])
 def test_a_file_without_names_is_rejected(run: Run, folders: Path, tmp_path: Path, content: bytes | None, reason: str) -> None:
     file = tmp_path / "names.safetensors"

@@ -56,6 +56,16 @@ def test_quoted_captions_may_span_lines() -> None:
     }
 
 
+def test_between_tabs_a_quote_costs_no_other_row() -> None:
+    rows = 'a.jpg\t"The dog runs\nb.jpg\t"Welcome" on a sign\nc.jpg\t"say ""hi"""\nd.jpg\tA 5" pipe\n'
+    assert csv(rows) == {
+        "a.jpg": ('"The dog runs',),
+        "b.jpg": ('"Welcome" on a sign',),
+        "c.jpg": ('say "hi"',),
+        "d.jpg": ('A 5" pipe',),
+    }
+
+
 def test_labels_are_captions_too() -> None:
     lines = (
         b'{"image": "images/1.jpg", "set": "pets", "domain": "animals", "label": "tabby cat"}',
