@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,7 +74,14 @@ def _of_open_clip(visual: Any) -> PlainViT:
         "eps": blocks[0].ln_1.eps,
     }
     dim = width if visual.proj is None else visual.proj.shape[1]
-    return PlainViT(Step(visual, visual._embeds), blocks, OpenClipHead(visual), tokens, 1, width, dim, facts)
+    head = Step(visual, partial(_open_clip_head, visual))
+    return PlainViT(Step(visual, visual._embeds), blocks, head, tokens, 1, width, dim, facts)
+
+
+def _open_clip_head(visual: Any, x: Tensor) -> Tensor:
+    """Final norm, pooling and projection."""
+    pooled, _ = visual._pool(x)
+    return pooled if visual.proj is None else pooled @ visual.proj
 
 
 def _of_timm(visual: TimmModel) -> PlainViT:
@@ -111,7 +119,7 @@ def _is_plain(block: Any) -> bool:
 
 
 class Step(nn.Module):
-    """One step of an image tower, computed by a method of the library's module."""
+    """One step of an image tower, computed with the library's module."""
 
     def __init__(self, module: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -119,18 +127,6 @@ class Step(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(x)
-
-
-class OpenClipHead(nn.Module):
-    """Final norm, pooling and projection."""
-
-    def __init__(self, visual: Any) -> None:
-        super().__init__()
-        self.visual = visual
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled, _ = self.visual._pool(x)
-        return pooled if self.visual.proj is None else pooled @ self.visual.proj
 
 
 class AdaptedTower(nn.Module):
