@@ -201,7 +201,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
             maps = torch.cat([maps, maps[-1:].expand(LEAST_BATCH - n % size, *maps.shape[1:])])
         parts = [head(part.float(), lora).cpu() for part in prefetched(maps.split(size), self.device)]
-        return torch.cat(parts)[:n] if parts else torch.empty(0, self.dim)
+        return torch.cat(parts)[:n]
 
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
         if self.layout.moves_photos:

@@ -103,7 +103,7 @@ class ImageTower(nn.Module):
     @torch.no_grad()
     def classify(self, maps: Tensor) -> Tensor:
         """ImageNet-1k log-probabilities [n, 1000] of cached maps [n, 49, 320], the teacher for distillation."""
-        x = sent(maps, self.device).float().transpose(1, 2).unflatten(2, (7, 7))
+        x = sent(maps, self.device).float().transpose(1, 2).unflatten(2, (MAP_SIDE, MAP_SIDE))
         with autocast(self.device, compute_dtype(self.device)):
             x = self.classifier(x.contiguous(memory_format=torch.channels_last))
         return x.float().log_softmax(-1).cpu()

@@ -30,7 +30,7 @@ from core.backbones.attention import PROJECTIONS
 from core.backbones.base import Backbone, TwoTowers, finished
 from core.backbones.clip_text import adapted_text, text_tower
 from core.backbones.lora import LORA_RANK, Lora, LoraLayout, Side
-from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, with_full_paths
+from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, portable, with_full_paths
 from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.device import autocast, batch_size, prefetched
 from core.common.errors import BackboneError
@@ -327,9 +327,10 @@ def _check_image_tower(name: str, config: Mapping[str, Any]) -> None:
 def _check_runs_no_code(name: str, config: object) -> None:
     """Raise BackboneError unless the configuration is valid and asks only for what published models need. Hugging Face runs
     Python files that a tokenizer names."""
+    shown = portable({"spec": name})["spec"]
     towers = [config.get(key) if isinstance(config, Mapping) else None for key in ("vision_cfg", "text_cfg")]
     if not all(isinstance(tower, Mapping) for tower in towers):
-        raise BackboneError(f"{_short(name)} has no configuration of open_clip: vision_cfg and text_cfg are needed.")
+        raise BackboneError(f"{shown} has no configuration of open_clip: vision_cfg and text_cfg are needed.")
     text = towers[1] or {}
     options = text.get("tokenizer_kwargs") or {}
     harmless = isinstance(options, Mapping) and all(
@@ -339,13 +340,9 @@ def _check_runs_no_code(name: str, config: object) -> None:
     if not harmless or not all(isinstance(source, str) and HUB_NAME.fullmatch(source) for source in sources):
         allowed = ", ".join(TOKENIZER_OPTIONS)
         raise BackboneError(
-            f"{_short(name)} asks for a tokenizer that may run code of its own: tokenizer_kwargs may have {allowed}, and "
+            f"{shown} asks for a tokenizer that may run code of its own: tokenizer_kwargs may have {allowed}, and "
             "tokenizers are named as on the hub. Use a model of someone you trust, with these keys taken out."
         )
-
-
-def _short(name: str) -> str:
-    return f"{FOLDER}{Path(name.removeprefix(FOLDER)).name}" if name.startswith(FOLDER) else name
 
 
 def _obstacle(vision: Mapping[str, Any]) -> str | None:
@@ -370,8 +367,8 @@ def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str,
     source = f"huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url") or name
     item = f"the weights {pretrained} of {name}" if pretrained else f"the model {name}"
     # A downloaded file does not contain the activation that it was trained with.
-    quick = tag.get("quick_gelu") and not name.endswith(QUICK)
-    instead = f"--backbone {name}{QUICK} --pretrained FILE" if quick else f"--backbone {name} --pretrained FILE"
+    quick = QUICK if tag.get("quick_gelu") and not name.endswith(QUICK) else ""
+    instead = f"--backbone {name}{quick} --pretrained FILE"
     if name.startswith(OWN_WEIGHTS):
         instead = "--backbone local-dir:FOLDER, which holds its open_clip_config.json and weights"
     return (

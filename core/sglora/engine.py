@@ -17,7 +17,7 @@ from core.common.runtime import one_core
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.sglora.description import embed_descriptions
-from core.sglora.fit import Fit, fit
+from core.sglora.fit import Fit
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
@@ -88,7 +88,7 @@ class SGLora:
 
     def fit(self, routing: Routing) -> Fit:
         """How well the experts fit a routed description."""
-        return fit(self.repository, self.backbone, routing)
+        return Fit.of(self.repository, self.backbone, routing)
 
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:

@@ -39,21 +39,21 @@ class Fit:
     forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted mean
     remark: Remark | None  # the text tower does not know the language, or the sentence is not about photos
 
-
-def fit(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:
-    """Measure how well the experts fit a routed description."""
-    if towers.sentence_key not in _embedded:
-        _embedded[towers.sentence_key] = embed_descriptions(towers, NO_PHOTOS)
-    closest_other = float((_embedded[towers.sentence_key] @ routing.embedding).max())
-    remark = language_remark(routing.description, towers.languages)
-    remark = remark or no_photos_remark(float(routing.similarity.max()), closest_other)
-    threshold = repository.closeness_threshold
-    fits = remark is None and (threshold is None or routing.closeness >= threshold)
-    forgetting = sum(
-        weight * repository.experts[expert].forgetting.get(CLASS_NAMES, 0.0)
-        for expert, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
-    )
-    return Fit(routing.closeness, fits, forgetting, remark)
+    @staticmethod
+    def of(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:
+        """Measure the fit of a routed description."""
+        if towers.sentence_key not in _embedded:
+            _embedded[towers.sentence_key] = embed_descriptions(towers, NO_PHOTOS)
+        closest_other = float((_embedded[towers.sentence_key] @ routing.embedding).max())
+        remark = language_remark(routing.description, towers.languages)
+        remark = remark or no_photos_remark(float(routing.similarity.max()), closest_other)
+        threshold = repository.closeness_threshold
+        fits = remark is None and (threshold is None or routing.closeness >= threshold)
+        forgetting = sum(
+            weight * repository.experts[expert].forgetting.get(CLASS_NAMES, 0.0)
+            for expert, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
+        )
+        return Fit(routing.closeness, fits, forgetting, remark)
 
 
 def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Remark | None:
