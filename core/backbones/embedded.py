@@ -90,7 +90,6 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
     ) -> None:
         self._wanted_dtype = dtype
         self.adapted = TwoTowers(text, vision, MAP_TOKENS).eval().requires_grad_(False)
-        self._head = self._in_compute_dtype(vision)
         self._heads, self.dim = heads, vision.config.dim
         self.linears = self.adapted.linears("text.", "vision.")
         self.translations: Maps = {}
@@ -118,16 +117,14 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return other
 
     def _set_shared(self, shared: Lora | None) -> None:
-        self._shared, self._shared_head, self.fingerprint = None, None, self._heads
-        if shared is None:
-            return
-        LoraLayout.of(self.linears, shared.factors, 1)
-        if not shared.moves_photos:
-            raise AdapterError("The shared part does not change photos: it must adapt linears of the vision head, too.")
-        tensors = _shared_tensors(shared)
-        self._shared = _shared_from(tensors, self.linears)
-        self._shared_head = self._merged(self._shared)
-        self.fingerprint = _digest(tensors, self._heads)
+        self._shared, self.fingerprint = None, self._heads
+        if shared is not None:
+            LoraLayout.of(self.linears, shared.factors, 1)
+            if not shared.moves_photos:
+                raise AdapterError("The shared part does not change photos: it must adapt linears of the vision head, too.")
+            tensors = _shared_tensors(shared)
+            self._shared, self.fingerprint = _shared_from(tensors, self.linears), _digest(tensors, self._heads)
+        self._set_vision()
 
     def _set_side(self, adapt: Side) -> None:
         if adapt == "texts":
@@ -144,18 +141,19 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         if device != self.device:  # a copy, so that the other form stays on its device
             self.adapted = copy.deepcopy(self.adapted).to(device)
         super().to(device)
-        self._head = self._in_compute_dtype(self.adapted.vision)
-        if self._shared is not None:
-            self._shared_head = self._merged(self._shared)
+        self._set_vision()
         return self
 
-    def _merged(self, shared: Lora) -> nn.Module:
-        """The vision head with the shared part added to its weights. It takes half the time of a LoRA."""
-        head = copy.deepcopy(self.adapted.vision)
-        for name, f in shared.to(self.device).factors.items():
-            if name.startswith(VISION):
-                head.get_submodule(name.removeprefix(VISION)).get_parameter("weight").add_(f.delta)
-        return self._in_compute_dtype(head)
+    def _set_vision(self) -> None:
+        """Prepare the vision head and, if there is a shared part, a copy with it in the weights. That takes half the time of a
+        LoRA."""
+        heads = [self.adapted.vision]
+        if self._shared is not None:
+            heads.append(copy.deepcopy(self.adapted.vision))
+            for name, f in self._shared.to(self.device).factors.items():
+                if name.startswith(VISION):
+                    heads[1].get_submodule(name.removeprefix(VISION)).get_parameter("weight").add_(f.delta)
+        self._vision = [self._in_compute_dtype(head) for head in heads]
 
     def _in_compute_dtype(self, head: nn.Module) -> nn.Module:
         """The head with its linears in the compute dtype. Norms, positions and the residual stream stay in float32."""
@@ -185,15 +183,12 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self.embedded(maps).half() if self.shared is None else self.columns(maps)
 
     def columns(self, maps: Tensor) -> Tensor:
-        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part. Raises
-        AdapterError: when there is no shared part."""
-        if self._shared_head is None:
-            raise AdapterError("These heads have no shared part, so each photo has only one embedding.")
-        return torch.stack([self._through(head, maps) for head in (self._head, self._shared_head)], 1).half()
+        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part."""
+        return torch.stack([self._through(head, maps) for head in self._vision], 1).half()
 
     def embedded(self, maps: Tensor, lora: Lora | None = None) -> Tensor:
         """Embeddings [n, d] of the image tower's maps [n, 49, 320]."""
-        return self._through(self._head, maps, self.there(lora))
+        return self._through(self._vision[0], maps, self.there(lora))
 
     @torch.no_grad()
     def _through(self, head: nn.Module, maps: Tensor, lora: Lora | None = None) -> Tensor:
