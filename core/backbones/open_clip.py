@@ -11,7 +11,7 @@ import textwrap
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -109,6 +109,11 @@ class OpenClipBackbone(Backbone):
         self.framing = _framing(settings)
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (settings.mean, settings.std))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Half precision on a GPU. float32 on the CPU, so that CLIP's embeddings are as in its paper."""
+        return torch.float32 if self.device.type == "cpu" else compute_dtype(self.device)
+
     def to(self, device: torch.device) -> Self:
         for part in (self.adapted, self._stem):
             part.to(device)
@@ -133,7 +138,7 @@ class OpenClipBackbone(Backbone):
     def prefix(self, pixels: Tensor, dtype: torch.dtype = torch.float16) -> Tensor:
         if not len(pixels):
             return torch.empty(0, *self.prefix_shape, dtype=dtype)
-        with self._fast():
+        with autocast(self.device, self.dtype):
             return torch.cat([self._stem(part).to(dtype).cpu() for part in self._sent(self._light(pixels))])
 
     @torch.no_grad()
@@ -143,7 +148,7 @@ class OpenClipBackbone(Backbone):
         if not len(prefix):
             return torch.empty(0, self.dim)
         lora = self.there(lora)
-        with self._fast():
+        with autocast(self.device, self.dtype):
             return torch.cat([self.adapted.vision(part.float(), lora).cpu() for part in self._sent(prefix)])
 
     def _sent(self, photos: Tensor) -> Iterator[Tensor]:
@@ -151,12 +156,7 @@ class OpenClipBackbone(Backbone):
 
     def _light(self, pixels: Tensor) -> Tensor:
         """Pixels in half precision for a GPU, which would round them in its first step anyway."""
-        half = self.device.type != "cpu" and compute_dtype(self.device) != torch.float32
-        return pixels.half() if half else pixels
-
-    def _fast(self) -> AbstractContextManager[object]:
-        """Half precision on a GPU. float32 on the CPU, so that CLIP's embeddings are as in its paper."""
-        return autocast(self.device, torch.float32 if self.device.type == "cpu" else None)
+        return pixels if self.dtype == torch.float32 else pixels.half()
 
 
 def _framing(preprocess: PreprocessCfg) -> Framing:
