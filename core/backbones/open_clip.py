@@ -173,7 +173,7 @@ def _slug(name: str, pretrained: str | None, adapt_blocks: int | None, adapt: Si
     parts += [Path(pretrained).stem] if pretrained else []
     parts += [f"last-{adapt_blocks}"] if adapt_blocks else []
     parts += [adapt] if adapt == "texts" else []
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip(".-")[:100]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))[:100].strip(".-")
 
 
 def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from core.backbones.spec import portable
 from core.common.errors import AdapterError
 
 OURS = re.compile(r"(text|vision)\.blocks\.(\d+)\.(.*)")
@@ -54,4 +55,4 @@ def hub_model(choice: Mapping[str, Any]) -> str:
             "adapters load with peft as they are."
         )
     repository = str(open_clip.get_pretrained_cfg(spec, pretrained).get("hf_hub", "") if pretrained else "").strip("/")
-    return repository if repository.startswith("laion/") else spec
+    return repository if repository.startswith("laion/") else str(portable(choice)["spec"])

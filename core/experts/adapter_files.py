@@ -65,7 +65,7 @@ def write_adapter(
     Raises AdapterError: when ``for_transformers`` is set and the backbone is no such model.
     """
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
-    base = hub_model(choice) if for_transformers else None
+    base = hub_model(backbone.choice) if for_transformers else None
     with _all_or_nothing(folder) as written:
         if base is not None:
             save_peft(lora, written, fingerprint, base, origin, CLIP_MODEL, transformers_name)

@@ -156,6 +156,10 @@ def test_what_peft_itself_writes_for_transformers_clip_comes_back(pair, tmp_path
     assert origin == {}
 
 
+def test_a_model_in_a_folder_is_named_without_its_path(tmp_path: Path) -> None:
+    assert hub_model({"spec": f"local-dir:{make_model(tmp_path / 'mine', 0)}"}) == "local-dir:mine"
+
+
 def test_the_model_on_the_hub_is_named() -> None:
     assert hub_model({"spec": "ViT-B-16", "pretrained": "openai"}) == "openai/clip-vit-base-patch16"
     assert hub_model({"spec": "ViT-B-16-quickgelu", "pretrained": "openai"}) == "openai/clip-vit-base-patch16"
