@@ -23,6 +23,7 @@ import gradio as gr
 from app_process import PATIENCE_SECONDS, free_port
 from gradio_client import Client, handle_file
 
+from app import languages
 from app.engines import Models
 from app.http.hosts import Hosts
 from app.page import build, launch_options
@@ -113,8 +114,10 @@ def launched(
     hosts: Hosts = Hosts(),
     port: int = 0,
 ) -> Iterator[Running]:
+    """Run the app in this process, in English alone: laying it out in six more languages takes most of a start."""
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
+    patch.setattr(languages, "OTHERS", ())
     keeper = Keeper(limits)
     page = build(Models(lambda: engine), keeper, libraries, samples=False)
     try:
