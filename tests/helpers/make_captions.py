@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
+from functools import cache
 
 from hostile_cases import Case
 
@@ -108,5 +109,6 @@ def objects() -> Iterator[Case]:
         yield Case(f"JSONL of {what}", "captions.jsonl", f"\n{line}\n".encode(), "line 2")
 
 
-def captions() -> list[Case]:
-    return [case for maker in (texts, encodings, tables, objects) for case in maker()]
+@cache
+def captions() -> tuple[Case, ...]:
+    return tuple(case for maker in (texts, encodings, tables, objects) for case in maker())

@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 from hostile_cases import EITHER, Case
@@ -308,6 +309,7 @@ def with_comment(size: int) -> bytes:
     return whole[:start] + b"\x21\xfe" + (b"\xff" + b"c" * 255) * (size // 255) + b"\0" + whole[start:]
 
 
-def images() -> list[Case]:
+@cache
+def images() -> tuple[Case, ...]:
     makers = (cut_off, bombs, disguises, modes, tagged, animated, named, costly)
-    return [case for maker in makers for case in maker()]
+    return tuple(case for maker in makers for case in maker())

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from hostile_cases import Case
 from make_images import NAMES, encode, picture, zeros
@@ -204,5 +205,6 @@ def clutter() -> Iterator[Archive]:
     )
 
 
-def zips() -> list[Archive]:
-    return [case for maker in (names, members, bombs, broken, clutter) for case in maker()]
+@cache
+def zips() -> tuple[Archive, ...]:
+    return tuple(case for maker in (names, members, bombs, broken, clutter) for case in maker())
