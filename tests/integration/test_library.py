@@ -427,7 +427,7 @@ for moment in sys.stdin:
 
 
 @pytest.mark.slow
-def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
+def test_kill_9_at_many_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
     """Processes are killed when they open, rename or remove a file, or shortly after Lance begins to write."""
     folder, library, photos = tmp_path / "photos", tmp_path / "library", 120
     blurred(folder, [f"{i:03}.jpg" for i in range(photos)], 3)
@@ -437,7 +437,7 @@ def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Pa
     before = killed = 0
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdin and parent.stdout
-        for moment in range(30):
+        for moment in range(18):  # each step of an update comes at least once
             print(moment, file=parent.stdin, flush=True)
             killed += int(parent.stdout.readline()) == -signal.SIGKILL
             if (library / ABOUT).is_file():
@@ -445,7 +445,7 @@ def test_kill_9_at_thirty_moments_loses_nothing(backbone: Backbone, tmp_path: Pa
                 assert now >= before, "indexed photos must not disappear"
                 before = now
         parent.stdin.close()
-    assert killed > 20 and before > photos // 2, (killed, before)
+    assert killed > 12 and before > photos // 2, (killed, before)
     report = update(library, [folder], backbone)
     assert report.photos == photos and report.added == photos - before
     opened = PhotoLibrary.open(library)
