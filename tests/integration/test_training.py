@@ -7,6 +7,7 @@ import copy
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,11 @@ import torch.nn.functional as F
 from made_up_photos import COLOURS, SHAPES, captioned, draw
 from tiny_models import random_lora
 
-from core.backbones.embedded import EmbeddedBackbone, load_embedded, load_shared
+from core.backbones.embedded import EmbeddedBackbone, load_shared
 from core.backbones.lora import Lora, LoraLayout, LoraModule, initial_vector
 from core.backbones.lora_algebra import merge
 from core.common.errors import DataError, DescriptionError, RepositoryError
 from core.common.metrics import Relevance
-from core.common.paths import heads_path
 from core.data import Sample, read_folder
 from core.experts.files import load_repository
 from core.sglora.description import embed_descriptions
@@ -92,13 +92,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def backbone() -> EmbeddedBackbone:
-    return load_embedded(heads_path())
-
-
-@pytest.fixture(scope="module")
 def corpus(data: Path, cache: Path, backbone: EmbeddedBackbone) -> Corpus:
     return load_corpus(data, backbone, cache, lambda _: None)
+
+
+class Stopped(Exception):
+    """Raised by a log to stop a training."""
+
+
+def stopping_at(word: str) -> Callable[[str], None]:
+    """A log that raises Stopped at a message with this word."""
+
+    def log(message: str) -> None:
+        if word in message:
+            raise Stopped
+
+    return log
 
 
 def test_contrastive_with_single_positives_is_clips_cross_entropy() -> None:
@@ -237,11 +246,12 @@ def test_the_shared_part_finds_more_in_mixed_scores(
     before, after = (corpus.recalls(rows, lora) for lora in (None, made.shared))
     assert sum(after[way]["R@10"] - before[way]["R@10"] for way in ("t2i", "i2t")) > 5
 
-    # Without the last run's file, a second call trains only that run.
+    # Without the last run's file, a second call trains only that run. What follows the runs is as before: the test stops there.
     kept = sorted((cache / "shared").iterdir())
     kept[-1].unlink()
     written = [path.stat().st_mtime_ns for path in kept[:-1]]
-    train_shared_part(data, file, cache, heads, recipe, lambda _: None)
+    with pytest.raises(Stopped):
+        train_shared_part(data, file, cache, heads, recipe, stopping_at("wrote"))
     assert sorted((cache / "shared").iterdir()) == kept
     assert [path.stat().st_mtime_ns for path in kept[:-1]] == written
 
@@ -422,17 +432,9 @@ def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path, backb
 @pytest.mark.slow
 def test_backbone_training_resumes_to_the_same_heads(data: Path, cache: Path, tmp_path: Path) -> None:
     recipe = BackboneRecipe(steps=4, objects=8, captioned=8, mixed=4, views=1, warmup=1, checkpoint=2)
-
-    class Stopped(Exception):
-        pass
-
-    def interrupt(message: str) -> None:
-        if "checkpoint" in message:
-            raise Stopped
-
     whole = train_backbone(data, tmp_path / "a" / "heads.safetensors", cache, recipe, lambda _: None)
     with pytest.raises(Stopped):
-        train_backbone(data, tmp_path / "b" / "heads.safetensors", cache, recipe, interrupt)
+        train_backbone(data, tmp_path / "b" / "heads.safetensors", cache, recipe, stopping_at("checkpoint"))
     resumed = train_backbone(data, tmp_path / "b" / "heads.safetensors", cache, recipe, lambda _: None)
     assert resumed["fingerprint"] == whole["fingerprint"]
     assert (tmp_path / "b" / "heads.safetensors").stat().st_size < 8_000_000
