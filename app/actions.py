@@ -355,6 +355,7 @@ def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: P
     if comparison is None or comparison.asked.kind == "photo":
         return
     marks = session.marks.setdefault(comparison.asked, {})
+    session.for_name.unused.discard(photo)
     if marks.get(photo) is right:
         del marks[photo]
     elif photo in comparison.places or any(p.id == photo for p in session.album.photos):

@@ -19,6 +19,7 @@ from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
+from core.sglora.teach import left_out
 
 # Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
@@ -164,7 +165,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         name exists, it gets these photos too. ``take_back`` removes it. Later ``search`` and ``adapt`` use the name.
         Returns {"names": [{"name", "photos"}], "failed": [{"name", "reason"}], "remarks"}.
         """
-        engine, failed = engine_of(session, repository), ()
+        engine, failed, remarks = engine_of(session, repository), (), list[str]()
         if take_back:
             names = session.album.change_names(engine, lambda names: names.remove(name))
         else:
@@ -173,10 +174,11 @@ def add_endpoints(models: Models, session: gr.State) -> None:
                 names, failed = name_actions.teach_files(engine, session, name, files)
             if chosen or not files:
                 names = name_actions.teach(engine, session, name, chosen)
+            remarks = left_out(name, max(len(files or []), len(chosen)))
         return {
             "names": listed_names(names),
             "failed": [{"name": file, "reason": reason} for file, reason in failed],
-            "remarks": names.remarks(),
+            "remarks": [*remarks, *names.remarks()],
         }
 
     def import_adapter(files: list[str] | None, description: str, session: Session) -> dict[str, Any]:

@@ -5,25 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from app import texts
 from app.visitors.session import Session
 from core.common.errors import DescriptionError, GalleryError
 from core.data.decode import Failure
 from core.experts.names_file import read_names
 from core.retrieval.gallery import Gallery
+from core.retrieval.questions import split_minus
 from core.sglora.engine import SGLora
 from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 
 
 def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], without: Sequence[str] | None = None) -> TaughtNames:
-    """Teach a name from photos of the gallery, by id. If the name exists, it gets these photos too.
+    """Teach a name from photos of the gallery or of the last answer, by id. If the name exists, it gets these photos too.
 
     ``without``: ids of photos that the name does not mean. Raises DescriptionError: when there is no photo, or the name is
     unusable or one too many; AdapterError: when no LoRA can teach this backbone names.
     """
-    gallery = session.album.gallery(engine)
-    photos, others = gallery.prefixes(ids), None if without is None else gallery.prefixes(without)
+    photos, others = _prefixes(engine, session, ids), None if without is None else _prefixes(engine, session, without)
     return session.album.change_names(engine, lambda names: names.add(name, photos, others))
+
+
+def _prefixes(engine: SGLora, session: Session, ids: Sequence[str]) -> Tensor:
+    """Prefix activations [n, *prefix_shape] of photos of the gallery, and of the library that was asked last."""
+    own, comparison = session.album.gallery(engine), session.comparison
+    photos = own.prefixes(ids)
+    if comparison is None or comparison.library is None:
+        return photos
+    known = {photo.id for photo in own.photos}
+    places = [comparison.places[key] for key in ids if key in comparison.places and key not in known]
+    return torch.cat([photos, comparison.library.prefixes(places)]) if places else photos
 
 
 def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:
@@ -38,25 +52,30 @@ def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str
 
 
 def from_marks(engine: SGLora, session: Session, name: str = "") -> TaughtNames:
-    """Teach the last question as a name, from its marked photos. With a ``name``, teach that one from the photos marked as
-    right. Raises GalleryError: when no photo is marked as right."""
-    marks = session.marks_of_words
-    right, wrong = ([photo for photo, yes in marks.items() if yes is wanted] for wanted in (True, False))
+    """Teach the last question as a name, without the words that it excludes, from its marked photos. With a ``name``, teach
+    that one from the photos marked as right. Raises GalleryError: when no photo is marked as right."""
+    right = session.ticked
     if session.comparison is None or not right:
         raise GalleryError(texts.NAMES_NO_MARKS)
     if name.strip():
         return teach(engine, session, name, right)
-    return teach(engine, session, session.comparison.asked.what, right, wrong)
+    wrong = [photo for photo, yes in session.marks_of_words.items() if not yes]
+    return teach(engine, session, split_minus(session.comparison.asked.what)[0], right, wrong)
 
 
-def load(engine: SGLora, session: Session, path: str) -> int:
-    """Add the names of a file to the visitor's names. If a name exists, its photos are joined. Returns how many were loaded."""
+def load(engine: SGLora, session: Session, path: str) -> tuple[int, list[str]]:
+    """Add the names of a file to the visitor's names. If a name exists, its photos are joined. Returns how many were loaded,
+    and the error messages of the others."""
     loaded = read_names(Path(path), engine.backbone)
+    failed: list[str] = []
 
     def joined(names: TaughtNames) -> TaughtNames:
         for entry in loaded.entries:
-            names = names.add(entry.name, entry.photos, entry.without)
+            try:
+                names = names.add(entry.name, entry.photos, entry.without)
+            except DescriptionError as error:
+                failed.append(str(error))
         return names
 
     session.album.change_names(engine, joined)
-    return len(loaded.entries)
+    return len(loaded.entries) - len(failed), failed

@@ -19,6 +19,7 @@ from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import GalleryError
 from core.experts.names_file import save_names
+from core.sglora.teach import TaughtNames, left_out
 
 
 class Names(Step):
@@ -60,7 +61,8 @@ class Names(Step):
             (self.load.upload, self._load, [self.load]),
         ):
             self.on(event, handler, first, shown, (Part.NAMES, *ANSWER), self.report, HEAVY)
-        self.taught.input(lambda name: name, self.taught, self.name, **private())  # to rename it, or to add photos
+        self.on(self.taught.input, self._select, [self.taught], [self.name])
+        self.on(self.photos.input, self._pick, [self.photos])
         self.downloads(self.save, self._save, self.report)
         answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
         # The enlarged photo fires ``edit``.
@@ -75,34 +77,51 @@ class Names(Step):
 
     def _choose(self, session: Session, event: gr.SelectData, _: Controls) -> Updates:
         """Open the panel with this photo chosen."""
-        photos = session.album.photos
-        picked = next((photo for photo in photos if photo.id == event.index), None)
-        if picked is None:
+        if event.index not in _photo_names(session):
             raise GalleryError(texts.NOT_THERE)
-        listed = dict.fromkeys((*photos[:LISTED], picked))
-        choices = [(photo.name, photo.id) for photo in listed]
-        return {self.folded: gr.Accordion(open=True), self.photos: gr.Dropdown(choices=choices, value=[picked.id])}
+        session.for_name.choose([event.index], session.ticked)
+        return {self.folded: gr.Accordion(open=True), self.photos: self._box(session)}
+
+    def _select(self, name: str | None, session: Session, _: Controls) -> Updates:
+        """Select a name, to rename it or to give it more photos."""
+        session.name = name or ""
+        return {self.name: session.name}
+
+    def _pick(self, photos: Sequence[str] | None, session: Session, _: Controls) -> Updates:
+        session.for_name.choose(photos or [], session.ticked)
+        return {}
 
     def _teach(self, name: str, photos: Sequence[str] | None, session: Session, controls: Controls) -> Updates:
         engine = self.context.engine(session)
         names = name_actions.teach(engine, session, name or "", photos or [])
-        return self._changed(session, controls, names.remarks()) | {self.name: "", self.photos: gr.Dropdown(value=[])}
+        return self._taught(session, controls, names, name or "", len(photos or []))
 
     def _from_marks(self, name: str, session: Session, controls: Controls) -> Updates:
         names = name_actions.from_marks(self.context.engine(session), session, name or "")
-        return self._changed(session, controls, names.remarks()) | {self.name: ""}
+        return self._taught(session, controls, names, name or "", len(session.ticked))
+
+    def _taught(self, session: Session, controls: Controls, names: TaughtNames, name: str, photos: int) -> Updates:
+        session.for_name.choose([], session.ticked)
+        self._selected(session, names, name)
+        return self._changed(session, controls, [*left_out(name, photos), *names.remarks()]) | {self.name: ""}
+
+    def _selected(self, session: Session, names: TaughtNames, name: str) -> None:
+        entry = names.find(name)
+        session.name = "" if entry is None else entry.name
 
     def _rename(self, old: str | None, new: str, session: Session, controls: Controls) -> Updates:
-        session.album.change_names(self.context.engine(session), lambda names: names.rename(old or "", new or ""))
+        engine = self.context.engine(session)
+        names = session.album.change_names(engine, lambda names: names.rename(old or "", new or ""))
+        self._selected(session, names, new or "")
         return self._changed(session, controls) | {self.name: ""}
 
     def _remove(self, name: str | None, session: Session, controls: Controls) -> Updates:
         session.album.change_names(self.context.engine(session), lambda names: names.remove(name or ""))
-        return self._changed(session, controls)
+        return self._changed(session, controls) | {self.name: ""}
 
     def _load(self, path: str, session: Session, controls: Controls) -> Updates:
-        n = name_actions.load(self.context.engine(session), session, path)
-        return self._changed(session, controls, [texts.NAMES_LOADED.format(n=n)])
+        n, failed = name_actions.load(self.context.engine(session), session, path)
+        return self._changed(session, controls, [texts.NAMES_LOADED.format(n=n), *failed])
 
     def _save(self, session: Session, _: Controls) -> str:
         names = session.album.names(self.context.engine(session))
@@ -112,18 +131,34 @@ class Names(Step):
         return self.context.show_again(session, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, session: Session, _: Controls) -> Updates:
-        photos = {photo.id: photo.name for photo in session.album.photos[:LISTED]}
-        ticked = [photo for photo, right in session.marks_of_words.items() if right and photo in photos]
         choices = [(_chip(taught), taught[0]) for taught in session.album.taught]
         has_names = bool(choices)
+        names = [name for _, name in choices]
+        selected = session.name if session.name in names else next(reversed(names), None)
+        ticked = not _photo_names(session).keys().isdisjoint(session.ticked)
         return {
             self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=has_names),
-            self.photos: gr.Dropdown(choices=[(name, key) for key, name in photos.items()], value=ticked),
-            self.taught: gr.Radio(choices=choices, value=choices[-1][1] if has_names else None, visible=has_names),
-            self.marks: gr.Button(visible=bool(ticked)),
+            self.photos: self._box(session),
+            self.taught: gr.Radio(choices=choices, value=selected, visible=has_names),
+            self.marks: gr.Button(visible=ticked),
         } | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}
+
+    def _box(self, session: Session) -> gr.Dropdown:
+        """The box with the photos for the next name."""
+        names = _photo_names(session)
+        chosen = [photo for photo in session.for_name.all(session.ticked) if photo in names]
+        listed = dict.fromkeys((*(photo.id for photo in session.album.photos[:LISTED]), *chosen))
+        return gr.Dropdown(choices=[(names[photo], photo) for photo in listed], value=chosen)
+
+
+def _photo_names(session: Session) -> dict[str, str]:
+    """The photos that can be taught, by key: the visitor's own, and those of a library in the last answer."""
+    comparison = session.comparison
+    columns = () if comparison is None or comparison.library is None else comparison.columns
+    found = {hit.key: hit.label for column in columns for hit in column.ranking.hits}
+    return found | {photo.id: photo.name for photo in session.album.photos}
 
 
 def _chip(taught: tuple[str, int]) -> str:
     """What a chip says about a name and the number of its photos."""
-    return texts.NAMES_CHIP.format(name=taught[0], n=taught[1])
+    return page_html.taught_name(*taught)

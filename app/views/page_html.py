@@ -110,6 +110,11 @@ def report(lines: Sequence[str], added: AddReport | None = None, more_failed: It
     return _html.report(added, reasons, list(map(texts.translated, lines)))
 
 
+def taught_name(name: str, photos: int) -> str:
+    """A name and the number of its photos."""
+    return (texts.NAMES_CHIP_ONE if photos == 1 else texts.NAMES_CHIP).format(name=name, n=photos)
+
+
 def gallery_line(album: Album) -> Markup:
     """How full the gallery is, or the progress of photos that are being added."""
     photos, limit, adding = album.photos, album.limit, album.progress

@@ -72,7 +72,6 @@ function enlarge(card) {
     history.pushState({ enlarged: true }, "");
     pushed = true;
   }
-  bar.querySelector("[data-teach]").hidden = !("own" in card.dataset); // names are taught from the visitor's own photos
   for (const button of bar.querySelectorAll("[data-step]")) {
     button.setAttribute("aria-disabled", !neighbour(card, +button.dataset.step));
   }

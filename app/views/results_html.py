@@ -10,6 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from app import texts
+from app.views.page_html import taught_name
 from app.views.template import macros
 from app.visitors.album import Album
 from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
@@ -74,7 +75,7 @@ def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> t
 def _taught(names: Sequence[tuple[str, int]]) -> str:
     if not names:
         return ""
-    chips = texts.listed([texts.NAMES_CHIP.format(name=name, n=n) for name, n in names])
+    chips = texts.listed([taught_name(name, n) for name, n in names])
     return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 
@@ -102,7 +103,7 @@ def _cards(
             picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
         moved = column.moves.get(hit.key) if shown.zero_shot else None
-        cards.append((hit, moved, picture, full, right, mark, photo is not None))
+        cards.append((hit, moved, picture, full, right, mark))
     return cards
 
 

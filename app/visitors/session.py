@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,22 @@ from core.sglora.repository import ExpertRepository
 from core.sglora.request import AdapterRequest
 
 KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
+
+
+@dataclass
+class PhotosForName:
+    """Photos chosen for the next name: by hand, and by ticks in the results that no name used yet."""
+
+    by_hand: list[str] = field(default_factory=list)
+    unused: set[str] = field(default_factory=set)  # ticked photos that are not chosen
+
+    def all(self, ticked: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys([*self.by_hand, *(photo for photo in ticked if photo not in self.unused)]))
+
+    def choose(self, photos: Sequence[str], ticked: Sequence[str]) -> None:
+        """Choose exactly these photos, some of which may be ticked."""
+        self.by_hand = [photo for photo in photos if photo not in ticked]
+        self.unused = {photo for photo in ticked if photo not in photos}
 
 
 @dataclass(eq=False)
@@ -39,6 +55,8 @@ class Session:
     history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
     marked: Marked = field(default_factory=Marked)  # the counts from the marks
+    for_name: PhotosForName = field(default_factory=PhotosForName)  # photos chosen for the next name
+    name: str = ""  # the taught name that is selected
     known: bool = False  # whether this tab had an event before
     gone: str = ""  # why the app emptied the album; empty once this tab has shown it
 
@@ -90,6 +108,11 @@ class Session:
         return session
 
     @property
+    def ticked(self) -> list[str]:
+        """The photos that are marked as right for the last question, if it was words."""
+        return [photo for photo, right in self.marks_of_words.items() if right]
+
+    @property
     def marks_of_words(self) -> Mapping[str, bool]:
         """The marks on the results of the last question, if it was words: a name can be taught from them."""
         asked = None if self.comparison is None else self.comparison.asked
@@ -105,6 +128,7 @@ class Session:
         self.uncounted, self.listed = None, ()
         self.history.clear()
         self.marks.clear()
+        self.for_name, self.name = PhotosForName(), ""
         self.marked, self.on_names = Marked(), Recent(KEPT_WITH_NAMES)
 
 

@@ -25,7 +25,7 @@ from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
-from core.experts.names_file import read_names
+from core.experts.names_file import NAMES_FILE, read_names
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.columns import text_rows
 from core.retrieval.gallery import Gallery
@@ -196,6 +196,7 @@ def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> t
 
 
 def _names(file: Path, backbone: Backbone) -> TaughtNames:
+    file = file / NAMES_FILE if file.is_dir() else file
     try:
         return read_names(file, backbone)
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from core.experts import adapter_files
 from core.experts.names_file import NAMES_FILE, save_names
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.teach import MAX_PHOTOS, TaughtNames
+from core.sglora.teach import MAX_PHOTOS, TaughtNames, left_out
 
 
 def teach(arguments: Namespace) -> Answer:
@@ -58,17 +58,26 @@ def teach(arguments: Namespace) -> Answer:
 
 
 def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
-    wanted = [(name, [Path(file) for file in files]) for name, *files in arguments.name]
+    wanted = [(name, _photos(map(Path, files))) for name, *files in arguments.name]
     if arguments.folder is not None:
         if not arguments.folder.is_dir():
             raise DataError(f"The folder {arguments.folder} does not exist.")
         folders = sorted(folder for folder in arguments.folder.iterdir() if folder.is_dir())
         if not folders:
             raise DataError(f"{arguments.folder} holds no folder: each name has a folder of photos, called like it.")
-        wanted += [(folder.name, sorted(path for path in folder.rglob("*") if is_image(path))) for folder in folders]
+        wanted += [(folder.name, _photos([folder])) for folder in folders]
     if not wanted:
         raise UsageError("`teach` needs names: --name NAME PHOTO..., or a FOLDER with a folder of photos for each.")
     return wanted
+
+
+def _photos(paths: Iterable[Path]) -> list[Path]:
+    """These files, and the photos in these folders."""
+    return [
+        photo
+        for path in paths
+        for photo in (sorted(file for file in path.rglob("*") if is_image(file)) if path.is_dir() else [path])
+    ]
 
 
 def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
@@ -88,6 +97,7 @@ def _taught(
     """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
     names, failed, remarks = TaughtNames(backbone), [], []
     for name, files in wanted:
+        remarks += left_out(name, len(files))
         files = files[:MAX_PHOTOS]
         photos, skipped = read_prefixes(backbone, files, log)[1:] if library is None else _from_library(library, files)
         failed += [{"name": name, "reason": reason} for reason in skipped]

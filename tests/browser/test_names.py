@@ -42,12 +42,37 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     with page.expect_download() as waiting:
         page.click("#names-save")
     assert KIND.encode() in waiting.value.path().read_bytes()
+
+    # A selected name stays selected, and photos chosen by hand stay chosen, when another photo is ticked.
+    def tick(place: int) -> str:
+        hit = page.locator(f'#results section[aria-label="{texts.ZERO_SHOT}"] .sg-hit').nth(place)
+        hit.hover()
+        hit.locator('[data-mark="up"]').click()
+        return hit.locator("img").get_attribute("alt") or ""
+
+    ticked = tick(5)
+    expect(page.locator("#names-photos .token")).to_have_text([ticked])  # those that taught a name are used up
+    box(page, "names-name").fill("dax")
+    page.click("#names-teach")
+    expect(page.locator("#names-chips button")).to_have_text(["blicket (3 photos)", "dax (1 photo)"])
+    page.locator("#names-taught").get_by_text("blicket").click()
+    expect(box(page, "names-name")).to_have_value("blicket")
+    page.locator("#names-photos input").click()
+    page.get_by_role("option", name="horse.png").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#names-photos .token")).to_have_text(["horse.png"])
+    ticked = tick(7)
+    expect(page.locator("#names-photos .token")).to_have_text(["horse.png", ticked])
     box(page, "names-name").fill("zorp")
     page.click("#names-rename")
-    expect(page.locator("#names-taught")).to_contain_text("zorp (3 photos)")
+    expect(page.locator("#names-chips button")).to_have_text(["zorp (3 photos)", "dax (1 photo)"])
+    page.click("#names-remove")
+    expect(page.locator("#names-chips button")).to_have_text(["dax (1 photo)"])
+    expect(box(page, "names-name")).to_have_value("")
     page.click("#names-remove")
     expect(page.locator("#names-taught")).to_be_hidden()
     expect(page.locator("#results .sg-taught")).to_have_count(0)
+    page.locator("#names-photos .token-remove").last.click()
     box(page, "names-name").fill("nothing")
     page.click("#names-teach")
     expect(page.get_by_text("“nothing” has no photo")).to_be_visible()

@@ -22,15 +22,20 @@ from gradio_client.exceptions import AppError
 from app import actions, name_actions, texts
 from app.engines import Models
 from app.page import build, launch_options
+from app.photo_libraries import PhotoLibraries
 from app.views import results_html
-from app.visitors.question import Question
+from app.visitors.question import Question, Within
 from app.visitors.session import Session, leave
 from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.experts.names_file import save_names
+from core.retrieval.gallery import Gallery
+from core.retrieval.indexing import index_folders
+from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.teach import MAX_NAMES, TaughtNames
 
 SENTENCE = "photos of boats"
 
@@ -222,13 +227,53 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, session: Session, t
     name_actions.teach(engine, session, "wug", wugs(session))
     path = session.album.write("names.safetensors", save_names(session.album.names(engine)))
     other = Session()
-    assert name_actions.load(engine, other, str(path)) == 1
-    assert name_actions.load(engine, other, str(path)) == 1  # the same photos again
+    assert name_actions.load(engine, other, str(path)) == (1, [])
+    assert name_actions.load(engine, other, str(path)) == (1, [])  # the same photos again
     assert other.album.taught == (("wug", 3),)
     (tmp_path / "none.safetensors").write_bytes(b"none")
     with pytest.raises(RepositoryError, match="damaged or not a file of names"):
         name_actions.load(engine, other, str(tmp_path / "none.safetensors"))
     assert other.album.taught == (("wug", 3),)
+
+
+def test_of_too_many_names_in_a_file_the_first_are_loaded(engine: SGLora, session: Session) -> None:
+    few = [session.album.gallery(engine).prefixes(wugs(session, 1))] * 3
+    for number in range(MAX_NAMES - 2):
+        session.album.change_names(engine, lambda names, number=number: names.add(f"name {number}", few[0]))
+    others = TaughtNames(engine.backbone)
+    for name, photos in zip(("fep", "dax", "zorp"), few, strict=True):
+        others = others.add(name, photos)
+    path = session.album.write("names.safetensors", save_names(others))
+    loaded, failed = name_actions.load(engine, session, str(path))
+    assert loaded == 2 and len(failed) == 1 and "“zorp” cannot be taught" in failed[0]
+    assert [name for name, _ in session.album.taught[-2:]] == ["fep", "dax"]
+
+
+def test_photos_of_a_library_teach_too(engine: SGLora, session: Session, tmp_path: Path) -> None:
+    """The visitor's own photos are the wugs; the library has the others."""
+    elsewhere, library = tmp_path / "photos", tmp_path / "pictures"
+    files = blurred(elsewhere, [f"blob {number}.png" for number in range(3)], 11)
+    index_folders(PhotoLibrary.create(library, engine.backbone), [elsewhere], engine.backbone)
+    libraries = PhotoLibraries([library])
+    asked = Question.words("my thing", Within(True, "pictures"))
+    comparison = actions.ask(engine, session, asked, libraries=libraries)
+    hits = comparison.columns[0].ranking.hits
+    chosen = [hit.key for hit in hits if hit.label.startswith("blob")][:2] + wugs(session, 1)
+    names = name_actions.teach(engine, session, "both", chosen)
+    apart = Gallery(engine.backbone)
+    apart.add([next(file for file in files if file.name == hit.label) for hit in hits if hit.key in chosen[:2]])
+    expected = torch.cat([apart.prefixes(p.id for p in apart.photos), session.album.gallery(engine).prefixes(chosen[2:])])
+    taught = engine.backbone.suffix(names.entries[0].photos)
+    assert (taught @ engine.backbone.suffix(expected).T).max(1).values.min() > 0.999
+    for key in chosen:
+        actions.mark(engine, session, key, True, libraries)
+    assert len(name_actions.from_marks(engine, session).entries[-1].photos) == 3
+
+
+def test_marks_teach_a_question_without_the_words_that_it_excludes(engine: SGLora, session: Session) -> None:
+    actions.ask(engine, session, Question.words("my thing -snow"))
+    actions.mark(engine, session, wugs(session)[0], True)
+    assert [entry.name for entry in name_actions.from_marks(engine, session).entries] == ["my thing"]
 
 
 def test_names_count_as_memory(engine: SGLora, session: Session) -> None:

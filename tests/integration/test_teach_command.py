@@ -115,6 +115,14 @@ def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_p
     assert all("wug" in hit["photo"] for hit in found["sg-lora"][:3])
 
 
+def test_a_folder_stands_for_its_photos_and_for_its_file_of_names(run: Run, folders: Path, tmp_path: Path) -> None:
+    code, out, err = run("teach", "--name", "wug", folders / "wug", "--out", tmp_path / "taught", "--json")
+    assert code == 0 and json.loads(out)["names"] == [{"name": "wug", "photos": 4}], err
+    code, out, err = run("search", "a wug", "--gallery", folders, "--names", tmp_path / "taught", "--json")
+    assert code == 0, err
+    assert all("wug" in Path(hit["photo"]).name for hit in json.loads(out)["rankings"]["sg-lora"][:4])
+
+
 def test_names_also_count_without_the_adapter_when_captions_are_found(run: Run, folders: Path, tmp_path: Path) -> None:
     run("teach", folders, "--out", tmp_path / "taught")
     wug = drawn(tmp_path / "new", "wug", 9)

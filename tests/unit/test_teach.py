@@ -17,10 +17,12 @@ from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, BackboneError, DescriptionError
 from core.common.paths import heads_path, ordinary_texts_path
+from core.data.sample_photos import sample_photos
+from core.retrieval.gallery import Gallery
 from core.sglora import ordinary_texts, teach
 from core.sglora.everyday import everyday_photos
 from core.sglora.ordinary_texts import RIDGE, SCENES, inverse_moment, load_moment, save_moment, second_moment
-from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form
+from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, left_out
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
@@ -243,7 +245,13 @@ def test_nearly_equal_names_with_different_photos_stay_finite(backbone: Embedded
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("", "The name is empty"), (" \n", "The name is empty"), ("?!", "empty"), ("x" * 61, "61 characters; 60 is the most")],
+    [
+        ("", "The name is empty"),
+        (" \n", "The name is empty"),
+        ("?!", "The name is empty"),
+        ("🐱", "“🐱” is no name: it needs a letter"),
+        ("x" * 61, "61 characters; 60 is the most"),
+    ],
 )
 def test_names_that_cannot_be_taught(backbone: EmbeddedBackbone, name: str, text: str) -> None:
     with pytest.raises(DescriptionError, match=text):
@@ -259,6 +267,10 @@ def test_limits(backbone: EmbeddedBackbone) -> None:
     with pytest.raises(DescriptionError, match=f"cannot be taught: {MAX_NAMES}"):
         names.add("wug", photos(backbone, 1, 1))
     assert len(names.add("name 0", photos(backbone, 99, 1)).entries[0].photos) == MAX_PHOTOS
+    assert left_out("wug", MAX_PHOTOS) == [] and "67 were left out" in left_out("wug", 99)[0]
+    question = "purple flowers in a wild meadow that I saw in the spring of last year"
+    crossed = photos(backbone, 0, 1)  # a question whose results were marked may be longer than a name
+    assert TaughtNames(backbone).add(question, photos(backbone, 1, 1), crossed).entries[0].name == question
 
 
 def test_contradictions_are_said(backbone: EmbeddedBackbone) -> None:
@@ -268,6 +280,23 @@ def test_contradictions_are_said(backbone: EmbeddedBackbone) -> None:
     mixed = TaughtNames(backbone).add("fep", noise(9, *backbone.prefix_shape, seed=5).half())
     assert any("photos of “fep” show different things" in remark for remark in mixed.remarks())
     assert TaughtNames(backbone).add("wug", alike).remarks() == []
+    # Names of one photo: one remark each, not one for each pair.
+    same = TaughtNames(backbone)
+    for i in range(9):
+        same = same.add(f"name {i}", alike[:1])
+    assert len(same.remarks()) == 8
+
+
+def test_two_photos_of_different_things_are_said(backbone: EmbeddedBackbone) -> None:
+    samples = {sample.name: sample.path for sample in sample_photos()}
+
+    def remarks(*names: str) -> list[str]:
+        gallery = Gallery(backbone)
+        gallery.add([samples[name] for name in names])
+        return TaughtNames(backbone).add("wug", gallery.prefixes(photo.id for photo in gallery.photos)).remarks()
+
+    assert remarks("cheetah1.jpg", "cheetah2.jpg", "cheetah.jpg") == []
+    assert len(remarks("coffee.png", "moon.png")) == len(remarks("coffee.png", "rocket.jpg", "text.png")) == 1
 
 
 def test_names_in_a_question(backbone: EmbeddedBackbone) -> None:
@@ -275,6 +304,11 @@ def test_names_in_a_question(backbone: EmbeddedBackbone) -> None:
     assert names.within("A Wug, in the snow") == ("wug",)
     assert names.within("my  cat") == () and names.within("with my cat's wug") == ("wug", "my cat")
     assert names.within("wugs and dogs") == ()
+    spaceless = TaughtNames(backbone).add("小白", photos(backbone, 1, 1)).add("シロ", photos(backbone, 1, 2))
+    for question in ("小白在雪地里", "雪里的小白", "小白"):
+        assert spaceless.within(question) == ("小白",)
+    assert spaceless.within("雪の中のシロ") == ("シロ",) and spaceless.within("白色的小狗") == ()
+    assert names.within("雪里的wug") == ("wug",) and names.within("wugé") == ()
     assert len(TEMPLATES) == len(names.entries[0].texts)
 
 
