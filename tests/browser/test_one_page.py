@@ -80,12 +80,20 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     page.locator("#with-zero-shot input").uncheck()
     expect(page.locator("#results section")).to_have_count(1)
 
-    # Mark a photo of the library, and find similar photos.
+    # Mark a photo of the library, teach a name from it and from another one, and find similar photos.
     hits(page).first.locator('[data-mark="up"]').click()
     expect(page.locator("#marked")).to_contain_text("of 1 after")
-    name = hits(page).first.locator(".sg-label").get_attribute("title")
+    name, second = (hits(page).nth(place).locator(".sg-label").get_attribute("title") for place in (0, 1))
+    hits(page).nth(1).locator(".sg-open").click()
+    page.locator("dialog [data-teach]").click()
+    expect(page.locator("#names-photos .token")).to_have_text([second])
+    hits(page).first.locator('[data-mark="up"]').click()
+    hits(page).first.locator('[data-mark="up"]').click()  # ticked again, it joins
+    expect(page.locator("#names-photos .token")).to_have_text([second, name])
+    box(page, "names-name").fill("wug")
+    box(page, "names-name").press("Enter")
+    expect(page.locator("#names-chips button")).to_have_text(["wug (2 photos)"])
     hits(page).first.locator(".sg-open").click()
-    expect(page.locator("dialog [data-teach]")).to_be_hidden()  # it is not the visitor's own photo
     page.locator("dialog [data-similar]").click()
     expect(page.locator("#results h3")).to_contain_text(texts.ASKED_LIKE.format(name=name))
     expect(page.locator("dialog.sg-view")).to_be_hidden()
