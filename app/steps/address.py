@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 
 from app import actions
-from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step
 from app.views.template import script
@@ -29,7 +28,7 @@ class Address(Step):
 
     def wire(self) -> None:
         boxes = [self.context.controls[name] for name in KEPT.values()]
-        self.on(self.address.select, self._go, (), boxes, ANSWER, self.context.answer, SEARCH)
+        self.answers(self.address.select, self._go, boxes)
         self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
 
     def _look(self, session: Session, controls: Controls) -> Updates:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from app import texts
-from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, choice, clicked, private, rows, textbox
+from app.steps.step import Step, choice, clicked, private, rows, textbox
 from app.views import page_html
 from app.visitors.album import LISTED
 from app.visitors.question import OWN, Question, Within
@@ -51,12 +48,10 @@ class Ask(Step):
         self.context.shows(Part.RESULTS, [self.history], self._asked)
 
     def wire(self) -> None:
-        answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
-        self.on([self.search.click, self.query.submit], self._search, **answer)
-        self.on(self.where.input, self._elsewhere, trigger_mode="once", **answer)
-        self.on(self.find.click, self._find, [self.pick, self.other], **answer)
-        boxes = [self.query, self.context.controls["description"]]
-        self.on(self.history.select, self._again, (), boxes, **answer)
+        self.answers([self.search.click, self.query.submit], self._search)
+        self.answers(self.where.input, self._elsewhere, trigger_mode="once")
+        self.answers(self.find.click, self._find, first=[self.pick, self.other])
+        self.answers(self.history.select, self._again, [self.query, self.context.controls["description"]])
         # A question is about one photo: a choice in one box empties the other.
         self.other.upload(lambda: None, None, self.pick, **private())
         self.pick.input(lambda: None, None, self.other, **private())

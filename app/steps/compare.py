@@ -88,12 +88,12 @@ class Compare(Step):
 
     def wire(self) -> None:
         self.on([self.only_changed.change, self.zero_shot.change, self.top.change], parts=[Part.RESULTS])
-        self.on([self.merge.change, self.random.change], self._rank_again, parts=ANSWER, shown_on=self.answered, group=SEARCH)
+        self.answers([self.merge.change, self.random.change], self._rank_again)
         changed = [self.folder.input, *(event for day in (self.since, self.until) for event in (day.submit, day.blur))]
-        self.on(changed, self._filter, parts=ANSWER, shown_on=self.answered, group=SEARCH)
+        self.answers(changed, self._filter)
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
-        self.on(self.answered.like, self._similar, (), [self.context.controls["query"]], ANSWER, self.answered, SEARCH)
+        self.answers(self.answered.like, self._similar, [self.context.controls["query"]])
         session, counted = self.context.session, [self.recall, self.stop]
         # The box first shows that recall is being counted. This change starts the counting.
         self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from app import actions, texts
-from app.api import SEARCH
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, clicked, private, rows, textbox
 from app.views import experts_html, page_html
@@ -39,10 +36,8 @@ class Describe(Step):
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
         self.on(self.description.change, parts=[Part.ROUTING], trigger_mode="always_last")
-        answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
-        events = [self.button.click, self.description.submit]
-        self.on(events, self._adapt, **answer)
-        self.on(self.look_like.select, self._take, (), [self.description], **answer)
+        self.answers([self.button.click, self.description.submit], self._adapt)
+        self.answers(self.look_like.select, self._take, [self.description])
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
     def _adapt(self, session: Session, controls: Controls) -> Updates:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
 
 from app import name_actions, texts
-from app.api import HEAVY, SEARCH
+from app.api import HEAVY
 from app.cli_snippets import NAMES
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, clicked, private, rows, textbox
@@ -64,11 +63,10 @@ class Names(Step):
         self.on(self.taught.input, self._select, [self.taught], [self.name])
         self.on(self.photos.input, self._pick, [self.photos])
         self.downloads(self.save, self._save, self.report)
-        answer: dict[str, Any] = {"parts": ANSWER, "shown_on": self.context.answer, "group": SEARCH}
         # The enlarged photo fires ``edit``.
         opened = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
         opened.then(None, js=script("to_the_name"), **private())
-        self.on(self.taught_chips.select, self._ask, (), [self.context.controls["query"]], **answer)
+        self.answers(self.taught_chips.select, self._ask, [self.context.controls["query"]])
 
     def _ask(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
         """Ask the name as a question."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from app import actions, texts
-from app.api import LIGHT, LIMITS
+from app.api import LIGHT, LIMITS, SEARCH
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.views.template import script
 from app.visitors.question import Question
@@ -68,6 +68,12 @@ class Step:
         called = _with_controls(handler or show, turn and Part.RESULTS in parts)
         outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
         return gr.on(events, called, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
+
+    def answers(
+        self, events: Any, handler: Callable[..., Any], also: Sequence[Any] = (), first: Sequence[Any] = (), **options: Any
+    ) -> None:
+        """Wire events that show another answer. The arguments are those of ``on``."""
+        self.on(events, handler, first, also, ANSWER, self.context.answer, SEARCH, **options)
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
         """Write a file on click, then let the browser fetch it. Gradio's own button fetches what it held before the click."""

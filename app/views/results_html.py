@@ -23,7 +23,7 @@ FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
 FIRST = 10  # places that the verdict counts
 WAYS = ("t2i", "i2t")  # in the order of the table's heads
-_html, _told = macros("results.html"), macros("page.html").told
+_html = macros("results.html")
 
 
 @dataclass(frozen=True)
