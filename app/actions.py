@@ -269,10 +269,10 @@ def ask(
     last = session.comparison
     if last is None or last.asked != question:
         session.more = 0
+    if last is None or replace(last, columns=()) != unranked:
+        last = unranked
+    kept = {(column.title, column.adapter): column for column in last.columns}
     gone = visitor_left()
-    if last is not None and replace(last, columns=()) != unranked:
-        last = None
-    kept = {} if last is None else {(column.title, column.adapter): column for column in last.columns}
     ranked: list[Column] = []
     # Rank all photos: how far a photo moved is known only if it has a place in both columns.
     wanted = columns(engine, session)
@@ -288,8 +288,7 @@ def ask(
             ranking = place.rank(adapter)
         moved = place.moves(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(name, note, ranking, moved, None, adapter))
-    places = {**(last.places if last is not None else {}), **unranked.places}
-    session.comparison = answer = replace(unranked, columns=tuple(ranked), places=places)
+    session.comparison = answer = replace(unranked, columns=tuple(ranked), places={**last.places, **unranked.places})
     if question.kind == "words":
         pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
         session.history = [pair, *(h for h in session.history if h != pair)][:HISTORY]

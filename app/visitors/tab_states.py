@@ -87,8 +87,8 @@ class Tabs(StateHolder):
 
     def forget_answers(self) -> None:
         """Forget unfetched answers of tabs that are gone and wait for no other answer."""
-        queue = self.blocks._queue
-        waiting = {event.session_hash for event in list(queue.event_ids_to_events.values())}
+        queue: Any = self.blocks._queue
+        waiting = queue.tabs_with_events()
         for tab in list(queue.pending_event_ids_session):
             if tab not in waiting and tab not in self.session_data:
                 queue.pending_event_ids_session.pop(tab, None)
