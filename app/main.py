@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -18,7 +19,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.http.hosts import Hosts, is_loopback
-from app.http.listening import check_address, is_port, port_number
 from app.visitors.temp_dir import claim_scratch
 from core.common.errors import StudioError, brief
 from core.common.text import printable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # After each one, it may wait this long for the thread that serves the page.
 SWITCH_SECONDS = 0.0005
 STUBS_MADE_IN = "gradio.component_meta"
+PORTS = range(1, 2**16)
 
 
 def main() -> None:
@@ -110,6 +111,35 @@ def flags() -> argparse.Namespace:
     if args.index_from_page and not (is_loopback(args.address) and not os.environ.get("SPACE_ID")):
         sys.exit("--index-from-page reads any folder of this machine: it needs --host 127.0.0.1.")
     return args
+
+
+def port_number(text: str) -> int:
+    if not is_port(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from {PORTS[0]} to {PORTS[-1]}")
+    return int(text)
+
+
+def is_port(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 5 and int(text) in PORTS
+
+
+def check_address(host: str, port: int | None) -> None:
+    """Raise StudioError if the server cannot listen there. Gradio tries for minutes, then says only that no port is free."""
+    failed: Exception | None = None
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM):
+            try:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(address)
+                    return
+            except OSError as error:  # one of a name's addresses is enough, as on a machine without IPv6
+                failed = error
+    except (OSError, UnicodeError) as error:
+        failed = error
+    where = host if port is None else f"{host}, port {port}"
+    why = failed.strerror if isinstance(failed, OSError) else "it is no address"
+    raise StudioError(f"Cannot listen on {where} ({why}): choose another --host or --port.") from failed
 
 
 def serve(args: argparse.Namespace) -> None:
