@@ -128,7 +128,6 @@ class Studio:
                 self.shelf.session(self.models.get())
 
     def build(self, page: gr.Blocks) -> None:
-        """Lay the page out and wire it."""
         threading.Thread(target=self._prepare, name="first visitor", daemon=True).start()
         steps = self.lay_out()
         add_endpoints(self.models, self.context.session)

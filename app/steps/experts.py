@@ -47,7 +47,7 @@ class Experts(Step):
                 self.description = textbox("own-description", *about, 3, min_width=240)
             with gr.Row():
                 self.train = gr.Button(texts.TRAIN_BUTTON, variant="primary", min_width=140, elem_id="train")
-                self.stop = gr.Button(texts.TRAIN_STOP, min_width=100, elem_id="stop")
+                self.stop = gr.Button(texts.STOP, min_width=100, elem_id="stop")
             self.trained = gr.HTML(elem_id="trained")
         with gr.Accordion(texts.IMPORT, open=False, elem_id="import-own"):
             gr.HTML(page_html.note(texts.IMPORT_LEAD))

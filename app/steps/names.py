@@ -27,7 +27,6 @@ class Names(Step):
         self.taught_chips = self.chips("names-chips", texts.NAMES_TAUGHT)
 
     def panel(self) -> None:
-        """Lay out the panel that teaches names, folded."""
         with gr.Accordion(texts.NAMES_TITLE, open=False, elem_id="names") as self.folded:
             gr.HTML(page_html.note(texts.NAMES_LEAD))
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
@@ -69,7 +68,6 @@ class Names(Step):
         self.answers(self.taught_chips.select, self._ask, [self.context.controls["query"]])
 
     def _ask(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
-        """Ask the name as a question."""
         name, _ = clicked(session.album.taught, _chip, event)
         return self.answer(session, Question.words(name), controls) | self.context.boxes(query=name)
 

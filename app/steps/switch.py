@@ -25,7 +25,6 @@ class Switch(Step):
         self.context.shows(Part.STATUS, [self.choice], lambda session, _: {self.choice: session.album.backbone})
 
     def panel(self) -> None:
-        """Lay out the report of a switch."""
         self.report = gr.HTML(elem_id="switched")
 
     def wire(self) -> None:

@@ -32,7 +32,6 @@ looked = _html.looked  # several panels, one below the other
 
 
 def gain(expert: Expert) -> str:
-    """The gain as a sentence."""
     points = expert.gain(1)
     return texts.NOT_MEASURED if points is None else texts.GAIN.format(gain=points, k=1)
 

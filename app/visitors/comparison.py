@@ -60,7 +60,6 @@ class Comparison:
 
     @property
     def measured(self) -> bool:
-        """Whether recall was counted."""
         return all(column.hits is not None for column in self.columns)
 
     @property
