@@ -6,7 +6,7 @@ import gradio as gr
 
 from app import texts
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, choice, clicked, private, rows, textbox
+from app.steps.step import Step, choice, clicked, dropped, private, rows, textbox
 from app.views import page_html
 from app.visitors.album import LISTED
 from app.visitors.question import OWN, Question, Within
@@ -33,9 +33,7 @@ class Ask(Step):
             self.needs = gr.HTML(page_html.note(texts.CAPTIONS_NEEDED), elem_id="photo-words-needs")
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.pick = gr.Dropdown(label=texts.PICK_LABEL, choices=[], scale=2, min_width=180, elem_id="pick")
-                self.other = gr.File(
-                    label=texts.OTHER_PHOTO, height=48, scale=2, min_width=180, elem_id="other", elem_classes="sg-drop"
-                )
+                self.other = dropped("other", texts.OTHER_PHOTO, scale=2, min_width=180)
                 self.find = gr.Button(
                     texts.DESCRIBE_PHOTO, variant="primary", scale=1, min_width=100, interactive=False, elem_id="find"
                 )

@@ -11,7 +11,7 @@ from app.api import SEARCH
 from app.cli_snippets import evaluate_command, search_command
 from app.languages import language
 from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import ANSWER, Step, by_column, choice, private, with_estimate
+from app.steps.step import ANSWER, Step, by_column, choice, copied, private, with_estimate
 from app.views import page_html, results_html
 from app.views.results_html import Shown
 from app.views.template import script
@@ -71,16 +71,8 @@ class Compare(Step):
             self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=200, elem_id="with-merge")
             self.random = gr.Checkbox(False, label=texts.WITH_RANDOM, container=False, min_width=200, elem_id="with-random")
         self.context.controls |= {"merge": self.merge, "random": self.random}
-        self.commands = gr.Textbox(
-            label=texts.SEARCH_COMMAND_LABEL,
-            info=texts.SEARCH_COMMAND_INFO,
-            interactive=False,
-            buttons=["copy"],
-            lines=2,
-            max_lines=6,
-            visible=False,
-            elem_id="search-command",
-        )
+        label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
+        self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
         shown = [self.options, self.answered, self.more_of_them, self.marked, self.recall, self.stop, self.commands]
         self.context.shows(Part.RESULTS, shown, self.show)
         self.context.shows(Part.RESULTS, [self.folder, self.since, self.until], self._filters)

@@ -10,7 +10,7 @@ import gradio as gr
 from app import actions, texts
 from app.cli_snippets import adapt_command
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, private
+from app.steps.step import ANSWER, Step, copied, private
 from app.views import experts_html, page_html
 from app.visitors.comparison import Comparison
 from app.visitors.session import Session
@@ -45,9 +45,7 @@ class Generate(Step):
         with gr.Row():
             self.facts = gr.HTML(elem_id="facts", min_width=320)
             self.latent = gr.HTML(elem_id="latent", min_width=320)
-        self.command = gr.Textbox(
-            label=texts.COMMAND_LABEL, interactive=False, buttons=["copy"], max_lines=4, visible=False, elem_id="command"
-        )
+        self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         shown = [self.lora, self.download, self.resample, self.varied, self.facts, self.latent, self.command]
         self.context.shows(Part.ADAPTER, shown, self.show)

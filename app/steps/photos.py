@@ -9,7 +9,7 @@ import gradio as gr
 from app import actions, texts
 from app.api import HEAVY
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, private
+from app.steps.step import ANSWER, Step, chosen, dropped, private
 from app.views import page_html, results_html
 from app.visitors.album import PHOTO_LIMIT
 from app.visitors.question import Question
@@ -23,15 +23,7 @@ LOOK_SECONDS = 0.7
 class Photos(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
-            self.upload = gr.File(
-                label=texts.UPLOAD_LABEL,
-                file_count="multiple",
-                height=48,
-                scale=0,
-                min_width=260,
-                elem_id="upload",
-                elem_classes="sg-drop",
-            )
+            self.upload = dropped("upload", texts.UPLOAD_LABEL, file_count="multiple", scale=0, min_width=260)
             self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), min_width=150, elem_id="fill")
             self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-adding")
             self.take_back = gr.Button("", size="sm", scale=0, min_width=150, visible=False, elem_id="take-back")

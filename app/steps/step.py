@@ -106,6 +106,16 @@ def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **optio
     return gr.Dropdown(choices, value=value, label=label, filterable=False, elem_id=elem_id, **options)
 
 
+def copied(elem_id: str, label: str, **options: Any) -> gr.Textbox:
+    """A text to copy, hidden until there is one."""
+    return gr.Textbox(label=label, interactive=False, buttons=["copy"], visible=False, elem_id=elem_id, **options)
+
+
+def dropped(elem_id: str, label: str, **options: Any) -> gr.File:
+    """A box for photos, one line high."""
+    return gr.File(label=label, height=48, elem_id=elem_id, elem_classes="sg-drop", **options)
+
+
 def _with_controls(handler: Callable[..., Any], in_turn: bool) -> Callable[..., Any]:
     """The handler as Gradio calls it, with a value for each control. ``in_turn``: events of a tab run one after the other, so
     that an earlier answer is not shown last."""
