@@ -14,7 +14,6 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,12 +164,11 @@ class Keeper:
         if not isinstance(holder, Tabs):  # the page is not launched
             return
         longest = self.limits.keep_seconds - self._period  # the next sweep would be too late
-        for tab, used in list(holder.time_last_used.items()):
-            sessions = sessions_of(holder.session_data.get(tab))
-            recent = any(s.album.busy or time.monotonic() - s.album.used < longest for s in sessions)
-            if recent or (datetime.now() - used).total_seconds() < longest:
-                continue
-            holder.end(tab)
+        for tab, used in list(holder.used.items()):
+            albums = [session.album for session in sessions_of(holder.session_data.get(tab))]
+            last = max([used, *(album.used for album in albums)])
+            if time.monotonic() - last >= longest and not any(album.busy for album in albums):
+                holder.end(tab)
         holder.forget_answers()
 
     # Room

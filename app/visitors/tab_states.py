@@ -43,7 +43,7 @@ class Tabs(StateHolder):
     def __init__(self) -> None:
         super().__init__()
         self.lock = threading.RLock()  # reentrant: ``update`` calls ``end``
-        self._used: dict[str, float] = {}  # monotonic seconds: Gradio's ``time_last_used`` moves with the clock
+        self.used: dict[str, float] = {}  # monotonic seconds: Gradio's ``time_last_used`` moves with the clock
 
     def __getitem__(self, session_id: str) -> SessionState:
         if session_id not in self.session_data:
@@ -53,7 +53,7 @@ class Tabs(StateHolder):
     def update(self, session_id: str) -> None:
         """Mark a tab as the last used, and end others while there are too many."""
         with self.lock:
-            self._used[session_id] = time.monotonic()
+            self.used[session_id] = time.monotonic()
             if session_id in self.session_data:
                 self.session_data.move_to_end(session_id)
             too_many = len(self.session_data) > self.capacity
@@ -69,7 +69,7 @@ class Tabs(StateHolder):
         others, busy = [tab for tab in list(self.session_data) if tab != current], queue.tabs_with_events()
         holders = {tab: queue.addresses.get(tab) for tab in others}
         held = Counter(address for address in holders.values() if address)
-        old = {tab for tab in others if now - self._used.get(tab, 0) > YOUNG_SECONDS}
+        old = {tab for tab in others if now - self.used.get(tab, 0) > YOUNG_SECONDS}
         old |= {tab for tab in others if held[holders[tab]] > max(2, self.capacity // CROWD)}
         settled = [tab for tab in others if tab in old and tab not in busy]
         if not settled and len(others) < MOST_YOUNG * self.capacity:
@@ -81,7 +81,7 @@ class Tabs(StateHolder):
         with self.lock:
             state = self.session_data.pop(tab, None)
             self.time_last_used.pop(tab, None)
-            self._used.pop(tab, None)
+            self.used.pop(tab, None)
             for session in sessions_of(state):
                 leave(session)
 

@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,13 +66,13 @@ def test_data_goes_with_its_visitor_only(engine: SGLora, tmp_path: Path) -> None
             visitor.add()
             visitor.client.predict(description=SENTENCE, api_name="/adapt")
         assert {path.suffix for path in app.files()} == {"", ".png", ".zip"}, "photos, upload pieces, and a ZIP each"
-        tabs, last = app.page.state_holder.session_data, app.page.state_holder.time_last_used
+        tabs, last = app.page.state_holder.session_data, app.page.state_holder.used
         album, left = (
             session.album for visitor in (stays, leaves) for session in sessions_of(tabs[visitor.client.session_hash])
         )
         leaves.client.close()
         left.used -= 3600
-        last[leaves.client.session_hash] -= timedelta(hours=1)
+        last[leaves.client.session_hash] -= 3600
         app.sweep(60)
         assert list(tabs) == [stays.client.session_hash]
         assert galleries() - before == 3
