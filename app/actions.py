@@ -18,7 +18,7 @@ from app.photo_libraries import PhotoLibraries
 from app.places import Place
 from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
 from app.visitors.question import Question
-from app.visitors.session import Session
+from app.visitors.session import MARKED_QUESTIONS, Session
 from app.visitors.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
 from core.common.text import clean_text
@@ -353,7 +353,9 @@ def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: P
     comparison = session.comparison
     if comparison is None or comparison.asked.kind == "photo":
         return
-    marks = session.marks.setdefault(comparison.asked, {})
+    marks = session.marks[comparison.asked] = session.marks.pop(comparison.asked, {})
+    for question in list(session.marks)[:-MARKED_QUESTIONS]:
+        del session.marks[question]
     session.for_name.unused.discard(photo)
     if marks.get(photo) is right:
         del marks[photo]

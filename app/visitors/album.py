@@ -143,7 +143,8 @@ class Album:
         if samples is not None and self.shows_samples:
             photos = max(0, photos - samples.album._photos_memory)
         adapters = sum(session.memory for session in self.sessions)
-        return photos + (0 if aside is None else aside.memory) + experts + names + adapters
+        removed = sum(entry.memory for entries in list(self._removed) for _, entry in entries)
+        return photos + removed + (0 if aside is None else aside.memory) + experts + names + adapters
 
     @property
     def _photos_memory(self) -> int:
@@ -386,7 +387,8 @@ class Album:
 
     def remove(self, engine: SGLora, photo: str) -> None:
         """Remove a photo, so that ``take_back`` can bring it back."""
-        self._removed.append(self.gallery(engine).remove([photo]))
+        if removed := self.gallery(engine).remove([photo]):
+            self._removed.append(removed)
 
     @property
     def folder(self) -> Path:

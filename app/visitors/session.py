@@ -18,6 +18,7 @@ from core.sglora.engine import Adaptation
 from core.sglora.repository import ExpertRepository
 from core.sglora.request import AdapterRequest
 
+MARKED_QUESTIONS = 20  # the latest whose marks are kept: each is asked again when marks are counted
 KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
 
 

@@ -83,6 +83,11 @@ class _Entry:
     prefix: Tensor
     row: Tensor
 
+    @property
+    def memory(self) -> int:
+        texts = sum(len(text) + TEXT_BYTES for text in self.photo.captions)
+        return texts + len(self.photo.thumbnail) + self.prefix.nbytes + self.row.nbytes
+
 
 Removed = tuple[tuple[int, _Entry], ...]  # removed photos, with their places
 
@@ -110,8 +115,7 @@ class _Contents:
 
     @lazy
     def memory(self) -> int:
-        texts = sum(len(text) + TEXT_BYTES for photo in self.photos for text in photo.captions)
-        return texts + sum(len(e.photo.thumbnail) + e.prefix.nbytes + e.row.nbytes for e in self.entries.values())
+        return sum(entry.memory for entry in self.entries.values())
 
 
 class Gallery:

@@ -39,7 +39,7 @@ from app.visitors import album as album_module
 from app.visitors.album import AWAITED_SECONDS, KEPT_DOWNLOADS, Album, open_albums
 from app.visitors.comparison import Column, Comparison
 from app.visitors.question import Question
-from app.visitors.session import Session
+from app.visitors.session import MARKED_QUESTIONS, Session
 from app.visitors.uploads import sort_uploads
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
@@ -573,6 +573,30 @@ def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Pat
     assert (len(session.album.photos), session.album.aside, done.remarks) == (1, len(own), (texts.SAMPLES_GONE,))
     session.album.take_back(engine)
     assert (session.album.photos, session.album.aside) == (own, 1)
+
+
+def test_a_removed_photo_counts_as_memory_and_one_that_is_gone_is_not_brought_back(engine: SGLora, tmp_path: Path) -> None:
+    album = captioned(engine, tmp_path, 3).album
+    photos = album.photos
+    entries = sum(entry.memory for entry in album.gallery(engine)._contents.entries.values())
+    assert entries > sum(len(photo.thumbnail) for photo in photos) > 0
+    for photo in photos:
+        album.remove(engine, photo.id)
+    assert album.photos == () and album.memory >= entries
+    album.remove(engine, photos[0].id)  # a second tab may still show it
+    assert album.aside == 3
+    album.take_back(engine)
+    assert album.photos == photos and album.aside == 0
+
+
+def test_marks_of_the_latest_questions_are_kept(engine: SGLora, tmp_path: Path) -> None:
+    session = captioned(engine, tmp_path, 2)
+    photo = session.album.photos[0].id
+    for number in range(MARKED_QUESTIONS + 2):
+        actions.ask(engine, session, Question.words(f"something number {number}"))
+        actions.mark(engine, session, photo, True)
+    assert session.marked.photos == session.marked.questions == MARKED_QUESTIONS
+    assert next(question.what for question in session.marks) == "something number 2"
 
 
 def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_path: Path) -> None:
