@@ -40,7 +40,8 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         if repository and repository != album.backbone:
             names = [name for _, name in models.choices]
             if repository not in names:
-                raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(repository), names=", ".join(names)))
+                quoted = ", ".join(f"“{name}”" for name in names)
+                raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(repository), names=quoted))
             album.switch(repository, models.get(repository))
             session.comparison = None
         album.keeps_files = bool(models.repositories)
@@ -153,8 +154,8 @@ def add_endpoints(models: Models, session: gr.State) -> None:
 
     def teach(
         name: str,
-        files: list[str] | None,
         session: Session,
+        files: list[str] | None = None,
         photos: str = "",
         take_back: bool = False,
         repository: str | None = None,
@@ -217,7 +218,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         (adapt, [session, description, *sampling, repository], [answer, adapter], LIGHT),
         (index, [files, captions, session, repository], answer, HEAVY),
         (search, [session, query, description, *sampling, top, photo, repository, *filters], answer, SEARCH),
-        (teach, [name, files, session, photos, take_back, repository], answer, HEAVY),
+        (teach, [name, session, files, photos, take_back, repository], answer, HEAVY),
         (import_adapter, [files, description, session], answer, LIGHT),
     ):
         button.click(

@@ -15,6 +15,7 @@ from core.backbones.peft_format import load_peft
 from core.cli import format
 from core.common.device import current
 from core.common.errors import BackboneError, DataError
+from core.common.files import no_folder
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
@@ -132,7 +133,7 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
 def check_data(arguments: Namespace) -> None:
     """Raise DataError unless ``--data`` is a folder."""
     if not arguments.data.is_dir():
-        raise DataError(f"The data folder {arguments.data} does not exist.")
+        raise DataError(no_folder(arguments.data))
 
 
 def _routed(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_adapter, log
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError
+from core.common.files import no_folder
 from core.common.progress import Bar, counter
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
@@ -31,7 +32,7 @@ def index(arguments: Namespace) -> Answer:
         raise LibraryError(f"There is no library {arguments.library} yet: name the folders to index.")
     for folder in arguments.folders:
         if not folder.is_dir() and not arguments.library.exists():
-            raise LibraryError(f"The folder {folder} does not exist.")
+            raise LibraryError(no_folder(folder))
     if arguments.address is not None and arguments.engine != "ray":
         raise LibraryError("--address is where a Ray cluster is: it needs --engine ray.")
     backbone = chosen_backbone(arguments)
@@ -83,7 +84,7 @@ def vector(arguments: Namespace) -> Answer:
         vector = photo_rows(backbone, backbone.prefix(pixels[None]))[0].tolist()
     else:
         query = clean_text(arguments.query, "query")
-        vector = Query((query,)).question(backbone).row(backbone, adapter).tolist()
+        vector = Query.parse([query]).question(backbone).row(backbone, adapter).tolist()
     data = {
         "query": query,
         "adapter": None if arguments.adapter is None else str(arguments.adapter),

@@ -16,6 +16,7 @@ from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log
 from core.common.errors import DataError, DescriptionError, GalleryError
+from core.common.files import no_folder
 from core.common.progress import counter
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
@@ -211,7 +212,7 @@ def is_photo(part: str) -> bool:
 
 def _photos(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"The gallery folder {folder} does not exist.")
+        raise DataError(no_folder(folder))
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
     if not paths:
         raise DataError(f"The gallery folder {folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")

@@ -14,6 +14,7 @@ from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
+from core.common.files import no_folder
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.data.find_images import is_image
@@ -61,7 +62,7 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
     wanted = [(name, _photos(map(Path, files))) for name, *files in arguments.name]
     if arguments.folder is not None:
         if not arguments.folder.is_dir():
-            raise DataError(f"The folder {arguments.folder} does not exist.")
+            raise DataError(no_folder(arguments.folder))
         folders = sorted(folder for folder in arguments.folder.iterdir() if folder.is_dir())
         if not folders:
             raise DataError(f"{arguments.folder} holds no folder: each name has a folder of photos, called like it.")

@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def no_folder(path: Path | str) -> str:
+    """The error message for a path that should be a folder."""
+    return f"{path} is a file: name the folder." if Path(path).is_file() else f"The folder {path} does not exist."
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes ``path`` when the block ends. An interrupted run leaves no half-written ``path``."""

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 
 import torch
 
+from core.common.errors import UsageError
+
 DTYPE_VARIABLE = "SG_LORA_DTYPE"
 # Parameters of mallopt(3)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -36,7 +38,10 @@ def compute_dtype(device: torch.device | None = None) -> torch.dtype:
     On a CPU with native bfloat16: bfloat16 (about 3 times faster; emulated, it is 2 to 3 times slower). On other CPUs: float32.
     On a GPU: bfloat16 if native, else float16. ``SG_LORA_DTYPE=float32`` in the environment selects float32 everywhere.
     """
-    if os.environ.get(DTYPE_VARIABLE) == "float32":
+    wanted = os.environ.get(DTYPE_VARIABLE) or None
+    if wanted not in (None, "float32"):
+        raise UsageError(f"{DTYPE_VARIABLE} is {wanted}: set it to float32, or leave it out.")
+    if wanted:
         return torch.float32
     kind = "cpu" if device is None else device.type
     if kind == "cuda":

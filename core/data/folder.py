@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.files import no_folder
 from core.data.classes import read_classes
 from core.data.coco import read_coco
 from core.data.find_images import ImageFinder, is_image, walk
@@ -28,7 +29,7 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     is known, the choice is ambiguous, or a line is malformed (the message has its number).
     """
     if not folder.is_dir():
-        raise DataError(f"The data folder {folder} does not exist.")
+        raise DataError(no_folder(folder))
     if (folder / CAPTIONS_FILE).is_file():
         return read_captions(folder)
     if (folder / LABELS_FILE).is_file():

@@ -62,7 +62,7 @@ def write_adapter(
         for_transformers: whether to name linears as transformers' ``CLIPModel``.
         beside: more files to write, by name.
 
-    Raises AdapterError: when ``for_transformers`` is set and the backbone is no such model.
+    Raises AdapterError: when ``for_transformers`` is set and the backbone is no such model. Also as ``_all_or_nothing``.
     """
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
     base = hub_model(backbone.choice) if for_transformers else None
@@ -89,8 +89,16 @@ def write_adapter(
 
 @contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder. Its files move to ``folder`` at the end; after an error, none of them remain."""
+    """Yield a temporary folder. Its files move to ``folder`` at the end; after an error, none of them remain.
+
+    Raises AdapterError: when ``folder`` holds other files and no adapter: a README.md would be lost.
+    """
     new = not folder.exists()
+    if folder.is_file():
+        raise AdapterError(f"{folder} is a file: name a new folder, or an empty one.")
+    others = [] if new else [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    if others and CONFIG_FILE not in others:
+        raise AdapterError(f"{folder} holds other files and no adapter: name a new folder, or an empty one.")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:

@@ -23,6 +23,7 @@ import torch
 from core.backbones.base import Backbone
 from core.common.device import batch_size
 from core.common.errors import DataError, LibraryError, PhotoError
+from core.common.files import no_folder
 from core.common.stopwatch import Stopwatch
 from core.data.decode_pool import DecodedPhoto, decode_photo
 from core.data.find_images import is_image, is_raw
@@ -102,7 +103,7 @@ def index_folders(
             raise LibraryError(f"The library {library.folder} knows no folder yet: name one or more to index.")
         for root in roots:
             if not root.is_dir() and str(root) not in library.about.folders:
-                raise LibraryError(f"The folder {shown_path(str(root))} does not exist.")
+                raise LibraryError(no_folder(shown_path(str(root))))
             if root.resolve() == library.folder.resolve():
                 raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
         return _Run(library, roots, progress, forget_missing, stop, engine or partial(encode_here, backbone)).run()
@@ -155,7 +156,9 @@ class _Run:
                     self.progress(Progress("looking", len(seen), 0))
             if len(seen) == before and not self.forget_missing and any(_inside(p, [str(root)]) for p in self._known):
                 kept.append(str(root))
-            if not root.is_dir() or str(root) in kept:
+            if self.forget_missing and not root.exists():
+                kept.remove(str(root))  # listing it failed
+            elif not root.is_dir() or str(root) in kept:
                 self._report.missing.append(f"{shown_path(str(root))} {MISSING}.")
         for path, row in self._known.items():
             if path not in seen and _inside(path, kept):

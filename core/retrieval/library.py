@@ -136,6 +136,11 @@ class PhotoLibrary:
                 f"backbone, or make a new library: {self.about.again(self.folder)}"
             )
         if self.about.dim != width(backbone):
+            if self.about.backbone.get("adapt") != backbone.choice.get("adapt"):
+                raise LibraryError(
+                    f"The library {self.folder} was made with another --adapt: choose that one, or make a new library: "
+                    f"{self.about.again(self.folder)}"
+                )
             raise LibraryError(
                 f"{self.folder / ABOUT} is damaged: it says that vectors have {self.about.dim} numbers. Restore it."
             )

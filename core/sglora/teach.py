@@ -143,12 +143,11 @@ class TaughtNames:
         warnings = []
         for i, entry in enumerate(self.entries):
             if len(entry.photos) > 1 and _alikeness(self.backbone.suffix(entry.photos)) < ALIKE:
-                warnings.append(f"The photos of “{entry.name}” show different things: take it back, and teach a name for each.")
+                warnings.append(f"The photos of “{entry.name}” show different things: teach a name for each.")
             other = next((o for o in self.entries[:i] if any(torch.equal(a, b) for a in entry.photos for b in o.photos)), None)
             if other is not None:
                 warnings.append(
-                    f"“{other.name}” and “{entry.name}” share a photo: take one back and teach it without that photo, or use "
-                    "one name for both."
+                    f"“{other.name}” and “{entry.name}” share a photo: teach one of them without it, or use one name for both."
                 )
         return warnings
 

@@ -348,6 +348,17 @@ def test_adapt_cannot_write_over_a_file(run, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_adapt_replaces_an_adapter_and_no_other_file(run, tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    for out in (tmp_path, ""):
+        code, _, err = run("adapt", TEXT, "--out", out)
+        assert code == 1 and "holds other files and no adapter: name a new folder" in err
+    assert [file.name for file in tmp_path.iterdir()] == ["README.md"] and (tmp_path / "README.md").read_text() == "mine"
+    for seed in (0, 1):  # an adapter may be replaced
+        assert run("adapt", TEXT, "--out", tmp_path / "out", "--seed", seed)[0] == 0
+
+
 @pytest.mark.parametrize("kind", ["pickle", "archive"])
 def test_no_file_is_executed(run, tmp_path: Path, folder: Path, kind: str) -> None:
     class Harm:
@@ -772,7 +783,19 @@ def test_adapted_vectors_rank_like_the_adapter(run, engine, photo_library, tmp_p
     hits = json.loads(run("search", "a red ball", "--library", photo_library, "--adapter", dogs, "--top", 12, "--json")[1])
     assert [hit["score"] for hit in hits["rankings"]["adapter"]] == pytest.approx(scores.tolist(), abs=1e-5)
 
+    # A vector excludes words as a search does.
+    query = "a red ball -blue"
+    wanted = json.loads(run("vector", query, "--adapter", dogs, "--json")[1])["vector"]
+    scores = np.sort(photos.index.take(np.arange(12)).numpy() @ np.array(wanted))[::-1]
+    hits = json.loads(run("search", query, "--library", photo_library, "--adapter", dogs, "--top", 12, "--json")[1])
+    assert [hit["score"] for hit in hits["rankings"]["adapter"]] == pytest.approx(scores.tolist(), abs=1e-5)
+
     assert run("vector", "dog", "--adapter", tmp_path / "none")[0] == 1
+
+
+def test_a_library_of_another_adapt_is_named_as_such(run, photo_library):
+    code, _, err = run("search", "dog", "--library", photo_library, "--adapt", "photos")
+    assert code == 1 and "was made with another --adapt" in err and "damaged" not in err
 
 
 def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, folder, tmp_path):

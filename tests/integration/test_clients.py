@@ -102,5 +102,5 @@ def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> N
 def test_an_unknown_repository_is_rejected_with_a_message(app: Running, folder: Path) -> None:
     client = client_of(app.url, folder)
     assert client.predict(description=TASK, repository="embedded", api_name="/route")["experts"]
-    with pytest.raises(Exception, match="no repository called nowhere: choose one of embedded"):
+    with pytest.raises(Exception, match="no repository called “nowhere”: choose one of “embedded”"):
         client.predict(description=TASK, repository="nowhere", api_name="/route")

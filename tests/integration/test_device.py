@@ -20,9 +20,9 @@ from core.backbones.embedded import load_embedded
 from core.backbones.heads import HeadsConfig, VisionHead
 from core.backbones.open_clip import load_open_clip
 from core.common import device as devices
-from core.common.errors import BackboneError
+from core.common.errors import BackboneError, UsageError
 from core.common.paths import heads_path
-from core.common.runtime import DTYPE_VARIABLE
+from core.common.runtime import DTYPE_VARIABLE, compute_dtype
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.training.own_expert import OwnRecipe, train_own_expert
 
@@ -128,6 +128,12 @@ def test_large_batches_come_in_several_parts() -> None:
         found = backbone.suffix(prefix)
         assert len(moves.to_device) > 1 and {dtype for dtype, _ in moves.to_device} == {torch.float16}
     torch.testing.assert_close(found, expected.repeat(100, 1), atol=2e-5, rtol=0)
+
+
+def test_an_unknown_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DTYPE_VARIABLE, "float16")
+    with pytest.raises(UsageError, match=f"{DTYPE_VARIABLE} is float16: set it to float32"):
+        compute_dtype()
 
 
 def test_pixels_travel_to_a_gpu_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,8 +148,17 @@ def test_photos_of_a_folder_that_vanished_are_kept(backbone: Backbone, photos: P
         assert len(report.missing) == 1 and str(drive) in report.missing[0]
     (other / "03.jpg").unlink()
     assert update(library, [other], backbone).photos == 4
+    drive.rmdir()
+    report = update(library, [], backbone, forget_missing=True)  # the folder is gone
+    assert (report.photos, report.removed, report.missing) == (1, 3, [])
+    for name in ("00", "01"):
+        drive.mkdir(exist_ok=True)
+        shutil.copy(photos / f"{name}.jpg", drive)
+    assert update(library, [drive], backbone).photos == 3
+    shutil.rmtree(drive)
+    drive.mkdir()  # or empty
     report = update(library, [drive], backbone, forget_missing=True)
-    assert (report.photos, report.removed) == (1, 3)
+    assert (report.photos, report.removed) == (1, 2)
 
 
 def test_captions_come_along_and_follow_their_file(backbone: Backbone, photos: Path, tmp_path: Path) -> None:

@@ -337,7 +337,7 @@ def test_teach_through_the_api(url: str, engine: SGLora, files: list[Path], tmp_
     )
     assert origin["names"] == [{"name": "wug", "photos": 3}]
 
-    more = client.predict(name="Wug", files=None, photos="wug 0.png\nwug 1.png", api_name="/teach")
+    more = client.predict(name="Wug", photos="wug 0.png\nwug 1.png", api_name="/teach")
     assert more["names"] == [{"name": "wug", "photos": 5}]
     for name, given, text in (
         ("dax", None, "“dax” has no photo"),
@@ -348,5 +348,5 @@ def test_teach_through_the_api(url: str, engine: SGLora, files: list[Path], tmp_
             client.predict(name=name, files=given, api_name="/teach")
     with pytest.raises(AppError, match="No photo here is called nowhere"):
         client.predict(name="dax", files=None, photos="nowhere.jpg", api_name="/teach")
-    gone = client.predict(name="wug", files=None, take_back=True, api_name="/teach")
+    gone = client.predict(name="wug", take_back=True, api_name="/teach")
     assert gone["names"] == []
