@@ -59,8 +59,12 @@ def from_marks(engine: SGLora, session: Session, name: str = "") -> TaughtNames:
         raise GalleryError(texts.NAMES_NO_MARKS)
     if name.strip():
         return teach(engine, session, name, right)
+    question = split_minus(session.comparison.asked.what)[0]
+    names = session.album.names(engine)
+    if (known := names.within(question)) and not names.within_sentence(question):  # "a wug", and "wug" is taught
+        return teach(engine, session, known[0], right)
     wrong = [photo for photo, yes in session.marks_of_words.items() if not yes]
-    return teach(engine, session, split_minus(session.comparison.asked.what)[0], right, wrong)
+    return teach(engine, session, question, right, wrong)
 
 
 def load(engine: SGLora, session: Session, path: str) -> tuple[int, list[str]]:

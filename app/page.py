@@ -173,10 +173,11 @@ class Studio:
                 with gr.Row(equal_height=False, elem_classes="sg-folded"):
                     names.panel()
                     ask.captions()
-                samples.about_samples()
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
         compare = Compare(context)
+        samples.about_samples()
+        compare.results()
         ask.asked_before()
         photos.manage()
         steps: list[Step] = [samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
@@ -244,8 +245,7 @@ class Studio:
                 if self.shelf is None or not self.shelf.answer(session):
                     actions.ask_again(engine, session, None, self.libraries)
         photos = (Part.PHOTOS,) if session.album.shows_samples else ()
-        answered = session.comparison or session.adaptation or controls.within.library
-        return self.context.show(session, controls, *READY, *photos, *(ANSWER if answered else ()))
+        return self.context.show(session, controls, *READY, *photos, *ANSWER)
 
     def _status(self, session: Session, _: Controls) -> Updates:
         """Show the number of experts and how long the models took to load."""

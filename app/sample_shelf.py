@@ -43,7 +43,7 @@ class SampleShelf:
     def answer(self, session: Session) -> bool:
         """Copy the shelf's answer if the visitor has its question and sentence. Returns whether it was copied."""
         album, shelf = session.album, session.album.samples
-        if shelf is None or not album.has_samples_only:
+        if shelf is None or not album.has_samples_only or album.backbone != DEFAULT:
             return False
         if (session.question, session.request) != (shelf.question, shelf.request):
             return False

@@ -29,11 +29,15 @@ STOPPABLE = 500  # captions; fewer are counted before a visitor could press Stop
 
 class Compare(Step):
     def layout(self) -> None:
-        """Lay out what is counted over all captions or marks, the options, and the answer."""
+        """Lay out what is counted over all captions. ``results`` comes below."""
         opens_on_samples = self.context.shelf is not None  # then room for their answer is there from the beginning
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
             self.recall = gr.HTML(results_html.not_counted() if opens_on_samples else "", elem_id="recall")
             self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
+
+    def results(self) -> None:
+        """Lay out the options and the answer."""
+        opens_on_samples = self.context.shelf is not None
         with gr.Row(equal_height=True, visible=opens_on_samples, elem_classes="sg-options") as self.options:
             self._lay_out_options()
         self.marked = gr.HTML(elem_id="marked")
@@ -172,9 +176,10 @@ class Compare(Step):
             sentence = "" if session.adaptation is None else session.adaptation.routing.description
             shown = Shown(top, controls.only_changed, controls.zero_shot)
             answer = results_html.comparison(comparison, album, shown, marks, sentence, self._remark(session, comparison))
+        filtered = controls.folder or controls.since or controls.until  # a filter that leaves no photo can be changed
         more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
         return self._counted(session) | {
-            self.options: gr.Row(visible=comparison is not None or session.adaptation is not None),
+            self.options: gr.Row(visible=bool(comparison or session.adaptation or filtered)),
             self.answered: answer,
             self.more_of_them: gr.Button(visible=more and top < MOST_SHOWN),
             self.marked: results_html.marked(session.marked),

@@ -63,6 +63,30 @@ def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: 
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
 
 
+def test_after_a_switch_and_a_reload_the_page_answers_with_the_chosen_experts(browser: Browser, url: str) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    page.locator("#backbone input").click()
+    page.get_by_role("option", name="embedded, photos").click()
+    expect(page.locator("#switched")).to_contain_text("embedded, photos")
+    answered(page, FIRST.query)
+    before = labels(page, texts.SG_LORA)
+    page.reload()
+    expect(page.locator("#status .sg-ready")).to_be_visible()
+    answered(page, FIRST.query)
+    settles(lambda: labels(page, texts.SG_LORA), before)
+    expect(page.get_by_test_id("toast-body")).to_have_count(0)
+
+
+def test_where_nothing_can_be_counted_the_verdict_has_no_room(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = with_own_photos(browser, url, tmp_path, 2)
+    page.reload()
+    expect(page.locator("#status .sg-ready")).to_be_visible()
+    expect(page.locator("#results .sg-waiting img")).to_have_count(2)
+    expect(page.locator("#recall .sg-verdict")).to_have_count(0)
+    expect(page.locator("#with-zero-shot")).to_be_hidden()
+
+
 def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: str, engine: SGLora, tmp_path: Path) -> None:
     page = opened(browser, url)
     answered(page, FIRST.query)

@@ -27,9 +27,13 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     page.click("#names > button")
     expect(page.locator("#names-photos .token")).to_have_count(3)
     box(page, "names-name").fill("blicket")
+    page.mouse.wheel(0, -5_000)
+    settles(lambda: page.evaluate("scrollY"), 0)
     page.click("#names-teach")
     expect(page.locator("#names-taught")).to_contain_text("blicket (3 photos)")
     expect(page.locator("#names-chips button")).to_have_text(["blicket (3 photos)"])
+    page.wait_for_timeout(1_000)  # long enough for scrolling to begin
+    assert page.evaluate("scrollY") == 0
     box(page, "query").fill("a photo of a blicket")
     box(page, "query").press("Enter")
     expect(page.locator("#results .sg-taught")).to_contain_text("blicket")

@@ -137,6 +137,9 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
     expect_filtered(1, until=DAYS[1])
     page.go_back()
     expect_filtered(len(DAYS) - 1, until="")
+    other, _ = visit(page.context.browser, f"{page.url.partition('?')[0]}?q=a+lion&since=2031-01-01")
+    expect(box(other, "since")).to_have_value("2031-01-01")  # a filter that leaves no photo can be changed
+    other.context.close()
     box(page, "since").fill("in spring")
     box(page, "since").press("Enter")
     expect(page.locator(".toast-body")).to_contain_text(texts.DAY_UNUSABLE.format(text="in spring"))
