@@ -119,11 +119,10 @@ class _Search:
             scores = cosines(adapter.lora) * adapter.weight
             if adapter.weight < 1:
                 scores += cosines(adapter.base) * (1 - adapter.weight)
-            ranked = scores
             if library is not None and (backbone.shared is not None or not adapter.moves_photos):
                 some_photos = library.index.take(spread_places(len(library)))
-                ranked = scores - popularity(some_photos, text_rows(backbone, prefixes, adapter))
-            order = ranked.sort(descending=True, stable=True).indices
+                scores = scores - popularity(some_photos, text_rows(backbone, prefixes, adapter))
+            order = scores.sort(descending=True, stable=True).indices
             before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
             order = order[: self.options.top]
             rankings[name] = list(zip(order.tolist(), scores[order].tolist(), strict=True))

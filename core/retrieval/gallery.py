@@ -255,8 +255,8 @@ class Gallery:
     ) -> Ranking:
         """Rank the gallery's captions that fit a photo best (``top=None``: all); equal captions count once.
 
-        The order is by cosine minus ``popularity``; a hit's score is the cosine. The captions are those of the first CAPTIONED
-        photos with captions, MOST_TEXTS at most. ``photo``: the id of one of ``photos``, or an upright RGB image.
+        A hit's score is the cosine minus ``popularity``. The captions are those of the first CAPTIONED photos with captions,
+        MOST_TEXTS at most. ``photo``: the id of one of ``photos``, or an upright RGB image.
 
         Raises GalleryError: when there are no photos or captions, or the id is unknown. StudioError: when stopped.
         """
@@ -271,8 +271,8 @@ class Gallery:
         else:
             prefix = self.backbone.prefix(self.backbone.pixels(photo).unsqueeze(0))
         rows, popular = self._captions_of(contents, texts, adapter, stop)
-        scores = rows @ photo_rows(self.backbone, prefix, adapter)[0]
-        best = torch.sort(scores - popular, descending=True, stable=True).indices[:top].tolist()
+        scores = rows @ photo_rows(self.backbone, prefix, adapter)[0] - popular
+        best = torch.sort(scores, descending=True, stable=True).indices[:top].tolist()
         # The key is a hash: unlike the text, it is safe in a page.
         hits = [Hit(content_id(texts[i].encode()), texts[i], float(scores[i]), rank) for rank, i in enumerate(best, 1)]
         return Ranking(tuple(hits), len(texts))

@@ -25,7 +25,7 @@ TRAINING_ROWS = 50_000
 class Hit:
     key: str  # a photo's id, or the hash of a caption, in hex digits
     label: str  # the photo's name, or the caption
-    score: float  # cosine similarity to the query, or a mixture of two
+    score: float  # cosine similarity to the query, or a mixture of two; of a caption, minus its popularity
     rank: int  # from 1
 
 

@@ -734,7 +734,9 @@ def test_a_photo_finds_itself_and_its_captions(run, folder, photo_library):
     assert found["rankings"]["zero-shot"][0]["score"] == pytest.approx(1, abs=1e-2)
     code, out, err = run("search", photo, "--library", photo_library, "--task", TEXT, "--top", 100, "--json")
     assert code == 0, err
-    assert len(json.loads(out)["rankings"]["sg-lora"]) == 18
+    for hits in json.loads(out)["rankings"].values():
+        scores = [hit["score"] for hit in hits]
+        assert len(scores) == 18 and scores == sorted(scores, reverse=True)
 
 
 def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tmp_path):

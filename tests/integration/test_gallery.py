@@ -179,8 +179,8 @@ def test_image_to_text_is_the_brute_force_ranking(filled, either, samples) -> No
     texts = list(dict.fromkeys(c for s in samples for c in s.captions))
     for row in (0, 10):
         every = either.encode_text(texts, adapter.lora).numpy() @ filled.embeddings(adapter).numpy().T
-        scores = every[:, row]
-        order = np.argsort(-(scores - np.log(np.exp(20 * every).sum(1)) / 20), kind="stable")
+        scores = every[:, row] - np.log(np.exp(20 * every).sum(1)) / 20
+        order = np.argsort(-scores, kind="stable")
         full = filled.image_to_text(filled.photos[row].id, adapter, top=None)
         assert [hit.label for hit in full.hits] == [texts[i] for i in order]
         assert np.allclose([hit.score for hit in full.hits], scores[order], atol=1e-5)
