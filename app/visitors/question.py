@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from app import texts
 from core.common.errors import DescriptionError, brief
+from core.common.text import read_day
 
 OWN = "mine"  # value of the control: search the visitor's own photos
 
@@ -42,9 +43,10 @@ def checked_day(text: object) -> date | None:
     day = str(text or "").strip()
     if not day:
         return None
-    for form in ("%Y-%m-%d", texts.DAY_FORMAT):
-        with suppress(ValueError):
-            return datetime.strptime(day, form).date()
+    with suppress(ValueError):
+        return read_day(day)
+    with suppress(ValueError):
+        return datetime.strptime(day, texts.DAY_FORMAT).date()
     raise DescriptionError(texts.DAY_UNUSABLE.format(text=brief(day)))
 
 

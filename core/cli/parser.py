@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from core import __version__
+from core.common.text import read_day
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 from core.sglora.request import DEFAULT_K, DEFAULT_TAU
 
@@ -271,7 +271,7 @@ def _type(name: str, read: Callable[[str], Any], holds: Callable[[Any], bool] = 
 _finite = _type("finite number", float, math.isfinite)
 _seed = _type("seed", int, lambda value: 0 <= value < 2**63)
 _count = _type("count", int, lambda value: value >= 1)
-_day = _type("day (such as 2024-05-31)", date.fromisoformat)
+_day = _type("day (such as 2024-05-31)", read_day)
 
 
 def _methods(text: str) -> list[str]:

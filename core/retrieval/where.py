@@ -9,16 +9,23 @@ from pathlib import Path
 
 import numpy as np
 
+from core.common.errors import DescriptionError
+
 NONE_LEFT = "No photo matches this folder and these dates. A photo without a camera date matches no dates."
 
 
 @dataclass(frozen=True)
 class Where:
-    """A filter: photos in ``folder`` or below it, taken from ``since`` to ``until``, both days included."""
+    """A filter: photos in ``folder`` or below it, taken from ``since`` to ``until``, both days included. Raises
+    DescriptionError: when ``since`` is after ``until``."""
 
     folder: Path | None = None
     since: date | None = None
     until: date | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise DescriptionError(f"The first day, {self.since}, is after the last, {self.until}: swap them.")
 
     def __bool__(self) -> bool:
         return any(value is not None for value in (self.folder, self.since, self.until))

@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import string
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from core.data.captions import parse_typed
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
 from core.experts.files import RepositoryIndex
+from core.retrieval.where import Where
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
 from core.sglora.fit import language_remark
@@ -231,6 +233,7 @@ def test_messages_of_core_are_said_in_the_visitors_language(code: str) -> None:
         raised(lambda: open_photo(b"", "Über-Polish.jpg")): "CORE_FILE_EMPTY",
         raised(lambda: open_photo(b"no image", "x.jpg")): "CORE_NO_IMAGE",
         raised(lambda: clean_taught_name("")): "CORE_NAME_EMPTY",
+        raised(lambda: Where(since=date(2025, 1, 1), until=date(2024, 1, 1))): "CORE_DAYS_REVERSED",
         remark.text if remark else "": "CORE_LANGUAGE",
     }
     with speaking(code):
