@@ -71,6 +71,7 @@ def vector(arguments: Namespace) -> Answer:
 
     For a photo, this is the photo's vector in the database.
     """
+    asks_with_photo = is_photo(arguments.query)  # before seconds of loading models
     backbone, adapter = chosen_backbone(arguments), ZERO_SHOT
     if arguments.adapter is not None:
         adapter = load_adapter(backbone, arguments.adapter)
@@ -79,7 +80,7 @@ def vector(arguments: Namespace) -> Answer:
                 f"The adapter {arguments.adapter} changes photos, so it does not work with zero-shot vectors: "
                 "use an adapter of texts, or search the folder of photos (`search --gallery FOLDER --adapter DIR`)."
             )
-    if is_photo(arguments.query):
+    if asks_with_photo:
         query, pixels = arguments.query, backbone.pixels(open_photo(Path(arguments.query)))
         vector = photo_rows(backbone, backbone.prefix(pixels[None]))[0].tolist()
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log
-from core.common.errors import DataError, DescriptionError, GalleryError
+from core.common.errors import DataError, DescriptionError, GalleryError, PhotoError
 from core.common.files import no_folder
 from core.common.progress import counter
 from core.common.stopwatch import Stopwatch
@@ -204,9 +205,15 @@ def _names(file: Path, backbone: Backbone) -> TaughtNames:
 
 
 def is_photo(part: str) -> bool:
-    """Whether a part of a query is the path of a photo."""
+    """Whether a part of a query is the path of a photo. Raises PhotoError: when it is such a path, and there is no file."""
     path = Path(part)
-    return path.suffix.lower() in PHOTO_SUFFIXES and is_there(path)
+    if path.suffix.lower() not in PHOTO_SUFFIXES:
+        return False
+    if is_there(path):
+        return True
+    if "/" in part or os.sep in part or len(part.split()) == 1:
+        raise PhotoError(f"{part} is not there: give the path of a photo, or words.")
+    return False  # a sentence that ends with the name of a file
 
 
 def _photos(folder: Path) -> list[Path]:

@@ -659,6 +659,24 @@ def test_search_of_a_folder_leaves_out_other_days(run, tmp_path):
     assert code == 1 and "--folder is for a library" in err
 
 
+@pytest.mark.parametrize("question", ["photos/nix.jpg", "nix.JPG", "~/nix/a.jpg", "nix/a dog.png"])
+def test_a_photo_that_is_not_there_is_not_searched_as_words(run, folder, question):
+    for argv in (
+        ("search", question, "--gallery", folder),
+        ("search", "a dog", question, "--gallery", folder),
+        ("vector", question),
+    ):
+        code, out, err = run(*argv)
+        assert (code, out) == (1, "") and err == f"{question} is not there: give the path of a photo, or words.\n"
+
+
+@pytest.mark.parametrize("question", ["a photo called a.jpg of a dog", "a photo called a.jpg", "cats and/or dogs"])
+def test_words_with_the_name_of_a_photo_are_words(run, question):
+    code, out, err = run("vector", question, "--json")
+    assert code == 0, err
+    assert json.loads(out)["query"] == question
+
+
 def test_search_with_a_photo_ranks_captions(run, folder):
     photo = folder / "images" / "00.jpg"
     code, out, err = run("search", photo, "--gallery", folder, "--task", TEXT, "--top", 100, "--json")
