@@ -130,14 +130,17 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         """Search this client's gallery, with and without the adapter for the description.
 
         Give ``query`` (words) to find photos, or ``photo`` to find captions of the gallery; "name" is then a caption.
-        ``strength``: as for ``adapt``, also for "merge". ``folder``: only photos of this folder of a ZIP; begin with the ZIP's
-        name. ``since``, ``until``: only photos of these days, such as 2024-05-31, both included. Returns {"zero_shot":
-        [{"name", "score", "rank"}, …], "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as ``adapt``.
+        ``strength``: as for ``adapt``, also for "merge". Only with ``query``: ``folder``: only photos of this folder of a ZIP;
+        begin with the ZIP's name. ``since``, ``until``: only photos of these days, such as 2024-05-31, both included. Returns
+        {"zero_shot": [{"name", "score", "rank"}, …], "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as
+        ``adapt``.
         """
         engine = engine_of(session, repository)
         actions.number("top", top)
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
+        if photo and (folder or since or until):
+            raise DescriptionError(texts.API_NO_FILTERS)
         adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
         if photo:
             question = Question.photo(None, photo)

@@ -86,6 +86,9 @@ def test_a_photo_is_a_question_too(app: Running, folder: Path) -> None:
     assert {hit["name"] for hit in answer["zero_shot"]} == {"a man on a wave", "cars in a street"}
     with pytest.raises(Exception, match="not with both"):
         client.predict(query="a dog", photo=photos[0], description=TASK, api_name="/search")
+    for filters in ({"folder": "trip"}, {"since": "yesterday"}, {"until": "2024-01-01"}):
+        with pytest.raises(Exception, match="folder, since and until choose photos: leave them out"):
+            client.predict(photo=photos[0], description=TASK, **filters, api_name="/search")
 
 
 def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> None:
