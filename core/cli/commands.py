@@ -14,12 +14,13 @@ from core.backbones.embedded import load_embedded
 from core.backbones.peft_format import load_peft
 from core.cli import format
 from core.common.device import current
-from core.common.errors import BackboneError, DataError
+from core.common.errors import BackboneError, DataError, UsageError
 from core.common.files import no_folder
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.data import read_folder
+from core.experiments.evaluate import DEFAULT_METHODS
 from core.experiments.evaluate import evaluate as measure
 from core.experts.adapter_files import ADAPTER_FILES, fit_facts, routed_experts, save_adapter, weight_of
 from core.experts.files import RepositoryIndex
@@ -29,6 +30,8 @@ from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.request import AdapterRequest
 from core.sglora.router import Routing
+
+SAMPLING = ("k", "tau", "seed", "strength")  # the options of ``request``
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,11 @@ def adapted(arguments: Namespace, task: str, stopwatch: Stopwatch) -> tuple[SGLo
 
 def evaluate(arguments: Namespace) -> Answer:
     if arguments.task is None and arguments.adapter is None:
-        raise DataError("`evaluate` needs --task TEXT or --adapter DIR.")
-    task, chosen = arguments.task, arguments.methods
+        raise UsageError("`evaluate` needs --task TEXT or --adapter DIR.")
+    task, chosen = arguments.task, arguments.methods or DEFAULT_METHODS
     if task is None:
+        if needing := [name for name in arguments.methods or () if name != "zero-shot"]:
+            raise UsageError(f"--methods {','.join(needing)} needs --task TEXT: without one, only zero-shot is measured.")
         task, chosen = "a photo", ["zero-shot"]  # a placeholder: zero-shot does not use the task
     clean_text(task)  # before seconds of loading models
     samples = read_folder(arguments.data)
@@ -98,8 +103,9 @@ def evaluate(arguments: Namespace) -> Answer:
 
 
 def request(arguments: Namespace, description: str) -> AdapterRequest:
-    """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``."""
-    return AdapterRequest(description, arguments.k, arguments.tau, arguments.seed, arguments.strength)
+    """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``; None is the default."""
+    values = {name: getattr(arguments, name) for name in SAMPLING}
+    return AdapterRequest(description, **{name: value for name, value in values.items() if value is not None})
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_adapter, log
 from core.cli.search import is_photo
-from core.common.errors import AdapterError, LibraryError
+from core.common.errors import AdapterError, LibraryError, UsageError
 from core.common.files import no_folder
 from core.common.progress import Bar, counter
 from core.common.stopwatch import Stopwatch
@@ -34,7 +34,7 @@ def index(arguments: Namespace) -> Answer:
         if not folder.is_dir() and not arguments.library.exists():
             raise LibraryError(no_folder(folder))
     if arguments.address is not None and arguments.engine != "ray":
-        raise LibraryError("--address is where a Ray cluster is: it needs --engine ray.")
+        raise UsageError("--address is where a Ray cluster is: it needs --engine ray.")
     backbone = chosen_backbone(arguments)
     library = PhotoLibrary.create(arguments.library, backbone)
     engine = ray_engine(backbone, arguments.address) if arguments.engine == "ray" else None

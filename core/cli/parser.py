@@ -101,14 +101,15 @@ def _device_option(parser: Parser) -> None:
 
 
 def _routing_options(parser: Parser) -> None:
-    most = "experts to route to, at most all of them (%(default)s)"
+    most = f"experts to route to, at most all of them ({DEFAULT_K})"
     parser.add_argument("--k", type=int, default=DEFAULT_K, metavar="N", help=most)
-    parser.add_argument("--tau", type=_finite, default=DEFAULT_TAU, help="temperature of their softmax weights (%(default)s)")
+    temperature = f"temperature of their softmax weights ({DEFAULT_TAU})"
+    parser.add_argument("--tau", type=_finite, default=DEFAULT_TAU, help=temperature)
 
 
 def _sampling_options(parser: Parser) -> None:
     _routing_options(parser)
-    parser.add_argument("--seed", type=_seed, default=0, help="of the sample z ~ p(z | c) (%(default)s)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the sample z ~ p(z | c) (0)")
     strength = "0: zero-shot, 1: as generated (default: what is usual for the backbone)"
     parser.add_argument("--strength", type=_finite, help=strength)
     _engine_options(parser)
@@ -144,8 +145,9 @@ def _searching(command: Command) -> None:
     place = parser.add_mutually_exclusive_group(required=True)
     place.add_argument("--library", type=Path, metavar="DIR", help="library of photos, see `index`")
     place.add_argument("--gallery", type=Path, metavar="FOLDER", help="folder of photos")
-    parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
-    _path_option(parser, "--adapter", "an adapter in PEFT format in the place of a task")
+    base = parser.add_mutually_exclusive_group()
+    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
+    base.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format in the place of a task")
     _path_option(parser, "--names", "taught names on top: what `teach` or the page wrote of them", "FILE")
     found = "what to find (for words photos, for a photo captions)"
     parser.add_argument("--find", choices=("photos", "captions"), help=found)
@@ -156,6 +158,7 @@ def _searching(command: Command) -> None:
     parser.add_argument("--until", type=_day, metavar="DAY", help="only photos taken on this day or earlier")
     parser.add_argument("--top", type=_count, default=10, metavar="N", help="hits to print (10)")
     _sampling_options(parser)
+    parser.set_defaults(k=None, tau=None, seed=None)  # given ones are rejected with --adapter
 
     parser = command("index", "library.index")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of photos (default: those it knows)")
@@ -179,8 +182,8 @@ def _searching(command: Command) -> None:
     parser.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence")
     _path_option(parser, "--adapter", "an adapter in PEFT format to measure, too, or alone")
     parser.add_argument("--split", metavar="NAME", help='only the photos of this split, such as "val" (default: all)')
-    usual = "zero-shot,merge,sg-lora"
-    parser.add_argument("--methods", type=_methods, default=usual, metavar="A,B,...", help=f"see below (default: {usual})")
+    methods = "see below (default: zero-shot,merge,sg-lora, or zero-shot without --task)"
+    parser.add_argument("--methods", type=_methods, metavar="A,B,...", help=methods)
     _sampling_options(parser)
 
 

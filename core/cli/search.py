@@ -15,8 +15,8 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log
-from core.common.errors import DataError, DescriptionError, GalleryError, PhotoError
+from core.cli.commands import SAMPLING, Answer, adapted, chosen_backbone, load_adapter, log
+from core.common.errors import DataError, DescriptionError, GalleryError, PhotoError, UsageError
 from core.common.files import no_folder
 from core.common.progress import counter
 from core.common.stopwatch import Stopwatch
@@ -40,6 +40,8 @@ from core.retrieval.search import search as best_photos
 from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.teach import TaughtNames
 
+MOST_LISTED = 10  # folders in an error message
+
 Best = list[tuple[int, float]]  # places and scores, best first
 Labels = Callable[[Sequence[int]], Sequence[object]]  # names of the photos, or texts of the captions, at some places
 
@@ -56,6 +58,7 @@ class _Results:
 class _Search:
     options: Namespace
     query: Query
+    where: Where
     backbone: Backbone
     adapters: Mapping[str, Adapter]  # by name
     names: TaughtNames
@@ -77,9 +80,9 @@ class _Search:
         return replace(results, facts={**results.facts, "failed": failed, "duplicates": list(report.duplicates)})
 
     def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], labels: Labels) -> _Results:
-        among = within(Where(self.options.folder, self.options.since, self.options.until))
+        among = within(self.where)
         if among is not None and not len(among):
-            raise GalleryError(NONE_LEFT)
+            raise GalleryError(self._why_none_left(photos))
         question, top = self.query.question(photos.backbone), self.options.top
         named = question.with_names([name for text in self.query.texts for name in self.names.within_sentence(text)])
         rankings = {
@@ -95,6 +98,15 @@ class _Search:
             "approximate": index.approximate,
         }
         return _Results(rankings, zero_shot_ranks(photos, question, among), labels, facts)
+
+    def _why_none_left(self, photos: Photos) -> str:
+        folder = self.where.folder
+        if folder is not None and isinstance(photos, LibraryPhotos):
+            inside = photos.among(Where(folder))
+            if inside is not None and not len(inside):
+                known = ", ".join(map(str, list(photos.folders.values())[:MOST_LISTED]))
+                return f"The library has no photo in {folder}: name one of its folders, such as {known}."
+        return NONE_LEFT
 
     def captions(self, library: LibraryPhotos | None) -> _Results:
         """The captions that fit best. Only the question's photos are encoded."""
@@ -132,10 +144,16 @@ class _Search:
 
 
 def search(arguments: Namespace) -> Answer:
+    given = [name for name in SAMPLING if getattr(arguments, name) is not None]
+    if arguments.adapter is not None and given:
+        raise UsageError(f"--{given[0]}: not allowed with argument --adapter, which is applied as it is.")
+    where = _where(arguments)
     words = [part for part in arguments.query if not is_photo(part)]
     files = [Path(part) for part in arguments.query if is_photo(part)]
-    query = Query.parse(words, [open_photo(path) for path in files], arguments.without)
     kind = (arguments.find or ("photos" if words else "captions")).removesuffix("s")
+    if kind == "caption" and where:
+        raise UsageError("--folder, --since and --until choose photos: leave them out to look for captions.")
+    query = Query.parse(words, [open_photo(path) for path in files], arguments.without)
     task = arguments.task
     if task is None and arguments.adapter is None and query.texts:
         task = ", ".join(query.texts)
@@ -146,8 +164,6 @@ def search(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     if task is not None:
         clean_text(task)
-    if arguments.library is None and arguments.folder:
-        raise DataError("--folder is for a library (--library DIR): with --gallery, name the folder itself.")
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     gallery = _photos(arguments.gallery) if library is None and kind == "photo" else []
 
@@ -158,7 +174,7 @@ def search(arguments: Namespace) -> Answer:
         adapters = {name: a if a == ZERO_SHOT else a.with_names(names.on) for name, a in adapters.items()}
     opened = None if library is None else LibraryPhotos(library, backbone)
     stopwatch.lap("load")
-    finder = _Search(arguments, query, backbone, adapters, names, stopwatch)
+    finder = _Search(arguments, query, where, backbone, adapters, names, stopwatch)
     if kind == "caption":
         results = finder.captions(opened)
     elif opened is None:
@@ -182,6 +198,16 @@ def search(arguments: Namespace) -> Answer:
         "seconds": {step: round(taken, 3) for step, taken in stopwatch.laps.items()},
     }
     return Answer(data, lambda data: format.rankings(data, kind))
+
+
+def _where(arguments: Namespace) -> Where:
+    """The filter of ``--folder``, ``--since`` and ``--until``. Raises UsageError: when they cannot be combined."""
+    if arguments.library is None and arguments.folder is not None:
+        raise UsageError("--folder is for a library (--library DIR): with --gallery, name the folder itself.")
+    try:
+        return Where(arguments.folder, arguments.since, arguments.until)
+    except DescriptionError as error:
+        raise UsageError(str(error)) from None
 
 
 def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:

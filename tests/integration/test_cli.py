@@ -194,7 +194,9 @@ def test_defaults_are_the_engines():
     adapt = parser.build_parser().parse_args(["adapt", "x", "--out", "y"])
     assert commands.request(adapt, "x") == AdapterRequest("x")
     arguments = parser.build_parser().parse_args(["evaluate", "--data", ".", "--task", "x"])
-    assert arguments.methods == list(DEFAULT_METHODS) == ["zero-shot", "merge", "sg-lora"]
+    assert arguments.methods is None and ",".join(DEFAULT_METHODS) == "zero-shot,merge,sg-lora", "as the help says"
+    found = parser.build_parser().parse_args(["search", "x", "--gallery", "."])
+    assert commands.request(found, "x") == AdapterRequest("x")
 
 
 @pytest.mark.slow
@@ -656,7 +658,24 @@ def test_search_of_a_folder_leaves_out_other_days(run, tmp_path):
     code, _, err = run("search", "a dog", "--gallery", tmp_path, "--since", "2030-01-01")
     assert code == 1 and NONE_LEFT in err
     code, _, err = run("search", "a dog", "--gallery", tmp_path, "--folder", tmp_path)
-    assert code == 1 and "--folder is for a library" in err
+    assert code == 2 and "--folder is for a library" in err
+    code, _, err = run("search", "a dog", "--gallery", tmp_path, "--since", "2025-01-01", "--until", "2024-01-01")
+    assert code == 2 and "The first day, 2025-01-01, is after the last, 2024-01-01: swap them." in err
+    for day in ("2024-1-1", "20240101", "2024-W22-5"):
+        code, _, err = run("search", "a dog", "--gallery", tmp_path, "--since", day)
+        assert code == 2 and f"invalid day (such as 2024-05-31) value: '{day}'" in err
+
+
+def test_search_of_captions_rejects_the_options_that_choose_photos(run, folder, photo_library):
+    photo = folder / "images" / "03.jpg"
+    for place, filters in (
+        (("--library", photo_library), ("--folder", folder)),
+        (("--library", photo_library), ("--until", "2024-01-01")),
+        (("--gallery", folder), ("--since", "2024-01-01")),
+    ):
+        for question in (("a red ball", "--find", "captions"), (photo, "--task", TEXT)):
+            code, out, err = run("search", *question, *place, *filters)
+            assert (code, out) == (2, "") and "choose photos: leave them out to look for captions." in err
 
 
 @pytest.mark.parametrize("question", ["photos/nix.jpg", "nix.JPG", "~/nix/a.jpg", "nix/a dog.png"])
@@ -675,6 +694,14 @@ def test_words_with_the_name_of_a_photo_are_words(run, question):
     code, out, err = run("vector", question, "--json")
     assert code == 0, err
     assert json.loads(out)["query"] == question
+
+
+def test_an_unknown_folder_of_a_library_is_named_with_those_that_it_has(run, folder, photo_library):
+    code, _, err = run("search", "a dog", "--library", photo_library, "--folder", folder / "nowhere")
+    assert code == 1
+    assert f"no photo in {folder / 'nowhere'}: name one of its folders, such as {folder}, {folder / 'images'}." in err
+    code, _, err = run("search", "a dog", "--library", photo_library, "--folder", folder, "--since", "2030-01-01")
+    assert code == 1 and NONE_LEFT in err
 
 
 def test_search_with_a_photo_ranks_captions(run, folder):
@@ -725,6 +752,8 @@ def test_index_says_what_became_of_files(run, folder, photo_library):
     assert found["folders"] == [str(folder)]
     code, out, err = run("index", folder / "nowhere", "--library", photo_library)
     assert (code, out) == (1, "") and "nowhere" in err
+    code, out, err = run("index", folder, "--library", photo_library, "--address", "auto")
+    assert (code, out) == (2, "") and "it needs --engine ray" in err
 
 
 def test_a_library_answers_as_its_folder_does(run, folder, photo_library):
@@ -769,7 +798,14 @@ def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tm
     assert code == 0, err
     assert list(json.loads(out)["methods"]) == ["zero-shot", "adapter"]
     code, _, err = run("evaluate", "--data", folder)
-    assert code == 1 and "--adapter" in err
+    assert code == 2 and "--adapter" in err
+    alone = ("evaluate", "--data", folder, "--adapter", tmp_path / "adapter", "--json")
+    code, _, err = run(*alone, "--methods", "sg-lora,zero-shot,merge")
+    assert code == 2 and "--methods sg-lora,merge needs --task TEXT" in err
+    assert run(*alone, "--methods", "zero-shot")[1] == out
+    for option, value in (("--k", 4), ("--tau", 0.1), ("--seed", 0), ("--strength", 0.8), ("--task", TEXT)):
+        code, _, err = run(*search, "--adapter", tmp_path / "adapter", option, value)
+        assert code == 2 and option in err and "not allowed with argument" in err
     code, _, err = run(*search, "--adapter", tmp_path)
     assert code == 1 and "adapter_config.json is missing" in err
 
