@@ -94,7 +94,8 @@ class Compare(Step):
         # The box first shows that recall is being counted. This change starts the counting.
         self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))
         self.stop.click(self._stop, session, counted, **private())
-        self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES])
+        # Marks may come faster than they are counted. None is left out.
+        self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES], trigger_mode="multiple")
 
     def _more(self, session: Session, controls: Controls) -> Updates:
         session.more += min(MORE, MOST_SHOWN - int(controls.top) - session.more)
@@ -162,7 +163,9 @@ class Compare(Step):
     def _mark(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
         """Mark a photo as right or wrong. The browser shows the thumb itself."""
         if isinstance(event.index, str):
-            actions.mark(self.context.engine(session), session, event.index, event.value == "up", self.context.libraries)
+            engine = self.context.engine(session)
+            with session.turn:
+                actions.mark(engine, session, event.index, event.value == "up", self.context.libraries)
         return self.context.show(session, controls, Part.NAMES) | {self.marked: results_html.marked(session.marked)}
 
     def show(self, session: Session, controls: Controls) -> Updates:

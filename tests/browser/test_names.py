@@ -22,7 +22,7 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
         hit = page.locator(f'#results section[aria-label="{texts.ZERO_SHOT}"] .sg-hit').nth(number - 1)
         hit.hover()
         hit.locator('[data-mark="up"]').click()
-        expect(page.locator("#marked")).to_contain_text(f"of {number} after")
+    expect(page.locator("#marked")).to_contain_text("of 3 after")  # none is lost, however fast they come
 
     page.click("#names > button")
     expect(page.locator("#names-photos .token")).to_have_count(3)
