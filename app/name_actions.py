@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from app import texts
 from app.visitors.session import Session
 from core.common.errors import DescriptionError, GalleryError
@@ -25,19 +22,10 @@ def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], witho
     ``without``: ids of photos that the name does not mean. Raises DescriptionError: when there is no photo, or the name is
     unusable or one too many; AdapterError: when no LoRA can teach this backbone names.
     """
-    photos, others = _prefixes(engine, session, ids), None if without is None else _prefixes(engine, session, without)
+    gallery, comparison = session.album.gallery(engine), session.comparison
+    library = None if comparison is None else comparison.library
+    photos, others = gallery.prefixes(ids, library), None if without is None else gallery.prefixes(without, library)
     return session.album.change_names(engine, lambda names: names.add(name, photos, others))
-
-
-def _prefixes(engine: SGLora, session: Session, ids: Sequence[str]) -> Tensor:
-    """Prefix activations [n, *prefix_shape] of photos of the gallery, and of the library that was asked last."""
-    own, comparison = session.album.gallery(engine), session.comparison
-    photos = own.prefixes(ids)
-    if comparison is None or comparison.library is None:
-        return photos
-    known = {photo.id for photo in own.photos}
-    places = [comparison.places[key] for key in ids if key in comparison.places and key not in known]
-    return torch.cat([photos, comparison.library.prefixes(places)]) if places else photos
 
 
 def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:

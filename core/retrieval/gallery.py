@@ -32,6 +32,7 @@ from core.data.decode_pool import POOL, Upload
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import embeddings, encoded, photo_rows, text_rows, width
 from core.retrieval.index import Hit, Ranking, moves
+from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.popularity import with_popularity
 from core.retrieval.questions import EncodedQuery, Query
 from core.retrieval.search import Asked, LikePhoto, PhotoIndexes, Recent, search
@@ -224,10 +225,12 @@ class Gallery:
         entries = [entry for entry in self._contents.entries.values() if entry.photo.captions][:CAPTIONED]
         return tuple(entry.photo for entry in entries), self._stacked(entries)
 
-    def prefixes(self, ids: Iterable[str]) -> Tensor:
-        """Prefix activations [n, *prefix_shape] float16 of these photos; unknown ids are ignored."""
-        entries = self._contents.entries
-        return self._stacked([entries[key] for key in ids if key in entries])
+    def prefixes(self, ids: Iterable[str], library: LibraryPhotos | None = None) -> Tensor:
+        """Prefix activations [n, *prefix_shape] float16 of these photos, then those of a library; unknown ids are ignored."""
+        ids, entries = list(ids), self._contents.entries
+        own = self._stacked([entries[key] for key in ids if key in entries])
+        places = [] if library is None else library.places(key for key in ids if key not in entries)
+        return own if library is None or not places else torch.cat([own, library.prefixes(places)])
 
     def _stacked(self, entries: Sequence[_Entry]) -> Tensor:
         none = torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,6 +87,14 @@ class LibraryPhotos:
         if not len(places):
             raise GalleryError("This photo is not in the library (any more): choose another one.")
         return int(places[0])
+
+    def places(self, keys: Iterable[str]) -> list[int]:
+        """The places of photos; unknown ids are ignored."""
+        places = []
+        for key in keys:
+            with suppress(GalleryError):
+                places.append(self.place(key))
+        return places
 
     def find(self, photo: str) -> int:
         """The place of a photo, from its id or the path of one of its files. Raises as ``place``."""
