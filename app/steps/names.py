@@ -144,7 +144,7 @@ class Names(Step):
         names = _photo_names(session)
         chosen = [photo for photo in session.for_name.all(session.ticked) if photo in names]
         listed = dict.fromkeys((*(photo.id for photo in session.album.photos[:LISTED]), *chosen))
-        return gr.Dropdown(choices=[(names[photo], photo) for photo in listed], value=chosen)
+        return gr.Dropdown(choices=[(names[photo], photo) for photo in listed], value=chosen, multiselect=True)
 
 
 def _photo_names(session: Session) -> dict[str, str]:
