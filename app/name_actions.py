@@ -25,7 +25,21 @@ def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], witho
     gallery, comparison = session.album.gallery(engine), session.comparison
     library = None if comparison is None else comparison.library
     photos, others = gallery.prefixes(ids, library), None if without is None else gallery.prefixes(without, library)
-    return session.album.change_names(engine, lambda names: names.add(name, photos, others))
+    names = session.album.change_names(engine, lambda names: names.add(name, photos, others))
+    session.for_name.choose([], session.ticked)
+    select(session, names, name)
+    return names
+
+
+def rename(engine: SGLora, session: Session, old: str, new: str) -> None:
+    """Rename a name; it stays selected. Raises as ``TaughtNames.rename``."""
+    select(session, session.album.change_names(engine, lambda names: names.rename(old, new)), new)
+
+
+def select(session: Session, names: TaughtNames, name: str) -> None:
+    """Select a taught name, in its own spelling; none if it is not taught."""
+    entry = names.find(name)
+    session.name = "" if entry is None else entry.name
 
 
 def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:

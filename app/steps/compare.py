@@ -30,15 +30,13 @@ STOPPABLE = 500  # captions; fewer are counted before a visitor could press Stop
 class Compare(Step):
     def layout(self) -> None:
         """Lay out what is counted over all captions. ``results`` comes below."""
-        opens_on_samples = self.context.shelf is not None  # then room for their answer is there from the beginning
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
-            self.recall = gr.HTML(results_html.not_counted() if opens_on_samples else "", elem_id="recall")
+            self.recall = gr.HTML(results_html.not_counted() if self.context.opens_on_samples else "", elem_id="recall")
             self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
 
     def results(self) -> None:
         """Lay out the options and the answer."""
-        opens_on_samples = self.context.shelf is not None
-        with gr.Row(equal_height=True, visible=opens_on_samples, elem_classes="sg-options") as self.options:
+        with gr.Row(equal_height=True, visible=self.context.opens_on_samples, elem_classes="sg-options") as self.options:
             self._lay_out_options()
         self.marked = gr.HTML(elem_id="marked")
         self.answered = gr.HTML(js_on_load=script("results"), elem_id="results")

@@ -92,6 +92,11 @@ class StepContext:
     _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
 
     @property
+    def opens_on_samples(self) -> bool:
+        """Whether most visitors' pages open on the samples, so that room for their answer is there from the beginning."""
+        return self.shelf is not None
+
+    @property
     def inputs(self) -> list[Any]:
         """The components of ``Controls``, in order."""
         return [self.controls[name] for name in Controls._fields]

@@ -90,25 +90,17 @@ class Names(Step):
     def _teach(self, name: str, photos: Sequence[str] | None, session: Session, controls: Controls) -> Updates:
         engine = self.context.engine(session)
         names = name_actions.teach(engine, session, name or "", photos or [])
-        return self._taught(session, controls, names, name or "", len(photos or []))
+        return self._taught(session, controls, names, len(photos or []))
 
     def _from_marks(self, name: str, session: Session, controls: Controls) -> Updates:
         names = name_actions.from_marks(self.context.engine(session), session, name or "")
-        return self._taught(session, controls, names, name or "", len(session.ticked))
+        return self._taught(session, controls, names, len(session.ticked))
 
-    def _taught(self, session: Session, controls: Controls, names: TaughtNames, name: str, photos: int) -> Updates:
-        session.for_name.choose([], session.ticked)
-        self._selected(session, names, name)
-        return self._changed(session, controls, [*left_out(name, photos), *names.remarks()]) | {self.name: ""}
-
-    def _selected(self, session: Session, names: TaughtNames, name: str) -> None:
-        entry = names.find(name)
-        session.name = "" if entry is None else entry.name
+    def _taught(self, session: Session, controls: Controls, names: TaughtNames, photos: int) -> Updates:
+        return self._changed(session, controls, [*left_out(session.name, photos), *names.remarks()]) | {self.name: ""}
 
     def _rename(self, old: str | None, new: str, session: Session, controls: Controls) -> Updates:
-        engine = self.context.engine(session)
-        names = session.album.change_names(engine, lambda names: names.rename(old or "", new or ""))
-        self._selected(session, names, new or "")
+        name_actions.rename(self.context.engine(session), session, old or "", new or "")
         return self._changed(session, controls) | {self.name: ""}
 
     def _remove(self, name: str | None, session: Session, controls: Controls) -> Updates:

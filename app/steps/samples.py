@@ -16,8 +16,8 @@ from core.data.sample_photos import Example, examples
 
 class Samples(Step):
     def layout(self) -> None:
-        self.shown = self.context.shelf is not None  # most visitors' pages open on the samples
-        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, visible=not self.shown, elem_id="try-it")
+        shown = self.context.opens_on_samples
+        self.try_it = gr.Button(texts.TRY, variant="primary", min_width=220, visible=not shown, elem_id="try-it")
         with gr.Row(visible=False, elem_id="try-asks") as self.asks:
             self.words = gr.HTML()
             self.yes = gr.Button(texts.TRY_YES, size="sm", min_width=100, elem_id="try-yes")
@@ -27,7 +27,8 @@ class Samples(Step):
         """Lay out the questions that are shown with the samples."""
         chosen_from = examples()._asdict()
         label = texts.EXAMPLES_CHOSEN.format(**chosen_from) if chosen_from["questions"] else texts.EXAMPLES_LABEL
-        self.examples = self.chips("examples", label, [example.query for example in actions.sample_questions()], self.shown)
+        questions = [example.query for example in actions.sample_questions()]
+        self.examples = self.chips("examples", label, questions, self.context.opens_on_samples)
         self.context.shows(Part.PHOTOS, [self.examples, self.try_it], self.show)
 
     def show(self, session: Session, _: Controls) -> Updates:

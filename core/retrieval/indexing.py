@@ -149,6 +149,8 @@ class _Run:
         seen: dict[str, tuple[int, int]] = {}
         kept: list[str] = []
         for root in self.roots:
+            if self.forget_missing and not root.exists():
+                continue
             before = len(seen)
             for path, stat in walk_images(root, self.library.folder, kept):
                 seen[path] = stat
@@ -156,9 +158,7 @@ class _Run:
                     self.progress(Progress("looking", len(seen), 0))
             if len(seen) == before and not self.forget_missing and any(_inside(p, [str(root)]) for p in self._known):
                 kept.append(str(root))
-            if self.forget_missing and not root.exists():
-                kept.remove(str(root))  # listing it failed
-            elif not root.is_dir() or str(root) in kept:
+            if not root.is_dir() or str(root) in kept:
                 self._report.missing.append(f"{shown_path(str(root))} {MISSING}.")
         for path, row in self._known.items():
             if path not in seen and _inside(path, kept):

@@ -100,10 +100,10 @@ def train_shared_part(
     """
     paper = backbone.adapting("photos")  # its prefixes are the image tower's maps, the input of the vision head
     corpus = load_corpus(data, paper, cache, log, recipe.views)
-    runs = []
+    runs, photos_and_lists = [], contents(data)
     for seed in range(recipe.seed, recipe.seed + RUNS):
         seeded = replace(recipe, seed=seed)
-        key = digest(json.dumps([paper.with_shared(None).fingerprint, contents(data), asdict(seeded)]))[:8]
+        key = digest(json.dumps([paper.with_shared(None).fingerprint, photos_and_lists, asdict(seeded)]))[:8]
         runs.append(kept_run(cache / "shared" / f"seed{seed}-{key}.safetensors", lambda: corpus, paper, seeded, log))
     shared, _ = reduce_rank(merge(runs, [1 / RUNS] * RUNS), RANK)
     save_shared(shared, out, {**asdict(recipe), "runs": RUNS})

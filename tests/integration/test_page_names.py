@@ -274,6 +274,7 @@ def test_marks_teach_a_question_without_the_words_that_it_excludes(engine: SGLor
     actions.ask(engine, session, Question.words("my thing -snow"))
     actions.mark(engine, session, wugs(session)[0], True)
     assert [entry.name for entry in name_actions.from_marks(engine, session).entries] == ["my thing"]
+    assert session.name == "my thing"  # it is selected
 
 
 def test_names_count_as_memory(engine: SGLora, session: Session) -> None:
