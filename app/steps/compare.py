@@ -50,7 +50,6 @@ class Compare(Step):
         self.only_changed = gr.Checkbox(
             False, label=texts.ONLY_CHANGED, container=False, min_width=130, scale=0, elem_id="only-changed"
         )
-        self.top = choice("top", texts.TOP_LABEL, TOPS, DEFAULT_TOP, scale=0, min_width=110)
         self.folder = gr.Dropdown(
             [(texts.FOLDER_ALL, "")],
             value="",
@@ -65,14 +64,15 @@ class Compare(Step):
             gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, visible=False, elem_id=name)
             for label, name in ((texts.SINCE, "since"), (texts.UNTIL, "until"))
         )
-        self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot, "top": self.top}
+        self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot}
         self.context.controls |= {"folder": self.folder, "since": self.since, "until": self.until}
 
     def more(self) -> None:
         with gr.Row():
             self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=200, elem_id="with-merge")
             self.random = gr.Checkbox(False, label=texts.WITH_RANDOM, container=False, min_width=200, elem_id="with-random")
-        self.context.controls |= {"merge": self.merge, "random": self.random}
+            self.top = choice("top", texts.TOP_LABEL, TOPS, DEFAULT_TOP, scale=0, min_width=110)
+        self.context.controls |= {"merge": self.merge, "random": self.random, "top": self.top}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
         shown = [self.options, self.answered, self.more_of_them, self.marked, self.recall, self.stop, self.commands]

@@ -8,6 +8,7 @@ from app import actions, texts
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, clicked, private, rows, textbox
 from app.views import experts_html, page_html
+from app.views.template import script
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
@@ -17,6 +18,9 @@ from core.sglora.repository import Expert
 
 class Describe(Step):
     def layout(self) -> None:
+        # On a phone, a line folds the sentence and its experts once they are applied: the answer is what visitors look for.
+        folded = page_html.folded(texts.DESCRIPTION_LABEL) if self.context.opens_on_samples else ""
+        self.folded = gr.HTML(folded, js_on_load=script("fold"), elem_id="folded")
         with gr.Row(equal_height=False, elem_classes="sg-ask"):
             label, example = texts.DESCRIPTION_LABEL, texts.DESCRIPTION_PLACEHOLDER
             self.description = textbox("description", label, example, 3, scale=4, min_width=200)
@@ -31,6 +35,7 @@ class Describe(Step):
             self.chart = gr.HTML(elem_id="chart", min_width=320)
             self.map = gr.HTML(elem_id="map", min_width=320)
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion, self.chart, self.map], self.show)
+        self.context.shows(Part.ADAPTER, [self.folded], self._folded)
         self.context.shows(Part.SUGGESTIONS, [self.look_like], self._suggested)
 
     def wire(self) -> None:
@@ -58,6 +63,13 @@ class Describe(Step):
         library = self.context.library(session, controls)
         experts = actions.suggested(self.context.engine(session), session, controls.within.own, library)
         return {self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))}
+
+    def _folded(self, session: Session, _: Controls) -> Updates:
+        """Fold a sentence that is applied. Without an adapter, or with a remark about it, all stays open."""
+        made = session.adaptation
+        if made is None or not made.fit.fits or made.strength == 0:
+            return {self.folded: ""}
+        return {self.folded: page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))}
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""

@@ -22,7 +22,7 @@ from core.sglora.router import Routing
 
 NEAR = 4  # closest other experts, shown beside the routed ones
 _html = macros("page.html")
-note, section, status, listed_files = _html.note, _html.section, _html.status, _html.listed_files
+note, section, status, listed_files, folded = _html.note, _html.section, _html.status, _html.listed_files, _html.folded
 
 
 def header() -> Markup:

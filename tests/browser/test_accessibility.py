@@ -90,6 +90,7 @@ def test_axe_finds_nothing_serious(browser: Browser, url: str, size: dict[str, A
 
 def unfold(page: Page) -> None:
     """Open all folded parts, also nested ones."""
-    folded = page.locator("button.label-wrap:not(.open):visible, details:not([open]) > summary:visible")
+    kinds = "button.label-wrap:not(.open)", "details:not([open]) > summary", "#folded [aria-expanded=false]"
+    folded = page.locator(", ".join(f"{kind}:visible" for kind in kinds))
     while folded.count():
         folded.first.click()

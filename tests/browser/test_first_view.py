@@ -20,7 +20,7 @@ from core.sglora.request import AdapterRequest
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SAMPLES = len(sample_photos())
-FIRST = examples().shown[0]
+FIRST, ANOTHER = examples().shown[0], "photos of people surfing"
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +52,44 @@ def gallery_order(page: Page) -> list[str]:
 
 
 def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url, viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
+    page, _ = visit(browser, url, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     answered(page, FIRST.query)
     page.wait_for_timeout(1_000)  # long enough for scrolling to begin
     assert page.evaluate("scrollY") == 0
-    expect(page.locator("#recall .sg-verdict b").last).to_be_in_viewport(ratio=1)  # what adaptation did, without scrolling
+    # What adaptation did, without scrolling.
+    expect(page.locator("#recall .sg-verdict b").last).to_be_in_viewport(ratio=1)
+    expect(page.locator("#results .sg-right-places")).to_be_in_viewport(ratio=1)
+    expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
     box(page, "query").fill("a cup of coffee")
     page.tap("#search")
     answered(page, "a cup of coffee")
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
+
+
+def test_a_phone_folds_the_sentence_once_it_is_applied(browser: Browser, url: str) -> None:
+    page, _ = visit(browser, url, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    answered(page, FIRST.query)
+    line, sentence = page.locator("#folded button"), box(page, "description")
+    expect(line).to_have_text(texts.ADAPTED_TO.format(description=FIRST.description))
+    expect(sentence).to_be_hidden()
+    line.press("Enter")
+    expect(line).to_have_attribute("aria-expanded", "true")
+    expect(page.locator("#routing .sg-experts")).to_be_visible()
+
+    # Another sentence that fits folds again, and the keyboard goes on at the line.
+    sentence.fill(ANOTHER)
+    sentence.press("Enter")
+    expect(line).to_have_text(texts.ADAPTED_TO.format(description=ANOTHER))
+    expect(sentence).to_be_hidden()
+    expect(line).to_be_focused()
+
+    # A remark about the sentence stays in sight.
+    line.press("Enter")
+    sentence.fill("quarterly tax forms of a bank")
+    sentence.press("Enter")
+    expect(line).to_have_count(0)
+    expect(page.locator("#routing .sg-fit.sg-low")).to_be_visible()
+    page.context.close()
 
 
 def test_after_a_switch_and_a_reload_the_page_answers_with_the_chosen_experts(browser: Browser, url: str) -> None:

@@ -199,7 +199,7 @@ def test_nothing_hides_at_any_width(browser: Browser, url: str, widths: tuple[in
 
 def expect_all_in_sight(page: Page, width: int) -> None:
     expect_fit(page)
-    shown = "#query", "#where", "#search", "#names > button", "#photo-words > button", "#with-zero-shot", "#top"
+    shown = "#query", "#where", "#search", "#names > button", "#photo-words > button", "#with-zero-shot"
     for name in (*shown, "#show-more", "#more > button"):
         expect(page.locator(name)).to_be_visible()
         edges = page.locator(name).bounding_box()
