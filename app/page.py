@@ -155,9 +155,10 @@ class Studio:
                 steps = self._search_tab(samples)
             with gr.Tab(texts.TAB_EXPERTS, id="experts", elem_id="tab-experts"):
                 self.experts = Experts(context)
-            if shown := evidence.shipped():
+            if evidence.shipped():
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
-                    gr.HTML(evidence.page(shown))
+                    # More than half of the page's bytes: they come once the tab is opened.
+                    self.evidence = gr.HTML(js_on_load="trigger('load')")
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
         self.address = Address(context)
@@ -194,6 +195,8 @@ class Studio:
         shown = [context.session, self.tabs, self.address.memory, *context.inputs, *context.outputs(Part.PHOTOS)]
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
         opened.then(self._ready, context.asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
+        if shown := evidence.shipped():
+            self.evidence.load(lambda: evidence.page(shown), None, self.evidence, **private(OPEN))
         page.unload(self._closed)
         self.missed.change(self._show_what_is_there, context.asked, context.outputs(*Part), **private())
 
