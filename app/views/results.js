@@ -48,7 +48,12 @@ function stale() {
   panel.classList.toggle("sg-stale", other);
 }
 document.addEventListener("input", stale);
-watch("value", () => requestAnimationFrame(slide));
+watch("value", () => {
+  const more = document.querySelector("#show-more:focus-visible");
+  requestAnimationFrame(slide);
+  // The button goes once all is shown. The keyboard goes on at the last photo.
+  if (more) setTimeout(() => more.offsetParent || [...element.querySelectorAll(".sg-open")].at(-1)?.focus(), 300);
+});
 
 // The enlarged photo is the visitor's own file. Arrow keys step through the column; Escape and the browser's Back close it.
 const view = document.createElement("dialog");

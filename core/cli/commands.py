@@ -84,6 +84,7 @@ def evaluate(arguments: Namespace) -> Answer:
     if task is None:
         if needing := [name for name in arguments.methods or () if name != "zero-shot"]:
             raise UsageError(f"--methods {','.join(needing)} needs --task TEXT: without one, only zero-shot is measured.")
+        check_sampling(arguments)
         task, chosen = "a photo", ["zero-shot"]  # a placeholder: zero-shot does not use the task
     clean_text(task)  # before seconds of loading models
     samples = read_folder(arguments.data)
@@ -102,10 +103,20 @@ def evaluate(arguments: Namespace) -> Answer:
     return Answer(data, format.recalls)
 
 
+def sampling_given(arguments: Namespace) -> list[str]:
+    """The names of the options of ``request`` that were given."""
+    return [name for name in SAMPLING if getattr(arguments, name) is not None]
+
+
+def check_sampling(arguments: Namespace) -> None:
+    """Raise UsageError if an option of ``request`` was given without --task."""
+    if arguments.task is None and (given := sampling_given(arguments)):
+        raise UsageError(f"--{given[0]} needs --task TEXT: without one, no adapter is generated.")
+
+
 def request(arguments: Namespace, description: str) -> AdapterRequest:
     """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``; None is the default."""
-    values = {name: getattr(arguments, name) for name in SAMPLING}
-    return AdapterRequest(description, **{name: value for name, value in values.items() if value is not None})
+    return AdapterRequest(description, **{name: getattr(arguments, name) for name in sampling_given(arguments)})
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:

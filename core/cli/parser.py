@@ -109,9 +109,10 @@ def _routing_options(parser: Parser) -> None:
 
 def _sampling_options(parser: Parser) -> None:
     _routing_options(parser)
-    parser.add_argument("--seed", type=_seed, default=0, help="of the sample z ~ p(z | c) (0)")
+    parser.add_argument("--seed", type=_seed, help="of the sample z ~ p(z | c) (0)")
     strength = "0: zero-shot, 1: as generated (default: what is usual for the backbone)"
     parser.add_argument("--strength", type=_finite, help=strength)
+    parser.set_defaults(k=None, tau=None, seed=None)  # given ones are rejected where no adapter is generated
     _engine_options(parser)
 
 
@@ -158,7 +159,6 @@ def _searching(command: Command) -> None:
     parser.add_argument("--until", type=_day, metavar="DAY", help="only photos taken on this day or earlier")
     parser.add_argument("--top", type=_count, default=10, metavar="N", help="hits to print (10)")
     _sampling_options(parser)
-    parser.set_defaults(k=None, tau=None, seed=None)  # given ones are rejected with --adapter
 
     parser = command("index", "library.index")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of photos (default: those it knows)")

@@ -15,7 +15,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import SAMPLING, Answer, adapted, chosen_backbone, load_adapter, log
+from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, sampling_given
 from core.common.errors import DataError, DescriptionError, GalleryError, PhotoError, UsageError
 from core.common.files import no_folder
 from core.common.progress import counter
@@ -144,7 +144,7 @@ class _Search:
 
 
 def search(arguments: Namespace) -> Answer:
-    given = [name for name in SAMPLING if getattr(arguments, name) is not None]
+    given = sampling_given(arguments)
     if arguments.adapter is not None and given:
         raise UsageError(f"--{given[0]}: not allowed with argument --adapter, which is applied as it is.")
     where = _where(arguments)

@@ -12,7 +12,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, request
+from core.cli.commands import Answer, check_sampling, chosen_backbone, load_adapter, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.files import no_folder
 from core.common.stopwatch import Stopwatch
@@ -30,6 +30,7 @@ def teach(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     wanted = _wanted(arguments)
+    check_sampling(arguments)
     if arguments.task is not None:
         clean_text(arguments.task)
     stopwatch = Stopwatch()

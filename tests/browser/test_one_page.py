@@ -74,9 +74,10 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
 
     # More results appear until all are shown. A single column uses the whole page.
     expect(hits(page)).to_have_count(12)
-    page.click("#show-more")
+    page.locator("#show-more").press("Enter")
     expect(hits(page)).to_have_count(len(sample_photos()) - 1)
     expect(page.locator("#show-more")).to_be_hidden()
+    expect(hits(page).last.locator(".sg-open")).to_be_focused()
     page.locator("#with-zero-shot input").uncheck()
     expect(page.locator("#results section")).to_have_count(1)
 

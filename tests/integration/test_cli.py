@@ -803,7 +803,11 @@ def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tm
     code, _, err = run(*alone, "--methods", "sg-lora,zero-shot,merge")
     assert code == 2 and "--methods sg-lora,merge needs --task TEXT" in err
     assert run(*alone, "--methods", "zero-shot")[1] == out
-    for option, value in (("--k", 4), ("--tau", 0.1), ("--seed", 0), ("--strength", 0.8), ("--task", TEXT)):
+    sampling = (("--k", 4), ("--tau", 0.1), ("--seed", 0), ("--strength", 0.8))
+    for option, value in sampling:
+        code, _, err = run(*alone, option, value)
+        assert code == 2 and f"{option} needs --task TEXT: without one" in err
+    for option, value in (*sampling, ("--task", TEXT)):
         code, _, err = run(*search, "--adapter", tmp_path / "adapter", option, value)
         assert code == 2 and option in err and "not allowed with argument" in err
     code, _, err = run(*search, "--adapter", tmp_path)

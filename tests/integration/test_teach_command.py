@@ -250,6 +250,7 @@ def test_bad_names_are_reported_and_the_rest_is_taught(run: Run, folders: Path, 
         (["nowhere"], 1, "The folder nowhere does not exist"),
         (["--name", "wug"], 1, "Nothing could be taught: “wug” has no photo"),
         (["--name", "wug", "a.jpg", "--task", "a", "--adapter", "b"], 2, "not allowed with"),
+        (["--name", "wug", "a.jpg", "--strength", "0.5"], 2, "--strength needs --task TEXT"),
         (["--name", "wug", "a.jpg", "--adapter", "nowhere"], 1, "adapter_config.json is missing"),
     ],
 )
