@@ -1,10 +1,14 @@
 // The line that folds the sentence on a phone. Gradio passes element and watch.
+const column = element.closest(".column");
 element.addEventListener("click", (event) => {
   const line = event.target.closest("button");
   line?.setAttribute("aria-expanded", line.getAttribute("aria-expanded") !== "true");
+  // While it is hidden, Gradio cannot fit the box to its sentence.
+  const box = column.querySelector("textarea");
+  box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
 });
 // A new sentence folds what was open. The keyboard goes on at the line.
 watch("value", () => {
-  const beside = element.closest(".column")?.contains(document.activeElement);
-  if (beside) requestAnimationFrame(() => element.querySelector("button")?.focus({ preventScroll: true }));
+  const within = column.contains(document.activeElement);
+  if (within) requestAnimationFrame(() => element.querySelector("button")?.focus({ preventScroll: true }));
 });
