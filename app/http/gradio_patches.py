@@ -73,6 +73,11 @@ class OwnUpload(route_utils.GradioUploadFile):
         super().__init__(*args, **kwargs)
         self.sha.update(secrets.token_bytes(32))
 
+    async def seek(self, offset: int) -> None:
+        """Close the file, which is complete here: Gradio moves it by its name. A request may have a thousand files, and a few
+        slow requests would keep so many open that the server could open no more."""
+        await self.close()
+
 
 class FilesOnly(route_utils.GradioMultiPartParser):
     """Reads uploads. Gradio keeps fields that are no files in memory, however large they are."""
