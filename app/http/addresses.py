@@ -19,9 +19,10 @@ def address_of(request: Request | None) -> str:
     if request is None or request.client is None:
         return ""
     peer = _parsed(request.client.host)
-    forwarded = request.headers.get("x-forwarded-for")
+    forwarded = request.headers.getlist("x-forwarded-for")
     if forwarded and (peer is None or not peer.is_global):
-        last = forwarded.rpartition(",")[2].strip()  # the proxy adds the last; the visitor may make up those before
+        # The proxy adds the last, to the line or as a line of its own; the visitor may make up those before.
+        last = forwarded[-1].rpartition(",")[2].strip()
         return _key(_parsed(last), last)
     return "" if peer is not None and peer.is_loopback else _key(peer, request.client.host)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from starlette.datastructures import Headers
 
 from app.http.addresses import address_of
 
@@ -27,8 +28,10 @@ NETWORK = "2001:db8:1:2::/64"
         ("::ffff:93.184.216.34", None, "93.184.216.34"),
         ("fe80::1%eth0", None, "fe80::/64"),
         ("127.0.0.1", "x" * 100, "x" * 64),
+        ("172.17.0.2", "192.0.2.1\n203.0.113.7", "203.0.113.7"),  # some proxies add a line
     ],
 )
 def test_address(peer: str, forwarded: str | None, address: str) -> None:
-    headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
+    lines = [] if forwarded is None else forwarded.split("\n")
+    headers = Headers(raw=[(b"x-forwarded-for", line.encode()) for line in lines])
     assert address_of(SimpleNamespace(client=SimpleNamespace(host=peer), headers=headers)) == address
