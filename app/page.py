@@ -21,7 +21,7 @@ from app.http.allowlist import Routes
 from app.http.gradio_patches import harden
 from app.http.guarded_blocks import GuardedBlocks
 from app.http.hosts import Hosts
-from app.http.mcp_visitors import separate_visitors
+from app.http.mcp_visitors import FewCalls, separate_visitors
 from app.http.request_limits import Calls, refuse_fields
 from app.http.visitor_language import VisitorLanguage
 from app.photo_libraries import PhotoLibraries
@@ -61,7 +61,8 @@ def launch_options(keeper: Keeper | None = None, mcp: bool = False, hosts: Hosts
     if mcp:
         separate_visitors()
     keeper = keeper or Keeper()
-    passed = [Middleware(VisitorLanguage), Middleware(Routes, mcp=mcp, hosts=hosts), keeper.gate(), Middleware(Calls)]
+    passed = [Middleware(VisitorLanguage), Middleware(Routes, mcp=mcp, hosts=hosts), *([Middleware(FewCalls)] if mcp else [])]
+    passed += [keeper.gate(), Middleware(Calls)]
     refused = {RequestValidationError: refuse_fields}
     return {
         "app_kwargs": {"lifespan": keeper.lifespan, "middleware": passed, "exception_handlers": refused},
