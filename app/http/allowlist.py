@@ -6,20 +6,23 @@ calls functions past the queue. A route that is not listed here is not found, in
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from gradio.utils import get_upload_folder
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from app import texts
 from app.http.hosts import Hosts, host_name
+from core.common.errors import brief
 
+log = logging.getLogger(__name__)
 API = "/gradio_api"
-FILE = f"{API}/file="
+FILE, UPLOAD = f"{API}/file=", f"{API}/upload"
 NAME = r"[\w-]{1,64}"  # of tabs, events, uploads, endpoints; no longer than Gradio's own, for the server remembers them
 SHOWN = [
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/assets/.+", "/static/.+"),
@@ -36,7 +39,7 @@ BAD, FOREIGN, NOT_FOUND = 400, 403, 404
 
 
 class Routes:
-    """ASGI middleware that answers 404 to everything but the routes above. No other site's page may send anything.
+    """ASGI middleware that answers 404 to everything but the routes above. No other site's page may ask or send anything.
 
     ``mcp``: its routes are open too. ``hosts``: the names that the server answers to.
     """
@@ -45,8 +48,12 @@ class Routes:
         self.app, self.mcp, self.hosts = app, mcp, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
         async def safely(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message = {**message, "headers": [*message.get("headers", ()), NO_SNIFFING]}
             await send(message)
 
@@ -57,7 +64,15 @@ class Routes:
         elif refused := refusal(scope, self.hosts):
             await PlainTextResponse(*refused)(scope, receive, safely)
         elif (is_open(scope) and is_awaited(scope)) or (self.mcp and is_mcp(scope)):
-            await self.app(scope, receive, safely)
+            try:
+                await self.app(scope, receive, safely)
+            except Exception as error:  # a name or header that Gradio cannot use; its trace would fill the log
+                if started:
+                    raise
+                log.warning("a request for %s failed: %s: %s", route_of(scope)[:100], type(error).__name__, brief(str(error)))
+                # The form is FastAPI's; the page and gradio_client show "detail" and "error".
+                said = {"detail": texts.REQUEST_UNUSABLE, "error": texts.REQUEST_UNUSABLE}
+                await JSONResponse(said, BAD)(scope, receive, safely)
         else:
             await PlainTextResponse(texts.NO_SUCH_ROUTE, NOT_FOUND)(scope, receive, safely)
 
@@ -65,8 +80,8 @@ class Routes:
 def refusal(scope: Scope, hosts: Hosts) -> tuple[str, int] | None:
     """The error message and status for a wrong host or another site's page; None if the request is accepted.
 
-    Another site's page must not send anything, on its own and unseen, to a server that it could not reach itself. A server that
-    everybody can reach may be called from any page: its visitors do not need that page to reach it.
+    Another site's page must not ask or send anything, on its own and unseen, to a server that it could not reach itself. A
+    server that everybody can reach may be called from any page: its visitors do not need that page to reach it.
     """
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     host, origin = headers.get(b"host", ""), headers.get(b"origin", "")
@@ -77,7 +92,7 @@ def refusal(scope: Scope, hosts: Hosts) -> tuple[str, int] | None:
         return texts.NO_HOST, BAD
     if not hosts.answers_to(name):
         return texts.UNKNOWN_HOST, FOREIGN
-    if scope["method"] != "POST" or not origin or headers.get(b"sec-fetch-site") == "same-origin":
+    if not origin or headers.get(b"sec-fetch-site") == "same-origin":
         return None
     return (texts.FOREIGN_PAGE, FOREIGN) if hosts.private and asking.netloc != host else None
 
@@ -119,7 +134,7 @@ def route_of(scope: Scope) -> str:
 
 def is_upload(scope: Scope) -> bool:
     """Whether a request brings files. Every other POST is a call."""
-    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload")
+    return scope["type"] == "http" and scope["method"] == "POST" and route_of(scope) == UPLOAD
 
 
 def announced(scope: Scope) -> int | None:

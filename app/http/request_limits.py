@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Generator
 
@@ -16,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import texts
 from app.http.allowlist import NAME, NAMES, announced, is_upload
 
-log = logging.getLogger(__name__)
 MAX_BYTES = 4 * 2**20
 MAX_VALUES = 50_000  # a thousand files are about 20,000, with the names of fields
 SECONDS = 60  # time for one call to arrive
@@ -43,23 +41,11 @@ class Calls:
             await refused(scope, receive, send)
             return
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-        started = False
 
         async def again() -> Message:
             return messages.pop() if messages else await receive()
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, again, noted)
-        except Exception as error:  # the call names something that does not exist
-            if started:
-                raise
-            log.warning("a call to %s failed: %s: %s", scope["path"], type(error).__name__, error)
-            await _refusal(texts.CALL_UNKNOWN, BAD)(scope, receive, send)
+        await self.app(scope, again, send)
 
 
 async def _read(scope: Scope, receive: Receive) -> tuple[bytes, JSONResponse | None]:

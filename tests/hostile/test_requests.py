@@ -171,7 +171,7 @@ def test_as_many_files_may_be_open_as_tabs_need() -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
-def test_other_sites_pages_send_nothing_to_a_private_server(app: Running, origin: str) -> None:
+def test_other_sites_pages_send_and_read_nothing_at_a_private_server(app: Running, origin: str) -> None:
     before = app.files()
     for route in ("upload", "queue/join", "call/route"):
         answer = Stranger(app.url).post(
@@ -179,6 +179,9 @@ def test_other_sites_pages_send_nothing_to_a_private_server(app: Running, origin
         )
         assert (answer.status_code, answer.text) == (403, texts.FOREIGN_PAGE), route
     assert app.files() == before
+    for route in ("", "config", f"{API}/info"):
+        answer = httpx.get(f"{app.url}{route}", headers={"origin": origin, "host": "192.168.1.5"}, timeout=120)
+        assert (answer.status_code, answer.text) == (403, texts.FOREIGN_PAGE), "Gradio would let the page read it"
 
 
 def test_the_pages_own_origin_and_public_servers_are_called(app: Running, engine: SGLora, tmp_path: Path) -> None:

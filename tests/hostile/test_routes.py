@@ -7,7 +7,9 @@ import io
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from hostile_cases import watched
 from make_images import picture
-from strangers import API, Answer, Stranger, value
+from strangers import API, Answer, Stranger, value, wait
 
 from app import texts
 from app.http.request_limits import MAX_BYTES, MAX_VALUES
@@ -42,6 +44,7 @@ OPEN = {
     *("POST /gradio_api/upload", "GET /gradio_api/upload_progress", "GET /gradio_api/heartbeat/{session_hash}"),
 }
 MANY_MB = 48
+FILES_OF_AN_UPLOAD = 300
 FORM = {"content-type": "multipart/form-data; boundary=edge"}
 
 
@@ -137,6 +140,28 @@ def test_what_is_not_used_is_not_found(app: Running, method: str, route: str) ->
     assert len(answer.text) < 100
 
 
+@pytest.mark.parametrize(
+    ("route", "headers"),
+    [
+        ("", {"x-forwarded-host": "a:b:c"}),
+        ("config", {"x-forwarded-host": "[::1"}),
+        ("config", {"x-gradio-server": "http://a:b"}),
+        ("?page=nothing", {}),
+        (f"static/{'x' * 5_000}", {}),
+        (f"{API}/upload", {"content-type": f"multipart/form-data; boundary={'x' * 300}"}),
+        (f"{API}/upload", {"content-type": "multipart/form-data; boundary=edge; charset=undefined"}),
+    ],
+)
+def test_requests_that_gradio_fails_on_get_a_message(
+    app: Running, route: str, headers: dict[str, str], capfd: pytest.CaptureFixture
+) -> None:
+    part = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nx\r\n--edge--\r\n'
+    sent = {"method": "POST", "content": part} if route.endswith("upload") else {"method": "GET"}
+    answer = httpx.request(url=f"{app.url}{route}", headers=headers, timeout=120, **sent)
+    assert (answer.status_code, answer.json()["detail"]) == (400, texts.REQUEST_UNUSABLE)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 # Bodies
 
 
@@ -149,7 +174,8 @@ def much(head: bytes, megabytes: int) -> Iterator[bytes]:
 
 def test_a_call_larger_than_it_may_be_is_refused_unread(stranger: Stranger, tmp_path: Path) -> None:
     with watched(tmp_path) as watch:
-        for route in (f"{API}/queue/join", f"{API}/call/route", f"{API}/cancel"):
+        for name in ("queue/join", "call/route", "call/upload", "call/v2/upload", "cancel"):
+            route = f"{API}/{name}"
             length = {"content-length": str(MAX_BYTES + 1)}
             said = stranger.post(route, length, content=much(b"x", MAX_BYTES // 2**20))
             chunked = stranger.post(route, content=much(b'{"data": ["', MANY_MB if route.endswith("join") else 5))
@@ -190,6 +216,35 @@ def test_an_upload_has_files_only(stranger: Stranger, app: Running) -> None:
     assert (answer.status_code, answer.text) == (400, texts.FILES_ONLY)
     assert watch.grown < MANY_MB / 2
     assert app.files() == before
+
+
+def test_files_that_have_arrived_are_not_kept_open(stranger: Stranger, app: Running) -> None:
+    """A request of 70 kB with a thousand files that never ends must not hold a thousand open files."""
+    part = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nx\r\n'
+    before, go, asked = app.files(), threading.Event(), threading.Event()
+
+    def held() -> Iterator[bytes]:
+        for _ in range(FILES_OF_AN_UPLOAD):
+            yield part
+        asked.set()
+        assert go.wait(120)
+        yield b"--edge--\r\n"
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            sent = pool.submit(stranger.post, f"{API}/upload", FORM, content=held())
+            assert asked.wait(120)
+            wait(lambda: len(set(app.files()) - set(before)) >= FILES_OF_AN_UPLOAD - 1, time.monotonic() + 120)
+            wait(lambda: open_files(app.folder) < 3, time.monotonic() + 20)
+        finally:
+            go.set()
+        paths = sent.result().json()
+    assert [Path(path).read_bytes() for path in paths] == [b"x"] * FILES_OF_AN_UPLOAD
+
+
+def open_files(folder: Path) -> int:
+    """How many files below a folder this process has open."""
+    return sum(link.resolve().is_relative_to(folder.resolve()) for link in Path("/proc/self/fd").iterdir())
 
 
 # Addresses
