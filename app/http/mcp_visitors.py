@@ -69,7 +69,7 @@ def separate_visitors() -> None:
 
     server: Any = mcp.GradioMCPServer
     if server._get_or_create_client is not _client_of_visitor:
-        mcp.run_sync = _in_own_thread
+        mcp.run_sync = _in_own_thread  # type: ignore[attr-defined]
         server._arguments_as_made = server._prepare_tool_call_args
         server._prepare_tool_call_args = _arguments
         server._client_for_all = server._get_or_create_client

@@ -14,6 +14,7 @@ from core.common.errors import DescriptionError, RepositoryError
 MAX_DESCRIPTION = 2_000  # characters
 MAX_NAME = 60
 MAX_FILE_NAME = 80
+LONGEST = 1_000  # characters of a file name that are looked at: its first and last ones
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -29,8 +30,10 @@ def printable(text: str) -> str:
 
 def safe_name(name: str) -> str:
     """Make a file name safe to show and to write: no folders, no control characters, at most MAX_FILE_NAME characters."""
-    base = unicodedata.normalize("NFC", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    base = one_line(base).strip(".")
+    base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    if len(base) > LONGEST:  # NFC takes quadratic time, and other threads wait: minutes for a name of 200 kB
+        base = base[: LONGEST // 2] + base[-LONGEST // 2 :]
+    base = one_line(unicodedata.normalize("NFC", base)).strip(".")
     if not base:
         return "photo"
     suffix = PurePosixPath(base).suffix[:10]

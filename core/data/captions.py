@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
@@ -135,7 +135,7 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
             if texts[-1] != width - 1:
                 raise DataError(f"{where}: {len(row)} columns, but the first line has {width}.")
             row = [*row[: width - 1], f"{delimiter} ".join(row[width - 1 :])]
-        cells = [row[i] for i in texts if i < len(row)]
+        cells = [row[i] for i in takewhile(len(row).__gt__, texts)]  # a header may have a million columns, a row two
         if image >= len(row) or not row[image] or not cells:
             raise DataError(f"{where}: an image name and a caption are expected, such as “dog.jpg,a dog on the beach”.")
         name = _TOKEN_NUMBER.sub("", row[image])

@@ -8,8 +8,9 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,9 @@ from app.http.hosts import Hosts
 from app.http.request_limits import MAX_VALUES, _flaw
 from app.logs import AT_ONCE, CountRepeats, Printable
 from app.visitors.retention import Limits
+from app.visitors.uploads import MAX_CAPTIONS
+from core.common.errors import DataError
+from core.data.captions import match_captions, parse_typed, read_captions
 from core.sglora.engine import SGLora
 
 SIZES = (64 * 2**10, 2**20, 4 * 2**20)
@@ -48,19 +52,40 @@ def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         yield running
 
 
-def seconds(body: bytes) -> float:
+CAPTIONS = {
+    "a name of marks": lambda n: ("\u0301\u0316" * (n // 4) + ": a cat").encode(),
+    "a header of many columns": lambda n: b"image" + b",text" * (n // 10) + b"\n" + b"a,b\n" * (n // 8),
+    "one long line": lambda n: b"a.jpg" * (n // 5) + b": a cat",
+    "quotes": lambda n: b'a.jpg,"' + b'""' * (n // 2) + b'"',
+}
+
+
+def seconds(work: Callable[[bytes], object], body: bytes) -> float:
     """This thread's processor time to check a body, the least of three runs."""
     taken = []
     for _ in range(3):
         begin = time.thread_time()
-        _flaw(body)
+        work(body)
         taken.append(time.thread_time() - begin)
     return min(taken)
 
 
+def matched(body: bytes) -> None:
+    with suppress(DataError):
+        match_captions(["a.jpg"], parse_typed(body.decode()))
+    with suppress(DataError):
+        match_captions(["a.jpg"], read_captions("captions.csv", body, MAX_CAPTIONS))
+
+
+@pytest.mark.parametrize("shape", CAPTIONS)
+def test_reading_captions_takes_linear_time(shape: str) -> None:
+    small, large = (seconds(matched, CAPTIONS[shape](size)) for size in (2**14, 2**18))
+    assert large < 3 * 16 * max(small, 0.002), "the captions are 16 times as long"
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_checking_a_body_takes_linear_time(shape: str) -> None:
-    small, medium, large = (seconds(SHAPES[shape](size)) for size in SIZES)
+    small, medium, large = (seconds(_flaw, SHAPES[shape](size)) for size in SIZES)
     least = 0.002  # shorter times measure only the clock
     assert medium < 3 * 16 * max(small, least), "the body is 16 times as long"
     assert large < 3 * 4 * max(medium, least), "the body is 4 times as long"

@@ -603,6 +603,7 @@ def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_
     session = captioned(engine, tmp_path, 2)
     words = actions.set_captions(engine, session, {"elsewhere.jpg": ["a dog"]})
     assert words == texts.CAPTIONS_NO_PHOTO.format(name="elsewhere.jpg", photo="0.png")
+    assert len(actions.set_captions(engine, session, {"x" * 100_000: ["a dog"]})) < 500
 
 
 def test_the_header_says_what_the_shipped_result_says(tmp_path: Path) -> None:
