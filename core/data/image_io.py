@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import stat
 import warnings
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -44,10 +45,14 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def photo_bytes(path: Path, name: str | None = None) -> bytes:
-    """The content of a photo file. Raises PhotoError: when it is missing, unreadable, or larger than MAX_BYTES (not read)."""
+    """The content of a photo file. Raises PhotoError: when it is missing, unreadable, larger than MAX_BYTES (not read), or a
+    device or pipe: reading one may never end."""
     label = name or path.name
     try:
-        if path.stat().st_size > MAX_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise PhotoError(f"{label}: the file cannot be read (it is no regular file).")
+        if status.st_size > MAX_BYTES:
             raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
         return path.read_bytes()
     except FileNotFoundError:

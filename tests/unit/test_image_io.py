@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import random
 import struct
 import zlib
@@ -188,8 +189,11 @@ def test_bad_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
 def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"gone\.jpg: the file is not there"):
         open_photo(tmp_path / "gone.jpg")
-    with pytest.raises(PhotoError, match="cannot be read"):
-        photo_bytes(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to(os.devnull)  # a link to /dev/zero would take all memory
+    for path in (tmp_path, tmp_path / "pipe.jpg", tmp_path / "device.jpg"):
+        with pytest.raises(PhotoError, match="cannot be read"):
+            photo_bytes(path)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
