@@ -168,7 +168,7 @@ def serve(args: argparse.Namespace) -> None:
     options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
     page = build(models, keeper, libraries, samples=not args.empty)
     try:
-        page.launch(server_name=args.host, server_port=args.port, **options)
+        page.launch(server_name=args.address, server_port=args.port, **options)
     except (OSError, OverflowError, ValueError) as error:  # ValueError: Gradio cannot reach its own page
         where = f"{args.address}, port {args.port or os.environ['GRADIO_SERVER_PORT']}"
         raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error

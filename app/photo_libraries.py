@@ -6,6 +6,7 @@ Nothing else can be read here: unknown names are rejected, and results are thumb
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ class PhotoLibraries:
         if not self.writable:
             raise LibraryError(texts.LIBRARY_READ_ONLY)
         library = PhotoLibrary.create(self._folder(name), backbone)
-        folders = [Path(folder.strip()).expanduser()] if folder.strip() else []
+        folders = [Path(os.path.expanduser(folder.strip()))] if folder.strip() else []  # noqa: PTH111 (fails on "~nobody")
         return index_folders(library, folders, backbone, progress, stop=stop)
 
     def _folder(self, name: str) -> Path:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Headers that proxies add. A request with one comes from elsewhere, whatever the address of its connection.
-PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+# Headers that proxies add, or how they begin. A request with one comes from elsewhere, whatever its connection's address.
+PROXIED = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 
 
 @dataclass(frozen=True)
@@ -62,4 +62,4 @@ def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:
         host = host_name(headers.get("host", ""))
     except ValueError:
         return False
-    return is_loopback(peer) and is_loopback(host) and not any(name in headers for name in PROXIED)
+    return is_loopback(peer) and is_loopback(host) and not any(name.lower().startswith(PROXIED) for name in headers)

@@ -63,6 +63,8 @@ HERE = {"host": "127.0.0.1:7860"}
         ("127.0.0.1", {}, False),
         ("127.0.0.1", HERE | {"x-forwarded-for": "127.0.0.1"}, False),
         ("127.0.0.1", HERE | {"forwarded": "for=127.0.0.1"}, False),
+        ("127.0.0.1", HERE | {"x-forwarded-proto": "https"}, False),
+        ("127.0.0.1", HERE | {"X-Forwarded-Port": "443"}, False),
     ],
 )
 def test_who_is_at_this_machine(peer: str, headers: dict[str, str], here: bool) -> None:
@@ -128,6 +130,8 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
     with pytest.raises(LibraryError, match="holds no library"):
         PhotoLibraries([folder])
     libraries = PhotoLibraries([folder], writable=True)
+    with pytest.raises(LibraryError, match="~nobody-here does not exist"):
+        libraries.index("library", "~nobody-here", engine.backbone, lambda _: None)
     studio = Studio(Models(lambda: engine), libraries=libraries)
     with gr.Blocks() as page:
         studio.build(page)
