@@ -39,11 +39,12 @@ SWEEPS = 10  # number of sweeps within the time that data is kept
 MESSAGE_SECONDS = 15
 SPARED_SECONDS = 60  # an album used within this time is not deleted for an upload
 LOOK_SECONDS = 10  # between two scans of all files
+BLOCKS = 8 * 2**10  # bytes that a file and its folder take beside its content: a million empty files would take 8 GB
 RESERVE = 32 * 2**20  # bytes of disk kept free for what the app itself writes; on a small disk, an eighth
 
 
 class _File(NamedTuple):
-    """A file that a visitor sent: when its content or name last changed, and its bytes."""
+    """A file that a visitor sent: when its content or name last changed, and the bytes that it takes."""
 
     path: Path
     changed: float
@@ -289,5 +290,5 @@ def _files(root: str | Path) -> list[_File]:
                 stat = path.lstat()
             except OSError:  # it is gone by now
                 continue
-            files.append(_File(path, max(stat.st_mtime, stat.st_ctime), stat.st_size))
+            files.append(_File(path, max(stat.st_mtime, stat.st_ctime), stat.st_size + BLOCKS))
     return sorted(files, key=lambda file: file.changed)

@@ -229,6 +229,18 @@ def test_announced_uploads_cost_nothing(engine: SGLora, tmp_path: Path, monkeypa
             assert visitor.found() == visitor.names()
 
 
+def test_tiny_files_count_with_the_blocks_that_they_take(
+    engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(upload_limits, "QUIET_SECONDS", 0.2)
+    empty_albums()
+    with launched(engine, tmp_path, Limits(disk=4_000_000)) as app:
+        tiny = [("files", ("a.png", b"x"))] * 600
+        answers = [httpx.post(f"{app.url}gradio_api/upload", files=tiny, timeout=120) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 507]
+
+
 def test_uploads_take_no_room_from_visitors_of_the_last_minute(
     engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
