@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
 
-from core.common.errors import DataError
+from core.common.errors import DataError, brief
 from core.common.text import one_line, safe_name
 from core.data.jsonl import captions_of, label_of, rows
 from core.data.sample import Sample, caption_texts
@@ -200,7 +200,7 @@ def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
             f"{label} is not a file of COCO captions: it needs images with id and file_name, annotations with image_id and "
-            f"caption ({type(error).__name__}: {error}). One object a line is read from a .jsonl file."
+            f"caption ({type(error).__name__}: {brief(str(error))}). One object a line is read from a .jsonl file."
         ) from None
     for number, (name, caption) in enumerate(pairs):
         if not isinstance(name, str) or not isinstance(caption, str):

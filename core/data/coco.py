@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from core.common.errors import DataError
+from core.common.errors import DataError, brief
 from core.common.text import one_line
 from core.data.find_images import ImageFinder, is_there
 from core.data.sample import Sample
@@ -72,7 +72,7 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
             f"{file.name} is not a file of COCO instances: it needs categories with id and name, annotations with image_id and "
-            f"category_id ({type(error).__name__}: {error})."
+            f"category_id ({type(error).__name__}: {brief(str(error))})."
         ) from None
 
 
@@ -99,7 +99,7 @@ def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{file.name} is not a file of COCO captions: it needs images with id and file_name, annotations with image_id and "
-            f"caption ({type(error).__name__}: {error})."
+            f"caption ({type(error).__name__}: {brief(str(error))})."
         ) from None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.common.errors import DataError
+from core.common.errors import DataError, brief
 from core.common.text import one_line
 from core.data.coco import read_categories
 from core.data.find_images import ImageFinder, is_there
@@ -59,7 +59,7 @@ def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(
                 f"{file.name}, image {number}, does not have Karpathy's form: it needs filename, split (train, restval, val, "
-                f"test) and sentences with raw text ({type(error).__name__}: {error})."
+                f"test) and sentences with raw text ({type(error).__name__}: {brief(str(error))})."
             ) from None
         if categories and part not in seen:
             instances = f"instances_{part}.json"

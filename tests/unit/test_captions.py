@@ -132,6 +132,10 @@ BAD = {
     "other.json": (b'{"a.jpg": "x"}', r"other\.json is not a file of COCO"),
     "array.json": (b"[1, 2]", r"array\.json is not a file of COCO"),
     "orphan.json": (b'{"images": [], "annotations": [{"image_id": 1, "caption": "x"}]}', r"orphan\.json is not a file of COCO"),
+    "long.json": (
+        b'{"images": [], "annotations": [{"image_id": "' + b"x" * 100_000 + b'", "caption": "x"}]}',
+        r"long\.json is not a file of COCO",
+    ),
     "number.json": (
         b'{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "caption": 5}]}',
         r"number\.json, annotation 1",
@@ -142,8 +146,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_read_is_named_by_file_and_line(name: str) -> None:
     data, message = BAD[name]
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         read_captions(name, data)
+    assert len(str(caught.value)) < 500
 
 
 def test_file_names_become_captions_where_they_say_something() -> None:
