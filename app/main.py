@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SWITCH_SECONDS = 0.0005
 STUBS_MADE_IN = "gradio.component_meta"
 PORTS = range(1, 2**16)
+HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal is closed; Windows has no such signal
 
 
 def main() -> None:
@@ -39,6 +40,8 @@ def main() -> None:
     # Both signals end the app: the server closes, and exit handlers remove temporary files. Further signals are ignored.
     signal.signal(signal.SIGTERM, stop_once)
     signal.signal(signal.SIGINT, stop_once)
+    if HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_DFL:  # `nohup` ignores it
+        signal.signal(HANG_UP, hang_up)
     try:
         prepare()
         check_address(args.address, args.port)
@@ -183,10 +186,23 @@ def collect_again(engine: Engine) -> None:
 
 
 def stop_once(*_: object) -> NoReturn:
-    """Interrupt the main thread. Further signals do not interrupt the clean-up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Interrupt the main thread."""
+    ignore_signals()
     raise KeyboardInterrupt
+
+
+def hang_up(*_: object) -> NoReturn:
+    """Remove temporary files and end at once, without a word: the terminal that would show it is gone."""
+    ignore_signals()
+    atexit._run_exitfuncs()
+    os._exit(1)
+
+
+def ignore_signals() -> None:
+    """Further signals do not interrupt the clean-up."""
+    for number in (signal.SIGINT, signal.SIGTERM, HANG_UP):
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def end(reason: str = "") -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -79,6 +80,14 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
     assert not second.exists(), "a process that is asked to end must delete its folder"
     log = (folder / "log.txt").read_text()
     assert "terminate called" not in log and "Traceback" not in log
+
+
+def test_when_its_terminal_is_closed_it_leaves_nothing(tmp_path: Path) -> None:
+    with running(tmp_path, within=["env", "--default-signal=HUP"]) as (_, process):
+        assert list(tmp_path.glob(f"{PREFIX}*"))
+        process.send_signal(signal.SIGHUP)
+        process.wait(PATIENCE_SECONDS)
+    assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
 def test_folders_of_running_processes_and_other_users_stay(tmp_path: Path) -> None:
