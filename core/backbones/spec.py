@@ -19,6 +19,11 @@ def backbone_options(choice: Mapping[str, Any]) -> list[str]:
     return [part for key, name in names.items() if choice.get(key) is not None for part in (name, str(choice[key]))]
 
 
+def needed_options(choice: Mapping[str, Any]) -> list[str]:
+    """As ``backbone_options``, without the name of the default backbone."""
+    return backbone_options({**choice, "spec": None} if choice["spec"] == EMBEDDED else choice)
+
+
 def adapted_side(choice: Mapping[str, Any]) -> Side:
     """The side that LoRAs for a backbone adapt: the chosen one, or the default."""
     return choice.get("adapt") or ("texts" if choice["spec"] == EMBEDDED else "photos")

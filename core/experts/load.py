@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.backbones import EMBEDDED, load_backbone
+from core.backbones import load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.spec import adapted_side, backbone_options
+from core.backbones.spec import adapted_side, needed_options
 from core.common.errors import RepositoryError
 from core.common.paths import ROOT, experts_path, find_generator
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
@@ -61,9 +61,7 @@ class FoundRepository:
         if folder == experts_path().resolve():
             return ()  # it is the default
         path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
-        choice = self.index.backbone
-        named = {**choice, "spec": None} if choice["spec"] == EMBEDDED else choice  # embedded is the default
-        return "--experts", str(path), *backbone_options(named)
+        return "--experts", str(path), *needed_options(self.index.backbone)
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
         """Load its engine. Reuses ``backbone`` if it fits, adapted to this repository's side (photos or texts) if needed.

@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from core.backbones.base import Backbone
-from core.backbones.spec import portable, with_full_paths
+from core.backbones.spec import adapted_side, needed_options, portable, with_full_paths
 from core.common.errors import LibraryError, brief
 from core.common.files import whole
 from core.common.schema import BackboneChoice
@@ -83,9 +83,13 @@ class About:
 
     def again(self, folder: Path) -> str:
         """Advice on how to rebuild the library in a folder, for error messages."""
-        folders = " ".join(shlex.quote(shown_path(path)) for path in self.folders) or "FOLDER"
-        command = f"python -m core index {folders} --library {shlex.quote(f'{folder}-new')}"
-        return f"`{''.join(c for c in command if c.isprintable())}` makes it again, in a new folder beside it."
+        folders = [shown_path(path) for path in self.folders] or ["FOLDER"]
+        return f"`{self.index_command(f'{folder}-new', *folders)}` makes it again, in a new folder beside it."
+
+    def index_command(self, library: str, *folders: str) -> str:
+        """The command that indexes folders into a library of this backbone."""
+        options = [*folders, "--library", library, *needed_options(self.backbone)]
+        return "".join(c for c in shlex.join(["python", "-m", "core", "index", *options]) if c.isprintable())
 
 
 @dataclass(frozen=True)
@@ -128,18 +132,21 @@ class PhotoLibrary:
     def check(self, backbone: Backbone) -> None:
         """Raise LibraryError unless the library was made with this backbone (equal fingerprints), and its vectors have the
         backbone's width."""
+        again = replace(self.about, backbone=backbone.choice).again(self.folder)
         if backbone.fingerprint != self.about.fingerprint:
             spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
             raise LibraryError(
                 f"The library {self.folder} was made with another backbone ({spec}, fingerprint "
                 f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}). Choose that "
-                f"backbone, or make a new library: {self.about.again(self.folder)}"
+                f"backbone, or make a new library: {again}"
             )
         if self.about.dim != width(backbone):
-            if self.about.backbone.get("adapt") != backbone.choice.get("adapt"):
+            if adapted_side(self.about.backbone) != adapted_side(backbone.choice):
+                if not backbone.layout.moves_photos:
+                    raise LibraryError(f"The library {self.folder} was made with --adapt photos: {again}")
                 raise LibraryError(
-                    f"The library {self.folder} was made with another --adapt: choose that one, or make a new library: "
-                    f"{self.about.again(self.folder)}"
+                    f"The library {self.folder} is for adapters of texts: leave out --adapt photos and experts that adapt photos, "
+                    "or search the folder of photos (`search --gallery FOLDER`)."
                 )
             raise LibraryError(
                 f"{self.folder / ABOUT} is damaged: it says that vectors have {self.about.dim} numbers. Restore it."

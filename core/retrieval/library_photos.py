@@ -44,7 +44,7 @@ class LibraryPhotos:
         if snapshot is None or not snapshot.photos:
             raise LibraryError(
                 f"The library {library.folder} holds no photos that can be searched: run "
-                f"`python -m core index FOLDER --library {library.folder}`."
+                f"`{library.about.index_command(str(library.folder), 'FOLDER')}`."
             )
         self.snapshot = snapshot
         with library.readable():
@@ -225,7 +225,7 @@ def problems(library: PhotoLibrary, progress: Callable[[int, int], None] = lambd
 def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> list[str]:
     photos, snapshot = library.photos(), library_index.Snapshot.read(library.folder)
     folder, total = library.folder / library_index.FOLDER, photos.count_rows()
-    index = f"python -m core index --library {library.folder}"
+    index = library.about.index_command(str(library.folder))
     again = f"remove {folder} and run `{index}`, which makes it again."
     if snapshot is None or snapshot.photos != total:
         return [f"The index knows {0 if snapshot is None else snapshot.photos:,} of {total:,} photos: {again}"]

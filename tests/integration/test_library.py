@@ -242,6 +242,7 @@ def test_old_libraries_are_rejected_with_the_command_that_remakes_them(
     for refused in (old, other):
         command = shlex.split(str(refused.value).split("`")[1])
         assert command[:4] == ["python", "-m", "core", "index"] and command[5] == "--library"
+        assert command[7:] == ["--backbone", "tiny"], "without it, the library would be made with the default backbone"
         report = update(Path(command[6]), [Path(command[4])], backbone)
         assert report.photos == 40 and Path(command[6]) != library
 
