@@ -189,6 +189,6 @@ def photo_column(lora: Lora | None, shared: Lora) -> int:
     if not same_on_photos(lora, shared):
         raise AdapterError(
             "This adapter changes photos in another way than this backbone's shared part: choose the backbone that it was made "
-            "with, or --adapt photos with experts that adapt photos."
+            "with, such as this one with --adapt photos."
         )
     return 1

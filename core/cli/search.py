@@ -132,8 +132,8 @@ class _Search:
             scores = cosines(adapter.lora) * adapter.weight
             if adapter.weight < 1:
                 scores += cosines(adapter.base) * (1 - adapter.weight)
-            if library is not None and (backbone.shared is not None or not adapter.moves_photos):
-                some_photos = library.index.take(spread_places(len(library)))
+            if library is not None:
+                some_photos = library.index_for(adapter).take(spread_places(len(library)))
                 scores = scores - popularity(some_photos, text_rows(backbone, prefixes, adapter))
             order = scores.sort(descending=True, stable=True).indices
             before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
