@@ -49,9 +49,9 @@ def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
 
 def fit_notice(fit: Fit) -> Markup:
     """A notice that no expert fits and why, or how much the routed experts forget; empty if neither."""
+    if fit.remark is not None:
+        return _html.fit("low", texts.translated(fit.remark.text), "" if fit.fits else texts.ONLY_SHARED)
     if not fit.fits:
-        if fit.remark is not None:
-            return _html.fit("low", texts.translated(fit.remark.text), texts.ONLY_SHARED)
         return _html.fit("low", texts.NO_EXPERT_FITS, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
     if fit.forgetting >= 1:
         return _html.fit("medium", "", texts.FORGETS.format(points=fit.forgetting))

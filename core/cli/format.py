@@ -24,10 +24,13 @@ def routing(data: Mapping[str, Any]) -> str:
     for e in data["experts"]:
         lines.append(f"  {e['name']:{width}}  {e['similarity']:10.3f}  {e['weight']:6.1%}  {e['description']}")
     fit = data["fit"]
-    remarks = [fit["remark"]] if fit["remark"] else []
+    notices = [fit["remark"]] if fit["remark"] else []
     if not fit["fits"]:
-        remarks.append(f"No expert fits (closeness {fit['closeness']:.2f}): only the part that all experts share is applied.")
-    return "\n".join([*lines, *([""] if remarks else []), *remarks])
+        notices = notices or [f"No expert fits this sentence (closeness {fit['closeness']:.2f})."]
+        notices.append("Only the part that all experts share is applied.")
+    elif not notices and fit["forgetting"] >= 1:
+        notices.append(f"With these experts, the names of everyday objects lose {fit['forgetting']:.1f} points of R@1.")
+    return "\n".join([*lines, *([""] if notices else []), *notices])
 
 
 def adaptation(data: Mapping[str, Any]) -> str:

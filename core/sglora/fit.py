@@ -35,7 +35,9 @@ class Fit:
     """How well the experts fit a description."""
 
     closeness: float  # weighted cosine similarity of the routed experts
-    fits: bool  # False: closeness is below the repository's threshold, or there is a remark; only the shared part is applied
+    # False: only the shared part is applied, since closeness is below the repository's threshold, or there is a remark. Always
+    # True without a shared part.
+    fits: bool
     forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted mean
     remark: Remark | None  # the text tower does not know the language, or the sentence is not about photos
 
@@ -48,7 +50,8 @@ class Fit:
         remark = language_remark(routing.description, towers.languages)
         remark = remark or no_photos_remark(float(routing.similarity.max()), closest_other)
         threshold = repository.closeness_threshold
-        fits = remark is None and (threshold is None or routing.closeness >= threshold)
+        close = threshold is None or routing.closeness >= threshold
+        fits = repository.shared is None or (remark is None and close)
         forgetting = sum(
             weight * repository.experts[expert].forgetting.get(CLASS_NAMES, 0.0)
             for expert, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)

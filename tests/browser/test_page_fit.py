@@ -121,6 +121,7 @@ def test_at_strength_zero_search_is_zero_shots(client: Client, photos: list[Path
         (Fit(0.6, True, 2.4, None), "sg-medium", (texts.FORGETS.format(points=2.4),)),
         (Fit(0.2, False, 2.4, None), "sg-low", (texts.NO_EXPERT_FITS, texts.ONLY_SHARED)),
         (Fit(0.6, False, 0.0, Remark("language", "Is it <English>?")), "sg-low", ("Is it &lt;English&gt;?", texts.ONLY_SHARED)),
+        (Fit(0.6, True, 2.4, Remark("language", "Is it English?")), "sg-low", ("Is it English?",)),  # there is no shared part
     ],
 )
 def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str, words: tuple[str, ...]) -> None:
@@ -128,6 +129,7 @@ def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str,
     assert bool(notice) is bool(level) and level in notice
     assert all(part in notice for part in words)
     assert (texts.FORGETS[:12] in notice) is (level == "sg-medium"), "only applied experts can forget"
+    assert (texts.ONLY_SHARED in notice) is not fit.fits
 
 
 # Page

@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -252,6 +253,21 @@ def test_route_for_people_names_the_experts(run, engine):
     assert TEXT in out
     for expert in routed_experts(engine, engine.route(TEXT)):
         assert expert["name"] in out
+
+
+@pytest.mark.parametrize(
+    ("text", "notice", "applied"),
+    [
+        (TEXT, "the names of everyday objects lose 1.8 points of R@1", True),
+        ("psi ve sněhu", "seems to be Czech", False),
+        ("qwertyuiop zxcvbnm", "No expert fits this sentence (closeness ", False),
+    ],
+)
+def test_the_command_line_shows_the_pages_notice(run, tmp_path, text, notice, applied):
+    _, out, _ = run("adapt", text, "--out", tmp_path / "adapter")
+    assert notice in out and ("No expert fits" in out) is ("No expert fits" in notice)
+    assert ("Only the part that all experts share is applied." not in out) is applied
+    assert ("- Made from: " in (tmp_path / "adapter" / "README.md").read_text()) is applied
 
 
 @pytest.mark.parametrize(
@@ -853,9 +869,19 @@ def test_adapted_vectors_rank_like_the_adapter(run, engine, photo_library, tmp_p
     assert run("vector", "dog", "--adapter", tmp_path / "none")[0] == 1
 
 
-def test_a_library_of_another_adapt_is_named_as_such(run, photo_library):
-    code, _, err = run("search", "dog", "--library", photo_library, "--adapt", "photos")
-    assert code == 1 and "was made with another --adapt" in err and "damaged" not in err
+def test_a_library_of_texts_rejects_experts_of_photos(run, photo_library):
+    for options in (["--adapt", "photos"], ["--experts", ROOT / "experts" / "embedded-photos"]):
+        code, _, err = run("search", "dog", "--library", photo_library, *options)
+        assert code == 1 and "is for adapters of texts: leave out --adapt photos and experts" in err
+        assert "search --gallery FOLDER" in err and "core index" not in err, "a library made again would reject them, too"
+
+
+def test_a_library_of_photos_is_made_again_for_texts(run, folder, tmp_path):
+    assert run("index", folder, "--library", tmp_path / "library", "--adapt", "photos")[0] == 0
+    code, _, err = run("search", "dog", "--library", tmp_path / "library")
+    assert code == 1 and "was made with --adapt photos: `python -m core index" in err
+    command = shlex.split(err.split("`")[1])
+    assert run(*command[3:])[0] == 0 and run("search", "dog", "--library", command[-1])[0] == 0
 
 
 def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, folder, tmp_path):
@@ -880,7 +906,7 @@ def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, f
 
     search = ("search", "a red ball", *model, "--library", library)
     for command in ((*search, "--adapter", adapter), (*search, "--experts", repository, "--strength", 4),
-                    ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
+                    (*search, "--adapter", adapter, "--find", "captions"), ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
         code, out, err = run(*command)
         assert (code, out) == (1, "") and "use an adapter of texts" in err and "search --gallery FOLDER" in err
     zero_shot = json.loads(run("vector", "a red ball", *model, "--json")[1])
