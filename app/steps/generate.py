@@ -99,6 +99,7 @@ class Generate(Step):
             self.lora: page_html.adapter(engine.repository, adaptation),
             self.download: gr.Button(interactive=True),
             self.resample: gr.Button(interactive=True),
+            self.varied: "",  # it told about an adapter before
             self.facts: page_html.adapter_details(adaptation, norms, distances),
             self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
             self.command: gr.Textbox(

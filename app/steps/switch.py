@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import gradio as gr
 
@@ -46,7 +47,10 @@ class Switch(Step):
             training.set()  # a running training belongs to the backbone before
         done = session.album.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
         session.comparison = None
-        shown = self.context.show_again(session, controls, *Part)
+        strength = engine.usual_strength  # a share of mixed scores here may be a factor there
+        if session.request is not None:
+            session.request = replace(session.request, strength=strength)
+        shown = self.context.show_again(session, controls._replace(strength=strength), *Part)
         return shown | {self.report: _report(name, done, time.perf_counter() - begin)}
 
 

@@ -40,7 +40,7 @@ from core.experts.load import FoundRepository, load_engine
 from core.experts.own import save_zip
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SENTENCE, QUERY = "photos of boats", "something red"
 
@@ -291,8 +291,10 @@ def test_a_switch_does_not_change_pages_of_other_visitors(browser: Browser, url:
     assert shipped != answer
     settles(lambda: column(page, texts.SG_LORA), answer)
     page.click("#more > button")
-    command = page.locator("#command textarea")
+    command, strength = page.locator("#command textarea"), page.locator("#strength input[type=number]")
     expect(command).to_have_value(re.compile(re.escape(f"--experts {folder / 'repository-1'} --backbone local-dir:")))
+    expect(strength).to_have_value("1")
+    expect(command).to_have_value(re.compile(r" --strength 1 "))
 
     # The other visitor still has the shipped experts. A reload keeps each visitor's choice.
     other.locator("#description textarea").fill(SENTENCE)
@@ -313,6 +315,8 @@ def test_a_switch_does_not_change_pages_of_other_visitors(browser: Browser, url:
     # Switch back to the shipped backbone.
     choose(page, texts.BACKBONE_SHIPPED.format(name=DEFAULT))
     expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
+    page.click("#more > button")
+    expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
     box(page, "description").fill(SENTENCE)
     box(page, "query").fill(QUERY)
     page.click("#search")
