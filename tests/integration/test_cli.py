@@ -906,7 +906,8 @@ def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, f
 
     search = ("search", "a red ball", *model, "--library", library)
     for command in ((*search, "--adapter", adapter), (*search, "--experts", repository, "--strength", 4),
-                    (*search, "--adapter", adapter, "--find", "captions"), ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
+                    (*search, "--adapter", adapter, "--find", "captions"),
+                    ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
         code, out, err = run(*command)
         assert (code, out) == (1, "") and "use an adapter of texts" in err and "search --gallery FOLDER" in err
     zero_shot = json.loads(run("vector", "a red ball", *model, "--json")[1])
