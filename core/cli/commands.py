@@ -20,18 +20,18 @@ from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.data import read_folder
-from core.experiments.evaluate import DEFAULT_METHODS
-from core.experiments.evaluate import evaluate as measure
+from core.experiments.evaluate import DEFAULT_METHODS, measure
+from core.experiments.evaluate import evaluate as evaluate_methods
 from core.experts.adapter_files import ADAPTER_FILES, fit_facts, routed_experts, save_adapter, weight_of
 from core.experts.files import RepositoryIndex
 from core.experts.load import load_engine
-from core.retrieval.adapter import Adapter
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.request import AdapterRequest
 from core.sglora.router import Routing
 
-SAMPLING = ("k", "tau", "seed", "strength")  # the options of ``request``
+SAMPLING = ("k", "tau", "seed", "strength")
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,30 @@ def adapted(arguments: Namespace, task: str, stopwatch: Stopwatch) -> tuple[SGLo
 def evaluate(arguments: Namespace) -> Answer:
     if arguments.task is None and arguments.adapter is None:
         raise UsageError("`evaluate` needs --task TEXT or --adapter DIR.")
-    task, chosen = arguments.task, arguments.methods or DEFAULT_METHODS
-    if task is None:
+    if arguments.task is None:
         if needing := [name for name in arguments.methods or () if name != "zero-shot"]:
             raise UsageError(f"--methods {','.join(needing)} needs --task TEXT: without one, only zero-shot is measured.")
         check_sampling(arguments)
-        task, chosen = "a photo", ["zero-shot"]  # a placeholder: zero-shot does not use the task
-    clean_text(task)  # before seconds of loading models
+    else:
+        clean_text(arguments.task)  # before seconds of loading models
     samples = read_folder(arguments.data)
     if arguments.split is not None:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
-    engine = load_chosen_engine(arguments)
-    adapters = {} if arguments.adapter is None else {"adapter": load_adapter(engine.backbone, arguments.adapter)}
-    evaluation = measure(engine, samples, request(arguments, task), chosen, log, adapters)
-    methods = {
+    if arguments.task is None:  # needs no experts
+        backbone = chosen_backbone(arguments)
+        alone = {"zero-shot": ZERO_SHOT, "adapter": load_adapter(backbone, arguments.adapter)}
+        evaluation = measure(backbone, samples, alone, log)
+    else:
+        engine, methods = load_chosen_engine(arguments), arguments.methods or DEFAULT_METHODS
+        beside = {} if arguments.adapter is None else {"adapter": load_adapter(engine.backbone, arguments.adapter)}
+        evaluation = evaluate_methods(engine, samples, request(arguments, arguments.task), methods, log, beside)
+    recalls = {
         name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
         for name, ways in evaluation.methods.items()
     }
-    data = {"images": evaluation.images, "captions": evaluation.captions, "methods": methods}
+    data = {"images": evaluation.images, "captions": evaluation.captions, "methods": recalls}
     return Answer(data, format.recalls)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from core import __version__
 from core.common.text import read_day
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
-from core.sglora.request import DEFAULT_K, DEFAULT_TAU
+from core.sglora.request import DEFAULT_K, DEFAULT_TAU, DEFAULT_WEIGHT
 
 ALL = "all"
 
@@ -72,8 +72,8 @@ def _flag(parser: Parser, name: str, help: str) -> None:
 
 
 def _engine_options(parser: Parser) -> None:
-    _path_option(parser, "--experts", "expert repository (default: the shipped one)")
-    _path_option(parser, "--generator", "generator (default: the shipped one)", "FILE")
+    _path_option(parser, "--experts", "expert repository (default: the backbone's own, experts/NAME)")
+    _path_option(parser, "--generator", "generator (default: that of the experts)", "FILE")
     _backbone_options(parser)
 
 
@@ -110,7 +110,7 @@ def _routing_options(parser: Parser) -> None:
 def _sampling_options(parser: Parser) -> None:
     _routing_options(parser)
     parser.add_argument("--seed", type=_seed, help="of the sample z ~ p(z | c) (0)")
-    strength = "0: zero-shot, 1: as generated (default: what is usual for the backbone)"
+    strength = f"0: zero-shot, 1: as generated (default: {DEFAULT_WEIGHT:g} if scores are mixed, else 1)"
     parser.add_argument("--strength", type=_finite, help=strength)
     parser.set_defaults(k=None, tau=None, seed=None)  # given ones are rejected where no adapter is generated
     _engine_options(parser)

@@ -71,15 +71,12 @@ def evaluate(
     log: Log = print,
     adapters: Mapping[str, Adapter] = MappingProxyType({}),
 ) -> Evaluation:
-    """Recall@1, 5 and 10 of each method in both directions, with all photos as one gallery.
-
-    Any caption of a photo counts as a hit, and equal captions are one text. Raises DataError: when a method is unknown, no
-    photo is readable, or no readable photo has a caption; and as ``SGLora.adapt``.
+    """``measure`` methods and other ``adapters``. Raises DataError: when a method is unknown; and as ``measure`` and
+    ``SGLora.adapt``.
 
     Args:
-        samples: photos with captions or labels; photos without either stay in the gallery as distractors.
         request: for the adapters of all methods; its strength scales each.
-        methods: names from ``core.experiments.controls.METHODS``. adapters: other adapters to measure, by name.
+        methods: names from ``core.experiments.controls.METHODS``.
     """
     unknown = [m for m in methods if m not in METHODS]
     if unknown:
@@ -91,8 +88,20 @@ def evaluate(
     method_adapters = {
         name: ZERO_SHOT if lora is None else Adapter.of(*engine.applied(lora, strength)) for name, lora in generated.items()
     }
+    return measure(engine.backbone, samples, method_adapters | dict(adapters), log)
+
+
+def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print) -> Evaluation:
+    """Recall@1, 5 and 10 under each adapter in both directions, with all photos as one gallery.
+
+    Any caption of a photo counts as a hit, and equal captions are one text. Raises DataError: when no photo is readable, or no
+    readable photo has a caption.
+
+    Args:
+        samples: photos with captions or labels; photos without either stay in the gallery as distractors.
+    """
     gallery = gather(samples)
-    kept, prefixes, skipped = read_prefixes(engine.backbone, list(gallery), log)
+    kept, prefixes, skipped = read_prefixes(backbone, list(gallery), log)
     for line in skipped:
         log(f"left out: {line}")
     if not kept:
@@ -102,9 +111,8 @@ def evaluate(
     if not relevance.texts:
         raise DataError(f"None of the {len(kept)} photos has a caption.")
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
-    backbone, recalls = engine.backbone, {}
-    text_prefixes = backbone.text_prefix(relevance.texts)
-    for name, adapter in (method_adapters | dict(adapters)).items():
+    text_prefixes, recalls = backbone.text_prefix(relevance.texts), {}
+    for name, adapter in adapters.items():
         images, texts = photo_rows(backbone, prefixes, adapter), text_rows(backbone, text_prefixes, adapter)
         popular = popularity(images[spread_places(len(images))], texts)
         recalls[name] = both_directions(*with_popularity(images, texts, popular), relevance)

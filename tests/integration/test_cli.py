@@ -903,6 +903,9 @@ def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, f
             assert hit["score"] == pytest.approx(float(backbone.suffix(prefix, factors)[0] @ query), abs=2e-3)
     zero_shot, adapted = ([hit["score"] for hit in hits] for hits in json.loads(out)["rankings"].values())
     assert np.abs(np.array(zero_shot) - adapted).max() > 5e-3
+    by_task = run("evaluate", "--data", folder, *model, "--experts", repository, "--strength", 4, "--task", TEXT, "--json")[1]
+    code, out, err = run("evaluate", "--data", folder, *model, "--adapter", adapter, "--json")
+    assert code == 0 and json.loads(out)["methods"]["adapter"] == json.loads(by_task)["methods"]["sg-lora"], err
 
     search = ("search", "a red ball", *model, "--library", library)
     for command in ((*search, "--adapter", adapter), (*search, "--experts", repository, "--strength", 4),
