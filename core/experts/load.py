@@ -24,14 +24,21 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
         experts: folder of the repository. None: the shipped one of the backbone.
         generator: its file. None: that of the repository, see ``find_generator``.
 
-    Raises BackboneError, RepositoryError: when a file is missing, damaged, or made for another backbone.
+    Raises BackboneError, RepositoryError: when a file is missing, damaged, or made for another backbone or other experts.
     """
     model = load_backbone() if backbone is None else backbone
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     if (of_photos := repository.photo_sentences) is not None and len(of_photos.mean) != model.dim:
         raise RepositoryError(f"The expert repository {experts} suggests experts for photos of another backbone.")
-    return SGLora(model, repository, LoraGenerator.load(generator or find_generator(experts, model.slug), model.fingerprint))
+    file = generator or find_generator(experts, model.slug)
+    loaded = LoraGenerator.load(file, model.fingerprint)
+    if loaded.parameters != repository.layout.size:
+        raise RepositoryError(
+            f"The generator {file} makes LoRAs of {loaded.parameters:,} parameters, and those of the experts in {experts} have "
+            f"{repository.layout.size:,}: `python -m core train generator` trains one for them."
+        )
+    return SGLora(model, repository, loaded)
 
 
 @dataclass(frozen=True)

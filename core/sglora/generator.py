@@ -41,6 +41,11 @@ class LoraGenerator:
     fingerprint: str
     notes: Mapping[str, Any]
 
+    @property
+    def parameters(self) -> int:
+        """Length P of the vectors that it makes."""
+        return len(self.basis.origin)
+
     @torch.no_grad()
     def latent(self, prior: SemanticPrior) -> Gaussian:
         """p(z | c): [latent] for a prior of vectors [P], [n, latent] for one of rows [n, P]."""

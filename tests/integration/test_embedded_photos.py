@@ -18,7 +18,7 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.common.errors import RepositoryError
-from core.common.paths import GENERATOR_FILE
+from core.common.paths import GENERATOR_FILE, generator_path
 from core.data.image_io import open_photo
 from core.experts.files import load_repository, save_repository
 from core.experts.load import FoundRepository
@@ -52,6 +52,16 @@ def test_a_repository_says_how_it_is_chosen_and_takes_the_loaded_backbone(folder
     assert FoundRepository.read(folder).load().backbone.prefix_key == engine.backbone.prefix_key
     with pytest.raises(RepositoryError, match="--adapt photos"):
         load_repository(folder, backbone.layout, backbone.fingerprint)
+
+
+def test_a_generator_of_other_experts_is_rejected(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both forms of the backbone have one fingerprint."""
+    for options in (
+        ["--experts", str(folder), "--generator", str(generator_path())],
+        ["--generator", str(folder / GENERATOR_FILE)],
+    ):
+        assert main(["route", TEXT, *options]) == 1
+        assert "parameters, and those of the experts in" in capsys.readouterr().err
 
 
 @torch.no_grad()
