@@ -145,8 +145,8 @@ class PhotoLibrary:
                 if not backbone.layout.moves_photos:
                     raise LibraryError(f"The library {self.folder} was made with --adapt photos: {again}")
                 raise LibraryError(
-                    f"The library {self.folder} is for adapters of texts: leave out --adapt photos and experts that adapt "
-                    "photos, or search the folder of photos (`search --gallery FOLDER`)."
+                    f"The library {self.folder} is for adapters of texts: choose experts that adapt texts, without --adapt "
+                    "photos, or search the folder of photos (`search --gallery FOLDER`, or drop them on the page)."
                 )
             raise LibraryError(
                 f"{self.folder / ABOUT} is damaged: it says that vectors have {self.about.dim} numbers. Restore it."
