@@ -21,7 +21,9 @@ TOWER_LANGUAGES = frozenset(
 
 
 # The signs of each language, by script (the first word of a letter's Unicode name). ``words`` are function words and words for
-# photos. ``letters`` do not exist in related languages. If counts are equal, the first language wins.
+# photos. Spanish, Italian and Portuguese share function words with French ("en la", "un"), so they also have words for what
+# photos often show: the map for French questions (``core.backbones.translations``) moves them away from English. ``letters`` do
+# not exist in related languages. If counts are equal, the first language wins.
 _SCRIPTS: Mapping[str, Mapping[str, Mapping[str, str]]] = data_of(__file__)
 _ONE_LANGUAGE = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean", "DEVANAGARI": "Hindi"}
 _READ = 500  # characters
