@@ -31,7 +31,7 @@ from core.sglora.fit import Fit
 from core.sglora.request import AdapterRequest
 from core.sglora.router import Routing
 
-SAMPLING = ("k", "tau", "seed", "strength")
+SAMPLING = ("k", "tau", "seed", "strength")  # the options of ``request``
 
 
 @dataclass(frozen=True)
