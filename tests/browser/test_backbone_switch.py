@@ -297,6 +297,7 @@ def test_a_switch_does_not_change_pages_of_other_visitors(browser: Browser, url:
     expect(command).to_have_value(re.compile(r" --strength 1 "))
 
     # The other visitor still has the shipped experts. A reload keeps each visitor's choice.
+    other.click("#folded button")
     other.locator("#description textarea").fill(SENTENCE)
     expect(other.locator("#routing")).not_to_contain_text("kites")
     # There is no room for a second model. The page says so once, and the choice does not change.
@@ -317,6 +318,7 @@ def test_a_switch_does_not_change_pages_of_other_visitors(browser: Browser, url:
     expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
     page.click("#more > button")
     expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
+    page.click("#folded button")
     box(page, "description").fill(SENTENCE)
     box(page, "query").fill(QUERY)
     page.click("#search")
