@@ -67,7 +67,7 @@ class Describe(Step):
     def _folded(self, session: Session, _: Controls) -> Updates:
         """Fold a sentence that is applied. Without an adapter, or with a remark about it, all stays open."""
         made = session.adaptation
-        if made is None or not made.fit.fits or made.strength == 0:
+        if made is None or not made.fit.fits or made.fit.remark is not None or made.strength == 0:
             return {self.folded: ""}
         return {self.folded: page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))}
 
