@@ -242,6 +242,8 @@ class Studio:
         except Exception as error:
             reason = texts.translated(without_paths(str(error))) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
+        if session.request is None:  # the slider began at the strength that is usual for the shipped experts
+            controls = controls._replace(strength=engine.usual_strength)
         # A made-up link may hold an unusable question: its error appears when the visitor asks it.
         with session.turn, suppress(StudioError):
             if session.comparison is None:  # else the visitor asked something before the models were loaded

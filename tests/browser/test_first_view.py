@@ -106,6 +106,15 @@ def test_after_a_switch_and_a_reload_the_page_answers_with_the_chosen_experts(br
     settles(lambda: labels(page, texts.SG_LORA), before)
     expect(page.get_by_test_id("toast-body")).to_have_count(0)
 
+    # Without a sentence, too, the slider shows the usual strength of the chosen experts.
+    box(page, "description").fill("")
+    box(page, "query").press("Enter")
+    expect(page.locator("#command")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#status .sg-ready")).to_be_visible()
+    page.click("#more button")
+    expect(page.locator("#strength input[type=number]")).to_have_value("1")
+
 
 def test_where_nothing_can_be_counted_the_verdict_has_no_room(browser: Browser, url: str, tmp_path: Path) -> None:
     page = with_own_photos(browser, url, tmp_path, 2)
