@@ -158,8 +158,8 @@ class Studio:
                 self.experts = Experts(context)
             if evidence.shipped():
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
-                    # More than half of the page's bytes: they come once the tab is opened.
-                    self.evidence = gr.HTML(js_on_load="trigger('load')")
+                    # More than half of the page's bytes: they come once the tab is opened. Gradio fires “load” too early.
+                    self.evidence = gr.HTML(js_on_load="trigger('focus')")
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
         self.address = Address(context)
@@ -197,7 +197,7 @@ class Studio:
         opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
         opened.then(self._ready, context.asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
         if shown := evidence.shipped():
-            self.evidence.load(lambda: evidence.page(shown), None, self.evidence, **private(OPEN))
+            self.evidence.focus(lambda: evidence.page(shown), None, self.evidence, **private(OPEN))
         page.unload(self._closed)
         self.missed.change(self._show_what_is_there, context.asked, context.outputs(*Part), **private())
 
