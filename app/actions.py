@@ -197,10 +197,10 @@ def set_captions(engine: SGLora, session: Session, captions: Mapping[str, Sequen
     gallery = session.album.gallery(engine)
     matched = gallery.set_captions(captions)
     if captions and gallery.photos and not matched:
-        name = brief(next(iter(captions)))
+        first = brief(next(iter(captions)))
         if not any(is_image(Path(name)) for name in captions):
-            return texts.CAPTIONS_NO_NAMES.format(name=name)
-        return texts.CAPTIONS_NO_PHOTO.format(name=name, photo=gallery.photos[0].name)
+            return texts.CAPTIONS_NO_NAMES.format(name=first)
+        return texts.CAPTIONS_NO_PHOTO.format(name=first, photo=gallery.photos[0].name)
     more = any(len(photo.captions) >= CAPTIONS_A_PHOTO for photo in gallery.photos)
     cut = texts.CAPTIONS_CUT.format(n=CAPTIONS_A_PHOTO) if more else ""
     return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos)) + cut

@@ -70,11 +70,14 @@ class Routes:
                 if started:
                     raise
                 log.warning("a request for %s failed: %s: %s", route_of(scope)[:100], type(error).__name__, brief(str(error)))
-                # The form is FastAPI's; the page and gradio_client show "detail" and "error".
-                said = {"detail": texts.REQUEST_UNUSABLE, "error": texts.REQUEST_UNUSABLE}
-                await JSONResponse(said, BAD)(scope, receive, safely)
+                await json_refusal(texts.REQUEST_UNUSABLE, BAD)(scope, receive, safely)
         else:
             await PlainTextResponse(texts.NO_SUCH_ROUTE, NOT_FOUND)(scope, receive, safely)
+
+
+def json_refusal(words: str, status: int) -> JSONResponse:
+    """An error message in FastAPI's form; the page and gradio_client show "detail" and "error"."""
+    return JSONResponse({"detail": words, "error": words}, status)
 
 
 def refusal(scope: Scope, hosts: Hosts) -> tuple[str, int] | None:

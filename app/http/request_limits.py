@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import texts
-from app.http.allowlist import NAME, NAMES, announced, is_upload
+from app.http.allowlist import NAME, NAMES, announced, is_upload, json_refusal
 
 MAX_BYTES = 4 * 2**20
 MAX_VALUES = 50_000  # a thousand files are about 20,000, with the names of fields
@@ -64,9 +64,9 @@ async def _read(scope: Scope, receive: Receive) -> tuple[bytes, JSONResponse | N
                     pieces.clear()
     except TimeoutError:
         if not large:
-            return b"", _refusal(texts.CALL_SLOW, TOO_SLOW)
+            return b"", json_refusal(texts.CALL_SLOW, TOO_SLOW)
     if large:
-        return b"", _refusal(texts.CALL_LARGE.format(mb=MAX_BYTES // 2**20), TOO_LARGE)
+        return b"", json_refusal(texts.CALL_LARGE.format(mb=MAX_BYTES // 2**20), TOO_LARGE)
     return b"".join(pieces), None
 
 
@@ -91,22 +91,17 @@ def _flaw(body: bytes) -> JSONResponse | None:
         parser.close()
         call = json.loads(body)
     except _TooMany:
-        return _refusal(texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"), TOO_LARGE)
+        return json_refusal(texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"), TOO_LARGE)
     except (ijson.JSONError, ValueError, RecursionError):
         call = None
     if not isinstance(call, dict):
-        return _refusal(texts.CALL_NOT_JSON, BAD)
+        return json_refusal(texts.CALL_NOT_JSON, BAD)
     names = [call[key] for key in NAMES & call.keys() if call[key] is not None]
     if not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in names):
-        return _refusal(texts.CALL_NAME, BAD)
+        return json_refusal(texts.CALL_NAME, BAD)
     return None
 
 
 async def refuse_fields(_: Request, __: Exception) -> JSONResponse:
     """Replaces FastAPI's answer to missing or mistyped fields, which repeats what was sent."""
-    return _refusal(texts.CALL_FIELDS, BAD_FIELDS)
-
-
-def _refusal(words: str, status: int) -> JSONResponse:
-    # The form is FastAPI's; the page and gradio_client show "detail" and "error".
-    return JSONResponse({"detail": words, "error": words}, status)
+    return json_refusal(texts.CALL_FIELDS, BAD_FIELDS)

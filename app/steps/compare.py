@@ -71,7 +71,7 @@ class Compare(Step):
         with gr.Row():
             self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=200, elem_id="with-merge")
             self.random = gr.Checkbox(False, label=texts.WITH_RANDOM, container=False, min_width=200, elem_id="with-random")
-            self.top = choice("top", texts.TOP_LABEL, TOPS, DEFAULT_TOP, scale=0, min_width=110)
+        self.top = choice("top", texts.TOP_LABEL, TOPS, DEFAULT_TOP)
         self.context.controls |= {"merge": self.merge, "random": self.random, "top": self.top}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)

@@ -20,6 +20,7 @@ from core.sglora.request import AdapterRequest
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SAMPLES = len(sample_photos())
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 FIRST, ANOTHER = examples().shown[0], "photos of people surfing"
 
 
@@ -52,7 +53,7 @@ def gallery_order(page: Page) -> list[str]:
 
 
 def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page, _ = visit(browser, url, **PHONE)
     answered(page, FIRST.query)
     page.wait_for_timeout(1_000)  # long enough for scrolling to begin
     assert page.evaluate("scrollY") == 0
@@ -67,7 +68,7 @@ def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: 
 
 
 def test_a_phone_folds_the_sentence_once_it_is_applied(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page, _ = visit(browser, url, **PHONE)
     answered(page, FIRST.query)
     line, sentence = page.locator("#folded button"), box(page, "description")
     expect(line).to_have_text(texts.ADAPTED_TO.format(description=FIRST.description))
