@@ -185,7 +185,7 @@ class Studio:
         steps: list[Step] = [samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
         if self.libraries.writable and self.libraries.names:
             steps.append(LibraryFolders(context))
-        with gr.Accordion(texts.DETAILS, open=False, elem_id="more"):
+        with gr.Accordion(texts.DETAILS, open=False, elem_id="more") as context.drawer:
             for step in steps:
                 step.more()
         return steps

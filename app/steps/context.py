@@ -72,6 +72,10 @@ class Part(Enum):
     RESULTS = auto()
     NAMES = auto()  # names that the visitor taught
     EXPERTS = auto()  # all experts, the visitor's own, and the limits that they give the sliders
+    # Folded at first. They take most of an answer's bytes, so they are sent only to tabs that opened them.
+    DETAILS = auto()  # charts and maps of the routing and the adapter, in the drawer for researchers
+    THUMBNAILS = auto()  # the photos, to manage them
+    TABLE = auto()  # all experts, on their tab
 
 
 Show = Callable[[Session, Controls], Updates]  # the updates of components for a session
@@ -89,6 +93,7 @@ class StepContext:
     controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
     picked: Any = None  # the box with the id of the chosen photo
     answer: Any = None  # the component with the results
+    drawer: Any = None  # the drawer for researchers
     _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
 
     @property
@@ -113,6 +118,15 @@ class StepContext:
     def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
         """Register what shows a part. Several steps may show one part."""
         self._parts[part].append((components, show))
+
+    def shows_once_open(self, folded: Part, part: Part, components: Sequence[Any], show: Show) -> None:
+        """Register what shows a folded part. Once a tab has opened it, it changes with another ``part``."""
+
+        def once_open(session: Session, controls: Controls) -> Updates:
+            return show(session, controls) if folded.name in session.opened else {}
+
+        self.shows(part, components, once_open)
+        self.shows(folded, components, once_open)
 
     def outputs(self, *parts: Part) -> list[Any]:
         """All components of these parts, each once."""

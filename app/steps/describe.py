@@ -13,7 +13,9 @@ from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
 from core.sglora.description import subject
+from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
+from core.sglora.router import Routing
 
 
 class Describe(Step):
@@ -34,7 +36,8 @@ class Describe(Step):
         with gr.Row():
             self.chart = gr.HTML(elem_id="chart", min_width=320)
             self.map = gr.HTML(elem_id="map", min_width=320)
-        self.context.shows(Part.ROUTING, [self.routing, self.suggestion, self.chart, self.map], self.show)
+        self.context.shows(Part.ROUTING, [self.routing, self.suggestion], self.show)
+        self.context.shows_once_open(Part.DETAILS, Part.ROUTING, [self.chart, self.map], self._details)
         self.context.shows(Part.ADAPTER, [self.folded], self._folded)
         self.context.shows(Part.SUGGESTIONS, [self.look_like], self._suggested)
 
@@ -73,25 +76,39 @@ class Describe(Step):
 
     def show(self, session: Session, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""
-        engine = self.context.engine(session)
-        owned = len(session.album.own_experts(engine).entries)
-        hidden = {self.suggestion: gr.Button(visible=False)}
+        engine, hidden = self.context.engine(session), {self.suggestion: gr.Button(visible=False)}
         try:
-            if (wanted := controls.request) is None:
-                map_html = experts_html.routing_map(engine.repository, None, owned)
-                note = page_html.note(texts.ROUTE_EMPTY)
-                return hidden | {self.routing: note, self.chart: gr.HTML(visible=False), self.map: map_html}
-            routing = engine.route(wanted.description, wanted.k, wanted.tau)
+            routing = _routing(engine, controls)
         except StudioError as error:
             return hidden | {self.routing: page_html.note(texts.translated(str(error)), "sg-warn")}
+        if routing is None:
+            return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY)}
         fit = engine.fit(routing)
         nearest = engine.repository.experts[int(routing.chosen[0])]
         return {
             self.routing: page_html.routing(engine, routing, fit),
             self.suggestion: gr.Button(texts.topic(nearest.description), visible=not fit.fits and fit.remark is None),
-            self.chart: gr.HTML(page_html.routing_details(engine, routing), visible=True),
+        }
+
+    def _details(self, session: Session, controls: Controls) -> Updates:
+        """Show all similarities, and the map of the experts. An unusable sentence leaves both as they were."""
+        engine = self.context.engine(session)
+        owned = len(session.album.own_experts(engine).entries)
+        try:
+            routing = _routing(engine, controls)
+        except StudioError:
+            return {}
+        chart = "" if routing is None else page_html.routing_details(engine, routing)
+        return {
+            self.chart: gr.HTML(chart, visible=routing is not None),
             self.map: experts_html.routing_map(engine.repository, routing, owned),
         }
+
+
+def _routing(engine: SGLora, controls: Controls) -> Routing | None:
+    """The routing of the sentence; None without one. Raises DescriptionError: when it is unusable."""
+    wanted = controls.request
+    return None if wanted is None else engine.route(wanted.description, wanted.k, wanted.tau)
 
 
 def _topic(expert: Expert) -> str:

@@ -29,7 +29,7 @@ CHANGED = (Part.EXPERTS, *ANSWER)  # parts that change with the visitor's own ex
 
 class Experts(Step):
     def layout(self) -> None:
-        self.lead = gr.HTML(page_html.note(texts.LOADING))
+        self.lead = gr.HTML(page_html.note(texts.LOADING), js_on_load="trigger('focus')")  # once the tab is opened
         gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
         self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
         with gr.Row(elem_classes="sg-ask"):
@@ -62,7 +62,7 @@ class Experts(Step):
                 self.about = textbox("import-description", *about, 3)
             self.imports = gr.Button(texts.IMPORT_BUTTON, variant="primary", min_width=140, elem_id="import")
         gr.HTML(page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD))
-        self.find = gr.Textbox(label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")
+        self.find = gr.Textbox("", label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")
         self.count = gr.HTML(elem_id="experts-found")
         self.table = gr.Dataframe(
             headers=experts_html.headers(),
@@ -75,6 +75,7 @@ class Experts(Step):
             column_widths=[140, 270, 110, 170, 80, 90, 90, 90, 90],
             max_height=420,
             buttons=[],
+            visible=False,  # so that a browser does not load its code before the tab is opened
             elem_id="experts",
         )
         self.looked = gr.Dropdown(
@@ -88,11 +89,14 @@ class Experts(Step):
         self.details = gr.HTML(page_html.note(texts.DETAILS_EMPTY), elem_id="details")
 
         mine = [self.mine, self.pick, self.remove, self.download]
-        self.context.shows(Part.EXPERTS, [self.lead, *mine, self.find, self.count, self.table, self.looked], self.show)
+        self.context.shows(Part.EXPERTS, [self.lead, *mine], self.show)
+        found = [self.find, self.count, self.table, self.looked]
+        self.context.shows_once_open(Part.TABLE, Part.EXPERTS, found, self._table)
 
     def wire(self) -> None:
         context = self.context
         quiet = private()
+        self.opens(self.lead.focus, Part.TABLE)
         rows = [self.table, self.count]
         self.find.change(self._find, [context.session, self.find], rows, trigger_mode="always_last", **quiet)
         self.table.select(self._select, [context.session, self.looked], self.looked, **quiet)
@@ -112,18 +116,22 @@ class Experts(Step):
     def show(self, session: Session, _: Controls) -> Updates:
         engine = self.context.engine(session)
         own_experts = session.album.own_experts(engine)
-        experts = _own_first(own_experts)
         mine = [e.name for e in own_experts.entries]
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
-            self.find: "",
-            self.count: "",
-            self.table: experts_html.table(experts),
-            self.looked: gr.Dropdown(choices=[e.name for e in experts]),
             self.mine: experts_html.own_list(own_experts),
             self.pick: gr.Dropdown(choices=mine, value=[], visible=bool(mine)),
             self.remove: gr.Button(interactive=False, visible=bool(mine)),
             self.download: gr.Button(interactive=bool(mine)),
+        }
+
+    def _table(self, session: Session, _: Controls) -> Updates:
+        experts = _own_first(session.album.own_experts(self.context.engine(session)))
+        return {
+            self.find: "",
+            self.count: "",
+            self.table: gr.Dataframe(experts_html.table(experts), visible=True),
+            self.looked: gr.Dropdown(choices=[e.name for e in experts]),
         }
 
     def _changed(self, session: Session, controls: Controls, report: str) -> Updates:

@@ -47,8 +47,8 @@ class Generate(Step):
             self.latent = gr.HTML(elem_id="latent", min_width=320)
         self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
-        shown = [self.lora, self.download, self.resample, self.varied, self.facts, self.latent, self.command]
-        self.context.shows(Part.ADAPTER, shown, self.show)
+        self.context.shows(Part.ADAPTER, [self.lora, self.download, self.resample, self.varied, self.command], self.show)
+        self.context.shows_once_open(Part.DETAILS, Part.ADAPTER, [self.facts, self.latent], self._details)
         self.context.shows(Part.EXPERTS, [self.k, self.strength], self._limits)
 
     def wire(self) -> None:
@@ -57,6 +57,7 @@ class Generate(Step):
         moved = [control.change for control in (self.k, self.tau, self.seed)]
         moved += [self.strength.input, self.strength.release]
         self.on(moved, self._redo, parts=ANSWER, trigger_mode="always_last")
+        self.opens(self.context.drawer.expand, Part.DETAILS)
         self.downloads(self.download, self._write, self.lora)
         self.resample.click(lambda: random.randrange(10_000), None, self.seed, **private())
 
@@ -85,28 +86,35 @@ class Generate(Step):
                 self.download: gr.Button(interactive=bool(session.album.taught)),
                 self.resample: gr.Button(interactive=False),
                 self.varied: "",
-                self.facts: "",
-                self.latent: "",
                 self.command: gr.Textbox(value="", visible=False),
             }
-        engine, models = self.context.engine(session), self.context.models
-        owned = len(session.album.own_experts(engine).entries)
-        space = latent_map(engine, adaptation.routing, adaptation.z, owned)
-        norms = models.engine(session.album.backbone).expert_norms
+        engine = self.context.engine(session)
         made_from = replace(adaptation.request, strength=adaptation.strength)
-        distances = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
         return {
             self.lora: page_html.adapter(engine.repository, adaptation),
             self.download: gr.Button(interactive=True),
             self.resample: gr.Button(interactive=True),
             self.varied: "",  # it told about an adapter before
-            self.facts: page_html.adapter_details(adaptation, norms, distances),
-            self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
             self.command: gr.Textbox(
-                value=adapt_command(made_from, models.options(session.album.backbone)),
+                value=adapt_command(made_from, self.context.models.options(session.album.backbone)),
                 info=_command_info(engine, session, adaptation),
                 visible=True,
             ),
+        }
+
+    def _details(self, session: Session, _: Controls) -> Updates:
+        """Show the adapter's size in each layer, its distances to the experts, and the sample in the latent space."""
+        adaptation = session.adaptation
+        if adaptation is None:
+            return {self.facts: "", self.latent: ""}
+        engine = self.context.engine(session)
+        owned = len(session.album.own_experts(engine).entries)
+        space = latent_map(engine, adaptation.routing, adaptation.z, owned)
+        norms = self.context.models.engine(session.album.backbone).expert_norms
+        distances = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
+        return {
+            self.facts: page_html.adapter_details(adaptation, norms, distances),
+            self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
         }
 
     def _limits(self, session: Session, controls: Controls) -> Updates:

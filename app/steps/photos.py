@@ -32,17 +32,19 @@ class Photos(Step):
 
     def manage(self) -> None:
         """Lay out the photos themselves and their captions."""
-        with gr.Accordion(texts.CAPTIONS, open=False, elem_id="captions"):
-            self.gallery = gr.Gallery(
-                label=texts.GALLERY_LABEL,
-                columns=8,
-                height=300,
-                object_fit="cover",
-                allow_preview=False,
-                interactive=False,
-                buttons=[],
-                elem_id="gallery",
-            )
+        with gr.Accordion(texts.CAPTIONS, open=False, elem_id="captions") as self.folded:
+            with gr.Column(elem_classes="sg-gallery"):
+                self.gallery = gr.Gallery(
+                    label=texts.GALLERY_LABEL,
+                    columns=8,
+                    height=300,
+                    object_fit="cover",
+                    allow_preview=False,
+                    interactive=False,
+                    buttons=[],
+                    visible=False,  # so that a browser does not load its code before it is opened
+                    elem_id="gallery",
+                )
             with gr.Row():
                 self.remove = gr.Button(texts.REMOVE, size="sm", min_width=140, interactive=False, elem_id="remove")
                 self.take_back_here = gr.Button("", size="sm", min_width=140, visible=False, elem_id="take-back-here")
@@ -55,8 +57,9 @@ class Photos(Step):
             minutes = f"{self.context.keep_seconds / 60:g}"
             gr.HTML(page_html.note(texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)))
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        shown = [self.gallery, self.fill, self.report, self.remove, self.clear, self.take_back, self.take_back_here]
+        shown = [self.fill, self.report, self.remove, self.clear, self.take_back, self.take_back_here]
         self.context.shows(Part.PHOTOS, [*shown, self.stop, self.timer], self.show)
+        self.context.shows_once_open(Part.THUMBNAILS, Part.PHOTOS, [self.gallery], self._thumbnails)
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
@@ -77,17 +80,18 @@ class Photos(Step):
             self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
         self.on(self.timer.tick, self._look, parts=[Part.PHOTOS])
+        self.opens(self.folded.expand, Part.THUMBNAILS)
         self.gallery.select(self._select, context.session, [picked, self.remove], **private())
         picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **private())
 
     def show(self, session: Session, controls: Controls) -> Updates:
-        """Show the gallery. The report of an upload disappears with its photos."""
+        """Show how many photos there are. The report of an upload disappears with its photos."""
         album = session.album
         session.listed = album.photos
+        album.delete_unused_files()
         report = {} if album.photos else {self.report: ""}
         back = (texts.TAKE_BACK_ONE if album.aside == 1 else texts.TAKE_BACK).format(n=album.aside)
         return report | {
-            self.gallery: gr.Gallery(value=album.thumbnails(), selected_index=None),
             self.fill: page_html.gallery_line(album),
             self.remove: gr.Button(interactive=False),
             self.clear: gr.Button(visible=bool(album.photos) and not album.adding),
@@ -96,6 +100,9 @@ class Photos(Step):
             self.stop: gr.Button(visible=album.adding),
             self.timer: gr.Timer(active=album.adding),
         }
+
+    def _thumbnails(self, session: Session, _: Controls) -> Updates:
+        return {self.gallery: gr.Gallery(value=session.album.thumbnails(), selected_index=None, visible=True)}
 
     def _look(self, session: Session, controls: Controls) -> Updates:
         if session.album.adding:  # show the first photos soon, all of them only in the end

@@ -69,6 +69,15 @@ class Step:
         outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
         return gr.on(events, called, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
 
+    def opens(self, event: Any, folded: Part) -> None:
+        """Wire the event that opens a folded part of the page."""
+
+        def opened(session: Session, controls: Controls) -> Updates:
+            session.opened.add(folded.name)
+            return self.context.show(session, controls, folded)
+
+        self.on(event, opened, parts=[folded])
+
     def answers(
         self, events: Any, handler: Callable[..., Any], also: Sequence[Any] = (), first: Sequence[Any] = (), **options: Any
     ) -> None:

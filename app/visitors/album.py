@@ -291,8 +291,8 @@ class Album:
     def has_own(self) -> bool:
         return any(list(self._names.values())) or any(own.entries for own in list(self._own_experts.values()))
 
-    def thumbnails(self) -> list[tuple[str, str]]:
-        """(file, name) of the first LISTED photos' thumbnails. Also deletes the files of photos that are gone."""
+    def delete_unused_files(self) -> None:
+        """Delete the files of photos that are gone."""
         originals = list(self._originals)  # read before the photos, so that a photo added now keeps its file
         aside = self._aside
         kept_ids = {photo.id for photo in (*self.photos, *(() if aside is None else aside.photos))}
@@ -300,6 +300,9 @@ class Album:
         for unused in [key for key in originals if key not in kept_ids]:
             if (path := self._originals.pop(unused, None)) is not None:
                 path.unlink(missing_ok=True)
+
+    def thumbnails(self) -> list[tuple[str, str]]:
+        """(file, name) of the first LISTED photos' thumbnails."""
         return [(str(self.thumbnail(photo)), photo.name) for photo in self.photos[:LISTED]]
 
     def thumbnail(self, photo: Photo) -> Path:

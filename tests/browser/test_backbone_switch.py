@@ -157,7 +157,7 @@ def test_files_go_with_their_photos(models: Models, photos: list[Path], tmp_path
     for copy in copies:  # the server's cache of uploads also deletes them
         copy.unlink()
     album.gallery(models.get()).remove([album.photos[0].id])
-    album.thumbnails()
+    album.delete_unused_files()
     assert len(list(kept.iterdir())) == 5
     next(kept.iterdir()).unlink()
     done = album.switch(chosen(models)[0], models.get(chosen(models)[0]))

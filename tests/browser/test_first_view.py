@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from app_process import CHROMIUM, visit
@@ -115,6 +116,39 @@ def test_after_a_switch_and_a_reload_the_page_answers_with_the_chosen_experts(br
     expect(page.locator("#status .sg-ready")).to_be_visible()
     page.click("#more button")
     expect(page.locator("#strength input[type=number]")).to_have_value("1")
+
+
+def test_what_is_folded_is_sent_once_it_is_opened(browser: Browser, url: str) -> None:
+    context = browser.new_context(locale="en")
+    page, streams, received = context.new_page(), set(), [0]
+    network = context.new_cdp_session(page)
+    network.send("Network.enable")
+
+    def sent(event: dict[str, Any]) -> None:
+        if "queue/data" in event["request"]["url"]:
+            streams.add(event["requestId"])
+
+    def arrived(event: dict[str, Any]) -> None:
+        received[0] += event["dataLength"] if event["requestId"] in streams else 0
+
+    network.on("Network.requestWillBeSent", sent)
+    network.on("Network.dataReceived", arrived)
+    page.goto(url)
+    answered(page, FIRST.query)
+    expect(page.locator("#recall .sg-verdict")).to_contain_text("Right photo")
+    assert 10_000 < received[0] < 100_000  # 50,000; with the maps, the table and the thumbnails 450,000
+    for opens, shown, least in (
+        ("#more > button", "#map .sg-dot-here", 100_000),
+        ("#captions > button", "#gallery .thumbnail-item", 1_000),
+        (f"role=tab[name='{texts.TAB_EXPERTS}']", "#experts [role=gridcell]", 20_000),
+        (f"role=tab[name='{texts.TAB_EVIDENCE}']", ".sg-evidence", 100_000),
+    ):
+        before = received[0]
+        page.click(opens)
+        expect(page.locator(shown).first).to_be_visible()
+        page.wait_for_timeout(300)  # until the last event is counted
+        assert received[0] - before > least
+    context.close()
 
 
 def test_where_nothing_can_be_counted_the_verdict_has_no_room(browser: Browser, url: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def told(page: Page, words: str) -> None:
 
 def expect_photos(page: Page, count: int) -> None:
     """Expect ``count`` photos in all places that show photos."""
-    if not page.locator("#gallery").count():  # the panel is folded after each load
+    if not page.locator("#captions .sg-gallery").count():  # the panel is folded after each load
         page.click("#captions > button")
     thumbnails = page.locator("#gallery .thumbnail-item")
     expect(thumbnails).to_have_count(count)
