@@ -190,7 +190,6 @@ def _searching(command: Command) -> None:
 def _training(command: Command) -> None:
     parser = command("train backbone", "train.backbone")
     _train_options(parser, "FILE", "the shipped heads, assets/embedded/backbone.safetensors")
-    parser.add_argument("--steps", type=_count, metavar="N", help="optimisation steps (default: the recipe's)")
     _device_option(parser)
 
     parser = command("train shared", "train.shared")

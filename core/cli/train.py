@@ -36,8 +36,6 @@ R = TypeVar("R", bound="DataclassInstance")
 def backbone(arguments: Namespace) -> Answer:
     check_data(arguments)
     recipe = changed(BackboneRecipe(seed=arguments.seed), arguments.set)
-    if arguments.steps:
-        recipe = replace(recipe, steps=arguments.steps)
     out = destination(arguments, heads_path())
     result = train_backbone(arguments.data, out, arguments.cache or default_cache(), recipe, log)
     return _done(result, out)

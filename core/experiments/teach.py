@@ -90,14 +90,15 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     for domain, draw in draws(corpus):
         held = {column: [corpus.indexed(rows, plain[column]) for rows in draw.held] for column in SHOWN}
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
-            texts = {wording: backbone.text_prefix([wording.format(name) for name in names]) for wording in WORDINGS}
+            questions = {wording: [wording.format(name) for name in names] for wording in WORDINGS}
+            prefixes = {wording: backbone.text_prefix(texts) for wording, texts in questions.items()}
             for photos in (0, *PHOTOS):
                 taught_names = taught(context, names, draw.taught, photos)
                 for column in SHOWN:
                     named = adapter(backbone, bases[column], taught_names)
-                    for wording, prefixes in texts.items():
+                    for wording, texts in questions.items():
                         about = {"column": column, "domain": domain, "names": kind, "photos": photos, "wording": wording}
-                        name_rows = text_rows(backbone, prefixes, named)
+                        name_rows = asked(texts, prefixes[wording], taught_names, named)
                         results.append(about | measured(name_rows, held[column], everyday_photos[column]))
         taught_names = taught(context, draw.nonsense, draw.taught, 3)
         for column, base in bases.items():
@@ -134,6 +135,15 @@ def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.n
     for name, own_rows in zip(names, rows, strict=True) if photos else ():
         taught_names = taught_names.add(name, context.corpus.prefixes[torch.from_numpy(own_rows[:photos])])
     return taught_names
+
+
+def asked(questions: Sequence[str], prefixes: Tensor, names: TaughtNames, named: Adapter) -> Tensor:
+    """Query rows [n, w] of questions with these prefixes, as search asks: longer ones also use photos of their names."""
+    queries = [
+        EncodedQuery(prefix, torch.ones(1)).with_names(names.within_sentence(text))
+        for prefix, text in zip(prefixes.split(1), questions, strict=True)
+    ]
+    return torch.stack([query.row(names.backbone, named) for query in queries])
 
 
 def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str, float]:
@@ -186,11 +196,7 @@ def composed(
             prefixes, names = backbone.text_prefix(questions), taught(context, [name], [shuffled], photos or 0)
             for column in SHOWN:
                 named = adapter(backbone, bases[column], names)
-                question_rows = [
-                    EncodedQuery(prefix, torch.ones(1)).with_names(names.within_sentence(text)).row(backbone, named)
-                    for prefix, text in zip(prefixes.split(1), questions, strict=True)
-                ]
-                scores = torch.stack(question_rows) @ photos_of[column].T
+                scores = asked(questions, prefixes, names, named) @ photos_of[column].T
                 share = ((scores >= scores.gather(1, places[:, None])).sum(1) <= FIRST).float().mean()
                 about = {"column": column, "word": word, "photos": photos, "captions": len(test)}
                 results.append(about | {"R@10": round(100 * float(share), 2)})

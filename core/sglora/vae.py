@@ -78,14 +78,12 @@ class ConditionalVAE(nn.Module):
         """theta minus the condition's mean, [n, D], from z [n, latent] and c [n, 2 D]."""
         return self.decoder(torch.cat([z, condition], -1))
 
-    def elbo(self, theta: Tensor, condition: Tensor, noise: Tensor, free_bits: float = 0.0) -> Elbo:
-        """The parts of the negative ELBO for theta [n, D], c [n, 2 D] and standard normal noise [n, latent]. ``free_bits``: the
-        KL in nats, averaged over the batch, that each latent has for free (arXiv 1606.04934, section C.8)."""
+    def elbo(self, theta: Tensor, condition: Tensor, noise: Tensor) -> Elbo:
+        """The parts of the negative ELBO for theta [n, D], c [n, 2 D] and standard normal noise [n, latent]."""
         posterior, prior = self.encode(theta, condition), self.condition_prior(condition)
         mean = condition[..., : self.config.coordinates]
         rebuilt = mean + self.decode_step(posterior.sample(noise), condition)
-        kl = posterior.kl(prior).mean(0).clamp(min=free_bits).sum()
-        return Elbo((rebuilt - theta).square().mean(), kl)
+        return Elbo((rebuilt - theta).square().mean(), posterior.kl(prior).mean(0).sum())
 
 
 def _mlp(slope: float, *widths: int) -> nn.Sequential:

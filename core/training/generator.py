@@ -43,7 +43,6 @@ class GeneratorRecipe:
     batch: int = 64
     lr: float = 1e-3
     kl: float = 0.003  # lambda
-    free_bits: float = 0.0  # as in ``ConditionalVAE.elbo``
     warm_up: float = 0.2  # share of the steps in which the KL weight rises to lambda
     conditions: int = 32  # per expert
     left_out: float = 0.5  # share of conditions without the expert itself
@@ -77,7 +76,7 @@ def fit_generator(
             some = torch.from_numpy(rng.integers(0, BETWEEN, recipe.batch))
             theta = torch.where(mixed, mixed_targets[some], theta)
             condition = torch.where(mixed, mixed_conditions[some], condition)
-            elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent), recipe.free_bits)
+            elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent))
             weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
             descend(elbo.error + weight * elbo.kl, optimizer, schedule, [*vae.parameters()])
             bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")

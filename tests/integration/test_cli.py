@@ -171,7 +171,7 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
     code, _, err = run("train", "generator", "--data", tmp_path, "--out", tmp_path / "g", "--set", "kl=1")
     assert code == 0, err
     assert seen["train_generator"]["recipe"].kl == 1.0
-    run("train", "backbone", "--data", tmp_path, "--out", tmp_path / "b", "--steps", 5)
+    run("train", "backbone", "--data", tmp_path, "--out", tmp_path / "b", "--set", "steps=5")
     assert seen["train_backbone"]["recipe"].steps == 5
 
     # Shipped files are replaced only after the user answers yes.
