@@ -44,6 +44,10 @@ class Engine:
         """Wait for the engine. Raises StudioError: when it cannot be loaded."""
         return self._loaded.result()
 
+    @property
+    def loaded(self) -> bool:
+        return self._loaded.done()
+
     def _run(self) -> None:
         begin = time.perf_counter()
         try:
@@ -108,6 +112,11 @@ class Models:
                 if self._others.get(name) is engine:
                     del self._others[name]
             raise
+
+    @property
+    def loaded(self) -> bool:
+        """Whether nobody has to wait for the default engine."""
+        return self._default.loaded
 
     def engine(self, name: str = DEFAULT) -> Engine:
         """An engine that may still be loading. Raises BackboneError: when there is no such repository, or no room."""

@@ -193,9 +193,10 @@ class Studio:
     def _wire(self, page: gr.Blocks) -> None:
         context = self.context
         # In this order: ``_ready`` needs the session that ``_open`` resumes.
-        shown = [context.session, self.tabs, self.address.memory, *context.inputs, *context.outputs(Part.PHOTOS)]
-        opened = page.load(self._open, [self.address.memory], shown, **private(OPEN))
-        opened.then(self._ready, context.asked, context.outputs(*READY, Part.PHOTOS, *ANSWER), **private(OPEN))
+        shown = context.outputs(*READY, Part.PHOTOS, *ANSWER)
+        first = [context.session, self.tabs, self.address.memory, *context.inputs]
+        opened = page.load(self._open, [self.address.memory], list(dict.fromkeys([*first, *shown])), **private(OPEN))
+        opened.then(self._ready, context.asked, shown, **private(OPEN))
         if shown := evidence.shipped():
             self.evidence.focus(lambda: evidence.page(shown), None, self.evidence, **private(OPEN))
         page.unload(self._closed)
@@ -208,7 +209,10 @@ class Studio:
         self._opened(request, session)
         stored = (memory if isinstance(memory, dict) else {}) | {"token": session.album.token}
         updates = {context.session: session, self.address.memory: stored} | self._chosen_tab(request) | context.boxes(**values)
-        return updates | context.show(session, Controls(), Part.PHOTOS)
+        updates |= context.show(session, Controls(), Part.PHOTOS)
+        if self.models.loaded and not session.album.photos:  # on a slow network, a second event takes a second
+            updates |= self._ready(session, *Controls(**values))
+        return updates
 
     def _chosen_tab(self, request: gr.Request) -> Updates:
         """Select the tab that the address names. A click in the browser may come before the tabs exist."""
@@ -236,6 +240,8 @@ class Studio:
 
     def _ready(self, session: Session, *values: Any) -> Updates:
         """Wait until the models are loaded or have failed. Then ask again what the tab asked before a reload."""
+        if session.ready:
+            return {}
         controls = Controls(*values)
         try:
             engine = self.context.engine(session)
@@ -250,6 +256,7 @@ class Studio:
                 session.request = controls.request
                 if self.shelf is None or not self.shelf.answer(session):
                     actions.ask_again(engine, session, None, self.libraries)
+        session.ready = True
         photos = (Part.PHOTOS,) if session.album.shows_samples else ()
         return self.context.show(session, controls, *READY, *photos, *ANSWER)
 
