@@ -229,6 +229,7 @@ class Studio:
     def _show_what_is_there(self, request: gr.Request, session: Session, *values: Any) -> Updates:
         """Show everything again, after the keeper emptied the visitor's album."""
         self._opened(request, session)
+        session.opened.update(part.name for part in Part)  # a new session does not know what the tab has opened
         updates: Updates = {}
         for part in Part:
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
