@@ -170,7 +170,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return _digest(self.translations, self.sentence_key)
 
     def text_prefix(self, texts: Sequence[str]) -> Tensor:
-        return toward_english(self.translations, texts, self.encode_sentence(texts))
+        return toward_english(self.translations, texts, self.encode_sentence)
 
     @torch.no_grad()
     def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:

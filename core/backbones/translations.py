@@ -4,13 +4,13 @@ The text tower places a sentence near its translation, but not as near as captio
 trained mostly on English. A linear map W per language (``core.training.translations``) closes some of the gap: s becomes s W,
 normalised. English sentences do not move. All other training uses the text tower's embeddings without maps.
 
-German has a second map. Its nouns are capitalised, but few people type capitals into a search box. Without them, the text tower
-reads German as another language.
+The text tower splits a word into other pieces with a capital than without, and errs differently. So s joins three embeddings:
+of the sentence as typed, in lower case, and with all words capitalised. One map then also reads German without capitals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,22 +21,26 @@ from core.common.errors import BackboneError
 from core.common.languages import language
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
-Maps = Mapping[str, Tensor]  # [s, s] each, by the English name of the language
-LOWER_CASE = "{} in lower case"
+Maps = Mapping[str, Tensor]  # [FORMS * s, s] each, by the English name of the language
+FORMS = 3  # of a sentence, see ``in_forms``
+Encode = Callable[[Sequence[str]], Tensor]  # sentence embeddings [n, s] of texts
 
 
-def toward_english(maps: Maps, texts: Sequence[str], sentences: Tensor) -> Tensor:
-    """Move the sentence embeddings [n, s] of texts whose language has a map."""
+def in_forms(texts: Sequence[str], encode: Encode) -> Tensor:
+    """Sentence embeddings [n, FORMS * s] of texts as typed, in lower case, and with all words capitalised."""
+    return encode([form for text in texts for form in (text, text.lower(), text.title())]).reshape(len(texts), -1)
+
+
+def toward_english(maps: Maps, texts: Sequence[str], encode: Encode) -> Tensor:
+    """Sentence embeddings [n, s] of texts, moved if their language has a map."""
+    sentences = encode(texts)
     if not maps:
         return sentences
-    moved = sentences.clone()
-    for row, text in enumerate(texts):
-        name = language(text)
-        lower = LOWER_CASE.format(name)
-        map = maps[lower] if lower in maps and text[1:].islower() else maps.get(name)
-        if map is not None:
-            moved[row] = F.normalize(sentences[row] @ map, dim=-1)
-    return moved
+    names = [language(text) for text in texts]
+    for name in maps.keys() & set(names):
+        rows = [row for row, other in enumerate(names) if other == name]
+        sentences[rows] = F.normalize(in_forms([texts[row] for row in rows], encode) @ maps[name], dim=-1)
+    return sentences
 
 
 def save_maps(maps: Maps, text_tower: str, path: Path) -> None:
@@ -53,7 +57,7 @@ def load_maps(path: Path, text_tower: str, dim: int) -> Maps:
         if metadata.get("text_tower") != text_tower:
             return {}
         maps = {name: map.float() for name, map in tensors.items()}
-        if any(map.shape != (dim, dim) or not bool(torch.isfinite(map).all()) for map in maps.values()):
+        if any(map.shape != (FORMS * dim, dim) or not bool(torch.isfinite(map).all()) for map in maps.values()):
             raise ValueError("no maps of these sentences")
     except DAMAGED as error:
         raise BackboneError(f"{path.name} is damaged ({type(error).__name__}): restore the file.") from None

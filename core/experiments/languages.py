@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from core.backbones.translations import LOWER_CASE
 from core.common.metrics import Relevance
 from core.data.jsonl import read_translations
 from core.experiments import statistics
@@ -22,7 +21,7 @@ from core.experiments.known import EVERYDAY_DESCRIPTION
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.corpus import LANGUAGES, TRANSLATIONS, Corpus
-from core.training.translations import CAPITALS, as_typed
+from core.training.translations import as_typed
 
 FEWEST = 10  # photos of a task with captions in all languages
 EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
@@ -56,7 +55,7 @@ def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, translatio
         return []
     adapted = engine.adapt(AdapterRequest(task.description)).lora
     captions = dict(zip(LANGUAGES.values(), zip(*(translations[keys[row]] for row in photos), strict=True), strict=True))
-    captions |= {LOWER_CASE.format(name): as_typed(captions[name]) for name in CAPITALS}
+    captions |= {"German in lower case": as_typed(captions["German"])}
     rows = []
     for language, texts in captions.items():
         relevance = Relevance.of([(text,) for text in texts])
