@@ -119,6 +119,14 @@ class FewerThreads:
         return await self.library.to_thread.run_sync(work, *args, **options)
 
 
+class NotServed:
+    """Stands for Gradio's app where a page begins, ends and gets its queue: ``launch`` makes another one, and serves it."""
+
+    @staticmethod
+    def create_app(*_: Any, **__: Any) -> None:
+        return None
+
+
 # Everything that is replaced in Gradio: the module, the name, the replacement, and what breaks without it.
 # tests/hostile/test_gradio_patches.py fails if a release of Gradio makes a patch unnecessary or no longer looks at it.
 PATCHES: list[tuple[Any, str, Any, str]] = [
@@ -129,6 +137,7 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
     (route_utils, "update_root_in_config", set_root, "the whole configuration is copied for each visitor"),
     (blocks, "anyio", FewerThreads(anyio), "a search waits ten times for a thread"),
+    (blocks, "App", NotServed, "a start makes three apps that nobody uses, which takes most of the time to build the page"),
     (FileResponse, "chunk_size", 2**18, "a file of a megabyte goes through sixteen threads on its way"),
     (routes, "templates", _page_templates(), "the page says that it is in another language, and its previews are Gradio's"),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),

@@ -53,6 +53,18 @@ for name in "abc":
     holder[name]
 assert list(holder.session_data) == ["b", "c"], "Tabs"
 assert holder["c"].config_values, "TabState"
+
+# Pages: they make apps before they are served.
+assert page.app is not None, "NotServed"
+
+# Components: Gradio compares their type stubs, unless the app is imported first.
+from gradio import component_meta
+assert component_meta.create_or_modify_pyi.__module__ == "gradio.component_meta", "NoStubs"
+import app.main
+app.main.prepare()
+del sys.modules["gradio.component_meta"]
+from importlib import import_module
+assert import_module("gradio.component_meta").create_or_modify_pyi.__module__ == "app.main", "NoStubs"
 """
 
 

@@ -42,7 +42,7 @@ def decodes(pid: int) -> bool:
 def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> None:
     folder, rng, photos = tmp_path / "tmp", np.random.default_rng(0), []
     folder.mkdir()
-    for number in range(120):
+    for number in range(60):
         photos.append(tmp_path / f"{number}.png")
         Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(photos[-1])
 
@@ -157,12 +157,3 @@ def test_a_port_for_administrators_is_named(tmp_path: Path) -> None:
     for flags, surroundings in ((["--port", "80"], {}), ([], {"GRADIO_SERVER_PORT": "80", "GRADIO_NUM_PORTS": "5"})):
         refused = started(tmp_path, *flags, within=without, **surroundings)
         assert refused.returncode == 1 and "Cannot listen on 127.0.0.1, port 80" in refused.stderr
-
-
-def test_gradio_compares_no_type_stubs() -> None:
-    code = "{prepare}import gradio\nfrom gradio import component_meta\nprint(component_meta.create_or_modify_pyi.__module__)"
-    for prepare, module in (("", "gradio.component_meta"), ("from app.main import prepare\nprepare()\n", "app.main")):
-        done = subprocess.run(
-            [sys.executable, "-c", code.format(prepare=prepare)], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        assert done.stdout.split() == [module]
