@@ -21,10 +21,10 @@ from pathlib import Path
 
 from core.common.errors import PhotoError
 from core.common.images import Framing
-from core.data.decode_worker import MAX_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = min(4, os.cpu_count() or 1)
+MAX_SECONDS = 10  # processor time for one photo; the largest accepted photos need three
 WALL_SECONDS = 6 * MAX_SECONDS  # limit for one photo, for busy machines and systems that cannot limit processor time
 UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # limit for decoding all photos of an upload
 UPLOAD_PIXELS, PIXELS_A_BYTE = 200_000_000, 500  # also per upload; screenshots have 300 pixels per byte, photos fewer than 50
@@ -57,7 +57,7 @@ class _Process:
         if process is None or process.poll() is not None:
             process = self._process = self._start()
         assert process.stdin and process.stdout
-        head = {"name": name, "size": len(content), "framing": [*vars(framing).values()], "most": most}
+        head = {"name": name, "size": len(content), "framing": [*vars(framing).values()], "most": most, "seconds": MAX_SECONDS}
         self.cost = 0
         watchdog = threading.Timer(WALL_SECONDS, process.kill)
         watchdog.start()

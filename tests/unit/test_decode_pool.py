@@ -175,7 +175,7 @@ def test_decoders_run_at_low_priority(pool: DecodePool) -> None:
 
 def test_a_decoder_whose_app_ended_ends_without_a_trace() -> None:
     content = encode(picture(1, (2000, 1500)), "PNG")
-    head = {"name": "a.png", "size": len(content), "framing": [*vars(SEEN).values()], "most": 10**9}
+    head = {"name": "a.png", "size": len(content), "framing": [*vars(SEEN).values()], "most": 10**9, "seconds": 10}
     command = [sys.executable, "-m", "core.data.decode_worker"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
         worker.stdout.close()
