@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 API = "gradio_api"
-SECONDS = 120
+PLAIN = {"timeout": 120, "verify": False}  # of httpx: the app serves HTTP, and reading certificates takes longer than a call
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Stranger:
     headers: dict[str, str] = field(default_factory=dict)
 
     def get(self, route: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}{route}", timeout=SECONDS, headers=self.headers, **options)
+        return httpx.get(f"{self.url}{route}", **PLAIN, headers=self.headers, **options)
 
     def post(self, route: str, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}{route}", timeout=SECONDS, headers=self.headers | (headers or {}), **options)
+        return httpx.post(f"{self.url}{route}", **PLAIN, headers=self.headers | (headers or {}), **options)
 
     def upload(self, name: str, content: bytes) -> dict[str, Any]:
         """Upload a file. Returns a file value, as gradio_client makes it."""
@@ -61,7 +61,7 @@ class Stranger:
     def leave_when(self, happened: Callable[[], bool], until: float) -> None:
         """Listen to this session's events until ``happened`` is true, then disconnect while they run. ``until``: as for
         ``wait``."""
-        with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", timeout=SECONDS) as stream:
+        with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", **PLAIN) as stream:
             lines = stream.iter_lines()  # kept in a variable: when the iterator is collected, httpx closes the connection
             next(lines)
             wait(happened, until)
@@ -69,7 +69,7 @@ class Stranger:
     def answer(self, event: str) -> Answer:
         """Wait for the end of an event and return its result."""
         address = f"{self.url}{API}/queue/data?session_hash={self.session}"
-        with httpx.stream("GET", address, timeout=SECONDS, headers=self.headers) as stream:
+        with httpx.stream("GET", address, **PLAIN, headers=self.headers) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line else {}
                 if message.get("msg") == "process_completed" and message.get("event_id") == event:

@@ -18,7 +18,7 @@ from hostile_cases import EITHER, Case, check_message, watched
 from make_captions import captions
 from make_images import TOO_LONG, encode, images, picture
 from make_zips import zips
-from strangers import API, SECONDS, Stranger
+from strangers import API, PLAIN, Stranger
 
 from app import actions, texts
 from app.api import HEAVY, LIGHT, LIMITS
@@ -262,11 +262,11 @@ def test_names_of_uploads_are_not_remembered_for_ever(app: Running) -> None:
         known.track(f"made up {number}")
         known._signals[f"asked for {number}"]
     assert (len(known._statuses), len(known._signals)) == (UPLOADS, UPLOADS)
-    with httpx.stream("GET", f"{app.url}{API}/upload_progress?upload_id=mine", timeout=SECONDS) as asked:
+    with httpx.stream("GET", f"{app.url}{API}/upload_progress?upload_id=mine", **PLAIN) as asked:
         assert asked.status_code == 404
     known.track("mine")
     known.set_done("mine")
-    with httpx.stream("GET", f"{app.url}{API}/upload_progress?upload_id=mine", timeout=SECONDS) as asked:
+    with httpx.stream("GET", f"{app.url}{API}/upload_progress?upload_id=mine", **PLAIN) as asked:
         assert [json.loads(line[6:])["msg"] for line in asked.iter_lines() if line] == ["done"]
 
 
