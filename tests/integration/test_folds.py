@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from app_process import free_port
 from made_up_photos import COLOURS, draw
 from repositories import make_model
 
@@ -70,13 +71,18 @@ def test_two_processes_each_take_folds_and_find_what_one_finds(tmp_path: Path) -
         lines.append(json.dumps(line))
     (data / "captions.jsonl").write_text("\n".join(lines))
     model = make_model(tmp_path / "model", 7)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--main_process_port", "0", "-m", "folds_in_processes", str(data), str(tmp_path / "two"), str(model)]
-    (tmp_path / "folds_in_processes.py").write_text(CODE)
-    path = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests" / "helpers"), str(Path(__file__).parent)])
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    launched = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=250)
-    assert launched.returncode == 0, launched.stderr
+    command = [sys.executable, "-c", CODE, str(data), str(tmp_path / "two"), str(model)]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers"), str(Path(__file__).parent)])
+    # What `accelerate launch` sets. tests/integration/test_open_clip_training.py runs the launcher itself.
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **launch}
+    processes = [
+        subprocess.Popen(command, env={**environment, "RANK": rank, "LOCAL_RANK": rank}, cwd=ROOT, stderr=subprocess.PIPE)
+        for rank in "01"
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=250)
+        assert process.returncode == 0, errors.decode()
     kept = list((tmp_path / "two" / "experiments" / "unseen").glob("fold*.json"))
     assert len(kept) == 5
     logs = [file.read_text() for file in tmp_path.glob("two.log.*")]

@@ -602,7 +602,7 @@ def test_uploads_at_once_lose_and_double_nothing(spy) -> None:
 
 @pytest.mark.slow
 def test_searching_while_photos_come_and_go(backbone) -> None:
-    files = pictures(30)
+    files = pictures(20)
     gallery = Gallery(backbone)
     gallery.add(files[:10])
     adapter = Adapter.of(lora(backbone, 9))
@@ -610,7 +610,7 @@ def test_searching_while_photos_come_and_go(backbone) -> None:
 
     def change() -> None:
         try:
-            for _ in range(3):
+            for _ in range(2):
                 gallery.add(files[10:])
                 gallery.set_captions({name: [f"caption of {name}"] for name, _ in files})
                 gallery.set_captions({files[0][0]: ["first"]})
