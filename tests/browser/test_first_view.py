@@ -53,7 +53,7 @@ def gallery_order(page: Page) -> list[str]:
     return page.locator("#gallery .thumbnail-item img").evaluate_all("all => all.map(image => image.src.split('/').at(-1))")
 
 
-def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: Browser, url: str) -> None:
+def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the_sentence(browser: Browser, url: str) -> None:
     page, _ = visit(browser, url, **PHONE)
     answered(page, FIRST.query)
     page.wait_for_timeout(1_000)  # long enough for scrolling to begin
@@ -67,10 +67,7 @@ def test_a_phone_opens_at_the_top_and_follows_a_question_to_its_answer(browser: 
     answered(page, "a cup of coffee")
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
 
-
-def test_a_phone_folds_the_sentence_once_it_is_applied(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url, **PHONE)
-    answered(page, FIRST.query)
+    # The page folds the sentence once it is applied.
     line, sentence = page.locator("#folded button"), box(page, "description")
     expect(line).to_have_text(texts.ADAPTED_TO.format(description=FIRST.description))
     expect(sentence).to_be_hidden()
@@ -151,15 +148,6 @@ def test_what_is_folded_is_sent_once_it_is_opened(browser: Browser, url: str) ->
     context.close()
 
 
-def test_where_nothing_can_be_counted_the_verdict_has_no_room(browser: Browser, url: str, tmp_path: Path) -> None:
-    page = with_own_photos(browser, url, tmp_path, 2)
-    page.reload()
-    expect(page.locator("#status .sg-ready")).to_be_visible()
-    expect(page.locator("#results .sg-waiting img")).to_have_count(2)
-    expect(page.locator("#recall .sg-verdict")).to_have_count(0)
-    expect(page.locator("#with-zero-shot")).to_be_hidden()
-
-
 def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: str, engine: SGLora, tmp_path: Path) -> None:
     page = opened(browser, url)
     answered(page, FIRST.query)
@@ -212,6 +200,13 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
     expect(box(page, "query")).to_have_value("")
     expect(box(page, "description")).to_have_value("")
+
+    # Nothing can be counted, and the verdict has no room.
+    page.reload()
+    expect(page.locator("#status .sg-ready")).to_be_visible()
+    expect(page.locator("#results .sg-waiting img")).to_have_count(3)
+    expect(page.locator("#recall .sg-verdict")).to_have_count(0)
+    expect(page.locator("#with-zero-shot")).to_be_hidden()
 
     page.click("#try-it")
     expect(page.locator("#try-asks")).to_contain_text("3 photos")

@@ -37,17 +37,11 @@ def answered(page: Page, query: str) -> None:
     expect(page.locator("#results h3")).to_contain_text(query)
 
 
-def searched(browser: Browser, address: str) -> Page:
-    """A page with the sample photos and an answered question."""
-    page = opened(browser, address)
+def test_the_page_goes_on_after_five_seconds_offline_and_after_a_reload(browser: Browser, url: str) -> None:
+    page = opened(browser, url)
     page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
     search(page, QUERY)
-    return page
-
-
-def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, url: str) -> None:
-    page = searched(browser, url)
 
     page.context.set_offline(True)
     page.wait_for_timeout(OFFLINE_MS)
@@ -75,11 +69,9 @@ def test_after_five_seconds_offline_the_page_searches_again(browser: Browser, ur
     expect(box(other, "query")).to_have_value(OTHER)
     expect(box(other, "description")).to_have_value(SENTENCE)
     expect(other.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    other.context.close()
 
-
-def test_what_was_typed_when_the_page_was_loaded_again_is_asked(browser: Browser, url: str) -> None:
-    page = searched(browser, url)
-
+    # What was typed when the page was loaded again is asked.
     box(page, "query").fill(OTHER)
     page.reload()
     answered(page, OTHER)

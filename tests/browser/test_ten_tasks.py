@@ -68,6 +68,9 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
         expect(page.locator("#recall .sg-figures")).to_be_visible()
         for part, begin in (("#recall", VERDICT_BEGINS), ("#results", RESULTS_BEGIN)):
             assert page.locator(part).evaluate("part => part.getBoundingClientRect().y + scrollY") < begin
+    # Read at one moment, because the page may still be scrolling.
+    columns = page.locator("#results section").evaluate_all("all => all.map(each => each.getBoundingClientRect().toJSON())")
+    assert columns[0]["y"] == pytest.approx(columns[1]["y"]) and columns[0]["right"] <= columns[1]["left"]
     done("1-first-look")
 
     # 2. Find a photo with an own sentence and an own question, by keyboard.
@@ -91,6 +94,8 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
         page.click("#folded button")
     adapter = fetched(page, "download")
     page.click("#more button")
+    for drawing in ("map", "latent"):
+        expect(page.locator(f"#{drawing} .sg-dot-here")).to_have_count(1)
     page.click("#resample")
     for _ in range(60):  # the new variant may take a while
         again = zipfile.ZipFile(io.BytesIO(fetched(page, "download")))
@@ -128,9 +133,10 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     expect(page.locator("#experts-found")).to_contain_text("No expert has")
     box(page, "find-expert").fill(routed[0]["description"])
     expect(page.locator("#experts")).to_contain_text(routed[0]["name"])
-    for expert in routed[:2]:
-        page.locator("#look-at input").fill(expert["name"])
-        page.locator("#look-at").get_by_role("option", name=expert["name"], exact=True).click()
+    page.locator("#experts [role=gridcell]:visible", has_text=routed[0]["name"]).first.click()
+    expect(page.locator("#details .sg-facts").first).to_be_visible()
+    page.locator("#look-at input").fill(routed[1]["name"])
+    page.locator("#look-at").get_by_role("option", name=routed[1]["name"], exact=True).click()
     expect(page.locator("#details h3").first).to_contain_text(f"{routed[0]['name']} {texts.COMPARED_WITH}")
     page.keyboard.press("Escape")
     done("8-experts", whole=True)

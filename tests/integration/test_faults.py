@@ -223,9 +223,10 @@ def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora
 def test_closing_the_browser_ends_its_training(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended, train = threading.Event(), expert_actions.train_own_expert
 
-    def training(*args: object) -> object:
-        try:
-            return train(*args)
+    def training(*args: Any) -> object:
+        *given, progress, stop, seed, repository, recipe = args
+        try:  # slowly: the test waits for the page, and needs no steps meanwhile
+            return train(*given, lambda step: (time.sleep(0.2), progress(step)), stop, seed, repository, recipe)
         finally:
             ended.set()
 
