@@ -27,6 +27,7 @@ PROCESSES = min(4, os.cpu_count() or 1)
 MAX_SECONDS = 10  # processor time for one photo; the largest accepted photos need three
 WALL_SECONDS = 6 * MAX_SECONDS  # limit for one photo, for busy machines and systems that cannot limit processor time
 UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # limit for decoding all photos of an upload
+STARVED = 10  # decoders step back for answers: on a busy machine, a photo takes many times its processor time
 UPLOAD_PIXELS, PIXELS_A_BYTE = 200_000_000, 500  # also per upload; screenshots have 300 pixels per byte, photos fewer than 50
 TOO_LONG = "decoding the image takes too long; save it again with another program."
 CRASHED = "the image is damaged: decoding it failed."
@@ -50,6 +51,7 @@ class _Process:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self.cost = 0  # pixels decoded for the last file
+        self.seconds: float | None = None  # processor time for it; None if its decoder ended
 
     def decode(self, name: str, content: bytes, framing: Framing, most: int = UPLOAD_PIXELS) -> DecodedPhoto:
         """Decode a photo of at most ``most`` pixels. Raises PhotoError: when it is no photo, or it ended the process."""
@@ -58,7 +60,7 @@ class _Process:
             process = self._process = self._start()
         assert process.stdin and process.stdout
         head = {"name": name, "size": len(content), "framing": [*vars(framing).values()], "most": most, "seconds": MAX_SECONDS}
-        self.cost = 0
+        self.cost, self.seconds = 0, None
         watchdog = threading.Timer(WALL_SECONDS, process.kill)
         watchdog.start()
         try:
@@ -66,7 +68,7 @@ class _Process:
             process.stdin.write(content)
             process.stdin.flush()
             answer = json.loads(process.stdout.readline(10_000))
-            self.cost = max(0, int(answer["cost"]))
+            self.cost, self.seconds = max(0, int(answer["cost"])), max(0.0, float(answer["seconds"]))
             if "error" in answer:
                 raise PhotoError(str(answer["error"]))
             pixels = process.stdout.read(3 * framing.width * framing.height)
@@ -110,7 +112,7 @@ class Upload:
     framing: Framing
     waiting: int = 0  # photos that wait for their turn
     photos: int = 0  # photos so far
-    seconds: float = 0.0  # decoding time so far
+    seconds: float = 0.0  # decoding time so far, in which a starved decoder counts less
     pixels: int = field(default_factory=lambda: UPLOAD_PIXELS)  # remaining pixels
 
 
@@ -143,7 +145,8 @@ class DecodePool:
             return process.decode(name, content, upload.framing, max(0, upload.pixels))
         finally:
             with self._changed:
-                upload.seconds += time.monotonic() - started
+                wall = time.monotonic() - started
+                upload.seconds += wall if process.seconds is None else max(process.seconds, wall / STARVED)
                 upload.pixels -= process.cost
                 self._free.append(process)
                 self._changed.notify_all()

@@ -40,8 +40,9 @@ def limit_seconds(seconds: int) -> None:
 
 def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dict[str, Any], bytes]:
     """The answer for one photo: a JSON head, and the bytes of the pixels and the thumbnail. The head has their sizes, or an
-    error; and "cost", the number of decoded pixels. A file with more than ``most`` pixels is not decoded."""
-    cost = 0
+    error; "cost", the number of decoded pixels; and "seconds" of processor time. A file with more than ``most`` pixels is not
+    decoded."""
+    cost, started = 0, time.process_time()
 
     def looked(pixels: int) -> None:
         nonlocal cost
@@ -53,14 +54,14 @@ def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dic
         image = open_photo(content, name, looked)
         small, pixels = thumbnail(image), framing(image).tobytes()
         head = {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken"), "cost": cost}
-        return head, pixels + small
+        return head | {"seconds": time.process_time() - started}, pixels + small
     except PhotoError as error:
         reason = str(error)
     except MemoryError:
         reason = f"{name}: decoding the image takes too much memory; save it again with another program."
     except Exception as error:  # any error rejects this photo only
         reason = f"{name}: the image cannot be decoded ({type(error).__name__})."
-    return {"error": reason, "cost": cost}, b""
+    return {"error": reason, "cost": cost, "seconds": time.process_time() - started}, b""
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -155,7 +155,7 @@ class Recorder:
     def __init__(self, order: list[str], gate: threading.Event) -> None:
         self.order, self.gate = order, gate
 
-    cost = 0
+    cost, seconds = 0, None
 
     def decode(self, name: str, content: bytes, framing: Framing, most: int) -> DecodedPhoto:
         self.gate.wait()
@@ -207,6 +207,21 @@ def test_an_upload_has_its_time_and_the_rest_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(decode_pool, "UPLOAD_SECONDS", -1_000)
     with pytest.raises(PhotoError, match=r"b\.png: the upload reached its time limit"):
         decoded(DecodePool(1), encode(picture(10), "PNG"), "b.png")
+
+
+def test_a_decoder_without_a_core_costs_an_upload_little_time(pool: DecodePool) -> None:
+    """Decoders step back for answers. On a busy machine, visitors would lose photos to the limit of an upload's time."""
+    started, upload = children(), Upload(SEEN)
+    alone = DecodePool(1)
+    alone.decode(upload, "first.png", encode(picture(10), "PNG"))
+    (decoder,) = children() - started
+    before = upload.seconds
+    os.kill(decoder, signal.SIGSTOP)
+    threading.Timer(2, os.kill, (decoder, signal.SIGCONT)).start()
+    began = time.monotonic()
+    alone.decode(upload, "second.png", encode(picture(10), "PNG"))
+    wall = time.monotonic() - began
+    assert upload.seconds - before < wall / 2
 
 
 def test_the_time_limit_does_not_grow_without_end() -> None:
