@@ -14,6 +14,7 @@ import pytest
 
 from app import languages, texts
 from app.languages import ENGLISH, FOLDER, OTHERS, SAMPLES, TAGS, speaking, texts_in, wanted
+from app.views import page_html
 from core.common import languages as known
 from core.common.errors import StudioError
 from core.common.paths import ROOT, experts_path
@@ -22,6 +23,7 @@ from core.data.captions import parse_typed
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
 from core.experts.files import RepositoryIndex
+from core.retrieval.gallery import Gallery
 from core.retrieval.where import Where
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
@@ -245,6 +247,20 @@ def test_messages_of_core_are_said_in_the_visitors_language(code: str) -> None:
         assert TEXTS[code]["CORE_POLISH"] in texts.translated(remark.text if remark else "")
         assert "Polish" in texts.translated("Photos for “Polish”"), "text that a visitor wrote stays unchanged"
         assert texts.translated("What nobody wrote {down}.") == "What nobody wrote {down}."
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_the_report_of_an_upload_says_in_the_visitors_language_why_a_photo_is_not_there(
+    code: str, engine: SGLora, tmp_path: Path
+) -> None:
+    (broken := tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no photo")
+    added = Gallery(engine.backbone).add([broken])
+    assert [failure.name for failure in added.failed] == ["broken.jpg"]
+    with speaking(code):
+        said = page_html.report([], added, [("all.zip", "the ZIP holds no files")])
+        assert "damaged" not in said and "holds no files" not in said
+        assert f"all.zip: {texts.CORE_ZIP_EMPTY}" in said
+        assert texts.CORE_DAMAGED.format(label="broken.jpg", error="OSError") in said
 
 
 def test_columns_keep_their_names_for_the_api() -> None:
