@@ -34,8 +34,8 @@ class Describe(Step):
 
     def more(self) -> None:
         with gr.Row():
-            self.chart = gr.HTML(elem_id="chart", min_width=320)
-            self.map = gr.HTML(elem_id="map", min_width=320)
+            self.chart = gr.HTML(elem_id="chart")
+            self.map = gr.HTML(elem_id="map")
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion], self.show)
         self.context.shows_once_open(Part.DETAILS, Part.ROUTING, [self.chart, self.map], self._details)
         self.context.shows(Part.ADAPTER, [self.folded], self._folded)

@@ -43,8 +43,8 @@ class Generate(Step):
                 0.01, 1, DEFAULT_TAU, step=0.01, label=texts.TAU_LABEL, info=texts.TAU_INFO, min_width=200, elem_id="tau"
             )
         with gr.Row():
-            self.facts = gr.HTML(elem_id="facts", min_width=320)
-            self.latent = gr.HTML(elem_id="latent", min_width=320)
+            self.facts = gr.HTML(elem_id="facts")
+            self.latent = gr.HTML(elem_id="latent")
         self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         self.context.shows(Part.ADAPTER, [self.lora, self.download, self.resample, self.varied, self.command], self.show)

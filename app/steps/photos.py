@@ -24,7 +24,7 @@ class Photos(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
             self.upload = dropped("upload", texts.UPLOAD_LABEL, file_count="multiple", scale=0, min_width=260)
-            self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), min_width=150, elem_id="fill")
+            self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), elem_id="fill")
             self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-adding")
             self.take_back = gr.Button("", size="sm", scale=0, min_width=150, visible=False, elem_id="take-back")
             self.clear = gr.Button(texts.CLEAR, size="sm", scale=0, min_width=100, visible=False, elem_id="clear")

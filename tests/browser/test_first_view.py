@@ -148,6 +148,18 @@ def test_what_is_folded_is_sent_once_it_is_opened(browser: Browser, url: str) ->
     context.close()
 
 
+def test_what_researchers_see_fits_a_phone(browser: Browser, url: str) -> None:
+    page, _ = visit(browser, url, **PHONE)
+    answered(page, FIRST.query)
+    page.tap("#more > button")
+    for width in (390, 320):
+        page.set_viewport_size({"width": width, "height": 844})
+        for panel in ("#chart", "#map", "#facts", "#latent"):
+            expect(page.locator(f"{panel} .sg-panel").first).to_be_visible()
+            assert page.locator(panel).evaluate("e => e.clientWidth > 0.9 * e.parentElement.clientWidth"), panel
+    page.context.close()
+
+
 def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: str, engine: SGLora, tmp_path: Path) -> None:
     page = opened(browser, url)
     answered(page, FIRST.query)
