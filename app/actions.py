@@ -298,6 +298,16 @@ def ask(
     return answer
 
 
+def is_current(engine: SGLora, session: Session) -> bool:
+    """Whether the last answer has the photos and the adapters of now. Another tab may have changed both."""
+    last = session.comparison
+    if last is None:
+        return True
+    if last.backbone != engine.backbone.fingerprint or (last.asked.within.own and last.photos != session.album.photos):
+        return False
+    return [(column.title, column.adapter) for column in last.columns] == [(name, a) for name, _, a in columns(engine, session)]
+
+
 def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
     """Count recall of the last comparison, after the answer, since reading many captions takes a while. Returns None if there
     is nothing to count. Raises StudioError: when it is stopped."""

@@ -32,9 +32,8 @@ class Address(Step):
         self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
 
     def _look(self, session: Session, controls: Controls) -> Updates:
-        """Update the page when the visitor returns to the tab: another tab may have changed the photos."""
-        answered, photos = session.comparison, session.album.photos
-        if answered is None or not answered.asked.within.own or answered.photos == photos:
+        """Update the page when the visitor returns to the tab: another tab may have changed the photos or the names."""
+        if actions.is_current(self.context.engine(session), session):
             return self.context.show(session, controls, Part.PHOTOS)
         return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER)
 

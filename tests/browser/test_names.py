@@ -80,3 +80,29 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     box(page, "names-name").fill("nothing")
     page.click("#names-teach")
     expect(page.get_by_text("“nothing” has no photo")).to_be_visible()
+
+
+def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Browser, samples_url: str) -> None:
+    page, _ = visit(browser, samples_url)
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    other = page.context.new_page()
+    other.goto(samples_url)
+    expect(other.locator("#results .sg-hit").first).to_be_visible()
+    other.click("#names > button")
+    other.locator("#names-photos input").click()
+    other.get_by_role("option", name="horse.png").click()
+    other.keyboard.press("Escape")
+    box(other, "names-name").fill("silhouette")
+    other.click("#names-teach")
+    expect(other.locator("#names-chips button")).to_have_text(["silhouette (1 photo)"])
+
+    # Headless Chromium shows all of its tabs at once, so the test says that the visitor is back.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#names-chips button")).to_have_text(["silhouette (1 photo)"])
+    expect(page.locator("#results .sg-taught")).to_contain_text("silhouette")
+    other.click("#names-remove")
+    expect(other.locator("#names-chips")).to_have_count(0)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#names-chips")).to_have_count(0)
+    expect(page.locator("#results .sg-taught")).to_have_count(0)
+    page.context.close()
