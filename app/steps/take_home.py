@@ -67,12 +67,11 @@ class TakeHome(Step):
         lines = [texts.SESSION_LOADED]
         if saved.fingerprint != engine.backbone.fingerprint:
             lines.append(texts.SESSION_OTHER_BACKBONE)
-        loaded: dict[str, Any] = {} if saved.request is None else self._settings(saved.request, engine)
+        loaded: dict[str, Any] = {"description": ""} if saved.request is None else self._settings(saved.request, engine)
         if saved.questions:
             loaded["query"] = saved.questions[0][0]
         controls = controls._replace(**loaded)
-        if saved.request is not None:
-            actions.adapt_to(engine, session, controls.request)
+        actions.adapt_to(engine, session, controls.request)
         if saved.questions and context.can_ask(session, controls):
             question = Question.words(controls.query, controls.within)
             actions.ask(engine, session, question, None, context.libraries)

@@ -334,3 +334,29 @@ def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp
     expect(fill).to_have_text(re.compile(r"^Photos: \d"))
     assert 0 < int(fill.inner_text().split()[1]) < many
     page.context.close()
+
+
+def test_a_session_without_a_sentence_does_not_keep_the_one_that_is_there(browser: Browser, url: str) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    box(page, "description").fill("")
+    box(page, "query").fill("a cup of coffee")
+    page.click("#search")
+    answered(page, "a cup of coffee")
+    expect(page.locator("#results section")).to_have_count(2)
+    settles(lambda: page.locator("#results section").last.get_attribute("aria-label"), texts.SHARED)
+    page.click("#take-home > button")
+    with page.expect_download() as waiting:
+        page.click("#session-save")
+    saved = {"name": "session.json", "mimeType": "application/json", "buffer": waiting.value.path().read_bytes()}
+    page.context.close()
+
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    page.click("#take-home > button")
+    page.set_input_files("input[type=file][accept*=json]:not([accept*=zip])", saved)
+    expect(page.locator("#take-said")).to_contain_text(texts.SESSION_LOADED)
+    answered(page, "a cup of coffee")
+    expect(box(page, "description")).to_have_value("")
+    settles(lambda: page.locator("#results section").last.get_attribute("aria-label"), texts.SHARED)
+    page.context.close()
