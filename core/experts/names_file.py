@@ -44,13 +44,12 @@ def read_names(file: Path, backbone: Backbone) -> TaughtNames:
     """``load_names`` from a file; checks its size before reading. Raises as ``load_names``; OSError: when unreadable."""
     if file.stat().st_size > most_bytes(backbone):
         raise RepositoryError(f"{file.name} is too large for a file of names: choose the file that “Save names” wrote.")
-    return load_names(file.read_bytes(), backbone)
+    return load_names(file.read_bytes(), backbone, file.name)
 
 
-def load_names(content: bytes, backbone: Backbone) -> TaughtNames:
-    """The names in the content of a file from ``save_names``. Not trusted: anyone may have changed the file. Raises
-    RepositoryError: when it is another file, damaged, or made for another backbone."""
-    label = "The file of names"
+def load_names(content: bytes, backbone: Backbone, label: str = "The file of names") -> TaughtNames:
+    """The names in the content of a file from ``save_names``. Not trusted: anyone may have changed the file. ``label``: its name
+    in messages. Raises RepositoryError: when it is another file, damaged, or made for another backbone."""
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         if (header["kind"], header["format"]) != (KIND, FORMAT):

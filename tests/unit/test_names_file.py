@@ -53,6 +53,19 @@ def test_a_file_that_is_too_large_is_not_read(backbone: EmbeddedBackbone, tmp_pa
         assert texts.translated(str(caught.value)) == texts.CORE_NAMES_LARGE.format(name=file.name)
 
 
+def test_messages_name_the_file(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
+    file = tmp_path / "wugs.safetensors"
+    file.write_bytes(b"none")
+    with pytest.raises(RepositoryError) as damaged:
+        read_names(file, backbone)
+    file.write_bytes(changed(save_names(some(backbone)), backbone_fingerprint="0123456789abcdef"))
+    with pytest.raises(RepositoryError) as other:
+        read_names(file, backbone)
+    with speaking("de"):
+        assert texts.translated(str(damaged.value)) == texts.CORE_NAMES_DAMAGED.format(label=file.name)
+        assert texts.translated(str(other.value)).startswith(f"{file.name} gehört zu einem anderen Modell")
+
+
 def test_nothing_to_save(backbone: EmbeddedBackbone) -> None:
     with pytest.raises(RepositoryError, match="no names to save yet"):
         save_names(TaughtNames(backbone))
