@@ -72,7 +72,7 @@ class Photos(Step):
         for event, handler, first, also in (
             (self.upload.upload, self._add, [self.upload], [self.upload, *boxes]),
             (self.clear.click, self._clear, [], []),
-            ([self.take_back.click, self.take_back_here.click], self._take_back, [], []),
+            ([self.take_back.click, self.take_back_here.click], self._take_back, [], boxes),
             (self.remove.click, self._remove, [picked], []),
             (self.use_typed.click, self._caption, [self.typed], []),
             (self.use_names.click, self._caption_by_names, [], []),
@@ -127,18 +127,13 @@ class Photos(Step):
         return {self.stop: gr.Button(visible=False)}
 
     def _add(self, paths: list[str] | None, session: Session, controls: Controls) -> Updates:
-        boxes: Updates = {}
-        of_samples = session.album.shows_samples and (controls.description, controls.query) in actions.sample_questions()
+        of_samples = _about_samples(session, controls)
         try:
             engine = self.context.engine(session)
             done = actions.add_uploads(engine, session, paths or [])
         finally:
             session.album.await_photos(False)
-        if of_samples and not session.album.shows_samples:  # the question about the samples does not fit these photos
-            session.question = session.comparison = None
-            actions.adapt_to(engine, session, None)
-            controls = controls._replace(query="", description="")
-            boxes = self.context.boxes(query="", description="")
+        controls, boxes = self._left_samples(session, controls, of_samples)
         if controls.query.strip() and session.question is None:  # the question waited for photos
             session.question = Question.words(controls.query.strip(), controls.within)
             with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
@@ -148,13 +143,23 @@ class Photos(Step):
         # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.
         return shown | {self.timer: gr.Timer(active=True)}
 
+    def _left_samples(self, session: Session, controls: Controls, of_samples: bool) -> tuple[Controls, Updates]:
+        """The controls, and the updates of the boxes: a question about the samples does not fit the visitor's photos."""
+        if not of_samples or session.album.shows_samples:
+            return controls, {}
+        session.question = session.comparison = None
+        actions.adapt_to(self.context.engine(session), session, None)
+        return controls._replace(query="", description=""), self.context.boxes(query="", description="")
+
     def _clear(self, session: Session, controls: Controls) -> Updates:
         session.album.set_aside()
         return self._changed(session, controls)
 
     def _take_back(self, session: Session, controls: Controls) -> Updates:
+        of_samples = _about_samples(session, controls)
         session.album.take_back(self.context.engine(session))
-        return self._changed(session, controls)
+        controls, boxes = self._left_samples(session, controls, of_samples)
+        return boxes | self._changed(session, controls)
 
     def _remove(self, picked: str | None, session: Session, controls: Controls) -> Updates:
         if picked is not None:
@@ -173,3 +178,8 @@ class Photos(Step):
     def _select(self, session: Session, event: gr.SelectData) -> Updates:
         picked = chosen(session.album.photos, event.index).id
         return {self.context.picked: picked, self.remove: gr.Button(interactive=True)}
+
+
+def _about_samples(session: Session, controls: Controls) -> bool:
+    """Whether the page asks one of its own questions about the samples."""
+    return session.album.shows_samples and (controls.description, controls.query) in actions.sample_questions()
