@@ -25,7 +25,7 @@ ALSO_MADE_IN_ENGLISH = frozenset(
     """.split()
 )
 # Fields that hold such a text and are translated too. Other fields hold what a visitor wrote.
-MESSAGES_INSIDE = frozenset("note what language typed known".split())
+MESSAGES_INSIDE = frozenset("note what language typed known where".split())
 LONGEST = 1_000  # characters of a header or a message that are read
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 

@@ -19,7 +19,7 @@ from core.common import languages as known
 from core.common.errors import StudioError
 from core.common.paths import ROOT, experts_path
 from core.common.text import clean_text
-from core.data.captions import parse_typed
+from core.data.captions import parse_typed, read_captions
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
 from core.experts.files import RepositoryIndex
@@ -245,6 +245,9 @@ def test_messages_of_core_are_said_in_the_visitors_language(code: str) -> None:
             assert said != message and start in said, name
         assert "Über-Polish.jpg" in texts.translated(next(m for m in messages if "Über" in m)), "a file's name stays unchanged"
         assert TEXTS[code]["CORE_POLISH"] in texts.translated(remark.text if remark else "")
+        where = texts.CORE_LINE.format(label="über.csv", line=2)
+        row = raised(lambda: read_captions("über.csv", b"image,caption\nx.jpg\n"))
+        assert texts.translated(row) == texts.CORE_CSV_PAIR.format(where=where)
         assert "Polish" in texts.translated("Photos for “Polish”"), "text that a visitor wrote stays unchanged"
         assert texts.translated("What nobody wrote {down}.") == "What nobody wrote {down}."
 
