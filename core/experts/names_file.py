@@ -48,8 +48,8 @@ def read_names(file: Path, backbone: Backbone) -> TaughtNames:
 
 
 def load_names(content: bytes, backbone: Backbone, label: str = "The file of names") -> TaughtNames:
-    """The names in the content of a file from ``save_names``. Not trusted: anyone may have changed the file. ``label``: its name
-    in messages. Raises RepositoryError: when it is another file, damaged, or made for another backbone."""
+    """The names in the content of a file from ``save_names``. Not trusted: anyone may have changed the file. ``label``: its
+    name in messages. Raises RepositoryError: when it is another file, damaged, or made for another backbone."""
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         if (header["kind"], header["format"]) != (KIND, FORMAT):
