@@ -132,13 +132,15 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
     try:
         with album.photos_change():
             uploads = sort_uploads(paths, unpacked)
-            if uploads.photos and album.shows_samples:
+            samples = album.shows_samples
+            if uploads.photos and samples:
                 album.set_aside()
-                remarks.append(texts.SAMPLES_GONE)
             if uploads.photos:
                 gone = visitor_left()
                 gallery = album.gallery(engine)
                 report = gallery.add(uploads.photos, album.note_progress, lambda: gone() or album.stopped)
+                if samples and report.added:
+                    remarks.append(texts.SAMPLES_GONE)
                 done = len(report.added) + len(report.duplicates) + len(report.failed)
                 if album.stopped and done < len(uploads.photos):
                     remarks.append(texts.ADDING_STOPPED)

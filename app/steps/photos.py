@@ -127,12 +127,16 @@ class Photos(Step):
         return {self.stop: gr.Button(visible=False)}
 
     def _add(self, paths: list[str] | None, session: Session, controls: Controls) -> Updates:
-        of_samples = _about_samples(session, controls)
+        album, of_samples = session.album, _about_samples(session, controls)
+        samples = album.shows_samples
         try:
             engine = self.context.engine(session)
             done = actions.add_uploads(engine, session, paths or [])
         finally:
-            session.album.await_photos(False)
+            album.await_photos(False)
+        if samples and not album.photos:  # nothing could be read: the samples come back
+            album.awaits_samples = True
+            self.context.engine(session)
         controls, boxes = self._left_samples(session, controls, of_samples)
         if controls.query.strip() and session.question is None:  # the question waited for photos
             session.question = Question.words(controls.query.strip(), controls.within)

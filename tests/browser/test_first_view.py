@@ -283,6 +283,18 @@ def test_own_photos_suggest_a_sentence(browser: Browser, url: str, engine: SGLor
     page.context.close()
 
 
+def test_an_upload_without_a_photo_leaves_the_samples(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    page.set_input_files("#upload input[type=file]", tmp_path / "broken.jpg")
+    expect(page.locator("#report")).to_contain_text("broken.jpg")
+    expect(page.locator("#report")).not_to_contain_text(texts.SAMPLES_GONE)
+    answered(page, FIRST.query)
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {SAMPLES} of")
+    page.context.close()
+
+
 def test_captions_of_samples_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
     page = opened(browser, url)
     answered(page, FIRST.query)
