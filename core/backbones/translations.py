@@ -26,9 +26,11 @@ FORMS = 3  # of a sentence, see ``in_forms``
 Encode = Callable[[Sequence[str]], Tensor]  # sentence embeddings [n, s] of texts
 
 
-def in_forms(texts: Sequence[str], encode: Encode) -> Tensor:
-    """Sentence embeddings [n, FORMS * s] of texts as typed, in lower case, and with all words capitalised."""
-    return encode([form for text in texts for form in (text, text.lower(), text.title())]).reshape(len(texts), -1)
+def in_forms(texts: Sequence[str], sentences: Tensor, encode: Encode) -> Tensor:
+    """Sentence embeddings [n, FORMS * s] of texts as typed, in lower case, and with all words capitalised. ``sentences``
+    [n, s]: those as typed."""
+    others = encode([form for text in texts for form in (text.lower(), text.title())])
+    return torch.cat([sentences, others.reshape(len(texts), -1)], -1)
 
 
 def toward_english(maps: Maps, texts: Sequence[str], encode: Encode) -> Tensor:
@@ -39,7 +41,8 @@ def toward_english(maps: Maps, texts: Sequence[str], encode: Encode) -> Tensor:
     names = [language(text) for text in texts]
     for name in maps.keys() & set(names):
         rows = [row for row, other in enumerate(names) if other == name]
-        sentences[rows] = F.normalize(in_forms([texts[row] for row in rows], encode) @ maps[name], dim=-1)
+        forms = in_forms([texts[row] for row in rows], sentences[rows], encode)
+        sentences[rows] = F.normalize(forms @ maps[name], dim=-1)
     return sentences
 
 

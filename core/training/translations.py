@@ -73,7 +73,8 @@ def translation_maps(
     maps = {}
     for name, texts in captions.items():
         with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
-            sentences = in_forms([*texts, *as_typed(texts)], backbone.encode_sentence)
+            texts = [*texts, *as_typed(texts)]
+            sentences = in_forms(texts, backbone.encode_sentence(texts), backbone.encode_sentence)
             maps[name] = train_map(sentences, english, target, shown, read, MapRecipe(), bar)
     return maps
 

@@ -68,7 +68,7 @@ def test_english_stays_as_it_is() -> None:
     moved = toward_english(maps, texts, encode)
     assert torch.equal(moved[[1, 3]], sentences[[1, 3]]), "English, and a language without a map, stay unchanged"
     for row, name in ((0, "German"), (2, "French")):
-        wanted = in_forms(texts[row : row + 1], encode)[0] @ maps[name]
+        wanted = in_forms(texts[row : row + 1], sentences[row : row + 1], encode)[0] @ maps[name]
         assert torch.allclose(moved[row], wanted / wanted.norm(), atol=1e-6)
     assert torch.equal(toward_english({}, texts, encode), sentences)
 
@@ -77,7 +77,7 @@ def test_a_sentence_is_read_in_three_forms() -> None:
     """As typed, in lower case, and with all words capitalised."""
     texts = ["ein Hund", "UN CHIEN"]
     forms = encode(["ein Hund", "ein hund", "Ein Hund", "UN CHIEN", "un chien", "Un Chien"])
-    assert torch.equal(in_forms(texts, encode), forms.reshape(2, FORMS * 6))
+    assert torch.equal(in_forms(texts, encode(texts), encode), forms.reshape(2, FORMS * 6))
 
 
 def test_a_file_is_for_one_text_tower_and_says_when_it_is_damaged(tmp_path: Path) -> None:
