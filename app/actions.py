@@ -132,10 +132,9 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
     try:
         with album.photos_change():
             uploads = sort_uploads(paths, unpacked)
-            samples = album.shows_samples
-            if uploads.photos and samples:
-                album.set_aside()
             if uploads.photos:
+                if samples := album.shows_samples:
+                    album.set_aside()
                 gone = visitor_left()
                 gallery = album.gallery(engine)
                 report = gallery.add(uploads.photos, album.note_progress, lambda: gone() or album.stopped)

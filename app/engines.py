@@ -115,7 +115,7 @@ class Models:
 
     @property
     def loaded(self) -> bool:
-        """Whether nobody has to wait for the default engine."""
+        """Whether the default engine is loaded, or failed to."""
         return self._default.loaded
 
     def engine(self, name: str = DEFAULT) -> Engine:

@@ -37,7 +37,7 @@ from app.steps.names import Names
 from app.steps.photo_library import LibraryFolders
 from app.steps.photos import Photos
 from app.steps.samples import Samples
-from app.steps.step import ANSWER, Step, private
+from app.steps.step import ANSWER, ON_SIGHT, Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
 from app.views import evidence, page_html
@@ -158,8 +158,8 @@ class Studio:
                 self.experts = Experts(context)
             if evidence.shipped():
                 with gr.Tab(texts.TAB_EVIDENCE, id="evidence", elem_id="tab-evidence"):
-                    # More than half of the page's bytes: they come once the tab is opened. Gradio fires “load” too early.
-                    self.evidence = gr.HTML(js_on_load="trigger('focus')")
+                    # More than half of the page's bytes: they come once the tab is opened.
+                    self.evidence = gr.HTML(js_on_load=ON_SIGHT)
             with gr.Tab(texts.TAB_ABOUT, id="about", elem_id="tab-about"):
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
         self.address = Address(context)
@@ -193,10 +193,10 @@ class Studio:
     def _wire(self, page: gr.Blocks) -> None:
         context = self.context
         # In this order: ``_ready`` needs the session that ``_open`` resumes.
-        shown = context.outputs(*READY, Part.PHOTOS, *ANSWER)
-        first = [context.session, self.tabs, self.address.memory, *context.inputs]
-        opened = page.load(self._open, [self.address.memory], list(dict.fromkeys([*first, *shown])), **private(OPEN))
-        opened.then(self._ready, context.asked, shown, **private(OPEN))
+        answered = context.outputs(*READY, Part.PHOTOS, *ANSWER)
+        resumed = [context.session, self.tabs, self.address.memory, *context.inputs]
+        opened = page.load(self._open, [self.address.memory], list(dict.fromkeys([*resumed, *answered])), **private(OPEN))
+        opened.then(self._ready, context.asked, answered, **private(OPEN))
         if shown := evidence.shipped():
             self.evidence.focus(lambda: evidence.page(shown), None, self.evidence, **private(OPEN))
         page.unload(self._closed)

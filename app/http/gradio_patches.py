@@ -137,7 +137,7 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
     (route_utils, "update_root_in_config", set_root, "the whole configuration is copied for each visitor"),
     (blocks, "anyio", FewerThreads(anyio), "a search waits ten times for a thread"),
-    (blocks, "App", NotServed, "a start makes three apps that nobody uses, which takes most of the time to build the page"),
+    (blocks, "App", NotServed, "a start makes three unused apps, which takes most of the time to build the page"),
     (FileResponse, "chunk_size", 2**18, "a file of a megabyte goes through sixteen threads on its way"),
     (routes, "templates", _page_templates(), "the page says that it is in another language, and its previews are Gradio's"),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),

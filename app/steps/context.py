@@ -133,11 +133,10 @@ class StepContext:
         return list(dict.fromkeys(c for part in parts for components, _ in self._parts[part] for c in components))
 
     def show(self, session: Session, controls: Controls, *parts: Part) -> Updates:
-        """The updates that show these parts as the session is now."""
+        """The updates that show these parts as the session is now. What several of them show is computed once."""
         updates: Updates = {}
-        for part in parts:
-            for _, show in self._parts[part]:
-                updates |= show(session, controls)
+        for show in dict.fromkeys(show for part in parts for _, show in self._parts[part]):
+            updates |= show(session, controls)
         return updates
 
     def engine(self, session: Session) -> SGLora:

@@ -12,7 +12,7 @@ from app import expert_actions, texts
 from app.api import HEAVY, TRAINING
 from app.http.fair_queue import visitor_left
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, private, textbox
+from app.steps.step import ANSWER, ON_SIGHT, Step, chosen, private, textbox
 from app.views import experts_html, page_html
 from app.visitors.session import Session
 from core.common.errors import AdapterError, RepositoryError
@@ -29,7 +29,7 @@ CHANGED = (Part.EXPERTS, *ANSWER)  # parts that change with the visitor's own ex
 
 class Experts(Step):
     def layout(self) -> None:
-        self.lead = gr.HTML(page_html.note(texts.LOADING), js_on_load="trigger('focus')")  # once the tab is opened
+        self.lead = gr.HTML(page_html.note(texts.LOADING), js_on_load=ON_SIGHT)
         gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
         self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
         with gr.Row(elem_classes="sg-ask"):

@@ -21,6 +21,7 @@ from app.visitors.session import Session
 from core.common.errors import StudioError
 
 Item = TypeVar("Item")
+ON_SIGHT = "trigger('focus')"  # HTML fires “focus” once its tab is opened; Gradio would fire “load” with the page
 ANSWER = (Part.ROUTING, Part.SUGGESTIONS, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question
 
 

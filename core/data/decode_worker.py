@@ -40,9 +40,8 @@ def limit_seconds(seconds: int) -> None:
 
 def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dict[str, Any], bytes]:
     """The answer for one photo: a JSON head, and the bytes of the pixels and the thumbnail. The head has their sizes, or an
-    error; "cost", the number of decoded pixels; and "seconds" of processor time. A file with more than ``most`` pixels is not
-    decoded."""
-    cost, started = 0, time.process_time()
+    error; and "cost", the number of decoded pixels. A file with more than ``most`` pixels is not decoded."""
+    cost = 0
 
     def looked(pixels: int) -> None:
         nonlocal cost
@@ -54,23 +53,25 @@ def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dic
         image = open_photo(content, name, looked)
         small, pixels = thumbnail(image), framing(image).tobytes()
         head = {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken"), "cost": cost}
-        return head | {"seconds": time.process_time() - started}, pixels + small
+        return head, pixels + small
     except PhotoError as error:
         reason = str(error)
     except MemoryError:
         reason = f"{name}: decoding the image takes too much memory; save it again with another program."
     except Exception as error:  # any error rejects this photo only
         reason = f"{name}: the image cannot be decoded ({type(error).__name__})."
-    return {"error": reason, "cost": cost, "seconds": time.process_time() - started}, b""
+    return {"error": reason, "cost": cost}, b""
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Decode photos until the requests end."""
+    """Decode photos until the requests end. The head of each answer also has the "seconds" of processor time."""
     while line := requests.readline():
         request = json.loads(line)
         content = requests.read(request["size"])
         limit_seconds(request["seconds"])
+        started = time.process_time()
         head, body = decoded(request["name"], content, Framing(*request["framing"]), request["most"])
+        head["seconds"] = time.process_time() - started
         del content
         answers.write(json.dumps(head).encode() + b"\n")
         answers.write(body)
