@@ -25,7 +25,7 @@ from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
 from core.data.sample_photos import Example, examples, sample_photos
-from core.experts.adapter_files import save_adapter, save_names_adapter
+from core.experts.adapter_files import generated_files, names_files
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport
 from core.retrieval.search import Photos, some_embeddings
@@ -103,16 +103,11 @@ def write_zip(engine: SGLora, session: Session) -> Path:
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
     stem = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
+    files = names_files(names) if adaptation is None else generated_files(engine, adaptation, names)
     path = session.album.new_file(f"sg-lora-{stem}.zip")
-    files = path.parent / "adapter"
-    if adaptation is None:
-        save_names_adapter(names, files)
-    else:
-        save_adapter(engine, adaptation, files, names=names)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # compression would save only 8 % of weights
-        for file in sorted(files.iterdir()):
-            archive.write(file, file.name)
-    shutil.rmtree(files, ignore_errors=True)
+        for name, content in files.items():
+            archive.writestr(name, content)
     return path
 
 

@@ -133,7 +133,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         ``strength``: as for ``adapt``, also for "merge". Only with ``query``: ``folder``: only photos of this folder of a ZIP;
         begin with the ZIP's name. ``since``, ``until``: only photos of these days, such as 2024-05-31, both included. Returns
         {"zero_shot": [{"name", "score", "rank"}, …], "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as
-        ``adapt``.
+        ``adapt``. Without a ``description``: {"zero_shot", "shared"}; "shared" has the part that all adapters share, and names.
         """
         engine = engine_of(session, repository)
         actions.number("top", top)
@@ -141,7 +141,8 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             raise DescriptionError(texts.API_ONE_QUESTION)
         if photo and (folder or since or until):
             raise DescriptionError(texts.API_NO_FILTERS)
-        adaptation = actions.generate(engine, session, actions.request(description, k, tau, seed, strength))
+        wanted = actions.request(description, k, tau, seed, strength) if description and description.strip() else None
+        actions.adapt_to(engine, session, wanted)
         if photo:
             question = Question.photo(None, photo)
         else:
@@ -149,11 +150,13 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         session.merge, session.random = True, False
         columns = actions.ask(engine, session, question).columns
         limit = max(1, min(MAX_TOP, int(top)))
-        answer = {
+        adaptation = session.adaptation
+        keys = ("zero_shot", "shared") if adaptation is None else ("zero_shot", "merge", "sg_lora")
+        answer: dict[str, Any] = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:limit]]
-            for key, c in zip(("zero_shot", "merge", "sg_lora"), columns, strict=True)
+            for key, c in zip(keys, columns, strict=False)  # a backbone without a shared part has no second column
         }
-        return answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}
+        return answer if adaptation is None else answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}
 
     def teach(
         name: str,

@@ -4,20 +4,20 @@
     python benchmarks/load.py --minutes 10 --mixed
     git worktree add ../before REVISION && python benchmarks/load.py --app ../before
 
-It starts the app in its own process, on loopback. Every visitor is a gradio_client of its own. It uploads its own
-photos, asks for adapters and searches, without a pause. The engine of this process computes the right answers beforehand: an
-answer with another's photos, scores or adapter is an error. Usually, the same seeds return each round; ``--mixed`` draws new
-ones, and newcomers upload beside the searches.
+It starts the app in its own process, on loopback. Every visitor uploads its own photos, asks for adapters and searches,
+without a pause. The engine of this process computes the right answers beforehand, and compares them after the round: an answer
+with another's photos, scores or adapter is an error. Usually, the same seeds return each round; ``--mixed`` draws new ones,
+and newcomers open the page and upload beside the searches.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
+import io
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,15 +26,14 @@ from pathlib import Path
 from typing import Any
 
 sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests/helpers")]
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+import httpx
 import numpy as np
 import psutil
 import torch
 from app_process import running
-from gradio_client import Client, handle_file
 from PIL import Image
+from strangers import API, Stranger, value
 
 from core.backbones.lora import VISION, Lora
 from core.backbones.peft_format import load_peft
@@ -44,9 +43,9 @@ from core.experts.load import load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 SCORE_TOLERANCE = 1e-3  # of a cosine: other thread counts may change a score so much
-PATIENCE_SECONDS = 120
 # On a slow machine, uploads wait in the queue for longer than a minute. An app that forgets sooner forgets them too.
 KEEP_MINUTES = 2
 FORGOTTEN_AFTER = 1.3  # times the minutes that the app keeps visitors: it sweeps ten times in them
@@ -96,6 +95,15 @@ class Log:
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
     deviations: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Answers:
+    """What one visitor got: the upload's answer, each adapter's ZIP and each search's answer, in order."""
+
+    added: Mapping[str, Any] = field(default_factory=dict)
+    adapters: list[bytes] = field(default_factory=list)
+    searches: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 # The truth
@@ -162,50 +170,67 @@ def wrong(answer: Mapping[str, Any], search: Search, top: int = 10) -> tuple[str
 # The visit
 
 
-class Caller:
-    """A client that measures its calls."""
+class Caller(Stranger):
+    """A client that measures its calls. It does little else, since all visitors share this process."""
 
-    def __init__(self, address: str, folder: Path, log: Log) -> None:
-        # Loopback uses no TLS. Reading the certificates for each call would take longer than the app does.
-        self.client = Client(address, verbose=False, download_files=folder, analytics_enabled=False, ssl_verify=False)
+    def __init__(self, address: str, log: Log) -> None:
+        super().__init__(address)
         self.log = log
 
-    def __call__(self, endpoint: str, **arguments: Any) -> Any:
+    def measured(self, endpoint: str, *values: Any, photos: Sequence[Path] = ()) -> list[Any]:
+        """The values of an answer, with a file as its bytes. ``photos`` are uploaded first. Raises RuntimeError: when the
+        answer is an error message."""
         begin = time.perf_counter()
-        answer = self.client.submit(**arguments, api_name=endpoint).result(timeout=PATIENCE_SECONDS)
+        if photos:
+            files = [("files", (path.name, path.read_bytes())) for path in photos]
+            kept = self.post(f"{API}/upload", files=files).raise_for_status().json()
+            values = ([value(at, path.name) for at, path in zip(kept, photos, strict=True)], *values)
+        answer = self.call(endpoint, *values)
+        if answer.values is None:
+            raise RuntimeError(f"/{endpoint}: {answer.words}")
+        got = [self.get(f"{API}/file={v['path']}").content if "path" in v else v for v in answer.values]
         self.log.seconds[endpoint].append(time.perf_counter() - begin)
-        return answer
+        return got
 
 
-def visit(address: str, visitor: Visitor, plan: Plan, folder: Path, options: Mapping[str, Any], log: Log) -> None:
-    """Make all calls of one visitor, and log what is wrong."""
-    downloads = folder / f"downloads-{visitor.number}"
+def visit(address: str, visitor: Visitor, plan: Plan, log: Log) -> Answers:
+    """Make all calls of one visitor."""
+    caller, answers = Caller(address, log), Answers()
     try:
-        call = Caller(address, downloads, log)
-        answer = call("/index", files=[handle_file(path) for path in visitor.files], captions="")
-        if (answer["added"], answer["photos"], answer["failed"]) != (len(visitor.files), len(visitor.files), []):
-            reasons = Counter(failure["reason"] for failure in answer["failed"])
-            log.errors.append(f"/index: {answer['added']} of {len(visitor.files)} photos were added: {dict(reasons)}")
-            return  # without all photos, no answer can be right
-        for at, (description, seed, changes) in enumerate(visitor.adapters):
+        answers.added = caller.measured("index", "", photos=visitor.files)[0]
+        for description, seed, _ in visitor.adapters:
             if plan.mixed:
-                newcomer = Caller(address, downloads, log)
-                newcomer("/index", files=[handle_file(path) for path in visitor.files[:5]], captions="")
-            _, path = call("/adapt", description=description, seed=seed)
-            shutil.unpack_archive(path, downloads / str(at))
-            lora, _ = load_peft(downloads / str(at), **options)
-            if not all(torch.allclose(lora.factors[name].delta, change, atol=1e-3) for name, change in changes.items()):
-                log.errors.append("/adapt: another adapter")
+                newcomer = Caller(address, log)
+                newcomer.get("")
+                newcomer.measured("index", "", photos=visitor.files[:5])
+            sampling = (DEFAULT_K, DEFAULT_TAU, seed)
+            answers.adapters.append(caller.measured("adapt", description, *sampling)[1])
             for search in (s for s in visitor.searches if s.seed == seed):
-                answer = call("/search", query=search.query, description=description, seed=seed)
-                flaw, far = wrong(answer, search)
-                log.deviations.append(far)
-                if flaw:
-                    log.errors.append(f"/search: {flaw}")
-    except Exception as error:
+                answers.searches.append(caller.measured("search", search.query, description, *sampling)[0])
+    except (RuntimeError, httpx.HTTPError, OSError) as error:
         log.errors.append(f"{type(error).__name__}: {error}"[:300])
-    finally:
-        shutil.rmtree(downloads, ignore_errors=True)
+    return answers
+
+
+def check(visitor: Visitor, answers: Answers, options: Mapping[str, Any], log: Log) -> None:
+    """Compare the answers with the right ones, and log what is wrong."""
+    counts, failed = [answers.added.get(key) for key in ("added", "photos")], answers.added.get("failed", [])
+    if counts != [len(visitor.files)] * 2 or failed:
+        log.errors.append(
+            f"/index: {counts[0]} of {len(visitor.files)} photos were added: {Counter(f['reason'] for f in failed)}"
+        )
+        return  # without all photos, no answer can be right
+    for (*_, changes), archive in zip(visitor.adapters, answers.adapters, strict=False):
+        with tempfile.TemporaryDirectory() as folder:
+            zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
+            lora, _ = load_peft(Path(folder), **options)
+        if not all(torch.allclose(lora.factors[name].delta, change, atol=1e-3) for name, change in changes.items()):
+            log.errors.append("/adapt: another adapter")
+    for search, answer in zip(visitor.searches, answers.searches, strict=False):
+        flaw, far = wrong(answer, search)
+        log.deviations.append(far)
+        if flaw:
+            log.errors.append(f"/search: {flaw}")
 
 
 # The report
@@ -245,7 +270,7 @@ def measure(plan: Plan, minutes: float, root: Path) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running(folder, root=root, SG_LORA_KEEP_MINUTES=str(KEEP_MINUTES)) as (address, process):
-            Client(address, verbose=False, analytics_enabled=False).predict(description="a photo", api_name="/route")
+            Stranger(address).call("route", "a photo")
             memory, log, visitors = [resident_mb(process.pid)], Log(), list[Visitor]()
             seconds, rounds = 0.0, 0
             while rounds == 0 or seconds < minutes * 60:
@@ -253,9 +278,11 @@ def measure(plan: Plan, minutes: float, root: Path) -> int:
                     visitors = [prepare(engine, folder, number, plan, rounds) for number in range(plan.visitors)]
                 begin = time.perf_counter()
                 with ThreadPoolExecutor(len(visitors)) as pool:
-                    list(pool.map(lambda visitor: visit(address, visitor, plan, folder, options, log), visitors))
+                    answers = list(pool.map(lambda visitor: visit(address, visitor, plan, log), visitors))
                 seconds, rounds = seconds + time.perf_counter() - begin, rounds + 1
                 memory.append(resident_mb(process.pid))
+                for visitor, got in zip(visitors, answers, strict=True):
+                    check(visitor, got, options, log)
             if minutes:
                 time.sleep(60 * KEEP_MINUTES * FORGOTTEN_AFTER)
                 memory.append(resident_mb(process.pid))

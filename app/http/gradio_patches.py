@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
 from collections.abc import Callable
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
 import anyio
 import gradio as gr
+from fastapi.dependencies import utils
 from fastapi.templating import Jinja2Templates
 from gradio import blocks, http_server, processing_utils, queueing, route_utils, routes
+from gradio.components import Component
 from gradio.route_utils import STATIC_TEMPLATE_LIB
 from gradio.state_holder import StateHolder
 from gradio.utils import LRUCache
 from jinja2 import FileSystemLoader
+from starlette import responses
 from starlette.formparsers import MultiPartException
 from starlette.responses import FileResponse
 
@@ -25,6 +30,7 @@ from app.http.fair_queue import FairQueue
 from app.http.guarded_blocks import refuse_address
 
 PREVIEW = re.compile(r'(?P<begin><meta\s+(?:property|name)="(?:og|twitter):(?P<what>\w+)"\s+content=)"[^"]*"\s*/>')
+AT_ONCE_BYTES = 2**20  # of an upload
 UPLOADS = 1000  # uploads at once whose progress is remembered
 LANGUAGE = 'lang="{{ config.language }}" dir="ltr"'
 GRADIOS_LANGUAGE = '<script>Object.defineProperty(navigator, "language", { value: document.documentElement.lang });</script>'
@@ -73,10 +79,18 @@ class OwnUpload(route_utils.GradioUploadFile):
         super().__init__(*args, **kwargs)
         self.sha.update(secrets.token_bytes(32))
 
+    async def write(self, data: bytes) -> None:
+        """Write the first part of a file at once: under load, waiting for a thread takes a hundred times longer. A slow disk
+        that takes a large file keeps only a thread waiting."""
+        if self.size is None or self.size > AT_ONCE_BYTES:
+            await super().write(data)
+        else:
+            self.size += self.file.write(data)
+
     async def seek(self, offset: int) -> None:
         """Close the file, which is complete here: Gradio moves it by its name. A request may have a thousand files, and a few
         slow requests would keep so many open that the server could open no more."""
-        await self.close()
+        self.file.close()
 
 
 class FilesOnly(route_utils.GradioMultiPartParser):
@@ -102,9 +116,36 @@ class LastUploads(route_utils.FileUploadProgress):
         self._statuses, self._signals = LRUCache(UPLOADS), _Signals(UPLOADS)
 
 
+async def at_once(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Stands for functions that run work in threads, where the work is only a look at a value."""
+    return work(*args, **options)
+
+
+class OpenFile:
+    """A file for anyio's users that is read without a thread. The app sends what it just wrote, so no disk is waited for."""
+
+    def __init__(self, file: IO[Any]) -> None:
+        self.file = file
+
+    async def __aenter__(self) -> OpenFile:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        self.file.close()
+
+    async def seek(self, place: int) -> int:
+        return self.file.seek(place)
+
+    async def read(self, size: int) -> bytes:
+        return self.file.read(size)
+
+
 class FewerThreads:
-    """Stands for anyio, with which Gradio runs slow work in threads. The value of a component without files is read without a
-    thread: to wait for one takes longer, ten times in a search."""
+    """Stands for anyio, with which Gradio and Starlette run slow work in threads. Files are sent, and values of components
+    without files are read, without a thread: under load, waiting for one takes 50 ms, twenty times for an adapter's ZIP."""
 
     def __init__(self, library: Any) -> None:
         self.library, self.to_thread = library, self
@@ -112,9 +153,13 @@ class FewerThreads:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.library, name)
 
+    async def open_file(self, file: Any, mode: str) -> OpenFile:
+        return OpenFile(Path(file).open(mode))
+
     async def run_sync(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
         component = getattr(work, "__self__", None)
-        if isinstance(component, WITHOUT_FILES) and work.__name__ in ("preprocess", "postprocess"):
+        of_value = isinstance(component, Component) and work.__name__ in ("preprocess", "postprocess")
+        if work is os.stat or (of_value and (isinstance(component, WITHOUT_FILES) or args == (None,))):
             return work(*args)
         return await self.library.to_thread.run_sync(work, *args, **options)
 
@@ -137,8 +182,11 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
     (route_utils, "update_root_in_config", set_root, "the whole configuration is copied for each visitor"),
     (blocks, "anyio", FewerThreads(anyio), "a search waits ten times for a thread"),
+    (responses, "anyio", FewerThreads(anyio), "a file waits three times for a thread, and once more for each chunk"),
+    (utils, "run_in_threadpool", at_once, "each request waits for a thread to learn that nobody has to log in"),
+    (queueing, "run_sync", at_once, "each answer takes a thread for statistics, which are off"),
     (blocks, "App", NotServed, "a start makes three unused apps, which takes most of the time to build the page"),
-    (FileResponse, "chunk_size", 2**18, "a file of a megabyte goes through sixteen threads on its way"),
+    (FileResponse, "chunk_size", 2**18, "a file of a megabyte is sent in sixteen parts"),
     (routes, "templates", _page_templates(), "the page says that it is in another language, and its previews are Gradio's"),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),
     (route_utils, "GradioMultiPartParser", FilesOnly, "fields of an upload are kept in memory, however large"),

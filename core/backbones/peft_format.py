@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from core.backbones.lora import MAX_RANK, TEXT, VISION, Factors, Lora, LoraModule
 from core.backbones.transformers_names import THEIRS, transformers_name
 from core.common.errors import AdapterError, brief
-from core.common.tensor_files import write_tensors
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
@@ -28,23 +28,21 @@ UNSUPPORTED_INIT = ("pissa", "olora", "corda", "loftq", "lora_ga")
 PLAIN_NAME = re.compile(r"[\w.]+")
 
 
-def save_peft(
+def peft_files(
     lora: Lora,
-    folder: Path,
     fingerprint: str,
     base_model: str,
     provenance: Mapping[str, Any],
     base_class: Mapping[str, str] | None = None,
     rename: Callable[[str], str] = str,
-) -> None:
-    """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as peft does (scale alpha / r = 1).
+) -> dict[str, bytes]:
+    """The contents of ``adapter_config.json`` and ``adapter_model.safetensors`` as peft writes them (scale alpha / r = 1).
 
     Args:
         fingerprint: the backbone's. The safetensors header holds it and the provenance (any JSON); peft ignores both.
         base_model, base_class: peft's ``base_model_name_or_path`` and ``auto_mapping``.
         rename: from names of adapted linears to their names in the model that loads the adapter.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     others = {rename(name): rank for name, rank in lora.ranks.items() if rank != lora.rank}
     config = {
         "peft_type": "LORA",
@@ -61,14 +59,20 @@ def save_peft(
         "inference_mode": True,
         "target_modules": [rename(m.name) for m in lora.modules],
     }
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {
-        _key(rename(name), which): part.detach().float().cpu()
+        _key(rename(name), which): part.detach().float().cpu().contiguous()
         for name, f in lora.factors.items()
         for which, part in (("A", f.a), ("B", f.b))
     }
     metadata = {"format": "pt", "backbone_fingerprint": fingerprint, "sg_lora": json.dumps(provenance)}
-    write_tensors(folder / WEIGHTS_FILE, tensors, metadata)
+    return {CONFIG_FILE: f"{json.dumps(config, indent=2)}\n".encode(), WEIGHTS_FILE: save(tensors, metadata)}
+
+
+def save_peft(lora: Lora, folder: Path, fingerprint: str, base_model: str, provenance: Mapping[str, Any], *more: Any) -> None:
+    """Write ``peft_files``, which also take ``more``, to a folder. Model cards call it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in peft_files(lora, fingerprint, base_model, provenance, *more).items():
+        (folder / name).write_bytes(content)
 
 
 def _key(name: str, which: str) -> str:

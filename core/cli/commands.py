@@ -22,7 +22,7 @@ from core.common.text import clean_text
 from core.data import read_folder
 from core.experiments.evaluate import DEFAULT_METHODS, measure
 from core.experiments.evaluate import evaluate as evaluate_methods
-from core.experts.adapter_files import ADAPTER_FILES, fit_facts, routed_experts, save_adapter, weight_of
+from core.experts.adapter_files import ADAPTER_FILES, fit_facts, generated_files, routed_experts, weight_of, write_files
 from core.experts.files import RepositoryIndex
 from core.experts.load import load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -51,7 +51,8 @@ def adapt(arguments: Namespace) -> Answer:
     clean_text(arguments.text)  # before seconds of loading models
     stopwatch = Stopwatch()
     engine, adaptation = adapted(arguments, arguments.text, stopwatch)
-    save_adapter(engine, adaptation, arguments.out, arguments.format == "transformers")
+    files = generated_files(engine, adaptation, for_transformers=arguments.format == "transformers")
+    write_files(arguments.out, files)
     stopwatch.lap("write")
     seconds = {"load": stopwatch.laps["load"], **adaptation.seconds, "write": stopwatch.laps["write"]}
     data = {

@@ -44,7 +44,8 @@ def teach(arguments: Namespace) -> Answer:
     assert adapter is not None
     stopwatch.lap("teach")
     origin |= adapter_files.taught_facts(names)
-    adapter_files.write_adapter(backbone, adapter, origin, arguments.out, beside={NAMES_FILE: save_names(names)})
+    files = {**adapter_files.adapter_files(backbone, adapter, origin), NAMES_FILE: save_names(names)}
+    adapter_files.write_files(arguments.out, files)
     stopwatch.lap("write")
     data = {
         "names": adapter_files.listed_names(names),
@@ -54,7 +55,7 @@ def teach(arguments: Namespace) -> Answer:
         "rank": adapter.rank,
         "seconds": {step: round(value, 6) for step, value in stopwatch.laps.items()},
         "out": str(arguments.out),
-        "files": [*adapter_files.ADAPTER_FILES, NAMES_FILE],
+        "files": list(files),
     }
     return Answer(data, format.taught)
 

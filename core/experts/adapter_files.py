@@ -1,21 +1,19 @@
-"""Write an adapter in PEFT format, with its provenance and a README (``adapter.md``) on how to load it."""
+"""The files of an adapter: PEFT format, its provenance, and a README (``adapter.md``) on how to load it."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from jinja2 import StrictUndefined, Template
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
-from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, peft_files
 from core.backbones.spec import portable
 from core.backbones.transformers_names import CLASS as CLIP_MODEL
 from core.backbones.transformers_names import hub_model, transformers_name
@@ -37,59 +35,57 @@ _README = Template(
 )
 
 
-def save_adapter(
-    engine: SGLora, adaptation: Adaptation, folder: Path, for_transformers: bool = False, names: TaughtNames | None = None
-) -> None:
-    """Write a generated LoRA with ``write_adapter``, with taught ``names`` added to it."""
+def generated_files(
+    engine: SGLora, adaptation: Adaptation, names: TaughtNames | None = None, for_transformers: bool = False
+) -> dict[str, bytes]:
+    """The files of a generated LoRA, with taught ``names`` added to it. See ``adapter_files``."""
     lora, origin = adaptation.lora, provenance(engine, adaptation)
     if names is not None and names.entries:
         lora, origin = names.on(lora) or lora, origin | taught_facts(names)
-    write_adapter(engine.backbone, lora, origin, folder, for_transformers)
+    return adapter_files(engine.backbone, lora, origin, for_transformers)
 
 
-def write_adapter(
-    backbone: Backbone,
-    lora: Lora,
-    origin: Mapping[str, Any],
-    folder: Path,
-    for_transformers: bool = False,
-    beside: Mapping[str, bytes] = MappingProxyType({}),
-) -> None:
-    """Write a LoRA in PEFT format, its provenance, and a README with code to load it. Writes all files or none.
+def names_files(names: TaughtNames) -> dict[str, bytes]:
+    """The files of taught names, on top of the shared part. Raises AdapterError: when there are no names."""
+    lora = names.on(names.backbone.shared)
+    if lora is None or not names.entries:
+        raise AdapterError("There are no names yet: teach one first.")
+    return adapter_files(names.backbone, lora, NAMES_METHOD | model_facts(names.backbone) | taught_facts(names))
+
+
+def adapter_files(
+    backbone: Backbone, lora: Lora, origin: Mapping[str, Any], for_transformers: bool = False
+) -> dict[str, bytes]:
+    """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it.
 
     Args:
         origin: the provenance, including ``model_facts``.
         for_transformers: whether to name linears as transformers' ``CLIPModel``.
-        beside: more files to write, by name.
 
-    Raises AdapterError: when ``for_transformers`` is set and the backbone is no such model. Also as ``_all_or_nothing``.
+    Raises AdapterError: when ``for_transformers`` is set and the backbone is no such model.
     """
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
     base = hub_model(backbone.choice) if for_transformers else None
-    with _all_or_nothing(folder) as written:
-        if base is not None:
-            save_peft(lora, written, fingerprint, base, origin, CLIP_MODEL, transformers_name)
-        else:
-            model_class = type(backbone.adapted)
-            mapping = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
-            save_peft(lora, written, fingerprint, origin["backbone"], origin, mapping)
-        readme = _README.render(
-            origin={"names": (), **origin},
-            arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
-            mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
-            lora=lora,
-            clip_model=base,
-            dumps=json.dumps,
-            plain=_plain,
-        )
-        (written / README_FILE).write_text(readme, encoding="utf-8")
-        for name, content in beside.items():
-            (written / name).write_bytes(content)
+    if base is not None:
+        files = peft_files(lora, fingerprint, base, origin, CLIP_MODEL, transformers_name)
+    else:
+        model_class = type(backbone.adapted)
+        mapping = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
+        files = peft_files(lora, fingerprint, origin["backbone"], origin, mapping)
+    readme = _README.render(
+        origin={"names": (), **origin},
+        arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
+        mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
+        lora=lora,
+        clip_model=base,
+        dumps=json.dumps,
+        plain=_plain,
+    )
+    return {README_FILE: readme.encode(), **files}
 
 
-@contextmanager
-def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder. Its files move to ``folder`` at the end; after an error, none of them remain.
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all files of an adapter or none.
 
     Raises AdapterError: when ``folder`` holds other files and no adapter: a README.md would be lost.
     """
@@ -102,21 +98,14 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
-            yield Path(part)
-            for path in Path(part).iterdir():
-                path.replace(folder / path.name)
+            for name, content in files.items():
+                Path(part, name).write_bytes(content)
+            for name in files:
+                Path(part, name).replace(folder / name)
     except BaseException:
         if new:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def save_names_adapter(names: TaughtNames, folder: Path) -> None:
-    """Write taught names as an adapter, on top of the shared part. Raises AdapterError: when there are no names."""
-    lora = names.on(names.backbone.shared)
-    if lora is None or not names.entries:
-        raise AdapterError("There are no names yet: teach one first.")
-    write_adapter(names.backbone, lora, NAMES_METHOD | model_facts(names.backbone) | taught_facts(names), folder)
 
 
 def model_facts(backbone: Backbone) -> dict[str, Any]:

@@ -30,12 +30,13 @@ class Stranger:
     url: str
     session: str = field(default_factory=lambda: secrets.token_hex(6))
     headers: dict[str, str] = field(default_factory=dict)
+    connections: httpx.Client = field(default_factory=lambda: httpx.Client(**PLAIN), repr=False)
 
     def get(self, route: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}{route}", **PLAIN, headers=self.headers, **options)
+        return self.connections.get(f"{self.url}{route}", headers=self.headers, **options)
 
     def post(self, route: str, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}{route}", **PLAIN, headers=self.headers | (headers or {}), **options)
+        return self.connections.post(f"{self.url}{route}", headers=self.headers | (headers or {}), **options)
 
     def upload(self, name: str, content: bytes) -> dict[str, Any]:
         """Upload a file. Returns a file value, as gradio_client makes it."""
@@ -69,7 +70,7 @@ class Stranger:
     def answer(self, event: str) -> Answer:
         """Wait for the end of an event and return its result."""
         address = f"{self.url}{API}/queue/data?session_hash={self.session}"
-        with httpx.stream("GET", address, **PLAIN, headers=self.headers) as stream:
+        with self.connections.stream("GET", address, headers=self.headers) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line else {}
                 if message.get("msg") == "process_completed" and message.get("event_id") == event:

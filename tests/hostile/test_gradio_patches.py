@@ -18,7 +18,7 @@ from core.common.paths import ROOT
 
 FOLDER = Path(gradio.__file__).parent
 NEEDED = """
-import asyncio, sys, tempfile
+import asyncio, inspect, re, sys, tempfile
 from gradio import http_server, processing_utils, queueing, route_utils, routes
 from gradio.state_holder import StateHolder
 import gradio as gr
@@ -56,6 +56,12 @@ assert holder["c"].config_values, "TabState"
 
 # Pages: they make apps before they are served.
 assert page.app is not None, "NotServed"
+
+# Threads: what runs without one takes no time.
+calls = inspect.getsource(queueing).replace("\\n", " ").split("run_sync(")[1:]
+assert len(calls) == 2 and all(call.split()[0] == "self.compute_analytics_summary," for call in calls), "run_sync"
+asked = set(re.findall(r"Depends\\((\\w*)\\)", inspect.getsource(routes)))
+assert asked == {"", "get_current_user", "login_check"}, "run_in_threadpool"
 
 # Components: Gradio compares their type stubs, unless the app is imported first.
 from gradio import component_meta

@@ -155,14 +155,18 @@ def test_index_reports_and_search_ranks_as_core_does(client: Client, engine: SGL
     gallery = Gallery(engine.backbone)
     gallery.add(paths)
     adaptation = engine.adapt(AdapterRequest(SENTENCE, seed=3))
-    for key, adapter in (
-        ("zero_shot", ZERO_SHOT),
-        ("merge", Adapter.of(*engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength))),
-        ("sg_lora", Adapter.of(adaptation.lora, adaptation.weight)),
+    without = client.predict(query="a sunny beach", description=" ", api_name="/search")
+    assert list(without) == ["zero_shot", "shared"]
+    for ranked, adapter in (
+        (found["zero_shot"], ZERO_SHOT),
+        (found["merge"], Adapter.of(*engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength))),
+        (found["sg_lora"], Adapter.of(adaptation.lora, adaptation.weight)),
+        (without["zero_shot"], ZERO_SHOT),
+        (without["shared"], Adapter.of(engine.backbone.shared, engine.usual_strength)),
     ):
         hits = gallery.text_to_image("a sunny beach", adapter, 10).hits
-        assert [(h["name"], h["rank"]) for h in found[key]] == [(h.label, h.rank) for h in hits]
-        assert [h["score"] for h in found[key]] == pytest.approx([h.score for h in hits], abs=1e-3)
+        assert [(h["name"], h["rank"]) for h in ranked] == [(h.label, h.rank) for h in hits]
+        assert [h["score"] for h in ranked] == pytest.approx([h.score for h in hits], abs=1e-3)
 
 
 def test_visitors_at_once_never_see_each_others_photos(url: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from core.backbones import load_backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.common.paths import ROOT, generator_path
-from core.experts.adapter_files import save_adapter
+from core.experts.adapter_files import generated_files, write_files
 from core.experts.card import write_card
 from core.experts.files import save_repository
 from core.experts.hub import FILES, pull, push
@@ -187,7 +187,7 @@ def test_pushed_files_contain_no_local_paths(tmp_path: Path) -> None:
     theirs = load_backbone(f"local-dir:{tmp_path / 'theirs/model-1'}", adapt_blocks=2)
     push(made, str(tmp_path / "shelf"), theirs)
     engine = load_engine(theirs, made)
-    save_adapter(engine, engine.adapt(AdapterRequest(SENTENCE)), tmp_path / "adapter")
+    write_files(tmp_path / "adapter", generated_files(engine, engine.adapt(AdapterRequest(SENTENCE))))
     for sent in (tmp_path / "shelf", tmp_path / "adapter"):
         for name, read in content(sent).items():
             assert str(tmp_path).encode() not in read, name
