@@ -84,6 +84,7 @@ class Album:
     def __init__(self, of_nobody: bool = False) -> None:
         self.token = secrets.token_urlsafe(24)  # with it, the browser finds the album again
         self.used = time.monotonic()  # time of the last event
+        self.measured = 0  # its ``memory`` when it was last looked at
         self.gone = ""  # why the app emptied it; shown once, in the next tab that asks
         self.backbone = DEFAULT  # name of the repository that this visitor chose, as in ``Models``
         self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
@@ -457,6 +458,7 @@ class Album:
             gallery.clear()
         if folder is not None:
             folder.cleanup()
+        self.measured = 0
 
 
 # Weak references: an album lives only as long as the state of a tab holds it.

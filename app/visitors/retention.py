@@ -27,7 +27,7 @@ from app import texts
 from app.errors import friendly
 from app.http.guarded_blocks import FOLDER_PREFIX, GuardedBlocks
 from app.http.upload_limits import UploadGate
-from app.visitors.album import open_albums
+from app.visitors.album import Album, open_albums
 from app.visitors.limits import Limits
 from app.visitors.session import Session
 from app.visitors.tab_states import Tabs, sessions_of
@@ -46,7 +46,7 @@ RESERVE = 32 * 2**20  # bytes of disk kept free for what the app itself writes; 
 class _File(NamedTuple):
     """A file that a visitor sent: when its content or name last changed, and the bytes that it takes."""
 
-    path: Path
+    path: str
     changed: float
     size: int
 
@@ -60,7 +60,7 @@ class Keeper:
         self._tabs: LRUCache[str, bool] = LRUCache(REMEMBERED_TABS)  # tabs seen, and whether they had anything to lose
         self._times = itertools.count(1)  # values for ``missed``, each a new one
         self._taken = -math.inf, 0  # when the disk was last scanned, and the bytes found then or sent since
-        self._lock = threading.Lock()
+        self._lock, self._scanning = threading.Lock(), threading.Lock()
 
     # Events
 
@@ -99,7 +99,7 @@ class Keeper:
                     answer = handler(*args)
             finally:
                 self._note(session.worth > 0)
-            self.make_room_in_memory()
+            self.make_room_in_memory([session.album])
             if notice is None:
                 return answer
             shown = _by_component(answer, outputs)
@@ -174,9 +174,16 @@ class Keeper:
 
     # Room
 
-    def make_room_in_memory(self) -> None:
-        """Empty albums until the rest fits, the longest unused first; never the one used last."""
+    def make_room_in_memory(self, changed: Sequence[Album] | None = None) -> None:
+        """Empty albums until the rest fits, the longest unused first; never the one used last.
+
+        ``changed``: the albums to measure again (default: all). To measure all takes longer than a search.
+        """
         albums = open_albums()
+        for album in albums if changed is None else changed:
+            album.measured = album.memory
+        if sum(album.measured for album in albums) <= self.limits.memory:
+            return
         total = sum(album.memory for album in albums)
         for album in albums[:-1]:
             if total <= self.limits.memory:
@@ -200,7 +207,10 @@ class Keeper:
 
     def could_fit(self, wanted: int) -> bool:
         """Whether ``wanted`` more bytes would fit. Nothing is deleted for what was only announced."""
-        return self._far_from_full(wanted) or self.make_room_on_disk(wanted, only_look=True)
+        if self._far_from_full(wanted):
+            return True
+        with self._scanning:  # uploads that come together need one scan
+            return self._far_from_full(wanted) or self.make_room_on_disk(wanted, only_look=True)
 
     def _far_from_full(self, wanted: int) -> bool:
         """Whether the last scan, with what came since, shows enough room: then no new scan is needed."""
@@ -222,7 +232,7 @@ class Keeper:
         limit = min(self.limits.disk, taken + _free(folder)) if Path(folder).exists() else self.limits.disk
         spared = time.monotonic() - (SPARED_SECONDS if wanted else 0)
         candidates: list[tuple[int, Callable[[], object]]] = [
-            (file.size, functools.partial(file.path.unlink, missing_ok=True))
+            (file.size, functools.partial(Path(file.path).unlink, missing_ok=True))
             for file in files
             if time.time() - file.changed >= self.limits.unread_seconds
         ]
@@ -237,6 +247,8 @@ class Keeper:
                 break
             lacking, needed = lacking - size, needed + 1
         if only_look:
+            with self._lock:
+                self._taken = time.monotonic(), taken
             return lacking <= 0
         if not wanted or lacking <= 0:
             for size, delete in candidates[:needed]:
@@ -249,14 +261,14 @@ class Keeper:
     def delete_files(self) -> None:
         """Delete what visitors sent long enough ago; pieces of uploads that ended early go sooner."""
         folder = Path(get_upload_folder())
-        for file in _files(folder):
-            piece = file.path.parent == folder
-            longest = self.limits.unread_seconds if piece else self.limits.keep_seconds
-            if time.time() - file.changed > longest - self._period:
-                file.path.unlink(missing_ok=True)
-                if not piece:
+        for path, changed, _ in _files(folder):
+            parent = Path(path).parent
+            longest = self.limits.unread_seconds if parent == folder else self.limits.keep_seconds
+            if time.time() - changed > longest - self._period:
+                Path(path).unlink(missing_ok=True)
+                if parent != folder:
                     with suppress(OSError):  # the folder is not empty
-                        file.path.parent.rmdir()
+                        parent.rmdir()
         page = self._page()
         for names in [] if page is None else page.temp_file_sets:  # Gradio never forgets the names of its files
             names -= {name for name in list(names) if not Path(name).exists()}
@@ -281,14 +293,14 @@ def _free(folder: str | Path) -> int:
 
 def _files(root: str | Path) -> list[_File]:
     """Files that visitors sent and Gradio keeps, or those in an album's folder, the oldest first."""
-    files = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(FOLDER_PREFIX)]
-        for name in names:
-            path = Path(folder, name)
-            try:
-                stat = path.lstat()
-            except OSError:  # it is gone by now
-                continue
-            files.append(_File(path, max(stat.st_mtime, stat.st_ctime), stat.st_size + BLOCKS))
+    files, folders = list[_File](), [str(root)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:  # OSError: it is gone by now
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders += [] if entry.name.startswith(FOLDER_PREFIX) else [entry.path]
+                    continue
+                with suppress(OSError):
+                    stat = entry.stat(follow_symlinks=False)
+                    files.append(_File(entry.path, max(stat.st_mtime, stat.st_ctime), stat.st_size + BLOCKS))
     return sorted(files, key=lambda file: file.changed)
