@@ -14,6 +14,7 @@ from app.visitors.session import Session, leave
 
 YOUNG_SECONDS = 60.0  # a tab used within this time is spared: a new one has nothing to lose yet, but soon will
 MOST_YOUNG = 5  # times the capacity; beyond it, these end too
+LOOK_SECONDS = 0.5  # between two looks for a tab to end, if there was none
 CROWD = 10  # tabs of an address that has more than 1/CROWD of the capacity are not spared
 
 
@@ -43,6 +44,7 @@ class Tabs(StateHolder):
     def __init__(self) -> None:
         super().__init__()
         self.lock = threading.RLock()  # reentrant: ``update`` calls ``end``
+        self.look_again = 0.0  # monotonic seconds: all tabs are spared until then
         self.used: dict[str, float] = {}  # monotonic seconds: Gradio's ``time_last_used`` moves with the clock
 
     def __getitem__(self, session_id: str) -> SessionState:
@@ -53,14 +55,17 @@ class Tabs(StateHolder):
     def update(self, session_id: str) -> None:
         """Mark a tab as the last used, and end others while there are too many."""
         with self.lock:
-            self.used[session_id] = time.monotonic()
+            self.used[session_id] = now = time.monotonic()
             if session_id in self.session_data:
                 self.session_data.move_to_end(session_id)
-            too_many = len(self.session_data) > self.capacity
-            while len(self.session_data) > self.capacity and (tab := self._next_to_end(session_id)) is not None:
+            if len(self.session_data) <= self.capacity or now < self.look_again:
+                return
+            while len(self.session_data) > self.capacity:
+                if (tab := self._next_to_end(session_id)) is None:  # to look at all tabs takes longer than an answer
+                    self.look_again = now + LOOK_SECONDS
+                    break
                 self.end(tab)
-        if too_many:
-            self.forget_answers()
+        self.forget_answers()
 
     def _next_to_end(self, current: str) -> str | None:
         """The next tab to end; None if all others are waiting or in use."""

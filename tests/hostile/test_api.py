@@ -222,6 +222,7 @@ def test_calls_beyond_the_queue_are_rejected_with_a_message(
         return request(*values)
 
     monkeypatch.setattr(tab_states, "YOUNG_SECONDS", 0.0)
+    monkeypatch.setattr(tab_states, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(actions, "request", held)
     engine.adapt(AdapterRequest(SENTENCE))  # load everything before memory is measured
     engine.backbone.prefix(engine.backbone.pixels(picture(1))[None])
