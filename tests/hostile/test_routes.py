@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import random
 import re
 import threading
 import time
@@ -28,6 +29,7 @@ from make_images import picture
 from strangers import API, Answer, Stranger, value, wait
 
 from app import texts
+from app.http.gradio_patches import AT_ONCE_BYTES
 from app.http.request_limits import MAX_BYTES, MAX_VALUES
 from app.visitors.retention import Limits
 from core.common.paths import ROOT
@@ -240,6 +242,16 @@ def test_files_that_have_arrived_are_not_kept_open(stranger: Stranger, app: Runn
             go.set()
         paths = sent.result().json()
     assert [Path(path).read_bytes() for path in paths] == [b"x"] * FILES_OF_AN_UPLOAD
+
+
+def test_files_come_back_as_they_were_sent(stranger: Stranger) -> None:
+    """A small file is written at once, of a large one only the first part; it is sent whole, or the part that is asked for."""
+    for size in (0, 1, 2 * AT_ONCE_BYTES, 2 * AT_ONCE_BYTES + 12_345):
+        content = random.Random(size).randbytes(size)
+        sent = stranger.upload("a.bin", content)
+        assert stranger.get(f"{API}/file={sent['path']}").content == content
+    part = stranger.connections.get(f"{stranger.url}{API}/file={sent['path']}", headers={"range": "bytes=1000000-1999999"})
+    assert (part.status_code, part.content) == (206, content[1_000_000:2_000_000])
 
 
 def open_files(folder: Path) -> int:
