@@ -34,6 +34,7 @@ from app.http.request_limits import MAX_BYTES, MAX_VALUES
 from app.visitors.retention import Limits
 from core.common.paths import ROOT
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
 # The open routes, in Gradio's spelling. All other routes of Gradio must be closed.
 OPEN = {
@@ -52,6 +53,8 @@ FORM = {"content-type": "multipart/form-data; boundary=edge"}
 
 @pytest.fixture(scope="module")
 def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    engine.adapt(AdapterRequest(SENTENCE))  # load everything before memory is measured
+    engine.backbone.prefix(engine.backbone.pixels(picture(1))[None])
     with launched(engine, tmp_path_factory.mktemp("app"), Limits()) as running:
         yield running
 
