@@ -183,7 +183,7 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (route_utils, "update_root_in_config", set_root, "the whole configuration is copied for each visitor"),
     (blocks, "anyio", FewerThreads(anyio), "a search waits ten times for a thread"),
     (responses, "anyio", FewerThreads(anyio), "a file waits three times for a thread, and once more for each chunk"),
-    (utils, "run_in_threadpool", at_once, "each request waits for a thread to learn that nobody has to log in"),
+    (utils, "run_in_threadpool", at_once, "each request waits for a thread to check a login, which this app does not have"),
     (blocks, "App", NotServed, "a start makes three unused apps, which takes most of the time to build the page"),
     (FileResponse, "chunk_size", 2**18, "a file of a megabyte is sent in sixteen parts"),
     (routes, "templates", _page_templates(), "the page says that it is in another language, and its previews are Gradio's"),

@@ -246,16 +246,12 @@ class Keeper:
             if lacking <= 0:
                 break
             lacking, needed = lacking - size, needed + 1
-        if only_look:
-            with self._lock:
-                self._taken = time.monotonic(), taken
-            return lacking <= 0
-        if not wanted or lacking <= 0:
+        if not only_look and (not wanted or lacking <= 0):
             for size, delete in candidates[:needed]:
                 delete()
                 taken -= size
         with self._lock:
-            self._taken = time.monotonic(), taken + wanted
+            self._taken = time.monotonic(), taken + (0 if only_look else wanted)
         return lacking <= 0
 
     def delete_files(self) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from core.backbones.lora import MAX_RANK, TEXT, VISION, Factors, Lora, LoraModule
 from core.backbones.transformers_names import THEIRS, transformers_name
 from core.common.errors import AdapterError, brief
+from core.common.files import whole
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
@@ -70,9 +71,9 @@ def peft_files(
 
 def save_peft(lora: Lora, folder: Path, fingerprint: str, base_model: str, provenance: Mapping[str, Any], *more: Any) -> None:
     """Write ``peft_files``, which also take ``more``, to a folder. Model cards call it."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in peft_files(lora, fingerprint, base_model, provenance, *more).items():
-        (folder / name).write_bytes(content)
+        with whole(folder / name) as partial:
+            partial.write_bytes(content)
 
 
 def _key(name: str, which: str) -> str:

@@ -22,7 +22,7 @@ from core.common.text import clean_text
 from core.data import read_folder
 from core.experiments.evaluate import DEFAULT_METHODS, measure
 from core.experiments.evaluate import evaluate as evaluate_methods
-from core.experts.adapter_files import ADAPTER_FILES, fit_facts, generated_files, routed_experts, weight_of, write_files
+from core.experts.adapter_files import fit_facts, generated_files, routed_experts, weight_of, write_files
 from core.experts.files import RepositoryIndex
 from core.experts.load import load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -63,7 +63,7 @@ def adapt(arguments: Namespace) -> Answer:
         "rank": adaptation.lora.rank,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
         "out": str(arguments.out),
-        "files": list(ADAPTER_FILES),
+        "files": list(files),
     }
     return Answer(data, format.adaptation)
 

@@ -13,7 +13,7 @@ from jinja2 import StrictUndefined, Template
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
-from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, peft_files
+from core.backbones.peft_format import CONFIG_FILE, peft_files
 from core.backbones.spec import portable
 from core.backbones.transformers_names import CLASS as CLIP_MODEL
 from core.backbones.transformers_names import hub_model, transformers_name
@@ -24,7 +24,6 @@ from core.sglora.router import Routing
 from core.sglora.teach import TaughtNames
 
 README_FILE = "README.md"
-ADAPTER_FILES = (README_FILE, CONFIG_FILE, WEIGHTS_FILE)
 NAMES_METHOD = {"method": "Names from photos (rank-one editing, arXiv 2202.05262)"}
 
 _README = Template(
