@@ -77,6 +77,7 @@ def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page,
 def test_counting_can_be_stopped(opened: Page, tmp_path: Path) -> None:
     page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(MANY)], 3)
     add(page, *photos)
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {MANY} of")  # a question before the first photo gets a message
     box(page, "query").fill(QUERY)
     page.click("#search")
     expect(page.locator("#results section")).to_have_count(2)
