@@ -248,8 +248,12 @@ def ask(
     libraries: PhotoLibraries | None = None,
 ) -> Comparison:
     """Answer a question in every column (see ``columns``). A column of the last answer is reused if its adapter, the photos and
-    the question are the same. Raises StudioError: when the visitor left."""
+    the question are the same. Raises GalleryError: when the first photos are still being added; the page then asks again.
+    Raises StudioError: when the visitor left."""
     place = Place.of(engine, session, question, libraries)
+    if place.library is None and place.asked.within.own and not place.photos and session.album.adding:
+        session.question = place.asked
+        raise GalleryError(texts.ADDING_FIRST)
     unranked = Comparison(
         place.title,
         (),

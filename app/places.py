@@ -73,12 +73,10 @@ class Place:
     @staticmethod
     def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
         """The place that the question names. Raises DescriptionError: when the words are unusable; LibraryError: when there is
-        no such library; GalleryError: when the first photos are still being added."""
+        no such library."""
         if asked.kind == "words":
             asked = replace(asked, what=clean_text(asked.what, "query"))
         gallery, library = session.album.gallery(engine) if asked.within.own else None, None
-        if gallery is not None and not gallery.photos and session.album.adding and not asked.within.library:
-            raise GalleryError(texts.ADDING_FIRST)
         if asked.within.library:
             library = (libraries or PhotoLibraries()).photos(asked.within.library, engine.backbone)
             gallery = gallery if gallery is not None and gallery.photos else None

@@ -69,8 +69,10 @@ class Photos(Step):
         self.upload.upload(self._begin, context.session, begun, **private())
         # The cross of the upload's box stops too.
         gr.on([self.stop.click, self.upload.clear], self._stop, context.session, self.stop, **private())
+        added = self.on(self.upload.upload, self._add, [self.upload], [self.upload], [Part.PHOTOS], group=HEAVY)
+        # Adding takes a while. What the boxes say by then is asked.
+        self.answers(added.success, self._ask_added, boxes)
         for event, handler, first, also in (
-            (self.upload.upload, self._add, [self.upload], [self.upload, *boxes]),
             (self.clear.click, self._clear, [], []),
             ([self.take_back.click, self.take_back_here.click], self._take_back, [], boxes),
             (self.remove.click, self._remove, [picked], []),
@@ -127,8 +129,7 @@ class Photos(Step):
         return {self.stop: gr.Button(visible=False)}
 
     def _add(self, paths: list[str] | None, session: Session, controls: Controls) -> Updates:
-        album, of_samples = session.album, _about_samples(session, controls)
-        samples = album.shows_samples
+        album, samples = session.album, session.album.shows_samples
         try:
             engine = self.context.engine(session)
             done = actions.add_uploads(engine, session, paths or [])
@@ -137,22 +138,31 @@ class Photos(Step):
         if samples and not album.photos:  # nothing could be read: the samples come back
             album.awaits_samples = True
             self.context.engine(session)
-        controls, boxes = self._left_samples(session, controls, of_samples)
-        if controls.query.strip() and session.question is None:  # the question waited for photos
-            session.question = Question.words(controls.query.strip(), controls.within)
-            with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
-                actions.adapt_to(engine, session, controls.request)
+        self._forget_samples(session, samples)
         report = page_html.report(done.remarks, done.report, done.failed)
-        shown = {self.upload: None} | boxes | self._changed(session, controls, report)
+        shown = self.context.show(session, controls, Part.PHOTOS) | {self.upload: None, self.report: report}
         # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.
         return shown | {self.timer: gr.Timer(active=True)}
 
-    def _left_samples(self, session: Session, controls: Controls, of_samples: bool) -> tuple[Controls, Updates]:
-        """The controls, and the updates of the boxes: a question about the samples does not fit the visitor's photos."""
-        if not of_samples or session.album.shows_samples:
+    def _ask_added(self, session: Session, controls: Controls) -> Updates:
+        controls, boxes = self._emptied(session, controls)
+        if session.question is None and controls.query.strip():  # the question waited for photos
+            session.question = Question.words(controls.query.strip(), controls.within)
+            with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
+                actions.adapt_to(self.context.engine(session), session, controls.request)
+        return boxes | self.context.show_again(session, controls, *ANSWER)
+
+    def _forget_samples(self, session: Session, shown: bool) -> None:
+        """Forget a question about the samples if they were ``shown`` and are gone: it does not fit the visitor's photos."""
+        asked = (session.request and session.request.description, session.question and session.question.what)
+        if shown and not session.album.shows_samples and asked in actions.sample_questions():
+            session.question = session.comparison = None
+            actions.adapt_to(self.context.engine(session), session, None)
+
+    def _emptied(self, session: Session, controls: Controls) -> tuple[Controls, Updates]:
+        """The controls, and the updates that empty the boxes if they still have the question that was forgotten."""
+        if session.question is not None or (controls.description, controls.query) not in actions.sample_questions():
             return controls, {}
-        session.question = session.comparison = None
-        actions.adapt_to(self.context.engine(session), session, None)
         return controls._replace(query="", description=""), self.context.boxes(query="", description="")
 
     def _clear(self, session: Session, controls: Controls) -> Updates:
@@ -160,9 +170,10 @@ class Photos(Step):
         return self._changed(session, controls)
 
     def _take_back(self, session: Session, controls: Controls) -> Updates:
-        of_samples = _about_samples(session, controls)
+        samples = session.album.shows_samples
         session.album.take_back(self.context.engine(session))
-        controls, boxes = self._left_samples(session, controls, of_samples)
+        self._forget_samples(session, samples)
+        controls, boxes = self._emptied(session, controls)
         return boxes | self._changed(session, controls)
 
     def _remove(self, picked: str | None, session: Session, controls: Controls) -> Updates:
@@ -182,8 +193,3 @@ class Photos(Step):
     def _select(self, session: Session, event: gr.SelectData) -> Updates:
         picked = chosen(session.album.photos, event.index).id
         return {self.context.picked: picked, self.remove: gr.Button(interactive=True)}
-
-
-def _about_samples(session: Session, controls: Controls) -> bool:
-    """Whether the page asks one of its own questions about the samples."""
-    return session.album.shows_samples and (controls.description, controls.query) in actions.sample_questions()

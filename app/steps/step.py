@@ -68,7 +68,9 @@ class Step:
 
         called = _with_controls(handler or show, turn and Part.RESULTS in parts)
         outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
-        return gr.on(events, called, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
+        # Gradio takes ``dependency.success``, a partial function, only by itself.
+        listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
+        return listen(called, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
 
     def opens(self, event: Any, folded: Part) -> None:
         """Wire the event that opens a folded part of the page."""

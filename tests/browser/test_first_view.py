@@ -10,6 +10,7 @@ import pytest
 from app_process import CHROMIUM, visit
 from made_up_photos import blurred
 from page_state import box, labels, settles
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -348,6 +349,23 @@ def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp
     fill = page.locator("#fill .sg-note")  # Gradio also shows "processing" in #fill for a moment
     expect(fill).to_have_text(re.compile(r"^Photos: \d"))
     assert 0 < int(fill.inner_text().split()[1]) < many
+    page.context.close()
+
+
+def test_a_question_before_the_first_photo_is_answered_once_it_is_there(browser: Browser, url: str, tmp_path: Path) -> None:
+    page, slow = opened(browser, url), [tmp_path / f"{shade}.png" for shade in range(6)]
+    answered(page, FIRST.query)
+    for shade, file in enumerate(slow):
+        Image.new("L", (8000, 6000), shade).save(file)  # takes longer to decode than to ask a question
+    page.set_input_files("#upload input[type=file]", slow)
+    expect(page.locator("#stop-adding")).to_be_visible()
+    box(page, "description").fill("photos of people surfing")
+    box(page, "query").fill("a grey wall")
+    page.click("#search")
+    answered(page, "a grey wall", len(slow))
+    expect(page.locator("#routing")).to_contain_text("riding a wave")
+    expect(box(page, "description")).to_have_value("photos of people surfing")
+    settles(lambda: page.locator("#results section").last.get_attribute("aria-label"), texts.SG_LORA)
     page.context.close()
 
 

@@ -448,18 +448,20 @@ def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytes
     assert not album.adding, "the album must stop waiting for an upload that never comes"
 
 
-def test_a_question_before_the_first_photo_gets_a_wait_message(engine: SGLora, tmp_path: Path) -> None:
+def test_a_question_before_the_first_photo_gets_a_message_and_then_its_answer(engine: SGLora, tmp_path: Path) -> None:
     session = Session()
     session.album.await_photos()
-    for question in (Question.words("water"), Question("photo", "", file=str(blurred(tmp_path, ["b.png"], 9)[0]))):
+    for question in (Question("photo", "", file=str(blurred(tmp_path, ["b.png"], 9)[0])), Question.words("water")):
         with pytest.raises(GalleryError, match="are being added"):
             actions.ask(engine, session, question)
+    assert actions.ask_again(engine, session) is None
     session.album.await_photos(False)
     with pytest.raises(GalleryError, match="no photos yet"):
         actions.ask(engine, session, Question.words("water"))
     session.album.await_photos()
     session.album.gallery(engine).add(blurred(tmp_path, ["a.png"], 9))
-    assert actions.ask(engine, session, Question.words("water")).columns, "search must use the photos that are already there"
+    answer = actions.ask_again(engine, session)
+    assert answer is not None and answer.asked.what == "water" and answer.photos, "must search the photos that are there"
 
 
 def test_albums_are_counted_while_others_come() -> None:
