@@ -9,7 +9,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from app import expert_actions, texts
-from app.api import HEAVY, TRAINING
+from app.api import TRAINING
 from app.http.fair_queue import visitor_left
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, ON_SIGHT, Step, chosen, private, textbox
@@ -104,14 +104,14 @@ class Experts(Step):
         self.pick.change(lambda names: gr.Button(interactive=bool(names)), self.pick, self.remove, **quiet)
         self.stop.click(self._stop, context.session, self.trained, **quiet)
         self.downloads(self.download, self._write, self.mine)
-        inputs = [self.name, self.description]
-        self.on(self.train.click, self._train, inputs, [self.trained], CHANGED, self.trained, TRAINING, turn=False)
+        boxes, said = [self.name, self.description], [self.trained]
+        self.slow(self.train.click, self._train, CHANGED, group=TRAINING, first=boxes, also=said, shown_on=self.trained)
         for event, handler, first, also in (
             (self.imports.click, self._import, [self.adapter, self.about], [self.adapter, self.about, self.report]),
             (self.load.upload, self._load, [self.load], [self.report]),
             (self.remove.click, self._remove, [self.pick], [self.report]),
         ):
-            self.on(event, handler, first, also, CHANGED, self.mine, HEAVY, turn=False)
+            self.slow(event, handler, CHANGED, first=first, also=also, shown_on=self.mine)
 
     def show(self, session: Session, _: Controls) -> Updates:
         engine = self.context.engine(session)
@@ -133,9 +133,6 @@ class Experts(Step):
             self.table: gr.Dataframe(experts_html.table(experts), visible=True),
             self.looked: gr.Dropdown(choices=[e.name for e in experts]),
         }
-
-    def _changed(self, session: Session, controls: Controls, report: str) -> Updates:
-        return self.context.show_again(session, controls, *CHANGED) | {self.report: report}
 
     # Look at
 
@@ -169,7 +166,7 @@ class Experts(Step):
 
     # Own experts
 
-    def _train(self, name: str, description: str, session: Session, controls: Controls) -> Updates:
+    def _train(self, name: str, description: str, session: Session, _: Controls) -> Updates:
         gone, progress = visitor_left(), gr.Progress()
         stop = session.training = threading.Event()
 
@@ -184,7 +181,7 @@ class Experts(Step):
             return {self.trained: page_html.note(texts.translated(str(stopped)))}
         finally:
             session.training = None
-        return self.context.show_again(session, controls, *CHANGED) | {self.trained: experts_html.trained(trained)}
+        return {self.trained: experts_html.trained(trained)}
 
     def _stop(self, session: Session) -> Any:
         """Stop the training. The training itself reports that it stopped."""
@@ -193,27 +190,26 @@ class Experts(Step):
         training.set()
         return gr.skip()
 
-    def _import(self, paths: list[str] | None, description: str, session: Session, controls: Controls) -> Updates:
+    def _import(self, paths: list[str] | None, description: str, session: Session, _: Controls) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
         entry = expert_actions.import_files(self.context.engine(session), session, paths, description)
-        report = page_html.report([texts.IMPORTED.format(name=entry.name)])
-        return self._changed(session, controls, report) | {self.adapter: None, self.about: ""}
+        return {self.report: page_html.report([texts.IMPORTED.format(name=entry.name)]), self.adapter: None, self.about: ""}
 
-    def _load(self, path: str, session: Session, controls: Controls) -> Updates:
+    def _load(self, path: str, session: Session, _: Controls) -> Updates:
         count = expert_actions.load_own_experts(self.context.engine(session), session, path)
-        return self._changed(session, controls, page_html.report([texts.EXPERTS_LOADED.format(n=count)]))
+        return {self.report: page_html.report([texts.EXPERTS_LOADED.format(n=count)])}
 
     def _write(self, session: Session, _: Controls) -> str:
         own_experts = session.album.own_experts(self.context.engine(session))
         return str(session.album.write("sg-lora-experts.zip", save_zip(own_experts)))
 
-    def _remove(self, names: list[str] | None, session: Session, controls: Controls) -> Updates:
+    def _remove(self, names: list[str] | None, session: Session, _: Controls) -> Updates:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             session.album.change_own_experts(self.context.engine(session), lambda experts, name=name: experts.remove(name))
-        return self._changed(session, controls, page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))]))
+        return {self.report: page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))])}
 
 
 def _own_first(own_experts: OwnExperts) -> tuple[Expert, ...]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 import gradio as gr
 
 from app import actions, texts
-from app.api import HEAVY
+from app.api import HEAVY, SEARCH
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, dropped, private
 from app.views import page_html, results_html
@@ -71,7 +71,7 @@ class Photos(Step):
         gr.on([self.stop.click, self.upload.clear], self._stop, context.session, self.stop, **private())
         added = self.on(self.upload.upload, self._add, [self.upload], [self.upload], [Part.PHOTOS], group=HEAVY)
         # Adding takes a while. What the boxes say by then is asked.
-        self.answers(added.success, self._ask_added, boxes)
+        self.on(added.success, self._ask_added, (), boxes, ANSWER, group=SEARCH)
         for event, handler, first, also in (
             (self.clear.click, self._clear, [], []),
             ([self.take_back.click, self.take_back_here.click], self._take_back, [], boxes),

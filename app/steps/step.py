@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from app import actions, texts
-from app.api import LIGHT, LIMITS, SEARCH
+from app.api import HEAVY, LIGHT, LIMITS, SEARCH
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.views.template import script
 from app.visitors.question import Question
@@ -86,6 +86,17 @@ class Step:
     ) -> None:
         """Wire events that show another answer. The arguments are those of ``on``."""
         self.on(events, handler, first, also, ANSWER, self.context.answer, SEARCH, **options)
+
+    def slow(self, events: Any, handler: Callable[..., Any], parts: Sequence[Part], group: str = HEAVY, **options: Any) -> Any:
+        """Wire events to a handler that takes a while, then ask the last question again and show ``parts``, by what the
+        controls say by then. The other arguments are those of ``on``."""
+
+        def again(session: Session, controls: Controls) -> Updates:
+            return self.context.show_again(session, controls, *parts)
+
+        done = self.on(events, handler, group=group, **options)
+        self.on(done.success, again, parts=parts, group=SEARCH)
+        return done
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
         """Write a file on click, then let the browser fetch it. Gradio's own button fetches what it held before the click."""

@@ -30,14 +30,13 @@ class Switch(Step):
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
-        event, also = self.choice.change, [self.report]
-        switched = self.on(
-            event, self._switch, [self.choice], also, tuple(Part), self.choice, SWITCH, turn=False, trigger_mode="once"
-        )
+        event, first, also = self.choice.change, [self.choice], [self.report, self.context.controls["strength"]]
+        options = {"first": first, "also": also, "shown_on": self.choice, "trigger_mode": "once"}
+        switched = self.slow(event, self._switch, tuple(Part), group=SWITCH, **options)
         # If it fails, nothing changes, and the choice shows the repository before.
         switched.then(lambda session: session.album.backbone, self.context.session, self.choice, **private())
 
-    def _switch(self, name: str, session: Session, controls: Controls) -> Updates:
+    def _switch(self, name: str, session: Session, _: Controls) -> Updates:
         if name == session.album.backbone:  # the page set the choice itself, which also fires ``change``
             return {}
         begin = time.perf_counter()
@@ -50,8 +49,7 @@ class Switch(Step):
         strength = engine.usual_strength  # a share of mixed scores here may be a factor there
         if session.request is not None:
             session.request = replace(session.request, strength=strength)
-        shown = self.context.show_again(session, controls._replace(strength=strength), *Part)
-        return shown | {self.report: _report(name, done, time.perf_counter() - begin)}
+        return {self.report: _report(name, done, time.perf_counter() - begin)} | self.context.boxes(strength=strength)
 
 
 def _report(name: str, done: Switched, seconds: float) -> str:

@@ -146,10 +146,21 @@ def test_ten_tasks(browser: Browser, url: str, engine: SGLora, size: str) -> Non
     box(page, "own-name").fill("my animals")
     box(page, "own-description").fill(SENTENCE)
     page.click("#train")
+    other = "photos of people surfing"
+    if size == "wide":  # what is asked during a training is still there after it
+        tab(page, texts.TAB_STUDIO)
+        box(page, "description").fill(other)
+        box(page, "description").press("Enter")
+        expect(page.locator("#command textarea")).to_have_value(re.compile(other))
+        tab(page, texts.TAB_EXPERTS)
     expect(page.locator("#trained")).to_contain_text(re.compile(r"measured on \d+ held-out photos"))
     expect(page.locator("#own")).to_contain_text("my animals")
     done("9-own-expert")
     tab(page, texts.TAB_STUDIO)
+    if size == "wide":
+        expect(page.locator("#routing")).to_contain_text("riding a wave")
+        expect(page.locator("#command textarea")).to_have_value(re.compile(other))
+        box(page, "description").fill(SENTENCE)
     expect(page.locator("#routing .sg-experts li").first).to_have_attribute("title", re.compile("^my animals"))
 
     # 10. See what was measured, and download its figures.
