@@ -18,7 +18,7 @@ from app.photo_libraries import PhotoLibraries
 from app.places import Place
 from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
 from app.visitors.question import Question
-from app.visitors.session import MARKED_QUESTIONS, Session
+from app.visitors.session import MARKED_QUESTIONS, Session, StillAdding
 from app.visitors.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
 from core.common.text import clean_text
@@ -248,12 +248,12 @@ def ask(
     libraries: PhotoLibraries | None = None,
 ) -> Comparison:
     """Answer a question in every column (see ``columns``). A column of the last answer is reused if its adapter, the photos and
-    the question are the same. Raises GalleryError: when the first photos are still being added; the page then asks again.
-    Raises StudioError: when the visitor left."""
+    the question are the same. Raises StillAdding: before the first photo; the question is kept. StudioError: when the visitor
+    left."""
     place = Place.of(engine, session, question, libraries)
     if place.library is None and place.asked.within.own and not place.photos and session.album.adding:
         session.question = place.asked
-        raise GalleryError(texts.ADDING_FIRST)
+        raise StillAdding(texts.ADDING_FIRST)
     unranked = Comparison(
         place.title,
         (),
@@ -263,6 +263,7 @@ def ask(
         photos=place.photos,
         backbone=engine.backbone.fingerprint,
         names=place.taught,
+        sentence="" if session.adaptation is None else session.adaptation.routing.description,
         library=place.library,
         places=place.places,
     )
@@ -352,7 +353,7 @@ def ask_again(
         return None
     try:
         return ask(engine, session, session.question, progress, libraries)
-    except (GalleryError, PhotoError, LibraryError):
+    except (DescriptionError, GalleryError, PhotoError, LibraryError):
         session.comparison = None
         if session.question.kind != "words":  # words can be asked again of other photos
             session.question = None

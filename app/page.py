@@ -87,6 +87,7 @@ def _theme() -> themes.Base:
         body_text_color_subdued="*neutral_500",
         block_info_text_color="*neutral_500",
         input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
         link_text_color="*primary_600",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_dark="*primary_600",

@@ -28,14 +28,15 @@ class Address(Step):
 
     def wire(self) -> None:
         boxes = [self.context.controls[name] for name in KEPT.values()]
-        self.answers(self.address.select, self._go, boxes)
+        self.answers(self.address.select, self._go, boxes, trigger_mode="multiple")
         self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
 
     def _look(self, session: Session, controls: Controls) -> Updates:
         """Update the page when the visitor returns to the tab: another tab may have changed the photos or the names."""
+        photos = () if session.listed is session.album.photos else (Part.PHOTOS,)  # else a chosen photo would be lost
         if actions.is_current(self.context.engine(session), session):
-            return self.context.show(session, controls, Part.PHOTOS)
-        return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER)
+            return self.context.show(session, controls, *photos)
+        return self.context.show_again(session, controls, *photos, *ANSWER)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """Put the question into the address and into the browser's memory."""
@@ -71,7 +72,8 @@ class Address(Step):
         values = self._values(dict(parse_qsl(str(event.value).lstrip("?"))))
         controls, boxes = controls._replace(**values), self.context.boxes(**values)
         if not self.context.can_ask(session, controls):
-            session.question = session.comparison = None  # the address asks nothing, so neither does the page
+            session.comparison = None
+            session.question = Question.words(controls.query, controls.within) if controls.query.strip() else None
             actions.adapt_to(self.context.engine(session), session, controls.request)
             return boxes | self.context.show(session, controls, *ANSWER)
         return boxes | self.answer(session, Question.words(controls.query), controls)

@@ -49,7 +49,9 @@ class Ask(Step):
         self.answers([self.search.click, self.query.submit], self._search)
         self.answers(self.where.input, self._elsewhere, trigger_mode="once")
         self.answers(self.find.click, self._find, first=[self.pick, self.other])
-        self.answers(self.history.select, self._again, [self.query, self.context.controls["description"]])
+        self.answers(
+            self.history.select, self._again, [self.query, self.context.controls["description"]], trigger_mode="multiple"
+        )
         # A question is about one photo: a choice in one box empties the other.
         self.other.upload(lambda: None, None, self.pick, **private())
         self.pick.input(lambda: None, None, self.other, **private())

@@ -87,7 +87,7 @@ class Compare(Step):
         self.answers(changed, self._filter)
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
-        self.answers(self.answered.like, self._similar, [self.context.controls["query"]])
+        self.answers(self.answered.like, self._similar, [self.context.controls["query"]], trigger_mode="multiple")
         session, counted = self.context.session, [self.recall, self.stop]
         # The box first shows that recall is being counted. This change starts the counting.
         self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))
@@ -107,8 +107,8 @@ class Compare(Step):
     def _filter(self, session: Session, controls: Controls) -> Updates:
         """Ask the same question of some of the photos."""
         question = session.question
-        for text in (controls.since, controls.until):
-            checked_day(text)
+        for day in (controls.since, controls.until):
+            checked_day(day)
         if question is None or question.kind == "photo":
             return {}
         controls = controls._replace(where=question.within.value)
@@ -174,9 +174,8 @@ class Compare(Step):
             answer = results_html.waiting(album, self.context.library(session, controls))
         else:
             marks = session.marks.get(comparison.asked, {})
-            sentence = "" if session.adaptation is None else session.adaptation.routing.description
             shown = Shown(top, controls.only_changed, controls.zero_shot)
-            answer = results_html.comparison(comparison, album, shown, marks, sentence, self._remark(session, comparison))
+            answer = results_html.comparison(comparison, album, shown, marks, self._remark(session, comparison))
         filtered = controls.folder or controls.since or controls.until  # a filter that leaves no photo can be changed
         more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
         return self._counted(session) | {

@@ -45,7 +45,7 @@ class Describe(Step):
         # Typing routes at once; the last text wins.
         self.on(self.description.change, parts=[Part.ROUTING], trigger_mode="always_last")
         self.answers([self.button.click, self.description.submit], self._adapt)
-        self.answers(self.look_like.select, self._take, [self.description])
+        self.answers(self.look_like.select, self._take, [self.description], trigger_mode="multiple")
         self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
 
     def _adapt(self, session: Session, controls: Controls) -> Updates:

@@ -65,7 +65,7 @@ class Names(Step):
         # The enlarged photo fires ``edit``.
         opened = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
         opened.then(None, js=script("to_the_name"), **private())
-        self.answers(self.taught_chips.select, self._ask, [self.context.controls["query"]])
+        self.answers(self.taught_chips.select, self._ask, [self.context.controls["query"]], trigger_mode="multiple")
 
     def _ask(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
         name, _ = clicked(session.album.taught, _chip, event)

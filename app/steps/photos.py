@@ -7,6 +7,7 @@ from contextlib import suppress
 import gradio as gr
 
 from app import actions, texts
+from app.actions import Added
 from app.api import HEAVY, SEARCH
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import ANSWER, Step, chosen, dropped, private
@@ -14,7 +15,7 @@ from app.views import page_html, results_html
 from app.visitors.album import PHOTO_LIMIT
 from app.visitors.question import Question
 from app.visitors.session import Session
-from core.common.errors import StudioError
+from core.common.errors import GalleryError, StudioError
 from core.data.captions import captions_from_names, parse_typed
 
 LOOK_SECONDS = 0.7
@@ -131,8 +132,9 @@ class Photos(Step):
     def _add(self, paths: list[str] | None, session: Session, controls: Controls) -> Updates:
         album, samples = session.album, session.album.shows_samples
         try:
-            engine = self.context.engine(session)
-            done = actions.add_uploads(engine, session, paths or [])
+            done = actions.add_uploads(self.context.engine(session), session, paths or [])
+        except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
+            done = Added(None, remarks=(str(error),))
         finally:
             album.await_photos(False)
         if samples and not album.photos:  # nothing could be read: the samples come back
@@ -153,17 +155,21 @@ class Photos(Step):
         return boxes | self.context.show_again(session, controls, *ANSWER)
 
     def _forget_samples(self, session: Session, shown: bool) -> None:
-        """Forget a question about the samples if they were ``shown`` and are gone: it does not fit the visitor's photos."""
-        asked = (session.request and session.request.description, session.question and session.question.what)
-        if shown and not session.album.shows_samples and asked in actions.sample_questions():
+        """Forget the page's own question or sentence if samples were ``shown`` and are gone: they do not fit other photos."""
+        if not shown or session.album.shows_samples:
+            return
+        descriptions, queries = zip(*actions.sample_questions(), strict=True)
+        if session.question is not None and session.question.what in queries:
             session.question = session.comparison = None
+        if session.request is not None and session.request.description in descriptions:
             actions.adapt_to(self.context.engine(session), session, None)
 
     def _emptied(self, session: Session, controls: Controls) -> tuple[Controls, Updates]:
-        """The controls, and the updates that empty the boxes if they still have the question that was forgotten."""
-        if session.question is not None or (controls.description, controls.query) not in actions.sample_questions():
-            return controls, {}
-        return controls._replace(query="", description=""), self.context.boxes(query="", description="")
+        """The controls, and the updates that empty the boxes which still have what was forgotten."""
+        descriptions, queries = zip(*actions.sample_questions(), strict=True)
+        empty = {"query": ""} if session.question is None and controls.query in queries else {}
+        empty |= {"description": ""} if session.request is None and controls.description in descriptions else {}
+        return controls._replace(**empty), self.context.boxes(**empty)
 
     def _clear(self, session: Session, controls: Controls) -> Updates:
         session.album.set_aside()

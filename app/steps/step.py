@@ -16,7 +16,7 @@ from app import actions, texts
 from app.api import HEAVY, LIGHT, LIMITS, SEARCH
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.views.template import script
-from app.visitors.question import Question
+from app.visitors.question import Question, checked_day
 from app.visitors.session import Session
 from core.common.errors import StudioError
 
@@ -82,10 +82,16 @@ class Step:
         self.on(event, opened, parts=[folded])
 
     def answers(
-        self, events: Any, handler: Callable[..., Any], also: Sequence[Any] = (), first: Sequence[Any] = (), **options: Any
+        self,
+        events: Any,
+        handler: Callable[..., Any],
+        also: Sequence[Any] = (),
+        first: Sequence[Any] = (),
+        trigger_mode: str = "always_last",
     ) -> None:
-        """Wire events that show another answer. The arguments are those of ``on``."""
-        self.on(events, handler, first, also, ANSWER, self.context.answer, SEARCH, **options)
+        """Wire events that show another answer. The arguments are those of ``on``. Of events during an answer, the last one
+        follows; one that says what was clicked needs "multiple", since Gradio keeps only that it happened."""
+        self.on(events, handler, first, also, ANSWER, self.context.answer, SEARCH, trigger_mode=trigger_mode)
 
     def slow(self, events: Any, handler: Callable[..., Any], parts: Sequence[Part], group: str = HEAVY, **options: Any) -> Any:
         """Wire events to a handler that takes a while, then ask the last question again and show ``parts``, by what the
@@ -110,12 +116,16 @@ class Step:
         return gr.Dataset(label=label, components=boxes, samples=rows(words), type="index", visible=visible, elem_id=elem_id)
 
     def answer(self, session: Session, question: Question, controls: Controls) -> Updates:
-        """Generate the adapter if there is a sentence, ask the question, and show both."""
+        """Generate the adapter if there is a sentence, ask the question, and show both. Raises DescriptionError: when a day or
+        the sentence is unusable; also raises as ``ask``."""
         engine = self.context.engine(session)
-        actions.adapt_to(engine, session, controls.request)
         if question.kind != "photo":
+            for day in (controls.since, controls.until):
+                checked_day(day)
             question = replace(question, within=controls.within)
-        actions.ask(engine, session, question, by_column(session), self.context.libraries)
+        with session.unchanged_on_error():
+            actions.adapt_to(engine, session, controls.request)
+            actions.ask(engine, session, question, by_column(session), self.context.libraries)
         return self.context.show(session, controls, *ANSWER)
 
 

@@ -72,11 +72,10 @@ class TakeHome(Step):
             loaded["query"] = saved.questions[0][0]
         controls = controls._replace(**loaded)
         actions.adapt_to(engine, session, controls.request)
-        if saved.questions and context.can_ask(session, controls):
-            question = Question.words(controls.query, controls.within)
-            actions.ask(engine, session, question, None, context.libraries)
+        if saved.questions:
+            session.question = Question.words(controls.query, controls.within)
         report = page_html.report(lines)
-        return context.show(session, controls, *ANSWER) | context.boxes(**loaded) | {self.report: report}
+        return context.show_again(session, controls, *ANSWER) | context.boxes(**loaded) | {self.report: report}
 
     def _settings(self, request: AdapterRequest, engine: SGLora) -> dict[str, Any]:
         """The values of the page's controls for a request. Every event would reject a value beyond a slider's end."""

@@ -12,6 +12,7 @@ from app import texts
 from app.views import experts_html
 from app.views.template import macros
 from app.visitors.album import LISTED, Album
+from core.common.errors import brief
 from core.common.paths import results_path
 from core.experts.compare import LoraDistances
 from core.retrieval.gallery import AddReport
@@ -74,7 +75,7 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     rank: object = result.lora.only(own.modules).rank
     if shared and result.fit.fits:
         rank = texts.RANKS.format(rank=rank, shared=shared.only(own.modules).rank, own=own.rank)
-    description, ms = result.routing.description, sum(result.seconds.values()) * 1000
+    description, ms = brief(result.routing.description), sum(result.seconds.values()) * 1000
     words = texts.LORA_MADE.format(description=description, parameters=result.lora.parameters, rank=rank, ms=ms)
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 

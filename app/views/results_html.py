@@ -35,10 +35,8 @@ class Shown:
     zero_shot: bool = True  # show the zero-shot column
 
 
-def comparison(
-    result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, description: str = "", remark: str = ""
-) -> Markup:
-    """The rankings side by side. ``description``: the adapter's sentence. ``remark``: a notice about the question."""
+def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, remark: str = "") -> Markup:
+    """The rankings side by side. ``remark``: a notice about the question."""
     photos = {photo.id: photo for photo in result.photos}
     zero_shot, *others = result.columns
     ranked = texts.RANKED.format(total=zero_shot.ranking.total)
@@ -57,7 +55,7 @@ def comparison(
     subject = _subject(result, album, photos)
     right = _right_places(result)
     notes = [note for note in (_taught(result.names), texts.translated(remark)) if note]
-    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, description, subject, right, notes)
+    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, subject, right, notes)
 
 
 def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:

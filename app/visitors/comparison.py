@@ -49,6 +49,7 @@ class Comparison:
     photos: tuple[Photo, ...] = field(default=(), repr=False)  # the visitor's photos at that time
     backbone: str = ""  # fingerprint of the backbone that ranked
     names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
+    sentence: str = field(default="", compare=False)  # the adapter's sentence
     library: LibraryPhotos | None = field(default=None, repr=False)  # the library that was asked
     places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # place in the library, by key
 

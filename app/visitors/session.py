@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from app.engines import DEFAULT
 from app.visitors.album import Album, Asked, open_album
 from app.visitors.comparison import Comparison, Marked
 from app.visitors.question import Question
+from core.common.errors import GalleryError, StudioError
 from core.retrieval.adapter import Adapter
 from core.retrieval.gallery import Photo
 from core.retrieval.search import Recent
@@ -20,6 +22,10 @@ from core.sglora.request import AdapterRequest
 
 MARKED_QUESTIONS = 20  # the latest whose marks are kept: each is asked again when marks are counted
 KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
+
+
+class StillAdding(GalleryError):
+    """The first photos are still being added. The question is asked again once they are there."""
 
 
 @dataclass
@@ -124,6 +130,19 @@ class Session:
     def remember(self) -> None:
         """Save what this tab generated and asked last, so that a reload shows it."""
         self.album.asked = Asked(self.request, self.question, tuple(self.history), self.marks)
+
+    @contextmanager
+    def unchanged_on_error(self) -> Iterator[None]:
+        """Put adapter and question back after a StudioError other than ``StillAdding``: the page stays as it was, too."""
+        before = self.request, self.adaptation, self.repository, self.question
+        try:
+            yield
+        except StillAdding:
+            raise
+        except StudioError:
+            self.request, self.adaptation, self.repository, self.question = before
+            self.remember()
+            raise
 
     def forget(self) -> None:
         """Forget what the tab showed. The album stays: other tabs of the browser may show it."""

@@ -111,7 +111,7 @@ class _Contents:
         kept = where.days(np.array([photo.taken for photo in self.photos], "datetime64[D]"))
         if where.folder is not None:
             inside = f"{where.folder.as_posix()}/"
-            kept &= [f"{photo.folder}/".startswith(inside) for photo in self.photos]
+            kept &= np.array([f"{photo.folder}/".startswith(inside) for photo in self.photos], bool)
         return np.flatnonzero(kept)
 
     @lazy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from app_process import CHROMIUM, visit
-from page_state import asked_of, expect_fit, settles
+from page_state import asked_of, box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -39,6 +39,20 @@ def test_back_undoes_a_link_and_closes_gradios_panel(browser: Browser, url: str)
         expect(panel).to_have_count(0)
         page.wait_for_url(lambda now: now.rstrip("?") == address)
     settles(lambda: page.evaluate("history.length"), steps)  # the panel's step replaced the link's step
+    page.context.close()
+
+
+def test_two_quick_backs_show_the_question_before_the_last_two(browser: Browser, samples_url: str) -> None:
+    page, asked = visit(browser, samples_url)[0], ["a red car", "a cup of coffee", "a lion"]
+    for query in asked:
+        box(page, "query").fill(query)
+        box(page, "query").press("Enter")
+        expect(page.locator("#results h3")).to_contain_text(query)
+        settles(lambda query=query: asked_of(page).get("q"), query)
+    page.evaluate("history.back(); setTimeout(() => history.back(), 100)")
+    expect(page.locator("#results h3")).to_contain_text(asked[0])
+    expect(box(page, "query")).to_have_value(asked[0])
+    settles(lambda: asked_of(page).get("q"), asked[0])
     page.context.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,12 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     expect(page.locator("#try-asks")).to_be_hidden()
     expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
     page.click("#try-it")
+    expect(page.locator("#try-asks")).to_be_visible()
+    page.click("#clear")
+    expect(page.locator("#try-asks")).to_be_hidden()
+    page.click("#take-back")
+    expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
+    page.click("#try-it")
     page.click("#try-yes")
     answered(page, FIRST.query)
     expect(page.locator("#try-asks")).to_be_hidden()
@@ -237,6 +244,18 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(brow
     expect(box(page, "description")).to_have_value("")
     page.reload()
     expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
+
+    # A question that Back shows without photos is asked once they are there again.
+    for query in ("a lake", "a red blot"):
+        box(page, "query").fill(query)
+        page.click("#search")
+        answered(page, query, 3)
+    page.click("#clear")
+    expect(page.locator("#results h3")).to_have_count(0)
+    page.go_back()
+    expect(box(page, "query")).to_have_value("a lake")
+    page.click("#take-back")
+    answered(page, "a lake", 3)
     page.context.close()
 
 
@@ -319,6 +338,9 @@ def test_a_removed_photo_can_be_brought_back(browser: Browser, url: str, tmp_pat
     for left in (2, 1):
         expect(page.locator("#remove")).to_be_disabled()
         page.locator("#gallery .thumbnail-item").nth(left - 1).click()
+        expect(page.locator("#remove")).to_be_enabled()
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when the tab is looked at again
+        page.wait_for_timeout(500)
         page.click("#remove")
         expect(page.locator("#fill")).to_contain_text(f"Photos: {left} of")
         expect(names).to_have_count(left)
@@ -349,6 +371,35 @@ def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp
     fill = page.locator("#fill .sg-note")  # Gradio also shows "processing" in #fill for a moment
     expect(fill).to_have_text(re.compile(r"^Photos: \d"))
     assert 0 < int(fill.inner_text().split()[1]) < many
+    page.context.close()
+
+
+def test_a_sentence_typed_on_the_samples_is_kept_and_their_question_is_not(browser: Browser, url: str, tmp_path: Path) -> None:
+    page, sentence = opened(browser, url), "photos of people surfing"
+    answered(page, FIRST.query)
+    box(page, "description").fill(sentence)
+    page.set_input_files("#upload input[type=file]", blurred(tmp_path, ["0.png", "1.png"], 2))
+    expect(page.locator("#fill")).to_contain_text("Photos: 2 of")
+    expect(box(page, "query")).to_have_value("")
+    expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
+    expect(box(page, "description")).to_have_value(sentence)
+    page.context.close()
+
+
+def test_what_fails_changes_nothing(browser: Browser, url: str) -> None:
+    """A question without words, and photos removed below a filter, leave page, adapter and photos that agree."""
+    page, command = opened(browser, url), "#command textarea"
+    answered(page, FIRST.query)
+    page.click("#more > button")
+    before = page.locator(command).input_value()
+    box(page, "description").fill("photos of people surfing")
+    box(page, "query").fill("")
+    page.click("#search")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("The query is empty")
+    page.locator("#only-changed input").check()
+    expect(page.locator("#results .sg-panel")).to_have_attribute("data-filtered", "1")
+    expect(page.locator("#results .sg-panel")).to_have_attribute("data-description", FIRST.description)
+    expect(page.locator(command)).to_have_value(before)
     page.context.close()
 
 
@@ -392,4 +443,14 @@ def test_a_session_without_a_sentence_does_not_keep_the_one_that_is_there(browse
     answered(page, "a cup of coffee")
     expect(box(page, "description")).to_have_value("")
     settles(lambda: page.locator("#results section").last.get_attribute("aria-label"), texts.SHARED)
+
+    # A session without a question: the last one is asked with its sentence.
+    settings = {"description": "photos of waves", "k": 4, "tau": 0.1, "seed": 0, "strength": 0.8}
+    content = json.loads(saved["buffer"]) | {"settings": settings, "questions": []}
+    saved |= {"buffer": json.dumps(content).encode()}
+    page.set_input_files("input[type=file][accept*=json]:not([accept*=zip])", saved)
+    expect(box(page, "description")).to_have_value("photos of waves")
+    expect(page.locator("#results .sg-panel")).to_have_attribute("data-description", "photos of waves")
+    answered(page, "a cup of coffee")
+    settles(lambda: page.locator("#results section").last.get_attribute("aria-label"), texts.SG_LORA)
     page.context.close()

@@ -145,6 +145,11 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
     box(page, "since").press("Enter")
     expect(page.locator(".toast-body")).to_contain_text(texts.DAY_UNUSABLE.format(text="in spring"))
     expect(ranked).to_have_text(texts.RANKED.format(total=len(DAYS) - 1))
+    page.get_by_test_id("toast-close").first.click()
+    box(page, "query").press("Enter")  # nothing is asked without the day
+    expect(page.locator(".toast-body").last).to_contain_text(texts.DAY_UNUSABLE.format(text="in spring"))
+    expect(ranked).to_have_text(texts.RANKED.format(total=len(DAYS) - 1))
+    box(page, "since").fill("")
 
     # A question whose words trained nothing says so.
     remark = page.locator("#results").get_by_text(texts.UNKNOWN_WORDS.format(words="unicorn, spaceship"))

@@ -38,7 +38,7 @@ from app.views.results_html import Shown
 from app.visitors import album as album_module
 from app.visitors.album import AWAITED_SECONDS, KEPT_DOWNLOADS, Album, open_albums
 from app.visitors.comparison import Column, Comparison
-from app.visitors.question import Question
+from app.visitors.question import Question, Within
 from app.visitors.session import MARKED_QUESTIONS, Session
 from app.visitors.uploads import sort_uploads
 from core.backbones.peft_format import load_peft
@@ -425,9 +425,11 @@ def test_clearing_an_album_keeps_the_session(engine: SGLora, tmp_path: Path) -> 
     actions.generate(engine, session, actions.request(SENTENCE, 4, 0.1, 0, 1.0))
     actions.ask(engine, session, Question.words("water"))
     session.album.gallery(engine).clear()
-    assert actions.ask_again(engine, session) is None
-    assert session.comparison is None
-    assert session.adaptation is not None
+    for within in (Within(), Within(folder="trip")):
+        session.question = Question.words("water", within)
+        assert actions.ask_again(engine, session) is None
+        assert session.comparison is None
+        assert session.adaptation is not None
 
 
 def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytest.MonkeyPatch) -> None:
