@@ -12,7 +12,7 @@ from core.cli.commands import Answer, check_data, chosen_backbone, log
 from core.cli.parser import ALL
 from core.common.digest import digest
 from core.common.errors import DataError, StudioError
-from core.common.paths import EXPERTS, generator_path, results_path
+from core.common.paths import EXPERTS, GENERATOR_FILE, asset_path, results_path
 from core.experiments import report
 from core.experiments.bench.context import BenchmarkContext, machine
 from core.experiments.context import ExperimentContext
@@ -83,5 +83,5 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
 
 def _models() -> str:
     """A checksum of the shipped experts and generator, which results depend on."""
-    files = (*sorted(EXPERTS.rglob("*.safetensors")), generator_path())
+    files = (*sorted(EXPERTS.rglob("*.safetensors")), asset_path(GENERATOR_FILE))
     return digest(b"".join(file.read_bytes() for file in files if file.is_file()))

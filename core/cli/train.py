@@ -15,7 +15,7 @@ from core.backbones.embedded import SHARED_FILE, load_embedded
 from core.backbones.spec import OWN_WEIGHTS
 from core.cli.commands import Answer, check_data, chosen_backbone, log
 from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
-from core.common.paths import GENERATOR_FILE, experts_path, generator_path, heads_path
+from core.common.paths import GENERATOR_FILE, asset_path, experts_path, heads_path
 from core.experts.card import write_card
 from core.experts.files import load_repository
 from core.training.backbone import BackboneRecipe, train_backbone
@@ -76,7 +76,7 @@ def generator(arguments: Namespace) -> Answer:
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
     repository = load_repository(folder, model.layout, model.fingerprint, model.shared)
-    default = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else generator_path()
+    default = folder / GENERATOR_FILE if arguments.experts or model.slug != EMBEDDED else asset_path(GENERATOR_FILE)
     out = destination(arguments, default)
     recipe = changed(GeneratorRecipe(seed=arguments.seed), arguments.set)
     runs = runs_of(repository, model, arguments.cache or default_cache(), arguments.data)

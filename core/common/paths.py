@@ -23,19 +23,9 @@ def heads_path() -> Path:
     return ASSETS / "embedded" / "backbone.safetensors"
 
 
-def everyday_path(backbone: str = "embedded") -> Path:
-    """The shipped statistics of everyday photos for a backbone."""
-    return ASSETS / backbone / EVERYDAY_FILE
-
-
-def ordinary_texts_path(backbone: str = "embedded") -> Path:
-    """The shipped statistics of ordinary texts for a backbone."""
-    return ASSETS / backbone / ORDINARY_TEXTS_FILE
-
-
-def generator_path(backbone: str = "embedded") -> Path:
-    """The shipped generator of a backbone."""
-    return ASSETS / backbone / GENERATOR_FILE
+def asset_path(file: str, backbone: str = "embedded") -> Path:
+    """A shipped file of a backbone, such as its GENERATOR_FILE."""
+    return ASSETS / backbone / file
 
 
 def experts_path(backbone: str = "embedded") -> Path:
@@ -47,7 +37,8 @@ def find_generator(experts: Path, backbone: str) -> Path:
     """The generator of a repository: in its folder, where training writes it, else in the assets, by the folder's name or the
     backbone's. Without one, the path in its folder."""
     inside = experts / GENERATOR_FILE
-    return next((path for path in (inside, generator_path(experts.name), generator_path(backbone)) if path.is_file()), inside)
+    places = (inside, asset_path(GENERATOR_FILE, experts.name), asset_path(GENERATOR_FILE, backbone))
+    return next((path for path in places if path.is_file()), inside)
 
 
 def results_path(experiment: str) -> Path:

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, constants, errors
 from core.backbones.base import Backbone
 from core.backbones.spec import HUB, backbone_options, portable
 from core.common.errors import RepositoryError
-from core.common.paths import GENERATOR_FILE, experts_path, generator_path
+from core.common.paths import GENERATOR_FILE, asset_path, experts_path
 from core.experts.card import CARD_FILE, write_card
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, name_backbone
 from core.sglora.generator import LoraGenerator
@@ -69,7 +69,7 @@ def push(folder: Path, target: str, backbone: Backbone, generator: Path | None =
     """
     hub_id = _hub_id(target)
     if generator is None and folder.resolve() == experts_path(backbone.name).resolve():
-        generator = next((f for f in (folder / GENERATOR_FILE, generator_path(backbone.name)) if f.is_file()), None)
+        generator = next((f for f in (folder / GENERATOR_FILE, asset_path(GENERATOR_FILE, backbone.name)) if f.is_file()), None)
     with tempfile.TemporaryDirectory(prefix="sg-lora-push-") as staged:
         stage = Path(staged)
         present = _copy(folder, stage)

@@ -21,7 +21,7 @@ from torch import Tensor
 from core.backbones.base import Backbone, photo_column
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
-from core.common.paths import everyday_path
+from core.common.paths import EVERYDAY_FILE, asset_path
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 
 EPSILON = 3.0  # chosen from 0.3 to 10 on watched photos; between 1 and 10 it makes little difference
@@ -50,7 +50,7 @@ def everyday_photos(backbone: Backbone, lora: Lora | None) -> EverydayPhotos | N
     shared part under a LoRA that changes photos. Raises as ``load_everyday`` and ``photo_column``."""
     if backbone.shared is None and lora is not None and lora.moves_photos:
         return None
-    columns = load_everyday(everyday_path(backbone.name), backbone.fingerprint)
+    columns = load_everyday(asset_path(EVERYDAY_FILE, backbone.name), backbone.fingerprint)
     return columns[0 if backbone.shared is None else photo_column(lora, backbone.shared)] if columns else None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.common.errors import BackboneError
-from core.common.paths import ordinary_texts_path
+from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
 from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
 from core.data.class_names import imagenet_class_names
 
@@ -36,7 +36,7 @@ def inverse_moment(backbone: Backbone) -> Tensor:
     """C^-1 [in, in] in float64, with RIDGE. Cached. Raises as ``last_text_linear`` and ``load_moment``."""
     if backbone.fingerprint not in _kept:
         last_text_linear(backbone)  # raises before the texts are encoded
-        moment = load_moment(ordinary_texts_path(backbone.name), backbone.fingerprint)
+        moment = load_moment(asset_path(ORDINARY_TEXTS_FILE, backbone.name), backbone.fingerprint)
         moment = second_moment(backbone) if moment is None else moment.double()
         ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
         _kept[backbone.fingerprint] = torch.linalg.inv(moment + ridge)

@@ -24,7 +24,7 @@ from app.visitors.uploads import sort_uploads
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError, DataError, DescriptionError, PhotoError, RepositoryError, StudioError
-from core.common.paths import generator_path
+from core.common.paths import GENERATOR_FILE, asset_path
 from core.common.text import MAX_DESCRIPTION, clean_text, safe_name
 from core.data.captions import captions_from_names, match_captions, parse_typed, read_captions
 from core.data.image_io import open_photo
@@ -292,7 +292,7 @@ def test_indexes_of_repositories(engine: SGLora, repository: Path, tmp_path: Pat
 @fuzz(40)
 @given(st.data())
 def test_generators(engine: SGLora, tmp_path: Path, data: st.DataObject) -> None:
-    whole = generator_path().read_bytes()
+    whole = asset_path(GENERATOR_FILE).read_bytes()
     size = struct.unpack("<Q", whole[:8])[0]
     header = json.loads(whole[8 : 8 + size])
     config = json.loads(header["__metadata__"]["config"])

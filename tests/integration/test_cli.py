@@ -30,7 +30,7 @@ from core.backbones.peft_format import load_peft
 from core.cli import commands, parser
 from core.cli.main import main
 from core.common.digest import digest
-from core.common.paths import ROOT, experts_path, generator_path, heads_path
+from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path, heads_path
 from core.data.image_io import open_photo
 from core.experiments.evaluate import DEFAULT_METHODS
 from core.experts.adapter_files import routed_experts
@@ -184,8 +184,8 @@ def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
         terminal.isatty = lambda: True  # type: ignore[method-assign]
         monkeypatch.setattr(sys, "stdin", terminal)
         code, _, err = run("train", "generator", "--data", tmp_path)
-        assert (code == 0) is allowed and f"will replace {generator_path()}" in err
-    assert seen.pop("train_generator")["out"] == generator_path()
+        assert (code == 0) is allowed and f"will replace {asset_path(GENERATOR_FILE)}" in err
+    assert seen.pop("train_generator")["out"] == asset_path(GENERATOR_FILE)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert run("train", "backbone", "--data", tmp_path, "--yes")[0] == 0
     assert seen["train_backbone"]["out"] == heads_path()

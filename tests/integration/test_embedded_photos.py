@@ -18,7 +18,7 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.common.errors import RepositoryError
-from core.common.paths import GENERATOR_FILE, generator_path
+from core.common.paths import GENERATOR_FILE, asset_path
 from core.data.image_io import open_photo
 from core.experts.files import load_repository, save_repository
 from core.experts.load import FoundRepository
@@ -57,7 +57,7 @@ def test_a_repository_says_how_it_is_chosen_and_takes_the_loaded_backbone(folder
 def test_a_generator_of_other_experts_is_rejected(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both forms of the backbone have one fingerprint."""
     for options in (
-        ["--experts", str(folder), "--generator", str(generator_path())],
+        ["--experts", str(folder), "--generator", str(asset_path(GENERATOR_FILE))],
         ["--generator", str(folder / GENERATOR_FILE)],
     ):
         assert main(["route", TEXT, *options]) == 1

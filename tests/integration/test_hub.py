@@ -20,7 +20,7 @@ from tiny_models import tiny_backbone
 from core.backbones import load_backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
-from core.common.paths import ROOT, generator_path
+from core.common.paths import GENERATOR_FILE, ROOT, asset_path
 from core.experts.adapter_files import generated_files, write_files
 from core.experts.card import write_card
 from core.experts.files import save_repository
@@ -37,7 +37,7 @@ def shipped(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of five experts with a card and a generator, and two files that do not belong to it."""
     folder = tmp_path_factory.mktemp("hub") / "five"
     save_repository(engine.repository.subset(range(5)), folder)
-    shutil.copyfile(generator_path(), folder / "generator.safetensors")
+    shutil.copyfile(asset_path(GENERATOR_FILE), folder / "generator.safetensors")
     write_card(folder, "apache-2.0")
     (folder / "evil.pkl").write_bytes(b"cos\nsystem\n")
     (folder / "notes.txt").write_text("to do")
@@ -72,7 +72,7 @@ def test_there_and_back_by_folder(shipped: Path, backbone: EmbeddedBackbone, eng
 def test_the_shipped_experts_bring_their_generator_and_get_a_card(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
     found = push(ROOT / "experts" / "embedded", str(tmp_path / "all"), backbone)
     assert found.files == FILES
-    assert (tmp_path / "all" / "generator.safetensors").read_bytes() == generator_path().read_bytes()
+    assert (tmp_path / "all" / "generator.safetensors").read_bytes() == asset_path(GENERATOR_FILE).read_bytes()
     assert ModelCard.load(tmp_path / "all" / "README.md").data.library_name == "sg-lora-studio"
 
 

@@ -11,7 +11,7 @@ from tiny_models import random_lora, tiny_backbone
 
 from core.backbones.embedded import load_embedded
 from core.common.errors import BackboneError
-from core.common.paths import everyday_path, heads_path
+from core.common.paths import EVERYDAY_FILE, asset_path, heads_path
 from core.sglora.everyday import EPSILON, EverydayPhotos, everyday_photos, load_everyday, save_everyday
 
 
@@ -59,7 +59,7 @@ def test_the_shipped_file_is_for_the_shipped_backbone_and_its_shared_part_alone(
     assert zero_shot is not None and shared is not None
     assert zero_shot is everyday_photos(shipped, shipped.shared.only(m for m in shipped.shared.modules if "text" in m.name))
     assert not torch.equal(zero_shot.mean, shared.mean)
-    assert zero_shot.mean.shape == (shipped.dim,) and everyday_path().stat().st_size < 1_000_000
+    assert zero_shot.mean.shape == (shipped.dim,) and asset_path(EVERYDAY_FILE).stat().st_size < 1_000_000
 
 
 def test_other_backbones_have_none() -> None:

@@ -16,7 +16,7 @@ from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, BackboneError, DescriptionError
-from core.common.paths import heads_path, ordinary_texts_path
+from core.common.paths import ORDINARY_TEXTS_FILE, asset_path, heads_path
 from core.data.sample_photos import sample_photos
 from core.retrieval.gallery import Gallery
 from core.sglora import ordinary_texts, teach
@@ -180,8 +180,8 @@ def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> 
 
 def test_the_moment_of_ordinary_texts_ships(backbone: EmbeddedBackbone) -> None:
     """The shipped file has what reading the texts gives, up to other processors' rounding."""
-    shipped = load_moment(ordinary_texts_path(), backbone.fingerprint)
-    assert shipped is not None and ordinary_texts_path().stat().st_size < 5_000_000
+    shipped = load_moment(asset_path(ORDINARY_TEXTS_FILE), backbone.fingerprint)
+    assert shipped is not None and asset_path(ORDINARY_TEXTS_FILE).stat().st_size < 5_000_000
     read = second_moment(backbone)
     assert float((shipped - read).norm() / read.norm()) < 1e-2
 
