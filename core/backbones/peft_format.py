@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,54 +98,39 @@ def _other_side(names: Set[str], modules: Sequence[LoraModule]) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class _Config:
-    """The content of ``adapter_config.json``.
+def _read_config(label: str, path: Path) -> tuple[Callable[[str], tuple[int, float]], str]:
+    """A function from a linear's name in the file to its rank and the scale of its B @ A, and the name of the base model.
 
-    ``rank`` and ``alpha`` hold for linears that ``ranks`` and ``alphas`` (peft's ``rank_pattern`` and ``alpha_pattern``) do not
-    name. The scale is alpha / r, or with ``by_root`` alpha / sqrt(r), as in rsLoRA (arXiv 2312.03732).
+    The scale is alpha / r, or with ``use_rslora`` alpha / sqrt(r) (arXiv 2312.03732). Raises AdapterError: when the file is not
+    for a plain LoRA, or a rank exceeds MAX_RANK.
     """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rank, alpha = int(content["r"]), float(content.get("lora_alpha", content["r"]))
+        ranks = {str(key): int(value) for key, value in (content.get("rank_pattern") or {}).items()}
+        alphas = {str(key): float(value) for key, value in (content.get("alpha_pattern") or {}).items()}
+        unsupported = [key for key in UNSUPPORTED if content.get(key)]
+        unsupported += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
+        raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
+    if content.get("peft_type", "LORA") != "LORA" or unsupported:
+        why = f"{unsupported[0]} is set" if unsupported else f"this is {brief(content['peft_type'])}"
+        raise AdapterError(f"{label}: only plain LoRA adapters are supported ({why}).")
+    for value in (rank, *ranks.values()):
+        if not 1 <= value <= MAX_RANK:
+            raise AdapterError(f"{label}: rank {brief(value)} is not between 1 and {MAX_RANK}.")
+    for key in (*ranks, *alphas):  # peft accepts any regular expression here, and some never end
+        if not PLAIN_NAME.fullmatch(key):
+            raise AdapterError(f"{label}: {brief(key)} in {CONFIG_FILE} is not the name of a linear.")
+    base_model = content.get("base_model_name_or_path")
 
-    rank: int
-    alpha: float
-    ranks: Mapping[str, int]
-    alphas: Mapping[str, float]
-    by_root: bool
-    base_model: str
+    def rank_and_scale(name: str) -> tuple[int, float]:
+        # As in peft, the first key that is the name or its end.
+        r = next((value for key, value in ranks.items() if f".{name}".endswith(f".{key}")), rank)
+        scaled = next((value for key, value in alphas.items() if f".{name}".endswith(f".{key}")), alpha)
+        return r, scaled / (r**0.5 if content.get("use_rslora") else r)
 
-    @staticmethod
-    def read(label: str, path: Path) -> _Config:
-        """Read the file. Raises AdapterError: when it is not for a plain LoRA, or a rank exceeds MAX_RANK."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            rank, alpha = int(content["r"]), float(content.get("lora_alpha", content["r"]))
-            ranks = {str(key): int(value) for key, value in (content.get("rank_pattern") or {}).items()}
-            alphas = {str(key): float(value) for key, value in (content.get("alpha_pattern") or {}).items()}
-            unsupported = [key for key in UNSUPPORTED if content.get(key)]
-            unsupported += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
-            raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
-        if content.get("peft_type", "LORA") != "LORA" or unsupported:
-            why = f"{unsupported[0]} is set" if unsupported else f"this is {brief(content['peft_type'])}"
-            raise AdapterError(f"{label}: only plain LoRA adapters are supported ({why}).")
-        for value in (rank, *ranks.values()):
-            if not 1 <= value <= MAX_RANK:
-                raise AdapterError(f"{label}: rank {brief(value)} is not between 1 and {MAX_RANK}.")
-        for key in (*ranks, *alphas):  # peft accepts any regular expression here, and some never end
-            if not PLAIN_NAME.fullmatch(key):
-                raise AdapterError(f"{label}: {brief(key)} in {CONFIG_FILE} is not the name of a linear.")
-        base_model = content.get("base_model_name_or_path")
-        base_model = brief(base_model) if isinstance(base_model, str) else ""
-        return _Config(rank, alpha, ranks, alphas, bool(content.get("use_rslora")), base_model)
-
-    def rank_and_scale(self, name: str) -> tuple[int, float]:
-        """The rank of a linear, by its name in the file, and the scale of its B @ A."""
-        rank, alpha = (
-            # As in peft, the first key that is the name or its end.
-            next((value for key, value in pattern.items() if f".{name}".endswith(f".{key}")), default)
-            for pattern, default in ((self.ranks, self.rank), (self.alphas, self.alpha))
-        )
-        return int(rank), alpha / (rank**0.5 if self.by_root else rank)
+    return rank_and_scale, brief(base_model) if isinstance(base_model, str) else ""
 
 
 def load_peft(
@@ -170,7 +154,7 @@ def load_peft(
             raise AdapterError(f"{label}: {path.name} is missing (a PEFT adapter has {CONFIG_FILE} and {WEIGHTS_FILE}).")
         if path.stat().st_size > MAX_ADAPTER_BYTES:
             raise AdapterError(f"{label}: {path.name} is larger than {MAX_ADAPTER_BYTES // 2**20} MB.")
-    config = _Config.read(label, config_path)
+    rank_and_scale, base_model = _read_config(label, config_path)
     try:
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
@@ -188,14 +172,14 @@ def load_peft(
         raise AdapterError(f"{label} was made for another backbone (fingerprint {made_for}, this one is {fingerprint}).")
     if names != expected:
         key = min(names ^ expected)
-        model = f" (it was made for {config.base_model})" if config.base_model else ""
+        model = f" (it was made for {base_model})" if base_model else ""
         state = "unknown" if key in names else "missing"
         raise AdapterError(f"{label} does not fit this backbone{model}: {brief(key)} is {state}.{_other_side(names, modules)}")
     factors = {}
     for m in modules:
         theirs = rename(m.name)
         a, b = (tensors[_key(theirs, which)] for which in "AB")
-        rank, scale = config.rank_and_scale(theirs)
+        rank, scale = rank_and_scale(theirs)
         if a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
             raise AdapterError(
                 f"{label} does not fit this backbone: {m.name} has shapes {tuple(a.shape)} and {tuple(b.shape)}, "
