@@ -15,7 +15,6 @@ from core.backbones.peft_format import load_peft
 from core.cli import format
 from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError
-from core.common.files import no_folder
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
@@ -150,12 +149,6 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
     if arguments.backbone not in (None, EMBEDDED):
         raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
     return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
-
-
-def check_data(arguments: Namespace) -> None:
-    """Raise DataError unless ``--data`` is a folder."""
-    if not arguments.data.is_dir():
-        raise DataError(no_folder(arguments.data))
 
 
 def _routed(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:

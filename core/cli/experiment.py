@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.cli.commands import Answer, check_data, chosen_backbone, log
+from core.cli.commands import Answer, chosen_backbone, log
 from core.cli.parser import ALL
 from core.common.digest import digest
 from core.common.errors import DataError, StudioError
 from core.common.paths import EXPERTS, GENERATOR_FILE, asset_path, results_path
+from core.data import check_folder
 from core.experiments import report
 from core.experiments.bench.context import BenchmarkContext, machine
 from core.experiments.context import ExperimentContext
@@ -27,7 +28,7 @@ def experiment(arguments: Namespace) -> Answer | None:
     """
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
-        check_data(arguments)
+        check_folder(arguments.data)
     first = True
     if "LOCAL_RANK" in os.environ:
         from core.training.distributed import Processes
@@ -52,7 +53,7 @@ def experiment(arguments: Namespace) -> Answer | None:
 def bench(arguments: Namespace) -> Answer:
     """Run one benchmark, or all; each result is written at once."""
     if arguments.data is not None:
-        check_data(arguments)
+        check_folder(arguments.data)
     chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
     context = BenchmarkContext(arguments.data, arguments.largest, arguments.rounds, log, arguments.work)
     return _run_each(chosen, lambda experiment: {"machine": machine(), **experiment.module.run(context)}, arguments)

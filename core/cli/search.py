@@ -17,14 +17,13 @@ from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, sampling_given
 from core.common.errors import DataError, DescriptionError, GalleryError, PhotoError, UsageError
-from core.common.files import no_folder
 from core.common.progress import counter
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
-from core.data import read_folder
+from core.data import check_folder, read_folder
 from core.data.captions import clean_captions
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
-from core.data.find_images import is_there
+from core.data.find_images import is_there, photos_in
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
 from core.experts.names_file import NAMES_FILE, read_names
@@ -243,9 +242,8 @@ def is_photo(part: str) -> bool:
 
 
 def _photos(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(no_folder(folder))
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+    check_folder(folder)
+    paths = sorted(photos_in(folder))
     if not paths:
         raise DataError(f"The gallery folder {folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")
     return paths

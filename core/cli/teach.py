@@ -14,10 +14,10 @@ from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, check_sampling, chosen_backbone, load_adapter, load_chosen_engine, log, request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
-from core.common.files import no_folder
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
-from core.data.find_images import is_image
+from core.data import check_folder
+from core.data.find_images import photos_in
 from core.experiments.evaluate import read_prefixes
 from core.experts import adapter_files
 from core.experts.names_file import NAMES_FILE, save_names
@@ -63,8 +63,7 @@ def teach(arguments: Namespace) -> Answer:
 def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
     wanted = [(name, _photos(map(Path, files))) for name, *files in arguments.name]
     if arguments.folder is not None:
-        if not arguments.folder.is_dir():
-            raise DataError(no_folder(arguments.folder))
+        check_folder(arguments.folder)
         folders = sorted(folder for folder in arguments.folder.iterdir() if folder.is_dir())
         if not folders:
             raise DataError(f"{arguments.folder} holds no folder: each name has a folder of photos, called like it.")
@@ -76,11 +75,7 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
 
 def _photos(paths: Iterable[Path]) -> list[Path]:
     """These files, and the photos in these folders."""
-    return [
-        photo
-        for path in paths
-        for photo in (sorted(file for file in path.rglob("*") if is_image(file)) if path.is_dir() else [path])
-    ]
+    return [photo for path in paths for photo in (sorted(photos_in(path)) if path.is_dir() else [path])]
 
 
 def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:

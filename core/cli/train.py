@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from core.backbones import EMBEDDED
 from core.backbones.embedded import SHARED_FILE, load_embedded
 from core.backbones.spec import OWN_WEIGHTS
-from core.cli.commands import Answer, check_data, chosen_backbone, log
+from core.cli.commands import Answer, chosen_backbone, log
 from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
 from core.common.paths import GENERATOR_FILE, asset_path, experts_path, heads_path
+from core.data import check_folder
 from core.experts.card import write_card
 from core.experts.files import load_repository
 from core.training.backbone import BackboneRecipe, train_backbone
@@ -34,7 +35,7 @@ R = TypeVar("R", bound="DataclassInstance")
 
 
 def backbone(arguments: Namespace) -> Answer:
-    check_data(arguments)
+    check_folder(arguments.data)
     recipe = changed(BackboneRecipe(seed=arguments.seed), arguments.set)
     out = destination(arguments, heads_path())
     result = train_backbone(arguments.data, out, arguments.cache or default_cache(), recipe, log)
@@ -42,7 +43,7 @@ def backbone(arguments: Namespace) -> Answer:
 
 
 def shared(arguments: Namespace) -> Answer:
-    check_data(arguments)
+    check_folder(arguments.data)
     recipe = changed(BothHeadsRecipe(seed=arguments.seed), arguments.set)
     heads = load_embedded(arguments.heads or heads_path())
     out = destination(arguments, (arguments.heads or heads_path()).with_name(SHARED_FILE))
@@ -52,7 +53,7 @@ def shared(arguments: Namespace) -> Answer:
 
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
-    check_data(arguments)
+    check_folder(arguments.data)
     spec = arguments.backbone or EMBEDDED
     own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
     if not (own_weights or arguments.pretrained or arguments.random_weights):
@@ -72,7 +73,7 @@ def experts(arguments: Namespace) -> Answer | None:
 
 
 def generator(arguments: Namespace) -> Answer:
-    check_data(arguments)
+    check_folder(arguments.data)
     model = chosen_backbone(arguments)
     folder = arguments.experts or experts_path(model.slug)
     repository = load_repository(folder, model.layout, model.fingerprint, model.shared)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from core.common.errors import DataError
-from core.data.find_images import is_image, walk
+from core.data.find_images import photos_in
 from core.data.sample import Sample
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -18,7 +18,7 @@ _NO_CLASS = re.compile(r"\..*|(train|val|test)\d{4}|.*(images?|photos?|pictures?
 def class_folders(folder: Path) -> list[Path]:
     """The direct subfolders that hold images at any depth, and whose names may be class names."""
     below = sorted(f for f in folder.iterdir() if f.is_dir() and not _NO_CLASS.fullmatch(f.name.lower()))
-    return [f for f in below if any(is_image(Path(name)) for _, names in walk(f) for name in names)]
+    return [f for f in below if any(photos_in(f))]
 
 
 def read_classes(folder: Path) -> list[Sample]:
@@ -38,9 +38,7 @@ def read_classes(folder: Path) -> list[Sample]:
         return []
     name = folder.resolve().name.replace("_", " ")
     return [
-        Sample(root / file, split=split, label=class_folder.name.replace("_", " "), domain=name, dataset=name)
+        Sample(photo, split=split, label=class_folder.name.replace("_", " "), domain=name, dataset=name)
         for split, class_folder in classes
-        for root, files in walk(class_folder)
-        for file in files
-        if is_image(Path(file))
+        for photo in photos_in(class_folder)
     ]

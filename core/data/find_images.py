@@ -86,6 +86,12 @@ class ImageFinder:
                 )
 
 
+def photos_in(folder: Path) -> Iterator[Path]:
+    """Yield the photos in a folder and all folders below it, in the order of ``walk``."""
+    for root, names in walk(folder):
+        yield from (root / name for name in names if is_image(Path(name)))
+
+
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield ``folder`` and each folder below it, with its sorted file names. Follows links, but not in circles."""
     seen = set()

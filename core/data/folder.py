@@ -11,11 +11,17 @@ from core.common.errors import DataError
 from core.common.files import no_folder
 from core.data.classes import read_classes
 from core.data.coco import read_coco
-from core.data.find_images import ImageFinder, is_image, walk
+from core.data.find_images import ImageFinder, photos_in
 from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
 from core.data.karpathy import PATTERN, read_karpathy
 from core.data.sample import Sample, gather
 from core.data.tokens import PLACES, TOKENS, read_tokens
+
+
+def check_folder(folder: Path) -> None:
+    """Raise DataError unless it is a folder."""
+    if not folder.is_dir():
+        raise DataError(no_folder(folder))
 
 
 def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
@@ -28,8 +34,7 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     ``categories``: whether to read COCO's instances too, which is slow. Raises DataError: when the folder is missing, no format
     is known, the choice is ambiguous, or a line is malformed (the message has its number).
     """
-    if not folder.is_dir():
-        raise DataError(no_folder(folder))
+    check_folder(folder)
     if (folder / CAPTIONS_FILE).is_file():
         return read_captions(folder)
     if (folder / LABELS_FILE).is_file():
@@ -71,8 +76,7 @@ def contents(data: Path) -> str:
     """A checksum of ``data``: names and sizes of all photos and lists of photos."""
     files = []
     for folder in data_folders(data):
-        photos = [root / name for root, names in walk(folder) for name in names if is_image(Path(name))]
-        files += [f"{folder.name}/{f.relative_to(folder)} {f.stat().st_size}" for f in (*_lists(folder), *photos)]
+        files += [f"{folder.name}/{f.relative_to(folder)} {f.stat().st_size}" for f in (*_lists(folder), *photos_in(folder))]
     return digest("\n".join(sorted(files)))
 
 
