@@ -33,14 +33,6 @@ def experts_path(backbone: str = "embedded") -> Path:
     return EXPERTS / backbone
 
 
-def find_generator(experts: Path, backbone: str) -> Path:
-    """The generator of a repository: in its folder, where training writes it, else in the assets, by the folder's name or the
-    backbone's. Without one, the path in its folder."""
-    inside = experts / GENERATOR_FILE
-    places = (inside, asset_path(GENERATOR_FILE, experts.name), asset_path(GENERATOR_FILE, backbone))
-    return next((path for path in places if path.is_file()), inside)
-
-
 def results_path(experiment: str) -> Path:
     """The shipped result of an experiment."""
     return ASSETS / "results" / f"{experiment}.json"

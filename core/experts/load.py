@@ -10,7 +10,7 @@ from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.spec import adapted_side, needed_options
 from core.common.errors import RepositoryError
-from core.common.paths import ROOT, experts_path, find_generator
+from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
@@ -22,7 +22,7 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     Args:
         backbone: None loads the embedded one.
         experts: folder of the repository. None: the shipped one of the backbone.
-        generator: its file. None: that of the repository, see ``find_generator``.
+        generator: its file. None: the one beside the experts, else in the assets, by the folder's name or the backbone's.
 
     Raises BackboneError, RepositoryError: when a file is missing, damaged, or made for another backbone or other experts.
     """
@@ -31,7 +31,8 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     if (of_photos := repository.photo_sentences) is not None and len(of_photos.mean) != model.dim:
         raise RepositoryError(f"The expert repository {experts} suggests experts for photos of another backbone.")
-    file = generator or find_generator(experts, model.slug)
+    places = [experts / GENERATOR_FILE, *(asset_path(GENERATOR_FILE, name) for name in (experts.name, model.slug))]
+    file = generator or next((place for place in places if place.is_file()), places[0])
     loaded = LoraGenerator.load(file, model.fingerprint)
     if loaded.parameters != repository.layout.size:
         raise RepositoryError(
