@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from core.cli import format
@@ -13,7 +12,7 @@ from core.cli.commands import Answer, chosen_backbone, load_adapter, log
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError, UsageError
 from core.common.files import no_folder
-from core.common.progress import Bar, counter
+from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.data.image_io import open_photo
@@ -39,7 +38,12 @@ def index(arguments: Namespace) -> Answer:
     library = PhotoLibrary.create(arguments.library, backbone)
     engine = ray_engine(backbone, arguments.address) if arguments.engine == "ray" else None
     stopwatch.lap("load")
-    report = index_folders(library, arguments.folders, backbone, _bars(), arguments.forget_missing, engine=engine)
+    steps = Steps(log)
+
+    def show(now: Progress) -> None:
+        steps(now.step, now.done, now.total, "photos" if now.step == "looking" else "files")
+
+    report = index_folders(library, arguments.folders, backbone, show, arguments.forget_missing, engine=engine)
     facts = asdict(report)
     for line in facts.pop("missing"):
         log(line)
@@ -61,7 +65,7 @@ def library(arguments: Namespace) -> Answer:
         "fingerprint": opened.about.fingerprint,
         "folders": list(opened.about.folders),
         **opened.counts(),
-        "problems": problems(opened, counter("checking", log)) if arguments.verify else None,
+        "problems": problems(opened, partial(Steps(log), "checking")) if arguments.verify else None,
     }
     return Answer(data, format.library)
 
@@ -95,21 +99,3 @@ def vector(arguments: Namespace) -> Answer:
         "vector": [round(value, 8) for value in vector],
     }
     return Answer(data, lambda data: "[" + ",".join(f"{value:.8g}" for value in data["vector"]) + "]")
-
-
-def _bars() -> Callable[[Progress], None]:
-    bar, step, last = None, "", time.monotonic()
-
-    def show(progress: Progress) -> None:
-        nonlocal bar, step, last
-        if bar is None or progress.step != step:
-            if bar is not None:
-                bar.close()
-            unit = "photos" if progress.step == "looking" else "files"
-            step, bar = progress.step, Bar(progress.step, progress.total or None, log, unit, started=last)
-        last = time.monotonic()
-        bar.to(progress.done)
-        if progress.total and progress.done == progress.total:
-            bar.close()
-
-    return show

@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, sampling_given
 from core.common.errors import DataError, DescriptionError, GalleryError, PhotoError, UsageError
-from core.common.progress import counter
+from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.data import check_folder, read_folder
@@ -65,7 +66,7 @@ class _Search:
 
     def in_folder(self, paths: Sequence[Path]) -> _Results:
         gallery = Gallery(self.backbone, limit=len(paths))
-        report = gallery.add(paths, counter("reading", log))
+        report = gallery.add(paths, partial(Steps(log), "reading"))
         for failure in report.failed:
             log(f"left out: {failure.name}: {failure.reason}")
         if not gallery.photos:
@@ -111,7 +112,7 @@ class _Search:
         """The captions that fit best. Only the question's photos are encoded."""
         backbone = self.backbone
         if library is not None:
-            prefixes = library.caption_prefixes(counter("reading", log, "captions"))
+            prefixes = library.caption_prefixes(partial(Steps(log), "reading", unit="captions"))
             texts, photos = library.captions, len(library)
         else:
             samples = read_folder(self.options.gallery)

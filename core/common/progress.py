@@ -81,19 +81,21 @@ class Bar(AbstractContextManager["Bar"]):
         self._done = done
 
 
-def counter(title: str, log: Log, unit: str = "photos") -> Callable[[int, int], None]:
-    """A callback for work that reports (done, total). It opens a bar at the first report and closes it when all is done."""
-    bars: list[Bar] = []
-    started = time.monotonic()
+class Steps:
+    """A callback for work that reports its steps. Each has a bar, which closes when all is done or the next step begins."""
 
-    def report(done: int, total: int) -> None:
-        if not bars:
-            bars.append(Bar(title, total, log, unit, started=started))
-        bars[0].to(done)
-        if done >= total:
-            bars[0].close()
+    def __init__(self, log: Log) -> None:
+        self._log, self._step, self._bar, self._last = log, "", Bar("", None, silent), time.monotonic()
 
-    return report
+    def __call__(self, step: str, done: int, total: int, unit: str = "photos") -> None:
+        """Show the amount done of a step; ``total`` is 0 if it is unknown."""
+        if step != self._step:
+            self._bar.close()
+            self._step, self._bar = step, Bar(step, total or None, self._log, unit, started=self._last)
+        self._last = time.monotonic()
+        self._bar.to(done)
+        if total and done >= total:
+            self._bar.close()
 
 
 def duration(seconds: float) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from tqdm import tqdm
 
 from core.common import progress
-from core.common.progress import Bar, counter, duration, say, silent
+from core.common.progress import Bar, Steps, duration, say, silent
 
 
 class Terminal(io.StringIO):
@@ -45,7 +46,7 @@ def test_slow_work_says_something_every_minute(monkeypatch: pytest.MonkeyPatch) 
         now[0] += 30
         bar.to(done)
     assert (4 <= len(lines[1:]) <= 5 and lines[1].endswith("about 8.2 hours left")) or "hours left" in lines[1]
-    report = counter("reading", lines.append)
+    report = partial(Steps(lines.append), "reading")
     now[0] += 10
     report(10, 40)  # the time before the first report counts, too
     assert lines[-1] == "reading: 10/40 photos, about 30 seconds left"
@@ -58,7 +59,7 @@ def test_slow_work_says_something_every_minute(monkeypatch: pytest.MonkeyPatch) 
 def test_a_terminal_gets_a_bar_and_lines_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    report = counter("reading", lines.append)
+    report = partial(Steps(lines.append), "reading")
     report(1, 4)
     say("left out: a.jpg")
     report(4, 4)
@@ -68,7 +69,7 @@ def test_a_terminal_gets_a_bar_and_lines_above_it(monkeypatch: pytest.MonkeyPatc
     assert "left out: a.jpg\n" in drawn
     assert drawn.endswith("done\n") and not tqdm._instances
     monkeypatch.setenv("LOCAL_RANK", "1")  # one of several processes that share the terminal
-    counter("reading", lines.append)(2, 2)
+    Steps(lines.append)("reading", 2, 2)
     assert lines
 
 
