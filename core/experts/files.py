@@ -8,6 +8,7 @@ all experts share: the origin, a shared part of their own, and the regression th
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from safetensors.torch import load
 
 from core.backbones import EMBEDDED
 from core.backbones.lora import VISION, Lora, LoraLayout, Side
-from core.backbones.spec import adapted_side
+from core.backbones.spec import adapted_side, backbone_options, portable
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, brief
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
@@ -132,7 +133,8 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
     if index.fingerprint != fingerprint:
         raise RepositoryError(
-            f"{label} was trained on another backbone (fingerprint {index.fingerprint}, this one is {fingerprint})."
+            f"{label} was trained on another backbone (fingerprint {index.fingerprint}, this one is {fingerprint}). "
+            f"Its index names it: {shlex.join(backbone_options(portable(index.backbone)))}"
         )
     layout = _layout(label, index, layout)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,12 +13,13 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, errors
 
 from core.backbones.base import Backbone
-from core.backbones.spec import HUB, backbone_options, portable
+from core.backbones.spec import HUB, portable
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, asset_path, experts_path
 from core.experts.card import CARD_FILE, write_card
-from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, name_backbone
+from core.experts.files import INDEX_FILE, TENSORS_FILE, load_repository, name_backbone
 from core.sglora.generator import LoraGenerator
+from core.sglora.repository import ExpertRepository
 
 REQUIRED = (INDEX_FILE, TENSORS_FILE)
 FILES = (*REQUIRED, CARD_FILE, GENERATOR_FILE)
@@ -51,10 +51,10 @@ def pull(source: str, out: Path, backbone: Backbone, revision: str | None = None
     with tempfile.TemporaryDirectory(prefix="sg-lora-pull-") as staged:
         stage, hub_id = Path(staged), _hub_id(source)
         present = _copy(Path(source), stage) if hub_id is None else _download(hub_id, revision, stage)
-        index = _check(stage, source, backbone)
+        repository = _check(stage, source, backbone)
         name_backbone(stage, backbone.choice)  # paths of this machine
         _place(stage, out)
-    return _transfer(str(out), present, index)
+    return _transfer(str(out), present, repository)
 
 
 def push(folder: Path, target: str, backbone: Backbone, generator: Path | None = None, private: bool = False) -> Transfer:
@@ -77,8 +77,8 @@ def push(folder: Path, target: str, backbone: Backbone, generator: Path | None =
             if not generator.is_file():
                 raise RepositoryError(f"The generator {generator} is not there.")
             shutil.copyfile(generator, stage / GENERATOR_FILE)
-        index = _check(stage, str(folder), backbone)
-        name_backbone(stage, portable(index.backbone))
+        repository = _check(stage, str(folder), backbone)
+        name_backbone(stage, portable(repository.backbone))
         if CARD_FILE not in present:
             write_card(stage)
         sent = {name for name in FILES if (stage / name).is_file()}
@@ -88,7 +88,7 @@ def push(folder: Path, target: str, backbone: Backbone, generator: Path | None =
             place = target
         else:
             place = _upload(hub_id, private, stage)
-    return _transfer(place, sent | (present - set(FILES)), index)
+    return _transfer(place, sent | (present - set(FILES)), repository)
 
 
 def _hub_id(place: str) -> str | None:
@@ -159,27 +159,20 @@ def _check_free(folder: Path) -> None:
         raise RepositoryError(f"{folder} holds files that are no expert repository: choose a new folder.")
 
 
-def _check(stage: Path, label: str, backbone: Backbone) -> RepositoryIndex:
-    """Raise RepositoryError unless the files in ``stage`` are complete and of this backbone. Returns the index."""
+def _check(stage: Path, label: str, backbone: Backbone) -> ExpertRepository:
+    """The repository in ``stage``. Raises RepositoryError: unless all its files are complete and of this backbone."""
     try:
-        index = RepositoryIndex.read(stage)
-        if index.fingerprint != backbone.fingerprint:
-            options = shlex.join(backbone_options(portable(index.backbone)))
-            raise RepositoryError(
-                f"{label} holds experts of another backbone (fingerprint {index.fingerprint}; {backbone.name} here is "
-                f"{backbone.fingerprint}). Its index names it: {options}"
-            )
-        load_repository(stage, backbone.layout, backbone.fingerprint, backbone.shared)
+        repository = load_repository(stage, backbone.layout, backbone.fingerprint, backbone.shared)
         if (stage / GENERATOR_FILE).is_file():
             LoraGenerator.load(stage / GENERATOR_FILE, backbone.fingerprint)
     except RepositoryError as error:
         raise RepositoryError(str(error).replace(str(stage), label)) from None
-    return index
+    return repository
 
 
-def _transfer(place: str, names: set[str], index: RepositoryIndex) -> Transfer:
+def _transfer(place: str, names: set[str], repository: ExpertRepository) -> Transfer:
     files = tuple(name for name in FILES if name in names)
-    return Transfer(place, files, tuple(sorted(names - set(FILES))), len(index.experts), index.fingerprint)
+    return Transfer(place, files, tuple(sorted(names - set(FILES))), len(repository.experts), repository.fingerprint)
 
 
 @contextmanager

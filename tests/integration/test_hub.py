@@ -174,7 +174,7 @@ def test_an_incomplete_download_changes_nothing(
 
 def test_experts_of_another_backbone_are_refused_both_ways(shipped: Path, tmp_path: Path) -> None:
     other = tiny_backbone()
-    message = r"another backbone \(fingerprint \w{16}; tiny here is \w{16}\)\. Its index names it: --backbone embedded"
+    message = r"another backbone \(fingerprint \w{16}, this one is \w{16}\)\. Its index names it: --backbone embedded"
     with pytest.raises(RepositoryError, match=message):
         pull(str(shipped), tmp_path / "mine", other)
     with pytest.raises(RepositoryError, match=message):
