@@ -36,7 +36,7 @@ from core.common.device import batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
 from core.common.images import Framing
 from core.common.runtime import compute_dtype
-from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
+from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 
 HEAD_BATCH = 128
 TOWERS = f"{IMAGE_TOWER_SHA256} {TEXT_TOWER_SHA256}"
@@ -251,15 +251,11 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
     Raises BackboneError: when the heads are missing, or a file is damaged or for another architecture."""
     if not path.is_file():
         raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
-    try:
+    with damage_raises(BackboneError, f"The backbone's heads {path.name} are damaged", "restore the file"):
         tensors, metadata = read_tensors(path)
         config = HeadsConfig(**json.loads(metadata["config"]))
         vision, text = VisionHead(config), TextHead(config)
         TwoTowers(text, vision, MAP_TOKENS).load_state_dict(tensors)
-    except DAMAGED as error:
-        raise BackboneError(
-            f"The backbone's heads {path.name} are damaged ({type(error).__name__}): restore the file."
-        ) from None
     backbone = EmbeddedBackbone(vision, text, _digest(tensors, f"{TOWERS} {metadata['config']}"), dtype, adapt)
     backbone.translations = load_maps(path.with_name(TRANSLATIONS_FILE), TEXT_TOWER_SHA256, SENTENCE_DIM)
     backbone.words = load_words(path.with_name(WORDS_FILE))
@@ -269,12 +265,8 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
 
 def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
     """Read the file of ``save_shared``. Raises BackboneError: when it is missing, damaged or for other heads."""
-    try:
+    what = f"The backbone's shared part {path.name} is damaged or belongs to other heads"
+    with damage_raises(BackboneError, what, "restore both files from the same release"):
         shared = _shared_from(load_file(path), linears)
         shared.check_finite(path.name)
-    except (*DAMAGED, AdapterError) as error:
-        raise BackboneError(
-            f"The backbone's shared part {path.name} is damaged or belongs to other heads ({type(error).__name__}): restore "
-            "both files from the same release."
-        ) from None
     return shared

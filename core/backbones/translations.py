@@ -19,7 +19,7 @@ from torch import Tensor
 
 from core.common.errors import BackboneError
 from core.common.languages import language
-from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
+from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 
 Maps = Mapping[str, Tensor]  # [FORMS * s, s] each, by the English name of the language
 FORMS = 3  # of a sentence, see ``in_forms``
@@ -55,13 +55,11 @@ def load_maps(path: Path, text_tower: str, dim: int) -> Maps:
     """Read the file of ``save_maps``; {} if this tower has none. Raises BackboneError: when it is damaged."""
     if not path.is_file():
         return {}
-    try:
+    with damage_raises(BackboneError, f"{path.name} is damaged", "restore the file"):
         tensors, metadata = read_tensors(path)
         if metadata.get("text_tower") != text_tower:
             return {}
         maps = {name: map.float() for name, map in tensors.items()}
         if any(map.shape != (FORMS * dim, dim) or not bool(torch.isfinite(map).all()) for map in maps.values()):
             raise ValueError("no maps of these sentences")
-    except DAMAGED as error:
-        raise BackboneError(f"{path.name} is damaged ({type(error).__name__}): restore the file.") from None
     return maps

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, Field, ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load
 
 from core.backbones import EMBEDDED
@@ -24,7 +23,7 @@ from core.backbones.spec import adapted_side, backbone_options, portable
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, brief
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
-from core.common.tensor_files import write_tensors
+from core.common.tensor_files import damage_raises, write_tensors
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.suggest import PhotoSentences
 
@@ -137,7 +136,7 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
             f"Its index names it: {shlex.join(backbone_options(portable(index.backbone)))}"
         )
     layout = _layout(label, index, layout)
-    try:
+    with damage_raises(RepositoryError, f"{label} has a damaged {TENSORS_FILE}"):
         tensors = load(raw)
         means, stds = tensors["means"].float(), tensors["stds"].float()
         embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
@@ -146,8 +145,6 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         of_photos = None
         if "photo_mean" in tensors:
             of_photos = PhotoSentences(tensors["photo_mean"].float(), tensors["photo_weights"].float())
-    except (SafetensorError, KeyError, AdapterError) as error:
-        raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} ({type(error).__name__}): restore it.") from None
     n = len(experts)
     fits = means.shape == stds.shape == (n, layout.size) and origin.shape == (layout.size,)
     fits &= embeddings.dim() == 2 and len(embeddings) == n

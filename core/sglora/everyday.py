@@ -22,7 +22,7 @@ from core.backbones.base import Backbone, photo_column
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
 from core.common.paths import EVERYDAY_FILE, asset_path
-from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
+from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 
 EPSILON = 3.0  # chosen from 0.3 to 10 on watched photos; between 1 and 10 it makes little difference
 
@@ -65,11 +65,9 @@ def load_everyday(path: Path, fingerprint: str) -> tuple[EverydayPhotos, Everyda
     """Read the file of ``save_everyday``; None if this backbone has none. Raises BackboneError: when it is damaged."""
     if not path.is_file():
         return None
-    try:
+    with damage_raises(BackboneError, f"{path.name} is damaged", "restore the file"):
         tensors, metadata = read_tensors(path)
         if metadata.get("backbone_fingerprint") != fingerprint:
             return None
         zero_shot, shared = (EverydayPhotos(tensors[f"{i}.mean"].float(), tensors[f"{i}.covariance"].float()) for i in range(2))
-    except DAMAGED as error:
-        raise BackboneError(f"{path.name} is damaged ({type(error).__name__}): restore the file.") from None
     return zero_shot, shared

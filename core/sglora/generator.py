@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.common.digest import tensors_digest
 from core.common.errors import RepositoryError
-from core.common.tensor_files import DAMAGED, read_tensors, write_tensors
+from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 from core.sglora.prior import SemanticPrior
 from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, Gaussian, VaeConfig
@@ -84,7 +84,7 @@ class LoraGenerator:
         in another format, or for another backbone."""
         if not path.is_file():
             raise RepositoryError(f"The generator {path} is missing: `python -m core train generator` writes it.")
-        try:
+        with damage_raises(RepositoryError, f"The generator {path.name} is damaged"):
             stored, metadata = read_tensors(path)
             stated, made_for = metadata.get("format", "1"), metadata["backbone_fingerprint"]
             if stated != str(FORMAT):
@@ -95,8 +95,6 @@ class LoraGenerator:
             if metadata["tensors_sha256"] != tensors_digest(stored):
                 raise ValueError("the checksum differs")
             generator = _build(metadata, {key: value.float() for key, value in stored.items()})
-        except DAMAGED as error:
-            raise RepositoryError(f"The generator {path.name} is damaged ({type(error).__name__}): restore it.") from None
         if made_for != fingerprint:
             raise RepositoryError(f"The generator {path.name} belongs to backbone {made_for}, not to {fingerprint}.")
         return generator
