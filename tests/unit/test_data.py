@@ -7,6 +7,7 @@ import pytest
 
 from core.common.errors import DataError
 from core.data import read_folder
+from core.data.find_images import photos_in
 from core.data.folder import contents
 from core.data.jsonl import read_translations
 
@@ -189,3 +190,13 @@ def test_the_checksum_of_a_data_folder_depends_on_its_files_alone(tmp_path):
     before = contents(tmp_path / "here")
     (tmp_path / "here" / "pets" / "a.jpg").write_bytes(b"another photo under the same name")
     assert contents(tmp_path / "here") != before
+
+
+def test_photos_are_found_behind_links_and_hidden_ones_are_left_out(tmp_path):
+    disk, folder = tmp_path / "disk", tmp_path / "photos"
+    for path in (disk / "b.JPG", disk / "._b.JPG", folder / "below" / "a.png", folder / "notes.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (folder / "linked").symlink_to(disk)
+    (folder / "linked" / "circle").symlink_to(folder)
+    assert [path.relative_to(folder).as_posix() for path in photos_in(folder)] == ["below/a.png", "linked/b.JPG"]
