@@ -6,15 +6,15 @@ unless its address names the visitor: /gradio_api/mcp/?visitor=NAME, a secret na
 
 from __future__ import annotations
 
-import copy
 import secrets
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
+from gradio import mcp
 from gradio_client import Client
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -65,18 +65,8 @@ class FewCalls:
 def separate_visitors() -> None:
     """Give every MCP visitor a client, and so a session, of its own, and all of them threads of their own. A second call
     changes nothing."""
-    from gradio import mcp
-
-    server: Any = mcp.GradioMCPServer
-    if server._get_or_create_client is not _client_of_visitor:
-        mcp.run_sync = _in_own_thread  # type: ignore[attr-defined]
-        server._arguments_as_made = server._prepare_tool_call_args
-        server._prepare_tool_call_args = _arguments
-        server._client_for_all = server._get_or_create_client
-        server._get_or_create_client = _client_of_visitor
-        server._schema_as_made = server.get_input_schema
-        server.get_input_schema = _input_schema
-        server.pop_returned_state = staticmethod(_answers)
+    mcp.run_sync = _in_own_thread  # type: ignore[assignment]
+    mcp.GradioMCPServer = VisitorsServer  # type: ignore[misc]
 
 
 async def _in_own_thread(work: Callable[..., Any], *args: Any) -> Any:
@@ -87,48 +77,49 @@ async def _in_own_thread(work: Callable[..., Any], *args: Any) -> Any:
     return await to_thread.run_sync(work, *args, limiter=limiter)
 
 
-def _arguments(server: Any, name: str, values: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments of a tool. It calls the app from this machine: as a proxy, it passes on the visitor's address alone."""
-    *arguments, _, event = server._arguments_as_made(name, values)
-    address = address_of(server.mcp_server.request_context.request)
-    return *arguments, {"x-forwarded-for": address} if address else {}, event
+class VisitorsServer(mcp.GradioMCPServer):
+    """Gradio's server of tools, with a client for each visitor."""
 
+    def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
+        """The arguments of a tool. It calls the app from this machine: as a proxy, it passes on the visitor's address alone."""
+        *made, _, event = super()._prepare_tool_call_args(name, arguments)
+        address = address_of(self.mcp_server.request_context.request)
+        return *made, {"x-forwarded-for": address} if address else {}, event
 
-def _client_of_visitor(server: Any) -> Client:
-    request = server.mcp_server.request_context.request
-    name = (request.query_params.get("visitor") if request is not None else None) or secrets.token_hex(16)
-    key = digest(f"{server.local_url} {name}")[:32]
-    with _changing:
-        if key in _clients:
-            _clients.move_to_end(key)
-            return _clients[key]
-    alone = copy.copy(server)
-    alone._client_instance = None
-    with _making:  # one at a time: it takes a tenth of a second of Python, which the page needs too
-        client = alone._client_for_all()
-    client.session_hash = key
-    with _changing:
-        client = _clients.setdefault(key, client)
-        dropped = [_clients.popitem(last=False)[1] for _ in range(len(_clients) - MOST)]
-    for old in dropped:
-        old.close()
-    return client
+    def _get_or_create_client(self) -> Client:
+        """The client of the visitor who calls."""
+        request: Any = self.mcp_server.request_context.request
+        name = request.query_params.get("visitor") or secrets.token_hex(16)
+        key = digest(f"{self.local_url} {name}")[:32]
+        with _changing:
+            if key in _clients:
+                _clients.move_to_end(key)
+                return _clients[key]
+        with _making:  # one at a time: it takes a tenth of a second of Python, which the page needs too
+            self._client_instance = None
+            client = super()._get_or_create_client()
+        client.session_hash = key
+        with _changing:
+            client = _clients.setdefault(key, client)
+            dropped = [_clients.popitem(last=False)[1] for _ in range(len(_clients) - MOST)]
+        for old in dropped:
+            old.close()
+        return client
 
+    def get_input_schema(self, tool_name: str, parameters: dict[str, str] | None = None) -> Any:
+        """The schema of a tool's input. For a list of files, Gradio's refers to a definition elsewhere and takes no text."""
+        schema, places = super().get_input_schema(tool_name, parameters)
+        if "files" in schema.get("properties", {}):
+            schema["properties"]["files"] = {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": FILES,
+                "maxItems": MOST_FILES,
+            }
+            places = [*(place for place in places if place[:1] != ["files"]), *(["files", i] for i in range(MOST_FILES))]
+        return schema, places
 
-def _input_schema(server: Any, tool: str, parameters: Any = None) -> tuple[dict[str, Any], list[Any]]:
-    """The schema of a tool's input. For a list of files, Gradio's refers to a definition elsewhere and takes no text."""
-    schema, places = server._schema_as_made(tool, parameters)
-    if "files" in schema.get("properties", {}):
-        schema["properties"]["files"] = {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": FILES,
-            "maxItems": MOST_FILES,
-        }
-        places = [*(place for place in places if place[:1] != ["files"]), *(["files", i] for i in range(MOST_FILES))]
-    return schema, places
-
-
-def _answers(_: Sequence[Any], data: Any) -> list[Any]:
-    """The answers of a tool. Gradio's client returns several values as one."""
-    return list(data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data)
+    @staticmethod
+    def pop_returned_state(components: Any, data: Any) -> list[Any]:
+        """The answers of a tool. Gradio's client returns several values as one."""
+        return list(data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data)
