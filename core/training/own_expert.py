@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraLayout, initial_vector
-from core.backbones.lora_algebra import merge
+from core.backbones.lora import Lora
 from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
@@ -29,6 +28,7 @@ from core.common.text import clean_name, clean_text
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.gallery import Gallery
 from core.sglora.description import embed_descriptions
+from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
 from core.training.corpus import usual_adapter
@@ -109,15 +109,13 @@ class _Training:
     """The fixed inputs of a training."""
 
     backbone: Backbone
-    layout: LoraLayout  # of own parts
-    shared: Lora | None  # shared part of the experts
+    experts: ExpertRepository  # which the new one joins
     names: ClassNames | None  # for the penalty for forgetting; None: no penalty
     recipe: OwnRecipe
 
     def lora(self, vector: Tensor) -> Lora:
         """The shared part plus an own part [P]."""
-        own = Lora.from_vector(self.layout, vector)
-        return merge([self.shared, own], [1.0, 1.0]) if self.shared else own
+        return self.experts.with_shared([Lora.from_vector(self.experts.layout, vector)], [1.0])
 
     def batch_loss(self, photos: _Photos, vector: Tensor, rng: np.random.Generator) -> Tensor:
         """The loss of a random batch with one random caption per photo; differentiable in the vector [P]."""
@@ -153,30 +151,29 @@ def split_photos(ids: Sequence[str], stop_from: int = OwnRecipe.stop_from) -> Sp
 
 
 def train_own_expert(
-    backbone: Backbone,
+    engine: SGLora,
     gallery: Gallery,
     name: str,
     description: str,
     progress: Callable[[OwnProgress], None] = lambda step: None,
     stop: threading.Event | None = None,
     seed: int = 0,
-    repository: ExpertRepository | None = None,
     recipe: OwnRecipe = OwnRecipe(),
 ) -> OwnExpert:
     """Train an expert on the captioned photos that the gallery has when the call begins.
 
     Args:
+        engine: has the experts that the new one joins; training starts from their origin.
         name: short, such as "my garden". description: the sentence that routing compares.
         progress: called after every step. stop: once set, training ends within a step.
         seed: of batches and captions; equal seeds and photos give equal experts.
-        repository: the experts that the new one joins; training starts from their origin. None: from a fresh LoRA.
 
     Raises:
         GalleryError: when fewer than MIN_PHOTOS photos have captions. AdapterError: when a trained value is not finite.
         DescriptionError, RepositoryError: when the description or the name is invalid.
         TrainingStopped: when ``stop`` is set; nothing is kept.
     """
-    name, description = clean_name(name), clean_text(description)
+    name, description, backbone = clean_name(name), clean_text(description), engine.backbone
     with torch.inference_mode(False), torch.enable_grad():  # the caller may have switched gradients off in this thread
         photos, prefix = gallery.captioned()
         if len(photos) < MIN_PHOTOS:
@@ -184,10 +181,9 @@ def train_own_expert(
                 f"An own expert needs at least {MIN_PHOTOS} photos with captions. "
                 f"You have {len(photos)}: add photos or captions."
             )
-        layout = repository.layout if repository else backbone.layout
-        start = repository.origin.detach().clone() if repository else initial_vector(layout, seed)
+        start = engine.repository.origin.detach().clone()
         names = ClassNames.of(backbone, backbone.text_prefix) if recipe.memory else None
-        training = _Training(backbone, layout, repository.shared if repository else None, names, recipe)
+        training = _Training(backbone, engine.repository, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
 
         def pick(rows: np.ndarray) -> _Photos:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from device_double import DOUBLE, Moves, device_double
 from made_up_photos import shapes
+from random_engines import random_engine
 from small_families import FAMILIES, small_model
 from tiny_models import noise, random_lora, tiny_backbone
 
@@ -164,15 +165,15 @@ def test_a_visitors_expert_is_trained_on_the_device_of_the_backbone(tmp_path) ->
     backbone = tiny_backbone()
     photos = shapes(tmp_path / "photos", 24)
     files = [tmp_path / "photos" / p.file for p in photos]
-    gallery = Gallery(backbone)
+    engine, gallery = random_engine(backbone), Gallery(backbone)
     gallery.add(files)
     gallery.set_captions({p.file: p.captions for p in photos})
     recipe = OwnRecipe(batch=8, fixed_steps=3, snapshots=2)
-    expected = train_own_expert(backbone, gallery, "mine", "a photo of shapes", recipe=recipe)
+    expected = train_own_expert(engine, gallery, "mine", "a photo of shapes", recipe=recipe)
     scores = gallery.embeddings(ZERO_SHOT)
     with device_double() as moves:
         backbone.to(DOUBLE)
-        found = train_own_expert(backbone, gallery, "mine", "a photo of shapes", recipe=recipe)
+        found = train_own_expert(engine, gallery, "mine", "a photo of shapes", recipe=recipe)
         assert moves.to_device
         again = Gallery(backbone)
         again.add(files)

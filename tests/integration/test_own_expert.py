@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from tiny_models import noise, random_lora, tiny_backbone
 
-from core.backbones.lora import Lora
+from core.backbones.lora import Lora, initial_vector
 from core.backbones.lora_algebra import merge
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.common.metrics import Relevance
 from core.retrieval.gallery import Gallery
 from core.sglora.description import embed_descriptions
+from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.class_names import class_name_texts
@@ -59,18 +60,18 @@ def origin(gallery) -> torch.Tensor:
     return 0.05 * noise(gallery.backbone.layout.size, seed=5)
 
 
-def joining(backbone, origin, shared=None) -> ExpertRepository:
-    """A repository of one expert whose own parts start from ``origin``."""
+def joining(backbone, origin, shared=None) -> SGLora:
+    """An engine with one expert whose own parts start from ``origin``, and without a generator."""
     size = backbone.layout.size
     expert = Expert("one", "a thing", "scenes", "none", 1, 0, 1, {}, {})
     numbers = (torch.zeros(1, size), torch.zeros(1, size), torch.ones(1, 4), origin)
-    return ExpertRepository(backbone.fingerprint, backbone.layout, (expert,), *numbers, shared=shared)
+    repository = ExpertRepository(backbone.fingerprint, backbone.layout, (expert,), *numbers, shared=shared)
+    return SGLora(backbone, repository, None)
 
 
 def train(gallery, origin, shared=None, **options):
     options = {"recipe": QUICK, "seed": 1, **options}
-    repository = None if origin is None else joining(gallery.backbone, origin, shared)
-    return train_own_expert(gallery.backbone, gallery, " my  papers ", DESCRIPTION, repository=repository, **options)
+    return train_own_expert(joining(gallery.backbone, origin, shared), gallery, " my  papers ", DESCRIPTION, **options)
 
 
 def alike(one: torch.Tensor, other: torch.Tensor, origin: torch.Tensor) -> bool:
@@ -235,16 +236,15 @@ def test_early_stopping_keeps_the_start(gallery, origin):
 
 
 def test_what_cannot_be_trained(gallery, origin):
-    backbone = gallery.backbone
-    few = filled(backbone, 19)
+    engine, few = joining(gallery.backbone, origin), filled(gallery.backbone, 19)
     with pytest.raises(GalleryError, match=r"at least 20 photos with captions\. You have 19"):
-        train_own_expert(backbone, few, "x", DESCRIPTION, None, None)
+        train_own_expert(engine, few, "x", DESCRIPTION)
     with pytest.raises(RepositoryError, match="no name"):
-        train_own_expert(backbone, gallery, " - ", DESCRIPTION)
+        train_own_expert(engine, gallery, " - ", DESCRIPTION)
     with pytest.raises(RepositoryError, match="61 characters"):
-        train_own_expert(backbone, gallery, "x" * 61, DESCRIPTION)
+        train_own_expert(engine, gallery, "x" * 61, DESCRIPTION)
     with pytest.raises(DescriptionError):
-        train_own_expert(backbone, gallery, "x", "?")
+        train_own_expert(engine, gallery, "x", "?")
 
 
 def test_an_own_part_is_trained_on_top_of_what_all_share(gallery, origin):
@@ -266,7 +266,7 @@ def test_an_own_part_is_trained_on_top_of_what_all_share(gallery, origin):
     assert drift(kept[1].mean) < drift(kept[0].mean), "the penalty must reduce the drift"
 
 
-def test_without_a_shared_start(gallery):
-    made = train(gallery, None)
+def test_from_the_start_of_an_untrained_lora(gallery):
+    made = train(gallery, initial_vector(gallery.backbone.layout, 1))
     assert made.start == made.expert.before, "a new LoRA must change nothing"
     assert made.mean.any() and torch.isfinite(made.mean).all()

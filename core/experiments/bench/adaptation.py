@@ -36,7 +36,7 @@ def run(context: BenchmarkContext, photos: int = PHOTOS, recipe: OwnRecipe = Own
             steps.append(engine.adapt(AdapterRequest(f"{TASK}, album {next(number)}")).seconds)
 
     def fine_tune() -> None:
-        trained.append(train_own_expert(engine.backbone, gallery, "task", TASK, repository=engine.repository, recipe=recipe))
+        trained.append(train_own_expert(engine, gallery, "task", TASK, recipe=recipe))
 
     ways = {"sentence": sentences, "fine-tuning": fine_tune}
     times = in_turn(ways, min(context.rounds, ROUNDS), warm=False)
