@@ -19,11 +19,12 @@ from core.data.image_io import open_photo
 from core.data.read_ahead import read_ahead
 from core.data.sample import gather
 from core.experiments.controls import METHODS
-from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.popularity import popularity, spread_places, with_popularity
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
+from core.training.corpus import usual_adapter
 
 DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
@@ -36,7 +37,6 @@ class Evaluation:
     captions: int  # different captions
     # Recalls in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
     methods: Mapping[str, Mapping[str, Mapping[str, float]]]
-    skipped: tuple[str, ...] = ()  # an error message for each unreadable photo
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
@@ -71,24 +71,17 @@ def evaluate(
     log: Log = print,
     adapters: Mapping[str, Adapter] = MappingProxyType({}),
 ) -> Evaluation:
-    """``measure`` methods and other ``adapters``. Raises DataError: when a method is unknown; and as ``measure`` and
-    ``SGLora.adapt``.
+    """``measure`` methods and other ``adapters``. Raises as ``measure`` and ``SGLora.adapt``.
 
     Args:
         request: for the adapters of all methods; its strength scales each.
         methods: names from ``core.experiments.controls.METHODS``.
     """
-    unknown = [m for m in methods if m not in METHODS]
-    if unknown:
-        raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
     # Before the photos, which take minutes to read: this raises at once if the description is invalid.
     adaptation = engine.adapt(request)
-    generated = {name: METHODS[name](engine, adaptation) for name in methods}
-    strength = adaptation.strength
-    method_adapters = {
-        name: ZERO_SHOT if lora is None else Adapter.of(*engine.applied(lora, strength)) for name, lora in generated.items()
-    }
-    return measure(engine.backbone, samples, method_adapters | dict(adapters), log)
+    loras = {name: METHODS[name](engine, adaptation) for name in methods}
+    applied = {name: usual_adapter(engine.backbone, lora, adaptation.strength) for name, lora in loras.items()}
+    return measure(engine.backbone, samples, {**applied, **adapters}, log)
 
 
 def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print) -> Evaluation:
@@ -117,4 +110,4 @@ def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str
         popular = popularity(images[spread_places(len(images))], texts)
         recalls[name] = both_directions(*with_popularity(images, texts, popular), relevance)
         log(f"{name}: done")
-    return Evaluation(len(kept), len(relevance.texts), recalls, tuple(skipped))
+    return Evaluation(len(kept), len(relevance.texts), recalls)
