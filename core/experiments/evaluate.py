@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,16 +27,6 @@ from core.sglora.request import AdapterRequest
 from core.training.corpus import usual_adapter
 
 DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The recalls on a folder."""
-
-    images: int  # readable photos
-    captions: int  # different captions
-    # Recalls in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
-    methods: Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
@@ -70,7 +60,7 @@ def evaluate(
     methods: Sequence[str] = DEFAULT_METHODS,
     log: Log = print,
     adapters: Mapping[str, Adapter] = MappingProxyType({}),
-) -> Evaluation:
+) -> dict[str, Any]:
     """``measure`` methods and other ``adapters``. Raises as ``measure`` and ``SGLora.adapt``.
 
     Args:
@@ -84,8 +74,11 @@ def evaluate(
     return measure(engine.backbone, samples, {**applied, **adapters}, log)
 
 
-def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print) -> Evaluation:
+def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print) -> dict[str, Any]:
     """Recall@1, 5 and 10 under each adapter in both directions, with all photos as one gallery.
+
+    Returns {"images": readable photos, "captions": different captions, "methods": recalls in percent by adapter's name,
+    {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}}.
 
     Any caption of a photo counts as a hit, and equal captions are one text. Raises DataError: when no photo is readable, or no
     readable photo has a caption.
@@ -110,4 +103,4 @@ def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str
         popular = popularity(images[spread_places(len(images))], texts)
         recalls[name] = both_directions(*with_popularity(images, texts, popular), relevance)
         log(f"{name}: done")
-    return Evaluation(len(kept), len(relevance.texts), recalls)
+    return {"images": len(kept), "captions": len(relevance.texts), "methods": recalls}
