@@ -14,7 +14,7 @@ from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
 from app.visitors.question import Question, Within, checked_day
 from app.visitors.session import Session
-from core.common.errors import BackboneError, DescriptionError, brief
+from core.common.errors import DescriptionError
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts
 from core.sglora.engine import SGLora
@@ -38,10 +38,6 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         album = session.album
         album.used = time.monotonic()
         if repository and repository != album.backbone:
-            names = [name for _, name in models.choices]
-            if repository not in names:
-                quoted = ", ".join(f"“{name}”" for name in names)
-                raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(repository), names=quoted))
             album.switch(repository, models.get(repository))
             session.comparison = None
         album.keeps_files = bool(models.repositories)

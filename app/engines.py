@@ -17,7 +17,7 @@ from app import texts
 from app.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
-from core.common.errors import BackboneError, RepositoryError, StudioError
+from core.common.errors import BackboneError, RepositoryError, StudioError, brief
 from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
 from core.common.text import free_name
@@ -123,7 +123,8 @@ class Models:
         if name == DEFAULT:
             return self._default
         if name not in self.repositories:
-            raise BackboneError(texts.BACKBONE_UNKNOWN.format(name=name))
+            names = ", ".join(f"“{known}”" for known in (DEFAULT, *self.repositories))
+            raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(name), names=names))
         with self._lock:
             if name not in self._others:
                 self._make_room(name)

@@ -242,7 +242,7 @@ def test_a_failed_backbone_says_why_and_can_be_tried_again(engine: SGLora, folde
         models.get(name)
     (tmp_path / "away").rename(generator)
     assert len(models.get(name).repository) == len(EXPERTS)
-    with pytest.raises(BackboneError, match="no repository nothing here"):
+    with pytest.raises(BackboneError, match="no repository called “nothing”: choose one of “embedded”, "):
         models.get("nothing")
 
 
