@@ -88,29 +88,19 @@ class GuardedBlocks(gr.Blocks):
         finally:
             Context.id = next_id
 
-    async def process_api(
-        self,
-        block_fn: Any,
-        inputs: list[Any],
-        *args: Any,
-        request: Any = None,
-        session_hash: str | None = None,
-        event_data: gr.EventData | None = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
+    async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As in Gradio, but every error is readable. Events of the page use the visitor's language, endpoints English."""
-        headers = getattr(request, "headers", None) or {}
+        headers = getattr(kwargs.get("request"), "headers", None) or {}
         spoken = wanted(headers.get("accept-language") or "")
         with speaking(spoken if block_fn.api_visibility == "private" else ENGLISH):
             if block_fn.fn is None:  # the event runs only in browsers
                 raise gr.Error(texts.CALL_UNKNOWN, print_exception=False)
             try:
                 inputs = without_clutter(inputs)
-                traverse(inputs, lambda file: self._claim(file["path"], session_hash or ""), is_file_obj)
+                traverse(inputs, lambda file: self._claim(file["path"], kwargs.get("session_hash") or ""), is_file_obj)
                 if block_fn.collects_event_data:
-                    _check_selection(event_data)
-                passed = {"request": request, "session_hash": session_hash, "event_data": event_data}
-                return await super().process_api(block_fn, inputs, *args, **passed, **kwargs)
+                    _check_selection(kwargs.get("event_data"))
+                return await super().process_api(block_fn, inputs, *args, **kwargs)
             except gr.Error:
                 raise
             except RecursionError:
