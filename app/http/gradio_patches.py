@@ -13,7 +13,6 @@ from typing import IO, Any, NoReturn
 import anyio
 import gradio as gr
 from fastapi.dependencies import utils
-from fastapi.templating import Jinja2Templates
 from gradio import blocks, http_server, processing_utils, queueing, route_utils, routes
 from gradio.components import Component
 from gradio.route_utils import STATIC_TEMPLATE_LIB
@@ -62,14 +61,6 @@ class OurPages(FileSystemLoader):
 def _preview(tag: re.Match[str]) -> str:
     words = {"title": "{{ texts.TITLE }}", "description": "{{ texts.TAGLINE }}"}.get(tag["what"])
     return "" if words is None else f'{tag["begin"]}"{words}" />'
-
-
-def _page_templates() -> Jinja2Templates:
-    templates = Jinja2Templates(directory=STATIC_TEMPLATE_LIB)
-    templates.env.loader = OurPages(STATIC_TEMPLATE_LIB)
-    templates.env.filters["toorjson"] = routes.toorjson
-    templates.env.globals["texts"] = texts
-    return templates
 
 
 class OwnUpload(route_utils.GradioUploadFile):
@@ -186,7 +177,6 @@ PATCHES: list[tuple[Any, str, Any, str]] = [
     (utils, "run_in_threadpool", at_once, "each request waits for a thread to check a login, which this app does not have"),
     (blocks, "App", NotServed, "a start makes three unused apps, which takes most of the time to build the page"),
     (FileResponse, "chunk_size", 2**18, "a file of a megabyte is sent in sixteen parts"),
-    (routes, "templates", _page_templates(), "the page says that it is in another language, and its previews are Gradio's"),
     (route_utils, "GradioUploadFile", OwnUpload, "equal files of two visitors have one path, and one may delete the other's"),
     (route_utils, "GradioMultiPartParser", FilesOnly, "fields of an upload are kept in memory, however large"),
     (routes, "GradioUploadFile", OwnUpload, "the same; routes.py has names of its own for both"),
@@ -203,3 +193,5 @@ def harden(tab_states: type[StateHolder]) -> None:
     for module, name, ours, _ in [*PATCHES, (routes, "StateHolder", tab_states, "")]:
         getattr(module, name)  # raises if a later Gradio no longer has it
         setattr(module, name, ours)
+    routes.templates.env.loader = OurPages(STATIC_TEMPLATE_LIB)
+    routes.templates.env.globals["texts"] = texts
