@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import anyio
 import gradio as gr
@@ -40,11 +40,6 @@ def set_root(config: dict[str, Any], root: str) -> dict[str, Any]:
     """Replaces Gradio's function, which looks for files in the whole configuration. This page begins without any."""
     config["root"] = root
     return config
-
-
-async def refuse_address_later(*_: Any, **__: Any) -> NoReturn:
-    """As ``refuse_address``, for functions that Gradio awaits."""
-    refuse_address()
 
 
 class OurPages(FileSystemLoader):
@@ -166,11 +161,11 @@ class NotServed:
 # Everything that is replaced in Gradio: the module, the name, the replacement, and what breaks without it.
 # tests/hostile/test_gradio_patches.py fails if a release of Gradio makes a patch unnecessary or no longer looks at it.
 PATCHES: list[tuple[Any, str, Any, str]] = [
-    (processing_utils, "async_ssrf_protected_get", refuse_address_later, "the server fetches addresses that strangers give"),
-    (processing_utils, "async_ssrf_protected_download", refuse_address_later, "the same"),
+    (processing_utils, "async_ssrf_protected_get", refuse_address, "the server fetches addresses that strangers give"),
+    (processing_utils, "async_ssrf_protected_download", refuse_address, "the same"),
     (processing_utils, "ssrf_protected_download", refuse_address, "the same"),
     (processing_utils, "save_url_to_cache", refuse_address, "the same"),
-    (routes, "secure_url_stream_response", refuse_address_later, "the same, and it streams what it fetched"),
+    (routes, "secure_url_stream_response", refuse_address, "the same, and it streams what it fetched"),
     (route_utils, "update_root_in_config", set_root, "the whole configuration is copied for each visitor"),
     (blocks, "anyio", FewerThreads(anyio), "a search waits ten times for a thread"),
     (responses, "anyio", FewerThreads(anyio), "a file waits three times for a thread, and once more for each chunk"),

@@ -190,5 +190,5 @@ def _check_selection(event: gr.EventData | None) -> None:
 
 
 def refuse_address(*_: Any, **__: Any) -> NoReturn:
-    """Replaces everything in Gradio that fetches an address."""
+    """Replaces everything in Gradio that fetches an address. It raises when called, so awaited functions need no other one."""
     raise gr.Error(texts.NO_ADDRESSES, print_exception=False)
