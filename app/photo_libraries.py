@@ -47,12 +47,7 @@ class PhotoLibraries:
             return photos
 
     def index(
-        self,
-        name: str,
-        folder: str,
-        backbone: Backbone,
-        progress: Callable[[Progress], None],
-        stop: Callable[[], bool] = lambda: False,
+        self, name: str, folder: str, backbone: Backbone, progress: Callable[[Progress], None], stop: Callable[[], bool]
     ) -> IndexReport:
         """Update a library from a folder; if ``folder`` is empty, from the folders it knows. Otherwise as ``index_folders``.
         Raises LibraryError: when the page may not write libraries."""

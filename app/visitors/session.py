@@ -107,12 +107,9 @@ class Session:
     @staticmethod
     def resume(token: object) -> Session:
         """The session of a new tab. A reload or a second tab gets the same browser's album, if it still exists."""
-        album = open_album(token)
-        if album is None:
-            return Session(known=True)
-        session = Session(album=album, known=True)
-        if album.asked is not None:
-            session.request, session.question, history, all_marks = album.asked
+        session = Session(open_album(token) or Album(), known=True)
+        if (asked := session.album.asked) is not None:
+            session.request, session.question, history, all_marks = asked
             session.history, session.marks = list(history), {question: dict(marks) for question, marks in all_marks.items()}
         return session
 

@@ -131,7 +131,7 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
         PhotoLibraries([folder])
     libraries = PhotoLibraries([folder], writable=True)
     with pytest.raises(LibraryError, match="~nobody-here does not exist"):
-        libraries.index("library", "~nobody-here", engine.backbone, lambda _: None)
+        libraries.index("library", "~nobody-here", engine.backbone, lambda _: None, lambda: False)
     studio = Studio(Models(lambda: engine), libraries=libraries)
     with gr.Blocks() as page:
         studio.build(page)
@@ -150,14 +150,14 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
     away = PhotoLibraries([folder])
     assert away.names == ("library",) and PhotoLibrary.open(folder).about.folders == (str(photos),)
     with pytest.raises(LibraryError, match="can only be searched here"):
-        away.index("library", str(photos), engine.backbone, lambda _: None)
+        away.index("library", str(photos), engine.backbone, lambda _: None, lambda: False)
     for name in ("", "other", str(folder), "../library"):
         with pytest.raises(LibraryError, match="no such library"):
             away.photos(name, engine.backbone)
     before = away.photos("library", engine.backbone)
     assert away.photos("library", engine.backbone) is before
     blurred(photos, ["new.jpg"], 2)
-    libraries.index("library", "", engine.backbone, lambda _: None)
+    libraries.index("library", "", engine.backbone, lambda _: None, lambda: False)
     assert len(away.photos("library", engine.backbone)) == 6
 
 
