@@ -132,7 +132,7 @@ def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added
                     album.set_aside()
                 gone = visitor_left()
                 gallery = album.gallery(engine)
-                report = gallery.add(uploads.photos, album.note_progress, lambda: gone() or album.stopped)
+                report = gallery.add(uploads.photos, album.note_progress, lambda: album.stopped or (gone() and album.deserted))
                 if samples and report.added:
                     remarks.append(texts.SAMPLES_GONE)
                 done = len(report.added) + len(report.duplicates) + len(report.failed)

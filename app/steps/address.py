@@ -29,14 +29,15 @@ class Address(Step):
     def wire(self) -> None:
         boxes = [self.context.controls[name] for name in KEPT.values()]
         self.answers(self.address.select, self._go, boxes, trigger_mode="multiple")
-        self.on(self.address.focus, self._look, parts=[Part.PHOTOS, *ANSWER])
+        self.on(self.address.focus, self._look, parts=[Part.NAMES, Part.PHOTOS, *ANSWER])
 
     def _look(self, session: Session, controls: Controls) -> Updates:
         """Update the page when the visitor returns to the tab: another tab may have changed the photos or the names."""
-        photos = () if session.listed is session.album.photos else (Part.PHOTOS,)  # else a chosen photo would be lost
+        same = session.listed is session.album.photos  # then what is chosen among them stays
+        parts = (Part.NAMES,) if same else (Part.NAMES, Part.PHOTOS)
         if actions.is_current(self.context.engine(session), session):
-            return self.context.show(session, controls, *photos)
-        return self.context.show_again(session, controls, *photos, *ANSWER)
+            return self.context.show(session, controls, *parts)
+        return self.context.show_again(session, controls, *parts, *ANSWER)
 
     def show(self, session: Session, _: Controls) -> Updates:
         """Put the question into the address and into the browser's memory."""

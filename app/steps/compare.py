@@ -171,7 +171,9 @@ class Compare(Step):
         top, album, comparison = int(controls.top or DEFAULT_TOP) + session.more, session.album, session.comparison
         lines = _commands(session, top, self.context.models.options(album.backbone))
         if comparison is None:
-            answer = results_html.waiting(album, self.context.library(session, controls))
+            within = None if session.question is None else session.question.within
+            none_left = within is not None and bool(within.folder or within.since or within.until)
+            answer = results_html.waiting(album, self.context.library(session, controls), none_left)
         else:
             marks = session.marks.get(comparison.asked, {})
             shown = Shown(top, controls.only_changed, controls.zero_shot)

@@ -82,7 +82,7 @@ class Photos(Step):
         ):
             self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
-        self.on(self.timer.tick, self._look, parts=[Part.PHOTOS])
+        self.on(self.timer.tick, self._look, parts=[Part.PHOTOS, *ANSWER], turn=False)
         self.opens(self.folded.expand, Part.THUMBNAILS)
         self.gallery.select(self._select, context.session, [picked, self.remove], **private())
         picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **private())
@@ -111,9 +111,10 @@ class Photos(Step):
         if session.album.adding:  # show the first photos soon, all of them only in the end
             first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
             return {self.fill: page_html.gallery_line(session.album)} | first
-        if session.listed is session.album.photos:
-            return {self.fill: page_html.gallery_line(session.album), self.timer: gr.Timer(active=False)}
-        return self.context.show(session, controls, Part.PHOTOS)
+        if session.adds or session.listed is session.album.photos:
+            return {self.fill: page_html.gallery_line(session.album), self.timer: gr.Timer(active=session.adds)}
+        with session.turn:
+            return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER)
 
     def _changed(self, session: Session, controls: Controls, report: str = "") -> Updates:
         return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER) | {self.report: report}
@@ -130,17 +131,19 @@ class Photos(Step):
         return {self.stop: gr.Button(visible=False)}
 
     def _add(self, paths: list[str] | None, session: Session, controls: Controls) -> Updates:
-        album, samples = session.album, session.album.shows_samples
+        album, samples, session.adds = session.album, session.album.shows_samples, True
         try:
-            done = actions.add_uploads(self.context.engine(session), session, paths or [])
-        except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
-            done = Added(None, remarks=(str(error),))
+            try:
+                done = actions.add_uploads(self.context.engine(session), session, paths or [])
+            except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
+                done = Added(None, remarks=(str(error),))
+            if samples and not album.photos:  # nothing could be read: the samples come back
+                album.awaits_samples = True
+                self.context.engine(session)
+            self._forget_samples(session, samples)
         finally:
             album.await_photos(False)
-        if samples and not album.photos:  # nothing could be read: the samples come back
-            album.awaits_samples = True
-            self.context.engine(session)
-        self._forget_samples(session, samples)
+            session.adds = False
         report = page_html.report(done.remarks, done.report, done.failed)
         shown = self.context.show(session, controls, Part.PHOTOS) | {self.upload: None, self.report: report}
         # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.

@@ -18,6 +18,7 @@ from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import Photo
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.where import NONE_LEFT
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
@@ -105,15 +106,17 @@ def _cards(
     return cards
 
 
-def waiting(album: Album, library: LibraryPhotos | None = None) -> Markup:
-    """What to do before the first question, and the first photos, if there are any: the visitor's, or else a library's."""
+def waiting(album: Album, library: LibraryPhotos | None = None, none_left: bool = False) -> Markup:
+    """What to do before the first question, and the first photos, if there are any: the visitor's, or else a library's.
+    ``none_left``: the last question's filter leaves no photo."""
     photos = [(photo.name, address(album.thumbnail(photo))) for photo in album.photos[:WAITING]]
     if not photos and library is not None:
         places = list(range(min(WAITING, len(library))))
         files = album.library_thumbnails(library, {library.key(place): place for place in places})
         names = [shown_path(path.name) for path in library.paths(places)]
         photos = [(name, address(files[library.key(place)])) for place, name in zip(places, names, strict=True)]
-    words = texts.COMPARE_EMPTY if photos else texts.ADDING if album.adding else texts.COMPARE_NO_PHOTOS
+    asks = texts.translated(NONE_LEFT) if none_left else texts.COMPARE_EMPTY
+    words = asks if photos else texts.ADDING if album.adding else texts.COMPARE_NO_PHOTOS
     return _html.waiting(words, photos)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -41,6 +42,7 @@ DOWNLOAD_PREFIX = "take-home-"
 KEPT_THUMBNAILS = 2_000  # of libraries' photos
 AWAITED_SECONDS = 120  # an upload that waits for its turn longer than this is given up
 QUIET_SECONDS = 10 * 60  # after this time, a visitor without an open tab counts as gone
+RELOAD_SECONDS = 10  # for so long after the last tab was closed, photos are still added: it may be a reload
 Held = TypeVar("Held")
 
 
@@ -89,6 +91,7 @@ class Album:
         self.backbone = DEFAULT  # name of the repository that this visitor chose, as in ``Models``
         self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
         self.tabs: set[str] = set()  # session hashes of the tabs that show it
+        self.last_left = -math.inf  # when a tab was last closed
         self.shows_samples = False  # samples never mix with the visitor's own photos
         self.awaits_samples = False  # whether the page opens on the samples
         self.samples: Session | None = None  # the session whose samples the page opened on
@@ -132,6 +135,11 @@ class Album:
     @property
     def busy(self) -> bool:
         return self._events > 0
+
+    @property
+    def deserted(self) -> bool:
+        """Whether no tab shows it, for longer than a reload takes."""
+        return not self.tabs and time.monotonic() - self.last_left > RELOAD_SECONDS
 
     @property
     def memory(self) -> int:
@@ -494,5 +502,8 @@ def rest(backbone: str) -> None:
 
 
 def left(tab: str | None) -> None:
+    """Note that a tab was closed or reloaded."""
     for album in open_albums():
-        album.tabs.discard(tab or "")
+        if tab in album.tabs:
+            album.tabs.remove(tab)
+            album.last_left = time.monotonic()

@@ -96,10 +96,11 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
 def test_after_a_switch_and_a_reload_the_page_answers_with_the_chosen_experts(browser: Browser, url: str) -> None:
     page = opened(browser, url)
     answered(page, FIRST.query)
+    shipped = labels(page, texts.SG_LORA)
     page.locator("#backbone input").click()
     page.get_by_role("option", name="embedded, photos").click()
     expect(page.locator("#switched")).to_contain_text("embedded, photos")
-    answered(page, FIRST.query)
+    settles(lambda: labels(page, texts.SG_LORA) != shipped, True)
     before = labels(page, texts.SG_LORA)
     page.reload()
     expect(page.locator("#status .sg-ready")).to_be_visible()
@@ -371,6 +372,20 @@ def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp
     fill = page.locator("#fill .sg-note")  # Gradio also shows "processing" in #fill for a moment
     expect(fill).to_have_text(re.compile(r"^Photos: \d"))
     assert 0 < int(fill.inner_text().split()[1]) < many
+    page.context.close()
+
+
+def test_a_reload_does_not_end_the_adding_of_photos(browser: Browser, url: str, tmp_path: Path) -> None:
+    """The new page answers with the photos so far, then with all."""
+    page, query, many = opened(browser, url), "a red blot", 300
+    box(page, "query").fill(query)
+    page.click("#search")
+    answered(page, query)
+    page.set_input_files("#upload input[type=file]", blurred(tmp_path, [f"{i}.png" for i in range(many)], 2))
+    expect(page.locator("#fill")).to_contain_text(f"of {many} photos indexed")
+    page.reload()
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {many} of")
+    answered(page, query, many)
     page.context.close()
 
 

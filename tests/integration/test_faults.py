@@ -106,7 +106,7 @@ def test_a_visitor_who_leaves_ends_the_upload(engine: SGLora, tmp_path: Path, mo
     with launched(engine, tmp_path, Limits()) as app:
         stranger = Stranger(app.url)
         files = [stranger.upload(f"{i}.png", encode(picture(i), "PNG")) for i in range(80)]
-        body = {"data": [files, ""], "session_hash": stranger.session}
+        body = {"data": [files, ""], "session_hash": stranger.session}  # an API client: its photos are added for no reload
         assert stranger.post(f"{API}/call/index", json=body).status_code == 200
         stranger.leave_when(lambda: len(names) >= 3, time.monotonic() + 120)
         wait(lambda: not app.page._queue.event_ids_to_events)
@@ -223,10 +223,10 @@ def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora
 def test_closing_the_browser_ends_its_training(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended, train = threading.Event(), expert_actions.train_own_expert
 
-    def training(*args: Any) -> object:
-        *given, progress, stop, seed, repository, recipe = args
+    def training(*given: Any, recipe: OwnRecipe) -> object:
+        *given, progress, stop = given
         try:  # slowly: the test waits for the page, and needs no steps meanwhile
-            return train(*given, lambda step: (time.sleep(0.2), progress(step)), stop, seed, repository, recipe)
+            return train(*given, lambda step: (time.sleep(0.2), progress(step)), stop, recipe=recipe)
         finally:
             ended.set()
 
