@@ -232,9 +232,10 @@ class Studio:
         self._opened(request, session)
         session.opened.update(part.name for part in Part)  # a new session does not know what the tab has opened
         updates: Updates = {}
-        for part in Part:
-            with suppress(StudioError):  # without an engine, show at least that photos and results are gone
-                updates |= self.context.show(session, Controls(*values), part)
+        with session.turn:
+            for part in Part:
+                with suppress(StudioError):  # without an engine, show at least that photos and results are gone
+                    updates |= self.context.show(session, Controls(*values), part)
         return updates
 
     def _closed(self, request: gr.Request) -> None:

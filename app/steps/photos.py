@@ -70,9 +70,9 @@ class Photos(Step):
         self.upload.upload(self._begin, context.session, begun, **private())
         # The cross of the upload's box stops too.
         gr.on([self.stop.click, self.upload.clear], self._stop, context.session, self.stop, **private())
-        added = self.on(self.upload.upload, self._add, [self.upload], [self.upload], [Part.PHOTOS], group=HEAVY)
+        added = self.on(self.upload.upload, self._add, [self.upload], [self.upload], group=HEAVY)
         # Adding takes a while. What the boxes say by then is asked.
-        self.on(added.success, self._ask_added, (), boxes, ANSWER, group=SEARCH)
+        self.on(added.success, self._show_added, (), boxes, (Part.PHOTOS, *ANSWER), group=SEARCH)
         for event, handler, first, also in (
             (self.clear.click, self._clear, [], []),
             ([self.take_back.click, self.take_back_here.click], self._take_back, [], boxes),
@@ -111,8 +111,8 @@ class Photos(Step):
         if session.album.adding:  # show the first photos soon, all of them only in the end
             first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
             return {self.fill: page_html.gallery_line(session.album)} | first
-        if session.adds or session.listed is session.album.photos:
-            return {self.fill: page_html.gallery_line(session.album), self.timer: gr.Timer(active=session.adds)}
+        if session.adding or session.listed is session.album.photos:
+            return {self.fill: page_html.gallery_line(session.album), self.timer: gr.Timer(active=session.adding)}
         with session.turn:
             return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER)
 
@@ -130,8 +130,10 @@ class Photos(Step):
         session.album.stopped = True
         return {self.stop: gr.Button(visible=False)}
 
-    def _add(self, paths: list[str] | None, session: Session, controls: Controls) -> Updates:
-        album, samples, session.adds = session.album, session.album.shows_samples, True
+    def _add(self, paths: list[str] | None, session: Session, _: Controls) -> Updates:
+        """Add photos. ``_show_added`` shows them: events that show more than one part take turns."""
+        album, samples = session.album, session.album.shows_samples
+        session.adding, session.report = True, ""
         try:
             try:
                 done = actions.add_uploads(self.context.engine(session), session, paths or [])
@@ -143,19 +145,19 @@ class Photos(Step):
             self._forget_samples(session, samples)
         finally:
             album.await_photos(False)
-            session.adds = False
-        report = page_html.report(done.remarks, done.report, done.failed)
-        shown = self.context.show(session, controls, Part.PHOTOS) | {self.upload: None, self.report: report}
-        # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.
-        return shown | {self.timer: gr.Timer(active=True)}
+        session.report = page_html.report(done.remarks, done.report, done.failed)
+        return {self.upload: None}
 
-    def _ask_added(self, session: Session, controls: Controls) -> Updates:
+    def _show_added(self, session: Session, controls: Controls) -> Updates:
+        session.adding = False
         controls, boxes = self._emptied(session, controls)
         if session.question is None and controls.query.strip():  # the question waited for photos
             session.question = Question.words(controls.query.strip(), controls.within)
             with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
                 actions.adapt_to(self.context.engine(session), session, controls.request)
-        return boxes | self.context.show_again(session, controls, *ANSWER)
+        shown = self._changed(session, controls, session.report) | boxes
+        # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.
+        return shown | {self.timer: gr.Timer(active=True)}
 
     def _forget_samples(self, session: Session, shown: bool) -> None:
         """Forget the page's own question or sentence if samples were ``shown`` and are gone: they do not fit other photos."""

@@ -58,7 +58,8 @@ class Session:
     random: bool = False  # whether answers have a column of a random sentence
     uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
     listed: tuple[Photo, ...] = ()  # the photos that the tab's gallery shows
-    adds: bool = False  # whether it is adding photos
+    adding: bool = False  # whether it adds photos, or has not yet shown them
+    report: str = ""  # what became of the photos that it added last
     ready: bool = False  # whether the page shows the session
     opened: set[str] = field(default_factory=set)  # folded parts of the page that the tab has opened
     more: int = 0  # results that the visitor asked for beyond the first ones

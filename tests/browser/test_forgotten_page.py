@@ -68,6 +68,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(browser: B
         adapter = actions.write_zip(engine, session)
         expert_actions.import_files(engine, session, [str(adapter)], "photos of my sea")
         second.goto(app.url)
+        expect(second.locator("#status .sg-ready")).to_be_visible()
         expect_photos(second, 3)
         second.get_by_role("tab", name=texts.TAB_EXPERTS).click()
         expect(second.locator("#own li")).to_have_count(1)
