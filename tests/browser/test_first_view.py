@@ -402,7 +402,7 @@ def test_a_sentence_typed_on_the_samples_is_kept_and_their_question_is_not(brows
 
 
 def test_what_fails_changes_nothing(browser: Browser, url: str) -> None:
-    """A question without words, and photos removed below a filter, leave page, adapter and photos that agree."""
+    """After a question without words, columns and adapter still have the sentence before."""
     page, command = opened(browser, url), "#command textarea"
     answered(page, FIRST.query)
     page.click("#more > button")
