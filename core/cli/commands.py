@@ -101,9 +101,10 @@ def evaluate(arguments: Namespace) -> Answer:
         evaluation = evaluate_methods(engine, samples, request(arguments, arguments.task), methods, log, beside)
     recalls = {
         name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
-        for name, ways in evaluation["methods"].items()
+        for name, ways in evaluation.methods.items()
     }
-    return Answer({**evaluation, "methods": recalls}, format.recalls)
+    data = {"images": evaluation.images, "captions": evaluation.captions, "methods": recalls}
+    return Answer(data, format.recalls)
 
 
 def sampling_given(arguments: Namespace) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +27,17 @@ from core.sglora.request import AdapterRequest
 from core.training.corpus import usual_adapter
 
 DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The recalls on a folder."""
+
+    images: int  # readable photos
+    captions: int  # different captions
+    # Recalls in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
+    methods: Mapping[str, Mapping[str, Mapping[str, float]]]
+    skipped: tuple[str, ...] = ()  # an error message for each unreadable photo
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
@@ -60,13 +71,17 @@ def evaluate(
     methods: Sequence[str] = DEFAULT_METHODS,
     log: Log = print,
     adapters: Mapping[str, Adapter] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """``measure`` methods and other ``adapters``. Raises as ``measure`` and ``SGLora.adapt``.
+) -> Evaluation:
+    """``measure`` methods and other ``adapters``. Raises DataError: when a method is unknown; and as ``measure`` and
+    ``SGLora.adapt``.
 
     Args:
         request: for the adapters of all methods; its strength scales each.
         methods: names from ``core.experiments.controls.METHODS``.
     """
+    unknown = [m for m in methods if m not in METHODS]
+    if unknown:
+        raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
     # Before the photos, which take minutes to read: this raises at once if the description is invalid.
     adaptation = engine.adapt(request)
     loras = {name: METHODS[name](engine, adaptation) for name in methods}
@@ -74,11 +89,8 @@ def evaluate(
     return measure(engine.backbone, samples, {**applied, **adapters}, log)
 
 
-def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print) -> dict[str, Any]:
+def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print) -> Evaluation:
     """Recall@1, 5 and 10 under each adapter in both directions, with all photos as one gallery.
-
-    Returns {"images": readable photos, "captions": different captions, "methods": recalls in percent by adapter's name,
-    {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}}.
 
     Any caption of a photo counts as a hit, and equal captions are one text. Raises DataError: when no photo is readable, or no
     readable photo has a caption.
@@ -103,4 +115,4 @@ def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str
         popular = popularity(images[spread_places(len(images))], texts)
         recalls[name] = both_directions(*with_popularity(images, texts, popular), relevance)
         log(f"{name}: done")
-    return {"images": len(kept), "captions": len(relevance.texts), "methods": recalls}
+    return Evaluation(len(kept), len(relevance.texts), recalls, tuple(skipped))

@@ -50,6 +50,15 @@ class FoldRecipe:
         return FoldRecipe(experts, GeneratorRecipe(), BothHeadsRecipe(steps=300))
 
 
+@dataclass(frozen=True)
+class PreparedFold:
+    """A trained fold."""
+
+    held: list[HeldTask]
+    engine: SGLora  # no photo of the held-out tasks trained its experts and generator
+    corpus: Corpus  # all photos, in the engine's backbone
+
+
 def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
     """The held-out tasks of a fold, and the corpus in which none of their photos trains or is watched. Raises DataError: when
     the fold has no task."""
@@ -63,11 +72,8 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
     return held, replace(corpus, train=corpus.train & seen, watched=corpus.watched & seen)
 
 
-def prepare_fold(
-    context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0
-) -> tuple[list[HeldTask], SGLora, Corpus]:
-    """Train a fold's shared part, experts and generator, or read those that an earlier run kept. Returns the held-out tasks,
-    the engine, which no photo of theirs trained, and all photos in its backbone.
+def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0) -> PreparedFold:
+    """Train a fold's shared part, experts and generator, or read those that an earlier run kept.
 
     ``seed``: of the experts, and of a shared part that their recipe trains. The shared part of both heads takes longest, and is
     trained once per fold.
@@ -90,7 +96,7 @@ def prepare_fold(
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         train_generator(file, repository, folder, recipe.generator, log)
-    return held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)), everything
+    return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)), everything)
 
 
 def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe) -> Backbone:

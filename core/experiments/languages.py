@@ -40,10 +40,10 @@ def run(context: ExperimentContext, folds: int = FOLDS) -> dict[str, Any]:
     for task in scene_tasks(corpus):
         rows += _rows(KNOWN, task, corpus, context.engine, translations)
     for fold in range(folds):
-        held, engine, corpus = prepare_fold(context, fold)
-        for task in held:
+        prepared = prepare_fold(context, fold)
+        for task in prepared.held:
             if task.group == "scenes":
-                rows += _rows(UNSEEN, task, corpus, engine, translations)
+                rows += _rows(UNSEEN, task, prepared.corpus, prepared.engine, translations)
     return {"rows": rows, "groups": statistics.summary(rows, GROUPS, "English")}
 
 

@@ -52,13 +52,13 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
 
 def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: int = 0) -> list[Row]:
     """Measure every method on a fold's held-out tasks."""
-    held, engine, corpus = prepare_fold(context, fold, recipe, seed)
+    prepared = prepare_fold(context, fold, recipe, seed)
     rows: list[Row] = []
-    for task in held:
+    for task in prepared.held:
         group = SCENES if task.group == "scenes" else SPECIAL
         about = {"fold": fold, "training seed": seed, "group": group, "task": task.name, "domain": task.group}
         about["photos"] = len(task.test)
-        rows += [about | row for row in measured(engine, corpus, task.description, task.test)]
+        rows += [about | row for row in measured(prepared.engine, prepared.corpus, task.description, task.test)]
         context.log(f"fold {fold}, {task.name}")
     return rows
 

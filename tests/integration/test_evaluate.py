@@ -149,9 +149,9 @@ def same_recall(found, expected):
 def test_recall_of_every_method_is_what_hand_merged_models_give(engine, samples):
     request = AdapterRequest("a red dog", 3, 0.2, 4, 1.5)
     found = evaluate(engine, samples, request, log=lambda line: None)
-    assert found["images"] == 40
-    assert found["captions"] == len({c for s in samples for c in s.captions})
-    assert list(found["methods"]) == ["zero-shot", "merge", "sg-lora"]
+    assert found.images == 40
+    assert found.captions == len({c for s in samples for c in s.captions})
+    assert list(found.methods) == ["zero-shot", "merge", "sg-lora"]
     routing = engine.route("a red dog", 3, 0.2)
     merged = sum(
         w * engine.repository.lora(i).factors["vision.proj"].delta
@@ -159,11 +159,11 @@ def test_recall_of_every_method_is_what_hand_merged_models_give(engine, samples)
     )
     by_method = {"zero-shot": None, "sg-lora": engine.adapt(request).lora}
     for name, lora in by_method.items():
-        same_recall(found["methods"][name], by_hand(engine.backbone, samples, lora))
+        same_recall(found.methods[name], by_hand(engine.backbone, samples, lora))
     with torch.no_grad():
         engine.backbone.adapted.proj.weight += 1.5 * merged
-    same_recall(found["methods"]["merge"], by_hand(engine.backbone, samples, None))
-    assert len({str(v) for v in found["methods"].values()}) == 3, "the three methods must give different results here"
+    same_recall(found.methods["merge"], by_hand(engine.backbone, samples, None))
+    assert len({str(v) for v in found.methods.values()}) == 3, "the three methods must give different results here"
 
 
 def test_photos_go_through_the_prefix_once(engine, samples):
@@ -173,7 +173,7 @@ def test_photos_go_through_the_prefix_once(engine, samples):
 
 def test_strength_zero_is_zero_shot(engine, samples):
     found = evaluate(engine, samples, AdapterRequest("a red dog", strength=0.0), log=lambda line: None)
-    assert found["methods"]["merge"] == found["methods"]["zero-shot"] == found["methods"]["sg-lora"]
+    assert found.methods["merge"] == found.methods["zero-shot"] == found.methods["sg-lora"]
 
 
 def test_unreadable_photos_are_left_out_and_named(engine, samples, tmp_path):
@@ -183,9 +183,11 @@ def test_unreadable_photos_are_left_out_and_named(engine, samples, tmp_path):
     bad = [Sample(tmp_path / name, ("only theirs",)) for name in ("text.jpg", "cut.png", "nowhere.jpg")]
     lines = []
     found = evaluate(engine, [bad[0], *samples[:20], bad[1], *samples[20:], bad[2]], REQUEST, log=lines.append)
-    assert found == expected
+    assert (found.images, found.captions, found.methods) == (expected.images, expected.captions, expected.methods)
+    assert len(found.skipped) == 3
     for name in ("text.jpg", "cut.png", "nowhere.jpg"):
-        assert sum(line.startswith("left out: ") and name in line for line in lines) == 1
+        assert sum(name in line for line in found.skipped) == 1
+        assert any(line.startswith("left out: ") and name in line for line in lines)
 
 
 def test_prefixes_keep_their_photos_order(engine, samples, tmp_path):
@@ -213,15 +215,17 @@ def test_photos_without_captions_are_distractors(engine, samples):
     bare = [Sample(s.path, ()) for s in samples[20:]]
     found = evaluate(engine, [*samples[:20], *bare], REQUEST, ("zero-shot",), log=lambda line: None)
     alone = evaluate(engine, samples[:20], REQUEST, ("zero-shot",), log=lambda line: None)
-    assert found["images"] == 40
-    assert found["captions"] == alone["captions"]
+    assert found.images == 40
+    assert found.captions == alone.captions
     by_all = by_hand(engine.backbone, [*samples[:20], *bare], None)["i2t"]  # half of the photos have no captions
-    assert found["methods"]["zero-shot"]["i2t"] == pytest.approx({k: 2 * value for k, value in by_all.items()})
-    assert all(found["methods"]["zero-shot"]["t2i"][k] <= v for k, v in alone["methods"]["zero-shot"]["t2i"].items())
+    assert found.methods["zero-shot"]["i2t"] == pytest.approx({k: 2 * value for k, value in by_all.items()})
+    assert all(found.methods["zero-shot"]["t2i"][k] <= v for k, v in alone.methods["zero-shot"]["t2i"].items())
 
 
 def test_what_cannot_be_measured_is_refused(engine, samples, tmp_path):
     quiet = {"log": lambda line: None}
+    with pytest.raises(DataError, match="method magic is unknown; known are zero-shot"):
+        evaluate(engine, samples, REQUEST, ("magic",), **quiet)
     with pytest.raises(DataError, match=r"None of the 1 photos can be read .*nowhere"):
         evaluate(engine, [Sample(tmp_path / "nowhere.jpg", ("a",))], REQUEST, **quiet)
     with pytest.raises(DataError, match="None of the 40 photos has a caption"):
@@ -234,4 +238,4 @@ def test_what_cannot_be_measured_is_refused(engine, samples, tmp_path):
 def test_a_new_method_only_needs_an_entry(engine, samples, monkeypatch):
     monkeypatch.setitem(METHODS, "half", lambda engine, adaptation: engine.repository.merged(adaptation.routing).scaled(0.5))
     found = evaluate(engine, samples, REQUEST, ("half",), log=lambda line: None)
-    assert list(found["methods"]) == ["half"]
+    assert list(found.methods) == ["half"]
