@@ -251,7 +251,7 @@ def ask(
     the question are the same. Raises StillAdding: before the first photo; the question is kept. StudioError: when the visitor
     left."""
     place = Place.of(engine, session, question, libraries)
-    if place.library is None and place.asked.within.own and not place.photos and session.album.adding:
+    if place.library is None and not place.photos and session.album.adding:
         session.question = place.asked
         raise StillAdding(texts.ADDING_FIRST)
     unranked = Comparison(

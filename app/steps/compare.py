@@ -16,7 +16,7 @@ from app.views import page_html, results_html
 from app.views.results_html import Shown
 from app.views.template import script
 from app.visitors.comparison import Comparison
-from app.visitors.question import Question, checked_day
+from app.visitors.question import Question
 from app.visitors.session import Session
 from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
@@ -107,8 +107,7 @@ class Compare(Step):
     def _filter(self, session: Session, controls: Controls) -> Updates:
         """Ask the same question of some of the photos."""
         question = session.question
-        for day in (controls.since, controls.until):
-            checked_day(day)
+        controls.check_days()
         if question is None or question.kind == "photo":
             return {}
         controls = controls._replace(where=question.within.value)
@@ -171,8 +170,7 @@ class Compare(Step):
         top, album, comparison = int(controls.top or DEFAULT_TOP) + session.more, session.album, session.comparison
         lines = _commands(session, top, self.context.models.options(album.backbone))
         if comparison is None:
-            within = None if session.question is None else session.question.within
-            none_left = within is not None and bool(within.folder or within.since or within.until)
+            none_left = session.question is not None and session.question.within.filters
             answer = results_html.waiting(album, self.context.library(session, controls), none_left)
         else:
             marks = session.marks.get(comparison.asked, {})

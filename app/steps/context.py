@@ -19,7 +19,7 @@ from app import actions
 from app.engines import Models
 from app.photo_libraries import PhotoLibraries
 from app.sample_shelf import SampleShelf
-from app.visitors.question import OWN, Within
+from app.visitors.question import OWN, Within, checked_day
 from app.visitors.session import Session
 from core.common.errors import StudioError
 from core.retrieval.library_photos import LibraryPhotos
@@ -58,7 +58,13 @@ class Controls(NamedTuple):
 
     @property
     def within(self) -> Within:
+        """Which photos are searched; an unusable day filters nothing."""
         return Within.of(self.where, self.folder, self.since, self.until)
+
+    def check_days(self) -> None:
+        """Raise DescriptionError: when a day is unusable."""
+        for day in (self.since, self.until):
+            checked_day(day)
 
 
 class Part(Enum):

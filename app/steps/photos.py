@@ -135,16 +135,15 @@ class Photos(Step):
         album, samples = session.album, session.album.shows_samples
         session.adding, session.report = True, ""
         try:
-            try:
-                done = actions.add_uploads(self.context.engine(session), session, paths or [])
-            except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
-                done = Added(None, remarks=(str(error),))
-            if samples and not album.photos:  # nothing could be read: the samples come back
-                album.awaits_samples = True
-                self.context.engine(session)
-            self._forget_samples(session, samples)
+            done = actions.add_uploads(self.context.engine(session), session, paths or [])
+        except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
+            done = Added(None, remarks=(str(error),))
         finally:
             album.await_photos(False)
+        if samples and not album.photos:  # nothing could be read: the samples come back
+            album.awaits_samples = True
+            self.context.engine(session)
+        self._forget_samples(session, samples)
         session.report = page_html.report(done.remarks, done.report, done.failed)
         return {self.upload: None}
 

@@ -16,7 +16,7 @@ from app import actions, texts
 from app.api import HEAVY, LIGHT, LIMITS, SEARCH
 from app.steps.context import Controls, Part, StepContext, Updates
 from app.views.template import script
-from app.visitors.question import Question, checked_day
+from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import StudioError
 
@@ -120,8 +120,7 @@ class Step:
         the sentence is unusable; also raises as ``ask``."""
         engine = self.context.engine(session)
         if question.kind != "photo":
-            for day in (controls.since, controls.until):
-                checked_day(day)
+            controls.check_days()
             question = replace(question, within=controls.within)
         with session.unchanged_on_error():
             actions.adapt_to(engine, session, controls.request)

@@ -30,9 +30,16 @@ class Switch(Step):
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
-        event, first, also = self.choice.change, [self.choice], [self.report, self.context.controls["strength"]]
-        options = {"first": first, "also": also, "shown_on": self.choice, "trigger_mode": "once"}
-        switched = self.slow(event, self._switch, tuple(Part), group=SWITCH, **options)
+        switched = self.slow(
+            self.choice.change,
+            self._switch,
+            tuple(Part),
+            SWITCH,
+            first=[self.choice],
+            also=[self.report, self.context.controls["strength"]],
+            shown_on=self.choice,
+            trigger_mode="once",
+        )
         # If it fails, nothing changes, and the choice shows the repository before.
         switched.then(lambda session: session.album.backbone, self.context.session, self.choice, **private())
 

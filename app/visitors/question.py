@@ -24,6 +24,11 @@ class Within:
     until: date | None = None  # included, like ``since``
 
     @property
+    def filters(self) -> bool:
+        """Whether it leaves out any of the photos."""
+        return bool(self.folder or self.since or self.until)
+
+    @property
     def value(self) -> str:
         """The value in the page's control and in the address."""
         return OWN if not self.library else f"{'both' if self.own else 'library'}:{self.library}"

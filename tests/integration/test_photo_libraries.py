@@ -130,8 +130,8 @@ def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_pat
     with pytest.raises(LibraryError, match="holds no library"):
         PhotoLibraries([folder])
     libraries = PhotoLibraries([folder], writable=True)
-    with pytest.raises(LibraryError, match="~nobody-here does not exist"):
-        libraries.index("library", "~nobody-here", engine.backbone, lambda _: None, lambda: False)
+    with pytest.raises(LibraryError, match="~unknown-user does not exist"):
+        libraries.index("library", "~unknown-user", engine.backbone, lambda _: None, lambda: False)
     studio = Studio(Models(lambda: engine), libraries=libraries)
     with gr.Blocks() as page:
         studio.build(page)
