@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from core.common.messages import Message, english
+
 MAX_BRIEF = 80
 
 
@@ -13,7 +15,12 @@ def brief(value: object) -> str:
 
 
 class StudioError(Exception):
-    """Base of all errors that users see. The app shows the text without a stack trace."""
+    """Base of all errors that users see: a message's key and the values of its fields. ``str`` gives the English text."""
+
+    def __init__(self, key: str, /, **fields: object) -> None:
+        # Until every text is a message, a text may come in the place of a key.
+        self.message = Message(key, fields) if key in english() else None
+        super().__init__(key if self.message is None else str(self.message))
 
 
 class UsageError(StudioError):
