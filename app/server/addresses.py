@@ -6,15 +6,15 @@ import ipaddress
 
 from starlette.requests import Request
 
-from app.http.hosts import IPAddress, ip_address
+from app.server.hosts import IPAddress, ip_address
 
-NETWORK = 64  # bits: a provider gives one customer at least this network, and the customer may take any address in it
+NETWORK = 56  # bits: a provider gives one customer up to this network, and the customer may take any address in it
 
 
 def address_of(request: Request | None) -> str:
     """The visitor's address; "" for this machine's own: one person's at home, everybody's behind a proxy that reports none.
 
-    An IPv6 address counts as its /64: everybody has 2^64 addresses.
+    An IPv6 address counts as its /56: everybody has 2^72 addresses.
     """
     if request is None or request.client is None:
         return ""
