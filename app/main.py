@@ -10,17 +10,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from app.http.hosts import Hosts, is_loopback
-from app.visitors.temp_dir import claim_scratch
-from core.common.errors import StudioError, brief
+from app.scratch import claim_scratch
+from app.server.hosts import Hosts, is_loopback
+from core.common.errors import StudioError
 from core.common.text import printable
 
 if TYPE_CHECKING:
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 # How long one thread may run Python while others wait; a tenth of the default. A sentence takes hundreds of small torch steps.
 # After each one, it may wait this long for the thread that serves the page.
 SWITCH_SECONDS = 0.0005
-STUBS_MADE_IN = "gradio.component_meta"
 PORTS = range(1, 2**16)
 HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal is closed; Windows has no such signal
 
@@ -64,25 +60,7 @@ def prepare() -> None:
     if not is_port(port):
         raise StudioError(f"GRADIO_SERVER_PORT is {port!r}: give the number of a port, such as 7860.")
     os.environ["GRADIO_SERVER_PORT"] = port
-    sys.meta_path.insert(0, NoStubs())
     claim_scratch()  # it also sets the folder where MCP keeps photos
-
-
-class NoStubs:
-    """An import hook that stops Gradio from comparing type stubs of its components, which takes a second at import."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path, target) if name == STUBS_MADE_IN else None
-        if spec is None or spec.loader is None:
-            return None
-        exec_module = spec.loader.exec_module
-
-        def exec_without_stubs(module: ModuleType) -> None:
-            exec_module(module)
-            module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
-
-        spec.loader.exec_module = exec_without_stubs  # type: ignore[method-assign]
-        return spec
 
 
 def flags() -> argparse.Namespace:
@@ -150,31 +128,36 @@ def serve(args: argparse.Namespace) -> None:
     gc.disable()  # until the models are loaded: loading makes a million objects, and nearly all of them stay
     from app import zero_gpu
     from app.engines import Models, found_repositories
-    from app.http.connections import allow_open_files
+    from app.limits import Limits
     from app.logs import set_up_logs
-    from app.page import build, launch_options
+    from app.page import build
     from app.photo_libraries import PhotoLibraries
-    from app.visitors.album import rest, watched
-    from app.visitors.retention import Keeper, Limits
+    from app.server.serve import serve as serve_page
+    from app.views.theme import STYLE, theme
+    from app.visitors import Visitors
     from core.common.device import use
     from core.common.runtime import set_up_heap
 
     set_up_logs()
-    allow_open_files()
     use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU, only single calls run on the GPU
-    libraries = PhotoLibraries(args.library, args.index_from_page)
-    keeper = Keeper(Limits.from_environment())
+    libraries, visitors = PhotoLibraries(args.library, args.index_from_page), Visitors(Limits.from_environment())
     set_up_heap()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    models = Models(others=found_repositories(args.experts), watched=watched, unload=rest)
+    models = Models(others=found_repositories(args.experts))
     threading.Thread(target=collect_again, args=(models.engine(),), daemon=True).start()
-    options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
-    page = build(models, keeper, libraries, samples=not args.empty)
-    try:
-        page.launch(server_name=args.address, server_port=args.port, **options)
-    except (OSError, OverflowError, ValueError) as error:  # ValueError: Gradio cannot reach its own page
-        where = f"{args.address}, port {args.port or os.environ['GRADIO_SERVER_PORT']}"
-        raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error
+    page, i18n = build(models, visitors, libraries, samples=not args.empty)
+    visitors.start()
+    serve_page(
+        page,
+        address=args.address,
+        port=args.port,
+        hosts=Hosts.of(args.address, args.host_name),
+        mcp=args.mcp,
+        could_fit=visitors.could_fit,
+        max_upload=visitors.limits.upload,
+        i18n=i18n,
+        theme=theme(),
+        css_paths=STYLE,
+    )
 
 
 def collect_again(engine: Engine) -> None:
