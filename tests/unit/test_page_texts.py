@@ -200,7 +200,7 @@ def test_concurrent_visitors_get_their_own_language() -> None:
         return await asyncio.gather(*(visit(code) for code in TAGS))
 
     assert asyncio.run(all_at_once()) == [{IN_FILE[code]["SEARCH"]} for code in TAGS]
-    assert texts.SEARCH == IN_FILE[ENGLISH]["SEARCH"], "without a visitor it is English"
+    assert IN_FILE[ENGLISH]["SEARCH"] == texts.SEARCH, "without a visitor it is English"
     with pytest.raises(AttributeError):
         _ = texts.NO_SUCH_TEXT_AT_ALL
 
