@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from app_process import serve
@@ -13,7 +14,10 @@ from core.common.paths import heads_path
 from core.experts.load import load_engine
 from core.sglora.engine import SGLora
 
-SLOW_FOLDERS, APPS = {"browser", "hostile"}, {"url", "samples_url"}  # fixtures that start the app
+if TYPE_CHECKING:
+    from app_visitors import Running
+
+SLOW_FOLDERS, APPS = {"browser", "hostile"}, {"url", "app", "samples_url"}  # fixtures that start the app
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,3 +52,12 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an app that runs as a user starts it. Visitors start without photos."""
     with serve(tmp_path_factory.mktemp("app")) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An app in this process, without samples. A test empties it with ``app.sweep()`` if it counts visitors."""
+    from app_visitors import launched  # imports Gradio, which most tests do not need
+
+    with launched(engine, tmp_path_factory.mktemp("app")) as running:
+        yield running
