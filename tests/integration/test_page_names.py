@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from app_visitors import client_of, launched
+from app_visitors import Running, client_of
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
@@ -243,32 +243,30 @@ def test_adapters_count_as_memory_once_each(engine: SGLora, tab: Tab) -> None:
     assert tab.visitor.memory - before > 2 * generated + merged
 
 
-@pytest.mark.slow
-def test_teach_through_the_api(engine: SGLora, files: list[Path], tmp_path: Path) -> None:
-    with launched(engine, tmp_path) as app:
-        client, other = (client_of(app.url, tmp_path / n) for n in "ab")
-        for each in (client, other):
-            each.predict(files=[handle_file(path) for path in files], captions="", api_name="/index")
-        broken = tmp_path / "broken.jpg"
-        broken.write_bytes(b"no photo")
-        shown = [handle_file(path) for path in (*files[-3:], broken)]
+def test_teach_through_the_api(app: Running, files: list[Path], tmp_path: Path) -> None:
+    client, other = (client_of(app.url, tmp_path / n) for n in "ab")
+    for each in (client, other):
+        each.predict(files=[handle_file(path) for path in files], captions="", api_name="/index")
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photo")
+    shown = [handle_file(path) for path in (*files[-3:], broken)]
 
-        answer = client.predict(name="wug", files=shown, api_name="/teach")
+    answer = client.predict(name="wug", files=shown, api_name="/teach")
 
-        assert answer["names"] == [{"name": "wug", "photos": 3}] and answer["remarks"] == []
-        assert [each["name"] for each in answer["failed"]] == ["broken.jpg"]
-        hits = client.predict(query="a wug", description=SENTENCE, api_name="/search")
-        assert all(hit["name"].startswith("wug") for hit in hits["sg_lora"][:6])
-        theirs = other.predict(query="a wug", description=SENTENCE, api_name="/search")
-        assert theirs["zero_shot"] == hits["zero_shot"] and theirs["sg_lora"] != hits["sg_lora"]
-        more = client.predict(name="Wug", photos="wug 0.png\nwug 1.png", api_name="/teach")
-        assert more["names"] == [{"name": "wug", "photos": 5}]
-        for name, given, photos, text in (
-            ("dax", None, "", "“dax” has no photo"),
-            ("", shown[:1], "", "The name is empty"),
-            ("dax", [handle_file(broken)], "", "no readable photo"),
-            ("dax", None, "nowhere.jpg", "No photo here is called nowhere"),
-        ):
-            with pytest.raises(AppError, match=text):
-                client.predict(name=name, files=given, photos=photos, api_name="/teach")
-        assert client.predict(name="wug", take_back=True, api_name="/teach")["names"] == []
+    assert answer["names"] == [{"name": "wug", "photos": 3}] and answer["remarks"] == []
+    assert [each["name"] for each in answer["failed"]] == ["broken.jpg"]
+    hits = client.predict(query="a wug", description=SENTENCE, api_name="/search")
+    assert all(hit["name"].startswith("wug") for hit in hits["sg_lora"][:6])
+    theirs = other.predict(query="a wug", description=SENTENCE, api_name="/search")
+    assert theirs["zero_shot"] == hits["zero_shot"] and theirs["sg_lora"] != hits["sg_lora"]
+    more = client.predict(name="Wug", photos="wug 0.png\nwug 1.png", api_name="/teach")
+    assert more["names"] == [{"name": "wug", "photos": 5}]
+    for name, given, photos, text in (
+        ("dax", None, "", "“dax” has no photo"),
+        ("", shown[:1], "", "The name is empty"),
+        ("dax", [handle_file(broken)], "", "no readable photo"),
+        ("dax", None, "nowhere.jpg", "No photo here is called nowhere"),
+    ):
+        with pytest.raises(AppError, match=text):
+            client.predict(name=name, files=given, photos=photos, api_name="/teach")
+    assert client.predict(name="wug", take_back=True, api_name="/teach")["names"] == []

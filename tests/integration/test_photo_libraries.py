@@ -71,11 +71,12 @@ def test_who_is_at_this_machine(peer: str, headers: dict[str, str], here: bool) 
 
 
 @pytest.fixture(scope="module")
-def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def library_app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The app with two empty libraries, to which the user of this machine may add photos."""
     folder = tmp_path_factory.mktemp("app")
-    with launched(engine, folder, libraries=PhotoLibraries([folder / "library", folder / "other"], writable=True)) as app:
-        yield app
+    libraries = PhotoLibraries([folder / "library", folder / "other"], writable=True)
+    with launched(engine, folder, libraries=libraries) as running:
+        yield running
 
 
 def event(app: Running, name: str, *first: object, **controls: object) -> tuple[int, list[object]]:
@@ -86,26 +87,26 @@ def event(app: Running, name: str, *first: object, **controls: object) -> tuple[
 
 
 @pytest.mark.slow
-def test_the_user_of_this_machine_indexes_a_library_that_all_search(app: Running, tmp_path: Path) -> None:
-    photos, folder = tmp_path / "photos", app.folder.parent / "library"
+def test_the_user_of_this_machine_indexes_a_library_that_all_search(library_app: Running, tmp_path: Path) -> None:
+    photos, folder = tmp_path / "photos", library_app.folder.parent / "library"
     blurred(photos, [f"{i}.jpg" for i in range(5)], 1)
     (photos / "0.jpg").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.jpg"))  # a name that is not UTF-8
-    index, values = event(app, "LibraryFolders._index", "library", str(photos))
+    index, values = event(library_app, "LibraryFolders._index", "library", str(photos))
     for headers in ({"x-forwarded-for": "203.0.113.7"}, {"forwarded": "for=203.0.113.7"}, {"x-real-ip": "203.0.113.7"}):
-        Stranger(app.url, headers=headers).event(index, *values)
+        Stranger(library_app.url, headers=headers).event(index, *values)
         assert not folder.exists(), headers
-    here, other = Stranger(app.url), Stranger(app.url)
+    here, other = Stranger(library_app.url), Stranger(library_app.url)
     assert "5 photos are in the library: 5 new" in str(here.event(index, *values).values)
     assert PhotoLibrary.open(folder).about.folders == (str(photos),)
     # Before a question, its first photos are shown.
-    number, values = event(app, "Ask._elsewhere", where="library:library", query="")
+    number, values = event(library_app, "Ask._elsewhere", where="library:library", query="")
     assert str(other.event(number, *values).values).count("<img") == 5
-    number, values = event(app, "Ask._search", where="library:library", query="a dog")
+    number, values = event(library_app, "Ask._search", where="library:library", query="a dog")
     assert r"caf\\udce9.jpg" in str(other.event(number, *values).values)
 
 
 @pytest.mark.slow
-def test_indexing_ends_when_its_visitor_leaves(app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_indexing_ends_when_its_visitor_leaves(library_app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decode, names = decode_pool._Process.decode, []
 
     def slow(process: decode_pool._Process, name: str, *args: Any) -> decode_pool.DecodedPhoto:
@@ -115,15 +116,17 @@ def test_indexing_ends_when_its_visitor_leaves(app: Running, tmp_path: Path, mon
 
     monkeypatch.setattr(decode_pool._Process, "decode", slow)
     blurred(tmp_path / "photos", [f"{i}.jpg" for i in range(200)], 1)
-    stranger, until = Stranger(app.url), time.monotonic() + 60
-    index, values = event(app, "LibraryFolders._index", "other", str(tmp_path / "photos"))
+    stranger, until = Stranger(library_app.url), time.monotonic() + 60
+    index, values = event(library_app, "LibraryFolders._index", "other", str(tmp_path / "photos"))
     body = {"data": values, "fn_index": index, "session_hash": stranger.session}
     assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
-    with httpx.stream("GET", f"{app.url}{API}/heartbeat/{stranger.session}", **PLAIN) as stream:  # a browser's, while it is open
+    with httpx.stream(
+        "GET", f"{library_app.url}{API}/heartbeat/{stranger.session}", **PLAIN
+    ) as stream:  # a browser's, while it is open
         lines = stream.iter_lines()
         next(lines)
         wait(lambda: len(names) >= 3, until)
-    wait(lambda: not app.page._queue.event_ids_to_events, until)
+    wait(lambda: not library_app.page._queue.event_ids_to_events, until)
     assert len(names) < 200
 
 
