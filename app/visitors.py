@@ -65,7 +65,8 @@ class Visitors:
         with self._lock:
             visitor, tab = self.visitor(token or session, address), self._tabs.get(session)
             if tab is None or tab.visitor is not visitor:
-                tab = self._tabs[session] = visitor.tabs[session] = Tab(visitor)
+                tab = self._tabs[session] = Tab(visitor)
+                visitor.sessions.add(session)
             self._tabs.move_to_end(session)
             while len(self._tabs) > MOST_TABS:
                 self._end_tab(next(iter(self._tabs)))
@@ -83,7 +84,7 @@ class Visitors:
 
     def _end_tab(self, session: str) -> None:
         tab = self._tabs.pop(session)
-        tab.visitor.tabs.pop(session, None)
+        tab.visitor.sessions.discard(session)
 
     def _end(self, visitor: Visitor, reason: str = "") -> None:
         """Delete a visitor's data. ``reason``: the notice at the visitor's next event."""
@@ -91,7 +92,7 @@ class Visitors:
             if self._visitors.get(visitor.token) is visitor:
                 del self._visitors[visitor.token]
             self._measured.pop(visitor.token, None)
-            for session in list(visitor.tabs):
+            for session in list(visitor.sessions):
                 self._tabs.pop(session, None)
             if reason and visitor.has_own:
                 self._gone[visitor.token] = reason
@@ -126,15 +127,21 @@ class Visitors:
                 self._end(visitor, TIME)
         self._delete_uploads(self.limits.keep_seconds)
         for visitor in self.all():
-            self._measured[visitor.token] = visitor.memory
+            self._measured[visitor.token] = self.memory(visitor)
         self._make_room(self._measured, self.limits.memory)
         self.make_room_on_disk()
         give_back()
 
+    def memory(self, visitor: Visitor) -> int:
+        """Bytes of a visitor's data, with the adapters of the tabs. Small objects are not counted."""
+        with self._lock:
+            tabs = [self._tabs[session] for session in visitor.sessions if session in self._tabs]
+        return visitor.memory + sum(tab.memory for tab in tabs)
+
     def settle(self, visitor: Visitor) -> None:
         """After an event: measure the visitor's memory, and make room if all together take too much."""
         with self._lock:
-            self._measured[visitor.token] = visitor.memory
+            self._measured[visitor.token] = self.memory(visitor)
         self._make_room(self._measured, self.limits.memory, spared=visitor)
 
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
