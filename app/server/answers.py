@@ -1,0 +1,57 @@
+"""What a client gets when Gradio fails: a short message without paths, or the end of the stream that had begun."""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import suppress
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import texts
+from app.errors import without_paths
+from app.server.routes import BAD, refusal, route_of
+from core.common.errors import brief
+
+log = logging.getLogger(__name__)
+EVENT = re.compile(rb"(event: error\n)?data: (?=\{)")  # Gradio sends each message of a stream on its own
+LONGEST = 400  # characters of a message
+
+
+class Answers:
+    """ASGI middleware: an exception ends one answer and leaves one line in the log; messages in streams are short."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def short(message: Message) -> None:
+            nonlocal started
+            started = True
+            if b'"error":' in (body := message.get("body", b"")) and (begin := EVENT.match(body)):
+                message = {**message, "body": begin[0] + _short(body[begin.end() :])}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, short)
+        except Exception as error:  # a name or header that Gradio cannot use, or a stream whose client is gone
+            if scope["type"] != "http":
+                raise
+            log.warning("a request for %s failed: %s: %s", route_of(scope)[:100], type(error).__name__, brief(str(error)))
+            if started:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await refusal(texts.REQUEST_UNUSABLE, BAD)(scope, receive, send)
+
+
+def _short(event: bytes) -> bytes:
+    """An event whose error message has no path and repeats no long value."""
+    with suppress(ValueError):
+        output = (parsed := orjson.loads(event)).get("output", parsed)
+        if isinstance(output, dict) and isinstance(words := output.get("error"), str):
+            output["error"] = without_paths(words[:LONGEST])
+            return orjson.dumps(parsed) + b"\n\n"
+    return event

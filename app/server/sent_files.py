@@ -1,0 +1,42 @@
+"""Files in the arguments of MCP tools. Gradio's schema for a list of files is one that MCP clients cannot use."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import re
+import secrets
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from app import texts
+from app.server.routes import is_kept
+
+DATA = re.compile(r"data:([\w.+/-]*)(?:;[\w=.+-]+)*;base64,(.*)")
+
+
+def sent_files(lines: str | None) -> list[str]:
+    """Paths of the files that a text names, one a line: each a data URL, or the path that an upload returned.
+
+    Raises:
+        gr.Error: when a line is neither.
+    """
+    return [_file(number, line.strip()) for number, line in enumerate((lines or "").splitlines(), 1) if line.strip()]
+
+
+def _file(number: int, line: str) -> str:
+    if not (data := DATA.fullmatch(line)):
+        if not is_kept(line):
+            raise gr.Error(texts.NO_ADDRESSES if "://" in line else texts.FILE_NOT_YOURS, print_exception=False)
+        return line
+    try:
+        content = base64.b64decode(data[2], validate=True)
+    except ValueError:
+        raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False) from None
+    folder = Path(get_upload_folder()) / secrets.token_hex(32)
+    folder.mkdir(parents=True)
+    path = folder / f"photo-{number}{mimetypes.guess_extension(data[1]) or ''}"
+    path.write_bytes(content)
+    return str(path)

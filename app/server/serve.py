@@ -1,0 +1,109 @@
+"""Serve the page with Gradio's own server, behind the middleware of this package."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from fastapi.exceptions import RequestValidationError
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from app.server.answers import Answers
+from app.server.calls import Calls, refuse_fields
+from app.server.hosts import Hosts
+from app.server.mcp_visitors import McpVisitors, is_from_tool
+from app.server.rate_limit import Allowances, RateLimit
+from app.server.routes import Routes
+from app.server.uploads import Uploads
+from core.common.errors import StudioError, brief
+
+TABS = 2_000  # most tabs and API clients whose components Gradio remembers
+MAX_FILE = "200mb"
+FILES = 65_536  # most open files: sockets, and those of uploads, which may have a thousand files each
+
+
+def serve(
+    page: gr.Blocks,
+    *,
+    address: str,
+    port: int | None = None,
+    hosts: Hosts = Hosts(),
+    mcp: bool = False,
+    could_fit: Callable[[int], bool],
+    max_upload: int,
+    lifespan: Any = None,
+    wait: bool = True,
+    **looks: Any,
+) -> str:
+    """Serve a page until a signal ends the process. Returns the page's address.
+
+    Args:
+        page: the page.
+        address: what to listen on. ``port``: the port; None: the first free one from $GRADIO_SERVER_PORT (7860).
+        hosts: the names that the server answers to.
+        mcp: whether the endpoints are MCP tools, too.
+        could_fit: whether so many more bytes fit on the disk. It runs in threads, and changes nothing.
+        max_upload: most bytes of one request with files.
+        lifespan: what Starlette runs while it serves.
+        wait: False: return as soon as the page is served.
+        looks: ``i18n``, ``theme``, ``css_paths``, ``head`` and the like, as ``gr.Blocks.launch`` takes them.
+
+    Raises:
+        StudioError: when the server cannot listen there.
+    """
+    allow_open_files()
+    try:
+        return page.launch(
+            server_name=address,
+            server_port=port,
+            app_kwargs={
+                "middleware": guards(hosts, mcp, could_fit, max_upload),
+                "exception_handlers": {RequestValidationError: refuse_fields},
+                "lifespan": lifespan,
+            },
+            state_session_capacity=TABS,
+            max_file_size=MAX_FILE,
+            footer_links=["api", "settings"],
+            run_history=False,  # Gradio would keep visitors' photos in the browser without asking
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=mcp,
+            share=False,
+            prevent_thread_lock=not wait,
+            quiet=not wait,
+            **looks,
+        )[1]
+    except (OSError, OverflowError, ValueError) as error:  # ValueError: Gradio cannot reach its own page
+        where = f"{address}, port {port or os.environ.get('GRADIO_SERVER_PORT')}"
+        raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error
+
+
+def guards(hosts: Hosts, mcp: bool, could_fit: Callable[[int], bool], max_upload: int) -> list[Middleware]:
+    """What a request passes before it reaches Gradio, the outermost first."""
+    allowances = Allowances(exempt=is_from_tool)  # their clients' requests counted
+    return [
+        Middleware(GZipMiddleware, compresslevel=5),  # Gradio compresses only named files, not the page
+        Middleware(Routes, mcp=mcp, hosts=hosts),
+        Middleware(Answers),
+        Middleware(McpVisitors),
+        Middleware(RateLimit, allowances=allowances),
+        Middleware(Uploads, allowances=allowances, most=max_upload, could_fit=could_fit),
+        Middleware(Calls, allowances=allowances),
+    ]
+
+
+def allow_open_files() -> None:
+    """Raise the limit of open files as far as the system lets this process: the usual 1,024 are a few hundred tabs."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
