@@ -63,7 +63,7 @@ def counts(report: IndexReport) -> tuple[int, ...]:
     return report.photos, report.added, report.changed, report.moved, report.removed, report.duplicates, len(report.failed)
 
 
-@pytest.mark.parametrize("file", ["captions.jsonl", "captions.json", "dataset_a.json", "captions.txt"])
+@pytest.mark.parametrize("file", ["captions.jsonl", "captions.json", "dataset_a.json"])
 def test_odd_names_and_dates_cost_no_other_photo(backbone: Backbone, photos: Path, tmp_path: Path, file: str) -> None:
     folder, library = tmp_path / "photos", tmp_path / "library"
     folder.mkdir()
@@ -79,7 +79,6 @@ def test_odd_names_and_dates_cost_no_other_photo(backbone: Backbone, photos: Pat
         "captions.jsonl": "\n".join(json.dumps({"image": name, "captions": ["a dog"]}) for name in names),
         "captions.json": json.dumps({"images": images, "annotations": [{"image_id": n, "caption": "a dog"} for n in names]}),
         "dataset_a.json": json.dumps({"images": images}),
-        "captions.txt": "\n".join(["image,caption", *(f"{name},a dog" for name in names)]),
     }
     (folder / file).write_text(texts[file])
     assert counts(update(library, [folder], backbone)) == (4, 4, 0, 0, 0, 0, 2)
