@@ -102,7 +102,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         return {
             "added": len(added.report.added) if added.report else 0,
             "duplicates": list(added.report.duplicates) if added.report else [],
-            "failed": [{"name": name, "reason": reason} for name, reason in failed],
+            "failed": [{"name": name, "reason": str(reason)} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
             "suggested": [expert.description for expert in actions.suggested(engine, session)],
@@ -180,7 +180,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             remarks = left_out(name, max(len(files or []), len(chosen)))
         return {
             "names": listed_names(names),
-            "failed": [{"name": file, "reason": reason} for file, reason in failed],
+            "failed": [{"name": file, "reason": str(reason)} for file, reason in failed],
             "remarks": [*remarks, *names.remarks()],
         }
 

@@ -49,7 +49,9 @@ def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str
     report = apart.add([Path(file) for file in files[:MAX_PHOTOS]])
     photos = apart.prefixes(photo.id for photo in apart.photos)
     if not len(photos) and report.failed:
-        raise DescriptionError(texts.NAMES_NO_PHOTO_READ.format(name=name, reason=texts.translated(report.failed[0].reason)))
+        raise DescriptionError(
+            texts.NAMES_NO_PHOTO_READ.format(name=name, reason=texts.translated(str(report.failed[0].reason)))
+        )
     return session.album.change_names(engine, lambda names: names.add(name, photos)), report.failed
 
 

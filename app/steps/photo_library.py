@@ -13,6 +13,7 @@ from app.steps.step import Step, choice
 from app.views import page_html
 from app.visitors.session import Session
 from core.common.errors import LibraryError
+from core.common.messages import message
 from core.retrieval.indexing import Progress
 
 
@@ -46,4 +47,8 @@ class LibraryFolders(Step):
         words = texts.LIBRARY_INDEXED.format(
             photos=report.photos, added=report.added, removed=report.removed, failed=len(report.failed)
         )
-        return {self.report: page_html.note(" ".join([words, *report.missing]))}
+        return {
+            self.report: page_html.note(
+                " ".join([words, *(str(message("CORE_FOLDER_MISSING", folder=folder)) for folder in report.missing)])
+            )
+        }

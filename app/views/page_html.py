@@ -106,7 +106,7 @@ def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float
 
 def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:
     """The result of an upload or another file: remarks, counts, and duplicates and failures by name."""
-    failed = [(name, texts.translated(reason)) for name, reason in (*(added.failed if added else ()), *more_failed)]
+    failed = [(name, texts.translated(str(reason))) for name, reason in (*(added.failed if added else ()), *more_failed)]
     # Photos' reasons come without the name, with which their texts begin.
     reasons = [reason if reason.startswith(name) else texts.translated(f"{name}: {reason}") for name, reason in failed]
     return _html.report(added, reasons, list(map(texts.translated, lines)))

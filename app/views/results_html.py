@@ -14,6 +14,7 @@ from app.views.page_html import taught_name
 from app.views.template import macros
 from app.visitors.album import Album
 from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
+from core.common.messages import message
 from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import Photo
 from core.retrieval.library import shown_path
@@ -115,7 +116,7 @@ def waiting(album: Album, library: LibraryPhotos | None = None, none_left: bool 
         files = album.library_thumbnails(library, {library.key(place): place for place in places})
         names = [shown_path(path.name) for path in library.paths(places)]
         photos = [(name, address(files[library.key(place)])) for place, name in zip(places, names, strict=True)]
-    asks = texts.translated(NONE_LEFT) if none_left else texts.COMPARE_EMPTY
+    asks = texts.translated(str(message(NONE_LEFT))) if none_left else texts.COMPARE_EMPTY
     words = asks if photos else texts.ADDING if album.adding else texts.COMPARE_NO_PHOTOS
     return _html.waiting(words, photos)
 

@@ -76,7 +76,7 @@ class _Search:
         names = [first[photo.id].relative_to(self.options.gallery).as_posix() for photo in gallery.photos]
         self.stopwatch.lap("index")
         results = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
-        failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
+        failed = [{"name": failure.name, "reason": str(failure.reason)} for failure in report.failed]
         return replace(results, facts={**results.facts, "failed": failed, "duplicates": list(report.duplicates)})
 
     def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], labels: Labels) -> _Results:

@@ -46,10 +46,7 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     samples = samples or read_classes(folder)
     if samples:
         return samples
-    raise DataError(
-        f"{folder} holds no captions.jsonl, no labels.jsonl, no Karpathy split, no COCO captions JSON, and no two folders of "
-        "images named after their class: one of them is needed."
-    )
+    raise DataError("CORE_NO_FORMAT", folder=folder)
 
 
 def folder_captions(folder: Path) -> dict[Path, tuple[str, ...]]:

@@ -43,8 +43,7 @@ class LibraryPhotos:
         snapshot = library_index.Snapshot.read(library.folder)
         if snapshot is None or not snapshot.photos:
             raise LibraryError(
-                f"The library {library.folder} holds no photos that can be searched: run "
-                f"`{library.about.index_command(str(library.folder), 'FOLDER')}`."
+                "CORE_LIBRARY_EMPTY", library=library.folder, command=library.about.index_command(str(library.folder), "FOLDER")
             )
         self.snapshot = snapshot
         with library.readable():
@@ -65,10 +64,7 @@ class LibraryPhotos:
 
     def index_for(self, adapter: Adapter) -> Index:
         if adapter.moves_photos and self.backbone.shared is None:
-            raise AdapterError(
-                f"This adapter changes photos, and the library {self.library.folder} keeps their embeddings without it: use an "
-                "adapter of texts, or search the folder of photos (`search --gallery FOLDER`, or drop them on the page)."
-            )
+            raise AdapterError("CORE_LIBRARY_MOVES", library=self.library.folder)
         return self.index
 
     def thumbnails(self, places: Sequence[int]) -> list[bytes]:
@@ -85,7 +81,7 @@ class LibraryPhotos:
         wanted = np.frombuffer(bytes.fromhex(key) if _KEY.fullmatch(key) else bytes(library_index.ID_BYTES), np.uint8)
         places = np.flatnonzero((self.ids == wanted).all(1))
         if not len(places):
-            raise GalleryError("This photo is not in the library (any more): choose another one.")
+            raise GalleryError("CORE_LIBRARY_GONE")
         return int(places[0])
 
     def places(self, keys: Iterable[str]) -> list[int]:
@@ -104,7 +100,7 @@ class LibraryPhotos:
             literal = shown_path(absolute(Path(photo))).replace("'", "''")
             ids = self._files.to_table(columns=["id"], filter=f"path = '{literal}' AND id IS NOT NULL")["id"].to_pylist()
         if not ids:
-            raise GalleryError(f"{photo} is not in the library {self.library.folder}: name a photo as `search` shows it.")
+            raise GalleryError("CORE_LIBRARY_NO_PHOTO", photo=photo, library=self.library.folder)
         return self.place(ids[0].hex())
 
     def prefixes(self, places: Sequence[int]) -> Tensor:
@@ -112,7 +108,7 @@ class LibraryPhotos:
         when an index row holds less than this backbone's prefix."""
         shape = self.backbone.prefix_shape
         if math.prod(shape) != width(self.backbone):
-            raise LibraryError("This library keeps embeddings, and this backbone needs the photos: name their files instead.")
+            raise LibraryError("CORE_LIBRARY_NO_PREFIX")
         rows = self.index.take(np.array(places, dtype=int)).reshape(-1, *shape)
         return F.normalize(rows, dim=-1).half()
 
@@ -184,10 +180,7 @@ class LibraryPhotos:
         GalleryError: when no photo has captions."""
         texts = self.captions
         if not texts:
-            raise GalleryError(
-                "No photo of the library has captions (captions.jsonl, labels.jsonl, COCO captions in an indexed folder): "
-                "look for photos instead (--find photos)."
-            )
+            raise GalleryError("CORE_LIBRARY_NO_CAPTIONS")
         text_key = self.backbone.text_key
         if text_key is None:
             return self.backbone.text_prefix(texts)
