@@ -32,9 +32,9 @@ from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.photo_errors import reason_of
 from core.data.read_ahead import BATCH, read_ahead
-from core.retrieval import library_index
 from core.retrieval.columns import encoded
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
+from core.retrieval.library_index import vectors
 from core.retrieval.where import taken_at
 
 if TYPE_CHECKING:
@@ -219,7 +219,6 @@ class _Run:
             table = photo_table(self._rows, photo_schema(self.library.about))
             self._photos = lance.write_dataset(table, self._photos, mode="append")
             self._rows = []
-            library_index.refresh(self.library.folder, self._photos, self.library.about.dim, finish=False)
         if self._pending:
             lance.write_dataset(_file_table(self._pending), self.library.files(), mode="append")
             self._pending = {}
@@ -266,16 +265,14 @@ class _Run:
         self._ids -= ids
 
     def _tidy(self) -> None:
-        """Join small fragments, remove old versions, and update the index."""
-        snapshot = library_index.Snapshot.read(self.library.folder)
+        """Join small fragments, remove old versions, and prepare the search."""
         if len(self._photos.get_fragments()) > MOST_FRAGMENTS:
             self.progress(Progress("writing", 0, 0))
             self._photos.optimize.compact_files(
                 target_rows_per_fragment=FRAGMENT_ROWS, num_threads=1, batch_size=256, materialize_deletions_threshold=0.2
             )
             self._photos = self.library.photos()
-        if snapshot is None or snapshot.version != self._photos.version:
-            library_index.refresh(self.library.folder, self._photos, self.library.about.dim)
+        vectors(self.library, self._photos)
         for table in (self._photos, self.library.files()):
             if len(table.versions()) > 1:
                 table.cleanup_old_versions(KEPT_VERSIONS, delete_unverified=True)

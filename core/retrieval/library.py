@@ -3,7 +3,7 @@
     DIR/library.json      version of the layout, backbone, folders
     DIR/photos.lance      one row per photo: id of its content, date, thumbnail, vector (see ``columns``)
     DIR/files.lance       one row per file: its path, photo id and captions; or why it cannot be read
-    DIR/index/            the FAISS index, memory-mapped: see ``library_index``
+    DIR/index/            the vectors again, to be memory-mapped: see ``library_index``
     DIR/lock              held while one process writes
 
 Lance (https://lancedb.github.io/lance) commits each change as a new version: after a killed process, the last one is intact.

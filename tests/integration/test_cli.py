@@ -779,7 +779,6 @@ def test_a_library_answers_as_its_folder_does(run, folder, photo_library):
         answers.append(json.loads(out))
     of_folder, of_library = answers
     assert set(of_library["seconds"]) == {"load", "adapt", "search"}
-    assert not of_library["approximate"]
     for method, hits in of_folder["rankings"].items():
         paths = [str(folder / hit["photo"]) for hit in hits]
         assert paths == [hit["photo"] for hit in of_library["rankings"][method]]
