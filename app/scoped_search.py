@@ -24,11 +24,11 @@ from core.data.decode_pool import decode_photo
 from core.data.image_io import photo_bytes
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Gallery, Photo, Stop, never
-from core.retrieval.index import CANDIDATES, Hit, Ranking, moves
+from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import EncodedQuery, Query
-from core.retrieval.search import Asked, LikePhoto, search
+from core.retrieval.search import MOST_RANKED, Asked, LikePhoto, search
 from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.engine import SGLora
 from core.sglora.teach import TaughtNames
@@ -188,9 +188,7 @@ class ScopedSearch:
 
     @lazy
     def _before(self) -> dict[str, int]:
-        assert self.library is not None
-        top = CANDIDATES if self.library.index.approximate else None
-        return {key: rank for rank, (key, _) in enumerate(self._found(ZERO_SHOT, top), 1)}
+        return {key: rank for rank, (key, _) in enumerate(self._found(ZERO_SHOT, MOST_RANKED), 1)}
 
     def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float]]:
         """(key, score), best first; ``top``: most results of the library."""

@@ -76,7 +76,7 @@ class _Search:
         names = [first[photo.id].relative_to(self.options.gallery).as_posix() for photo in gallery.photos]
         self.stopwatch.lap("index")
         results = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
-        failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
+        failed = [{"name": failure.name, "reason": str(failure.reason)} for failure in report.failed]
         return replace(results, facts={**results.facts, "failed": failed, "duplicates": list(report.duplicates)})
 
     def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], labels: Labels) -> _Results:
@@ -95,7 +95,6 @@ class _Search:
             "total": len(index if among is None else among),
             "failed": [],
             "duplicates": [],
-            "approximate": index.approximate,
         }
         return _Results(rankings, zero_shot_ranks(photos, question, among), labels, facts)
 
@@ -139,7 +138,7 @@ class _Search:
             before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
             order = order[: self.options.top]
             rankings[name] = list(zip(order.tolist(), scores[order].tolist(), strict=True))
-        facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": [], "approximate": False}
+        facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": []}
         return _Results(rankings, before, lambda places: [texts[place] for place in places], facts)
 
 

@@ -116,7 +116,7 @@ def train_experts(
         log_once(line)
     if not tasks:
         corpus.tell_unreadable(log_once)
-        raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
+        raise DataError("CORE_NO_TOPIC", data=data)
     left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
     seeded = [(t, int(2**32 * draw(t.name))) for t in left]
