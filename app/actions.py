@@ -26,6 +26,8 @@ from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
 from core.data.sample_photos import Example, examples, sample_photos
 from core.experts.adapter_files import generated_files, names_files
+from core.names.teach import TaughtNames
+from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport
 from core.retrieval.search import Photos, some_embeddings
@@ -33,8 +35,6 @@ from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora.suggest import MOST_PHOTOS
-from core.sglora.teach import TaughtNames
 
 _TEXTS = texts.ENGLISH  # answers are kept in English and translated for each visitor who sees them
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
@@ -94,7 +94,7 @@ def suggested(engine: SGLora, session: Session, own: bool = True, library: Photo
     photos = library
     if own and session.album.photos:
         photos = None if session.album.has_samples_only else session.album.gallery(engine).searchable
-    return [] if photos is None else engine.repository.suggested(some_embeddings(photos, MOST_PHOTOS))
+    return [] if photos is None else suggest.suggested(engine.repository, some_embeddings(photos, suggest.MOST_PHOTOS))
 
 
 def write_zip(engine: SGLora, session: Session) -> Path:

@@ -17,8 +17,8 @@ from app.visitors.album import LISTED
 from app.visitors.question import Question
 from app.visitors.session import Session
 from core.common.errors import GalleryError
-from core.experts.names_file import save_names
-from core.sglora.teach import TaughtNames, left_out
+from core.names.file import save_names
+from core.names.teach import TaughtNames, left_out
 
 
 class Names(Step):

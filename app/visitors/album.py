@@ -25,11 +25,11 @@ from app.visitors.question import Question
 from core.common.errors import GalleryError
 from core.data.decode import Source
 from core.experts.own import OwnExperts
+from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.gallery import Gallery, Photo, Progress, Removed
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.sglora.teach import TaughtName, TaughtNames
 
 if TYPE_CHECKING:
     from app.visitors.session import Session

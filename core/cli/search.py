@@ -27,7 +27,8 @@ from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there, photos_in
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
-from core.experts.names_file import NAMES_FILE, read_names
+from core.names.file import NAMES_FILE, read_names
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.columns import text_rows
 from core.retrieval.gallery import Gallery
@@ -38,7 +39,6 @@ from core.retrieval.questions import Query
 from core.retrieval.search import Photos, zero_shot_ranks
 from core.retrieval.search import search as best_photos
 from core.retrieval.where import NONE_LEFT, Where
-from core.sglora.teach import TaughtNames
 
 MOST_LISTED = 10  # folders in an error message
 

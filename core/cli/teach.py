@@ -20,10 +20,10 @@ from core.data import check_folder
 from core.data.find_images import photos_in
 from core.experiments.evaluate import read_prefixes
 from core.experts import adapter_files
-from core.experts.names_file import NAMES_FILE, save_names
+from core.names.file import NAMES_FILE, save_names
+from core.names.teach import MAX_PHOTOS, TaughtNames, left_out
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.teach import MAX_PHOTOS, TaughtNames, left_out
 
 
 def teach(arguments: Namespace) -> Answer:

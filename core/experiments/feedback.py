@@ -12,8 +12,8 @@ from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.teach import FIRST, adapter, everyday, unrelated
+from core.names.teach import TaughtNames
 from core.retrieval.columns import text_rows
-from core.sglora.teach import TaughtNames
 
 ROUNDS = (0, 1, 2, 3)
 FEWEST = 12  # photos that fit a question

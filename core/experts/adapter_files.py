@@ -18,10 +18,10 @@ from core.backbones.spec import portable
 from core.backbones.transformers_names import CLASS as CLIP_MODEL
 from core.backbones.transformers_names import hub_model, transformers_name
 from core.common.errors import AdapterError
+from core.names.teach import TaughtNames
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.router import Routing
-from core.sglora.teach import TaughtNames
 
 README_FILE = "README.md"
 NAMES_METHOD = {"method": "Names from photos (rank-one editing, arXiv 2202.05262)"}

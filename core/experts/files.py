@@ -24,8 +24,7 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, brief
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
 from core.common.tensor_files import damage_raises, write_tensors
-from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.suggest import PhotoSentences
+from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
