@@ -25,7 +25,7 @@ from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
 from core.data.sample_photos import Example, examples, sample_photos
-from core.experts.adapter_files import generated_files, names_files
+from core.experts.adapter_files import adapter_files, names_provenance, provenance, with_names
 from core.names.teach import TaughtNames
 from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -102,8 +102,13 @@ def write_zip(engine: SGLora, session: Session) -> Path:
     adaptation, names = session.adaptation, session.album.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
-    stem = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
-    files = names_files(names) if adaptation is None else generated_files(engine, adaptation, names)
+    if adaptation is None:
+        stem, lora, origin = "names", engine.backbone.shared, names_provenance(engine.backbone)
+    else:
+        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", adaptation.lora, provenance(engine, adaptation)
+    lora, origin = with_names(names, lora, origin)
+    assert lora is not None
+    files = adapter_files(engine.backbone, lora, origin)
     path = session.album.new_file(f"sg-lora-{stem}.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # compression would save only 8 % of weights
         for name, content in files.items():
