@@ -1,4 +1,4 @@
-"""The commands route, adapt and evaluate, and helpers of all commands."""
+"""The commands route, adapt, evaluate and card, and helpers of all commands."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from core.backbones.peft_format import load_peft
 from core.cli import format
 from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError
+from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.data import read_folder
@@ -98,6 +99,13 @@ def evaluate(arguments: Namespace) -> Answer:
     }
     data = {"images": evaluation.images, "captions": evaluation.captions, "methods": recalls}
     return Answer(data, format.recalls)
+
+
+def card(arguments: Namespace) -> Answer:
+    from core.experts.card import write_card  # imports the hub's client, which takes a second
+
+    path = write_card(arguments.folder or experts_path(), arguments.license)
+    return Answer({"out": str(path)}, lambda data: f"Wrote {path}.")
 
 
 def sampling_given(arguments: Namespace) -> list[str]:

@@ -76,14 +76,6 @@ def _read(folder: Path, name: str) -> bytes:
         raise RepositoryError(f"{label} has a file {name} that cannot be read ({error.strerror}).") from None
 
 
-def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
-    """Set in a repository's index how to load its backbone: paths from another machine are not valid here."""
-    index = RepositoryIndex.read(folder)
-    named = RepositoryIndex.model_validate({**index.model_dump(by_alias=True), "backbone": choice})
-    if named != index:
-        named.write(folder)
-
-
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
     """Write the index and the tensors (float16). The backbone's own shared part is not written: the backbone has it."""
     tensors = {name: getattr(repository, name).half() for name in ("means", "stds", "embeddings", "origin")}

@@ -209,6 +209,7 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
         engine.adapt(AdapterRequest("photos of people surfing")), lora=engine.repository.with_shared([own], [1.0])
     )
     write_files(Path("adapter"), adapter_files(engine.backbone, adaptation.lora, provenance(engine, adaptation)))
+    assert [file.name for file in Path("adapter").iterdir() if str(tmp_path).encode() in file.read_bytes()] == []
     grey = np.random.default_rng(0).normal(128, 80, (60, 90)).clip(0, 255).astype(np.uint8)  # Pillow's noise has no seed
     Image.fromarray(grey).convert("RGB").save("photo.jpg")
     readme = (Path("adapter") / README_FILE).read_text()
