@@ -24,14 +24,14 @@ from core.common.messages import message
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
-from core.experts.adapter_files import generated_files, names_files
+from core.experts.adapter_files import adapter_files, names_provenance, provenance, with_names
+from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport, Stop, never
 from core.retrieval.search import Photos, some_embeddings
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
-from core.sglora.suggest import MOST_PHOTOS
 
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
@@ -84,7 +84,7 @@ def suggested(engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos 
     photos = None if scope.samples else library
     if scope.own and tab.visitor.photos:
         photos = tab.visitor.gallery(engine).searchable
-    return [] if photos is None else engine.repository.suggested(some_embeddings(photos, MOST_PHOTOS))
+    return [] if photos is None else suggest.suggested(engine.repository, some_embeddings(photos, suggest.MOST_PHOTOS))
 
 
 def write_zip(engine: SGLora, tab: Tab) -> Path:
@@ -92,8 +92,13 @@ def write_zip(engine: SGLora, tab: Tab) -> Path:
     adaptation, names = tab.adaptation, tab.visitor.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
-    stem = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
-    files = names_files(names) if adaptation is None else generated_files(engine, adaptation, names)
+    if adaptation is None:
+        stem, lora, origin = "names", engine.backbone.shared, names_provenance(engine.backbone)
+    else:
+        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", adaptation.lora, provenance(engine, adaptation)
+    lora, origin = with_names(names, lora, origin)
+    assert lora is not None
+    files = adapter_files(engine.backbone, lora, origin)
     path = tab.visitor.files.new(f"sg-lora-{stem}.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # compression would save only 8 % of weights
         for name, content in files.items():

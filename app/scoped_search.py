@@ -22,6 +22,7 @@ from core.common.text import clean_text
 from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.image_io import photo_bytes
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Gallery, Photo, Stop, never
 from core.retrieval.index import Hit, Ranking, moves
@@ -31,7 +32,6 @@ from core.retrieval.questions import EncodedQuery, Query
 from core.retrieval.search import MOST_RANKED, Asked, LikePhoto, search
 from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.engine import SGLora
-from core.sglora.teach import TaughtNames
 
 MOST_FOUND = 300  # most results, if a library is asked
 

@@ -16,9 +16,9 @@ from app.limits import Limits
 from app.question import Asked, Question
 from core.common.errors import GalleryError
 from core.experts.own import OwnExperts
+from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.gallery import Gallery, Photo, Progress, Removed
 from core.sglora.engine import SGLora
-from core.sglora.teach import TaughtName, TaughtNames
 
 PHOTO_LIMIT = 20_000
 LISTED = 1_000  # photos that the page lists; it searches all of them

@@ -29,9 +29,9 @@ from core.common.tensor_files import write_tensors
 from core.data.folder import contents
 from core.experts.files import save_repository
 from core.retrieval.popularity import spread_places
+from core.retrieval.suggest import fit_sentences
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.suggest import PhotoSentences
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.descent import descend
@@ -171,7 +171,7 @@ def assemble(
         {"recipe": asdict(recipe), "tasks": len(tasks)},
         backbone.choice,
         shared=shared,
-        photo_sentences=PhotoSentences.fit(corpus.base[corpus.train], torch.from_numpy(corpus.photo_sentences[corpus.train])),
+        photo_sentences=fit_sentences(corpus.base[corpus.train], torch.from_numpy(corpus.photo_sentences[corpus.train])),
     )
     return replace(repository, closeness_threshold=closeness_threshold(repository))
 
