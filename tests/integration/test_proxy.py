@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -23,9 +24,10 @@ from strangers import API, Stranger, wait
 
 from core.common.paths import ROOT
 
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")  # users' PATH may lack it
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (Debian: apt install nginx)"),
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx)"),
 ]
 CONFIGURATION = re.findall(r"^```nginx\n(.*?)^```$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE | re.DOTALL)
 AROUND = """
@@ -62,7 +64,7 @@ def nginx(folder: Path, app_port: int) -> Iterator[str]:
     (folder / "photos.conf").write_text(site)
     (folder / "nginx.conf").write_text(AROUND)
     with (folder / "nginx.log").open("w") as log:
-        process = subprocess.Popen(["nginx", "-p", folder, "-c", folder / "nginx.conf"], stderr=log)
+        process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=log)
     try:
         wait(lambda: process.poll() is not None or listens(port), time.monotonic() + PATIENCE_SECONDS)
         assert process.poll() is None, (folder / "nginx.log").read_text()
