@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-from app_process import CHROMIUM, visit
+from app_process import visit
 from page_state import asked_of, box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 
 def expect_tab(page: Page, name: str) -> None:

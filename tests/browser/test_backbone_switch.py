@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from app_process import CHROMIUM, running, visit
+from app_process import running, visit
 from made_up_photos import blurred
 from page_state import box, column, settles
 from playwright.sync_api import Browser, Page, expect
@@ -267,7 +267,6 @@ def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         assert "Traceback" not in (where / "log.txt").read_text()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_a_switch_does_not_change_pages_of_other_visitors(browser: Browser, url: str, folder: Path, photos: list[Path]) -> None:
     page, other = (visit(browser, url, viewport={"width": 390, "height": 800})[0] for _ in range(2))
     page.set_input_files("#upload input[type=file]", photos)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import CHROMIUM, visit
+from app_process import visit
 from made_up_photos import blurred
 from page_state import box, labels, settles
 from PIL import Image
@@ -19,8 +19,6 @@ from core.data.sample_photos import examples, sample_photos
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SAMPLES = len(sample_photos())
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}

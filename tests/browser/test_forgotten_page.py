@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-from app_process import CHROMIUM, visit
+from app_process import visit
 from app_visitors import QUERY, SENTENCE, Visitor, launched
 from made_up_photos import blurred
 from page_state import box
@@ -17,8 +16,6 @@ from app.visitors.album import open_albums
 from app.visitors.retention import Limits
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 
 def told(page: Page, words: str) -> None:

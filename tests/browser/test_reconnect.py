@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-import pytest
-from app_process import CHROMIUM, START_SECONDS, free_port, visit
+from app_process import START_SECONDS, free_port, visit
 from forwarded import forwarded
 from page_state import asked_of, box, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 OFFLINE_MS, AWAY_MS = 5_000, 1_000
 SENTENCE, QUERY, OTHER = "photos of wild animals", "a lion on a rock", "a tower at night"

@@ -44,7 +44,7 @@ def example(language: str, app: Running) -> str:
     return code.replace("http://127.0.0.1:7860/", app.url)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed (Debian: apt install curl)")
 def test_curl(app: Running, folder: Path) -> None:
     run = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", example("bash", app)], cwd=folder, capture_output=True, text=True, timeout=SECONDS
@@ -59,7 +59,7 @@ def test_curl(app: Running, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed")
+        pytest.skip("node and npm are not installed (Debian: apt install npm)")
     folder = tmp_path_factory.mktemp("node")
     command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "@gradio/client@2"]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import strangers
-from app_process import CHROMIUM, chromium, visit
+from app_process import chromium, visit
 from app_visitors import SENTENCE, Running, Visitor, empty_albums, launched
 from gradio_client.exceptions import AppError
 from make_images import encode, picture
@@ -219,7 +219,6 @@ def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora
         assert visitor.found() == visitor.names()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_closing_the_browser_ends_its_training(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended, train = threading.Event(), expert_actions.train_own_expert
 
