@@ -6,14 +6,13 @@ npm installs axe-core.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import PATIENCE_SECONDS, visit
+from app_process import visit
+from npm_packages import npm_installed
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
@@ -47,14 +46,7 @@ TABS = {
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The script of axe-core."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed (Debian: apt install npm)")
-    folder = tmp_path_factory.mktemp("npm")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "axe-core@4.14.1"]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-    if run.returncode:
-        pytest.skip(f"npm cannot install axe-core here: {run.stderr[-200:]}")
-    return folder / "node_modules" / "axe-core" / "axe.min.js"
+    return npm_installed("axe-core@4.14.1", tmp_path_factory.mktemp("npm")) / "axe-core" / "axe.min.js"
 
 
 def violations(page: Page, where: str, schemes: Sequence[str]) -> list[str]:
