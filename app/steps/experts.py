@@ -1,9 +1,8 @@
-"""The experts: find, look at and compare them; train, import and save own ones."""
+"""The experts: find and look at them; train, import and save own ones."""
 
 from __future__ import annotations
 
 import threading
-from itertools import combinations
 from typing import Any, Literal
 
 import gradio as gr
@@ -15,7 +14,6 @@ from app.steps.step import ON_SIGHT, Step, chosen, textbox
 from app.tab import Tab
 from app.views import experts_html, page_html
 from core.common.errors import AdapterError, RepositoryError
-from core.experts.compare import compare_experts
 from core.experts.own import OwnExperts, save_zip
 from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
@@ -158,14 +156,9 @@ class Experts(Step):
         places = [names.index(name) for name in (looked or [])[:MOST_LOOKED] if name in names]  # an expert may be gone by now
         if not places:
             return page_html.note(texts.DETAILS_EMPTY)
-        pairs = [compare_experts(repository, i, j) for i, j in combinations(places, 2)]
         modules = repository.layout.modules
         norms = {i: repository.lora(i).only(modules).norms() for i in places}
         panels = [experts_html.details(repository.experts[i], norms[i]) for i in places]
-        if len(pairs) == 1:
-            panels.insert(0, experts_html.compared(pairs[0]))
-        elif pairs:
-            panels.insert(0, experts_html.likeness(pairs, [names[i] for i in places]))
         return experts_html.looked(panels)
 
     # Own experts
