@@ -34,10 +34,10 @@ def event(context: StepContext, handler: Callable[..., Any], outputs: Sequence[A
     row = [parameter.name for parameter in others].index("tab")
 
     @functools.wraps(handler)
-    def wrapped(request: gr.Request, *args: Any) -> Any:
+    def wrapped(_request: gr.Request, *args: Any) -> Any:
         given, controls = list(args[: -len(Controls._fields)]), Controls(*args[-len(Controls._fields) :])
-        with speaking(wanted(request.headers.get("accept-language") or "")):
-            tab, new = tab_of(context, request, given[row])
+        with speaking(wanted(_request.headers.get("accept-language") or "")):
+            tab, new = tab_of(context, _request, given[row])
             visitor, had = tab.visitor, memory_of(given[row])[1]
             given[row] = tab
             with visitor.in_use(), shared_cores(), tab.turn if in_turn else nullcontext():
@@ -52,11 +52,12 @@ def event(context: StepContext, handler: Callable[..., Any], outputs: Sequence[A
                 updates = updates | {context.memory: remembered(tab)}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
 
-    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_ONLY, annotation=gr.Request)
+    # Not "request": a handler may take the request, too.
+    request = inspect.Parameter("_request", inspect.Parameter.POSITIONAL_ONLY, annotation=gr.Request)
     values = inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)
     others = [parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY) for parameter in others]
     wrapped.__signature__ = inspect.Signature([request, *others, values])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {"request": gr.Request} | getattr(handler, "__annotations__", {})
+    wrapped.__annotations__ = {"_request": gr.Request} | getattr(handler, "__annotations__", {})
     return wrapped
 
 
