@@ -132,7 +132,7 @@ def test_sample_questions_are_translated_both_ways() -> None:
         ("de", "de"),
         ("de-AT,de;q=0.9,en;q=0.8", "de"),
         ("en-GB,en;q=0.9,fr;q=0.8", "en"),
-        ("it-IT,it;q=0.9,fr;q=0.8,en;q=0.7", "fr"),
+        ("it-IT,it;q=0.9,fr;q=0.8,en;q=0.7", "en"),  # Gradio takes its labels' language from the first one, too
         ("en;q=0.3, ja ; q=0.9", "ja"),
         ("zh-Hant-TW", "zh"),
         ("pt-PT", "pt"),
