@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,28 @@ class Running:
     visitors: Visitors
     folder: Path
 
-    def sweep(self, keep: float = 0) -> None:
-        """Wait until the app is idle for half a second. Then sweep as if the app kept everything for ``keep`` seconds only."""
+    @contextmanager
+    def limited(self, **limits: float) -> Iterator[None]:
+        """Other limits for a while."""
+        before = self.visitors.limits
+        self.visitors.limits = replace(before, **limits)
+        try:
+            yield
+        finally:
+            self.visitors.limits = before
+
+    def idle(self) -> None:
+        """Wait until the app has no event for a quarter of a second."""
         quiet = 0
-        while quiet < 10:
+        while quiet < 5:
             time.sleep(0.05)
             quiet = 0 if self.page._queue.event_ids_to_events else quiet + 1
-        before, self.visitors.limits = self.visitors.limits, Limits(keep_seconds=keep, unread_seconds=keep)
-        self.visitors.sweep()
-        self.visitors.limits = before
+
+    def sweep(self, keep: float = 0) -> None:
+        """Wait until the app is idle. Then sweep as if it kept everything for ``keep`` seconds only."""
+        self.idle()
+        with self.limited(keep_seconds=keep, unread_seconds=keep):
+            self.visitors.sweep()
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
