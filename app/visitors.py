@@ -102,7 +102,7 @@ class Visitors:
         visitor.close()
 
     def why_gone(self, token: str, keep: bool = False) -> str:
-        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or if the visitor was told. ``keep``: tell it
+        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or the visitor was told. ``keep``: tell it
         again."""
         with self._lock:
             return self._gone.get(token, "") if keep else self._gone.pop(token, "")
