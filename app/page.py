@@ -16,7 +16,7 @@ from app.labels import Labels
 from app.languages import speaking, wanted
 from app.photo_libraries import PhotoLibraries
 from app.samples import Samples, sample_questions
-from app.scoped_search import Sources
+from app.sources import Sources
 from app.steps.address import Address
 from app.steps.ask import Ask
 from app.steps.compare import Compare
