@@ -25,9 +25,9 @@ from core.common.errors import DescriptionError
 from core.common.runtime import shared_cores
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts
+from core.names.teach import left_out
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora.teach import left_out
 
 # Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"

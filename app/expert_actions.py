@@ -37,7 +37,8 @@ def train(
     trained = train_own_expert(engine, visitor.gallery(engine), name, description, progress, stop, recipe=RECIPE)
     split = split_photos(ids, RECIPE.stop_from)
     visitor.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.stop))
-    visitor.change_own_experts(engine, lambda experts: experts.add(trained.expert, trained.mean, trained.std, trained.embedding))
+    own = trained.expert, trained.mean, trained.std, trained.embedding
+    visitor.change_own_experts(engine, lambda experts: experts.add(*own))
     return trained
 
 

@@ -37,7 +37,7 @@ class Visitors:
         self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data is gone, until the visitor is told
         self._measured: dict[str, int] = {}  # bytes of memory, by token
         self._scanned = -LOOK_SECONDS, 0  # when uploads were last measured, and their bytes
-        self._lock = threading.RLock()
+        self._lock, self._scanning = threading.RLock(), threading.Lock()
 
     def all(self) -> list[Visitor]:
         """All visitors, the longest unused first."""
@@ -55,9 +55,6 @@ class Visitors:
             visitor.address, visitor.used = address or visitor.address, time.monotonic()
             return visitor
 
-    def known(self, token: str) -> bool:
-        return token in self._visitors
-
     def tab(self, session: str, token: str = "", address: str = "") -> Tab:
         """The tab of a session, which shows the visitor of a token; a new one if there is none.
 
@@ -68,7 +65,8 @@ class Visitors:
             if tab is None or tab.visitor is not visitor:
                 if tab is not None:
                     self._end_tab(session)
-                tab = self._tabs[session] = visitor.tabs[session] = Tab(visitor)
+                tab = self._tabs[session] = Tab(visitor)
+                visitor.sessions.add(session)
                 visitor.last_left = math.inf
             self._tabs.move_to_end(session)
             while len(self._tabs) > MOST_TABS:
@@ -87,7 +85,7 @@ class Visitors:
 
     def _end_tab(self, session: str) -> None:
         tab = self._tabs.pop(session)
-        tab.visitor.tabs.pop(session, None)
+        tab.visitor.sessions.discard(session)
 
     def _end(self, visitor: Visitor, reason: str = "") -> None:
         """Delete a visitor's data. ``reason``: the notice at the visitor's next event."""
@@ -95,7 +93,7 @@ class Visitors:
             if self._visitors.get(visitor.token) is visitor:
                 del self._visitors[visitor.token]
             self._measured.pop(visitor.token, None)
-            for session in list(visitor.tabs):
+            for session in list(visitor.sessions):
                 self._tabs.pop(session, None)
             if reason and visitor.has_own:
                 self._gone[visitor.token] = reason
@@ -103,10 +101,11 @@ class Visitors:
                     self._gone.popitem(last=False)
         visitor.close()
 
-    def why_gone(self, token: str) -> str:
-        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or if the visitor was told."""
+    def why_gone(self, token: str, keep: bool = False) -> str:
+        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or the visitor was told. ``keep``: tell it
+        again."""
         with self._lock:
-            return self._gone.pop(token, "")
+            return self._gone.get(token, "") if keep else self._gone.pop(token, "")
 
     # Limits
 
@@ -135,6 +134,12 @@ class Visitors:
         self.make_room_on_disk()
         give_back()
 
+    def memory(self, visitor: Visitor) -> int:
+        """Bytes of a visitor's data, with the adapters of the tabs. Small objects are not counted."""
+        with self._lock:
+            tabs = [self._tabs[session] for session in visitor.sessions if session in self._tabs]
+        return visitor.memory + sum(tab.memory for tab in tabs)
+
     def settle(self, visitor: Visitor) -> None:
         """After an event: measure the visitor's memory, and make room if all together take too much."""
         self._measure(visitor)
@@ -143,7 +148,7 @@ class Visitors:
     def _measure(self, visitor: Visitor) -> None:
         with self._lock:
             if self._visitors.get(visitor.token) is visitor:  # else it has ended
-                self._measured[visitor.token] = visitor.memory
+                self._measured[visitor.token] = self.memory(visitor)
 
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
         """Delete visitors' data while their files take more than their part of the disk. Uploads have the rest."""
@@ -167,7 +172,7 @@ class Visitors:
 
     def could_fit(self, wanted: int) -> bool:
         """Whether an upload of so many bytes fits on the disk. It deletes old uploads if need be, but no visitor's data."""
-        with self._lock:
+        with self._scanning:
             if time.monotonic() - self._scanned[0] >= LOOK_SECONDS:
                 self._scanned = time.monotonic(), sum(self._uploads().values())
             if not self._fits(wanted):

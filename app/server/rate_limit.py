@@ -17,8 +17,8 @@ from app import texts
 from app.server.addresses import address_of
 from app.server.routes import HEARTBEAT, refusal, route_of
 
-# Thirty people who think five seconds make six events a second, and some cause a second call.
-CALLS = (RateLimitItemPerSecond(180, 10), RateLimitItemPerMinute(900))
+# Thirty people who think five seconds: 6 events a second, some with a second call, and at times all open the page at once.
+CALLS = (RateLimitItemPerSecond(240, 10), RateLimitItemPerMinute(1_000))
 TABS = RateLimitItemPerHour(500)
 MEGABYTES = RateLimitItemPerMinute(2_048, 10)
 REMEMBERED_TABS = 50_000

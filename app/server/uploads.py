@@ -43,14 +43,14 @@ class Uploads:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        if refused := await self._refused(request):
-            await _drain(receive)
-            await refused(scope, receive, send)
-            return
         address = address_of(request)
         self.at_work[address] += 1
         try:
-            await self.app(scope, self._watched(request, receive) if is_upload(scope) else receive, send)
+            if refused := await self._refused(request):
+                await _drain(receive)
+                await refused(scope, receive, send)
+            else:
+                await self.app(scope, self._watched(request, receive) if is_upload(scope) else receive, send)
         except OSError as error:  # the disk is full, or a limit on file sizes is reached
             log.warning("an upload could not be written: %s", error)
             await PlainTextResponse(texts.DISK_FULL, NO_ROOM)(scope, receive, send)
@@ -65,7 +65,7 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if size > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
-        wait = RETRY_SECONDS if address and self.at_work[address] >= AT_WORK else 0
+        wait = RETRY_SECONDS if address and self.at_work[address] > AT_WORK else 0
         if wait := wait or self.allowances.megabytes(request, math.ceil(size / 2**20)):
             words = texts.TOO_MANY_REQUESTS.format(n=wait)
             return PlainTextResponse(words, TOO_MANY, {"retry-after": str(wait)})

@@ -68,10 +68,11 @@ def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[T
     before = visitors.find_tab(session)
     # Not the session: it is in the addresses of requests, and so in a proxy's log.
     token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
-    known = visitors.known(token)
     tab = visitors.tab(session, token, address_of(request))
     tab.visitor.keeps_files = True
-    if why := visitors.why_gone(token) or (TIME if had and not known else ""):
+    # For every new tab until the browser knows it: a page that is loaded twice after a restart never shows the first notice.
+    if tab is not before and had and not tab.visitor.has_own:
+        why = visitors.why_gone(token, keep=True) or TIME
         gr.Warning(getattr(texts, why).format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
     return tab, tab is not before
 

@@ -28,8 +28,8 @@ from app.exports import results_csv, write_photos
 from app.languages import speaking
 from app.photo_libraries import PhotoLibraries
 from app.question import Asked, Question, Scope, checked_day
-from app.scoped_search import Sources
 from app.server.hosts import is_from_here
+from app.sources import Sources
 from app.steps.context import Controls
 from app.tab import Tab
 from app.views import results_html

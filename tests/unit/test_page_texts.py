@@ -17,7 +17,6 @@ from app.engines import Models, found_repositories
 from app.languages import ENGLISH, FOLDER, SAMPLES, TAGS, speaking, texts_in, wanted
 from app.page import build
 from app.photo_libraries import PhotoLibraries
-from app.uploads import sort_uploads
 from app.views import page_html
 from app.visitors import Visitors
 from core.common.errors import StudioError
@@ -26,6 +25,7 @@ from core.common.messages import message
 from core.common.paths import ROOT, experts_path
 from core.common.text import clean_text
 from core.data.sample_photos import examples, sample_photos
+from core.data.uploads import sort_uploads
 from core.experts.files import RepositoryIndex
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
@@ -171,7 +171,7 @@ def test_a_browser_translates_every_label(samples: bool, tmp_path: Path) -> None
     [
         ("", "en"),
         ("de-AT,de;q=0.9,en;q=0.8", "de"),
-        ("it-IT,it;q=0.9,fr;q=0.8,en;q=0.7", "fr"),
+        ("it-IT,it;q=0.9,fr;q=0.8,en;q=0.7", "en"),  # Gradio takes its labels' language from the first one, too
         ("en;q=0.3, ja ; q=0.9", "ja"),
         ("zh-Hant-TW", "zh"),
         ("PT_br", "pt"),
@@ -235,7 +235,7 @@ def test_a_message_is_said_in_the_visitors_language() -> None:
     with speaking("de"):
         assert texts.of(empty).startswith("Hier fehlt etwas (Frage): ") and texts.english_of(empty).startswith("The query")
         assert texts.of(taught) == "bei Stärke 0, 2 gelernt" and texts.english_of(taught) == "at strength 0, 2 taught"
-        assert "„Search {down}“" in texts.of(message("ASKED_PHOTOS", query="Search {down}"))
+        assert "„Search {down}“" in texts.of(message("CORE_ASKED_PHOTOS", query="Search {down}"))
         assert texts.of(StudioError("Photos for “Polish”")) == "Photos for “Polish”", "other texts stay unchanged"
         assert texts.english("MERGE") == "Experts averaged" != texts.MERGE
 
@@ -247,4 +247,7 @@ def test_the_report_of_an_upload_says_in_the_visitors_language_why_a_file_is_not
     failed = sort_uploads([tmp_path / "empty.zip", tmp_path / "broken.zip"], tmp_path / "unpacked").failed
     with speaking(code):
         report = page_html.report([], None, failed)
-    assert f"empty.zip: {IN_FILE[code]['ZIP_EMPTY']}" in report and f"broken.zip: {IN_FILE[code]['ZIP_DAMAGED']}" in report
+    assert (
+        f"empty.zip: {IN_FILE[code]['CORE_ZIP_EMPTY']}" in report
+        and f"broken.zip: {IN_FILE[code]['CORE_ZIP_DAMAGED']}" in report
+    )
