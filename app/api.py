@@ -181,7 +181,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         return {
             "names": listed_names(names),
             "failed": [{"name": file, "reason": reason} for file, reason in failed],
-            "remarks": [*remarks, *names.remarks()],
+            "remarks": [str(remark) for remark in (*remarks, *names.remarks())],
         }
 
     def import_adapter(files: list[str] | None, description: str, session: Session) -> dict[str, Any]:

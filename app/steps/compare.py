@@ -192,7 +192,7 @@ class Compare(Step):
             return ""
         question, engine = comparison.asked.what, self.context.engine(session)
         if (remark := language_remark(question, engine.backbone.languages)) is not None:
-            return remark.text
+            return str(remark)
         unknown = unknown_words(question, engine.backbone.words)
         if not unknown or language() not in TRAINED or session.album.names(engine).within(question):
             return ""

@@ -97,7 +97,8 @@ class Names(Step):
         return self._taught(session, controls, names, len(session.ticked))
 
     def _taught(self, session: Session, controls: Controls, names: TaughtNames, photos: int) -> Updates:
-        return self._changed(session, controls, [*left_out(session.name, photos), *names.remarks()]) | {self.name: ""}
+        remarks = [str(remark) for remark in (*left_out(session.name, photos), *names.remarks())]
+        return self._changed(session, controls, remarks) | {self.name: ""}
 
     def _rename(self, old: str | None, new: str, session: Session, controls: Controls) -> Updates:
         name_actions.rename(self.context.engine(session), session, old or "", new or "")
