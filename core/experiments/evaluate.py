@@ -81,7 +81,7 @@ def evaluate(
     """
     unknown = [m for m in methods if m not in METHODS]
     if unknown:
-        raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
+        raise DataError("CORE_METHOD", method=unknown[0], known=", ".join(METHODS))
     # Before the photos, which take minutes to read: this raises at once if the description is invalid.
     adaptation = engine.adapt(request)
     loras = {name: METHODS[name](engine, adaptation) for name in methods}
@@ -102,12 +102,12 @@ def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str
     kept, prefixes, skipped = read_prefixes(backbone, list(gallery), log)
     for line in skipped:
         log(f"left out: {line}")
-    if not kept:
-        raise DataError(f"None of the {len(gallery)} photos can be read" + (f" ({skipped[0]})" if skipped else "") + ".")
+    if skipped and not kept:
+        raise DataError("CORE_NONE_READABLE", n=len(gallery), reason=skipped[0])
     captions = list(gallery.values())
     relevance = Relevance.of([captions[i] for i in kept])
     if not relevance.texts:
-        raise DataError(f"None of the {len(kept)} photos has a caption.")
+        raise DataError("CORE_NONE_CAPTIONED", n=len(kept))
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
     text_prefixes, recalls = backbone.text_prefix(relevance.texts), {}
     for name, adapter in adapters.items():

@@ -66,7 +66,7 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
     for tasks in (scene_tasks(corpus), [*domain_tasks(corpus), *captioned_domain_tasks(corpus)]):
         held += sorted(tasks, key=lambda t: draw(f"{ASSIGNMENT} {t.name}"))[fold::FOLDS]
     if not held:
-        raise DataError(f"The data has too few tasks to hold them out in {FOLDS} folds.")
+        raise DataError("CORE_FEW_TASKS", folds=FOLDS)
     seen = np.ones(len(corpus), dtype=bool)
     seen[np.concatenate([t.rows for t in held])] = False
     return held, replace(corpus, train=corpus.train & seen, watched=corpus.watched & seen)
