@@ -33,7 +33,7 @@ from core.data.image_io import photo_bytes
 from core.data.photo_errors import reason_of
 from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval.columns import encoded
-from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
+from core.retrieval.library import PhotoLibrary, absolute, file_schema, photo_schema, shown_path
 from core.retrieval.library_index import vectors
 from core.retrieval.where import taken_at
 
@@ -214,7 +214,8 @@ class _Run:
 
     def _commit(self) -> None:
         """Write photos first, then files. If interrupted in between, the next run finds the photos by their content."""
-        lance = import_lance()
+        import lance
+
         if self._rows:
             table = photo_table(self._rows, photo_schema(self.library.about))
             self._photos = lance.write_dataset(table, self._photos, mode="append")
@@ -244,7 +245,9 @@ class _Run:
             if unused:
                 self._remove(unused)
         if self._files != self._known:
-            import_lance().write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
+            import lance
+
+            lance.write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
         listed = {path for path, _ in report.failed}
         for path, row in self._files.items():
             if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:

@@ -15,14 +15,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -204,7 +201,8 @@ class PhotoLibrary:
         return self._table(FILES, file_schema())
 
     def _table(self, name: str, schema: pa.Schema) -> LanceDataset:
-        lance = import_lance()
+        import lance
+
         path = self.folder / name
         if not (path / "_versions").is_dir():
             lance.write_dataset(schema.empty_table(), str(path))
@@ -212,26 +210,6 @@ class PhotoLibrary:
         if not table.schema.equals(schema):
             raise LibraryError("CORE_LIBRARY_COLUMNS", path=path, file=ABOUT)
         return table
-
-
-def import_lance() -> ModuleType:
-    """Import Lance without pandas: if pandas is installed, pyarrow loads it, which takes longer than a search."""
-    if "lance" in sys.modules or "pandas" in sys.modules:
-        return import_module("lance")
-    sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
-    try:
-        return import_module("lance")
-    finally:
-        sys.meta_path.remove(_NoPandas)  # type: ignore[arg-type]
-
-
-class _NoPandas:
-    """An import hook that hides pandas from pyarrow, which looks for it once."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name=name)
 
 
 def photo_schema(about: About) -> pa.Schema:

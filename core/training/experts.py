@@ -35,7 +35,7 @@ from core.sglora.suggest import PhotoSentences
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.descent import descend
-from core.training.discovery import ExpertTask, described, discover, without_expert
+from core.training.discovery import ExpertTask, described, discover
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.objective import Objective
@@ -112,8 +112,6 @@ def train_experts(
     if strangers := descriptions.keys() - {t.name for t in tasks}:
         log_once(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
     tasks = described(tasks, descriptions)
-    for line in without_expert(corpus, tasks, recipe):
-        log_once(line)
     if not tasks:
         corpus.tell_unreadable(log_once)
         raise DataError("CORE_NO_TOPIC", data=data)
