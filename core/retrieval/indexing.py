@@ -27,7 +27,7 @@ from core.common.files import no_folder
 from core.common.messages import message
 from core.common.stopwatch import Stopwatch
 from core.data.decode_pool import DecodedPhoto, decode_photo
-from core.data.find_images import is_image, is_raw
+from core.data.find_images import is_image, is_raw, walk
 from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.photo_errors import reason_of
@@ -356,18 +356,12 @@ def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
 
 
 def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield every image below a folder with its size and time of change (ns). Follows links, but not in circles. ``library``: a
-    folder to skip. ``unreadable``: folders that cannot be listed are appended to it."""
-    walked = {os.path.realpath(library)}
-    for folder, below, names in os.walk(root, onerror=lambda error: unreadable.append(str(error.filename)), followlinks=True):
-        real = os.path.realpath(folder)
-        if real in walked:
-            below.clear()
-            continue
-        walked.add(real)
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    """Yield every image below a folder with its size and time of change (ns). ``library``: a folder to skip. ``unreadable``:
+    folders that cannot be listed are appended to it."""
+    skipped = {os.path.realpath(library)}
+    for folder, names in walk(root, skipped, lambda error: unreadable.append(str(error.filename))):
         pictures = {Path(name).stem for name in names if not is_raw(name)} if any(map(is_raw, names)) else set()
-        for name in sorted(names):
+        for name in names:
             # Cameras write a raw file and a JPEG of one photo: skip the raw file.
             if is_image(Path(name)) and not (is_raw(name) and Path(name).stem in pictures):
                 path = os.path.join(folder, name)  # noqa: PTH118 (faster, for a million files)

@@ -419,18 +419,17 @@ def test_other_towers_are_refused(options, reason):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("RN50", "a ResNet"),
+        ("RN50", "not ModifiedResNet"),
         ("coca_ViT-B-32", "attention pooling"),
-        ("convnext_base", "its family is convnext"),
-        ("EVA02-B-16", "its family is eva"),
-        ("PE-Core-B-16", "its family is eva"),
-        ("MobileCLIP2-S2", "its family is fastvit.*A plain ViT of this family: MobileCLIP2-B or MobileCLIP2-L-14"),
+        ("convnext_base", "not timm's ConvNeXt"),
+        ("EVA02-B-16", "not timm's Eva"),
+        ("PE-Core-B-16", "not timm's Eva"),
+        ("MobileCLIP2-S2", "not timm's FastVit"),
     ],
 )
-def test_other_towers_are_refused_by_name_before_anything_is_built(name, why):
-    with pytest.raises(BackboneError, match=f"{name} has .*{why}") as caught:
+def test_other_towers_are_refused_by_name_before_weights_are_loaded(name, why):
+    with pytest.raises(BackboneError, match=f"Only plain ViT image towers are supported, .*{why}"):
         load_backbone(name)
-    assert "only plain ViT towers" in str(caught.value)
 
 
 def test_weights_that_are_not_finite_are_refused():
