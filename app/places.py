@@ -135,8 +135,8 @@ class Place:
             return like
         if self.library is None:
             raise PhotoError(texts.NOTHING_LIKE)
-        self.places[self.asked.what] = place = self.library.place(self.asked.what)
-        return LikePhoto(self.library, place)
+        self.places[self.asked.what] = row = self.library.row(self.asked.what)
+        return LikePhoto(self.library, row)
 
     @lazy
     def _with_names(self) -> Asked:

@@ -232,11 +232,11 @@ class _Run:
             gone = [path for path in self._files if path not in seen and _inside(path, roots)]
             before = {row.id for row in self._known.values() if row.id is not None}
             lost = {self._files.pop(path).id for path in gone} - {None}
-            places = Counter(row.id for row in self._files.values() if row.id is not None)
+            files = Counter(row.id for row in self._files.values() if row.id is not None)
             new_paths = {row.id for path, row in self._files.items() if path not in self._known}
-            report.moved = sum(id in new_paths for id in lost if id in places)
-            report.duplicates = places.total() - len(places)
-            unused = self._ids - places.keys()
+            report.moved = sum(id in new_paths for id in lost if id in files)
+            report.duplicates = files.total() - len(files)
+            unused = self._ids - files.keys()
             report.changed = len(self._changed)
             report.removed = len((unused & before) - set(self._changed.values()))
             for path, row in self._files.items():

@@ -131,7 +131,7 @@ def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path
     for place, path in enumerate(searched.paths(range(6))):
         prefix = backbone.prefix(backbone.pixels(open_photo(path))[None])
         torch.testing.assert_close(searched.index.take(np.array([place])), backbone.suffix(prefix), atol=2e-3, rtol=0)
-        assert searched.place(searched.key(place)) == place
+        assert searched.row(searched.key(place)) == place
 
 
 def test_photos_of_a_folder_that_vanished_are_kept(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
