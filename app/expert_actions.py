@@ -36,7 +36,7 @@ def train(
     ids = [photo.id for photo in album.gallery(engine).captioned()[0]]
     trained = train_own_expert(engine, album.gallery(engine), name, description, progress, stop, recipe=RECIPE)
     split = split_photos(ids, RECIPE.stop_from)
-    album.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.stop))
+    album.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.validation))
     album.change_own_experts(engine, lambda experts: experts.add(trained.expert, trained.mean, trained.std, trained.embedding))
     return trained
 

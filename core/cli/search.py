@@ -34,7 +34,7 @@ from core.retrieval.columns import text_rows
 from core.retrieval.gallery import Gallery
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.popularity import popularity, spread_places
+from core.retrieval.popularity import popularity, spread_rows
 from core.retrieval.questions import Query
 from core.retrieval.search import Photos, zero_shot_ranks
 from core.retrieval.search import search as best_photos
@@ -133,7 +133,7 @@ class _Search:
             if adapter.weight < 1:
                 scores += cosines(adapter.base) * (1 - adapter.weight)
             if library is not None:
-                some_photos = library.index_for(adapter).take(spread_places(len(library)))
+                some_photos = library.index_for(adapter).take(spread_rows(len(library)))
                 scores = scores - popularity(some_photos, text_rows(backbone, prefixes, adapter))
             order = scores.sort(descending=True, stable=True).indices
             before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}

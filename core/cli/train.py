@@ -26,7 +26,7 @@ from core.training.experts import runs_of, train_experts
 from core.training.features import default_cache
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
-from core.training.shared_part import BothHeadsRecipe, train_shared_part
+from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,7 +47,7 @@ def shared(arguments: Namespace) -> Answer:
     recipe = changed(BothHeadsRecipe(seed=arguments.seed), arguments.set)
     heads = load_embedded(arguments.heads or heads_path())
     out = destination(arguments, (arguments.heads or heads_path()).with_name(SHARED_FILE))
-    trained = train_shared_part(arguments.data, out, arguments.cache or default_cache(), heads, recipe, log)
+    trained = train_shared_lora(arguments.data, out, arguments.cache or default_cache(), heads, recipe, log)
     return _done({"fingerprint": trained.fingerprint}, out)
 
 

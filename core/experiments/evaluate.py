@@ -21,7 +21,7 @@ from core.data.sample import gather
 from core.experiments.controls import METHODS
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows, text_rows
-from core.retrieval.popularity import popularity, spread_places, with_popularity
+from core.retrieval.popularity import popularity, spread_rows, with_popularity
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.corpus import usual_adapter
@@ -112,7 +112,7 @@ def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str
     text_prefixes, recalls = backbone.text_prefix(relevance.texts), {}
     for name, adapter in adapters.items():
         images, texts = photo_rows(backbone, prefixes, adapter), text_rows(backbone, text_prefixes, adapter)
-        popular = popularity(images[spread_places(len(images))], texts)
+        popular = popularity(images[spread_rows(len(images))], texts)
         recalls[name] = both_directions(*with_popularity(images, texts, popular), relevance)
         log(f"{name}: done")
     return Evaluation(len(kept), len(relevance.texts), recalls, tuple(skipped))

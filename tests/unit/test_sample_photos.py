@@ -53,13 +53,6 @@ def test_without_the_packages_it_is_said_what_to_do() -> None:
     assert "sample photos are missing" in run.stdout and "pip install" in run.stdout
 
 
-def test_examples_can_be_used_as_they_are(engine) -> None:
-    assert len(examples().shown) == 5
-    for description, query in examples().shown:
-        assert engine.adapt(AdapterRequest(description)).lora.parameters == engine.parameters
-        assert engine.backbone.encode_text([query]).shape == (1, engine.backbone.dim)
-
-
 @pytest.mark.slow
 def test_the_page_opens_on_the_first_question_whose_photo_rises_in_each_language(engine) -> None:
     samples = sample_photos()
