@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import atexit
-import gc
 import os
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Sequence
-from contextlib import suppress
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import find_spec
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
-from app.http.hosts import Hosts, is_loopback
+from app.flags import Flags, flags, is_port
+from app.server.hosts import Hosts
 from app.visitors.temp_dir import claim_scratch
-from core.common.errors import StudioError, brief
+from core.common.errors import StudioError
 from core.common.text import printable
 
-if TYPE_CHECKING:
-    from app.engines import Engine
-
-# How long one thread may run Python while others wait; a tenth of the default. A sentence takes hundreds of small torch steps.
-# After each one, it may wait this long for the thread that serves the page.
-SWITCH_SECONDS = 0.0005
-STUBS_MADE_IN = "gradio.component_meta"
-PORTS = range(1, 2**16)
 HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal is closed; Windows has no such signal
 
 
@@ -45,7 +29,7 @@ def main() -> None:
     try:
         prepare()
         check_address(args.address, args.port)
-        serve(args)
+        run(args)
     except StudioError as error:
         end(str(error))
     except KeyboardInterrupt:
@@ -64,66 +48,7 @@ def prepare() -> None:
     if not is_port(port):
         raise StudioError(f"GRADIO_SERVER_PORT is {port!r}: give the number of a port, such as 7860.")
     os.environ["GRADIO_SERVER_PORT"] = port
-    sys.meta_path.insert(0, NoStubs())
     claim_scratch()  # it also sets the folder where MCP keeps photos
-
-
-class NoStubs:
-    """An import hook that stops Gradio from comparing type stubs of its components, which takes a second at import."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path, target) if name == STUBS_MADE_IN else None
-        if spec is None or spec.loader is None:
-            return None
-        exec_module = spec.loader.exec_module
-
-        def exec_without_stubs(module: ModuleType) -> None:
-            exec_module(module)
-            module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
-
-        spec.loader.exec_module = exec_without_stubs  # type: ignore[method-assign]
-        return spec
-
-
-def flags() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="SG-LoRA Studio: from a sentence to a LoRA to better photo search.")
-    several: dict[str, Any] = {"action": "append", "default": []}
-    parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
-    words = "a host name that the server accepts, such as that of a proxy in front of it; may be given several times. "
-    parser.add_argument("--host-name", **several, metavar="NAME", help=words + "It always accepts IP addresses and localhost")
-    parser.add_argument("--port", type=port_number, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
-    words = "an expert repository, or a folder of them, that visitors may switch to; may be given several times. "
-    words += "The app always finds those under experts/"
-    parser.add_argument("--experts", type=Path, **several, metavar="DIR", help=words)
-    words = "a library of photos (`python -m core index`) that all visitors may search; may be given several times"
-    parser.add_argument("--library", type=Path, **several, metavar="DIR", help=words)
-    parser.add_argument("--empty", action="store_true", help="open the page without the sample photos")
-    parser.add_argument(
-        "--index-from-page",
-        action="store_true",
-        help="let the person at this machine index folders into the libraries from the page; not behind a proxy",
-    )
-    words = "cuda, mps, cpu, or auto (default): the first available one"
-    parser.add_argument("--device", default="auto", metavar="NAME", help=words)
-    words = "offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp"
-    parser.add_argument("--mcp", action="store_true", help=words)
-    args = parser.parse_args()
-    if args.mcp and find_spec("mcp") is None:
-        sys.exit('--mcp needs one more package: pip install "mcp>=1.21,<2"')
-    args.address = args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    if args.index_from_page and not (is_loopback(args.address) and not os.environ.get("SPACE_ID")):
-        sys.exit("--index-from-page reads any folder of this machine: it needs --host 127.0.0.1.")
-    return args
-
-
-def port_number(text: str) -> int:
-    if not is_port(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from {PORTS[0]} to {PORTS[-1]}")
-    return int(text)
-
-
-def is_port(text: str) -> bool:
-    return text.isdecimal() and len(text) <= 5 and int(text) in PORTS
 
 
 def check_address(host: str, port: int | None) -> None:
@@ -145,44 +70,39 @@ def check_address(host: str, port: int | None) -> None:
     raise StudioError(f"Cannot listen on {where} ({why}): choose another --host or --port.") from failed
 
 
-def serve(args: argparse.Namespace) -> None:
+def run(args: Flags) -> None:
     """Start loading the models and serve the page meanwhile. Raises StudioError: when an option is unusable."""
-    gc.disable()  # until the models are loaded: loading makes a million objects, and nearly all of them stay
     from app import zero_gpu
     from app.engines import Models, found_repositories
-    from app.http.connections import allow_open_files
     from app.logs import set_up_logs
-    from app.page import build, launch_options
+    from app.page import STYLE, _theme, build
     from app.photo_libraries import PhotoLibraries
+    from app.server.serve import serve
     from app.visitors.album import rest, watched
     from app.visitors.retention import Keeper, Limits
     from core.common.device import use
     from core.common.runtime import set_up_heap
 
     set_up_logs()
-    allow_open_files()
     use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU, only single calls run on the GPU
     libraries = PhotoLibraries(args.library, args.index_from_page)
     keeper = Keeper(Limits.from_environment())
     set_up_heap()
-    sys.setswitchinterval(SWITCH_SECONDS)
     models = Models(others=found_repositories(args.experts), watched=watched, unload=rest)
-    threading.Thread(target=collect_again, args=(models.engine(),), daemon=True).start()
-    options = launch_options(keeper, args.mcp, Hosts.of(args.address, args.host_name))
+    models.engine()  # begins to load
     page = build(models, keeper, libraries, samples=not args.empty)
-    try:
-        page.launch(server_name=args.address, server_port=args.port, **options)
-    except (OSError, OverflowError, ValueError) as error:  # ValueError: Gradio cannot reach its own page
-        where = f"{args.address}, port {args.port or os.environ['GRADIO_SERVER_PORT']}"
-        raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error
-
-
-def collect_again(engine: Engine) -> None:
-    """Wait for the models, then collect garbage again, but never what was loaded until then."""
-    with suppress(Exception):  # visitors get the error message
-        engine.get()
-    gc.freeze()
-    gc.enable()
+    serve(
+        page,
+        address=args.address,
+        port=args.port,
+        hosts=Hosts.of(args.address, args.host_name),
+        mcp=args.mcp,
+        could_fit=keeper.could_fit,
+        max_upload=keeper.limits.upload,
+        lifespan=keeper.lifespan,
+        theme=_theme(),
+        css_paths=STYLE,
+    )
 
 
 def stop_once(*_: object) -> NoReturn:
