@@ -1,4 +1,4 @@
-"""What a visitor can do, one function per action. Each takes the engine and the visitor's session, and returns plain data."""
+"""What a visitor can do, one function per action. Each takes the engine and the visitor's tab, and returns plain data."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import texts
-from app.http.fair_queue import visitor_left
-from app.photo_libraries import PhotoLibraries
-from app.places import Place
-from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
-from app.visitors.question import Question
-from app.visitors.session import MARKED_QUESTIONS, Session, StillAdding
-from app.visitors.uploads import MAX_CAPTIONS, sort_uploads
+from app.comparison import MERGE, NAMES, ON_DEMAND, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison, Marked
+from app.question import Asked, Scope
+from app.scoped_search import ScopedSearch, Sources
+from app.tab import Tab
+from app.texts import Text
+from app.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
+from core.common.messages import message
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
-from core.data.sample_photos import Example, examples, sample_photos
-from core.experts.adapter_files import generated_files, names_files
+from core.experts.adapter_files import adapter_files, names_provenance, provenance, with_names
+from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.gallery import AddReport
+from core.retrieval.gallery import AddReport, Stop, never
 from core.retrieval.search import Photos, some_embeddings
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
-from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
-from core.sglora.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora.suggest import MOST_PHOTOS
-from core.sglora.teach import TaughtNames
+from core.sglora.request import AdapterRequest
 
-_TEXTS = texts.ENGLISH  # answers are kept in English and translated for each visitor who sees them
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
+MARKED_QUESTIONS = 20  # the latest whose marks are kept: each is asked again when marks are counted
 
 Progress = Callable[[int, int], object]
 RankingProgress = Callable[[int, int, str], object]  # (columns done, all columns, title of the next one)
+NO_SOURCES = Sources()
+
+
+class StillAdding(GalleryError):
+    """The first photos are still being added. The question is asked again once they are there."""
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
@@ -65,46 +67,39 @@ def number(name: str, value: object) -> float:
     return value
 
 
-def generate(engine: SGLora, session: Session, wanted: AdapterRequest) -> Adaptation:
-    """Generate the adapter that ``wanted`` asks for; reuse the last one if neither request nor experts changed."""
-    last = session.adaptation if session.repository is engine.repository else None
-    if last is not None and last.request == wanted:
-        return last
+def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptation | None:
+    """The adapter that ``wanted`` asks for; the tab's own if neither request nor experts changed. None: without a sentence."""
+    last = tab.adaptation if tab.repository is engine.repository else None
+    if wanted is None or (last is not None and last.request == wanted):
+        return None if wanted is None else last
     if last is not None and replace(last.request, strength=wanted.strength) == wanted:
         # Only the strength changed. The slider should answer at once, so the generated LoRA is reused.
-        adaptation = engine.at_strength(last, wanted)
-    else:
-        adaptation = engine.adapt(wanted)
-    session.adaptation, session.request, session.repository = adaptation, wanted, engine.repository
-    session.remember()
-    return adaptation
+        return engine.at_strength(last, wanted)
+    return engine.adapt(wanted)
 
 
-def adapt_to(engine: SGLora, session: Session, wanted: AdapterRequest | None) -> None:
-    """Set the session's adapter to the one that ``wanted`` asks for; None: to no adapter."""
-    if wanted is None:
-        session.request = session.adaptation = session.repository = None
-    else:
-        generate(engine, session, wanted)
-
-
-def suggested(engine: SGLora, session: Session, own: bool = True, library: Photos | None = None) -> list[Expert]:
+def suggested(engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos | None = None) -> list[Expert]:
     """Experts whose topics the visitor's own photos look like, if these are searched, or else those of the library. None for
-    the samples, which have questions of their own. Raises GalleryError: as ``Album.gallery``."""
-    photos = library
-    if own and session.album.photos:
-        photos = None if session.album.has_samples_only else session.album.gallery(engine).searchable
-    return [] if photos is None else engine.repository.suggested(some_embeddings(photos, MOST_PHOTOS))
+    the samples, which have questions of their own. Raises GalleryError: as ``Visitor.gallery``."""
+    photos = None if scope.samples else library
+    if scope.own and tab.visitor.photos:
+        photos = tab.visitor.gallery(engine).searchable
+    return [] if photos is None else suggest.suggested(engine.repository, some_embeddings(photos, suggest.MOST_PHOTOS))
 
 
-def write_zip(engine: SGLora, session: Session) -> Path:
+def write_zip(engine: SGLora, tab: Tab) -> Path:
     """Write the adapter with the visitor's names, or these alone, as a ZIP. Raises AdapterError: when there is neither."""
-    adaptation, names = session.adaptation, session.album.names(engine)
+    adaptation, names = tab.adaptation, tab.visitor.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
-    stem = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
-    files = names_files(names) if adaptation is None else generated_files(engine, adaptation, names)
-    path = session.album.new_file(f"sg-lora-{stem}.zip")
+    if adaptation is None:
+        stem, lora, origin = "names", engine.backbone.shared, names_provenance(engine.backbone)
+    else:
+        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", adaptation.lora, provenance(engine, adaptation)
+    lora, origin = with_names(names, lora, origin)
+    assert lora is not None
+    files = adapter_files(engine.backbone, lora, origin)
+    path = tab.visitor.files.new(f"sg-lora-{stem}.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # compression would save only 8 % of weights
         for name, content in files.items():
             archive.writestr(name, content)
@@ -116,81 +111,51 @@ class Added:
     """The result of an upload: the gallery's report (None without photos), further failures, and remarks."""
 
     report: AddReport | None
-    failed: tuple[tuple[str, str], ...] = ()
-    remarks: tuple[str, ...] = ()
+    failed: tuple[tuple[str, Text], ...] = ()
+    remarks: tuple[Text, ...] = ()
 
 
-def add_uploads(engine: SGLora, session: Session, paths: Sequence[str]) -> Added:
-    """Add uploaded photos, ZIP files of photos, and captions files. Files that fail are reported; the rest is added."""
-    album, remarks, report = session.album, [], None
-    unpacked = album.folder / f"zip-{secrets.token_hex(8)}"
+def add_uploads(engine: SGLora, tab: Tab, paths: Sequence[str], stop: Stop = never) -> Added:
+    """Add uploaded photos, ZIP files of photos, and captions files. Files that fail are reported; the rest is added.
+
+    ``stop``: called before each photo; True leaves out the remaining ones.
+    """
+    visitor, remarks, report = tab.visitor, list[Text](), None
+    unpacked = visitor.files.folder / f"zip-{secrets.token_hex(8)}"
     try:
-        with album.photos_change():
+        with visitor.photos_change():
             uploads = sort_uploads(paths, unpacked)
             if uploads.photos:
-                if samples := album.shows_samples:
-                    album.set_aside()
-                gone = visitor_left()
-                gallery = album.gallery(engine)
-                report = gallery.add(uploads.photos, album.note_progress, lambda: album.stopped or (gone() and album.deserted))
-                if samples and report.added:
-                    remarks.append(texts.SAMPLES_GONE)
+                gallery = visitor.gallery(engine)
+                report = gallery.add(uploads.photos, visitor.note_progress, lambda: visitor.stopped or stop())
                 done = len(report.added) + len(report.duplicates) + len(report.failed)
-                if album.stopped and done < len(uploads.photos):
+                if visitor.stopped and done < len(uploads.photos):
                     remarks.append(texts.ADDING_STOPPED)
-                album.keep(uploads.photos, report.ids)
+                if visitor.keeps_files:
+                    visitor.files.keep(uploads.photos, report.ids, {photo.id for photo in gallery.photos})
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-    failed = list(uploads.failed)
+    failed = list[tuple[str, Text]](uploads.failed)
     for name, content in uploads.captions:
         try:
-            remarks.append(set_captions(engine, session, read_captions(name, content, MAX_CAPTIONS)))
+            remarks.append(set_captions(engine, tab, read_captions(name, content, MAX_CAPTIONS)))
         except StudioError as error:
-            failed.append((name, str(error)))
+            failed.append((name, error.message or str(error)))
     return Added(report, tuple(failed), tuple(remarks))
 
 
-def add_samples(engine: SGLora, session: Session, progress: Progress | None = None) -> None:
-    """Show the sample photos with our captions. The visitor's own photos are set aside meanwhile."""
-    samples, album = sample_photos(), session.album
-    if album.photos and not album.shows_samples:
-        album.set_aside()
-    captions, files = {s.name: s.captions for s in samples}, [s.path for s in samples]
-    with album.photos_change():
-        album.shows_samples = True
-        gallery = album.gallery(engine)
-        report = gallery.add(files, progress)
-        gallery.set_captions({p.name: (*p.captions, *captions[p.name]) for p in gallery.photos if p.name in captions})
-        album.keep(files, report.ids)
-
-
-def sample_questions() -> list[Example]:
-    """Questions about the samples in the visitor's language. The page opens on the first: its photo rises in this language."""
-    questions = [Example(*map(texts.translated, example)) for example in examples().shown]
-    questions.insert(0, questions.pop(min(int(texts.OPENS_ON), len(questions)) - 1))
-    return questions
-
-
-def ask_about_samples(engine: SGLora, session: Session) -> None:
-    """Ask the first question about the samples, as the page opens, and measure recall."""
-    description, query = sample_questions()[0]
-    adapt_to(engine, session, request(description, DEFAULT_K, DEFAULT_TAU, 0, DEFAULT_WEIGHT))
-    ask(engine, session, Question.words(query))
-    measure(engine, session)
-
-
-def photos_called(engine: SGLora, session: Session, lines: str) -> list[str]:
+def photos_called(engine: SGLora, tab: Tab, lines: str) -> list[str]:
     """Ids of the gallery's photos with these names, one name a line. Raises GalleryError: when there is no such photo."""
-    ids = {photo.name: photo.id for photo in session.album.gallery(engine).photos}
+    ids = {photo.name: photo.id for photo in tab.visitor.gallery(engine).photos}
     names = [line.strip() for line in lines.splitlines() if line.strip()]
     if missing := [name for name in names if name not in ids]:
         raise GalleryError(texts.NO_SUCH_PHOTO.format(name=brief(missing[0])))
     return [ids[name] for name in names]
 
 
-def set_captions(engine: SGLora, session: Session, captions: Mapping[str, Sequence[str]]) -> str:
-    """Set captions by file name. Returns a message with the number of photos that they belong to."""
-    gallery = session.album.gallery(engine)
+def set_captions(engine: SGLora, tab: Tab, captions: Mapping[str, Sequence[str]]) -> str:
+    """Set captions by file name. Returns a text with the number of photos that they belong to."""
+    gallery = tab.visitor.gallery(engine)
     matched = gallery.set_captions(captions)
     if captions and gallery.photos and not matched:
         first = brief(next(iter(captions)))
@@ -202,191 +167,215 @@ def set_captions(engine: SGLora, session: Session, captions: Mapping[str, Sequen
     return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos)) + cut
 
 
-def columns(engine: SGLora, session: Session) -> list[tuple[str, str, Adapter]]:
-    """Title, note and adapter of each column of an answer, zero-shot first. The other columns have the adapter's strength and
-    the names that the visitor taught. Names without an adapter make a column too."""
-    names, adapted = session.album.names(engine), _adapted(engine, session)
+def columns(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
+    """Title (a key of texts), note and adapter of each column of an answer, zero-shot first. The other columns have the
+    adapter's strength and the names that the visitor taught. Names without an adapter make a column too."""
+    names, beside = tab.visitor.names(engine), _beside(engine, asked, adaptation)
     if names.entries:
-        named = []
-        for title, own_note, adapter in adapted or [(_TEXTS.NAMES, "", ZERO_SHOT)]:
-            note = (_TEXTS.NAMES_NOTE_TOO if own_note else _TEXTS.NAMES_NOTE).format(note=own_note, n=len(names.entries))
-            named.append((title, note, _with_names(session, names, adapter)))
-        adapted = named
-    return [(_TEXTS.ZERO_SHOT, _TEXTS.ZERO_SHOT_NOTE, ZERO_SHOT), *adapted]
+        named = list[tuple[str, Text, Adapter]]()
+        for title, note, adapter in beside or [(NAMES, "", ZERO_SHOT)]:
+            note = message("NAMES_NOTE_TOO" if note else "NAMES_NOTE", note=note, n=len(names.entries))
+            on_names = tab.on_names.get((names.entries, adapter.key), lambda a=adapter: a.with_names(names.on))
+            named.append((title, note, on_names))
+        beside = named
+    return [(ZERO, message("ZERO_SHOT_NOTE"), ZERO_SHOT), *beside]
 
 
-def _adapted(engine: SGLora, session: Session) -> list[tuple[str, str, Adapter]]:
-    """The columns beside zero-shot, without names. Without a sentence: the part that all adapters share, if there is one."""
-    adaptation, shared = session.adaptation, engine.backbone.shared
+def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
+    """The columns beside zero-shot, without names. Without a sentence: the shared LoRA, if there is one."""
+    shared = engine.backbone.shared
     if adaptation is None:
-        return [] if shared is None else [(_TEXTS.SHARED, _TEXTS.SHARED_NOTE, Adapter.of(shared, engine.usual_strength))]
+        return [] if shared is None else [(SHARED, message("SHARED_NOTE"), Adapter.of(shared, engine.usual_strength))]
     if adaptation.strength == 0:  # nothing is applied: the columns equal zero-shot, which is computed once
-        shown = {_TEXTS.RANDOM: session.random, _TEXTS.MERGE: session.merge, _TEXTS.SG_LORA: True}
-        return [(title, _TEXTS.NO_STRENGTH_NOTE, ZERO_SHOT) for title, wanted in shown.items() if wanted]
-    adapted: list[tuple[str, str, Adapter]] = []
-    if session.random:
+        shown = {RANDOM: asked.random, MERGE: asked.merge, SG_LORA: True}
+        return [(title, message("NO_STRENGTH_NOTE"), ZERO_SHOT) for title, wanted in shown.items() if wanted]
+    beside = list[tuple[str, Text, Adapter]]()
+    if asked.random:
         other = engine.adapt(adaptation.request.with_random_sentence())
         whole = engine.applied(engine.repository.with_shared([other.own], [1.0]), adaptation.strength)
-        note = _TEXTS.RANDOM_NOTE.format(sentence=other.request.description)
-        adapted.append((_TEXTS.RANDOM, note, Adapter.of(*whole)))
-    if session.merge:
+        beside.append((RANDOM, message("RANDOM_NOTE", sentence=other.request.description), Adapter.of(*whole)))
+    if asked.merge:
         merged = engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)
-        adapted.append((_TEXTS.MERGE, _TEXTS.MERGE_NOTE, Adapter.of(*merged)))
-    return [*adapted, (_TEXTS.SG_LORA, _TEXTS.SG_LORA_NOTE, Adapter.of(adaptation.lora, adaptation.weight))]
+        beside.append((MERGE, message("MERGE_NOTE"), Adapter.of(*merged)))
+    return [*beside, (SG_LORA, message("SG_LORA_NOTE"), Adapter.of(adaptation.lora, adaptation.weight))]
 
 
-def _with_names(session: Session, names: TaughtNames, adapter: Adapter) -> Adapter:
-    """The adapter with names added; cached, since every question needs it."""
-    return session.on_names.get((names.entries, adapter.key), lambda: adapter.with_names(names.on))
-
-
-def ask(
+def answer(
     engine: SGLora,
-    session: Session,
-    question: Question,
+    tab: Tab,
+    asked: Asked,
+    sources: Sources = NO_SOURCES,
     progress: RankingProgress | None = None,
-    libraries: PhotoLibraries | None = None,
+    stop: Stop = never,
+) -> Comparison | None:
+    """Generate the adapter, answer the question in every column (see ``columns``), and show both in the tab. Returns None
+    without a question.
+
+    A column of the last answer is reused if its adapter, the photos and the question are the same. If this raises, the tab
+    shows what it showed before. Raises StillAdding: before the first photo; the question is kept. StudioError: when stopped.
+    """
+    adaptation, comparison = adapted(engine, tab, asked.request), None
+    if asked.question is not None:
+        search = sources.search(engine, tab.visitor, asked.question)
+        asked = replace(asked, question=search.asked)
+        if search.library is None and not search.photos and search.asked.scope.own and tab.visitor.adding:
+            _show(engine, tab, asked, adaptation, None)
+            raise StillAdding(texts.ADDING_FIRST)
+        comparison = _ranked(engine, tab, asked, adaptation, search, progress, stop)
+    _show(engine, tab, asked, adaptation, comparison)
+    count_marked(engine, tab, sources)
+    return comparison
+
+
+def _show(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None, comparison: Comparison | None) -> None:
+    if tab.comparison is None or comparison is None or tab.comparison.asked != comparison.asked:
+        tab.more = 0
+    tab.asked, tab.adaptation, tab.repository, tab.comparison = asked, adaptation, engine.repository, comparison
+    if comparison is not None and asked.words:
+        pair = (asked.words, asked.sentence)
+        tab.history = [pair, *(h for h in tab.history if h != pair)][:HISTORY]
+    tab.remember()
+
+
+def _ranked(
+    engine: SGLora,
+    tab: Tab,
+    asked: Asked,
+    adaptation: Adaptation | None,
+    search: ScopedSearch,
+    progress: RankingProgress | None,
+    stop: Stop,
 ) -> Comparison:
-    """Answer a question in every column (see ``columns``). A column of the last answer is reused if its adapter, the photos and
-    the question are the same. Raises StillAdding: before the first photo; the question is kept. StudioError: when the visitor
-    left."""
-    place = Place.of(engine, session, question, libraries)
-    if place.library is None and not place.photos and session.album.adding:
-        session.question = place.asked
-        raise StillAdding(texts.ADDING_FIRST)
     unranked = Comparison(
-        place.title,
+        search.title,
         (),
-        place.asked,
-        place.right,
-        left_out=_trained_on(engine, session),
-        photos=place.photos,
+        search.asked,
+        search.right,
+        left_out=_trained_on(engine, tab, adaptation),
+        photos=search.photos,
+        files=search.files,
         backbone=engine.backbone.fingerprint,
-        names=place.taught,
-        sentence="" if session.adaptation is None else session.adaptation.routing.description,
-        library=place.library,
-        places=place.places,
+        names=search.taught,
+        sentence="" if adaptation is None else adaptation.routing.description,
+        library=search.library,
+        rows=search.rows,
     )
-    session.question = question = place.asked
-    last = session.comparison
-    if last is None or last.asked != question:
-        session.more = 0
+    last = tab.comparison
     if last is None or replace(last, columns=()) != unranked:
         last = unranked
     kept = {(column.title, column.adapter): column for column in last.columns}
-    gone = visitor_left()
     ranked: list[Column] = []
-    # Rank all photos: how far a photo moved is known only if it has a place in both columns.
-    wanted = columns(engine, session)
-    for name, note, adapter in wanted:
-        if (name, adapter) in kept:
-            ranked.append(kept[name, adapter])
+    # Rank all photos: how far a photo moved is known only if it has a rank in both columns.
+    wanted = columns(engine, tab, asked, adaptation)
+    for title, note, adapter in wanted:
+        if (title, adapter) in kept:
+            ranked.append(kept[title, adapter])
             continue
-        if gone():
+        if stop():
             raise StudioError(texts.VISITOR_LEFT)
         if progress is not None:
-            progress(len(ranked), len(wanted), name)
+            progress(len(ranked), len(wanted), title)
         with COMPUTING:
-            ranking = place.rank(adapter)
-        moved = place.moves(ranked[0].ranking, ranking) if ranked else {}
-        ranked.append(Column(name, note, ranking, moved, None, adapter))
-    session.comparison = answer = replace(unranked, columns=tuple(ranked), places={**last.places, **unranked.places})
-    if question.kind == "words":
-        pair = (question.what, "" if session.adaptation is None else session.adaptation.request.description)
-        session.history = [pair, *(h for h in session.history if h != pair)][:HISTORY]
-    count_marked(engine, session, libraries)
-    session.remember()
-    return answer
+            ranking = search.rank(adapter, stop=stop)
+        moved = search.moves(ranked[0].ranking, ranking) if ranked else {}
+        ranked.append(Column(title, note, ranking, moved, None, adapter))
+    return replace(unranked, columns=tuple(ranked), rows={**last.rows, **search.rows})
 
 
-def is_current(engine: SGLora, session: Session) -> bool:
+def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:
     """Whether the last answer has the photos and the adapters of now. Another tab may have changed both."""
-    last = session.comparison
+    last = tab.comparison
     if last is None:
         return True
-    if last.backbone != engine.backbone.fingerprint or (last.asked.within.own and last.photos != session.album.photos):
+    scope = last.asked.scope
+    photos = sources.gallery(engine, tab.visitor, scope).photos if scope.own or scope.samples else last.photos
+    if last.backbone != engine.backbone.fingerprint or last.photos != photos:
         return False
-    return [(column.title, column.adapter) for column in last.columns] == [(name, a) for name, _, a in columns(engine, session)]
+    now = columns(engine, tab, tab.asked, tab.adaptation)
+    return [(column.title, column.adapter) for column in last.columns] == [(title, adapter) for title, _, adapter in now]
 
 
-def measure(engine: SGLora, session: Session, progress: Progress | None = None) -> Comparison | None:
+def measure(
+    engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES, progress: Progress | None = None, stop: Stop = never
+) -> Comparison | None:
     """Count recall of the last comparison, after the answer, since reading many captions takes a while. Returns None if there
     is nothing to count. Raises StudioError: when it is stopped."""
-    comparison = session.comparison
+    comparison = tab.comparison
     if comparison is None or comparison.measured:
         return comparison
     if not comparison.measurable:
         return None
-    gallery, gone = session.album.gallery(engine), visitor_left()
+    gallery = sources.gallery(engine, tab.visitor, comparison.asked.scope)
     with COMPUTING:
-        gallery.read_captions(comparison.left_out, progress, lambda: gone() or session.uncounted is comparison)
+        gallery.read_captions(comparison.left_out, progress, lambda: stop() or tab.uncounted is comparison)
         ranked = [
             replace(column, hits=column.hits or gallery.hits(column.adapter, comparison.left_out))
             for column in comparison.columns
         ]
     measured = replace(comparison, columns=tuple(ranked))
-    if session.comparison is comparison:  # else the visitor asked something else, which is measured next
-        session.comparison = measured
+    if tab.comparison is comparison:  # else the visitor asked something else, which is measured next
+        tab.comparison = measured
     return measured
 
 
-def _trained_on(engine: SGLora, session: Session) -> frozenset[str]:
+def _trained_on(engine: SGLora, tab: Tab, adaptation: Adaptation | None) -> frozenset[str]:
     """Photos that trained an expert in the adapter: recall on them would say nothing."""
-    if session.adaptation is None:
-        return frozenset()
-    names = [engine.repository.experts[i].name for i in session.adaptation.routing.chosen.tolist()]
-    return frozenset().union(*(session.album.trained_on.get(name, frozenset()) for name in names))
+    chosen = [] if adaptation is None else adaptation.routing.chosen.tolist()
+    names = [engine.repository.experts[i].name for i in chosen]
+    return frozenset().union(*(tab.visitor.trained_on.get(name, frozenset()) for name in names))
 
 
-def ask_again(
+def answer_again(
     engine: SGLora,
-    session: Session,
+    tab: Tab,
+    asked: Asked | None = None,
+    sources: Sources = NO_SOURCES,
     progress: RankingProgress | None = None,
-    libraries: PhotoLibraries | None = None,
+    stop: Stop = never,
 ) -> Comparison | None:
-    """Ask the last question again with the last sentence. Returns None if nothing was asked, or if it cannot be asked again."""
-    if (wanted := session.request) is not None:  # another tab may have changed the experts or the backbone
-        if engine.mixes and wanted.strength is not None:
-            wanted = replace(wanted, strength=min(wanted.strength, 1.0))  # another backbone's strength may be a factor above 1
-        generate(engine, session, wanted)
-    if session.question is None:
-        return None
+    """Answer the tab's last question again (or ``asked``), after something changed. Returns None if nothing was asked, or if
+    it cannot be asked again."""
+    asked = asked or tab.asked
+    if asked.request is not None and engine.mixes and asked.request.strength is not None:
+        # Another backbone's strength may be a factor above 1.
+        asked = replace(asked, request=replace(asked.request, strength=min(asked.request.strength, 1.0)))
     try:
-        return ask(engine, session, session.question, progress, libraries)
+        return answer(engine, tab, asked, sources, progress, stop)
     except (DescriptionError, GalleryError, PhotoError, LibraryError):
-        session.comparison = None
-        if session.question.kind != "words":  # words can be asked again of other photos
-            session.question = None
+        again = asked.words or asked.question is None  # words can be asked again of other photos
+        answer(engine, tab, replace(asked, question=None), sources)
+        tab.asked = asked if again else replace(asked, question=None)
+        tab.remember()
         return None
 
 
-def mark(engine: SGLora, session: Session, photo: str, right: bool, libraries: PhotoLibraries | None = None) -> None:
+def mark(engine: SGLora, tab: Tab, photo: str, right: bool, sources: Sources = NO_SOURCES) -> None:
     """Mark a photo as right or wrong for the question. The same mark again removes it."""
-    comparison = session.comparison
+    comparison = tab.comparison
     if comparison is None or comparison.asked.kind == "photo":
         return
-    marks = session.marks[comparison.asked] = session.marks.pop(comparison.asked, {})
-    for question in list(session.marks)[:-MARKED_QUESTIONS]:
-        del session.marks[question]
-    session.for_name.unused.discard(photo)
+    marks = tab.marks[comparison.asked] = tab.marks.pop(comparison.asked, {})
+    for question in list(tab.marks)[:-MARKED_QUESTIONS]:
+        del tab.marks[question]
+    tab.for_name.unused.discard(photo)
     if marks.get(photo) is right:
         del marks[photo]
-    elif photo in comparison.places or any(p.id == photo for p in session.album.photos):
+    elif photo in comparison.rows or any(p.id == photo for p in comparison.photos):
         marks[photo] = right
-    count_marked(engine, session, libraries)
-    session.remember()
+    count_marked(engine, tab, sources)
+    tab.remember()
 
 
-def count_marked(engine: SGLora, session: Session, libraries: PhotoLibraries | None = None) -> None:
+def count_marked(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> None:
     """Count the photos that are marked as right among the first ten, without and with the adapter."""
-    places: list[tuple[Place, set[str]]] = []
-    for asked, marks in list(session.marks.items()):
+    searches: list[tuple[ScopedSearch, set[str]]] = []
+    for asked, marks in list(tab.marks.items()):
         photos = {photo for photo, yes in marks.items() if yes}
         with suppress(GalleryError, PhotoError, LibraryError):  # its photos or its library are gone
-            places += [(Place.of(engine, session, asked, libraries), photos)] if photos else []
-    columns = session.comparison.columns if places and session.comparison is not None else ()
+            searches += [(sources.search(engine, tab.visitor, asked), photos)] if photos else []
+    shown = tab.comparison.columns if searches and tab.comparison is not None else ()
     counts: dict[str, int] = {}
     with suppress(GalleryError, PhotoError, LibraryError):
-        for title, adapter in [(c.title, c.adapter) for c in columns if c.title not in ON_DEMAND]:
-            counts[title] = sum(hit.key in photos for place, photos in places for hit in place.rank(adapter, 10).hits)
-    session.marked = Marked(len(places), sum(len(photos) for _, photos in places), counts)
+        for title, adapter in [(c.title, c.adapter) for c in shown if c.title not in ON_DEMAND]:
+            counts[title] = sum(hit.key in photos for search, photos in searches for hit in search.rank(adapter, 10).hits)
+    tab.marked = Marked(len(searches), sum(len(photos) for _, photos in searches), counts)

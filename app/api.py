@@ -1,25 +1,33 @@
 """The named endpoints: route, adapt, index, search, teach, import_adapter.
 
-Each client (each ``session_hash``) has its own gallery and experts. It uses the repository that it named last.
+Each client (each ``session_hash``, or visitor of MCP) has its own gallery and experts. It uses the repository it named last.
 """
 
 from __future__ import annotations
 
-import time
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from app import actions, expert_actions, name_actions, texts
 from app.engines import Models
-from app.visitors.question import Question, Within, checked_day
-from app.visitors.session import Session
+from app.errors import friendly
+from app.languages import ENGLISH, speaking
+from app.question import Asked, Question, Scope, checked_day
+from app.server.addresses import address_of
+from app.server.mcp_visitors import visitor_of
+from app.tab import Tab
+from app.visitors import Visitors
 from core.common.errors import DescriptionError
+from core.common.runtime import shared_cores
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts
+from core.names.teach import left_out
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora.teach import left_out
 
 # Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
@@ -30,32 +38,31 @@ LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, SWITCH: 1, INDEX: 1}
 MAX_TOP = 100
 
 
-def add_endpoints(models: Models, session: gr.State) -> None:
+def add_endpoints(models: Models, visitors: Visitors) -> None:
     """Declare the endpoints inside the current Blocks. They show nothing on the page."""
 
-    def engine_of(session: Session, repository: str | None) -> SGLora:
+    def engine_of(tab: Tab, repository: str | None) -> SGLora:
         """The client's engine, with its own experts. Raises BackboneError: when the named repository does not exist."""
-        album = session.album
-        album.used = time.monotonic()
-        if repository and repository != album.backbone:
-            album.switch(repository, models.get(repository))
-            session.comparison = None
-        album.keeps_files = bool(models.repositories)
-        return album.engine(models.get(album.backbone))
+        visitor = tab.visitor
+        if repository and repository != visitor.backbone:
+            visitor.switch(repository, models.get(repository))
+            tab.comparison = None
+        visitor.keeps_files = bool(models.repositories)
+        return visitor.engine(models.get(visitor.backbone))
 
-    def route(session: Session, description: str, k: float, tau: float, repository: str | None = None) -> dict[str, Any]:
+    def route(tab: Tab, description: str, k: float, tau: float, repository: str | None = None) -> dict[str, Any]:
         """Route a task description to its closest experts, this client's own among them.
 
         ``repository``: which repository to use from now on, if the app offers several. This client's photos are indexed for it.
         Returns {"experts": [{"name", "description", "similarity", "weight"}, …], "fit"}, closest first; see ``adapt``.
         """
-        engine = engine_of(session, repository)
+        engine = engine_of(tab, repository)
         wanted = actions.request(description, k, tau, 0, None)
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
         return {"experts": routed_experts(engine, routing), "fit": fit_facts(engine.fit(routing))}
 
     def adapt(
-        session: Session,
+        tab: Tab,
         description: str,
         k: float,
         tau: float,
@@ -70,9 +77,11 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness", "forgetting", "remark"}. If no expert fits, only
         the part that all experts share is applied. "forgetting" is in points of R@1 of class names.
         """
-        engine = engine_of(session, repository)
+        engine = engine_of(tab, repository)
         wanted = actions.request(description, k, tau, seed, strength)
-        result = actions.generate(engine, session, wanted)
+        actions.answer(engine, tab, Asked(request=wanted))
+        result = tab.adaptation
+        assert result is not None
         answer = {
             "experts": routed_experts(engine, result.routing),
             "fit": fit_facts(result.fit),
@@ -84,32 +93,33 @@ def add_endpoints(models: Models, session: gr.State) -> None:
             "rank": result.lora.rank,
             "seconds": dict(result.seconds),
         }
-        return answer, str(actions.write_zip(engine, session))
+        return answer, str(actions.write_zip(engine, tab))
 
-    def index(files: list[str] | None, captions: str | None, session: Session, repository: str | None = None) -> dict[str, Any]:
+    def index(files: list[str] | None, captions: str | None, tab: Tab, repository: str | None = None) -> dict[str, Any]:
         """Add photos (or ZIP or captions files) to this client's gallery.
 
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
         "photos", "captioned", "suggested": descriptions that the photos seem to fit, for ``adapt`` or ``search``}.
         """
-        engine = engine_of(session, repository)
+        engine = engine_of(tab, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
-        added = actions.add_uploads(engine, session, files or [])
-        gallery = session.album.gallery(engine)
+        added = actions.add_uploads(engine, tab, files or [], lambda: tab.visitor.deserted)
+        visitors.make_room_on_disk(tab.visitor)
+        gallery = tab.visitor.gallery(engine)
         if typed is not None:
             gallery.set_captions(typed)
         failed = [*(added.report.failed if added.report else ()), *added.failed]
         return {
             "added": len(added.report.added) if added.report else 0,
             "duplicates": list(added.report.duplicates) if added.report else [],
-            "failed": [{"name": name, "reason": reason} for name, reason in failed],
+            "failed": [{"name": name, "reason": texts.of(reason)} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
-            "suggested": [expert.description for expert in actions.suggested(engine, session)],
+            "suggested": [expert.description for expert in actions.suggested(engine, tab)],
         }
 
     def search(
-        session: Session,
+        tab: Tab,
         query: str = "",
         description: str = "",
         k: float = DEFAULT_K,
@@ -131,22 +141,20 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         {"zero_shot": [{"name", "score", "rank"}, …], "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as
         ``adapt``. Without a ``description``: {"zero_shot", "shared"}; "shared" has the part that all adapters share, and names.
         """
-        engine = engine_of(session, repository)
+        engine = engine_of(tab, repository)
         actions.number("top", top)
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
         if photo and (folder or since or until):
             raise DescriptionError(texts.API_NO_FILTERS)
         wanted = actions.request(description, k, tau, seed, strength) if description and description.strip() else None
-        actions.adapt_to(engine, session, wanted)
         if photo:
             question = Question.photo(None, photo)
         else:
-            question = Question.words(query, Within(folder=folder or "", since=checked_day(since), until=checked_day(until)))
-        session.merge, session.random = True, False
-        columns = actions.ask(engine, session, question).columns
+            question = Question.words(query, Scope(folder=folder or "", since=checked_day(since), until=checked_day(until)))
+        comparison = actions.answer(engine, tab, Asked(question, wanted, merge=True), stop=lambda: tab.closed)
+        columns, adaptation = () if comparison is None else comparison.columns, tab.adaptation
         limit = max(1, min(MAX_TOP, int(top)))
-        adaptation = session.adaptation
         keys = ("zero_shot", "shared") if adaptation is None else ("zero_shot", "merge", "sg_lora")
         answer: dict[str, Any] = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:limit]]
@@ -156,7 +164,7 @@ def add_endpoints(models: Models, session: gr.State) -> None:
 
     def teach(
         name: str,
-        session: Session,
+        tab: Tab,
         files: list[str] | None = None,
         photos: str = "",
         take_back: bool = False,
@@ -168,23 +176,23 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         name exists, it gets these photos too. ``take_back`` removes it. Later ``search`` and ``adapt`` use the name.
         Returns {"names": [{"name", "photos"}], "failed": [{"name", "reason"}], "remarks"}.
         """
-        engine, failed, remarks = engine_of(session, repository), (), list[str]()
+        engine, failed, remarks = engine_of(tab, repository), (), list[texts.Text]()
         if take_back:
-            names = session.album.change_names(engine, lambda names: names.remove(name))
+            names = tab.visitor.change_names(engine, lambda names: names.remove(name))
         else:
-            chosen = actions.photos_called(engine, session, photos or "")
+            chosen = actions.photos_called(engine, tab, photos or "")
             if files:
-                names, failed = name_actions.teach_files(engine, session, name, files)
+                names, failed = name_actions.teach_files(engine, tab, name, files)
             if chosen or not files:
-                names = name_actions.teach(engine, session, name, chosen)
+                names = name_actions.teach(engine, tab, name, chosen)
             remarks = left_out(name, max(len(files or []), len(chosen)))
         return {
             "names": listed_names(names),
-            "failed": [{"name": file, "reason": reason} for file, reason in failed],
-            "remarks": [*remarks, *names.remarks()],
+            "failed": [{"name": file, "reason": texts.of(reason)} for file, reason in failed],
+            "remarks": [texts.of(remark) for remark in (*remarks, *names.remarks())],
         }
 
-    def import_adapter(files: list[str] | None, description: str, session: Session) -> dict[str, Any]:
+    def import_adapter(files: list[str] | None, description: str, tab: Tab) -> dict[str, Any]:
         """Add an adapter to this client's experts. Later sentences may be routed to it.
 
         ``files``: a ZIP as ``adapt`` returns it, or ``adapter_config.json`` and ``adapter_model.safetensors``, for this
@@ -192,9 +200,9 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         "description", "lost", "experts"}: the share of its energy, 0 to 1, that the experts' rank could not hold, and how many
         experts there are now.
         """
-        engine = engine_of(session, None)
-        entry = expert_actions.import_files(engine, session, files or [], description)
-        experts = len(session.album.engine(models.get(session.album.backbone)).repository)
+        engine = engine_of(tab, None)
+        entry = expert_actions.import_files(engine, tab, files or [], description)
+        experts = len(engine_of(tab, None).repository)
         return {"name": entry.name, "description": entry.expert.description, "lost": entry.lost, "experts": experts}
 
     with gr.Row(visible=False):
@@ -216,13 +224,37 @@ def add_endpoints(models: Models, session: gr.State) -> None:
         button = gr.Button()
     sampling = [k, tau, seed, strength]
     for endpoint, inputs, outputs, group in (
-        (route, [session, description, k, tau, repository], answer, LIGHT),
-        (adapt, [session, description, *sampling, repository], [answer, adapter], LIGHT),
-        (index, [files, captions, session, repository], answer, HEAVY),
-        (search, [session, query, description, *sampling, top, photo, repository, *filters], answer, SEARCH),
-        (teach, [name, session, files, photos, take_back, repository], answer, HEAVY),
-        (import_adapter, [files, description, session], answer, LIGHT),
+        (route, [description, k, tau, repository], answer, LIGHT),
+        (adapt, [description, *sampling, repository], [answer, adapter], LIGHT),
+        (index, [files, captions, repository], answer, HEAVY),
+        (search, [query, description, *sampling, top, photo, repository, *filters], answer, SEARCH),
+        (teach, [name, files, photos, take_back, repository], answer, HEAVY),
+        (import_adapter, [files, description], answer, LIGHT),
     ):
-        button.click(
-            endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=group, concurrency_limit=LIMITS[group]
-        )
+        name_of, called, limit = endpoint.__name__, _called(visitors, endpoint), LIMITS[group]
+        button.click(called, inputs, outputs, api_name=name_of, concurrency_id=group, concurrency_limit=limit)
+
+
+def _called(visitors: Visitors, endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The endpoint as Gradio calls it: with the request in the place of the client's ``tab``. It answers in English."""
+
+    @functools.wraps(endpoint)
+    def called(*args: Any) -> Any:
+        request: gr.Request = args[row]
+        name = visitor_of(request) or request.session_hash or ""
+        with speaking(ENGLISH):
+            if why := visitors.why_gone(name):
+                minutes = f"{visitors.limits.keep_seconds / 60:g}"
+                raise gr.Error(getattr(texts, why).format(minutes=minutes), print_exception=False)
+            tab = visitors.tab(name, address=address_of(request))
+            with tab.visitor.in_use(), shared_cores():
+                answer = friendly(endpoint, public=True)(*args[:row], tab, *args[row + 1 :])
+            visitors.settle(tab.visitor)
+            return answer
+
+    parameters = list(inspect.signature(endpoint).parameters.values())
+    row = [parameter.name for parameter in parameters].index("tab")
+    parameters[row] = parameters[row].replace(annotation=gr.Request)
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = endpoint.__annotations__ | {"tab": gr.Request}
+    return called

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from app.visitors.question import Within
+from app.question import Scope
 from core.sglora.request import AdapterRequest
 
 # Placeholders for files on the visitor's machine. The page saves names under the last one.
@@ -21,18 +21,18 @@ def search_command(
     request: AdapterRequest,
     query: str | None,
     top: int,
-    within: Within = Within(),
+    scope: Scope = Scope(),
     models: Sequence[str] = (),
     names: bool = False,
 ) -> str:
     """The command that asks the same question of a folder with the same photos, or of a library. ``query``: None for a photo.
     ``names``: whether the visitor taught names."""
-    place = [f"--gallery={GALLERY}"] if within.own else [f"--library={within.library}"]
-    if within.folder and not within.own:
-        place.append(f"--folder={within.folder}")
-    place += [f"--{name}={day}" for name, day in (("since", within.since), ("until", within.until)) if day]
-    place += [f"--names={NAMES}"] * names
-    options = [*place, f"--task={request.description}", "--top", str(top), *_sampling(request), *models]
+    searched = [f"--library={scope.library}"] if scope.library and not scope.own else [f"--gallery={GALLERY}"]
+    if scope.folder and not scope.own:
+        searched.append(f"--folder={scope.folder}")
+    searched += [f"--{name}={day}" for name, day in (("since", scope.since), ("until", scope.until)) if day]
+    searched += [f"--names={NAMES}"] * names
+    options = [*searched, f"--task={request.description}", "--top", str(top), *_sampling(request), *models]
     return _line("search", options, PHOTO if query is None else query)
 
 

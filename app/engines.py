@@ -22,12 +22,11 @@ from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
 from core.common.text import free_name
 from core.experts.load import FoundRepository, load_engine, repository_folders
+from core.names.ordinary_texts import inverse_moment
 from core.sglora.engine import SGLora
-from core.sglora.ordinary_texts import inverse_moment
 from core.sglora.request import AdapterRequest
 
 log = logging.getLogger(__name__)
-MAX_OTHERS = 1  # engines in memory beside the default one: a CLIP ViT-B/16 takes about 700 MB
 DEFAULT = EMBEDDED  # name of the repository for visitors who chose none
 
 
@@ -76,34 +75,19 @@ class Engine:
 
 
 class Models:
-    """All engines; the default one loads at once. They hold no visitor's state.
+    """All engines. The default one loads at once, others once they are chosen; all stay loaded (a CLIP ViT-B/16 takes about
+    700 MB). They hold no visitor's state."""
 
-    ``watched``: whether any visitor uses an engine. An unused one makes room for another: ``unload`` is called with its name.
-    """
-
-    def __init__(
-        self,
-        load: Callable[[], SGLora] = load_engine,
-        others: Sequence[FoundRepository] = (),
-        watched: Callable[[str], bool] = lambda _: False,
-        unload: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, load: Callable[[], SGLora] = load_engine, others: Sequence[FoundRepository] = ()) -> None:
         self._default = Engine(load)
         self._others: dict[str, Engine] = {}
         self._lock = threading.Lock()
-        self._watched, self._unload = watched, unload
         self.repositories: dict[str, FoundRepository] = {}
         for repository in others:
             self.repositories[free_name(repository.name, {DEFAULT, *self.repositories}.__contains__)] = repository
 
-    @property
-    def choices(self) -> list[tuple[str, str]]:
-        """(label, name) of every repository, the default first."""
-        others = [(texts.BACKBONE_CHOICE.format(name=n, experts=len(r.index.experts)), n) for n, r in self.repositories.items()]
-        return [(texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT), *others]
-
     def get(self, name: str = DEFAULT) -> SGLora:
-        """Wait for an engine. Raises StudioError: when it cannot be loaded, or other engines leave no room for it."""
+        """Wait for an engine. Raises StudioError: when it cannot be loaded."""
         engine = self.engine(name)
         try:
             return engine.get()
@@ -119,7 +103,7 @@ class Models:
         return self._default.loaded
 
     def engine(self, name: str = DEFAULT) -> Engine:
-        """An engine that may still be loading. Raises BackboneError: when there is no such repository, or no room."""
+        """An engine that may still be loading. Raises BackboneError: when there is no such repository."""
         if name == DEFAULT:
             return self._default
         if name not in self.repositories:
@@ -127,7 +111,6 @@ class Models:
             raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(name), names=names))
         with self._lock:
             if name not in self._others:
-                self._make_room(name)
                 repository = self.repositories[name]
                 self._others[name] = Engine(lambda: repository.load(self._shared_backbone()))
             return self._others[name]
@@ -141,14 +124,6 @@ class Models:
             return self._default.get().backbone
         except Exception:
             return None
-
-    def _make_room(self, wanted: str) -> None:
-        for name in list(self._others):
-            if len(self._others) >= MAX_OTHERS and not self._watched(name):
-                del self._others[name]
-                self._unload(name)
-        if len(self._others) >= MAX_OTHERS:
-            raise BackboneError(texts.BACKBONE_BUSY.format(name=wanted, others=", ".join(self._others), default=DEFAULT))
 
 
 def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:

@@ -35,7 +35,7 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
         except gr.Error:
             raise
         except StudioError as error:
-            message = without_paths(str(error))
+            message = without_paths(texts.of(error))
         except Exception as error:  # its details go to the log
             if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
                 log.error("%s failed: %s", handler.__name__, error)
@@ -46,7 +46,7 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
         if public:
             raise gr.Error(message, print_exception=False)
         # The toast renders HTML, and messages may quote visitors' words.
-        gr.Warning(escape(texts.translated(message), quote=False), duration=SECONDS_SHOWN)
+        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
         return gr.skip()
 
     return wrapped

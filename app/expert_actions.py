@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app import texts
-from app.visitors.session import Session
+from app.tab import Tab
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip
@@ -24,14 +24,14 @@ MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
 
 def train(
     engine: SGLora,
-    session: Session,
+    tab: Tab,
     name: str,
     description: str,
     progress: Callable[[OwnProgress], None],
     stop: threading.Event,
 ) -> OwnExpert:
     """Train an expert on the visitor's captioned photos and add it to the visitor's own. Raises as ``train_own_expert``."""
-    album = session.album
+    album = tab.visitor
     album.own_experts(engine).check_room(name)  # check before minutes of training
     ids = [photo.id for photo in album.gallery(engine).captioned()[0]]
     trained = train_own_expert(engine, album.gallery(engine), name, description, progress, stop, recipe=RECIPE)
@@ -41,19 +41,19 @@ def train(
     return trained
 
 
-def import_files(engine: SGLora, session: Session, paths: Sequence[str], description: str) -> OwnEntry:
+def import_files(engine: SGLora, tab: Tab, paths: Sequence[str], description: str) -> OwnEntry:
     """Add an adapter in PEFT format to the visitor's own experts, from a ZIP or its two files."""
     files = {Path(p).suffix.lower(): Path(p) for p in paths}
 
     def join(source: bytes | Path) -> OwnEntry:
         add = functools.partial(import_adapter, engine, source, description)
-        return session.album.change_own_experts(engine, add).entries[-1]
+        return tab.visitor.change_own_experts(engine, add).entries[-1]
 
     if len(paths) == 1 and ".zip" in files:
         return join(_read(files[".zip"], AdapterError))
     if len(paths) != 2 or set(files) != {".json", ".safetensors"}:
         raise AdapterError(texts.IMPORT_WHAT.format(config=CONFIG_FILE, weights=WEIGHTS_FILE))
-    with TemporaryDirectory(dir=session.album.folder) as scratch:
+    with TemporaryDirectory(dir=tab.visitor.files.folder) as scratch:
         folder = Path(scratch, "of yours")
         folder.mkdir()
         shutil.copyfile(files[".json"], folder / CONFIG_FILE)
@@ -61,9 +61,9 @@ def import_files(engine: SGLora, session: Session, paths: Sequence[str], descrip
         return join(folder)
 
 
-def load_own_experts(engine: SGLora, session: Session, path: str) -> int:
+def load_own_experts(engine: SGLora, tab: Tab, path: str) -> int:
     """Add the experts of a ZIP to the visitor's own. One of the same name is replaced. Returns how many were loaded."""
-    shared = replace(engine, repository=session.album.own_experts(engine).shipped)
+    shared = replace(engine, repository=tab.visitor.own_experts(engine).shipped)
     loaded = load_zip(_read(Path(path), RepositoryError), shared).entries
 
     def join(own_experts: OwnExperts) -> OwnExperts:
@@ -73,7 +73,7 @@ def load_own_experts(engine: SGLora, session: Session, path: str) -> int:
             own_experts = own_experts.add(entry.expert, entry.mean, entry.std, entry.embedding, entry.lost)
         return own_experts
 
-    session.album.change_own_experts(engine, join)
+    tab.visitor.change_own_experts(engine, join)
     return len(loaded)
 
 

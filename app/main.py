@@ -10,8 +10,8 @@ import sys
 from typing import NoReturn
 
 from app.flags import Flags, flags, is_port
+from app.scratch import claim_scratch
 from app.server.hosts import Hosts
-from app.visitors.temp_dir import claim_scratch
 from core.common.errors import StudioError
 from core.common.text import printable
 
@@ -74,33 +74,33 @@ def run(args: Flags) -> None:
     """Start loading the models and serve the page meanwhile. Raises StudioError: when an option is unusable."""
     from app import zero_gpu
     from app.engines import Models, found_repositories
+    from app.limits import Limits
     from app.logs import set_up_logs
-    from app.page import STYLE, _theme, build
+    from app.page import build
     from app.photo_libraries import PhotoLibraries
     from app.server.serve import serve
-    from app.visitors.album import rest, watched
-    from app.visitors.retention import Keeper, Limits
+    from app.views.theme import STYLE, theme
+    from app.visitors import Visitors
     from core.common.device import use
     from core.common.runtime import set_up_heap
 
     set_up_logs()
     use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU, only single calls run on the GPU
-    libraries = PhotoLibraries(args.library, args.index_from_page)
-    keeper = Keeper(Limits.from_environment())
+    libraries, visitors = PhotoLibraries(args.library, args.index_from_page), Visitors(Limits.from_environment())
     set_up_heap()
-    models = Models(others=found_repositories(args.experts), watched=watched, unload=rest)
-    models.engine()  # begins to load
-    page = build(models, keeper, libraries, samples=not args.empty)
+    models = Models(others=found_repositories(args.experts))
+    page, i18n = build(models, visitors, libraries, samples=not args.empty)
+    visitors.start()
     serve(
         page,
         address=args.address,
         port=args.port,
         hosts=Hosts.of(args.address, args.host_name),
         mcp=args.mcp,
-        could_fit=keeper.could_fit,
-        max_upload=keeper.limits.upload,
-        lifespan=keeper.lifespan,
-        theme=_theme(),
+        could_fit=visitors.could_fit,
+        max_upload=visitors.limits.upload,
+        i18n=i18n,
+        theme=theme(),
         css_paths=STYLE,
     )
 

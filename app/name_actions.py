@@ -6,82 +6,94 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app import texts
-from app.visitors.session import Session
+from app.actions import NO_SOURCES
+from app.scoped_search import Sources
+from app.tab import Tab
+from app.texts import Text
 from core.common.errors import DescriptionError, GalleryError
 from core.data.decode import Failure
-from core.experts.names_file import read_names
+from core.names.file import read_names
+from core.names.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 from core.retrieval.gallery import Gallery
 from core.retrieval.questions import split_minus
 from core.sglora.engine import SGLora
-from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 
 
-def teach(engine: SGLora, session: Session, name: str, ids: Sequence[str], without: Sequence[str] | None = None) -> TaughtNames:
+def teach(
+    engine: SGLora,
+    tab: Tab,
+    name: str,
+    ids: Sequence[str],
+    without: Sequence[str] | None = None,
+    sources: Sources = NO_SOURCES,
+) -> TaughtNames:
     """Teach a name from photos of the gallery or of the last answer, by id. If the name exists, it gets these photos too.
 
     ``without``: ids of photos that the name does not mean. Raises DescriptionError: when there is no photo, or the name is
     unusable or one too many; AdapterError: when no LoRA can teach this backbone names.
     """
-    gallery, comparison = session.album.gallery(engine), session.comparison
+    gallery, comparison = tab.visitor.gallery(engine), tab.comparison
     library = None if comparison is None else comparison.library
+    if comparison is not None and comparison.asked.scope.samples and any(photo.id in ids for photo in comparison.photos):
+        gallery = sources.gallery(engine, tab.visitor, comparison.asked.scope)
     photos, others = gallery.prefixes(ids, library), None if without is None else gallery.prefixes(without, library)
-    names = session.album.change_names(engine, lambda names: names.add(name, photos, others))
-    session.for_name.choose([], session.ticked)
-    select(session, names, name)
+    names = tab.visitor.change_names(engine, lambda names: names.add(name, photos, others))
+    tab.for_name.choose([], tab.ticked)
+    select(tab, names, name)
     return names
 
 
-def rename(engine: SGLora, session: Session, old: str, new: str) -> None:
+def rename(engine: SGLora, tab: Tab, old: str, new: str) -> None:
     """Rename a name; it stays selected. Raises as ``TaughtNames.rename``."""
-    select(session, session.album.change_names(engine, lambda names: names.rename(old, new)), new)
+    select(tab, tab.visitor.change_names(engine, lambda names: names.rename(old, new)), new)
 
 
-def select(session: Session, names: TaughtNames, name: str) -> None:
+def select(tab: Tab, names: TaughtNames, name: str) -> None:
     """Select a taught name, in its own spelling; none if it is not taught."""
     entry = names.find(name)
-    session.name = "" if entry is None else entry.name
+    tab.name = "" if entry is None else entry.name
 
 
-def teach_files(engine: SGLora, session: Session, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:
+def teach_files(engine: SGLora, tab: Tab, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:
     """Teach a name from photo files, which do not join the gallery. Returns the names, and the files that cannot be read."""
     clean_taught_name(name)  # check the name before photos are read
     apart = Gallery(engine.backbone, MAX_PHOTOS)
     report = apart.add([Path(file) for file in files[:MAX_PHOTOS]])
     photos = apart.prefixes(photo.id for photo in apart.photos)
     if not len(photos) and report.failed:
-        raise DescriptionError(texts.NAMES_NO_PHOTO_READ.format(name=name, reason=texts.translated(report.failed[0].reason)))
-    return session.album.change_names(engine, lambda names: names.add(name, photos)), report.failed
+        raise DescriptionError(texts.NAMES_NO_PHOTO_READ.format(name=name, reason=texts.of(report.failed[0].reason)))
+    return tab.visitor.change_names(engine, lambda names: names.add(name, photos)), report.failed
 
 
-def from_marks(engine: SGLora, session: Session, name: str = "") -> TaughtNames:
+def from_marks(engine: SGLora, tab: Tab, name: str = "", sources: Sources = NO_SOURCES) -> TaughtNames:
     """Teach the last question as a name, without the words that it excludes, from its marked photos. With a ``name``, teach
     that one from the photos marked as right. Raises GalleryError: when no photo is marked as right."""
-    right = session.ticked
-    if session.comparison is None or not right:
+    right = tab.ticked
+    if tab.comparison is None or not right:
         raise GalleryError(texts.NAMES_NO_MARKS)
     if name.strip():
-        return teach(engine, session, name, right)
-    question = split_minus(session.comparison.asked.what)[0]
-    names = session.album.names(engine)
+        return teach(engine, tab, name, right, None, sources)
+    question = split_minus(tab.comparison.asked.what)[0]
+    names = tab.visitor.names(engine)
     if (known := names.within(question)) and not names.within_sentence(question):  # "a wug", and "wug" is taught
-        return teach(engine, session, known[0], right)
-    wrong = [photo for photo, yes in session.marks_of_words.items() if not yes]
-    return teach(engine, session, question, right, wrong)
+        return teach(engine, tab, known[0], right, None, sources)
+    wrong = [photo for photo, yes in tab.marks_of_words.items() if not yes]
+    return teach(engine, tab, question, right, wrong, sources)
 
 
-def load(engine: SGLora, session: Session, path: str) -> tuple[int, list[str]]:
+def load(engine: SGLora, tab: Tab, path: str) -> tuple[int, list[Text]]:
     """Add the names of a file to the visitor's names. If a name exists, its photos are joined. Returns how many were loaded,
     and the error messages of the others."""
     loaded = read_names(Path(path), engine.backbone)
-    failed: list[str] = []
+    failed: list[Text] = []
 
     def joined(names: TaughtNames) -> TaughtNames:
         for entry in loaded.entries:
             try:
                 names = names.add(entry.name, entry.photos, entry.without)
             except DescriptionError as error:
-                failed.append(str(error))
+                failed.append(error.message or str(error))
         return names
 
-    session.album.change_names(engine, joined)
+    tab.visitor.change_names(engine, joined)
     return len(loaded.entries) - len(failed), failed

@@ -1,7 +1,8 @@
 """Every text of the page in one place, for review. ``texts.SEARCH`` is in the language of the current visitor.
 
 They are in ``app/languages``, one file per language. Texts that stay English are in ``english.json`` (API, server, Evidence and
-the drawer for researchers) and in ``about.md``. ``topics.json`` has the descriptions of the shipped experts.
+the drawer for researchers) and in ``about.md``. ``topics.json`` has the descriptions of the shipped experts. The English texts
+of core are in ``core/messages``.
 """
 
 from __future__ import annotations
@@ -9,25 +10,47 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 from app import languages
+from core.common.errors import StudioError
+from core.common.messages import Message
+from core.common.messages import english as of_core
 
 ENGLISH_ONLY: dict[str, str] = json.loads(Path(__file__).with_name("english.json").read_text(encoding="utf-8"))
 ABOUT = Path(__file__).with_name("about.md").read_text(encoding="utf-8")
 STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "decode": "decode"}
+topic, original, of_sample = languages.topic, languages.original, languages.of_sample
+
+
+Text = Message | str  # a message, or a text that is in the visitor's language already
 
 
 def __getattr__(name: str) -> str:
-    for language_texts in (languages.texts_in(languages.language()), ENGLISH_ONLY):
-        if name in language_texts:
-            return language_texts[name]
+    for known in (languages.texts_in(languages.language()), ENGLISH_ONLY, of_core()):
+        if name in known:
+            return known[name]
     raise AttributeError(f"there is no text {name}")
 
 
-# Always English: for texts that are kept, compared, or made for another visitor.
-ENGLISH = SimpleNamespace(**languages.texts_in(languages.ENGLISH))
-translated, original, topic = languages.translated, languages.original, languages.topic
+def of(text: Message | StudioError | str) -> str:
+    """A message, or that of an error, in the visitor's language. A text stays as it is."""
+    if isinstance(text, StudioError):
+        text = text.message or str(text)
+    if isinstance(text, str):
+        return text
+    fields = {name: of(value) if isinstance(value, Message | str) else value for name, value in text.fields.items()}
+    return __getattr__(text.key).format(**fields)
+
+
+def english(key: str) -> str:
+    """A text in English, for files that other programs read."""
+    with languages.speaking(languages.ENGLISH):
+        return __getattr__(key)
+
+
+def english_of(text: Message | str) -> str:
+    with languages.speaking(languages.ENGLISH):
+        return of(text)
 
 
 def listed(items: Sequence[str]) -> str:

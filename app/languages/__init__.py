@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -14,19 +14,8 @@ from string import Formatter
 FOLDER = Path(__file__).parent
 ENGLISH = "en"
 TAGS = {"en": "en", "de": "de", "fr": "fr", "es": "es", "pt": "pt-BR", "zh": "zh-CN", "ja": "ja"}  # as browsers write them
-OTHERS = tuple(code for code in TAGS if code != ENGLISH)
-# Texts that are made in English anywhere, and translated when shown: those of core, those about the samples, and these.
-SAMPLES = "SAMPLE_"
-MADE_IN_ENGLISH = ("CORE_", SAMPLES)
-ALSO_MADE_IN_ENGLISH = frozenset(
-    """
-    ZERO_SHOT MERGE RANDOM SHARED SG_LORA NAMES FORGOTTEN MADE_ROOM ASKED_PHOTOS ASKED_LIKE ASKED_CAPTIONS
-    ZERO_SHOT_NOTE MERGE_NOTE RANDOM_NOTE SHARED_NOTE SG_LORA_NOTE NO_STRENGTH_NOTE NAMES_NOTE NAMES_NOTE_TOO
-    """.split()
-)
-# Fields that hold such a text and are translated too. Other fields hold what a visitor wrote.
-MESSAGES_INSIDE = frozenset("note what language typed known where".split())
-LONGEST = 1_000  # characters of a header or a message that are read
+SAMPLES = "SAMPLE_"  # how the keys of questions about the samples begin
+LONGEST = 1_000  # characters of a header that are read
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
@@ -99,18 +88,6 @@ def _read(code: str) -> dict[str, str]:
     return json.loads((FOLDER / f"{code}.json").read_text(encoding="utf-8"))
 
 
-def translated(message: str) -> str:
-    """Translate a message that was made in English into the current language. An unknown message stays as it is."""
-    translations = texts_in(language())
-    if language() == ENGLISH or len(message) > LONGEST:
-        return message
-    for name, pattern in _patterns():
-        if match := pattern.fullmatch(message):
-            values = {f: translated(value) if f in MESSAGES_INSIDE else value for f, value in match.groupdict().items()}
-            return translations[name].format(**values)
-    return message
-
-
 def topic(description: str) -> str:
     """A shipped expert's description in the current language. Another one stays as it is."""
     return _topics().get(description, {}).get(language(), description)
@@ -121,31 +98,16 @@ def _topics() -> Mapping[str, Mapping[str, str]]:
     return json.loads((FOLDER.parent / "topics.json").read_text(encoding="utf-8"))
 
 
+def of_sample(words: str) -> str:
+    """A question about the samples, or their sentence, in the current language. Other words stay as they are."""
+    return _same_sample(words, ENGLISH, language())
+
+
 def original(words: str) -> str:
     """A question about the samples in English, like their captions. Other words stay as they are."""
-    names = (name for name, text in texts_in(language()).items() if text == words and name.startswith(SAMPLES))
-    return texts_in(ENGLISH).get(next(names, ""), words)
+    return _same_sample(words, language(), ENGLISH)
 
 
-@cache
-def _patterns() -> Sequence[tuple[str, re.Pattern[str]]]:
-    """(name, pattern) of each text made in English, those with the longest fixed part first."""
-    english = {
-        name: text
-        for name, text in texts_in(ENGLISH).items()
-        if name.startswith(MADE_IN_ENGLISH) or name in ALSO_MADE_IN_ENGLISH
-    }
-    parts = {name: list(Formatter().parse(text)) for name, text in english.items()}
-    fixed = {name: sum(len(words) for words, *_ in pieces) for name, pieces in parts.items()}
-    return [(name, re.compile(_pattern(parts[name]), re.DOTALL)) for name in sorted(parts, key=lambda name: -fixed[name])]
-
-
-def _pattern(pieces: Sequence[tuple[str, str | None, str | None, str | None]]) -> str:
-    seen: set[str] = set()
-    pattern = ""
-    for words, field, *_ in pieces:
-        pattern += re.escape(words)
-        if field is not None:
-            pattern += f"(?P={field})" if field in seen else f"(?P<{field}>.*?)"
-            seen.add(field)
-    return pattern
+def _same_sample(words: str, code: str, other: str) -> str:
+    keys = (key for key, text in texts_in(code).items() if text == words and key.startswith(SAMPLES))
+    return str(texts_in(other).get(next(keys, ""), words))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import gradio as gr
 
 from app import actions, texts
 from app.api import SEARCH
 from app.cli_snippets import evaluate_command, search_command
+from app.comparison import Comparison
 from app.languages import language
-from app.steps.context import DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import ANSWER, Step, by_column, choice, copied, private, with_estimate
+from app.question import Question
+from app.steps.context import ANSWER, DEFAULT_TOP, TOPS, Controls, Part, Updates
+from app.steps.step import Step, by_column, choice, copied, with_estimate
+from app.tab import Tab
 from app.views import page_html, results_html
 from app.views.results_html import Shown
 from app.views.template import script
-from app.visitors.comparison import Comparison
-from app.visitors.question import Question
-from app.visitors.session import Session
 from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
 from core.sglora.fit import language_remark
@@ -32,7 +33,7 @@ class Compare(Step):
         """Lay out what is counted over all captions. ``results`` comes below."""
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
             self.recall = gr.HTML(results_html.not_counted() if self.context.opens_on_samples else "", elem_id="recall")
-            self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
+            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
 
     def results(self) -> None:
         """Lay out the options and the answer."""
@@ -40,20 +41,20 @@ class Compare(Step):
             self._lay_out_options()
         self.marked = gr.HTML(elem_id="marked")
         self.answered = gr.HTML(js_on_load=script("results"), elem_id="results")
-        self.more_of_them = gr.Button(texts.SHOW_MORE, visible=False, elem_id="show-more")
+        self.more_of_them = gr.Button(self.t("SHOW_MORE"), visible=False, elem_id="show-more")
         self.context.answer = self.answered
 
     def _lay_out_options(self) -> None:
         self.zero_shot = gr.Checkbox(
-            True, label=texts.WITH_ZERO_SHOT, container=False, min_width=160, scale=0, elem_id="with-zero-shot"
+            True, label=self.t("WITH_ZERO_SHOT"), container=False, min_width=160, scale=0, elem_id="with-zero-shot"
         )
         self.only_changed = gr.Checkbox(
-            False, label=texts.ONLY_CHANGED, container=False, min_width=130, scale=0, elem_id="only-changed"
+            False, label=self.t("ONLY_CHANGED"), container=False, min_width=130, scale=0, elem_id="only-changed"
         )
         self.folder = gr.Dropdown(
-            [(texts.FOLDER_ALL, "")],
+            [(self.t("FOLDER_ALL"), "")],
             value="",
-            label=texts.FOLDER,
+            label=self.t("FOLDER"),
             allow_custom_value=True,  # a link may name a folder before the folders are known
             scale=0,
             min_width=110,
@@ -62,7 +63,7 @@ class Compare(Step):
         )
         self.since, self.until = (
             gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, visible=False, elem_id=name)
-            for label, name in ((texts.SINCE, "since"), (texts.UNTIL, "until"))
+            for label, name in ((self.t("SINCE"), "since"), (self.t("UNTIL"), "until"))
         )
         self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot}
         self.context.controls |= {"folder": self.folder, "since": self.since, "until": self.until}
@@ -88,34 +89,34 @@ class Compare(Step):
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
         self.answers(self.answered.like, self._similar, [self.context.controls["query"]], trigger_mode="multiple")
-        session, counted = self.context.session, [self.recall, self.stop]
+        counted = [self.recall, self.stop]
         # The box first shows that recall is being counted. This change starts the counting.
-        self.recall.change(self._measure, session, counted, trigger_mode="always_last", **private(SEARCH, self.recall))
-        self.stop.click(self._stop, session, counted, **private())
+        self.on(self.recall.change, self._measure, (), counted, (), self.recall, SEARCH, trigger_mode="always_last")
+        self.on(self.stop.click, self._stop, (), counted)
         # Marks may come faster than they are counted. None is left out.
         self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES], trigger_mode="multiple")
 
-    def _more(self, session: Session, controls: Controls) -> Updates:
-        session.more += min(MORE, MOST_SHOWN - int(controls.top) - session.more)
-        return self.context.show(session, controls, Part.RESULTS)
+    def _more(self, tab: Tab, controls: Controls) -> Updates:
+        tab.more += min(MORE, MOST_SHOWN - int(controls.top) - tab.more)
+        return self.context.show(tab, controls, Part.RESULTS)
 
-    def _similar(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
-        if session.comparison is not None:  # search where the photo was found, whatever is chosen now
-            controls = controls._replace(where=session.comparison.asked.within.value)
-        return self.answer(session, Question("similar", str(event.index)), controls) | self.context.boxes(query="")
+    def _similar(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
+        if tab.comparison is not None:  # search where the photo was found, whatever is chosen now
+            controls = controls._replace(where=tab.comparison.asked.scope.value)
+        question = Question("similar", str(event.index), scope=controls.scope)
+        return self.answer(tab, question, controls) | self.context.boxes(query="")
 
-    def _filter(self, session: Session, controls: Controls) -> Updates:
+    def _filter(self, tab: Tab, controls: Controls) -> Updates:
         """Ask the same question of some of the photos."""
-        question = session.question
-        controls.check_days()
+        question, _ = tab.asked.question, controls.asked(None)  # raises if a day is unusable
         if question is None or question.kind == "photo":
             return {}
-        controls = controls._replace(where=question.within.value)
-        return {} if question.within == controls.within else self.answer(session, question, controls)
+        controls = controls._replace(where=question.scope.value)
+        return {} if question.scope == controls.scope else self.answer(tab, replace(question, scope=controls.scope), controls)
 
-    def _filters(self, session: Session, controls: Controls) -> Updates:
+    def _filters(self, tab: Tab, controls: Controls) -> Updates:
         """Show the filters that tell the last answer's photos apart, and what is chosen."""
-        comparison = session.comparison
+        comparison = tab.comparison
         folders = () if comparison is None else comparison.folders
         dated = bool(controls.since or controls.until) or (comparison is not None and comparison.several_days)
         choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
@@ -125,92 +126,95 @@ class Compare(Step):
             self.until: gr.Textbox(value=controls.until, visible=dated),
         }
 
-    def _rank_again(self, session: Session, controls: Controls) -> Updates:
-        return self.context.show_again(session, controls, *ANSWER, progress=by_column(session))
+    def _rank_again(self, tab: Tab, controls: Controls) -> Updates:
+        asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
+        return self.context.show_again(tab, controls, *ANSWER, asked=asked, progress=by_column(tab))
 
-    def _measure(self, session: Session) -> Updates:
+    def _measure(self, tab: Tab, _: Controls) -> Updates:
         """Count recall over all captions, once the answer is shown."""
-        while (comparison := session.comparison) is not None and comparison.measurable and not comparison.measured:
+        while (comparison := tab.comparison) is not None and comparison.measurable and not comparison.measured:
             try:
                 progress = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
-                actions.measure(self.context.engine(session), session, progress)
+                actions.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
             except StudioError:
-                if session.comparison is comparison:
-                    session.uncounted = comparison
-            if session.comparison is comparison:  # else the visitor asked another question: count that
+                if tab.comparison is comparison:
+                    tab.uncounted = comparison
+            if tab.comparison is comparison:  # else the visitor asked another question: count that
                 break
-        return self._counted(session)
+        return self._counted(tab)
 
-    def _stop(self, session: Session) -> Updates:
-        session.uncounted = session.comparison
-        return self._counted(session)
+    def _stop(self, tab: Tab, _: Controls) -> Updates:
+        tab.uncounted = tab.comparison
+        return self._counted(tab)
 
-    def _counted(self, session: Session) -> Updates:
+    def _counted(self, tab: Tab) -> Updates:
         """Show the verdict, or that it is being counted."""
-        comparison, shown, stoppable = session.comparison, "", False
+        comparison, shown, stoppable = tab.comparison, "", False
         if comparison is not None and comparison.measurable:
             if comparison.measured:
                 shown = results_html.recalls(comparison)
-            elif session.uncounted is comparison:
+            elif tab.uncounted is comparison:
                 shown = page_html.note(texts.COUNT_STOPPED)
             else:
                 shown, stoppable = results_html.counting(comparison), comparison.captions > STOPPABLE
         return {self.recall: shown, self.stop: gr.Button(visible=stoppable)}
 
-    def _mark(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
+    def _mark(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         """Mark a photo as right or wrong. The browser shows the thumb itself."""
         if isinstance(event.index, str):
-            engine = self.context.engine(session)
-            with session.turn:
-                actions.mark(engine, session, event.index, event.value == "up", self.context.libraries)
-        return self.context.show(session, controls, Part.NAMES) | {self.marked: results_html.marked(session.marked)}
+            engine = self.context.engine(tab)
+            with tab.turn:
+                actions.mark(engine, tab, event.index, event.value == "up", self.context.sources)
+        return self.context.show(tab, controls, Part.NAMES) | {self.marked: results_html.marked(tab.marked)}
 
-    def show(self, session: Session, controls: Controls) -> Updates:
+    def show(self, tab: Tab, controls: Controls) -> Updates:
         """Show the last comparison, and the commands that ask the same."""
-        top, album, comparison = int(controls.top or DEFAULT_TOP) + session.more, session.album, session.comparison
-        lines = _commands(session, top, self.context.models.options(album.backbone))
+        top, comparison = int(controls.top or DEFAULT_TOP) + tab.more, tab.comparison
+        lines = _commands(tab, top, self.context.models.options(tab.visitor.backbone))
         if comparison is None:
-            none_left = session.question is not None and session.question.within.filters
-            answer = results_html.waiting(album, self.context.library(session, controls), none_left)
+            answer = self._waiting(tab, controls)[self.answered]
         else:
-            marks = session.marks.get(comparison.asked, {})
+            marks = tab.marks.get(comparison.asked, {})
             shown = Shown(top, controls.only_changed, controls.zero_shot)
-            answer = results_html.comparison(comparison, album, shown, marks, self._remark(session, comparison))
+            answer = results_html.comparison(comparison, tab.visitor.files, shown, marks, self._remark(tab, comparison))
         filtered = controls.folder or controls.since or controls.until  # a filter that leaves no photo can be changed
         more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
-        return self._counted(session) | {
-            self.options: gr.Row(visible=bool(comparison or session.adaptation or filtered)),
+        return self._counted(tab) | {
+            self.options: gr.Row(visible=bool(comparison or tab.adaptation or filtered)),
             self.answered: answer,
             self.more_of_them: gr.Button(visible=more and top < MOST_SHOWN),
-            self.marked: results_html.marked(session.marked),
+            self.marked: results_html.marked(tab.marked),
             self.commands: gr.Textbox(value=lines, visible=bool(lines)),
         }
 
-    def _remark(self, session: Session, comparison: Comparison) -> str:
+    def _remark(self, tab: Tab, comparison: Comparison) -> str:
         """A notice if the model does not know the question's language, or most of its words; else ""."""
         if comparison.asked.kind != "words":
             return ""
-        question, engine = comparison.asked.what, self.context.engine(session)
+        question, engine = comparison.asked.what, self.context.engine(tab)
         if (remark := language_remark(question, engine.backbone.languages)) is not None:
-            return remark.text
+            return texts.of(remark.text)
         unknown = unknown_words(question, engine.backbone.words)
-        if not unknown or language() not in TRAINED or session.album.names(engine).within(question):
+        if not unknown or language() not in TRAINED or tab.visitor.names(engine).within(question):
             return ""
         return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
-    def _waiting(self, session: Session, controls: Controls) -> Updates:
+    def _waiting(self, tab: Tab, controls: Controls) -> Updates:
         """Show the first photos until a question is asked."""
-        if session.comparison is not None:
+        if tab.comparison is not None:
             return {}
-        return {self.answered: results_html.waiting(session.album, self.context.library(session, controls))}
+        (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
+        none_left = tab.asked.question is not None and tab.asked.question.scope.filters
+        return {self.answered: results_html.waiting(photos, files, library, none_left, tab.visitor.adding)}
 
 
-def _commands(session: Session, top: int, models: Sequence[str]) -> str:
+def _commands(tab: Tab, top: int, models: Sequence[str]) -> str:
     """The commands that ask the same of a folder with these photos and, with captions, measure recall."""
-    if session.comparison is None or session.request is None or session.comparison.asked.kind == "similar":
+    request, comparison = tab.asked.request, tab.comparison
+    if comparison is None or request is None or comparison.asked.kind == "similar":
         return ""
-    asked, names = session.comparison.asked, bool(session.album.taught)
-    lines = [search_command(session.request, asked.what if asked.kind == "words" else None, top, asked.within, models, names)]
-    if session.comparison.measurable:
-        lines.append(evaluate_command(session.request, models))
+    asked, names = comparison.asked, bool(tab.visitor.taught)
+    lines = [search_command(request, asked.what if asked.kind == "words" else None, top, asked.scope, models, names)]
+    if comparison.measurable:
+        lines.append(evaluate_command(request, models))
     return "\n".join(lines)

@@ -1,27 +1,27 @@
-"""What the steps of the page share: models, session, controls, and the parts that they show.
+"""What the steps of the page share: models, visitors, controls, and the parts that they show.
 
 No step knows another one. A step registers the controls that others read and the parts of the page that it shows. An event
-changes the session, then names the parts to show again.
+changes the tab, then names the parts to show again.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-import gradio as gr
-
 from app import actions
 from app.engines import Models
-from app.photo_libraries import PhotoLibraries
-from app.sample_shelf import SampleShelf
-from app.visitors.question import OWN, Within, checked_day
-from app.visitors.session import Session
+from app.files import Files
+from app.labels import Labels
+from app.question import OWN, SAMPLES, Asked, Question, Scope, checked_day
+from app.scoped_search import Sources
+from app.tab import Tab
+from app.visitors import Visitors
 from core.common.errors import StudioError
+from core.retrieval.gallery import Photo
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
@@ -54,21 +54,29 @@ class Controls(NamedTuple):
     @property
     def request(self) -> AdapterRequest | None:
         """The adapter that they ask for; None without a sentence. Raises DescriptionError: when a value is unusable."""
-        return actions.request(*self[:5]) if str(self.description or "").strip() else None
+        if not str(self.description or "").strip():
+            return None
+        return actions.request(self.description, self.k, self.tau, self.seed, self.strength)
 
     @property
-    def within(self) -> Within:
+    def scope(self) -> Scope:
         """Which photos are searched; an unusable day filters nothing."""
-        return Within.of(self.where, self.folder, self.since, self.until)
+        return Scope.of(self.where, self.folder, self.since, self.until)
 
-    def check_days(self) -> None:
-        """Raise DescriptionError: when a day is unusable."""
+    @property
+    def words(self) -> Question | None:
+        """The question in the box; None if it is empty."""
+        return Question.words(self.query, self.scope) if str(self.query or "").strip() else None
+
+    def asked(self, question: Question | None) -> Asked:
+        """What an answer to the question depends on. Raises DescriptionError: when the sentence or a day is unusable."""
         for day in (self.since, self.until):
             checked_day(day)
+        return Asked(question, self.request, bool(self.merge), bool(self.random))
 
 
 class Part(Enum):
-    """What the page shows of a session."""
+    """What the page shows of a tab."""
 
     STATUS = auto()  # the models and the chosen backbone
     ROUTING = auto()  # the experts that the sentence is routed to
@@ -84,7 +92,8 @@ class Part(Enum):
     TABLE = auto()  # all experts, on their tab
 
 
-Show = Callable[[Session, Controls], Updates]  # the updates of components for a session
+ANSWER = (Part.ROUTING, Part.SUGGESTIONS, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question
+Show = Callable[[Tab, Controls], Updates]  # the updates of components for a tab
 
 
 @dataclass
@@ -92,11 +101,12 @@ class StepContext:
     """What every step gets. It is shared by all visitors and holds no state of theirs."""
 
     models: Models
-    session: gr.State  # the component that holds a tab's ``Session``
-    keep_seconds: float
-    libraries: PhotoLibraries
-    shelf: SampleShelf | None = None  # the samples that the page opens on
+    visitors: Visitors
+    sources: Sources
+    labels: Labels = field(default_factory=Labels)
     controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
+    memory: Any = None  # the component with the visitor's token, kept by the browser
+    changed: Any = None  # a number whose change shows everything again
     picked: Any = None  # the box with the id of the chosen photo
     answer: Any = None  # the component with the results
     drawer: Any = None  # the drawer for researchers
@@ -105,17 +115,12 @@ class StepContext:
     @property
     def opens_on_samples(self) -> bool:
         """Whether most visitors' pages open on the samples, so that room for their answer is there from the beginning."""
-        return self.shelf is not None
+        return self.sources.samples is not None and not self.sources.libraries.names
 
     @property
     def inputs(self) -> list[Any]:
         """The components of ``Controls``, in order."""
         return [self.controls[name] for name in Controls._fields]
-
-    @property
-    def asked(self) -> list[Any]:
-        """The last inputs of nearly all events: the session and the controls."""
-        return [self.session, *self.inputs]
 
     def boxes(self, **values: Any) -> Updates:
         """The updates that set some controls to these values."""
@@ -128,8 +133,8 @@ class StepContext:
     def shows_once_open(self, folded: Part, part: Part, components: Sequence[Any], show: Show) -> None:
         """Register what shows a folded part. Once a tab has opened it, it changes with another ``part``."""
 
-        def once_open(session: Session, controls: Controls) -> Updates:
-            return show(session, controls) if folded.name in session.opened else {}
+        def once_open(tab: Tab, controls: Controls) -> Updates:
+            return show(tab, controls) if folded.name in tab.opened else {}
 
         self.shows(part, components, once_open)
         self.shows(folded, components, once_open)
@@ -138,36 +143,40 @@ class StepContext:
         """All components of these parts, each once."""
         return list(dict.fromkeys(c for part in parts for components, _ in self._parts[part] for c in components))
 
-    def show(self, session: Session, controls: Controls, *parts: Part) -> Updates:
-        """The updates that show these parts as the session is now. What several of them show is computed once."""
+    def show(self, tab: Tab, controls: Controls, *parts: Part) -> Updates:
+        """The updates that show these parts as the tab is now. What several of them show is computed once."""
         updates: Updates = {}
         for show in dict.fromkeys(show for part in parts for _, show in self._parts[part]):
-            updates |= show(session, controls)
+            updates |= show(tab, controls)
         return updates
 
-    def engine(self, session: Session) -> SGLora:
+    def engine(self, tab: Tab) -> SGLora:
         """The engine of the visitor's repository, with the visitor's own experts. Waits for the models if needed."""
-        session.album.used = time.monotonic()
-        engine = session.album.engine(self.models.get(session.album.backbone))
-        if self.shelf is not None:
-            self.shelf.show(engine, session)
-        return engine
+        return tab.visitor.engine(self.models.get(tab.visitor.backbone))
 
     def show_again(
-        self, session: Session, controls: Controls, *parts: Part, progress: actions.RankingProgress | None = None
+        self, tab: Tab, controls: Controls, *parts: Part, asked: Asked | None = None, progress: Any = None
     ) -> Updates:
-        """Ask the last question again after something changed, and show these parts."""
-        actions.ask_again(self.engine(session), session, progress, self.libraries)
-        return self.show(session, controls, *parts)
+        """Answer the last question again after something changed, and show these parts."""
+        actions.answer_again(self.engine(tab), tab, asked, self.sources, progress, lambda: tab.closed)
+        return self.show(tab, controls, *parts)
 
-    def library(self, session: Session, controls: Controls) -> LibraryPhotos | None:
+    def photos(self, tab: Tab, controls: Controls) -> tuple[tuple[Photo, ...], Files]:
+        """The photos that are searched beside a library, and their files: the samples, or the visitor's own."""
+        samples = self.sources.samples
+        if controls.where == SAMPLES and samples is not None and self.models.loaded:
+            return samples.gallery(self.engine(tab)).photos, samples.files
+        return tab.visitor.photos, tab.visitor.files
+
+    def library(self, tab: Tab, controls: Controls) -> LibraryPhotos | None:
         """The library that a question would search; None if there is none, or it cannot be read."""
         with suppress(StudioError):
-            if name := controls.within.library:
-                return self.libraries.photos(name, self.engine(session).backbone)
+            if name := controls.scope.library:
+                return self.sources.libraries.photos(name, self.engine(tab).backbone)
         return None
 
-    def can_ask(self, session: Session, controls: Controls) -> bool:
+    def can_ask(self, tab: Tab, controls: Controls) -> bool:
         """Whether there are a question and photos to ask it of."""
-        has_photos = bool(session.album.photos) or controls.within.library in self.libraries.names
-        return has_photos and bool(controls.query.strip())
+        samples = controls.where == SAMPLES and self.sources.samples is not None
+        has_photos = samples or bool(tab.visitor.photos) or controls.scope.library in self.sources.libraries.names
+        return has_photos and controls.words is not None

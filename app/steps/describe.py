@@ -5,13 +5,14 @@ from __future__ import annotations
 import gradio as gr
 
 from app import actions, texts
-from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, clicked, private, rows, textbox
+from app.question import Question
+from app.steps.context import ANSWER, Controls, Part, Updates
+from app.steps.step import Step, clicked, private, rows, textbox
+from app.tab import Tab
 from app.views import experts_html, page_html
 from app.views.template import script
-from app.visitors.question import Question
-from app.visitors.session import Session
 from core.common.errors import StudioError
+from core.common.text import clean_text
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
@@ -21,15 +22,15 @@ from core.sglora.router import Routing
 class Describe(Step):
     def layout(self) -> None:
         # On a phone, a line folds the sentence and its experts once they are applied: the answer is what visitors look for.
-        folded = page_html.folded(texts.DESCRIPTION_LABEL) if self.context.opens_on_samples else ""
+        folded = page_html.folded(self.t("DESCRIPTION_LABEL")) if self.context.opens_on_samples else ""
         self.folded = gr.HTML(folded, js_on_load=script("fold"), elem_id="folded")
         with gr.Row(equal_height=False, elem_classes="sg-ask"):
-            label, example = texts.DESCRIPTION_LABEL, texts.DESCRIPTION_PLACEHOLDER
+            label, example = self.t("DESCRIPTION_LABEL"), self.t("DESCRIPTION_PLACEHOLDER")
             self.description = textbox("description", label, example, 3, scale=4, min_width=200)
-            self.button = gr.Button(texts.GENERATE_BUTTON, scale=1, min_width=100, elem_id="generate")
-        self.routing = gr.HTML(page_html.note(texts.ROUTE_EMPTY), elem_id="routing")
+            self.button = gr.Button(self.t("GENERATE_BUTTON"), scale=1, min_width=100, elem_id="generate")
+        self.routing = gr.HTML(page_html.note(self.t("ROUTE_EMPTY")), elem_id="routing")
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
-        self.look_like = self.chips("look-like", texts.LOOK_LIKE)
+        self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
         self.context.controls["description"] = self.description
 
     def more(self) -> None:
@@ -46,41 +47,40 @@ class Describe(Step):
         self.on(self.description.change, parts=[Part.ROUTING], trigger_mode="always_last")
         self.answers([self.button.click, self.description.submit], self._adapt)
         self.answers(self.look_like.select, self._take, [self.description], trigger_mode="multiple")
-        self.suggestion.click(lambda words: words, self.suggestion, self.description, **private())
+        self.suggestion.click(None, self.suggestion, self.description, js="words => words", **private())
 
-    def _adapt(self, session: Session, controls: Controls) -> Updates:
+    def _adapt(self, tab: Tab, controls: Controls) -> Updates:
         """Generate the adapter, and ask the current question with it."""
-        if self.context.can_ask(session, controls):
-            return self.answer(session, Question.words(controls.query), controls)
-        engine = self.context.engine(session)
-        actions.generate(engine, session, actions.request(*controls[:5]))  # raises if the sentence is missing
-        return self.context.show_again(session, controls, *ANSWER)
+        if self.context.can_ask(tab, controls):
+            return self.answer(tab, Question.words(controls.query, controls.scope), controls)
+        clean_text(controls.description)  # raises if the sentence is missing
+        return self.context.show_again(tab, controls, *ANSWER, asked=controls.asked(tab.asked.question))
 
-    def _take(self, session: Session, event: gr.SelectData, controls: Controls) -> Updates:
+    def _take(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         """Generate the adapter of a suggested sentence."""
-        experts = self.context.engine(session).repository.experts
+        experts = self.context.engine(tab).repository.experts
         sentence = texts.topic(clicked(experts, _topic, event).description)
-        return self._adapt(session, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
+        return self._adapt(tab, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
 
-    def _suggested(self, session: Session, controls: Controls) -> Updates:
-        library = self.context.library(session, controls)
-        experts = actions.suggested(self.context.engine(session), session, controls.within.own, library)
+    def _suggested(self, tab: Tab, controls: Controls) -> Updates:
+        library = self.context.library(tab, controls)
+        experts = actions.suggested(self.context.engine(tab), tab, controls.scope, library)
         return {self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))}
 
-    def _folded(self, session: Session, _: Controls) -> Updates:
+    def _folded(self, tab: Tab, _: Controls) -> Updates:
         """Fold a sentence that is applied. Without an adapter, or with a remark about it, all stays open."""
-        made = session.adaptation
+        made = tab.adaptation
         if made is None or not made.fit.fits or made.fit.remark is not None or made.strength == 0:
             return {self.folded: ""}
         return {self.folded: page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))}
 
-    def show(self, session: Session, controls: Controls) -> Updates:
+    def show(self, tab: Tab, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""
-        engine, hidden = self.context.engine(session), {self.suggestion: gr.Button(visible=False)}
+        engine, hidden = self.context.engine(tab), {self.suggestion: gr.Button(visible=False)}
         try:
             routing = _routing(engine, controls)
         except StudioError as error:
-            return hidden | {self.routing: page_html.note(texts.translated(str(error)), "sg-warn")}
+            return hidden | {self.routing: page_html.note(texts.of(error), "sg-warn")}
         if routing is None:
             return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY)}
         fit = engine.fit(routing)
@@ -90,10 +90,10 @@ class Describe(Step):
             self.suggestion: gr.Button(texts.topic(nearest.description), visible=not fit.fits and fit.remark is None),
         }
 
-    def _details(self, session: Session, controls: Controls) -> Updates:
+    def _details(self, tab: Tab, controls: Controls) -> Updates:
         """Show all similarities, and the map of the experts. An unusable sentence leaves both as they were."""
-        engine = self.context.engine(session)
-        owned = len(session.album.own_experts(engine).entries)
+        engine = self.context.engine(tab)
+        owned = len(tab.visitor.own_experts(engine).entries)
         try:
             routing = _routing(engine, controls)
         except StudioError:

@@ -1,22 +1,19 @@
-"""The experts: find, look at and compare them; train, import and save own ones."""
+"""The experts: find and look at them; train, import and save own ones."""
 
 from __future__ import annotations
 
 import threading
-from itertools import combinations
 from typing import Any, Literal
 
 import gradio as gr
 
 from app import expert_actions, texts
 from app.api import TRAINING
-from app.http.fair_queue import visitor_left
-from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, ON_SIGHT, Step, chosen, private, textbox
+from app.steps.context import ANSWER, Controls, Part, Updates
+from app.steps.step import ON_SIGHT, Step, chosen, textbox
+from app.tab import Tab
 from app.views import experts_html, page_html
-from app.visitors.session import Session
 from core.common.errors import AdapterError, RepositoryError
-from core.experts.compare import compare_experts
 from core.experts.own import OwnExperts, save_zip
 from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
@@ -29,44 +26,49 @@ CHANGED = (Part.EXPERTS, *ANSWER)  # parts that change with the visitor's own ex
 
 class Experts(Step):
     def layout(self) -> None:
-        self.lead = gr.HTML(page_html.note(texts.LOADING), js_on_load=ON_SIGHT)
-        gr.HTML(page_html.section(texts.OWN, texts.OWN_LEAD))
-        self.mine = gr.HTML(page_html.note(texts.OWN_NONE), elem_id="own")
+        self.lead = gr.HTML(page_html.note(self.t("LOADING")), js_on_load=ON_SIGHT)
+        gr.HTML(self.t.html("OWN_SECTION", lambda: page_html.section(texts.OWN, texts.OWN_LEAD)))
+        self.mine = gr.HTML(page_html.note(self.t("OWN_NONE")), elem_id="own")
         with gr.Row(elem_classes="sg-ask"):
-            self.download = gr.Button(texts.EXPERTS_DOWNLOAD, interactive=False, min_width=180, elem_id="experts-download")
-            self.load = gr.UploadButton(texts.EXPERTS_LOAD, file_types=[".zip"], min_width=180, elem_id="experts-load")
+            self.download = gr.Button(self.t("EXPERTS_DOWNLOAD"), interactive=False, min_width=180, elem_id="experts-download")
+            self.load = gr.UploadButton(self.t("EXPERTS_LOAD"), file_types=[".zip"], min_width=180, elem_id="experts-load")
             self.pick = gr.Dropdown(
-                label=texts.OWN_REMOVE_PICK, choices=[], multiselect=True, visible=False, min_width=180, elem_id="own-pick"
+                label=self.t("OWN_REMOVE_PICK"),
+                choices=[],
+                multiselect=True,
+                visible=False,
+                min_width=180,
+                elem_id="own-pick",
             )
-            self.remove = gr.Button(texts.OWN_REMOVE, min_width=120, interactive=False, visible=False, elem_id="own-remove")
-        self.report, about = gr.HTML(elem_id="own-report"), (texts.OWN_DESCRIPTION, texts.OWN_DESCRIPTION_HINT)
-        with gr.Accordion(texts.TRAIN, open=False, elem_id="train-own"):
-            gr.HTML(page_html.note(texts.TRAIN_LEAD.format(least=MIN_PHOTOS)))
+            self.remove = gr.Button(self.t("OWN_REMOVE"), min_width=120, interactive=False, visible=False, elem_id="own-remove")
+        self.report, about = gr.HTML(elem_id="own-report"), (self.t("OWN_DESCRIPTION"), self.t("OWN_DESCRIPTION_HINT"))
+        with gr.Accordion(self.t("TRAIN"), open=False, elem_id="train-own"):
+            gr.HTML(page_html.note(self.t("TRAIN_LEAD", least=MIN_PHOTOS)))
             with gr.Row():
-                self.name = textbox("own-name", texts.TRAIN_NAME, texts.TRAIN_NAME_HINT, min_width=200)
+                self.name = textbox("own-name", self.t("TRAIN_NAME"), self.t("TRAIN_NAME_HINT"), min_width=200)
                 self.description = textbox("own-description", *about, 3, min_width=240)
             with gr.Row():
-                self.train = gr.Button(texts.TRAIN_BUTTON, variant="primary", min_width=140, elem_id="train")
-                self.stop = gr.Button(texts.STOP, min_width=100, elem_id="stop")
+                self.train = gr.Button(self.t("TRAIN_BUTTON"), variant="primary", min_width=140, elem_id="train")
+                self.stop = gr.Button(self.t("STOP"), min_width=100, elem_id="stop")
             self.trained = gr.HTML(elem_id="trained")
-        with gr.Accordion(texts.IMPORT, open=False, elem_id="import-own"):
-            gr.HTML(page_html.note(texts.IMPORT_LEAD))
+        with gr.Accordion(self.t("IMPORT"), open=False, elem_id="import-own"):
+            gr.HTML(page_html.note(self.t("IMPORT_LEAD")))
             with gr.Row():
                 self.adapter = gr.File(
-                    label=texts.IMPORT_FILES,
+                    label=self.t("IMPORT_FILES"),
                     file_count="multiple",
                     file_types=[".zip", ".json", ".safetensors"],
                     height=120,
                     elem_id="adapter",
                 )
                 self.about = textbox("import-description", *about, 3)
-            self.imports = gr.Button(texts.IMPORT_BUTTON, variant="primary", min_width=140, elem_id="import")
-        gr.HTML(page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD))
-        self.find = gr.Textbox("", label=texts.EXPERTS_FIND, placeholder=texts.EXPERTS_FIND_HINT, elem_id="find-expert")
+            self.imports = gr.Button(self.t("IMPORT_BUTTON"), variant="primary", min_width=140, elem_id="import")
+        gr.HTML(self.t.html("EXPERTS_SECTION", lambda: page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD)))
+        self.find = gr.Textbox("", label=self.t("EXPERTS_FIND"), placeholder=self.t("EXPERTS_FIND_HINT"), elem_id="find-expert")
         self.count = gr.HTML(elem_id="experts-found")
         self.table = gr.Dataframe(
             headers=experts_html.headers(),
-            label=texts.EXPERTS_LABEL,
+            label=self.t("EXPERTS_LABEL"),
             show_label=False,
             datatype=EXPERT_COLUMNS,
             interactive=False,
@@ -79,14 +81,14 @@ class Experts(Step):
             elem_id="experts",
         )
         self.looked = gr.Dropdown(
-            label=texts.LOOK_AT,
-            info=texts.LOOK_HINT.format(most=MOST_LOOKED),
+            label=self.t("LOOK_AT"),
+            info=self.t("LOOK_HINT", most=MOST_LOOKED),
             choices=[],
             multiselect=True,
             max_choices=MOST_LOOKED,
             elem_id="look-at",
         )
-        self.details = gr.HTML(page_html.note(texts.DETAILS_EMPTY), elem_id="details")
+        self.details = gr.HTML(page_html.note(self.t("DETAILS_EMPTY")), elem_id="details")
 
         mine = [self.mine, self.pick, self.remove, self.download]
         self.context.shows(Part.EXPERTS, [self.lead, *mine], self.show)
@@ -94,15 +96,12 @@ class Experts(Step):
         self.context.shows_once_open(Part.TABLE, Part.EXPERTS, found, self._table)
 
     def wire(self) -> None:
-        context = self.context
-        quiet = private()
         self.opens(self.lead.focus, Part.TABLE)
-        rows = [self.table, self.count]
-        self.find.change(self._find, [context.session, self.find], rows, trigger_mode="always_last", **quiet)
-        self.table.select(self._select, [context.session, self.looked], self.looked, **quiet)
-        self.looked.change(self._details, [context.session, self.looked], self.details, **quiet)
-        self.pick.change(lambda names: gr.Button(interactive=bool(names)), self.pick, self.remove, **quiet)
-        self.stop.click(self._stop, context.session, self.trained, **quiet)
+        self.on(self.find.change, self._find, [self.find], [self.table, self.count], trigger_mode="always_last")
+        self.on(self.table.select, self._select, [self.looked], [self.looked])
+        self.on(self.looked.change, self._details, [self.looked], [self.details])
+        self.on(self.pick.change, self._picked, [self.pick], [self.remove])
+        self.on(self.stop.click, self._stop, (), [self.trained])
         self.downloads(self.download, self._write, self.mine)
         boxes, said = [self.name, self.description], [self.trained]
         self.slow(self.train.click, self._train, CHANGED, group=TRAINING, first=boxes, also=said, shown_on=self.trained)
@@ -113,9 +112,9 @@ class Experts(Step):
         ):
             self.slow(event, handler, CHANGED, first=first, also=also, shown_on=self.mine)
 
-    def show(self, session: Session, _: Controls) -> Updates:
-        engine = self.context.engine(session)
-        own_experts = session.album.own_experts(engine)
+    def show(self, tab: Tab, _: Controls) -> Updates:
+        engine = self.context.engine(tab)
+        own_experts = tab.visitor.own_experts(engine)
         mine = [e.name for e in own_experts.entries]
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
@@ -125,8 +124,8 @@ class Experts(Step):
             self.download: gr.Button(interactive=bool(mine)),
         }
 
-    def _table(self, session: Session, _: Controls) -> Updates:
-        experts = _own_first(session.album.own_experts(self.context.engine(session)))
+    def _table(self, tab: Tab, _: Controls) -> Updates:
+        experts = _own_first(tab.visitor.own_experts(self.context.engine(tab)))
         return {
             self.find: "",
             self.count: "",
@@ -136,79 +135,77 @@ class Experts(Step):
 
     # Look at
 
-    def _find(self, session: Session, words: str | None) -> tuple[dict[str, Any], str]:
-        experts = _own_first(session.album.own_experts(self.context.engine(session)))
+    def _find(self, words: str | None, tab: Tab, _: Controls) -> tuple[dict[str, Any], str]:
+        experts = _own_first(tab.visitor.own_experts(self.context.engine(tab)))
         table = experts_html.table(experts, words or "")
         return table, experts_html.count(len(table["data"]), len(experts), words or "")
 
-    def _select(self, session: Session, looked: list[str], event: gr.SelectData) -> list[str]:
+    def _picked(self, names: list[str] | None, tab: Tab, _: Controls) -> Updates:
+        return {self.remove: gr.Button(interactive=bool(names))}
+
+    def _select(self, looked: list[str], tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
         """Add the clicked expert to those looked at. The browser may have sorted or filtered the rows, so it sends the row."""
-        row, names = event.row_value, [e.name for e in self.context.engine(session).repository.experts]
+        row, names = event.row_value, [e.name for e in self.context.engine(tab).repository.experts]
         name = row[0] if isinstance(row, list) and row else None
         name = chosen(names, names.index(name) if name in names else None)
-        return [*[other for other in looked or [] if other != name], name][-MOST_LOOKED:]
+        return {self.looked: [*[other for other in looked or [] if other != name], name][-MOST_LOOKED:]}
 
-    def _details(self, session: Session, looked: list[str] | None) -> str:
-        repository = self.context.engine(session).repository
+    def _details(self, looked: list[str] | None, tab: Tab, _: Controls) -> str:
+        repository = self.context.engine(tab).repository
         names = [e.name for e in repository.experts]
         places = [names.index(name) for name in (looked or [])[:MOST_LOOKED] if name in names]  # an expert may be gone by now
         if not places:
             return page_html.note(texts.DETAILS_EMPTY)
-        pairs = [compare_experts(repository, i, j) for i, j in combinations(places, 2)]
         modules = repository.layout.modules
         norms = {i: repository.lora(i).only(modules).norms() for i in places}
         panels = [experts_html.details(repository.experts[i], norms[i]) for i in places]
-        if len(pairs) == 1:
-            panels.insert(0, experts_html.compared(pairs[0]))
-        elif pairs:
-            panels.insert(0, experts_html.likeness(pairs, [names[i] for i in places]))
         return experts_html.looked(panels)
 
     # Own experts
 
-    def _train(self, name: str, description: str, session: Session, _: Controls) -> Updates:
-        gone, progress = visitor_left(), gr.Progress()
-        stop = session.training = threading.Event()
+    def _train(self, name: str, description: str, tab: Tab, _: Controls) -> Updates:
+        progress, stop = gr.Progress(), threading.Event()
+        tab.training = stop
 
         def show(now: OwnProgress) -> None:
-            if gone():
+            if tab.closed:
                 stop.set()
             progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit=texts.UNIT_STEPS)
 
         try:
-            trained = expert_actions.train(self.context.engine(session), session, name, description, show, stop)
+            trained = expert_actions.train(self.context.engine(tab), tab, name, description, show, stop)
         except TrainingStopped as stopped:
-            return {self.trained: page_html.note(texts.translated(str(stopped)))}
+            return {self.trained: page_html.note(texts.of(stopped))}
         finally:
-            session.training = None
+            tab.training = None
         return {self.trained: experts_html.trained(trained)}
 
-    def _stop(self, session: Session) -> Any:
+    def _stop(self, tab: Tab, _: Controls) -> Any:
         """Stop the training. The training itself reports that it stopped."""
-        if (training := session.training) is None:
+        if (training := tab.training) is None:
             return page_html.note(texts.TRAIN_NONE_RUNS)
         training.set()
         return gr.skip()
 
-    def _import(self, paths: list[str] | None, description: str, session: Session, _: Controls) -> Updates:
+    def _import(self, paths: list[str] | None, description: str, tab: Tab, _: Controls) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
-        entry = expert_actions.import_files(self.context.engine(session), session, paths, description)
+        entry = expert_actions.import_files(self.context.engine(tab), tab, paths, description)
         return {self.report: page_html.report([texts.IMPORTED.format(name=entry.name)]), self.adapter: None, self.about: ""}
 
-    def _load(self, path: str, session: Session, _: Controls) -> Updates:
-        count = expert_actions.load_own_experts(self.context.engine(session), session, path)
+    def _load(self, path: str, tab: Tab, _: Controls) -> Updates:
+        count = expert_actions.load_own_experts(self.context.engine(tab), tab, path)
         return {self.report: page_html.report([texts.EXPERTS_LOADED.format(n=count)])}
 
-    def _write(self, session: Session, _: Controls) -> str:
-        own_experts = session.album.own_experts(self.context.engine(session))
-        return str(session.album.write("sg-lora-experts.zip", save_zip(own_experts)))
+    def _write(self, tab: Tab, _: Controls) -> str:
+        own_experts = tab.visitor.own_experts(self.context.engine(tab))
+        return str(tab.visitor.files.write("sg-lora-experts.zip", save_zip(own_experts)))
 
-    def _remove(self, names: list[str] | None, session: Session, _: Controls) -> Updates:
+    def _remove(self, names: list[str] | None, tab: Tab, _: Controls) -> Updates:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
-            session.album.change_own_experts(self.context.engine(session), lambda experts, name=name: experts.remove(name))
+            tab.visitor.change_own_experts(self.context.engine(tab), lambda experts, name=name: experts.remove(name))
         return {self.report: page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))])}
 
 

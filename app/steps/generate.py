@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import gradio as gr
 
 from app import actions, texts
 from app.cli_snippets import adapt_command
-from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, copied, private
+from app.comparison import Comparison
+from app.steps.context import ANSWER, Controls, Part, Updates
+from app.steps.step import Step, copied, private
+from app.tab import Tab
 from app.views import experts_html, page_html
-from app.visitors.comparison import Comparison
-from app.visitors.session import Session
 from core.experts.compare import nearest_distances
 from core.experts.projection import latent_map
 from core.sglora.engine import Adaptation, SGLora
@@ -26,8 +25,10 @@ MOST = 2.0  # end of the strength's slider, if the strength scales the adapter
 class Generate(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-made"):
-            self.lora = gr.HTML(page_html.note(texts.LORA_EMPTY), elem_id="lora")
-            self.download = gr.Button(texts.DOWNLOAD, size="sm", scale=0, min_width=150, interactive=False, elem_id="download")
+            self.lora = gr.HTML(page_html.note(self.t("LORA_EMPTY")), elem_id="lora")
+            self.download = gr.Button(
+                self.t("DOWNLOAD"), size="sm", scale=0, min_width=150, interactive=False, elem_id="download"
+            )
 
     def more(self) -> None:
         with gr.Row():
@@ -59,36 +60,34 @@ class Generate(Step):
         self.on(moved, self._redo, parts=ANSWER, trigger_mode="always_last")
         self.opens(self.context.drawer.expand, Part.DETAILS)
         self.downloads(self.download, self._write, self.lora)
-        self.resample.click(lambda: random.randrange(10_000), None, self.seed, **private())
+        self.resample.click(None, None, self.seed, js="() => Math.floor(Math.random() * 10000)", **private())
 
-    def _redo(self, session: Session, controls: Controls) -> Updates:
-        before = session.adaptation
+    def _redo(self, tab: Tab, controls: Controls) -> Updates:
+        before = tab.adaptation
         if before is None:
-            return self.context.show(session, controls, Part.ROUTING)
+            return self.context.show(tab, controls, Part.ROUTING)
         # The sliders change the adapter that is shown, whatever the visitor is typing.
-        wanted, engine = actions.request(before.request.description, *controls[1:5]), self.context.engine(session)
-        adaptation = actions.generate(engine, session, wanted)
-        answered, words = session.comparison, ""
-        same = before.routing is adaptation.routing  # only the strength or the sample changed
-        shown = self.context.show_again(session, controls, *([] if same else [Part.ROUTING]), Part.ADAPTER, Part.RESULTS)
-        if wanted.seed != before.request.seed and answered is not None and session.comparison is not None:
-            words = page_html.note(_varied(wanted.seed, answered, session.comparison, int(controls.top)))
+        asked, answered, words = controls._replace(description=before.request.description).asked(None), tab.comparison, ""
+        asked = replace(asked, question=tab.asked.question)
+        shown = self.context.show_again(tab, controls, Part.ROUTING, Part.ADAPTER, Part.RESULTS, asked=asked)
+        if controls.seed != before.request.seed and answered is not None and tab.comparison is not None:
+            words = page_html.note(_varied(int(controls.seed), answered, tab.comparison, int(controls.top)))
         return shown | {self.varied: words}
 
-    def _write(self, session: Session, _: Controls) -> str:
-        return str(actions.write_zip(self.context.engine(session), session))
+    def _write(self, tab: Tab, _: Controls) -> str:
+        return str(actions.write_zip(self.context.engine(tab), tab))
 
-    def show(self, session: Session, _: Controls) -> Updates:
-        adaptation = session.adaptation
+    def show(self, tab: Tab, _: Controls) -> Updates:
+        adaptation = tab.adaptation
         if adaptation is None:
             return {
                 self.lora: page_html.note(texts.LORA_EMPTY),
-                self.download: gr.Button(interactive=bool(session.album.taught)),
+                self.download: gr.Button(interactive=bool(tab.visitor.taught)),
                 self.resample: gr.Button(interactive=False),
                 self.varied: "",
                 self.command: gr.Textbox(value="", visible=False),
             }
-        engine = self.context.engine(session)
+        engine = self.context.engine(tab)
         made_from = replace(adaptation.request, strength=adaptation.strength)
         return {
             self.lora: page_html.adapter(engine.repository, adaptation),
@@ -96,29 +95,29 @@ class Generate(Step):
             self.resample: gr.Button(interactive=True),
             self.varied: "",  # it told about an adapter before
             self.command: gr.Textbox(
-                value=adapt_command(made_from, self.context.models.options(session.album.backbone)),
-                info=_command_info(engine, session, adaptation),
+                value=adapt_command(made_from, self.context.models.options(tab.visitor.backbone)),
+                info=_command_info(engine, tab, adaptation),
                 visible=True,
             ),
         }
 
-    def _details(self, session: Session, _: Controls) -> Updates:
+    def _details(self, tab: Tab, _: Controls) -> Updates:
         """Show the adapter's size in each layer, its distances to the experts, and the sample in the latent space."""
-        adaptation = session.adaptation
+        adaptation = tab.adaptation
         if adaptation is None:
             return {self.facts: "", self.latent: ""}
-        engine = self.context.engine(session)
-        owned = len(session.album.own_experts(engine).entries)
+        engine = self.context.engine(tab)
+        owned = len(tab.visitor.own_experts(engine).entries)
         space = latent_map(engine, adaptation.routing, adaptation.z, owned)
-        norms = self.context.models.engine(session.album.backbone).expert_norms
+        norms = self.context.models.engine(tab.visitor.backbone).expert_norms
         distances = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
         return {
             self.facts: page_html.adapter_details(adaptation, norms, distances),
             self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
         }
 
-    def _limits(self, session: Session, controls: Controls) -> Updates:
-        engine = self.context.engine(session)
+    def _limits(self, tab: Tab, controls: Controls) -> Updates:
+        engine = self.context.engine(tab)
         experts, most = len(engine.repository), most_strength(engine)
         return {
             self.k: gr.Slider(maximum=experts, value=min(controls.k, experts)),
@@ -137,7 +136,7 @@ def most_strength(engine: SGLora) -> float:
     return 1.0 if engine.mixes else MOST
 
 
-def _command_info(engine: SGLora, session: Session, result: Adaptation) -> str:
+def _command_info(engine: SGLora, tab: Tab, result: Adaptation) -> str:
     """A notice if own experts take part: the command line knows only the shipped ones."""
-    shipped = len(session.album.own_experts(engine).shipped)
+    shipped = len(tab.visitor.own_experts(engine).shipped)
     return texts.COMMAND_OWN if any(i >= shipped for i in result.routing.chosen.tolist()) else ""

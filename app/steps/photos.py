@@ -9,12 +9,13 @@ import gradio as gr
 from app import actions, texts
 from app.actions import Added
 from app.api import HEAVY, SEARCH
-from app.steps.context import Controls, Part, Updates
-from app.steps.step import ANSWER, Step, chosen, dropped, private
+from app.question import OWN, SAMPLES
+from app.samples import sample_questions
+from app.steps.context import ANSWER, Controls, Part, Updates
+from app.steps.step import Step, chosen, dropped
+from app.tab import Tab
 from app.views import page_html, results_html
-from app.visitors.album import PHOTO_LIMIT
-from app.visitors.question import Question
-from app.visitors.session import Session
+from app.visitor import PHOTO_LIMIT
 from core.common.errors import GalleryError, StudioError
 from core.data.captions import captions_from_names, parse_typed
 
@@ -24,19 +25,19 @@ LOOK_SECONDS = 0.7
 class Photos(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
-            self.upload = dropped("upload", texts.UPLOAD_LABEL, file_count="multiple", scale=0, min_width=260)
-            self.fill = gr.HTML(page_html.note(texts.GALLERY_EMPTY), elem_id="fill")
-            self.stop = gr.Button(texts.STOP, size="sm", scale=0, min_width=90, visible=False, elem_id="stop-adding")
+            self.upload = dropped("upload", self.t("UPLOAD_LABEL"), file_count="multiple", scale=0, min_width=260)
+            self.fill = gr.HTML(page_html.note(self.t("GALLERY_EMPTY")), elem_id="fill")
+            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-adding")
             self.take_back = gr.Button("", size="sm", scale=0, min_width=150, visible=False, elem_id="take-back")
-            self.clear = gr.Button(texts.CLEAR, size="sm", scale=0, min_width=100, visible=False, elem_id="clear")
+            self.clear = gr.Button(self.t("CLEAR"), size="sm", scale=0, min_width=100, visible=False, elem_id="clear")
         self.report = gr.HTML(elem_id="report")
 
     def manage(self) -> None:
         """Lay out the photos themselves and their captions."""
-        with gr.Accordion(texts.CAPTIONS, open=False, elem_id="captions") as self.folded:
+        with gr.Accordion(self.t("CAPTIONS"), open=False, elem_id="captions") as self.folded:
             with gr.Column(elem_classes="sg-gallery"):
                 self.gallery = gr.Gallery(
-                    label=texts.GALLERY_LABEL,
+                    label=self.t("GALLERY_LABEL"),
                     columns=8,
                     height=300,
                     object_fit="cover",
@@ -47,16 +48,20 @@ class Photos(Step):
                     elem_id="gallery",
                 )
             with gr.Row():
-                self.remove = gr.Button(texts.REMOVE, size="sm", min_width=140, interactive=False, elem_id="remove")
+                self.remove = gr.Button(self.t("REMOVE"), size="sm", min_width=140, interactive=False, elem_id="remove")
                 self.take_back_here = gr.Button("", size="sm", min_width=140, visible=False, elem_id="take-back-here")
             self.typed = gr.Textbox(
-                label=texts.CAPTIONS_LABEL, placeholder=texts.CAPTIONS_PLACEHOLDER, lines=3, max_lines=12, elem_id="typed"
+                label=self.t("CAPTIONS_LABEL"),
+                placeholder=self.t("CAPTIONS_PLACEHOLDER"),
+                lines=3,
+                max_lines=12,
+                elem_id="typed",
             )
             with gr.Row():
-                self.use_typed = gr.Button(texts.CAPTIONS_SAVE, size="sm", min_width=140, elem_id="use-typed")
-                self.use_names = gr.Button(texts.CAPTIONS_NAMES, size="sm", min_width=140, elem_id="use-names")
-            minutes = f"{self.context.keep_seconds / 60:g}"
-            gr.HTML(page_html.note(texts.GALLERY_LEAD.format(limit=PHOTO_LIMIT, minutes=minutes)))
+                self.use_typed = gr.Button(self.t("CAPTIONS_SAVE"), size="sm", min_width=140, elem_id="use-typed")
+                self.use_names = gr.Button(self.t("CAPTIONS_NAMES"), size="sm", min_width=140, elem_id="use-names")
+            minutes = f"{self.context.visitors.limits.keep_seconds / 60:g}"
+            gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
         shown = [self.fill, self.report, self.remove, self.clear, self.take_back, self.take_back_here]
         self.context.shows(Part.PHOTOS, [*shown, self.stop, self.timer], self.show)
@@ -64,142 +69,137 @@ class Photos(Step):
 
     def wire(self) -> None:
         context, picked = self.context, self.context.picked
-        boxes = [context.controls["query"], context.controls["description"]]
+        boxes = [context.controls[name] for name in ("query", "description", "where")]
         # This comes first, since the browser sends one event after the other.
         begun = [self.timer, self.stop, self.fill, self.clear, self.take_back]
-        self.upload.upload(self._begin, context.session, begun, **private())
+        self.on(self.upload.upload, self._begin, (), begun)
         # The cross of the upload's box stops too.
-        gr.on([self.stop.click, self.upload.clear], self._stop, context.session, self.stop, **private())
+        self.on([self.stop.click, self.upload.clear], self._stop, (), [self.stop])
         added = self.on(self.upload.upload, self._add, [self.upload], [self.upload], group=HEAVY)
         # Adding takes a while. What the boxes say by then is asked.
         self.on(added.success, self._show_added, (), boxes, (Part.PHOTOS, *ANSWER), group=SEARCH)
-        for event, handler, first, also in (
-            (self.clear.click, self._clear, [], []),
-            ([self.take_back.click, self.take_back_here.click], self._take_back, [], boxes),
-            (self.remove.click, self._remove, [picked], []),
-            (self.use_typed.click, self._caption, [self.typed], []),
-            (self.use_names.click, self._caption_by_names, [], []),
+        for event, handler, first in (
+            (self.clear.click, self._clear, []),
+            ([self.take_back.click, self.take_back_here.click], self._take_back, []),
+            (self.remove.click, self._remove, [picked]),
+            (self.use_typed.click, self._caption, [self.typed]),
+            (self.use_names.click, self._caption_by_names, []),
         ):
-            self.on(event, handler, first, also, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
+            self.on(event, handler, first, boxes, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
         self.on(self.timer.tick, self._look, parts=[Part.PHOTOS, *ANSWER], turn=False)
         self.opens(self.folded.expand, Part.THUMBNAILS)
-        self.gallery.select(self._select, context.session, [picked, self.remove], **private())
-        picked.change(lambda photo: gr.Button(interactive=photo is not None), picked, self.remove, **private())
+        self.on(self.gallery.select, self._select, (), [picked, self.remove])
+        self.on(picked.change, self._picked, [picked], [self.remove])
 
-    def show(self, session: Session, controls: Controls) -> Updates:
+    def show(self, tab: Tab, controls: Controls) -> Updates:
         """Show how many photos there are. The report of an upload disappears with its photos."""
-        album = session.album
-        session.listed = album.photos
-        album.delete_unused_files()
-        report = {} if album.photos else {self.report: ""}
-        back = (texts.TAKE_BACK_ONE if album.aside == 1 else texts.TAKE_BACK).format(n=album.aside)
+        visitor, removed = tab.visitor, len(tab.visitor.removed)
+        tab.listed = visitor.photos
+        visitor.delete_unused_files()
+        report = {} if visitor.photos else {self.report: ""}
+        back = (texts.TAKE_BACK_ONE if removed == 1 else texts.TAKE_BACK).format(n=removed)
         return report | {
-            self.fill: page_html.gallery_line(album),
+            self.fill: self._line(tab, controls),
             self.remove: gr.Button(interactive=False),
-            self.clear: gr.Button(visible=bool(album.photos) and not album.adding),
-            self.take_back: gr.Button(back, visible=album.aside > 0 and not album.adding),
-            self.take_back_here: gr.Button(back, visible=album.aside > 0),
-            self.stop: gr.Button(visible=album.adding),
-            self.timer: gr.Timer(active=album.adding),
+            self.clear: gr.Button(visible=bool(visitor.photos) and not visitor.adding),
+            self.take_back: gr.Button(back, visible=removed > 0 and not visitor.adding),
+            self.take_back_here: gr.Button(back, visible=removed > 0),
+            self.stop: gr.Button(visible=visitor.adding),
+            self.timer: gr.Timer(active=visitor.adding),
         }
 
-    def _thumbnails(self, session: Session, _: Controls) -> Updates:
-        return {self.gallery: gr.Gallery(value=session.album.thumbnails(), selected_index=None, visible=True)}
+    def _line(self, tab: Tab, controls: Controls) -> str:
+        photos, _ = self.context.photos(tab, controls)
+        return page_html.gallery_line(tab.visitor, len(photos) if controls.where == SAMPLES else 0)
 
-    def _look(self, session: Session, controls: Controls) -> Updates:
-        if session.album.adding:  # show the first photos soon, all of them only in the end
-            first = {} if session.comparison is not None else {self.context.answer: results_html.waiting(session.album)}
-            return {self.fill: page_html.gallery_line(session.album)} | first
-        if session.adding or session.listed is session.album.photos:
-            return {self.fill: page_html.gallery_line(session.album), self.timer: gr.Timer(active=session.adding)}
-        with session.turn:
-            return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER)
+    def _thumbnails(self, tab: Tab, _: Controls) -> Updates:
+        return {self.gallery: gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)}
 
-    def _changed(self, session: Session, controls: Controls, report: str = "") -> Updates:
-        return self.context.show_again(session, controls, Part.PHOTOS, *ANSWER) | {self.report: report}
+    def _look(self, tab: Tab, controls: Controls) -> Updates:
+        visitor = tab.visitor
+        if visitor.adding:  # show the first photos soon, all of them only in the end
+            waiting = results_html.waiting(visitor.photos, visitor.files, adding=True)
+            first = {} if tab.comparison is not None else {self.context.answer: waiting}
+            return {self.fill: self._line(tab, controls)} | first
+        if tab.adding or tab.listed is visitor.photos:
+            return {self.fill: self._line(tab, controls), self.timer: gr.Timer(active=tab.adding)}
+        with tab.turn:
+            return self.context.show_again(tab, controls, Part.PHOTOS, *ANSWER)
 
-    def _begin(self, session: Session) -> Updates:
-        session.album.stopped = False
-        session.album.await_photos()
+    def _changed(self, tab: Tab, controls: Controls, report: str = "") -> Updates:
+        controls, boxes = self._own(tab, controls)
+        return boxes | self.context.show_again(tab, controls, Part.PHOTOS, *ANSWER) | {self.report: report}
+
+    def _own(self, tab: Tab, controls: Controls) -> tuple[Controls, Updates]:
+        """The controls once own photos are searched instead of the samples, and the updates of the boxes. The page's own
+        question and sentence do not fit other photos."""
+        if controls.where != SAMPLES or not tab.visitor.photos:
+            return controls, {}
+        descriptions, queries = zip(*sample_questions(), strict=True)
+        changes = {"where": OWN} | ({"query": ""} if controls.query in queries else {})
+        changes |= {"description": ""} if controls.description in descriptions else {}
+        controls = controls._replace(**changes)
+        with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
+            tab.asked = controls.asked(controls.words)
+        return controls, self.context.boxes(**changes)
+
+    def _begin(self, tab: Tab, _: Controls) -> Updates:
+        tab.visitor.stopped = False
+        tab.visitor.await_photos()
         hidden = gr.Button(visible=False)  # else Stop has no room in the line
         shown = {self.timer: gr.Timer(active=True), self.stop: gr.Button(visible=True), self.fill: page_html.note(texts.ADDING)}
         return shown | {self.clear: hidden, self.take_back: hidden}
 
-    def _stop(self, session: Session) -> Updates:
-        session.album.stopped = True
+    def _stop(self, tab: Tab, _: Controls) -> Updates:
+        tab.visitor.stopped = True
         return {self.stop: gr.Button(visible=False)}
 
-    def _add(self, paths: list[str] | None, session: Session, _: Controls) -> Updates:
+    def _add(self, paths: list[str] | None, tab: Tab, _: Controls) -> Updates:
         """Add photos. ``_show_added`` shows them: events that show more than one part take turns."""
-        album, samples = session.album, session.album.shows_samples
-        session.adding, session.report = True, ""
+        visitor, tab.adding, tab.report = tab.visitor, True, ""
         try:
-            done = actions.add_uploads(self.context.engine(session), session, paths or [])
+            done = actions.add_uploads(self.context.engine(tab), tab, paths or [], lambda: visitor.deserted)
         except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
-            done = Added(None, remarks=(str(error),))
+            done = Added(None, remarks=(error.message or str(error),))
         finally:
-            album.await_photos(False)
-        if samples and not album.photos:  # nothing could be read: the samples come back
-            album.awaits_samples = True
-            self.context.engine(session)
-        self._forget_samples(session, samples)
-        session.report = page_html.report(done.remarks, done.report, done.failed)
+            visitor.await_photos(False)
+        self.context.visitors.make_room_on_disk(visitor)
+        tab.report = page_html.report(done.remarks, done.report, done.failed)
         return {self.upload: None}
 
-    def _show_added(self, session: Session, controls: Controls) -> Updates:
-        session.adding = False
-        controls, boxes = self._emptied(session, controls)
-        if session.question is None and controls.query.strip():  # the question waited for photos
-            session.question = Question.words(controls.query.strip(), controls.within)
+    def _show_added(self, tab: Tab, controls: Controls) -> Updates:
+        tab.adding = False
+        if tab.asked.question is None and controls.words is not None:  # the question waited for photos
             with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
-                actions.adapt_to(self.context.engine(session), session, controls.request)
-        shown = self._changed(session, controls, session.report) | boxes
+                tab.asked = controls.asked(controls.words)
         # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.
-        return shown | {self.timer: gr.Timer(active=True)}
+        return self._changed(tab, controls, tab.report) | {self.timer: gr.Timer(active=True)}
 
-    def _forget_samples(self, session: Session, shown: bool) -> None:
-        """Forget the page's own question or sentence if samples were ``shown`` and are gone: they do not fit other photos."""
-        if not shown or session.album.shows_samples:
-            return
-        descriptions, queries = zip(*actions.sample_questions(), strict=True)
-        if session.question is not None and session.question.what in queries:
-            session.question = session.comparison = None
-        if session.request is not None and session.request.description in descriptions:
-            actions.adapt_to(self.context.engine(session), session, None)
+    def _clear(self, tab: Tab, controls: Controls) -> Updates:
+        tab.visitor.remove([photo.id for photo in tab.visitor.photos])
+        return self._changed(tab, controls)
 
-    def _emptied(self, session: Session, controls: Controls) -> tuple[Controls, Updates]:
-        """The controls, and the updates that empty the boxes which still have what was forgotten."""
-        descriptions, queries = zip(*actions.sample_questions(), strict=True)
-        empty = {"query": ""} if session.question is None and controls.query in queries else {}
-        empty |= {"description": ""} if session.request is None and controls.description in descriptions else {}
-        return controls._replace(**empty), self.context.boxes(**empty)
+    def _take_back(self, tab: Tab, controls: Controls) -> Updates:
+        tab.visitor.take_back()
+        return self._changed(tab, controls)
 
-    def _clear(self, session: Session, controls: Controls) -> Updates:
-        session.album.set_aside()
-        return self._changed(session, controls)
+    def _remove(self, picked: str | None, tab: Tab, controls: Controls) -> Updates:
+        tab.visitor.remove([picked] if picked is not None else [])
+        return self._changed(tab, controls)
 
-    def _take_back(self, session: Session, controls: Controls) -> Updates:
-        samples = session.album.shows_samples
-        session.album.take_back(self.context.engine(session))
-        self._forget_samples(session, samples)
-        controls, boxes = self._emptied(session, controls)
-        return boxes | self._changed(session, controls)
+    def _caption(self, typed: str, tab: Tab, controls: Controls) -> Updates:
+        remark = actions.set_captions(self.context.engine(tab), tab, parse_typed(typed or ""))
+        return self._changed(tab, controls, page_html.report([remark]))
 
-    def _remove(self, picked: str | None, session: Session, controls: Controls) -> Updates:
-        if picked is not None:
-            session.album.remove(self.context.engine(session), picked)
-        return self._changed(session, controls)
+    def _caption_by_names(self, tab: Tab, controls: Controls) -> Updates:
+        captions = captions_from_names([photo.name for photo in tab.visitor.photos])
+        remark = actions.set_captions(self.context.engine(tab), tab, captions)
+        return self._changed(tab, controls, page_html.report([remark]))
 
-    def _caption(self, typed: str, session: Session, controls: Controls) -> Updates:
-        remark = actions.set_captions(self.context.engine(session), session, parse_typed(typed or ""))
-        return self._changed(session, controls, page_html.report([remark]))
-
-    def _caption_by_names(self, session: Session, controls: Controls) -> Updates:
-        captions = captions_from_names([photo.name for photo in session.album.photos])
-        remark = actions.set_captions(self.context.engine(session), session, captions)
-        return self._changed(session, controls, page_html.report([remark]))
-
-    def _select(self, session: Session, event: gr.SelectData) -> Updates:
-        picked = chosen(session.album.photos, event.index).id
+    def _select(self, tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
+        picked = chosen(tab.visitor.photos, event.index).id
         return {self.context.picked: picked, self.remove: gr.Button(interactive=True)}
+
+    def _picked(self, photo: str | None, tab: Tab, _: Controls) -> Updates:
+        return {self.remove: gr.Button(interactive=any(own.id == photo for own in tab.visitor.photos))}

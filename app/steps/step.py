@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import gradio as gr
 
 from app import actions, texts
 from app.api import HEAVY, LIGHT, LIMITS, SEARCH
-from app.steps.context import Controls, Part, StepContext, Updates
+from app.question import Question
+from app.steps.context import ANSWER, Controls, Part, StepContext, Updates
+from app.steps.event import event
+from app.tab import Tab
 from app.views.template import script
-from app.visitors.question import Question
-from app.visitors.session import Session
 from core.common.errors import StudioError
 
 Item = TypeVar("Item")
 ON_SIGHT = "trigger('focus')"  # HTML fires “focus” once its tab is opened; Gradio would fire “load” with the page
-ANSWER = (Part.ROUTING, Part.SUGGESTIONS, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question
 
 
 class Step:
@@ -32,7 +29,7 @@ class Step:
     """
 
     def __init__(self, context: StepContext) -> None:
-        self.context = context
+        self.context, self.t = context, context.labels
         self.layout()
 
     def layout(self) -> None:
@@ -56,30 +53,31 @@ class Step:
         turn: bool = True,
         **options: Any,
     ) -> Any:
-        """Wire events to a handler, which takes the values of ``first``, the session and the controls.
+        """Wire events to a handler, which takes the values of ``first``, the tab and the controls.
 
         Without a handler, ``parts`` are shown as they are now. ``also``, ``parts``: what it shows. ``shown_on``: shows its
         progress. ``group``: as in ``app.api``. ``turn``: whether events that show an answer wait for each other; slow ones do
         not.
         """
 
-        def show(session: Session, controls: Controls) -> Updates:
-            return self.context.show(session, controls, *parts)
+        def show(tab: Tab, controls: Controls) -> Updates:
+            return self.context.show(tab, controls, *parts)
 
-        called = _with_controls(handler or show, turn and Part.RESULTS in parts)
-        outputs = list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
+        context, outputs = self.context, list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
+        called = event(context, handler or show, outputs, turn and Part.RESULTS in parts)
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
-        return listen(called, [*first, *self.context.asked], outputs, **private(group, shown_on), **options)
+        outputs = list(dict.fromkeys([*outputs, context.memory, context.changed]))
+        return listen(called, [*first, context.memory, *context.inputs], outputs, **private(group, shown_on), **options)
 
-    def opens(self, event: Any, folded: Part) -> None:
+    def opens(self, sign: Any, folded: Part) -> None:
         """Wire the event that opens a folded part of the page."""
 
-        def opened(session: Session, controls: Controls) -> Updates:
-            session.opened.add(folded.name)
-            return self.context.show(session, controls, folded)
+        def opened(tab: Tab, controls: Controls) -> Updates:
+            tab.opened.add(folded.name)
+            return self.context.show(tab, controls, folded)
 
-        self.on(event, opened, parts=[folded])
+        self.on(sign, opened, parts=[folded])
 
     def answers(
         self,
@@ -97,8 +95,8 @@ class Step:
         """Wire events to a handler that takes a while, then ask the last question again and show ``parts``, by what the
         controls say by then. The other arguments are those of ``on``."""
 
-        def again(session: Session, controls: Controls) -> Updates:
-            return self.context.show_again(session, controls, *parts)
+        def again(tab: Tab, controls: Controls) -> Updates:
+            return self.context.show_again(tab, controls, *parts)
 
         done = self.on(events, handler, group=group, **options)
         self.on(done.success, again, parts=parts, group=SEARCH)
@@ -115,17 +113,13 @@ class Step:
         boxes = [self.context.controls["query"]]
         return gr.Dataset(label=label, components=boxes, samples=rows(words), type="index", visible=visible, elem_id=elem_id)
 
-    def answer(self, session: Session, question: Question, controls: Controls) -> Updates:
+    def answer(self, tab: Tab, question: Question, controls: Controls) -> Updates:
         """Generate the adapter if there is a sentence, ask the question, and show both. Raises DescriptionError: when a day or
-        the sentence is unusable; also raises as ``ask``."""
-        engine = self.context.engine(session)
-        if question.kind != "photo":
-            controls.check_days()
-            question = replace(question, within=controls.within)
-        with session.unchanged_on_error():
-            actions.adapt_to(engine, session, controls.request)
-            actions.ask(engine, session, question, by_column(session), self.context.libraries)
-        return self.context.show(session, controls, *ANSWER)
+        the sentence is unusable; also raises as ``actions.answer``."""
+        context = self.context
+        asked = controls.asked(question)
+        actions.answer(context.engine(tab), tab, asked, context.sources, by_column(tab), lambda: tab.closed)
+        return context.show(tab, controls, *ANSWER)
 
 
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:
@@ -146,24 +140,6 @@ def copied(elem_id: str, label: str, **options: Any) -> gr.Textbox:
 def dropped(elem_id: str, label: str, **options: Any) -> gr.File:
     """A box for photos, one line high."""
     return gr.File(label=label, height=48, elem_id=elem_id, elem_classes="sg-drop", **options)
-
-
-def _with_controls(handler: Callable[..., Any], in_turn: bool) -> Callable[..., Any]:
-    """The handler as Gradio calls it, with a value for each control. ``in_turn``: events of a tab run one after the other, so
-    that an earlier answer is not shown last."""
-
-    @functools.wraps(handler)
-    def wrapped(*args: Any) -> Any:
-        first, controls = args[: -len(Controls._fields)], Controls(*args[-len(Controls._fields) :])
-        session = next(value for value in first if isinstance(value, Session))
-        with session.turn if in_turn else nullcontext():
-            session.merge, session.random = controls.merge, controls.random
-            return handler(*first, controls)
-
-    *others, _ = inspect.signature(handler).parameters.values()
-    values = inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)
-    wrapped.__signature__ = inspect.Signature([*others, values])  # type: ignore[attr-defined]
-    return wrapped
 
 
 def chosen(items: Sequence[Item], index: object) -> Item:
@@ -193,12 +169,12 @@ def private(group: str = LIGHT, shown_on: Any = None) -> dict[str, Any]:
     return {"api_visibility": "private", "concurrency_id": group, "concurrency_limit": LIMITS.get(group), **progress}
 
 
-def by_column(session: Session) -> actions.RankingProgress:
+def by_column(tab: Tab) -> actions.RankingProgress:
     """Show which column of a comparison is being ranked. A large model takes a while for each."""
-    progress, photos = gr.Progress(), len(session.album.photos)
+    progress, photos = gr.Progress(), len(tab.visitor.photos)
 
     def show(done: int, total: int, title: str) -> None:
-        progress((done, total), desc=texts.RANKING.format(title=texts.translated(title), n=photos), unit=texts.UNIT_COLUMNS)
+        progress((done, total), desc=texts.RANKING.format(title=getattr(texts, title), n=photos), unit=texts.UNIT_COLUMNS)
 
     return show
 

@@ -11,10 +11,10 @@ from app import texts
 from app.api import SWITCH
 from app.engines import DEFAULT
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import Step, choice, private, with_estimate
+from app.steps.step import Step, choice, with_estimate
+from app.tab import Tab
 from app.views import page_html
-from app.visitors.album import Switched
-from app.visitors.session import Session
+from app.visitor import Switched
 
 
 class Switch(Step):
@@ -22,8 +22,12 @@ class Switch(Step):
 
     def layout(self) -> None:
         """Lay out the choice beside the status. ``panel`` comes below."""
-        self.choice = choice("backbone", texts.BACKBONE_LABEL, self.context.models.choices, DEFAULT, min_width=320)
-        self.context.shows(Part.STATUS, [self.choice], lambda session, _: {self.choice: session.album.backbone})
+        choices = [(self.t("BACKBONE_SHIPPED", name=DEFAULT), DEFAULT)]
+        for name, repository in self.context.models.repositories.items():
+            experts = len(repository.index.experts)
+            choices.append((self.t("BACKBONE_CHOICE", name=name, experts=experts), name))
+        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, DEFAULT, min_width=320)
+        self.context.shows(Part.STATUS, [self.choice], lambda tab, _: {self.choice: tab.visitor.backbone})
 
     def panel(self) -> None:
         self.report = gr.HTML(elem_id="switched")
@@ -41,21 +45,21 @@ class Switch(Step):
             trigger_mode="once",
         )
         # If it fails, nothing changes, and the choice shows the repository before.
-        switched.then(lambda session: session.album.backbone, self.context.session, self.choice, **private())
+        self.on(switched.then, lambda tab, _: {self.choice: tab.visitor.backbone}, also=[self.choice])
 
-    def _switch(self, name: str, session: Session, _: Controls) -> Updates:
-        if name == session.album.backbone:  # the page set the choice itself, which also fires ``change``
+    def _switch(self, name: str, tab: Tab, _: Controls) -> Updates:
+        if name == tab.visitor.backbone:  # the page set the choice itself, which also fires ``change``
             return {}
         begin = time.perf_counter()
         gr.Progress()(0, desc=texts.BACKBONE_LOADING.format(name=name))
         engine = self.context.models.get(name)
-        if (training := session.training) is not None:
+        if (training := tab.training) is not None:
             training.set()  # a running training belongs to the backbone before
-        done = session.album.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
-        session.comparison = None
+        done = tab.visitor.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
+        tab.comparison = None
         strength = engine.usual_strength  # a share of mixed scores here may be a factor there
-        if session.request is not None:
-            session.request = replace(session.request, strength=strength)
+        if tab.asked.request is not None:
+            tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
         return {self.report: _report(name, done, time.perf_counter() - begin)} | self.context.boxes(strength=strength)
 
 

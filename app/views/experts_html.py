@@ -1,4 +1,4 @@
-"""HTML of experts: the table, one expert, experts compared, the visitor's own, and the two maps."""
+"""HTML of experts: the table, one expert, the visitor's own, and the two maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.languages import ENGLISH, language
 from app.views.scatter import Mark, scatter
 from app.views.template import macros
 from core.common.metrics import mean_of_ways
-from core.experts.compare import ExpertComparison, LoraDistances
+from core.experts.compare import LoraDistances
 from core.experts.own import OwnExperts
 from core.experts.projection import ExpertMap, description_map
 from core.sglora.description import subject
@@ -80,19 +80,10 @@ def count(rows: int, experts: int, words: str) -> Markup:
     return _told(texts.EXPERTS_FOUND.format(n=rows, total=experts) if rows else texts.EXPERTS_NONE.format(words=words.strip()))
 
 
-def likeness(pairs: Sequence[ExpertComparison], names: Sequence[str]) -> Markup:
-    """Several experts in pairs: similarity of the weight changes and, below it, of the descriptions."""
-    return _html.likeness({pair.names: pair for pair in pairs} | {pair.names[::-1]: pair for pair in pairs}, names)
-
-
 def layer_name(name: str) -> str:
     """A readable name of a linear in a block's q, k and v, or in the shipped text head; others keep their dotted name."""
     match = _LAYER.search(name)
     return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
-
-
-def compared(pair: ExpertComparison) -> Markup:
-    return _html.compared(pair, {layer_name(name): cosine for name, cosine in pair.modules.items()})
 
 
 def distances(lora: LoraDistances) -> Markup:

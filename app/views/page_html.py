@@ -9,9 +9,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from app import texts
+from app.texts import Text
 from app.views import experts_html
 from app.views.template import macros
-from app.visitors.album import LISTED, Album
+from app.visitor import LISTED, Visitor
 from core.common.errors import brief
 from core.common.paths import results_path
 from core.experts.compare import LoraDistances
@@ -51,7 +52,7 @@ def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
 def fit_notice(fit: Fit) -> Markup:
     """A notice that no expert fits and why, or how much the routed experts forget; empty if neither."""
     if fit.remark is not None:
-        return _html.fit("low", texts.translated(fit.remark.text), "" if fit.fits else texts.ONLY_SHARED)
+        return _html.fit("low", texts.of(fit.remark.text), "" if fit.fits else texts.ONLY_SHARED)
     if not fit.fits:
         return _html.fit("low", texts.NO_EXPERT_FITS, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
     if fit.forgetting >= 1:
@@ -104,12 +105,11 @@ def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float
     return _html.heat_map(list(dict.fromkeys(part for row in rows.values() for part in row)), rows)
 
 
-def report(lines: Sequence[str], added: AddReport | None = None, more_failed: Iterable[tuple[str, str]] = ()) -> Markup:
+def report(lines: Sequence[Text], added: AddReport | None = None, more_failed: Iterable[tuple[str, Text]] = ()) -> Markup:
     """The result of an upload or another file: remarks, counts, and duplicates and failures by name."""
-    failed = [(name, texts.translated(reason)) for name, reason in (*(added.failed if added else ()), *more_failed)]
-    # Photos' reasons come without the name, with which their texts begin.
-    reasons = [reason if reason.startswith(name) else texts.translated(f"{name}: {reason}") for name, reason in failed]
-    return _html.report(added, reasons, list(map(texts.translated, lines)))
+    failed = [(name, texts.of(reason)) for name, reason in (*(added.failed if added else ()), *more_failed)]
+    reasons = [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed]
+    return _html.report(added, reasons, list(map(texts.of, lines)))
 
 
 def taught_name(name: str, photos: int) -> str:
@@ -117,10 +117,10 @@ def taught_name(name: str, photos: int) -> str:
     return (texts.NAMES_CHIP_ONE if photos == 1 else texts.NAMES_CHIP).format(name=name, n=photos)
 
 
-def gallery_line(album: Album) -> Markup:
-    """How full the gallery is, or the progress of photos that are being added."""
-    photos, limit, adding = album.photos, album.limit, album.progress
-    if adding is None and album.adding:
+def gallery_line(visitor: Visitor, samples: int = 0) -> Markup:
+    """How full the gallery is, or the progress of photos that are being added. ``samples``: how many are searched instead."""
+    photos, limit, adding = visitor.photos, visitor.limit, visitor.progress
+    if adding is None and visitor.adding:
         return note(texts.ADDING)
     if adding is not None:
         left = adding.seconds_left
@@ -128,7 +128,7 @@ def gallery_line(album: Album) -> Markup:
         words = words.format(done=adding.done, total=adding.total, seconds=left) if adding.total else texts.ADDING
         return _html.adding(words, adding)
     if not photos:
-        return note(texts.GALLERY_EMPTY)
+        return note(texts.SAMPLES_NOW.format(n=samples) if samples else texts.GALLERY_EMPTY)
     captioned = sum(bool(p.captions) for p in photos)
     line = texts.PHOTOS_NOW.format(n=len(photos), limit=limit, captioned=captioned)
     return note(line if len(photos) <= LISTED else f"{line} {texts.PHOTOS_LISTED.format(n=LISTED)}")

@@ -10,15 +10,14 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from app import texts
+from app.comparison import ON_DEMAND, RANDOM, Column, Comparison, Marked
+from app.files import Files
 from app.views.page_html import taught_name
 from app.views.template import macros
-from app.visitors.album import Album
-from app.visitors.comparison import ON_DEMAND, Column, Comparison, Marked
 from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import Photo
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.where import NONE_LEFT
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
@@ -36,8 +35,8 @@ class Shown:
     zero_shot: bool = True  # show the zero-shot column
 
 
-def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[str, bool] = {}, remark: str = "") -> Markup:
-    """The rankings side by side. ``remark``: a notice about the question."""
+def comparison(result: Comparison, own: Files, shown: Shown, marks: Mapping[str, bool] = {}, remark: str = "") -> Markup:
+    """The rankings side by side. ``own``: the visitor's files. ``remark``: a notice about the question."""
     photos = {photo.id: photo for photo in result.photos}
     zero_shot, *others = result.columns
     ranked = texts.RANKED.format(total=zero_shot.ranking.total)
@@ -46,29 +45,29 @@ def comparison(result: Comparison, album: Album, shown: Shown, marks: Mapping[st
     changed = {key for column in others for key, places in column.moves.items() if places}
     columns = [
         (
-            texts.translated(column.title),
-            texts.translated(column.note),
-            _cards(result, column, album, photos, shown, changed if filtered else None, marks),
+            getattr(texts, column.title),
+            texts.of(column.note),
+            _cards(result, column, own, photos, shown, changed if filtered else None, marks),
         )
         for column in sorted(result.columns, key=lambda column: column.title in ON_DEMAND)  # these columns come last
         if compared or not others or column is not zero_shot
     ]
-    subject = _subject(result, album, photos)
+    subject = _subject(result, own, photos)
     right = _right_places(result)
-    notes = [note for note in (_taught(result.names), texts.translated(remark)) if note]
+    notes = [note for note in (_taught(result.names), remark) if note]
     return _html.comparison(result, columns, ranked, filtered, filtered and not changed, subject, right, notes)
 
 
-def _subject(result: Comparison, album: Album, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:
+def _subject(result: Comparison, own: Files, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:
     """Name, picture and captions of the photo that was asked about; None if it was words."""
     key = result.asked.what
     if result.asked.kind == "words":
         return None
     if (photo := photos.get(key)) is not None:
-        return photo.name, address(album.thumbnail(photo)), photo.captions if result.of == "captions" else ()
-    if result.library is None or key not in result.places:
+        return photo.name, address(result.files.thumbnail(photo)), photo.captions if result.of == "captions" else ()
+    if result.library is None or key not in result.rows:
         return None
-    return texts.translated(result.title), address(album.library_thumbnails(result.library, {key: result.places[key]})[key]), ()
+    return texts.of(result.title), address(own.library_thumbnails(result.library, {key: result.rows[key]}, photos)[key]), ()
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:
@@ -81,7 +80,7 @@ def _taught(names: Sequence[tuple[str, int]]) -> str:
 def _cards(
     result: Comparison,
     column: Column,
-    album: Album,
+    own: Files,
     photos: Mapping[str, Photo],
     shown: Shown,
     only: set[str] | None,
@@ -90,14 +89,14 @@ def _cards(
     """One ranking, as the template takes it. Right answers that are further down come after the first results."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
     hits = [hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right]
-    places = {hit.key: result.places[hit.key] for hit in hits if hit.key in result.places and hit.key not in photos}
-    borrowed = {} if result.library is None else album.library_thumbnails(result.library, places)
+    rows = {hit.key: result.rows[hit.key] for hit in hits if hit.key in result.rows and hit.key not in photos}
+    borrowed = {} if result.library is None else own.library_thumbnails(result.library, rows, photos)
     cards = []
     for hit in hits:
         photo = photos.get(hit.key) if result.of == "photos" else None
         picture = full = ""
         if photo is not None:
-            picture, full = address(album.thumbnail(photo)), address(album.original(photo))
+            picture, full = address(result.files.thumbnail(photo)), address(result.files.original(photo))
         elif hit.key in borrowed:
             picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
@@ -106,17 +105,19 @@ def _cards(
     return cards
 
 
-def waiting(album: Album, library: LibraryPhotos | None = None, none_left: bool = False) -> Markup:
-    """What to do before the first question, and the first photos, if there are any: the visitor's, or else a library's.
+def waiting(
+    found: Sequence[Photo], files: Files, library: LibraryPhotos | None = None, none_left: bool = False, adding: bool = False
+) -> Markup:
+    """What to do before the first question, and the first photos, if there are any: those of a gallery, or else a library's.
     ``none_left``: the last question's filter leaves no photo."""
-    photos = [(photo.name, address(album.thumbnail(photo))) for photo in album.photos[:WAITING]]
+    photos = [(photo.name, address(files.thumbnail(photo))) for photo in found[:WAITING]]
     if not photos and library is not None:
-        places = list(range(min(WAITING, len(library))))
-        files = album.library_thumbnails(library, {library.key(place): place for place in places})
-        names = [shown_path(path.name) for path in library.paths(places)]
-        photos = [(name, address(files[library.key(place)])) for place, name in zip(places, names, strict=True)]
-    asks = texts.translated(NONE_LEFT) if none_left else texts.COMPARE_EMPTY
-    words = asks if photos else texts.ADDING if album.adding else texts.COMPARE_NO_PHOTOS
+        rows = list(range(min(WAITING, len(library))))
+        thumbnails = files.library_thumbnails(library, {library.key(row): row for row in rows})
+        names = [shown_path(path.name) for path in library.paths(rows)]
+        photos = [(name, address(thumbnails[library.key(row)])) for row, name in zip(rows, names, strict=True)]
+    asks = texts.CORE_FILTERED if none_left else texts.COMPARE_EMPTY
+    words = asks if photos else texts.ADDING if adding else texts.COMPARE_NO_PHOTOS
     return _html.waiting(words, photos)
 
 
@@ -168,9 +169,9 @@ def recalls(result: Comparison) -> Markup:
     first, base = columns[0]
     rows = []
     for title, hits in columns:
-        rows.append((texts.translated(title), False, [recall_interval(hits[way], k) for way in WAYS for k in KS]))
+        rows.append((getattr(texts, title), False, [recall_interval(hits[way], k) for way in WAYS for k in KS]))
     for title, hits in columns[1:]:
-        words = texts.RECALL_DIFFERENCE.format(name=texts.translated(title), base=texts.translated(first))
+        words = texts.RECALL_DIFFERENCE.format(name=getattr(texts, title), base=getattr(texts, first))
         rows.append((words, True, [recall_interval(hits[way], k, base[way]) for way in WAYS for k in KS]))
     photos, captions = base["i2t"].total, len(base["t2i"].places)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
@@ -178,6 +179,6 @@ def recalls(result: Comparison) -> Markup:
     found_by_title = {title: int((hits["t2i"].places < FIRST).sum()) for title, hits in columns}
     counts = [count for title, count in found_by_title.items() if title not in ON_DEMAND]
     verdict = _counts(texts.VERDICT if len(counts) > 1 else texts.VERDICT_ALONE, counts, captions)
-    if texts.ENGLISH.RANDOM in found_by_title:
-        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found_by_title[texts.ENGLISH.RANDOM]))
+    if RANDOM in found_by_title:
+        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found_by_title[RANDOM]))
     return _html.recalls(verdict, len(result.left_out), note, rows)

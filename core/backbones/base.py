@@ -155,10 +155,7 @@ def last_text_linear(backbone: Backbone) -> LoraModule:
     """The last linear of the text side. Raises AdapterError: when no LoRA can adapt it."""
     module = backbone.linears.get(getattr(backbone.adapted.text, "last", None) or "")
     if module is None:
-        raise AdapterError(
-            f"Names cannot be taught to {backbone.name} as it is: no LoRA adapts the last linear of its texts. Choose the "
-            "backbone with --adapt texts; a text tower without a projection cannot be taught."
-        )
+        raise AdapterError("CORE_NO_LAST_LINEAR", backbone=backbone.name)
     return module
 
 
@@ -175,9 +172,7 @@ def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) ->
 def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
     """A suffix that adds nothing: cached embeddings [n, d] in float32. Raises AdapterError: when the LoRA adapts this side."""
     if lora is not None and (lora.moves_photos if side == "photos" else lora.moves_texts):
-        raise AdapterError(
-            f"This adapter changes {side}, but this backbone cannot: start it with --adapt {side}, or choose another adapter."
-        )
+        raise AdapterError("CORE_OTHER_SIDE", side=side)
     return F.normalize(embeddings.float(), dim=-1)
 
 
@@ -187,8 +182,5 @@ def photo_column(lora: Lora | None, shared: Lora) -> int:
     if lora is None or not lora.moves_photos:
         return 0
     if not same_on_photos(lora, shared):
-        raise AdapterError(
-            "This adapter changes photos in another way than this backbone's shared part: choose the backbone that it was made "
-            "with, such as this one with --adapt photos."
-        )
+        raise AdapterError("CORE_OTHER_SHARED")
     return 1

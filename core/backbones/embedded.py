@@ -121,7 +121,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         if shared is not None:
             LoraLayout.of(self.linears, shared.factors, 1)
             if not shared.moves_photos:
-                raise AdapterError("The shared part does not change photos: it must adapt linears of the vision head, too.")
+                raise AdapterError("CORE_SHARED_TEXTS_ONLY")
             tensors = _shared_tensors(shared)
             self._shared, self.fingerprint = _shared_from(tensors, self.linears), _digest(tensors, self._heads)
         self._set_vision()
@@ -250,7 +250,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
     """Load the heads of ``save_heads`` and, if they are beside them, the shared part, maps from other languages, and words.
     Raises BackboneError: when the heads are missing, or a file is damaged or for another architecture."""
     if not path.is_file():
-        raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
+        raise BackboneError("CORE_HEADS_MISSING", path=path)
     with damage_raises(BackboneError, f"The backbone's heads {path.name} are damaged", "restore the file"):
         tensors, metadata = read_tensors(path)
         config = HeadsConfig(**json.loads(metadata["config"]))

@@ -12,6 +12,7 @@ from core.cli.commands import Answer, chosen_backbone, load_adapter, log
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError, UsageError
 from core.common.files import no_folder
+from core.common.messages import message
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
@@ -45,8 +46,8 @@ def index(arguments: Namespace) -> Answer:
 
     report = index_folders(library, arguments.folders, backbone, show, arguments.forget_missing, engine=engine)
     facts = asdict(report)
-    for line in facts.pop("missing"):
-        log(line)
+    for folder in facts.pop("missing"):
+        log(str(message("CORE_FOLDER_MISSING", folder=folder)))
     data = {
         "library": str(arguments.library),
         **facts,

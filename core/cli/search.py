@@ -16,18 +16,18 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, sampling_given
+from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, request, sampling_given
 from core.common.errors import DataError, DescriptionError, GalleryError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
-from core.common.text import clean_text
 from core.data import check_folder, read_folder
 from core.data.captions import clean_captions
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there, photos_in
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
-from core.experts.names_file import NAMES_FILE, read_names
+from core.names.file import NAMES_FILE, read_names
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.columns import text_rows
 from core.retrieval.gallery import Gallery
@@ -38,7 +38,7 @@ from core.retrieval.questions import Query
 from core.retrieval.search import Photos, zero_shot_ranks
 from core.retrieval.search import search as best_photos
 from core.retrieval.where import NONE_LEFT, Where
-from core.sglora.teach import TaughtNames
+from core.sglora.request import AdapterRequest
 
 MOST_LISTED = 10  # folders in an error message
 
@@ -76,7 +76,7 @@ class _Search:
         names = [first[photo.id].relative_to(self.options.gallery).as_posix() for photo in gallery.photos]
         self.stopwatch.lap("index")
         results = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
-        failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
+        failed = [{"name": failure.name, "reason": str(failure.reason)} for failure in report.failed]
         return replace(results, facts={**results.facts, "failed": failed, "duplicates": list(report.duplicates)})
 
     def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], labels: Labels) -> _Results:
@@ -95,7 +95,6 @@ class _Search:
             "total": len(index if among is None else among),
             "failed": [],
             "duplicates": [],
-            "approximate": index.approximate,
         }
         return _Results(rankings, zero_shot_ranks(photos, question, among), labels, facts)
 
@@ -139,7 +138,7 @@ class _Search:
             before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
             order = order[: self.options.top]
             rankings[name] = list(zip(order.tolist(), scores[order].tolist(), strict=True))
-        facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": [], "approximate": False}
+        facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": []}
         return _Results(rankings, before, lambda places: [texts[place] for place in places], facts)
 
 
@@ -162,13 +161,12 @@ def search(arguments: Namespace) -> Answer:
             "Searching with a photo needs --task: a sentence that says what the gallery's photos show (or --adapter)."
         )
     # Check the input before loading models, which takes seconds.
-    if task is not None:
-        clean_text(task)
+    wanted = None if task is None else request(arguments, task)
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     gallery = _photos(arguments.gallery) if library is None and kind == "photo" else []
 
     stopwatch = Stopwatch()
-    backbone, adapters = _adapters(arguments, task, stopwatch)
+    backbone, adapters = _adapters(arguments, wanted, stopwatch)
     names = TaughtNames(backbone) if arguments.names is None else _names(arguments.names, backbone)
     if names.entries:
         adapters = {name: a if a == ZERO_SHOT else a.with_names(names.on) for name, a in adapters.items()}
@@ -210,10 +208,10 @@ def _where(arguments: Namespace) -> Where:
         raise UsageError(str(error)) from None
 
 
-def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
+def _adapters(arguments: Namespace, wanted: AdapterRequest | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
     """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``."""
-    if task is not None and arguments.adapter is None:
-        engine, adaptation = adapted(arguments, task, stopwatch)
+    if wanted is not None:
+        engine, adaptation = adapted(arguments, wanted, stopwatch)
         return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
     backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
     if arguments.adapter is not None:

@@ -12,38 +12,33 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, check_sampling, chosen_backbone, load_adapter, load_chosen_engine, log, request
+from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, task_request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.stopwatch import Stopwatch
-from core.common.text import clean_text
 from core.data import check_folder
 from core.data.find_images import photos_in
 from core.experiments.evaluate import read_prefixes
 from core.experts import adapter_files
-from core.experts.names_file import NAMES_FILE, save_names
+from core.names.file import NAMES_FILE, save_names
+from core.names.teach import MAX_PHOTOS, TaughtNames, left_out
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.teach import MAX_PHOTOS, TaughtNames, left_out
+from core.sglora.request import AdapterRequest
 
 
 def teach(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
-    wanted = _wanted(arguments)
-    check_sampling(arguments)
-    if arguments.task is not None:
-        clean_text(arguments.task)
-    stopwatch = Stopwatch()
-    backbone, lora, origin = _base(arguments)
+    wanted, base, stopwatch = _wanted(arguments), task_request(arguments), Stopwatch()
+    backbone, lora, origin = _base(arguments, base)
     stopwatch.lap("load")
     names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
     stopwatch.lap("read")
     if not names.entries:
         raise DataError(f"Nothing could be taught: {' '.join(failure['reason'] for failure in failed)}")
-    adapter = names.on(lora)
+    adapter, origin = adapter_files.with_names(names, lora, origin)
     assert adapter is not None
     stopwatch.lap("teach")
-    origin |= adapter_files.taught_facts(names)
     files = {**adapter_files.adapter_files(backbone, adapter, origin), NAMES_FILE: save_names(names)}
     adapter_files.write_files(arguments.out, files)
     stopwatch.lap("write")
@@ -78,15 +73,15 @@ def _photos(paths: Iterable[Path]) -> list[Path]:
     return [photo for path in paths for photo in (sorted(photos_in(path)) if path.is_dir() else [path])]
 
 
-def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
+def _base(arguments: Namespace, task: AdapterRequest | None) -> tuple[Backbone, Lora | None, dict[str, Any]]:
     """The backbone, the adapter to add names to, and the provenance of both."""
-    if arguments.task is not None:
+    if task is not None:
         engine = load_chosen_engine(arguments)
-        adaptation = engine.adapt(request(arguments, arguments.task))
+        adaptation = engine.adapt(task)
         return engine.backbone, adaptation.lora, adapter_files.provenance(engine, adaptation)
     backbone = chosen_backbone(arguments)
     lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
-    return backbone, lora, {**adapter_files.NAMES_METHOD, **adapter_files.model_facts(backbone)}
+    return backbone, lora, adapter_files.names_provenance(backbone)
 
 
 def _taught(

@@ -70,10 +70,7 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
             categories[annotation["image_id"]].add(names[annotation["category_id"]])
         return {image: tuple(sorted(present)) for image, present in categories.items()}
     except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{file.name} is not a file of COCO instances: it needs categories with id and name, annotations with image_id and "
-            f"category_id ({type(error).__name__}: {brief(str(error))})."
-        ) from None
+        raise DataError("CORE_COCO_INSTANCES", file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
 
 
 def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str, ...]] = MappingProxyType({})) -> list[Sample]:
@@ -97,10 +94,7 @@ def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str
         listed = [(images.find(image["file_name"], file.stem), image["id"]) for image in content["images"]]
         return [Sample(path, tuple(captions.get(key, ())), categories=categories.get(key, ())) for path, key in listed]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{file.name} is not a file of COCO captions: it needs images with id and file_name, annotations with image_id and "
-            f"caption ({type(error).__name__}: {brief(str(error))})."
-        ) from None
+        raise DataError("CORE_COCO", file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
 
 
 def _split_of(file: Path) -> str:
@@ -110,7 +104,4 @@ def _split_of(file: Path) -> str:
 def _check_years(files: Sequence[Path]) -> None:
     by_year = {year[0]: f.name for f in files if (year := re.search("2014|2017", f.stem))}
     if len(by_year) > 1:
-        raise DataError(
-            f"{' and '.join(by_year[year] for year in sorted(by_year))} share photos: COCO 2014 and 2017 split the same ones "
-            "differently, so val of one would train in the other. Keep one year in the folder."
-        )
+        raise DataError("CORE_COCO_YEARS", files=" and ".join(by_year[year] for year in sorted(by_year)))

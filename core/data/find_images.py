@@ -80,10 +80,7 @@ class ImageFinder:
         for sample in samples:
             if sample.path in self._rivals:
                 first, second = (p.relative_to(self.folder) for p in (sample.path, self._rivals[sample.path]))
-                raise DataError(
-                    f"{self.folder} holds two photos called {first.name}, {first} and {second}, and the captions do not say "
-                    "which is meant: move one of the two folders away."
-                )
+                raise DataError("CORE_TWO_PHOTOS", folder=self.folder, name=first.name, first=first, second=second)
 
 
 def photos_in(folder: Path) -> Iterator[Path]:

@@ -24,8 +24,7 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, brief
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
 from core.common.tensor_files import damage_raises, write_tensors
-from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.suggest import PhotoSentences
+from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
@@ -75,14 +74,6 @@ def _read(folder: Path, name: str) -> bytes:
         raise RepositoryError(f"{label} lacks {name}: `python -m core train experts` writes it.") from None
     except OSError as error:
         raise RepositoryError(f"{label} has a file {name} that cannot be read ({error.strerror}).") from None
-
-
-def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
-    """Set in a repository's index how to load its backbone: paths from another machine are not valid here."""
-    index = RepositoryIndex.read(folder)
-    named = RepositoryIndex.model_validate({**index.model_dump(by_alias=True), "backbone": choice})
-    if named != index:
-        named.write(folder)
 
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
+from core.common.messages import Message, message
 from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id
@@ -243,7 +244,7 @@ class Gallery:
 
     def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, where: Where = Where()) -> Ranking:
         """As ``text_to_image``, for any question. ``where``: a filter; its folder is compared with ``Photo.folder``."""
-        contents = self._filled("search them", top)
+        contents = self._filled("CORE_TO_SEARCH", top)
         among = contents.among(where)
         best, photos = search(contents.indexes, question, adapter, top, among), contents.photos
         hits = [Hit(photos[place].id, photos[place].name, score, rank) for rank, (place, score) in enumerate(best, 1)]
@@ -263,13 +264,13 @@ class Gallery:
 
         Raises GalleryError: when there are no photos or captions, or the id is unknown. StudioError: when stopped.
         """
-        contents = self._filled("find their captions", top)
+        contents = self._filled("CORE_TO_CAPTION", top)
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))
         if not texts:
-            raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
+            raise GalleryError("CORE_GALLERY_NO_CAPTIONS")
         if isinstance(photo, str):
             if photo not in contents.entries:
-                raise GalleryError("This photo is not in the gallery (any more): choose another one.")
+                raise GalleryError("CORE_GALLERY_GONE")
             prefix = contents.entries[photo].prefix[None]
         else:
             prefix = self.backbone.prefix(self.backbone.pixels(photo).unsqueeze(0))
@@ -287,7 +288,7 @@ class Gallery:
         captioned = {photo.id for photo in _captioned(contents.photos, without)}
         places = [place for place, photo in enumerate(contents.photos) if photo.id in captioned]
         if len(places) < 2:
-            raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
+            raise GalleryError("CORE_RECALL")
         relevance = Relevance.of([contents.photos[place].captions for place in places])
         images = contents.indexes.index_for(adapter).take(np.array(places))
         return hits(*with_popularity(images, *self._captions_of(contents, relevance.texts, adapter)), relevance)
@@ -300,9 +301,9 @@ class Gallery:
     def _filled(self, purpose: str, top: int | None) -> _Contents:
         contents = self._contents
         if not contents.entries:
-            raise GalleryError(f"There are no photos yet: add some, or take the sample photos, to {purpose}.")
+            raise GalleryError("CORE_GALLERY_EMPTY", purpose=message(purpose))
         if top is not None and top < 1:
-            raise GalleryError(f"{top} results were asked for: at least one is needed.")
+            raise GalleryError("CORE_TOP", top=top)
         return contents
 
     def _replace(self, entries: Mapping[str, _Entry]) -> None:
@@ -348,7 +349,7 @@ class Gallery:
         new = [text for text in texts if text not in prefixes]
         for start in range(0, len(new), CAPTIONS_AT_ONCE):
             if stop():
-                raise StudioError("Reading the captions was stopped.")
+                raise StudioError("CORE_READING_STOPPED")
             batch = new[start : start + CAPTIONS_AT_ONCE]
             prefixes |= zip(batch, map(torch.clone, self.backbone.text_prefix(batch)), strict=True)
             if progress is not None:
@@ -370,10 +371,10 @@ class Gallery:
         """About how many photos fit in an empty gallery, by count and by memory."""
         return min(self.limit, self.most_bytes // self._bytes_a_photo)
 
-    def _full(self) -> str:
+    def _full(self) -> Message:
         if self.holds_at_most == self.limit:
-            return f"the gallery is full: it takes at most {self.limit:,} photos."
-        return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
+            return message("CORE_FULL", most=self.limit)
+        return message("CORE_FULL_MEMORY", mb=self.most_bytes // 2**20)
 
     def _commit(self, batch: Sequence[Decoded], prefixes: Tensor, rows: Tensor) -> list[Photo]:
         with self._lock:

@@ -80,9 +80,9 @@ class Query:
             if rest or not excluded:
                 wanted.append(clean_text(rest, "query"))
         if not wanted and not photos:
-            raise DescriptionError("The query only excludes words: add a word to look for, as in “dog -water”.")
+            raise DescriptionError("CORE_ONLY_WITHOUT")
         if len(wanted) + len(photos) + len(unwanted) > MOST_PARTS:
-            raise DescriptionError(f"The query has more than {MOST_PARTS} parts: ask for less at once.")
+            raise DescriptionError("CORE_MANY_PARTS", n=MOST_PARTS)
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
     def question(self, backbone: Backbone) -> EncodedQuery:

@@ -21,11 +21,12 @@ from core.backbones.base import Backbone
 from core.common.lazy import lazy
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import asked, embeddings, photo_rows, width
-from core.retrieval.index import CANDIDATES, Index
+from core.retrieval.index import Index
 from core.retrieval.popularity import popularity, spread_places
 from core.retrieval.questions import EncodedQuery
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
+MOST_RANKED = 50_000  # photos whose rank is compared with that of an adapter
 KEPT_ADAPTERS = 4  # the page compares three at once
 
 T = TypeVar("T", bound=Any)
@@ -71,9 +72,8 @@ def search(
 
 
 def zero_shot_ranks(photos: Photos, question: Asked, among: np.ndarray | None = None) -> dict[int, int]:
-    """Rank, from 1, by place. A compressed index ranks the first ``CANDIDATES`` places only."""
-    query, index = question.row(photos.backbone), photos.index_for(ZERO_SHOT)
-    results = index.search(query, CANDIDATES if index.approximate else None, among=among, margin=1)
+    """Rank, from 1, by place, of the first ``MOST_RANKED``."""
+    results = search(photos, question, top=MOST_RANKED, among=among)
     return {place: rank for rank, (place, _) in enumerate(results, 1)}
 
 

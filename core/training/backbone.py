@@ -23,6 +23,7 @@ from core.common.device import current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.files import whole
+from core.common.messages import message
 from core.common.metrics import Relevance, both_directions
 from core.common.paths import data_of
 from core.common.progress import Bar, Log
@@ -75,14 +76,13 @@ def _read(data: Path, recipe: BackboneRecipe) -> Photos:
     labels = {s.label for s in labelled if s.domain == OBJECTS}
     lacking = []
     if captioned < needed:
-        only = f"{COCO_HELD_OUT} of them only measure"
-        lacking.append(f"{data / 'coco'} has {captioned} photos with captions, and {needed} are needed ({only})")
+        lacking.append(message("CORE_LACKS_COCO", folder=data / "coco", n=captioned, needed=needed, held=COCO_HELD_OUT))
     if len(labels) < 2:
-        lacking.append(f"{data / 'labelled'} has {len(labels)} labels of the domain “{OBJECTS}”, and 2 are needed at least")
+        lacking.append(message("CORE_LACKS_LABELS", folder=data / "labelled", n=len(labels), domain=OBJECTS))
     for split in sorted({"train", "val"} - {s.split for s in flickr8k}):
-        lacking.append(f"{data / 'flickr8k'} has no photo of the split “{split}”")
+        lacking.append(message("CORE_LACKS_SPLIT", folder=data / "flickr8k", split=split))
     if lacking:
-        raise DataError(f"Too few photos to train the backbone: {'; '.join(lacking)}.")
+        raise DataError("CORE_FEW_PHOTOS", lacking="; ".join(map(str, lacking)))
     return labelled, coco, flickr8k
 
 

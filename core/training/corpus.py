@@ -18,6 +18,7 @@ from core.backbones.lora import Lora
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.lazy import lazy
+from core.common.messages import message
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
@@ -222,11 +223,8 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
             samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=translations))
         log(f"{folder.name}: {len(keep)} photos")
     if not samples:
-        failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
-        raise DataError(
-            f"No photo to train on was found in {data}: give a folder of captioned or labelled photos, or a folder of such "
-            f"folders.{failed}"
-        )
+        failed = message("CORE_UNREADABLE_PHOTOS", n=len(unreadable), photo=unreadable[0]) if unreadable else ""
+        raise DataError("CORE_NO_TRAINING_PHOTO", data=data, failed=failed)
 
     def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; tokens are fast
         return text_features(texts, cache, log, backbone) if backbone.text_key else backbone.text_prefix(texts)

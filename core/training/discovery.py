@@ -74,10 +74,10 @@ def read_descriptions(path: Path) -> dict[str, str]:
     """Read written descriptions, by expert's name. Raises DataError: when the file is missing or no JSON object;
     DescriptionError: when a sentence is invalid."""
     if not path.is_file():
-        raise DataError(f"The file of descriptions {path} does not exist.")
+        raise DataError("CORE_NO_DESCRIPTIONS", path=path)
     written = read_json(path)
     if not isinstance(written, dict):
-        raise DataError(f"{path.name} does not hold descriptions: it needs a JSON object of experts' names and sentences.")
+        raise DataError("CORE_DESCRIPTIONS", file=path.name)
     return {name: clean_text(text, f"description of {name}") for name, text in written.items()}
 
 

@@ -29,9 +29,9 @@ from core.common.tensor_files import write_tensors
 from core.data.folder import contents
 from core.experts.files import save_repository
 from core.retrieval.popularity import spread_places
+from core.retrieval.suggest import fit_sentences
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.suggest import PhotoSentences
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.descent import descend
@@ -116,7 +116,7 @@ def train_experts(
         log_once(line)
     if not tasks:
         corpus.tell_unreadable(log_once)
-        raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
+        raise DataError("CORE_NO_TOPIC", data=data)
     left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
     seeded = [(t, int(2**32 * draw(t.name))) for t in left]
@@ -171,7 +171,7 @@ def assemble(
         {"recipe": asdict(recipe), "tasks": len(tasks)},
         backbone.choice,
         shared=shared,
-        photo_sentences=PhotoSentences.fit(corpus.base[corpus.train], torch.from_numpy(corpus.photo_sentences[corpus.train])),
+        photo_sentences=fit_sentences(corpus.base[corpus.train], torch.from_numpy(corpus.photo_sentences[corpus.train])),
     )
     return replace(repository, closeness_threshold=closeness_threshold(repository))
 

@@ -177,10 +177,7 @@ def train_own_expert(
     with torch.inference_mode(False), torch.enable_grad():  # the caller may have switched gradients off in this thread
         photos, prefix = gallery.captioned()
         if len(photos) < MIN_PHOTOS:
-            raise GalleryError(
-                f"An own expert needs at least {MIN_PHOTOS} photos with captions. "
-                f"You have {len(photos)}: add photos or captions."
-            )
+            raise GalleryError("CORE_OWN_FEW", least=MIN_PHOTOS, n=len(photos))
         start = engine.repository.origin.detach().clone()
         names = ClassNames.of(backbone, backbone.text_prefix) if recipe.memory else None
         training = _Training(backbone, engine.repository, names, recipe)
@@ -195,7 +192,7 @@ def train_own_expert(
         snapshots, steps = _fit(training, start, train, watched, seed, progress, stop or threading.Event())
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
-        raise AdapterError("Training failed: a number was infinite or invalid. Nothing was saved: try other captions.")
+        raise AdapterError("CORE_TRAINING_FAILED")
     mean, std = snapshots.mean(0), snapshots.std(0, correction=0)
     before, at_start, after = (training.recalls(held, vector) for vector in (None, start, mean))
     expert = Expert(name, description, "own", SOURCE, len(split.train), seed, len(snapshots), before, after)
@@ -231,7 +228,7 @@ def _fit(
         left = (time.monotonic() - began) / step * (steps - step)
         progress(OwnProgress(step, steps, float(loss.detach()), left))
         if stop.is_set():
-            raise TrainingStopped("The training was stopped, and nothing was kept.")
+            raise TrainingStopped("CORE_TRAINING_STOPPED")
         if watch and step % recipe.check == 0:
             snapshots = torch.stack([*last])
             current, waited = training.loss(watched, snapshots.mean(0)), waited + 1

@@ -8,7 +8,7 @@ from page_state import box, labels, settles
 from playwright.sync_api import Browser, expect
 
 from app import texts
-from core.experts.names_file import KIND
+from core.names.file import KIND
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 

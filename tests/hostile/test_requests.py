@@ -27,7 +27,7 @@ from app.server import calls
 from app.server.calls import MAX_VALUES, checked
 from app.server.hosts import Hosts
 from app.server.serve import FILES, allow_open_files
-from app.visitors.uploads import MAX_CAPTIONS
+from app.uploads import MAX_CAPTIONS
 from core.common.errors import DataError
 from core.data.captions import match_captions, parse_typed, read_captions
 

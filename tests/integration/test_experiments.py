@@ -12,7 +12,7 @@ from torch import nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.data import Sample
-from core.experiments import controls, statistics, wording
+from core.experiments import controls, statistics
 from core.experiments.folds import FOLDS, split
 from core.experiments.held_tasks import SCENES, scene_rows
 from core.experts import recall_summary
@@ -177,10 +177,3 @@ def test_verification_counts_and_averages(engine: SGLora) -> None:
     assert found["special domains"]["gain"]["R@5"][0] == 5.0
     assert "4 of 5 experts (80 %)" in recall_summary.findings(found)[0]
     assert "| e1 | photo 1 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in recall_summary.table(found)
-
-
-def test_wordings_are_twenty_subjects_in_five_different_wordings() -> None:
-    subjects = wording.SENTENCES["subjects"]
-    assert len(subjects) == 20
-    assert all(len(set(own)) == 5 for own in subjects.values())
-    assert {"Christmas", "birthday party", "my kids"} <= {text for own in subjects.values() for text in own}

@@ -18,7 +18,7 @@ from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
-from core.experts.compare import compare_experts, nearest_distances
+from core.experts.compare import nearest_distances
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.experts.own import MAX_OWN, OwnExperts, import_adapter, load_zip, save_zip
 from core.experts.projection import description_map, latent_map
@@ -376,32 +376,6 @@ def test_zips_that_are_refused(engine, own_experts):
     for content, reason in cases:
         with pytest.raises(RepositoryError, match=reason):
             load_zip(content, engine)
-
-
-# Comparison
-
-
-def test_comparison_counted_by_hand(engine):
-    repository = engine.repository
-    found = compare_experts(repository, 0, 3)
-    one, two = delta(repository.lora(0)), delta(repository.lora(3))
-    assert found.names == ("dog", "bicycle")
-    assert found.cosine == pytest.approx(float(torch.cosine_similarity(one, two, 0)), abs=1e-6)
-    assert found.distance == pytest.approx(float((one - two).norm()), rel=1e-5)
-    assert found.norms == pytest.approx((float(one.norm()), float(two.norm())), rel=1e-5)
-    assert found.description_cosine == pytest.approx(float(repository.embeddings[0] @ repository.embeddings[3]))
-    start = 0
-    for m in repository.layout.modules:
-        stop = start + m.in_features * m.out_features
-        expected = float(torch.cosine_similarity(one[start:stop], two[start:stop], 0))
-        assert found.modules[m.name] == pytest.approx(expected, abs=1e-6)
-        start = stop
-    # The shared part must not make two experts more similar.
-    assert compare_experts(replace(repository, shared=repository.own(1)), 0, 3) == found
-    same = compare_experts(repository, 2, 2)
-    assert same.cosine == pytest.approx(1) and same.distance == 0 and same.description_cosine == pytest.approx(1, abs=1e-5)
-    still = OwnExperts(repository).add(own(engine, "still")[0], repository.means[0] * 0, *own(engine, "still")[2:])
-    assert compare_experts(still.repository, 0, len(repository)).cosine == 0
 
 
 def test_distances_counted_by_hand(engine):

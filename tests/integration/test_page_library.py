@@ -272,7 +272,7 @@ def test_tables_keep_every_cell() -> None:
 # Commands
 
 
-@pytest.mark.parametrize("text", ["photos of dogs", "-1 degrees outside", "--k 3", 'it\'s "quoted" $(here)', "-"])
+@pytest.mark.parametrize("text", ["photos of dogs", "-1 degrees outside", "--k 3", 'it\'s "quoted" $(here)', "-x"])
 def test_commands_say_what_the_page_did(text: str) -> None:
     request = AdapterRequest(text, 3, 0.25, 7, 0.5)
     parse = build_parser().parse_args

@@ -29,13 +29,13 @@ from app.visitors.session import Session, leave
 from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
-from core.experts.names_file import save_names
+from core.names.file import save_names
+from core.names.teach import MAX_NAMES, TaughtNames
 from core.retrieval.gallery import Gallery
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
-from core.sglora.teach import MAX_NAMES, TaughtNames
 
 SENTENCE = "photos of boats"
 
@@ -194,7 +194,7 @@ def test_a_name_from_marks(engine: SGLora, session: Session) -> None:
     with_marks = name_actions.from_marks(engine, session)
     gallery, backbone = session.album.gallery(engine), engine.backbone
     mean = [F.normalize(backbone.suffix(gallery.prefixes(ids)).mean(0), dim=0) for ids in (right, wrong)]
-    from core.sglora.teach import GAMMA, OWN_TEXT
+    from core.names.teach import GAMMA, OWN_TEXT
 
     text = last_linear(backbone, with_marks.entries[0].texts)[1].mean(0)
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula

@@ -24,7 +24,7 @@ from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft
 from core.cli.main import main
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.data.image_io import open_photo
-from core.experts.adapter_files import README_FILE, generated_files, weight_of, write_files
+from core.experts.adapter_files import README_FILE, adapter_files, provenance, weight_of, write_files
 from core.experts.files import RepositoryIndex, load_repository, save_repository
 from core.experts.load import load_engine
 from core.experts.own import import_adapter
@@ -61,7 +61,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adapter(made: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
-    write_files(folder, generated_files(made, made.adapt(AdapterRequest(SENTENCE, strength=WEIGHT))))
+    adaptation = made.adapt(AdapterRequest(SENTENCE, strength=WEIGHT))
+    write_files(folder, adapter_files(made.backbone, adaptation.lora, provenance(made, adaptation)))
     return folder
 
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from starlette.datastructures import Headers
 
-from app.http.addresses import address_of
+from app.server.addresses import address_of
 
-NETWORK = "2001:db8:1:2::/64"
+NETWORK = "2001:db8:1::/56"
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,11 @@ NETWORK = "2001:db8:1:2::/64"
         ("127.0.0.1", "2001:db8:1:2::1", NETWORK),
         ("127.0.0.1", "2001:DB8:1:2:ffff:ffff:ffff:ffff", NETWORK),
         ("::1", "[2001:db8:1:2::9]:4711", NETWORK),
-        ("2600:1f18:1:2::1", None, "2600:1f18:1:2::/64"),
+        ("2600:1f18:1:2::1", None, "2600:1f18:1::/56"),
         ("::ffff:93.184.216.34", None, "93.184.216.34"),
-        ("fe80::1%eth0", None, "fe80::/64"),
+        ("fe80::1%eth0", None, "fe80::/56"),
+        ("127.0.0.1", "2001:db8:1:fe::1", NETWORK),
+        ("127.0.0.1", "2001:db8:1:100::1", "2001:db8:1:100::/56"),
         ("127.0.0.1", "x" * 100, "x" * 64),
         ("172.17.0.2", "192.0.2.1\n203.0.113.7", "203.0.113.7"),  # some proxies add a line
     ],

@@ -165,8 +165,8 @@ def test_a_label_must_be_a_text(tmp_path):
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path):
-    (tmp_path / "captions.jsonl").write_bytes(b'{"image": "\xff"}')
-    with pytest.raises(DataError, match="not UTF-8"):
+    (tmp_path / "captions.jsonl").write_bytes(b'{"image": "a"}\n{"image": "\xff"}')
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 2: not UTF-8"):
         read_folder(tmp_path)
 
 

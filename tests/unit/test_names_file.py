@@ -15,8 +15,8 @@ from app import texts
 from app.languages import speaking
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
-from core.experts.names_file import load_names, most_bytes, read_names, save_names
-from core.sglora.teach import TaughtNames
+from core.names.file import load_names, most_bytes, read_names, save_names
+from core.names.teach import TaughtNames
 
 NASTY = "<img src=x onerror=alert(1)> “日本” &x"
 

@@ -23,12 +23,12 @@ from core.data.captions import parse_typed, read_captions
 from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
 from core.experts.files import RepositoryIndex
+from core.names.teach import clean_taught_name
 from core.retrieval.gallery import Gallery
 from core.retrieval.where import Where
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
 from core.sglora.fit import language_remark
-from core.sglora.teach import clean_taught_name
 
 OF_CORE = "CORE_"
 TEXTS = {code: texts_in(code) for code in TAGS}

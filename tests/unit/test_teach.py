@@ -18,11 +18,11 @@ from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, BackboneError, DescriptionError
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path, heads_path
 from core.data.sample_photos import sample_photos
+from core.names import ordinary_texts, teach
+from core.names.everyday import everyday_photos
+from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, load_moment, save_moment, second_moment
+from core.names.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, left_out
 from core.retrieval.gallery import Gallery
-from core.sglora import ordinary_texts, teach
-from core.sglora.everyday import everyday_photos
-from core.sglora.ordinary_texts import RIDGE, SCENES, inverse_moment, load_moment, save_moment, second_moment
-from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, left_out
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:

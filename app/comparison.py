@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from app import texts
-from app.visitors.question import Question
+from app.files import Files
+from app.question import Question
+from core.common.messages import Message
 from core.common.metrics import Hits
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Photo, Ranking
 from core.retrieval.library_photos import LibraryPhotos
 
-ON_DEMAND = (texts.ENGLISH.MERGE, texts.ENGLISH.RANDOM)  # titles of the columns that are shown only on demand
+# Titles of columns: keys of texts.
+ZERO, SHARED, NAMES, RANDOM, MERGE, SG_LORA = "ZERO_SHOT", "SHARED", "NAMES", "RANDOM", "MERGE", "SG_LORA"
+ON_DEMAND = (MERGE, RANDOM)  # columns that are shown only on demand
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,10 @@ class Marked:
 class Column:
     """One ranking of the photos or captions."""
 
-    title: str
-    note: str
+    title: str  # a key of texts
+    note: Message | str
     ranking: Ranking
-    moves: Mapping[str, int]  # places moved up against zero-shot, by key
+    moves: Mapping[str, int]  # ranks moved up against zero-shot, by key
     hits: Mapping[str, Hits] | None = None  # {"i2t": …, "t2i": …}, from which recall is counted; None before
     adapter: Adapter = ZERO_SHOT  # the adapter that made the ranking
 
@@ -41,17 +44,18 @@ class Column:
 class Comparison:
     """One question and the rankings that answer it, zero-shot first."""
 
-    title: str  # the question as text
+    title: Message  # the question as text
     columns: tuple[Column, ...]
     asked: Question
     right: frozenset[str] = frozenset()  # keys of the right answers, if captions tell
     left_out: frozenset[str] = frozenset()  # photos that recall leaves out: they trained an expert of the adapter
-    photos: tuple[Photo, ...] = field(default=(), repr=False)  # the visitor's photos at that time
+    photos: tuple[Photo, ...] = field(default=(), repr=False)  # the visitor's photos, or the samples, at that time
+    files: Files = field(default_factory=Files, repr=False, compare=False)  # their thumbnails and originals
     backbone: str = ""  # fingerprint of the backbone that ranked
     names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
     sentence: str = field(default="", compare=False)  # the adapter's sentence
     library: LibraryPhotos | None = field(default=None, repr=False)  # the library that was asked
-    places: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # place in the library, by key
+    rows: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # row in the library, by key
 
     @property
     def measurable(self) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.common.errors import DescriptionError, RepositoryError, brief
-from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
+from core.names.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
 
 NAMES_FILE = "names.safetensors"
 KIND, FORMAT = "SG-LoRA Studio names", "1"

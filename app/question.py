@@ -9,15 +9,18 @@ from datetime import date, datetime
 from app import texts
 from core.common.errors import DescriptionError, brief
 from core.common.text import read_day
+from core.sglora.request import AdapterRequest
 
-OWN = "mine"  # value of the control: search the visitor's own photos
+# Values of the control “Search in”. A library's is "library:NAME", or "both:NAME" with the visitor's own photos.
+OWN, SAMPLES = "mine", "samples"
 
 
 @dataclass(frozen=True)
-class Within:
-    """Which photos are searched: the visitor's own, a library's, or both; all of them, or those that pass the filters."""
+class Scope:
+    """Which photos are searched: own ones, the samples, a library, or own ones and a library; all, or those of a filter."""
 
     own: bool = True
+    samples: bool = False
     library: str = ""
     folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``; "": all folders
     since: date | None = None
@@ -30,16 +33,21 @@ class Within:
 
     @property
     def value(self) -> str:
-        """The value in the page's control and in the address."""
+        """The value of the control “Search in”, also in the address."""
+        if self.samples:
+            return SAMPLES
         return OWN if not self.library else f"{'both' if self.own else 'library'}:{self.library}"
 
     @staticmethod
-    def of(value: object, folder: object = "", since: object = "", until: object = "") -> Within:
+    def of(value: object, folder: object = "", since: object = "", until: object = "") -> Scope:
         """Read such a ``value``, and days such as 2024-05-31. Unreadable ones mean the visitor's own photos, without filter."""
+        filters = str(folder or ""), _day(since), _day(until)
+        if value == SAMPLES:
+            return Scope(False, True, "", *filters)
         kind, _, library = str(value or "").partition(":")
-        if kind not in ("both", "library"):
-            kind, library = "both", ""
-        return Within(not library or kind == "both", library, str(folder or ""), _day(since), _day(until))
+        if kind not in ("both", "library") or not library:
+            return Scope(True, False, "", *filters)
+        return Scope(kind == "both", False, library, *filters)
 
 
 def checked_day(text: object) -> date | None:
@@ -63,19 +71,38 @@ def _day(text: object) -> date | None:
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked."""
+    """A question, and the photos it is asked of."""
 
     kind: str  # "words"; "photo": find its captions; "similar": find photos like it
     what: str  # the words, or a photo's id
     file: str | None = None  # an uploaded photo
-    within: Within = Within()
+    scope: Scope = Scope()
 
     @staticmethod
-    def words(query: str, within: Within = Within()) -> Question:
+    def words(query: str, scope: Scope = Scope()) -> Question:
         """Ask which photos the words describe."""
-        return Question("words", query, within=within)
+        return Question("words", query, scope=scope)
 
     @staticmethod
-    def photo(picked: str | None, file: str | None = None) -> Question:
+    def photo(picked: str | None, file: str | None = None, scope: Scope = Scope()) -> Question:
         """Ask which captions describe an uploaded photo, or else a photo of the gallery."""
-        return Question("photo", "" if file else picked or "", file)
+        return Question("photo", "" if file else picked or "", file, scope)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an answer depends on: the question, the adapter, and the columns to compare."""
+
+    question: Question | None = None
+    request: AdapterRequest | None = None  # None: no sentence
+    merge: bool = False  # whether there is a column of the merged experts
+    random: bool = False  # whether there is a column of a random sentence
+
+    @property
+    def words(self) -> str:
+        """The words of the question; "" if it has none."""
+        return self.question.what if self.question is not None and self.question.kind == "words" else ""
+
+    @property
+    def sentence(self) -> str:
+        return "" if self.request is None else self.request.description

@@ -38,6 +38,11 @@ def claim_scratch() -> Path:
     return folder
 
 
+def upload_folder() -> Path:
+    """Where Gradio keeps uploads and serves files from."""
+    return Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
+
+
 def remove_abandoned(parent: Path) -> None:
     """Delete the folders below ``parent`` whose process has ended: their lock is free."""
     for folder in parent.glob(f"{PREFIX}*"):

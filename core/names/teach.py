@@ -5,8 +5,8 @@ moves a name's text to its photos. For n names:
 
     K [n, in]   inputs of the last linear of the text side
     U [n, d]    the texts before they are normalised
-    V [n, d]    unit-length targets: how each name's photos differ from everyday ones (``core.sglora.everyday``)
-    C [in, in]  second moment of the input over ordinary texts (``core.sglora.ordinary_texts``)
+    V [n, d]    unit-length targets: how each name's photos differ from everyday ones (``core.names.everyday``)
+    C [in, in]  second moment of the input over ordinary texts (``core.names.ordinary_texts``)
 
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
 
@@ -31,8 +31,8 @@ from core.backbones.lora_algebra import merge
 from core.common.errors import DescriptionError, brief
 from core.common.runtime import one_core
 from core.common.text import one_line
-from core.sglora.everyday import everyday_photos
-from core.sglora.ordinary_texts import TEMPLATES, inverse_moment
+from core.names.everyday import everyday_photos
+from core.names.ordinary_texts import TEMPLATES, inverse_moment
 
 MAX_NAMES = 64
 MAX_LETTERS, MAX_QUESTION = 60, 300  # characters of a name, and of a question whose results were marked

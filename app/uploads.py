@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.common.messages import Message, message
 from core.common.text import safe_name
 from core.data.decode import Source, source_folder
 from core.data.find_images import is_clutter
@@ -27,7 +28,7 @@ MAX_MEMBERS = 2000
 class Uploads:
     photos: list[Source] = field(default_factory=list)  # not decoded yet; from a ZIP, with the name they had there
     captions: list[tuple[str, bytes]] = field(default_factory=list)  # (name, content) of captions files
-    failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of files that are not taken
+    failed: list[tuple[str, Message]] = field(default_factory=list)  # (name, reason) of files that are not taken
     room: int = field(default_factory=lambda: MAX_UNPACKED_BYTES)  # bytes that may still be unpacked
 
     def add_captions(self, name: str, content: bytes, where: str = "") -> None:
@@ -35,7 +36,7 @@ class Uploads:
         if len(self.captions) < MAX_CAPTION_FILES:
             self.captions.append((name, content))
         else:
-            self.failed.append((where or name, f"only {MAX_CAPTION_FILES} captions files are taken at once"))
+            self.failed.append((where or name, message("CAPTION_FILES", n=MAX_CAPTION_FILES)))
 
 
 def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
@@ -49,9 +50,9 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
             _unpack(path, folder / str(number), uploads)
         elif suffix in CAPTION_SUFFIXES:
             if not path.is_file():
-                uploads.failed.append((path.name, "the file is not there"))
+                uploads.failed.append((path.name, message("CAPTIONS_GONE")))
             elif path.stat().st_size > MAX_CAPTIONS_BYTES:
-                uploads.failed.append((path.name, f"a captions file may have {MAX_CAPTIONS_BYTES // 2**20} MB"))
+                uploads.failed.append((path.name, message("CAPTIONS_LARGE", mb=MAX_CAPTIONS_BYTES // 2**20)))
             else:
                 uploads.add_captions(path.name, path.read_bytes())
         else:
@@ -65,27 +66,27 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
         try:
             archive = stack.enter_context(open_zip(path))
         except DAMAGE:
-            uploads.failed.append((path.name, "the ZIP is damaged or of a kind that cannot be read"))
+            uploads.failed.append((path.name, message("ZIP_DAMAGED")))
             return
         members = [m for m in archive.infolist() if not m.filename.endswith("/") and not is_clutter(m.filename)]
         if not members:
-            uploads.failed.append((path.name, "the ZIP holds no files"))
+            uploads.failed.append((path.name, message("ZIP_EMPTY")))
         if len(members) > MAX_MEMBERS:
-            uploads.failed.append((path.name, f"only the first {MAX_MEMBERS:,} of its {len(members):,} files were taken"))
+            uploads.failed.append((path.name, message("ZIP_MANY", most=f"{MAX_MEMBERS:,}", n=f"{len(members):,}")))
         folder.mkdir(parents=True)
         for number, member in enumerate(members[:MAX_MEMBERS]):
             name, target = safe_name(member.filename), folder / str(number)
             is_captions = Path(name).suffix.lower() in CAPTION_SUFFIXES
             limit = MAX_CAPTIONS_BYTES if is_captions else MAX_BYTES
             if uploads.room < member.file_size <= limit:
-                reason = f"more than {MAX_UNPACKED_BYTES // 2**20} MB unpacked: the rest was left out"
+                reason = message("ZIP_LARGE", mb=MAX_UNPACKED_BYTES // 2**20)
                 uploads.failed.append((path.name, reason))
                 break
-            content, reason = _read(archive, member, limit)
+            content = _read(archive, member, limit)
             if member.file_size <= limit:
                 uploads.room -= member.file_size
-            if content is None:
-                uploads.failed.append((f"{path.name}/{name}", reason))
+            if isinstance(content, Message):
+                uploads.failed.append((f"{path.name}/{name}", content))
             elif is_captions:
                 uploads.add_captions(name, content, f"{path.name}/{name}")
             else:
@@ -94,18 +95,18 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
                 uploads.photos.append((f"{inner_folder}/{name}", target))
 
 
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> tuple[bytes | None, str]:
-    """The content of a member; or None and the reason why it cannot be read."""
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes | Message:
+    """The content of a member, or the reason why it cannot be read."""
     if member.filename.lower().endswith(".zip"):
-        return None, "a ZIP inside a ZIP is not unpacked"
+        return message("ZIP_IN_ZIP")
     if member.flag_bits & 1:
-        return None, "it is locked with a password"
+        return message("ZIP_LOCKED")
     if member.compress_type not in COMPRESSIONS:
-        return None, "it is compressed in an unusual way"
+        return message("ZIP_UNUSUAL")
     if member.file_size > limit:
-        return None, f"larger than {limit // 2**20} MB"
+        return message("ZIP_MEMBER_LARGE", mb=limit // 2**20)
     try:
         with archive.open(member) as stream:
-            return stream.read(member.file_size + 1), ""
+            return stream.read(member.file_size + 1)
     except DAMAGE:
-        return None, "it is damaged"
+        return message("ZIP_MEMBER_DAMAGED")

@@ -1,4 +1,4 @@
-"""Where a question is asked: in the visitor's own photos, in a library of this machine, or in both; or in own captions."""
+"""Search in a scope: the visitor's own photos, the samples, a library of this machine, or own photos and a library."""
 
 from __future__ import annotations
 
@@ -10,51 +10,78 @@ import numpy as np
 from PIL import Image
 
 from app import texts
-from app.http.fair_queue import visitor_left
+from app.files import Files
 from app.photo_libraries import PhotoLibraries
-from app.visitors.question import Question
-from app.visitors.session import Session
+from app.question import Question, Scope
+from app.samples import Samples
+from app.visitor import Visitor
 from core.common.errors import GalleryError, PhotoError
 from core.common.lazy import lazy
+from core.common.messages import Message, message
 from core.common.text import clean_text
 from core.data.decode import content_id
 from core.data.decode_pool import decode_photo
 from core.data.image_io import photo_bytes
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.gallery import Gallery, Photo
-from core.retrieval.index import CANDIDATES, Hit, Ranking, moves
+from core.retrieval.gallery import Gallery, Photo, Stop, never
+from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import EncodedQuery, Query
-from core.retrieval.search import Asked, LikePhoto, search
+from core.retrieval.search import MOST_RANKED, Asked, LikePhoto, search
 from core.retrieval.where import NONE_LEFT, Where
 from core.sglora.engine import SGLora
-from core.sglora.teach import TaughtNames
 
-_TEXTS = texts.ENGLISH  # answers are kept in English and translated for each visitor who sees them
 MOST_FOUND = 300  # most results, if a library is asked
 
 
 @dataclass(frozen=True)
-class Place:
-    """The photos or captions that a question is asked of, and their rankings. A photo that is in both places counts once."""
+class Sources:
+    """What visitors may search beside their own photos."""
+
+    libraries: PhotoLibraries = field(default_factory=PhotoLibraries)
+    samples: Samples | None = None  # None: the app shows none
+
+    def gallery(self, engine: SGLora, visitor: Visitor, scope: Scope) -> Gallery:
+        """The samples or the visitor's photos. Raises GalleryError: as ``Visitor.gallery`` and ``Samples.gallery``."""
+        return self.samples.gallery(engine) if scope.samples and self.samples is not None else visitor.gallery(engine)
+
+    def search(self, engine: SGLora, visitor: Visitor, asked: Question) -> ScopedSearch:
+        """The search that answers a question. Raises DescriptionError: when the words are unusable; LibraryError: when there is
+        no such library."""
+        scope, library = asked.scope, None
+        if asked.kind == "words":
+            asked = replace(asked, what=clean_text(asked.what, "query"))
+        gallery = self.gallery(engine, visitor, scope) if scope.own or scope.samples else None
+        if scope.library:
+            library = self.libraries.photos(scope.library, engine.backbone)
+            gallery = gallery if gallery is not None and gallery.photos else None
+        files = self.samples.files if scope.samples and self.samples is not None else visitor.files
+        return ScopedSearch(asked, gallery, library, visitor.names(engine), files)
+
+
+@dataclass(frozen=True)
+class ScopedSearch:
+    """One question, the photos or captions it is asked of, and their rankings. A photo of both galleries counts once."""
 
     asked: Question
-    gallery: Gallery | None  # the visitor's photos, if they are asked
+    gallery: Gallery | None  # the visitor's photos or the samples, if they are asked
     library: LibraryPhotos | None  # the library, if one is asked
     names: TaughtNames
-    places: dict[str, int] = field(default_factory=dict)  # place in the library of each photo found there, by key
+    files: Files  # of the gallery's photos
+    rows: dict[str, int] = field(default_factory=dict)  # row in the library of each photo found there, by key
 
     @lazy
     def _own(self) -> Where:
-        within = self.asked.within
-        return Where(Path(within.folder) if within.folder else None, within.since, within.until)
+        scope = self.asked.scope
+        return Where(Path(scope.folder) if scope.folder else None, scope.since, scope.until)
 
     @lazy
     def _among(self) -> np.ndarray | None:
-        """Places [k] in the library of the photos that may be answers; None: all of them."""
+        """Rows [k] in the library of the photos that may be answers; None: all of them."""
         assert self.library is not None
-        folder = self.asked.within.folder
+        folder = self.asked.scope.folder
         if not folder:
             return self.library.among(self._own)
         if folder not in self.library.folders:  # a folder of the visitor's own photos
@@ -70,33 +97,21 @@ class Place:
             total += len(self.library if self._among is None else self._among)
         return total
 
-    @staticmethod
-    def of(engine: SGLora, session: Session, asked: Question, libraries: PhotoLibraries | None) -> Place:
-        """The place that the question names. Raises DescriptionError: when the words are unusable; LibraryError: when there is
-        no such library."""
-        if asked.kind == "words":
-            asked = replace(asked, what=clean_text(asked.what, "query"))
-        gallery, library = session.album.gallery(engine) if asked.within.own else None, None
-        if asked.within.library:
-            library = (libraries or PhotoLibraries()).photos(asked.within.library, engine.backbone)
-            gallery = gallery if gallery is not None and gallery.photos else None
-        return Place(asked, gallery, library, session.album.names(engine))
-
     @lazy
     def photos(self) -> tuple[Photo, ...]:
-        """The visitor's own photos."""
+        """The photos of the gallery."""
         return () if self.gallery is None else self.gallery.photos
 
     @lazy
-    def title(self) -> str:
-        """The question as English text. Raises PhotoError: when its photo is missing or cannot be read."""
+    def title(self) -> Message:
+        """The question as text. Raises PhotoError: when its photo is missing or cannot be read."""
         what, file = self.asked.what, self.asked.file
         if self.asked.kind == "words":
-            return _TEXTS.ASKED_PHOTOS.format(query=what)
+            return message("ASKED_PHOTOS", query=what)
         captions = self.asked.kind == "photo"
         _ = self._photo if captions else self.question  # raises PhotoError if the photo is missing
         name = Path(file).name if file else self._names([what])[what]
-        return (_TEXTS.ASKED_CAPTIONS if captions else _TEXTS.ASKED_LIKE).format(name=name)
+        return message("ASKED_CAPTIONS" if captions else "ASKED_LIKE", name=name)
 
     @lazy
     def right(self) -> frozenset[str]:
@@ -106,7 +121,7 @@ class Place:
             return frozenset(content_id(text.encode()) for photo in self.photos if photo.id == what for text in photo.captions)
         if self.asked.kind == "similar":
             return frozenset()
-        wanted = _plain(texts.original(what))  # captions of the samples are in English
+        wanted = _plain(texts.original(what) if self.asked.scope.samples else what)  # captions of the samples are in English
         return frozenset(photo.id for photo in self.photos if wanted in map(_plain, photo.captions))
 
     @property
@@ -135,8 +150,8 @@ class Place:
             return like
         if self.library is None:
             raise PhotoError(texts.NOTHING_LIKE)
-        self.places[self.asked.what] = place = self.library.place(self.asked.what)
-        return LikePhoto(self.library, place)
+        self.rows[self.asked.what] = row = self.library.place(self.asked.what)
+        return LikePhoto(self.library, row)
 
     @lazy
     def _with_names(self) -> Asked:
@@ -148,13 +163,13 @@ class Place:
     def _asked_of(self, adapter: Adapter) -> Asked:
         return self._with_names if adapter.named else self.question
 
-    def rank(self, adapter: Adapter, top: int | None = None) -> Ranking:
-        """Rank all own photos or captions; with a library, the best MOST_FOUND of both places. ``top``: most results.
+    def rank(self, adapter: Adapter, top: int | None = None, stop: Stop = never) -> Ranking:
+        """Rank all photos or captions of the gallery; with a library, the best MOST_FOUND of both. ``top``: most results.
 
         Raises GalleryError: when no photo may be an answer. Also raises as ``search``.
         """
         if self.gallery is not None and self.asked.kind == "photo":
-            return self.gallery.image_to_text(self._photo, adapter, top, visitor_left())
+            return self.gallery.image_to_text(self._photo, adapter, top, stop)
         if not self._total and self._own:
             raise GalleryError(NONE_LEFT)
         if self.gallery is not None and self.library is None and self.asked.kind == "words":
@@ -166,16 +181,14 @@ class Place:
         return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score) in enumerate(results, 1)), self._total)
 
     def moves(self, before: Ranking, after: Ranking) -> Mapping[str, int]:
-        """How many places each hit moved up against zero-shot, if known."""
+        """How many ranks each hit moved up against zero-shot, if known."""
         if self.library is None:
             return moves(before, after)
         return {hit.key: self._before[hit.key] - hit.rank for hit in after.hits if hit.key in self._before}
 
     @lazy
     def _before(self) -> dict[str, int]:
-        assert self.library is not None
-        top = CANDIDATES if self.library.index.approximate else None
-        return {key: rank for rank, (key, _) in enumerate(self._found(ZERO_SHOT, top), 1)}
+        return {key: rank for rank, (key, _) in enumerate(self._found(ZERO_SHOT, MOST_RANKED), 1)}
 
     def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float]]:
         """(key, score), best first; ``top``: most results of the library."""
@@ -183,9 +196,9 @@ class Place:
         if self.gallery is not None:
             scores = {hit.key: hit.score for hit in self.gallery.rank(self._asked_of(adapter), adapter, None, self._own).hits}
         if self.library is not None:
-            for place, score in search(self.library, self._asked_of(adapter), adapter, top, self._among):
-                key = self.library.key(place)
-                self.places[key] = place
+            for row, score in search(self.library, self._asked_of(adapter), adapter, top, self._among):
+                key = self.library.key(row)
+                self.rows[key] = row
                 scores.setdefault(key, score)
         if self.asked.kind == "similar":
             scores.pop(self.asked.what, None)
@@ -195,7 +208,7 @@ class Place:
         names = {photo.id: photo.name for photo in self.photos}
         if self.library is not None:
             keys = [key for key in keys if key not in names]
-            paths = self.library.paths([self.places[key] for key in keys])
+            paths = self.library.paths([self.rows[key] for key in keys])
             names |= {key: shown_path(path.name) for key, path in zip(keys, paths, strict=True)}
         return names
 

@@ -18,7 +18,11 @@ class Limits:
     unread_seconds: float = 10 * 60  # an upload is kept so long on a full disk: its event may wait in the queue
     memory: int = 4 * 2**30  # bytes of photos and what is computed for them
     disk: int = 4 * 2**30  # bytes of files
-    sessions: int = 200  # open tabs and API clients; ``Tabs`` decides which ones end beyond it
+
+    @property
+    def kept_disk(self) -> int:
+        """Most bytes of visitors' files. Uploads have the rest."""
+        return self.disk // 2
 
     @property
     def upload(self) -> int:

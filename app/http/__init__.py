@@ -1,1 +1,0 @@
-"""What stands between the network and the page: open routes, limits, and patches of Gradio."""

@@ -1,0 +1,83 @@
+"""An event of the page as Gradio calls it: it finds the visitor's tab, speaks the visitor's language, and keeps the limits."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import gradio as gr
+
+from app import texts
+from app.errors import friendly
+from app.languages import speaking, wanted
+from app.server.addresses import address_of
+from app.steps.context import Controls, StepContext
+from app.tab import Tab
+from app.visitors import TIME
+from core.common.runtime import shared_cores
+
+MESSAGE_SECONDS = 15
+_numbers = itertools.count(1)  # values for ``StepContext.changed``, each a new one
+
+
+def event(context: StepContext, handler: Callable[..., Any], outputs: Sequence[Any], in_turn: bool) -> Callable[..., Any]:
+    """The handler, which takes a ``tab`` among its parameters and the controls last, as Gradio calls it.
+
+    Gradio passes what the browser remembers in the place of the tab, and a value for each control. ``in_turn``: events of a tab
+    run one after the other, so that an earlier answer is not shown last.
+    """
+    *others, _ = inspect.signature(handler).parameters.values()
+    row = [parameter.name for parameter in others].index("tab")
+
+    @functools.wraps(handler)
+    def wrapped(request: gr.Request, *args: Any) -> Any:
+        given, controls = list(args[: -len(Controls._fields)]), Controls(*args[-len(Controls._fields) :])
+        with speaking(wanted(request.headers.get("accept-language") or "")):
+            tab, new = tab_of(context, request, given[row])
+            visitor, had = tab.visitor, memory_of(given[row])[1]
+            given[row] = tab
+            with visitor.in_use(), shared_cores(), tab.turn if in_turn else nullcontext():
+                answer = friendly(handler)(*given, controls)
+            context.visitors.settle(visitor)
+            updates = {} if answer == gr.skip() else answer
+            if not isinstance(updates, dict):
+                updates = dict(zip(outputs, [answer] if len(outputs) == 1 else answer, strict=True))
+            if new:
+                updates = updates | {context.changed: next(_numbers)}
+            if visitor.has_own != had:
+                updates = updates | {context.memory: remembered(tab)}
+            return updates or gr.skip()  # Gradio takes an empty dictionary for a value
+
+    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_ONLY, annotation=gr.Request)
+    values = inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)
+    others = [parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY) for parameter in others]
+    wrapped.__signature__ = inspect.Signature([request, *others, values])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {"request": gr.Request} | getattr(handler, "__annotations__", {})
+    return wrapped
+
+
+def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[Tab, bool]:
+    """The visitor's tab, and whether it is a new one. Tells a visitor whose data is gone why."""
+    (token, had), session, visitors = memory_of(memory), request.session_hash or "", context.visitors
+    known, before = visitors.known(token), visitors.find_tab(session)
+    tab = visitors.tab(session, token, address_of(request))
+    tab.visitor.keeps_files = True
+    if why := visitors.why_gone(token) or (TIME if had and not known else ""):
+        gr.Warning(getattr(texts, why).format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
+    return tab, tab is not before
+
+
+def memory_of(memory: object) -> tuple[str, bool]:
+    """The token that the browser remembers, and whether the visitor had anything to lose."""
+    memory = memory if isinstance(memory, dict) else {}
+    token = memory.get("token")
+    return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True
+
+
+def remembered(tab: Tab) -> dict[str, Any]:
+    """What the browser remembers, as ``memory_of`` reads it."""
+    return {"token": tab.visitor.token, "has": tab.visitor.has_own}

@@ -1,0 +1,87 @@
+"""What one tab, or one API client, shows: its last answer and its marks. Visitors never share it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.comparison import Comparison, Marked
+from app.question import Asked, Question
+from app.visitor import Visitor
+from core.retrieval.adapter import Adapter
+from core.retrieval.gallery import Photo
+from core.retrieval.search import Recent
+from core.sglora.engine import Adaptation
+from core.sglora.repository import ExpertRepository
+
+KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
+
+
+@dataclass
+class PhotosForName:
+    """Photos chosen for the next name: by hand, and by ticks in the results that no name used yet."""
+
+    by_hand: list[str] = field(default_factory=list)
+    unused: set[str] = field(default_factory=set)  # ticked photos that are not chosen
+
+    def all(self, ticked: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys([*self.by_hand, *(photo for photo in ticked if photo not in self.unused)]))
+
+    def choose(self, photos: Sequence[str], ticked: Sequence[str]) -> None:
+        """Choose exactly these photos, some of which may be ticked."""
+        self.by_hand = [photo for photo in photos if photo not in ticked]
+        self.unused = {photo for photo in ticked if photo not in photos}
+
+
+@dataclass(eq=False)
+class Tab:
+    visitor: Visitor
+    asked: Asked = field(default_factory=Asked)  # what the last answer depends on
+    adaptation: Adaptation | None = None  # the adapter of ``asked.request``
+    repository: ExpertRepository | None = None  # the experts that made it
+    comparison: Comparison | None = None  # the last answer
+    uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
+    listed: tuple[Photo, ...] = ()  # the photos that the tab's gallery shows
+    adding: bool = False  # whether it adds photos, or has not yet shown them
+    report: str = ""  # what became of the photos that it added last
+    ready: bool = False  # whether the page shows the last answer
+    opened: set[str] = field(default_factory=set)  # folded parts of the page that the tab has opened
+    more: int = 0  # results that the visitor asked for beyond the first ones
+    history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
+    marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
+    marked: Marked = field(default_factory=Marked)  # the counts from the marks
+    for_name: PhotosForName = field(default_factory=PhotosForName)  # photos chosen for the next name
+    name: str = ""  # the taught name that is selected
+    closed: bool = False  # whether the browser closed it
+    training: threading.Event | None = None  # stops the running training
+    turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes the answer
+    on_names: Recent[Adapter] = field(default_factory=lambda: Recent(KEPT_WITH_NAMES))  # adapters with names
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the adapters that were made for this tab."""
+        adapters = [*self.on_names.values, *(() if self.comparison is None else [c.adapter for c in self.comparison.columns])]
+        loras = [] if self.adaptation is None else [self.adaptation.lora]
+        loras += [lora for adapter in adapters for lora in (adapter.lora, adapter.base) if lora is not None]
+        return 4 * sum({id(lora): lora.parameters for lora in loras}.values())  # in float32
+
+    @property
+    def ticked(self) -> list[str]:
+        """The photos that are marked as right for the last question, if it was words."""
+        return [photo for photo, right in self.marks_of_words.items() if right]
+
+    @property
+    def marks_of_words(self) -> Mapping[str, bool]:
+        """The marks on the results of the last question, if it was words: a name can be taught from them."""
+        asked = None if self.comparison is None else self.comparison.asked
+        return self.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
+
+    def remember(self) -> None:
+        """Save what this tab asked last, so that a reload shows it."""
+        self.visitor.last = self.asked, tuple(self.history), self.marks
+
+    def resume(self) -> None:
+        """Take over what the visitor's last tab asked."""
+        self.asked, history, marks = self.visitor.last
+        self.history, self.marks = list(history), {question: dict(photos) for question, photos in marks.items()}

@@ -1,0 +1,203 @@
+"""All visitors, by token: who comes back finds photos and names again, until time, memory or disk end."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections import Counter, OrderedDict
+from pathlib import Path
+
+from app.files import FOLDER_PREFIX, bytes_of
+from app.limits import Limits
+from app.scratch import upload_folder
+from app.tab import Tab
+from app.visitor import Visitor
+from core.common.runtime import give_back
+
+log = logging.getLogger(__name__)
+MOST_TABS = 2_000  # beyond them, the longest unused tab loses its answer. Its visitor keeps photos and names
+REMEMBERED = 10_000  # visitors without data of their own, and ended ones whose reason is remembered
+SWEEPS = 10  # number of sweeps within the time that data is kept
+LOOK_SECONDS = 10  # between two scans of the disk
+READ_SECONDS = 120  # an upload that was added to a visitor's photos is kept so long
+RESERVE = 32 * 2**20  # bytes of disk kept free for what the app itself writes
+TIME, ROOM = "FORGOTTEN", "MADE_ROOM"  # why a visitor's data is gone: keys of texts
+
+
+class Visitors:
+    """Bounds time, memory and disk. The network address that takes most loses first, its longest unused visitor first."""
+
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self.limits = limits
+        self._visitors: dict[str, Visitor] = {}
+        self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
+        self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data is gone, until the visitor is told
+        self._measured: dict[str, int] = {}  # bytes of memory, by token
+        self._scanned = -LOOK_SECONDS, 0  # when uploads were last measured, and their bytes
+        self._lock = threading.RLock()
+
+    def all(self) -> list[Visitor]:
+        """All visitors, the longest unused first."""
+        with self._lock:
+            return sorted(self._visitors.values(), key=lambda visitor: visitor.used)
+
+    def visitor(self, token: str, address: str = "") -> Visitor:
+        """The visitor of a token; a new one if there is none."""
+        with self._lock:
+            visitor = self._visitors.get(token)
+            if visitor is None:
+                visitor = self._visitors[token] = Visitor(token, self.limits)
+                if len(self._visitors) > REMEMBERED:  # end one that has nothing to lose
+                    self._end(next((v for v in self.all() if not v.has_own and not v.busy and v is not visitor), visitor))
+            visitor.address, visitor.used = address or visitor.address, time.monotonic()
+            return visitor
+
+    def known(self, token: str) -> bool:
+        return token in self._visitors
+
+    def tab(self, session: str, token: str = "", address: str = "") -> Tab:
+        """The tab of a session, which shows the visitor of a token; a new one if there is none.
+
+        ``token``: the browser's. An API client has none: its session is its token.
+        """
+        with self._lock:
+            visitor, tab = self.visitor(token or session, address), self._tabs.get(session)
+            if tab is None or tab.visitor is not visitor:
+                tab = self._tabs[session] = Tab(visitor)
+                visitor.sessions.add(session)
+            self._tabs.move_to_end(session)
+            while len(self._tabs) > MOST_TABS:
+                self._end_tab(next(iter(self._tabs)))
+            return tab
+
+    def find_tab(self, session: str) -> Tab | None:
+        return self._tabs.get(session)
+
+    def leave(self, session: str) -> None:
+        """Note that a tab was closed or reloaded."""
+        with self._lock:
+            if (tab := self._tabs.get(session)) is not None:
+                tab.closed, tab.visitor.last_left = True, time.monotonic()
+                self._end_tab(session)
+
+    def _end_tab(self, session: str) -> None:
+        tab = self._tabs.pop(session)
+        tab.visitor.sessions.discard(session)
+
+    def _end(self, visitor: Visitor, reason: str = "") -> None:
+        """Delete a visitor's data. ``reason``: the notice at the visitor's next event."""
+        with self._lock:
+            if self._visitors.get(visitor.token) is visitor:
+                del self._visitors[visitor.token]
+            self._measured.pop(visitor.token, None)
+            for session in list(visitor.sessions):
+                self._tabs.pop(session, None)
+            if reason and visitor.has_own:
+                self._gone[visitor.token] = reason
+                while len(self._gone) > REMEMBERED:
+                    self._gone.popitem(last=False)
+        visitor.close()
+
+    def why_gone(self, token: str) -> str:
+        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or if the visitor was told."""
+        with self._lock:
+            return self._gone.pop(token, "")
+
+    # Limits
+
+    def start(self) -> None:
+        """Sweep from now on, in the background."""
+
+        def sweeps() -> None:
+            while True:
+                time.sleep(min(60.0, self.limits.keep_seconds / SWEEPS))
+                try:
+                    self.sweep()
+                except Exception:
+                    log.exception("a sweep failed")
+
+        threading.Thread(target=sweeps, name="sweep", daemon=True).start()
+
+    def sweep(self) -> None:
+        """Delete what was unused for long enough, and make room for the rest."""
+        for visitor in self.all():
+            if time.monotonic() - visitor.used >= self.limits.keep_seconds and not visitor.busy:
+                self._end(visitor, TIME)
+        self._delete_uploads(self.limits.keep_seconds)
+        for visitor in self.all():
+            self._measured[visitor.token] = self.memory(visitor)
+        self._make_room(self._measured, self.limits.memory)
+        self.make_room_on_disk()
+        give_back()
+
+    def memory(self, visitor: Visitor) -> int:
+        """Bytes of a visitor's data, with the adapters of the tabs. Small objects are not counted."""
+        with self._lock:
+            tabs = [self._tabs[session] for session in visitor.sessions if session in self._tabs]
+        return visitor.memory + sum(tab.memory for tab in tabs)
+
+    def settle(self, visitor: Visitor) -> None:
+        """After an event: measure the visitor's memory, and make room if all together take too much."""
+        with self._lock:
+            self._measured[visitor.token] = self.memory(visitor)
+        self._make_room(self._measured, self.limits.memory, spared=visitor)
+
+    def make_room_on_disk(self, spared: Visitor | None = None) -> None:
+        """Delete visitors' data while their files take more than their part of the disk. Uploads have the rest."""
+        sizes = {visitor.token: visitor.files.bytes for visitor in self.all()}
+        self._make_room(sizes, min(self.limits.kept_disk, sum(sizes.values()) + self._free()), spared)
+
+    def _make_room(self, sizes: dict[str, int], limit: float, spared: Visitor | None = None) -> None:
+        """End visitors until the ``sizes`` of the others, by token, fit into the limit."""
+        while sum(sizes.values()) > limit:
+            visitors = [v for v in self.all() if sizes.get(v.token)]
+            taken = Counter[str]()
+            for visitor in visitors:
+                taken[visitor.address] += sizes[visitor.token]
+            candidates = [v for v in visitors if not v.busy and v is not spared]
+            if not candidates:
+                return
+            ended = max(candidates, key=lambda visitor: taken[visitor.address])  # the first, longest unused one of the most
+            sizes.pop(ended.token, None)
+            self._end(ended, ROOM)
+
+    def could_fit(self, wanted: int) -> bool:
+        """Whether an upload of so many bytes fits on the disk. It deletes old uploads if need be, but no visitor's data."""
+        with self._lock:
+            if time.monotonic() - self._scanned[0] >= LOOK_SECONDS:
+                self._scanned = time.monotonic(), sum(self._uploads().values())
+            if not self._fits(wanted):
+                self._delete_uploads(self.limits.unread_seconds)
+                self._scanned = time.monotonic(), sum(self._uploads().values())
+            if not self._fits(wanted):
+                return False
+            self._scanned = self._scanned[0], self._scanned[1] + wanted
+            return True
+
+    def _fits(self, wanted: int) -> bool:
+        return self._scanned[1] + wanted <= self.limits.disk - self.limits.kept_disk and wanted < self._free()
+
+    def _uploads(self) -> dict[Path, int]:
+        return bytes_of(upload_folder(), skip=FOLDER_PREFIX)
+
+    def _delete_uploads(self, seconds: float) -> None:
+        """Delete uploads that are older than this, and those that were added to a visitor's photos, which have a file of their
+        own. An equal upload of another visitor has the same path, so young ones stay."""
+        for path in self._uploads():
+            try:
+                stat = path.stat()
+                age = time.time() - max(stat.st_mtime, stat.st_ctime)
+                if age >= (min(seconds, READ_SECONDS) if stat.st_nlink > 1 else seconds):
+                    path.unlink()
+                    if path.parent != upload_folder():
+                        path.parent.rmdir()
+            except OSError:  # it is gone, or its folder is not empty
+                continue
+
+    @staticmethod
+    def _free() -> int:
+        folder = upload_folder()
+        disk = shutil.disk_usage(folder if folder.exists() else folder.parent)
+        return disk.free - min(RESERVE, disk.total // 8)

@@ -1,1 +1,0 @@
-"""What the app keeps for each visitor, for how long, and where."""
