@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from app import texts
 from app.actions import NO_SOURCES
 from app.scoped_search import Sources
@@ -32,15 +35,22 @@ def teach(
     ``without``: ids of photos that the name does not mean. Raises DescriptionError: when there is no photo, or the name is
     unusable or one too many; AdapterError: when no LoRA can teach this backbone names.
     """
-    gallery, comparison = tab.visitor.gallery(engine), tab.comparison
-    library = None if comparison is None else comparison.library
-    if comparison is not None and comparison.asked.scope.samples and any(photo.id in ids for photo in comparison.photos):
-        gallery = sources.gallery(engine, tab.visitor, comparison.asked.scope)
-    photos, others = gallery.prefixes(ids, library), None if without is None else gallery.prefixes(without, library)
+    photos = _prefixes(engine, tab, ids, sources)
+    others = None if without is None else _prefixes(engine, tab, without, sources)
     names = tab.visitor.change_names(engine, lambda names: names.add(name, photos, others))
     tab.for_name.choose([], tab.ticked)
     select(tab, names, name)
     return names
+
+
+def _prefixes(engine: SGLora, tab: Tab, ids: Sequence[str], sources: Sources) -> Tensor:
+    """Prefix activations of the visitor's photos, then those of the samples or the library that the last answer is from."""
+    own, comparison = tab.visitor.gallery(engine), tab.comparison
+    if comparison is None or not comparison.asked.scope.samples:
+        return own.prefixes(ids, None if comparison is None else comparison.library)
+    known = {photo.id for photo in own.photos}
+    samples = sources.gallery(engine, tab.visitor, comparison.asked.scope)
+    return torch.cat([own.prefixes(ids), samples.prefixes(key for key in ids if key not in known)])
 
 
 def rename(engine: SGLora, tab: Tab, old: str, new: str) -> None:

@@ -57,7 +57,7 @@ class Visitor:
         self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
         self.files = Files(limits.disk / 4)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
-        self.last_left = -math.inf  # when a tab was last closed
+        self.last_left = math.inf  # when the last tab was closed; infinity: a tab is open, or was ended for others
         self.last: tuple[Asked, Sequence[tuple[str, str]], Mapping[Question, Mapping[str, bool]]] = Asked(), (), {}
         self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
         self.removed: Removed = ()  # the photos that were removed last
@@ -88,8 +88,8 @@ class Visitor:
 
     @property
     def deserted(self) -> bool:
-        """Whether no tab shows it, for longer than a reload takes."""
-        return not self.sessions and RELOAD_SECONDS < time.monotonic() - self.last_left < math.inf
+        """Whether its tabs were closed, for longer than a reload takes."""
+        return not self.sessions and time.monotonic() - self.last_left > RELOAD_SECONDS
 
     @property
     def memory(self) -> int:

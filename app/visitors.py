@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import threading
 import time
@@ -36,7 +37,7 @@ class Visitors:
         self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data is gone, until the visitor is told
         self._measured: dict[str, int] = {}  # bytes of memory, by token
         self._scanned = -LOOK_SECONDS, 0  # when uploads were last measured, and their bytes
-        self._lock = threading.RLock()
+        self._lock, self._scanning = threading.RLock(), threading.Lock()
 
     def all(self) -> list[Visitor]:
         """All visitors, the longest unused first."""
@@ -54,9 +55,6 @@ class Visitors:
             visitor.address, visitor.used = address or visitor.address, time.monotonic()
             return visitor
 
-    def known(self, token: str) -> bool:
-        return token in self._visitors
-
     def tab(self, session: str, token: str = "", address: str = "") -> Tab:
         """The tab of a session, which shows the visitor of a token; a new one if there is none.
 
@@ -65,8 +63,11 @@ class Visitors:
         with self._lock:
             visitor, tab = self.visitor(token or session, address), self._tabs.get(session)
             if tab is None or tab.visitor is not visitor:
+                if tab is not None:
+                    self._end_tab(session)
                 tab = self._tabs[session] = Tab(visitor)
                 visitor.sessions.add(session)
+                visitor.last_left = math.inf
             self._tabs.move_to_end(session)
             while len(self._tabs) > MOST_TABS:
                 self._end_tab(next(iter(self._tabs)))
@@ -100,10 +101,11 @@ class Visitors:
                     self._gone.popitem(last=False)
         visitor.close()
 
-    def why_gone(self, token: str) -> str:
-        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or if the visitor was told."""
+    def why_gone(self, token: str, keep: bool = False) -> str:
+        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or the visitor was told. ``keep``: tell it
+        again."""
         with self._lock:
-            return self._gone.pop(token, "")
+            return self._gone.get(token, "") if keep else self._gone.pop(token, "")
 
     # Limits
 
@@ -127,7 +129,7 @@ class Visitors:
                 self._end(visitor, TIME)
         self._delete_uploads(self.limits.keep_seconds)
         for visitor in self.all():
-            self._measured[visitor.token] = self.memory(visitor)
+            self._measure(visitor)
         self._make_room(self._measured, self.limits.memory)
         self.make_room_on_disk()
         give_back()
@@ -140,9 +142,13 @@ class Visitors:
 
     def settle(self, visitor: Visitor) -> None:
         """After an event: measure the visitor's memory, and make room if all together take too much."""
-        with self._lock:
-            self._measured[visitor.token] = self.memory(visitor)
+        self._measure(visitor)
         self._make_room(self._measured, self.limits.memory, spared=visitor)
+
+    def _measure(self, visitor: Visitor) -> None:
+        with self._lock:
+            if self._visitors.get(visitor.token) is visitor:  # else it has ended
+                self._measured[visitor.token] = self.memory(visitor)
 
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
         """Delete visitors' data while their files take more than their part of the disk. Uploads have the rest."""
@@ -151,21 +157,22 @@ class Visitors:
 
     def _make_room(self, sizes: dict[str, int], limit: float, spared: Visitor | None = None) -> None:
         """End visitors until the ``sizes`` of the others, by token, fit into the limit."""
-        while sum(sizes.values()) > limit:
-            visitors = [v for v in self.all() if sizes.get(v.token)]
-            taken = Counter[str]()
-            for visitor in visitors:
-                taken[visitor.address] += sizes[visitor.token]
-            candidates = [v for v in visitors if not v.busy and v is not spared]
-            if not candidates:
-                return
-            ended = max(candidates, key=lambda visitor: taken[visitor.address])  # the first, longest unused one of the most
-            sizes.pop(ended.token, None)
-            self._end(ended, ROOM)
+        with self._lock:  # another event may make room, too
+            while sum(sizes.values()) > limit:
+                visitors = [v for v in self.all() if sizes.get(v.token)]
+                taken = Counter[str]()
+                for visitor in visitors:
+                    taken[visitor.address] += sizes[visitor.token]
+                candidates = [v for v in visitors if not v.busy and v is not spared]
+                if not candidates:
+                    return
+                ended = max(candidates, key=lambda visitor: taken[visitor.address])  # the first, longest unused one of the most
+                sizes.pop(ended.token, None)
+                self._end(ended, ROOM)
 
     def could_fit(self, wanted: int) -> bool:
         """Whether an upload of so many bytes fits on the disk. It deletes old uploads if need be, but no visitor's data."""
-        with self._lock:
+        with self._scanning:
             if time.monotonic() - self._scanned[0] >= LOOK_SECONDS:
                 self._scanned = time.monotonic(), sum(self._uploads().values())
             if not self._fits(wanted):

@@ -3,21 +3,22 @@
     python benchmarks/attacks.py
     git worktree add ../before REVISION && python benchmarks/attacks.py --app ../before
 
-It starts the app of a checkout on loopback; clients have forwarded addresses, as behind a proxy. It prints a table: seconds of
-a search and of the upload of one new photo, median and longest, what failed, and how many calls the attack made.
+It starts the app on loopback; clients have forwarded addresses, as behind a proxy. It prints seconds of a search and of the
+upload of one photo, median and longest, what failed, and how many calls the attack made. The proxy ends floods and silent
+connections (tests/integration/test_proxy.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import socket
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -32,12 +33,12 @@ sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "te
 from app_process import running
 from make_images import encode, picture
 from make_zips import Member, pack
-from strangers import API, Stranger
+from strangers import Stranger
 
 from core.common import markdown
 
 SENTENCE, QUERY = "photos of people surfing", "a man on a wave"
-HONEST_PHOTOS, CONNECTIONS, MOST_RESULTS = 20, 120, 100
+HONEST_PHOTOS, MOST_RESULTS = 20, 100
 TRIES = 10
 PAUSE_SECONDS, PATIENCE_SECONDS = 1, 120  # before each try; to wait for an attack's first calls
 REFUSED_SECONDS = 0.05  # a rejected attacker waits so long before it tries again
@@ -67,11 +68,7 @@ class Client(Stranger):
 
 @dataclass(frozen=True)
 class Attack:
-    """What a number of attackers do again and again.
-
-    Attributes:
-        begin: makes an attacker's first step and returns the function for the next ones. first: steps made before measuring.
-    """
+    """``begin`` makes an attacker's first step and returns the function for the next ones. ``first``: steps before the row."""
 
     name: str
     attackers: int
@@ -91,18 +88,6 @@ def flat(side: tuple[int, int], kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", side).save(file, kind, **options)
     return file.getvalue()
-
-
-def announce(client: Client) -> Callable[[], object]:
-    address = httpx.URL(client.url)
-    head = f"POST /{API}/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n"
-
-    def again() -> None:
-        with socket.create_connection((address.host, address.port), timeout=10) as connection:
-            connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
-            connection.recv(100)
-
-    return again
 
 
 def find_by_photo(client: Client) -> Callable[[], object]:
@@ -138,84 +123,36 @@ def tabs_of_a_network(client: Client) -> Callable[[], object]:
     return again
 
 
-def calls(client: Client) -> Callable[[], object]:
-    body = {"data": [SENTENCE, 4, 0.1], "session_hash": client.session}
-
-    def again() -> None:
-        if (status := client.post(f"{API}/call/route", json=body).status_code) != 200:
-            raise RuntimeError(f"{status}")
-
-    return again
-
-
-def half_requests(client: Client) -> Callable[[], object]:
-    address = httpx.URL(client.url)
-
-    def again() -> None:
-        opened = [socket.create_connection((address.host, address.port)) for _ in range(CONNECTIONS)]
-        for connection in opened:
-            connection.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le")
-        time.sleep(PAUSE_SECONDS)
-        for connection in opened:
-            connection.close()
-
-    return again
-
-
-def odd_hosts(client: Client) -> Callable[[], object]:
-    def again() -> None:
-        for header in ({"host": "["}, {"origin": "http://["}, {"host": "localtest.me"}):
-            if httpx.get(client.url, headers=client.headers | header).status_code < 400:
-                raise RuntimeError("answered")
-        time.sleep(REFUSED_SECONDS)
-
-    return again
-
-
 ATTACKS = (
-    Attack("uploads of 100 GB, only announced", 11, announce),
     Attack("search with a photo of 33 megapixels, 11 tabs", 11, find_by_photo),
     Attack("100,000 captions on one photo", 3, many_captions),
     Attack("ZIPs of 2,000 empty photos of 33 megapixels", 3, empty_photos),
     Attack("tabs with photos of one IPv6 network, 205 and more", 8, tabs_of_a_network, 205),
-    Attack("calls without a pause, 8 tabs", 8, calls),
-    Attack(f"{CONNECTIONS} connections that send half a request", 1, half_requests, 1),
-    Attack("odd Host and Origin headers", 3, odd_hosts),
 )
 
 
-class Honest:
-    """A visitor with photos, who searches and adds one more photo, in turn."""
-
-    def __init__(self, url: str) -> None:
-        self.client = Client(url, "honest", {"x-forwarded-for": "203.0.113.1"})
-        for _ in range(HONEST_PHOTOS):
-            add(self.client)
-
-    def row(self, name: str) -> list[str]:
-        """The row of one attack: seconds of search and upload (median, longest), calls that failed, photos lost."""
-        seconds: dict[str, list[float]] = {"search": [], "upload": []}
-        failed = lost = 0
-        for _ in range(TRIES):
-            time.sleep(PAUSE_SECONDS)
-            for what, call in (("search", self.client.lost), ("upload", lambda: add(self.client))):
-                begin = time.monotonic()
-                try:
-                    lost = max(lost, call() or 0)
-                except FAILURES:
-                    failed += 1
-                seconds[what].append(time.monotonic() - begin)
-        times = [f"{median(values):.2f}, {max(values):.2f}" for values in seconds.values()]
-        return [name, *times, str(failed), str(lost)]
+def row_of(honest: Client, name: str) -> list[str]:
+    """The row of an attack: seconds of search and upload (median, longest), calls that failed, photos lost."""
+    seconds: dict[str, list[float]] = {"search": [], "upload": []}
+    failed = lost = 0
+    for _ in range(TRIES):
+        time.sleep(PAUSE_SECONDS)
+        for what, call in (("search", honest.lost), ("upload", lambda: add(honest))):
+            begin = time.monotonic()
+            try:
+                lost = max(lost, call() or 0)
+            except FAILURES:
+                failed += 1
+            seconds[what].append(time.monotonic() - begin)
+    return [name, *(f"{median(values):.2f}, {max(values):.2f}" for values in seconds.values()), str(failed), str(lost)]
 
 
-def beside(url: str, attack: Attack, honest: Honest) -> list[str]:
+def beside(honest: Client, number: int, attack: Attack) -> list[str]:
     """The honest visitor's row beside an attack, with the numbers of the attack's calls that were answered and refused."""
     stop, answers = threading.Event(), Counter[str]()
 
     def attacking(tab: int) -> None:
-        number = ATTACKS.index(attack)
-        client = Client(url, f"attack-{number}-{tab}", {"x-forwarded-for": f"198.51.100.{number}"})  # one address for all tabs
+        client = Client(honest.url, f"attack-{number}-{tab}", {"x-forwarded-for": f"198.51.100.{number}"})  # one for all tabs
         step: Callable[[], object] | None = None
         while not stop.is_set():
             try:
@@ -226,32 +163,28 @@ def beside(url: str, attack: Attack, honest: Honest) -> list[str]:
                 answers[f"{type(error).__name__}: {error}"[:100]] += 1
                 stop.wait(REFUSED_SECONDS)
 
-    threads = [threading.Thread(target=attacking, args=(tab,), daemon=True) for tab in range(attack.attackers)]
-    for thread in threads:
-        thread.start()
-    end = time.monotonic() + PATIENCE_SECONDS
-    while answers.total() < attack.first and time.monotonic() < end:
-        time.sleep(REFUSED_SECONDS)
-    row = honest.row(attack.name)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(attack.attackers) as pool:
+        for tab in range(attack.attackers):
+            pool.submit(attacking, tab)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while answers.total() < attack.first and time.monotonic() < end:
+            time.sleep(REFUSED_SECONDS)
+        row = row_of(honest, attack.name)
+        stop.set()
     print(attack.name, dict(answers), file=sys.stderr)
     return [*row, str(answers["answered"]), str(answers.total() - answers["answered"])]
-
-
-def measure(app: Path) -> str:
-    """The table, as Markdown."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), "--empty", root=app) as (url, _):
-        honest = Honest(url)  # waits for the models
-        rows = [[*honest.row("none"), "", ""], *(beside(url, attack, honest) for attack in ATTACKS)]
-    return markdown.table(["attack", "search, s", "upload, s", "failed", "photos lost", "answered", "refused"], rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--app", type=Path, default=Path(__file__).parents[1], help="the checkout (default: this one)")
-    print(measure(parser.parse_args().app.resolve()))
+    app = parser.parse_args().app.resolve()
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), "--empty", root=app) as (url, _):
+        honest = Client(url, "honest", {"x-forwarded-for": "203.0.113.1"})
+        for _ in range(HONEST_PHOTOS):  # the first one waits for the models
+            add(honest)
+        rows = [[*row_of(honest, "none"), "", ""], *(beside(honest, n, attack) for n, attack in enumerate(ATTACKS))]
+    print(markdown.table(["attack", "search, s", "upload, s", "failed", "photos lost", "answered", "refused"], rows))
 
 
 if __name__ == "__main__":

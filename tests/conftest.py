@@ -13,14 +13,14 @@ from core.common.paths import heads_path
 from core.experts.load import load_engine
 from core.sglora.engine import SGLora
 
-SLOW_FOLDERS, APPS = {"browser", "hostile"}, {"url", "samples_url"}  # fixtures that start the app
+SLOW_FOLDERS, APP = {"browser", "hostile"}, "url"  # the fixture that starts the app
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that start the app or a browser as slow, and run them first. Two worker processes then end at about the same
     time."""
     for item in items:
-        if SLOW_FOLDERS & set(item.path.parts) or APPS & set(getattr(item, "fixturenames", ())):
+        if SLOW_FOLDERS & set(item.path.parts) or APP in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path.parent.name)  # browser, hostile, integration, unit
 

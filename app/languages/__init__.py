@@ -61,16 +61,15 @@ def speaking(code: str) -> Iterator[None]:
 
 
 def wanted(accepted: str) -> str:
-    """The available language that an ``Accept-Language`` header prefers; else English."""
+    """The language that an ``Accept-Language`` header likes best, if it is available; else English, as Gradio's labels."""
     best, liked = ENGLISH, 0.0
     for part in accepted[:LONGEST].split(","):
         tag, _, quality = part.partition(";")
-        code = re.split("[-_]", tag.strip().lower())[0]
         number = re.fullmatch(r"\s*q\s*=\s*([01](?:\.\d{1,3})?)\s*", quality)
         how_much = float(number[1]) if number else 0.0 if quality else 1.0
-        if code in TAGS and how_much > liked:
-            best, liked = code, how_much
-    return best
+        if how_much > liked and tag.strip():
+            best, liked = re.split("[-_]", tag.strip().lower())[0], how_much
+    return best if best in TAGS else ENGLISH
 
 
 @cache

@@ -62,7 +62,7 @@ class Address(Step):
         asked = linked or kept
         if not asked and first is not None and not tab.visitor.has_own:
             asked = {"q": first.query, "about": first.description, "in": SAMPLES}
-        values = self._values({"q": tab.asked.words, "in": OWN if tab.visitor.has_own else ""} | asked)
+        values = self._values(tab, {"q": tab.asked.words} | asked)
         request, question = tab.asked.request, tab.asked.question
         if request is not None and request.description == values["description"]:
             values |= {"k": request.k, "tau": request.tau, "seed": request.seed}
@@ -73,7 +73,7 @@ class Address(Step):
 
     def _go(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         """Ask the question in the address, after Back or Forward."""
-        values = self._values(dict(parse_qsl(str(event.value).lstrip("?"))))
+        values = self._values(tab, dict(parse_qsl(str(event.value).lstrip("?"))))
         controls, boxes = controls._replace(**values), self.context.boxes(**values)
         if not self.context.can_ask(tab, controls):
             asked = controls.asked(controls.words)
@@ -82,10 +82,9 @@ class Address(Step):
             return boxes | self.context.show(tab, controls, *ANSWER)
         return boxes | self.answer(tab, Question.words(controls.query, controls.scope), controls)
 
-    def _values(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        """The values of the boxes, from a link or the browser's memory."""
-        values = {name: asked.get(key, "") for key, name in KEPT.items()}
-        where = self.context.controls["where"]
-        wanted = values["where"] or OWN if "q" in asked else values["where"]
-        available = wanted in [choice for _, choice in where.choices]
-        return values | {"where": wanted if available else where.value}
+    def _values(self, tab: Tab, asked: Mapping[str, str]) -> dict[str, Any]:
+        """The values of the boxes, from a link or the browser's memory. Without a question, own photos come first."""
+        values, where = {name: asked.get(key, "") for key, name in KEPT.items()}, self.context.controls["where"]
+        own = bool(asked.get("q")) or (where.value == SAMPLES and tab.visitor.has_own)
+        wanted = values["where"] or (OWN if own else where.value)
+        return values | {"where": wanted if wanted in [choice for _, choice in where.choices] else where.value}

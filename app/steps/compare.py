@@ -32,7 +32,8 @@ class Compare(Step):
     def layout(self) -> None:
         """Lay out what is counted over all captions. ``results`` comes below."""
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
-            self.recall = gr.HTML(results_html.not_counted() if self.context.opens_on_samples else "", elem_id="recall")
+            counting = self.t.html("NOT_COUNTED", results_html.not_counted) if self.context.opens_on_samples else ""
+            self.recall = gr.HTML(counting, elem_id="recall")
             self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
 
     def results(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -34,10 +35,10 @@ def event(context: StepContext, handler: Callable[..., Any], outputs: Sequence[A
     row = [parameter.name for parameter in others].index("tab")
 
     @functools.wraps(handler)
-    def wrapped(request: gr.Request, *args: Any) -> Any:
+    def wrapped(_request: gr.Request, *args: Any) -> Any:
         given, controls = list(args[: -len(Controls._fields)]), Controls(*args[-len(Controls._fields) :])
-        with speaking(wanted(request.headers.get("accept-language") or "")):
-            tab, new = tab_of(context, request, given[row])
+        with speaking(wanted(_request.headers.get("accept-language") or "")):
+            tab, new = tab_of(context, _request, given[row])
             visitor, had = tab.visitor, memory_of(given[row])[1]
             given[row] = tab
             with visitor.in_use(), shared_cores(), tab.turn if in_turn else nullcontext():
@@ -52,21 +53,26 @@ def event(context: StepContext, handler: Callable[..., Any], outputs: Sequence[A
                 updates = updates | {context.memory: remembered(tab)}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
 
-    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_ONLY, annotation=gr.Request)
+    # Not "request": a handler may take the request, too.
+    request = inspect.Parameter("_request", inspect.Parameter.POSITIONAL_ONLY, annotation=gr.Request)
     values = inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)
     others = [parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY) for parameter in others]
     wrapped.__signature__ = inspect.Signature([request, *others, values])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {"request": gr.Request} | getattr(handler, "__annotations__", {})
+    wrapped.__annotations__ = {"_request": gr.Request} | getattr(handler, "__annotations__", {})
     return wrapped
 
 
 def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[Tab, bool]:
     """The visitor's tab, and whether it is a new one. Tells a visitor whose data is gone why."""
     (token, had), session, visitors = memory_of(memory), request.session_hash or "", context.visitors
-    known, before = visitors.known(token), visitors.find_tab(session)
+    before = visitors.find_tab(session)
+    # Not the session: it is in the addresses of requests, and so in a proxy's log.
+    token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
     tab = visitors.tab(session, token, address_of(request))
     tab.visitor.keeps_files = True
-    if why := visitors.why_gone(token) or (TIME if had and not known else ""):
+    # For every new tab until the browser knows it: a page that is loaded twice after a restart never shows the first notice.
+    if tab is not before and had and not tab.visitor.has_own:
+        why = visitors.why_gone(token, keep=True) or TIME
         gr.Warning(getattr(texts, why).format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
     return tab, tab is not before
 

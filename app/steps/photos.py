@@ -87,7 +87,7 @@ class Photos(Step):
         ):
             self.on(event, handler, first, boxes, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
-        self.on(self.timer.tick, self._look, parts=[Part.PHOTOS, *ANSWER], turn=False)
+        self.on(self.timer.tick, self._look, (), boxes, [Part.PHOTOS, *ANSWER], turn=False)
         self.opens(self.folded.expand, Part.THUMBNAILS)
         self.on(self.gallery.select, self._select, (), [picked, self.remove])
         self.on(picked.change, self._picked, [picked], [self.remove])
@@ -125,7 +125,8 @@ class Photos(Step):
         if tab.adding or tab.listed is visitor.photos:
             return {self.fill: self._line(tab, controls), self.timer: gr.Timer(active=tab.adding)}
         with tab.turn:
-            return self.context.show_again(tab, controls, Part.PHOTOS, *ANSWER)
+            controls, boxes = self._own(tab, controls)
+            return boxes | self.context.show_again(tab, controls, Part.PHOTOS, *ANSWER)
 
     def _changed(self, tab: Tab, controls: Controls, report: str = "") -> Updates:
         controls, boxes = self._own(tab, controls)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from app_process import chromium, serve, visit
+from made_up_photos import blurred
 from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="session")
-def samples_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app whose page opens on the samples."""
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an app as a user starts it. Its page opens on the samples."""
     with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
         yield address
 
@@ -29,3 +31,9 @@ def opened(browser: Browser, url: str) -> Iterator[Page]:
     yield page
     page.context.close()
     assert errors == []
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Photos of a visitor: 0.png to 5.png."""
+    return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(6)], 2)

@@ -1,27 +1,21 @@
 """axe-core finds no serious problem on any unfolded tab: wide in light and dark, and on a phone; empty and with results.
 
-axe-core comes from npm (`npm install axe-core`). AXE_CORE is the path of its axe.min.js.
+npm installs axe-core.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import CHROMIUM, visit
+from app_process import visit
+from npm_packages import npm_installed
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
-
-AXE = os.environ.get("AXE_CORE")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here"),
-    pytest.mark.skipif(not AXE, reason="AXE_CORE, the path of axe.min.js, is not set; it comes with `npm install axe-core`"),
-]
 
 WIDE = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True}
@@ -49,6 +43,12 @@ TABS = {
 }
 
 
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The script of axe-core."""
+    return npm_installed("axe-core@4.14.1", tmp_path_factory.mktemp("npm")) / "axe-core" / "axe.min.js"
+
+
 def violations(page: Page, where: str, schemes: Sequence[str]) -> list[str]:
     """The serious problems that axe-core finds, one line for each element."""
     found = []
@@ -67,9 +67,9 @@ def violations(page: Page, where: str, schemes: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("size", "schemes"), [(WIDE, ("light", "dark")), (PHONE, ("light",))], ids=["wide", "phone"])
-def test_axe_finds_nothing_serious(browser: Browser, url: str, size: dict[str, Any], schemes: Sequence[str]) -> None:
+def test_axe_finds_nothing_serious(browser: Browser, url: str, axe: Path, size: dict[str, Any], schemes: Sequence[str]) -> None:
     page, _ = visit(browser, url, **size)
-    page.add_script_tag(path=Path(AXE or ""))
+    page.add_script_tag(path=axe)
     expect(page.get_by_role("tablist").first.get_by_role("tab")).to_have_text(list(TABS))
     unfold(page)
     found = violations(page, "empty", schemes)

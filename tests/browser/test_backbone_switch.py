@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from app_process import CHROMIUM, running, visit
+from app_process import running, visit
 from made_up_photos import blurred
 from page_state import box, column, settles
 from playwright.sync_api import Browser, Page, expect
@@ -23,12 +23,13 @@ from repositories import EXPERTS, make_repository
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from app import actions, expert_actions, texts
-from app.engines import DEFAULT, Models, found_repositories
-from app.page import Studio
 from app.visitors.album import rest, watched
 from app.visitors.question import Question
 from app.visitors.session import Session
+
+from app import actions, expert_actions, texts
+from app.engines import DEFAULT, Models, found_repositories
+from app.page import Studio
 from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
@@ -267,7 +268,6 @@ def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         assert "Traceback" not in (where / "log.txt").read_text()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_a_switch_does_not_change_pages_of_other_visitors(browser: Browser, url: str, folder: Path, photos: list[Path]) -> None:
     page, other = (visit(browser, url, viewport={"width": 390, "height": 800})[0] for _ in range(2))
     page.set_input_files("#upload input[type=file]", photos)

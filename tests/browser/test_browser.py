@@ -19,7 +19,7 @@ import network_isolation
 import numpy as np
 import pytest
 import torch
-from app_process import CHROMIUM, PATIENCE_SECONDS, START_SECONDS, chromium, script_errors, serve
+from app_process import PATIENCE_SECONDS, START_SECONDS, chromium, script_errors, serve
 from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
 from page_state import box, column, settles
 from PIL import Image
@@ -35,8 +35,6 @@ from core.experts.adapter_files import routed_experts
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Ranking
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SENTENCE = "photos of wild animals"
 QUERY = "an animal that runs fast"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from app_process import CHROMIUM, visit
+from app_process import visit
 from page_state import box, labels, settles
 from playwright.sync_api import Browser, expect
 
 from app import texts
 from core.names.file import KIND
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 
 def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, running, visit
+from app_process import running, visit
 from page_state import asked_of, box, expect_fit, settles
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
@@ -18,8 +18,6 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.data.sample_photos import sample_photos
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 HEIGHT = 800
 QUERY = "a lion -water"

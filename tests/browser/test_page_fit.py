@@ -17,7 +17,7 @@ import torch
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from app_process import CHROMIUM, visit
+from app_process import visit
 from app_visitors import client_of, serve_page
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -145,7 +145,6 @@ def opened(browser: Browser, url: str) -> Iterator[Page]:
     assert errors == []
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_page_names_a_misfit_and_applies_the_strength(opened: Page, judged: SGLora, photos: list[Path]) -> None:
     page, notice = opened, opened.locator("#routing .sg-fit")
     strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")

@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, visit
+from app_process import visit
 from app_visitors import client_of
 from gradio_client.exceptions import AppError
 from page_state import box, expect_fit, settles
@@ -17,8 +17,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from app import actions
 from app.languages import ENGLISH, OTHERS, TAGS, speaking, texts_in
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SIZES = ((1280, 900), (390, 844))
 # Texts and controls that are cut off or beyond the page's edge. Parts that scroll are left out.

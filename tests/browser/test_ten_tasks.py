@@ -10,15 +10,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from app_process import CHROMIUM, visit
+from app_process import visit
 from page_state import box, expect_fit, labels
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
 from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 SIZES = {

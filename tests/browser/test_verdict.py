@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-from app_process import CHROMIUM
 from made_up_photos import blurred
 from page_state import box, labels, settles
 from playwright.sync_api import Page, expect
@@ -16,8 +14,6 @@ from core.experiments.controls import random_sentence
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 SENTENCE, QUERY = "photos of coloured spots", "something red"
 PHOTOS, MANY, EACH = 24, 110, 19  # photos; then many photos with many captions each, so that counting takes a while

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from core.common.paths import ROOT
@@ -140,7 +141,9 @@ def answers(address: str, within: Sequence[str]) -> bool:
 
 @contextmanager
 def chromium(within: Sequence[str] = ()) -> Iterator[Browser]:
-    """Chromium that sends no requests of its own. ``within``: as for ``running``."""
+    """Chromium that sends no requests of its own. ``within``: as for ``running``. Skips the test where there is no Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (Debian: apt install chromium)")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         start = Path(folder) / "chromium"
         start.write_text(f'#!/bin/sh\nexec {shlex.join([*within, CHROMIUM])} "$@"\n')

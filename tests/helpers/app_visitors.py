@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ import gradio as gr
 from app_process import PATIENCE_SECONDS, free_port
 from gradio_client import Client, handle_file
 
-from app import languages
 from app.engines import Models
-from app.http.hosts import Hosts
-from app.page import build, launch_options
+from app.limits import Limits
+from app.page import build
 from app.photo_libraries import PhotoLibraries
-from app.visitors.album import open_albums
-from app.visitors.retention import Keeper, Limits
+from app.server.hosts import Hosts
+from app.server.serve import serve
+from app.visitor import Visitor as Person
+from app.visitors import Visitors
 from core.sglora.engine import SGLora
 
 SENTENCE, QUERY = "photos of people surfing", "water"
@@ -41,18 +42,31 @@ class Running:
 
     url: str
     page: gr.Blocks
-    keeper: Keeper
+    visitors: Visitors
     folder: Path
 
-    def sweep(self, keep: float = 0) -> None:
-        """Wait until the app is idle for half a second. Then sweep as if the app kept everything for ``keep`` seconds only."""
+    @contextmanager
+    def limited(self, **limits: float) -> Iterator[None]:
+        """Other limits for a while."""
+        before = self.visitors.limits
+        self.visitors.limits = replace(before, **limits)
+        try:
+            yield
+        finally:
+            self.visitors.limits = before
+
+    def idle(self) -> None:
+        """Wait until the app has no event for a quarter of a second."""
         quiet = 0
-        while quiet < 10:
+        while quiet < 5:
             time.sleep(0.05)
             quiet = 0 if self.page._queue.event_ids_to_events else quiet + 1
-        before, self.keeper.limits = self.keeper.limits, Limits(keep_seconds=keep, unread_seconds=keep)
-        self.keeper.sweep()
-        self.keeper.limits = before
+
+    def sweep(self, keep: float = 0) -> None:
+        """Wait until the app is idle. Then sweep as if it kept everything for ``keep`` seconds only."""
+        self.idle()
+        with self.limited(keep_seconds=keep, unread_seconds=keep):
+            self.visitors.sweep()
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
@@ -69,9 +83,14 @@ class Visitor:
     """A client of the app, with photos that no other visitor has."""
 
     def __init__(self, app: Running, folder: Path, number: int) -> None:
-        self.number, self.folder = number, folder / f"visitor-{number}"
+        self.app, self.number, self.folder = app, number, folder / f"visitor-{number}"
         self.folder.mkdir()
         self.client = client_of(app.url, self.folder)
+
+    @property
+    def person(self) -> Person:
+        """What the app keeps of this visitor."""
+        return self.app.visitors.visitor(self.client.session_hash)
 
     def add(self, count: int = 3, side: int = 200) -> None:
         rng, files = np.random.default_rng(self.number), []
@@ -90,40 +109,39 @@ class Visitor:
         return {f"{self.number}-{i}.png" for i in range(count)}
 
 
-def empty_albums() -> None:
-    """Close the albums of earlier apps in this process: they count against the new app's limits."""
-    for album in open_albums():
-        album.close()
-
-
-def serve_page(page: gr.Blocks, port: int = 0, **options: Any) -> str:
-    """Serve a page on loopback and return its address. ``options``: of ``launch_options``.
-
-    Each app gets its own port. With Gradio's default ports, the next app gets the same port and receives requests for this one.
-    """
-    where = {"server_name": "127.0.0.1", "server_port": port or free_port()}
-    return page.launch(prevent_thread_lock=True, quiet=True, **where, **options)[1]
-
-
 @contextmanager
 def launched(
     engine: SGLora,
     folder: Path,
-    limits: Limits,
-    mcp: bool = False,
+    limits: Limits = Limits(),
     libraries: PhotoLibraries | None = None,
+    samples: bool = False,
+    models: Models | None = None,
     hosts: Hosts = Hosts(),
+    mcp: bool = False,
     port: int = 0,
 ) -> Iterator[Running]:
-    """Run the app in this process, in English alone: laying it out in six more languages takes most of a start."""
+    """Run the app in this process. ``models``: instead of those with only ``engine``.
+
+    Each app gets its own port. With Gradio's default ports, the next app gets the same port and receives requests for this one.
+    """
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
-    patch.setattr(languages, "OTHERS", ())
-    keeper = Keeper(limits)
-    page = build(Models(lambda: engine), keeper, libraries, samples=False)
+    visitors = Visitors(limits)
+    page, i18n = build(models or Models(lambda: engine), visitors, libraries, samples)
     try:
-        url = serve_page(page, port, **launch_options(keeper, mcp, hosts))
-        yield Running(url, page, keeper, folder / "gradio")
+        url = serve(
+            page,
+            address="127.0.0.1",
+            port=port or free_port(),
+            hosts=hosts,
+            mcp=mcp,
+            could_fit=visitors.could_fit,
+            max_upload=limits.upload,
+            i18n=i18n,
+            wait=False,
+        )
+        yield Running(url, page, visitors, folder / "gradio")
     finally:
         page.close()
         patch.undo()

@@ -23,7 +23,7 @@ sys.addaudithook(listen)
 """
 HERE = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::", None}
 ELSEWHERE = "192.0.2.1"  # an address reserved for documentation; no machine has it
-NO_NAMESPACES = "this machine permits no namespaces"
+NO_NAMESPACES = "this machine permits no namespaces, or has no `ip` (Debian: apt install iproute2)"
 
 # ``cat`` runs until its input closes, so the network ends with the process that started it.
 HOLD = "ip link set lo up; echo up; exec cat"

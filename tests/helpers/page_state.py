@@ -1,14 +1,15 @@
-"""Reads what the page shows, and waits for changes."""
+"""Uses the page as a visitor does, reads what it shows, and waits for changes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from app_process import PATIENCE_SECONDS
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 HITS = """hits => hits.map(hit => {
   const [rank, label, score] = [".sg-rank", ".sg-label", ".sg-score"].map(part => hit.querySelector(part));
@@ -27,6 +28,40 @@ def settles(read: Callable[[], Any], wanted: Any) -> None:
 def box(page: Page, name: str) -> Locator:
     """The text field of a component."""
     return page.locator(f"#{name} textarea, #{name} input:not([type=file])").first
+
+
+def choose(page: Page, name: str, words: str) -> None:
+    """Choose an option of a dropdown."""
+    box(page, name).click()
+    page.locator(f"#{name}").get_by_role("option", name=words, exact=True).click()
+
+
+def ask(page: Page, query: str, description: str | None = None) -> None:
+    """Ask a question, and wait for its answer. ``description``: another sentence."""
+    if description is not None:
+        box(page, "description").fill(description)
+    box(page, "query").fill(query)
+    page.click("#search")
+    answered(page, query)
+
+
+def answered(page: Page, query: str, photos: int | None = None) -> None:
+    """Wait until the page shows an answer to this question, with as many photos."""
+    expect(page.locator("#results h3")).to_contain_text(query)
+    expect(box(page, "query")).to_have_value(query)
+    if photos is not None:
+        expect(page.locator("#results h3")).to_contain_text(f"{photos} ranked")
+
+
+def add(page: Page, files: Sequence[Path], photos: int | None = None) -> None:
+    """Add files. ``photos``: how many photos the visitor has then."""
+    page.set_input_files("#upload input[type=file]", files)
+    if photos is not None:
+        expect_photos(page, photos)
+
+
+def expect_photos(page: Page, photos: int) -> None:
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {photos} of")
 
 
 def column(page: Page, title: str) -> list[tuple[int, str, float]]:

@@ -11,6 +11,9 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
+from app.http.fair_queue import OWN_WAITING, WAITING
+from app.http.gradio_patches import UPLOADS
+from app.visitors.retention import Limits
 from app_visitors import SENTENCE, Running, launched
 from gradio import routes
 from gradio.utils import get_upload_folder
@@ -22,10 +25,7 @@ from strangers import API, PLAIN, Stranger
 
 from app import actions, texts
 from app.api import HEAVY, LIGHT, LIMITS
-from app.http.fair_queue import OWN_WAITING, WAITING
-from app.http.gradio_patches import UPLOADS
 from app.visitors import tab_states
-from app.visitors.retention import Limits
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from app.visitors.uploads import MAX_CAPTIONS
 from small_page import Small, small
 from strangers import API, PLAIN, Stranger, wait
 
@@ -27,7 +28,6 @@ from app.server import calls
 from app.server.calls import MAX_VALUES, checked
 from app.server.hosts import Hosts
 from app.server.serve import FILES, allow_open_files
-from app.uploads import MAX_CAPTIONS
 from core.common.errors import DataError
 from core.data.captions import match_captions, parse_typed, read_captions
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from app.visitors.retention import Limits
 from app_visitors import Running, client_of, launched
 from gradio_client import handle_file
 from made_up_photos import blurred
+from npm_packages import npm_installed
 
-from app.visitors.retention import Limits
 from core.common.paths import ROOT
 from core.sglora.engine import SGLora
 
@@ -44,7 +45,7 @@ def example(language: str, app: Running) -> str:
     return code.replace("http://127.0.0.1:7860/", app.url)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed (Debian: apt install curl)")
 def test_curl(app: Running, folder: Path) -> None:
     run = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", example("bash", app)], cwd=folder, capture_output=True, text=True, timeout=SECONDS
@@ -58,14 +59,7 @@ def test_curl(app: Running, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed")
-    folder = tmp_path_factory.mktemp("node")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "@gradio/client@2"]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
-    if run.returncode:
-        pytest.skip(f"npm cannot install @gradio/client here: {run.stderr[-200:]}")
-    return folder / "node_modules"
+    return npm_installed("@gradio/client@2", tmp_path_factory.mktemp("node"))
 
 
 def test_javascript(app: Running, folder: Path, node_modules: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from app.visitors.session import Session
 from made_up_photos import blurred
 from random_engines import random_engine
 
 from app import actions
-from app.visitors.session import Session
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main

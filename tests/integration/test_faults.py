@@ -19,7 +19,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import strangers
-from app_process import CHROMIUM, chromium, visit
+from app.visitors.album import open_albums
+from app.visitors.question import Question
+from app.visitors.retention import Limits
+from app.visitors.session import Session
+from app_process import chromium, visit
 from app_visitors import SENTENCE, Running, Visitor, empty_albums, launched
 from gradio_client.exceptions import AppError
 from make_images import encode, picture
@@ -28,10 +32,6 @@ from strangers import API, Stranger
 
 from app import actions, expert_actions, texts
 from app.api import LIMITS, SEARCH
-from app.visitors.album import open_albums
-from app.visitors.question import Question
-from app.visitors.retention import Limits
-from app.visitors.session import Session
 from core.data import decode_pool
 from core.data.sample_photos import sample_photos
 from core.sglora.engine import SGLora
@@ -219,7 +219,6 @@ def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(engine: SGLora
         assert visitor.found() == visitor.names()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_closing_the_browser_ends_its_training(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended, train = threading.Event(), expert_actions.train_own_expert
 

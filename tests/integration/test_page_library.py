@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from app.visitors.question import Question
+from app.visitors.session import Session
 from markupsafe import Markup
 
 from app import actions, expert_actions, texts
 from app.cli_snippets import adapt_command, evaluate_command, search_command
 from app.views import evidence, experts_html
 from app.views.scatter import HEIGHT, WIDTH, Mark, scatter
-from app.visitors.question import Question
-from app.visitors.session import Session
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, GalleryError, RepositoryError

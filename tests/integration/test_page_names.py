@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+from app.visitors.question import Question, Within
+from app.visitors.session import Session, leave
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
@@ -24,8 +26,6 @@ from app.engines import Models
 from app.page import build, launch_options
 from app.photo_libraries import PhotoLibraries
 from app.views import results_html
-from app.visitors.question import Question, Within
-from app.visitors.session import Session, leave
 from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError

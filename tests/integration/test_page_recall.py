@@ -8,9 +8,10 @@ import torch
 from scipy.stats import bootstrap
 
 from app import texts
+from app.comparison import Column, Comparison
+from app.question import Question
 from app.views import results_html
-from app.visitors.comparison import Column, Comparison
-from app.visitors.question import Question
+from core.common.messages import message
 from core.common.metrics import KS, Hits, Relevance, both_directions, hits, recall_interval
 from core.retrieval.gallery import Hit, Photo, Ranking
 
@@ -68,10 +69,10 @@ def test_the_recall_table_names_its_base_and_its_uncertainty() -> None:
     ranking = Ranking((Hit("k", "k", 1.0, 1),), 1)
     columns = tuple(
         Column(title, "", ranking, {}, {"i2t": found, "t2i": found})
-        for title, found in (("Zero-shot", zero), ("Top-k merge", zero), ("SG-LoRA", better))
+        for title, found in (("ZERO_SHOT", zero), ("MERGE", zero), ("SG_LORA", better))
     )
     photos = tuple(Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n))
-    page = results_html.recalls(Comparison("q", columns, Question("words", "q"), photos=photos))
+    page = results_html.recalls(Comparison(message("ASKED_PHOTOS", query="q"), columns, Question.words("q"), photos=photos))
     # Every photo is among the first ten, with and without the adapter.
     assert texts.VERDICT.format(before=f"<b>{n}</b>", after=f"<b>{n}</b>", total=n) in page
     assert f"{n} captioned photos and {n} captions" in page

@@ -17,6 +17,11 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+from app.http.hosts import is_from_here
+from app.visitors.comparison import Comparison
+from app.visitors.limits import Limits
+from app.visitors.question import Question, Within, checked_day
+from app.visitors.session import Session
 from app_visitors import launched
 from made_up_photos import blurred
 from PIL import Image
@@ -25,17 +30,12 @@ from strangers import API, Stranger, wait
 from app import actions, texts
 from app.engines import Models
 from app.exports import results_csv, write_photos
-from app.http.hosts import is_from_here
 from app.languages import speaking
 from app.page import Studio
 from app.photo_libraries import PhotoLibraries
 from app.steps.context import Controls, Part
 from app.steps.photo_library import LibraryFolders
 from app.views import results_html
-from app.visitors.comparison import Comparison
-from app.visitors.limits import Limits
-from app.visitors.question import Question, Within, checked_day
-from app.visitors.session import Session
 from core.common.errors import DescriptionError, GalleryError, LibraryError, StudioError
 from core.data import decode_pool
 from core.data.sample_photos import sample_photos

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
 from app_process import PATIENCE_SECONDS, running
 from app_visitors import client_of
 from gradio_client import handle_file
 from mcp_client import as_data, call
 from PIL import Image
 
-from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
 from core.common.paths import ROOT
 
 pytestmark = pytest.mark.slow

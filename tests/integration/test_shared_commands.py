@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from app.visitors.session import Session
 from made_up_photos import blurred
 from peft import PeftModel
 from PIL import Image
@@ -17,7 +18,6 @@ from shared_parts import random_shared, with_shared_part, write_engine
 from tiny_models import random_lora
 
 from app import actions
-from app.visitors.session import Session
 from core.backbones.lora import Factors, Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft

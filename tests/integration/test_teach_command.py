@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from app.visitors.question import Question
+from app.visitors.session import Session
 from peft import PeftModel
 from PIL import Image, ImageDraw
 
 from app import actions, name_actions, texts
-from app.visitors.question import Question
-from app.visitors.session import Session
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -16,9 +15,12 @@ from pathlib import Path
 import pytest
 from recalls import recalls
 
-from app import actions, exports
-from app.visitors.question import Question
-from app.visitors.session import Session
+from app import actions, exports, texts
+from app.question import Asked, Question, Scope
+from app.samples import Samples
+from app.scoped_search import Sources
+from app.tab import Tab
+from app.visitor import Visitor
 from core.common.errors import DataError
 from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos
@@ -26,15 +28,15 @@ from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
 SENTENCE, QUERY = "photos of wild animals", "a cat, that runs"
+SOURCES = Sources(samples=Samples())
 
 
 @pytest.fixture(scope="module")
-def session(engine: SGLora) -> Session:
-    """A session with some samples, an adapter and a typed question."""
-    made = Session(merge=True)
-    actions.add_samples(engine, made)
-    actions.generate(engine, made, actions.request(SENTENCE, 3, 0.2, 5, 1.0))
-    actions.ask(engine, made, Question.words(QUERY))
+def tab(engine: SGLora) -> Tab:
+    """A tab with an adapter and a typed question about the samples."""
+    made = Tab(Visitor())
+    question = Question.words(QUERY, Scope.of("samples"))
+    actions.answer(engine, made, Asked(question, AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0), merge=True), SOURCES)
     return made
 
 
@@ -42,37 +44,39 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_results_name_every_photo_with_its_places(engine: SGLora, session: Session) -> None:
-    gallery = session.album.gallery(engine)
-    first, last = session.comparison.columns[0], session.comparison.columns[-1]
-    read = rows(exports.results_csv(session.comparison))
+def test_results_name_every_photo_with_its_ranks(engine: SGLora, tab: Tab) -> None:
+    gallery = SOURCES.samples.gallery(engine)
+    first, last = tab.comparison.columns[0], tab.comparison.columns[-1]
+    read = rows(exports.results_csv(tab.comparison))
     assert [r["photo"] for r in read] == [h.label for h in last.ranking.hits]
     assert sorted(r["photo"] for r in read) == sorted(p.name for p in gallery.photos)
     was = {h.label: h.rank for h in first.ranking.hits}
-    for place, row in enumerate(read, 1):
-        assert int(row[f"{last.title} place"]) == place
-        assert int(row[f"{first.title} place"]) == was[row["photo"]]
-        assert int(row[f"{last.title} moved"]) == was[row["photo"]] - place
+    for rank, row in enumerate(read, 1):
+        assert int(row[f"{texts.english(last.title)} rank"]) == rank
+        assert int(row[f"{texts.english(first.title)} rank"]) == was[row["photo"]]
+        assert int(row[f"{texts.english(last.title)} moved"]) == was[row["photo"]] - rank
         assert row["question"] == QUERY
 
 
 @pytest.mark.parametrize("name", ["=1+1.jpg", "+1.jpg", "-1.jpg", "@SUM(A1).jpg", "＝1.jpg", "\t=1.jpg"])
-def test_no_name_is_a_formula_in_a_spreadsheet(session: Session, name: str) -> None:
-    found = session.comparison
+def test_no_name_is_a_formula_in_a_spreadsheet(tab: Tab, name: str) -> None:
+    found = tab.comparison
     columns = []
     for column in found.columns:
         hits = tuple(replace(hit, label=name, score=-0.5) for hit in column.ranking.hits)
         columns.append(replace(column, ranking=replace(column.ranking, hits=hits)))
     read = rows(exports.results_csv(replace(found, asked=Question.words(name), columns=tuple(columns))))
     assert {row["photo"] for row in read} == {f"'{name}"} and {row["question"] for row in read} == {f"'{name}"}
-    assert {row[f"{column.title} score"] for row in read for column in columns} == {"-0.500000"}, "no quote before numbers"
+    assert {row[f"{texts.english(column.title)} score"] for row in read for column in columns} == {"-0.500000"}, (
+        "no quote before numbers"
+    )
 
 
-def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None:
-    gallery = session.album.gallery(engine)
-    read = rows(exports.recall_csv(actions.measure(engine, session)))
-    adapters = {title: adapter for title, _, adapter in actions.columns(engine, session)}
-    assert list(adapters) == [column.title for column in session.comparison.columns]
+def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
+    gallery = SOURCES.samples.gallery(engine)
+    read = rows(exports.recall_csv(actions.measure(engine, tab, SOURCES)))
+    adapters = {texts.english(title): adapter for title, _, adapter in actions.columns(engine, tab, tab.asked, tab.adaptation)}
+    assert list(adapters) == [texts.english(column.title) for column in tab.comparison.columns]
     assert len(read) == 6 * (2 * len(adapters) - 1)
     for row in read:
         expected = recalls(gallery, adapters[row["column"]])[row["direction"]][row["measure"]]
@@ -82,90 +86,40 @@ def test_recall_is_that_of_the_gallery(engine: SGLora, session: Session) -> None
         assert float(row["low"]) <= float(row["percent"]) <= float(row["high"])
 
 
-def test_the_zip_holds_the_photos_in_their_order(session: Session, tmp_path: Path) -> None:
-    exports.write_photos(session.album, session.comparison, 4, path := tmp_path / "photos.zip")
-    hits = session.comparison.columns[-1].ranking.hits[:4]
-    own = {s.name: s.path for s in sample_photos()}
-    thumbnails = {p.name: p.thumbnail for p in session.album.photos}
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_zip_holds_the_photos_in_their_order(engine: SGLora, tmp_path: Path, kept: bool) -> None:
+    """The visitor's own files where the app kept them, else their thumbnails."""
+    tab, own = Tab(Visitor()), {s.name: s.path for s in sample_photos()[:5]}
+    tab.visitor.keeps_files = kept
+    actions.add_uploads(engine, tab, [str(path) for path in own.values()])
+    made = actions.answer(engine, tab, Asked(Question.words(QUERY), AdapterRequest(SENTENCE)))
+    exports.write_photos(tab.visitor.files, made, 4, path := tmp_path / "photos.zip")
+    hits, thumbnails = made.columns[-1].ranking.hits[:4], {p.name: p.thumbnail for p in tab.visitor.photos}
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [f"{i:03d} {hit.label}" for i, hit in enumerate(hits, 1)]
         for name, hit in zip(archive.namelist(), hits, strict=True):
-            expected = own[hit.label].read_bytes() if session.album.keeps_files else thumbnails[hit.label]
-            assert archive.read(name) == expected
+            assert archive.read(name) == (own[hit.label].read_bytes() if kept else thumbnails[hit.label])
 
 
-def test_a_photo_is_the_visitors_own_file_where_it_was_kept(engine: SGLora, tmp_path: Path) -> None:
-    made = Session()
-    made.album.keeps_files = True
-    actions.add_samples(engine, made)
-    actions.generate(engine, made, actions.request(SENTENCE, 3, 0.2, 5, 0.0))
-    exports.write_photos(made.album, actions.ask(engine, made, Question.words(QUERY)), 2, path := tmp_path / "photos.zip")
-    own = {s.name: s.path.read_bytes() for s in sample_photos()}
+def test_the_zip_of_samples_holds_their_files(tab: Tab, tmp_path: Path) -> None:
+    exports.write_photos(tab.visitor.files, tab.comparison, 2, path := tmp_path / "photos.zip")
     with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            assert archive.read(name) == own[name[4:]]
+        files = {name[4:]: archive.read(name) for name in archive.namelist()}
+    assert len(files) == 2 and files.items() <= {s.name: s.path.read_bytes() for s in sample_photos()}.items()
 
 
-def test_captions_are_no_photos(engine: SGLora, session: Session, tmp_path: Path) -> None:
-    other = Session(album=session.album, request=session.request, adaptation=session.adaptation)
-    found = actions.ask(engine, other, Question.photo(session.album.photos[0].id))
+def test_captions_are_no_photos(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
+    photos, other = SOURCES.samples.gallery(engine).photos, Tab(tab.visitor)
+    question = Question.photo(photos[0].id, scope=Scope.of("samples"))
+    made = actions.answer(engine, other, Asked(question, tab.asked.request), SOURCES)
     with pytest.raises(DataError, match="search with words"):
-        exports.write_photos(session.album, found, 4, tmp_path / "photos.zip")
-    assert {r["caption"] for r in rows(exports.results_csv(found))} == {c for p in session.album.photos for c in p.captions}
-
-
-def test_a_session_comes_back(session: Session, tmp_path: Path) -> None:
-    (path := tmp_path / "session.json").write_text(exports.session_json(session, "f" * 16), encoding="utf-8")
-    saved = exports.read_session(path)
-    assert saved.request == session.request == AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0)
-    assert saved.questions == ((QUERY, SENTENCE),)
-    assert saved.fingerprint == "f" * 16
-
-
-def test_a_session_in_which_nothing_was_made_comes_back(tmp_path: Path) -> None:
-    (path := tmp_path / "session.json").write_text(exports.session_json(Session(), ""), encoding="utf-8")
-    assert exports.read_session(path) == exports.SavedSession(None, (), "")
-
-
-def changed(session: Session, **values: object) -> str:
-    return json.dumps({**json.loads(exports.session_json(session, "")), **values})
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"kind": "other"}, "not a session"),
-        ({"format": 2}, "not a session"),
-        ({"questions": [1]}, "not a session"),
-        ({"settings": {"description": "a dog"}}, "not a session"),
-        ({"settings": {"description": "", "k": 4, "tau": 0.1, "seed": 0, "strength": 1}}, "description is empty"),
-        ({"settings": {"description": "a dog", "k": "4", "tau": 0.1, "seed": 0, "strength": 1}}, "k is not a number"),
-        ({"settings": {"description": "a dog", "k": 4, "tau": 0.1, "seed": -1, "strength": 1}}, "seed is -1"),
-        ({"questions": [{"query": "", "description": ""}]}, "query is empty"),
-    ],
-)
-def test_a_file_that_is_no_session_says_why(session: Session, tmp_path: Path, values: dict, words: str) -> None:
-    (path := tmp_path / "session.json").write_text(changed(session, **values))
-    with pytest.raises(DataError, match=words):
-        exports.read_session(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"null", b"[" * 100_000, b" " * (2**20 + 1)])
-def test_any_other_file_is_no_session(tmp_path: Path, content: bytes) -> None:
-    (path := tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.json is not a session"):
-        exports.read_session(path)
-
-
-def test_the_last_exports_stay_and_older_ones_go() -> None:
-    album = Session().album
-    paths = [album.new_file("results.csv") for _ in range(6)]
-    assert [path.parent.exists() for path in paths] == [False] * 3 + [True] * 3
+        exports.write_photos(tab.visitor.files, made, 4, tmp_path / "photos.zip")
+    assert {r["caption"] for r in rows(exports.results_csv(made))} == {c for p in photos for c in p.captions}
 
 
 @pytest.mark.slow
-def test_the_lines_in_the_adapters_readme_run(engine: SGLora, session: Session, tmp_path: Path) -> None:
-    download = actions.write_zip(engine, session)
+def test_the_lines_in_the_adapters_readme_run(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
+    download = actions.write_zip(engine, tab)
     shutil.unpack_archive(download, tmp_path / "adapter", "zip")
     text = (tmp_path / "adapter" / "README.md").read_text()
     assert SENTENCE in text
@@ -177,8 +131,8 @@ def test_the_lines_in_the_adapters_readme_run(engine: SGLora, session: Session, 
     )
     assert done.returncode == 0, done.stderr
     said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in done.stdout.splitlines())}
-    gallery = session.album.gallery(engine)
-    (_, _, zero_shot), *_, (_, _, generated) = actions.columns(engine, session)
+    gallery = SOURCES.samples.gallery(engine)
+    (_, _, zero_shot), *_, (_, _, generated) = actions.columns(engine, tab, tab.asked, tab.adaptation)
     for name, adapter in (("zero-shot", zero_shot), ("adapted", generated)):
         found = gallery.text_to_image("a dog that jumps over an obstacle", adapter, None).hits
         score = next(hit.score for hit in found if hit.label == sample_photos()[0].name)

@@ -1,0 +1,166 @@
+"""A page whose server lost or forgot something: a restart, deleted photos, an ended tab. The page says so and goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_process import free_port, visit
+from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
+from page_state import add, answered, ask, asked_of, box, choose, expect_photos, settles
+from playwright.sync_api import Browser, Page, expect
+
+from app import actions, expert_actions, texts, visitors
+from app.limits import Limits
+from core.data.sample_photos import examples, sample_photos
+from core.retrieval.gallery import Gallery
+from core.sglora.engine import SGLora
+
+FIRST, SAMPLES = examples().shown[0], len(sample_photos())
+
+
+def told(page: Page, words: str) -> None:
+    """Expect one message with these words, and close it."""
+    expect(page.get_by_test_id("toast-body")).to_have_count(1)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(words)
+    expect(page.get_by_test_id("toast-body")).not_to_contain_text("(2)")
+    page.get_by_test_id("toast-close").click()
+
+
+def expect_no_answer(page: Page) -> None:
+    """Expect no photos, results, history and adapter."""
+    expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    expect(page.locator("#results")).to_contain_text(
+        re.compile(f"{re.escape(texts.COMPARE_EMPTY)}|{re.escape(texts.COMPARE_NO_PHOTOS)}")
+    )
+    expect(page.locator("#search-command, #history, #command").filter(visible=True)).to_have_count(0)
+    expect(page.locator("#lora")).to_contain_text(texts.LORA_EMPTY)
+
+
+def test_after_a_restart_the_page_says_that_photos_are_gone(
+    browser: Browser, engine: SGLora, photos: list[Path], tmp_path: Path
+) -> None:
+    port = free_port()
+    with launched(engine, tmp_path, samples=True, port=port) as app:
+        page, _ = visit(browser, app.url)
+        answered(page, FIRST.query, SAMPLES)
+        add(page, photos[:3], 3)
+        ask(page, QUERY, SENTENCE)
+        away, _ = visit(browser, app.url)  # a visitor without photos of their own
+        answered(away, FIRST.query, SAMPLES)
+        ask(away, QUERY)
+        closed = page.context.storage_state()
+    with launched(engine, tmp_path, samples=True, port=port) as app:
+        # The visitor does nothing: the page notices the restart when it is looked at.
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        told(page, "the app was restarted")
+        expect_no_answer(page)
+        for name, kept in (("query", QUERY), ("description", SENTENCE), ("where", texts.WITHIN_OWN)):
+            expect(box(page, name)).to_have_value(kept)
+        settles(lambda: asked_of(page), {"q": QUERY, "about": SENTENCE})
+        choose(page, "where", texts.WITHIN_SAMPLES)
+        answered(page, QUERY, SAMPLES)
+        expect(page.locator("#fill")).to_contain_text(texts.SAMPLES_NOW.format(n=SAMPLES))
+        page.reload()  # the notice comes once
+        answered(page, QUERY, SAMPLES)
+        expect(page.get_by_test_id("toast-body")).to_have_count(0)
+
+        # A new page of a browser that remembers photos gets the notice, too. Who had no photos sees the samples again.
+        again, _ = visit(browser, app.url, storage_state=closed)
+        told(again, "the app was restarted")
+        expect_no_answer(again)
+        away.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(away.locator("#status .sg-ready")).to_be_visible()
+        answered(away, QUERY, SAMPLES)
+        expect(away.get_by_test_id("toast-body")).to_have_count(0)
+        for each in (page, again, away):
+            each.context.close()
+
+
+@pytest.fixture
+def app(engine: SGLora, photos: list[Path], tmp_path: Path) -> Iterator[Running]:
+    """An app with room for the photos of one visitor."""
+    probe = Gallery(engine.backbone)
+    probe.add(photos[:3])
+    with launched(engine, tmp_path, Limits(memory=int(1.5 * probe.memory))) as running:
+        yield running
+
+
+def test_a_tab_that_the_app_forgot_goes_on_with_the_photos(
+    browser: Browser, app: Running, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, errors = visit(browser, app.url)
+    add(page, photos[:2], 2)
+    ask(page, QUERY)
+    (mine,) = (each for each in app.visitors.all() if each.photos)
+    monkeypatch.setattr(visitors, "MOST_TABS", 1)
+    Visitor(app, tmp_path, 1).client.predict(description=SENTENCE, api_name="/route")
+    assert not mine.tabs and len(mine.photos) == 2
+    page.locator("#only-changed input").check()  # the tab's answer is gone
+    expect_photos(page, 2)
+    expect(page.locator("#results .sg-waiting img")).to_have_count(2)
+    ask(page, "a dog")
+    answered(page, "a dog", 2)
+    expect(page.get_by_test_id("toast-body")).to_have_count(0)
+    page.context.close()
+    assert errors == []
+
+
+def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
+    browser: Browser, app: Running, engine: SGLora, photos: list[Path], tmp_path: Path
+) -> None:
+    photos = photos[:3]
+    page = visit(browser, app.url)[0]
+    second = page.context.new_page()
+    add(page, photos, 3)
+    ask(page, QUERY, SENTENCE)
+    expect(page.locator("#results .sg-hit")).to_have_count(6)
+    expect(page.locator("#history")).to_be_visible()
+    expect(page.locator("#lora .sg-made-line")).to_be_visible()
+    (mine,) = (each for each in app.visitors.all() if each.photos)
+    (tab,) = mine.tabs.values()
+    adapter = actions.write_zip(engine, tab)
+    expert_actions.import_files(engine, tab, [str(adapter)], "photos of my sea")
+    second.goto(app.url)
+    expect_photos(second, 3)
+    second.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    expect(second.locator("#own li")).to_have_count(1)
+
+    # Another visitor's photos need the room. Then this visitor types.
+    Visitor(app, tmp_path, 1).add()
+    box(page, "description").fill(f"{SENTENCE} at noon")
+    told(page, texts.MADE_ROOM)
+    expect_no_answer(page)
+    expect(page.locator("#report")).to_have_text("")
+    expect(page.locator("#description textarea")).to_have_value(f"{SENTENCE} at noon")
+    expect(page.locator("#routing .sg-experts li").first).to_be_visible()
+    page.click("#photo-words > button")
+    page.locator("#pick input").click()
+    expect(page.locator("#pick").get_by_role("option")).to_have_count(0)
+
+    # The other tab shows the same, at an event that fails.
+    second.click("#import-own button")
+    second.click("#import")
+    expect(second.locator("#own")).to_contain_text(texts.OWN_NONE)
+    second.get_by_role("tab", name=texts.TAB_STUDIO).click()
+    expect(second.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
+    second.close()
+
+    # The time is up, and there is nothing to lose: no message, and photos that are added survive a reload.
+    app.sweep()
+    add(page, photos, 3)
+    expect(page.get_by_test_id("toast-body")).to_have_count(0)
+    page.reload()
+    expect_photos(page, 3)
+    expect(page.locator("#results .sg-hit")).to_have_count(6)
+
+    # The time is up, and photos are lost: the message does not replace the event's own report.
+    app.sweep()
+    add(page, photos[:2])
+    told(page, "unused for 60 minutes")
+    expect_photos(page, 2)
+    expect(page.locator("#results .sg-hit")).to_have_count(4)  # the typed question searches the new photos
+    expect(page.locator("#report")).to_contain_text("2 added")
+    page.context.close()

@@ -1,0 +1,232 @@
+"""The nginx configuration of docs/operations.md: a real nginx runs it before the app."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from app_process import PATIENCE_SECONDS, free_port, serve
+from make_images import encode, picture
+from strangers import API, Stranger, wait
+
+from core.common.paths import ROOT
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")  # users' PATH may lack it
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx)"),
+]
+CONFIGURATION = re.findall(r"^```nginx\n(.*?)^```$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE | re.DOTALL)
+AROUND = """
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr;
+events { worker_connections 8192; }
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    scgi_temp_path scgi;
+    uwsgi_temp_path uwsgi;
+    set_real_ip_from 127.0.0.1;
+    real_ip_header Test-Address;
+    include photos.conf;
+}
+"""
+FLOODING, SILENT, HONEST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+SILENT_CONNECTIONS, HELD = 300, 200
+LONGEST_FLOOD, FLOOD_PAUSE = 20_000, 0.001  # calls; seconds between two
+SEARCH_SECONDS, TRIES = 3, 5
+SENTENCE, QUERY = "photos of people surfing", "water"
+
+
+@contextmanager
+def nginx(folder: Path, app_port: int) -> Iterator[str]:
+    """Run the documented configuration on a free port. Yields the proxy's address. An address of 127.0.0.1 may claim to be
+    another one in the header Test-Address."""
+    port, (site,) = free_port(), CONFIGURATION
+    site = site.replace("listen [::]:80;", "").replace("listen 80;", f"listen 127.0.0.1:{port};").replace("7860", str(app_port))
+    (folder / "photos.conf").write_text(site)
+    (folder / "nginx.conf").write_text(AROUND)
+    with (folder / "nginx.log").open("w") as log:
+        process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=log)
+    try:
+        wait(lambda: process.poll() is not None or listens(port), time.monotonic() + PATIENCE_SECONDS)
+        assert process.poll() is None, (folder / "nginx.log").read_text()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the headers of the request."""
+
+    def do_POST(self) -> None:
+        left = int(self.headers["content-length"])
+        while left:
+            left -= len(self.rfile.read(min(left, 2**20)))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({name.lower(): value for name, value in self.headers.items()}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a proxy before a server that answers with the headers it got."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with nginx(tmp_path_factory.mktemp("nginx"), server.server_port) as address:
+            yield address
+        server.shutdown()
+
+
+def test_the_app_gets_the_clients_address_and_host_and_no_other_host(echo: str) -> None:
+    sent = {"host": "photos.example.org", "x-forwarded-host": "evil.example", "x-forwarded-for": "203.0.113.1"}
+    got = httpx.post(f"{echo}{API}/queue/join", headers=sent).json()
+    assert got["host"] == "photos.example.org"
+    assert "x-forwarded-host" not in got
+    assert got["x-forwarded-for"] == "203.0.113.1, 127.0.0.1"
+
+
+@pytest.mark.parametrize(("route", "megabytes", "status"), [("upload", 5, 200), ("upload", 201, 413), ("queue/join", 5, 413)])
+def test_only_uploads_are_large(echo: str, route: str, megabytes: int, status: int) -> None:
+    with opened(echo) as connection:
+        connection.sendall(request(echo, route, f"Content-Length: {megabytes * 2**20}"))
+        if status == 200:
+            connection.sendall(bytes(megabytes * 2**20))
+        assert status_of(connection) == status
+
+
+def test_a_network_of_ipv6_is_one_client(echo: str) -> None:
+    """All addresses of a /56 share a limit. The next /56 has its own."""
+    with ExitStack() as stack:
+
+        def ask(address: str) -> socket.socket:
+            connection = stack.enter_context(opened(echo))
+            connection.sendall(request(echo, "queue/join", f"Test-Address: {address}", "Content-Length: 0"))
+            return connection
+
+        calls = [ask(f"2001:db8:0:1{n % 256:02x}::{n:x}") for n in range(450)]
+        assert status_of(calls[-1]) == 429
+        assert status_of(ask("2001:db8:0:200::1")) == 200
+
+
+def opened(address: str, source: str = "127.0.0.1") -> socket.socket:
+    url = httpx.URL(address)
+    return socket.create_connection((url.host, url.port), PATIENCE_SECONDS, (source, 0))
+
+
+def request(address: str, route: str, *headers: str, body: bytes = b"") -> bytes:
+    head = (f"POST /{API}/{route} HTTP/1.1", f"Host: {httpx.URL(address).netloc.decode()}", *headers)
+    return "\r\n".join((*head, "", "")).encode() + body
+
+
+def status_of(connection: socket.socket) -> int:
+    return int(connection.recv(64).split()[1])
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a proxy before the app."""
+    with (
+        serve(tmp_path_factory.mktemp("app")) as app,
+        nginx(tmp_path_factory.mktemp("nginx"), httpx.URL(app).port) as address,
+    ):
+        assert visitor(address, HONEST).call("route", SENTENCE).values  # the models are loaded
+        yield address
+
+
+def visitor(address: str, source: str) -> Stranger:
+    transport = httpx.HTTPTransport(local_address=source)
+    return Stranger(address, connections=httpx.Client(transport=transport, timeout=PATIENCE_SECONDS))
+
+
+def searched(honest: Stranger) -> float:
+    """Open the page with its files, add two photos and search them. Returns the seconds of the search."""
+    page = honest.get("")
+    assert page.status_code == 200
+    for file in set(re.findall(r'(?:src|href)="(?:\./|/)?(assets/[^"]+)"', page.text)):
+        assert honest.get(file).status_code == 200
+    photos = [honest.upload(f"{n}.png", encode(picture(n), "PNG")) for n in range(2)]
+    assert honest.call("index", photos, "").values[0]["added"] == 2
+    begin = time.monotonic()
+    found = honest.call("search", QUERY, SENTENCE).values
+    seconds = time.monotonic() - begin
+    assert {hit["name"] for hit in found[0]["sg_lora"]} == {"0.png", "1.png"}
+    return seconds
+
+
+@contextmanager
+def flooded(address: str) -> Iterator[Callable[[], int]]:
+    """One address sends hundreds of calls a second, each from a new tab, and reads no answer. Yields how many it has sent."""
+    stop, sent = threading.Event(), 0
+
+    def flood() -> None:
+        nonlocal sent
+        held: deque[socket.socket] = deque()
+        while not stop.is_set() and sent < LONGEST_FLOOD:
+            body = json.dumps({"data": [SENTENCE, 4, 0.1], "session_hash": f"tab{sent}"}).encode()
+            headers = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+            held.append(opened(address, FLOODING))
+            held[-1].sendall(request(address, "call/route", *headers, body=body))
+            sent += 1
+            stop.wait(FLOOD_PAUSE)
+            if len(held) > HELD:
+                held.popleft().close()
+        for connection in held:
+            connection.close()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        wait(lambda: sent > 2 * HELD, time.monotonic() + PATIENCE_SECONDS)
+        yield lambda: sent
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_visitor_searches_beside_a_flood_of_one_address(proxy: str) -> None:
+    flooding = visitor(proxy, FLOODING)
+    with flooded(proxy) as sent:
+        wait(lambda: flooding.post(f"{API}/call/route", json={}).status_code == 429, time.monotonic() + PATIENCE_SECONDS)
+        assert any(searched(visitor(proxy, HONEST)) < SEARCH_SECONDS for _ in range(TRIES))
+        assert sent() < LONGEST_FLOOD, "the flood must not end before the visit"
+
+
+def test_a_visitor_searches_beside_silent_connections(proxy: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(SILENT_CONNECTIONS):
+            stack.enter_context(opened(proxy, SILENT)).sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: 127")
+        assert any(searched(visitor(proxy, HONEST)) < SEARCH_SECONDS for _ in range(TRIES))
+
+
+def test_a_silent_connection_ends(proxy: str) -> None:
+    with opened(proxy, SILENT) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: 127")
+        with suppress(ConnectionResetError):
+            assert connection.recv(64) == b""
