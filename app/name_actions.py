@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app import texts
 from app.actions import NO_SOURCES
-from app.scoped_search import Sources
+from app.sources import Sources
 from app.tab import Tab
 from app.texts import Text
 from core.common.errors import DescriptionError, GalleryError

@@ -31,10 +31,9 @@ from app.files import KEPT_DOWNLOADS, Files
 from app.page import Studio
 from app.question import Asked, Question, Scope
 from app.samples import Samples
-from app.scoped_search import Sources
+from app.sources import Sources
 from app.steps.context import Controls
 from app.tab import Tab
-from app.uploads import sort_uploads
 from app.views import experts_html, page_html, results_html
 from app.views.results_html import Shown
 from app.visitor import AWAITED_SECONDS
@@ -44,6 +43,7 @@ from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.common.messages import message
 from core.data.decode import content_id
+from core.data.uploads import sort_uploads
 from core.experts.adapter_files import routed_experts
 from core.experts.compare import nearest_distances
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
@@ -296,7 +296,7 @@ NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 
 def compared(columns: tuple[Column, ...], asked: Question, photos: tuple[Photo, ...] = (), shown: Shown = Shown(10)) -> str:
-    title = message("ASKED_PHOTOS", query=asked.what)
+    title = message("CORE_ASKED_PHOTOS", query=asked.what)
     return results_html.comparison(Comparison(title, columns, asked, photos=photos), Files(), shown)
 
 

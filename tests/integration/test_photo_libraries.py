@@ -228,7 +228,7 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
         assert found == sorted(found, key=lambda other: -float(rows[key] @ rows[other]))
     with pytest.raises(StudioError, match="not in the library"):
         actions.ask(engine, session, Question("similar", "0" * 32, within=within), libraries=pictures)
-    with pytest.raises(StudioError, match=re.escape(texts.NOTHING_LIKE)):
+    with pytest.raises(StudioError, match=re.escape(texts.CORE_NOTHING_LIKE)):
         actions.ask(engine, session, Question("similar", "0" * 32))
 
     # Marks on the visitor's own photos still count when the library is gone.
