@@ -88,11 +88,8 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     for kind in (torch.float16, torch.bfloat16, torch.float64):
         yield f"numbers of {kind}", changed(lambda t, kind=kind: t.to(kind)), None
     for value in (float("nan"), float("inf"), -float("inf")):
-        yield (
-            f"one {value}",
-            changed(lambda t, v=value: torch.where(torch.arange(t.numel()).view(t.shape) == 3, v, t)),
-            "NaN or inf",
-        )
+        changed_one = changed(lambda t, v=value: torch.where(torch.arange(t.numel()).view(t.shape) == 3, v, t))
+        yield f"one {value}", changed_one, "NaN or inf"
     yield "numbers of 1e38", changed(lambda t: torch.full_like(t, 1e38)), "too large for a working LoRA"
     yield "numbers of 1e-45", changed(lambda t: torch.full_like(t, 1e-45)), None
     yield "zeros", changed(torch.zeros_like), None
@@ -200,8 +197,7 @@ def adapters(good: Good) -> list[Case]:
 def own_experts_with(
     good: Good, tensors: dict[str, Tensor] | bytes | None = None, first: Mapping | None = None, **index: object
 ) -> bytes:
-    """Saved experts with changed tensors, changed fields of the first expert, or changed index fields. The checksum is
-    correct."""
+    """Saved experts with changed tensors, fields of the first expert, or index fields. The checksum is correct."""
     files = unzipped(good.own_experts)
     content = json.loads(files[INDEX_FILE])
     if tensors is not None:
