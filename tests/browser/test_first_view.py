@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +30,17 @@ def url(samples_url: str) -> str:
     return samples_url
 
 
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    """A new visitor's page, which shows the first answer."""
-    page, errors = visit(browser, url)
-    answered(page, FIRST.query)
-    yield page
-    page.context.close()
-    assert errors == []
-
-
 def opened(browser: Browser, address: str) -> Page:
     return visit(browser, address)[0]
 
 
-def add_three(page: Page, folder: Path) -> None:
-    page.set_input_files("#upload input[type=file]", blurred(folder, [f"{i}.png" for i in range(3)], 2))
-    expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
+def with_own_photos(browser: Browser, address: str, folder: Path, count: int) -> Page:
+    """A page that opened on the samples and then got ``count`` photos of the visitor."""
+    page = opened(browser, address)
+    answered(page, FIRST.query)
+    page.set_input_files("#upload input[type=file]", blurred(folder, [f"{i}.png" for i in range(count)], 2))
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {count} of")
+    return page
 
 
 def answered(page: Page, query: str, photos: int = SAMPLES) -> None:
@@ -89,14 +82,6 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
     expect(sentence).to_be_hidden()
     expect(line).to_be_focused()
 
-    # What researchers see fits.
-    page.tap("#more > button")
-    for width in (320, 390):
-        page.set_viewport_size({"width": width, "height": 844})
-        for panel in ("#chart", "#map", "#facts", "#latent"):
-            expect(page.locator(f"{panel} .sg-panel").first).to_be_visible()
-            assert page.locator(panel).evaluate("e => e.clientWidth > 0.9 * e.parentElement.clientWidth"), panel
-
     # A remark about the sentence stays in sight.
     line.press("Enter")
     sentence.fill("quarterly tax forms of a bank")
@@ -106,7 +91,9 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
     page.context.close()
 
 
-def test_after_a_switch_and_a_reload_the_page_answers_with_the_chosen_experts(page: Page) -> None:
+def test_after_a_switch_and_a_reload_the_page_answers_with_the_chosen_experts(browser: Browser, url: str) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
     shipped = labels(page, texts.SG_LORA)
     page.locator("#backbone input").click()
     page.get_by_role("option", name="embedded, photos").click()
@@ -162,7 +149,21 @@ def test_what_is_folded_is_sent_once_it_is_opened(browser: Browser, url: str) ->
     context.close()
 
 
-def test_the_page_opens_on_samples_with_one_comparison(page: Page, browser: Browser, url: str, engine: SGLora) -> None:
+def test_what_researchers_see_fits_a_phone(browser: Browser, url: str) -> None:
+    page, _ = visit(browser, url, **PHONE)
+    answered(page, FIRST.query)
+    page.tap("#more > button")
+    for width in (390, 320):
+        page.set_viewport_size({"width": width, "height": 844})
+        for panel in ("#chart", "#map", "#facts", "#latent"):
+            expect(page.locator(f"{panel} .sg-panel").first).to_be_visible()
+            assert page.locator(panel).evaluate("e => e.clientWidth > 0.9 * e.parentElement.clientWidth"), panel
+    page.context.close()
+
+
+def test_the_page_opens_on_samples_with_one_comparison(browser: Browser, url: str, engine: SGLora, tmp_path: Path) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
     expect(box(page, "description")).to_have_value(FIRST.description)
     gallery = Gallery(engine.backbone)
     gallery.add([sample.path for sample in sample_photos()])
@@ -201,10 +202,11 @@ def test_the_page_opens_on_samples_with_one_comparison(page: Page, browser: Brow
     other = opened(browser, url)
     answered(other, FIRST.query)
     other.context.close()
+    page.context.close()
 
 
-def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(page: Page, tmp_path: Path) -> None:
-    add_three(page, tmp_path)
+def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = with_own_photos(browser, url, tmp_path, 3)
     expect(page.locator("#report")).to_contain_text(texts.SAMPLES_GONE)
     expect(page.locator("#take-back")).to_be_hidden()
     # The page forgets the question, because it was about the samples.
@@ -253,11 +255,14 @@ def test_own_photos_take_the_samples_place_and_do_not_go_without_a_question(page
     expect(box(page, "query")).to_have_value("a lake")
     page.click("#take-back")
     answered(page, "a lake", 3)
+    page.context.close()
 
 
-def test_a_chip_asks_what_it_says(page: Page, url: str, tmp_path: Path) -> None:
+def test_a_chip_asks_what_it_says(browser: Browser, url: str, tmp_path: Path) -> None:
     """Photos that another tab added change the suggestions, but not what a shown one means."""
     bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]
+    page = opened(browser, url)
+    answered(page, FIRST.query)
     page.set_input_files("#upload input[type=file]", bedrooms)
     shown = page.locator("#look-like .gallery-item").first
     expect(shown).to_have_text("rooms in a house")
@@ -269,12 +274,14 @@ def test_a_chip_asks_what_it_says(page: Page, url: str, tmp_path: Path) -> None:
     expect(other.locator("#look-like")).to_contain_text("lions")
     shown.click()
     expect(box(page, "description")).to_have_value("photos of rooms in a house")
+    page.context.close()
 
 
-def test_own_photos_suggest_a_sentence(page: Page, engine: SGLora) -> None:
+def test_own_photos_suggest_a_sentence(browser: Browser, url: str, engine: SGLora) -> None:
     """One click on what the photos seem to show adapts the answer. The samples, which have questions, suggest nothing."""
     bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]
-    suggested, query = ".gallery-item", "a lamp"
+    page, suggested, query = opened(browser, url), ".gallery-item", "a lamp"
+    answered(page, FIRST.query)
     expect(page.locator("#look-like")).to_be_hidden()
     page.set_input_files("#upload input[type=file]", bedrooms)
     first = page.locator("#look-like").locator(suggested).first
@@ -292,9 +299,24 @@ def test_own_photos_suggest_a_sentence(page: Page, engine: SGLora) -> None:
     expect(first).to_have_text("rooms in a house")
     page.click("#clear")
     expect(page.locator("#look-like")).to_be_hidden()
+    page.context.close()
 
 
-def test_captions_of_samples_can_be_brought_back(page: Page, tmp_path: Path) -> None:
+def test_an_upload_without_a_photo_leaves_the_samples(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    page.set_input_files("#upload input[type=file]", tmp_path / "broken.jpg")
+    expect(page.locator("#report")).to_contain_text("broken.jpg")
+    expect(page.locator("#report")).not_to_contain_text(texts.SAMPLES_GONE)
+    answered(page, FIRST.query)
+    expect(page.locator("#fill")).to_contain_text(f"Photos: {SAMPLES} of")
+    page.context.close()
+
+
+def test_captions_of_samples_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
     page.click("#captions > button")
     box(page, "typed").fill("moon.png: a bright stone")
     page.click("#use-typed")
@@ -303,10 +325,11 @@ def test_captions_of_samples_can_be_brought_back(page: Page, tmp_path: Path) -> 
     expect(page.locator("#fill")).to_contain_text("Photos: 1 of")
     page.click("#take-back")
     expect(page.locator("#fill")).to_contain_text(f"Photos: {SAMPLES} of")
+    page.context.close()
 
 
-def test_a_removed_photo_can_be_brought_back(page: Page, tmp_path: Path) -> None:
-    add_three(page, tmp_path)
+def test_a_removed_photo_can_be_brought_back(browser: Browser, url: str, tmp_path: Path) -> None:
+    page = with_own_photos(browser, url, tmp_path, 3)
     page.click("#captions > button")
     names = page.locator("#gallery .thumbnail-item img")
     expect(names).to_have_count(3)
@@ -326,10 +349,12 @@ def test_a_removed_photo_can_be_brought_back(page: Page, tmp_path: Path) -> None
     expect(page.locator("#fill")).to_contain_text("Photos: 3 of")
     settles(lambda: gallery_order(page), before)
     expect(page.locator("#take-back")).to_be_hidden()
+    page.context.close()
 
 
-def test_adding_can_be_stopped_and_moves_nothing(page: Page, tmp_path: Path) -> None:
-    many = 900  # so many that the click comes before the last one
+def test_adding_can_be_stopped_and_moves_nothing(browser: Browser, url: str, tmp_path: Path) -> None:
+    page, many = opened(browser, url), 300
+    answered(page, FIRST.query)
     expect(page.locator("#clear")).to_be_visible()
     expect(page.locator("#recall .sg-figures")).to_be_visible()  # this part appears last
     before = page.locator("#query").bounding_box()
@@ -345,11 +370,12 @@ def test_adding_can_be_stopped_and_moves_nothing(page: Page, tmp_path: Path) -> 
     fill = page.locator("#fill .sg-note")  # Gradio also shows "processing" in #fill for a moment
     expect(fill).to_have_text(re.compile(r"^Photos: \d"))
     assert 0 < int(fill.inner_text().split()[1]) < many
+    page.context.close()
 
 
-def test_a_reload_does_not_end_the_adding_of_photos(page: Page, tmp_path: Path) -> None:
+def test_a_reload_does_not_end_the_adding_of_photos(browser: Browser, url: str, tmp_path: Path) -> None:
     """The new page answers with the photos so far, then with all."""
-    query, many = "a red blot", 300
+    page, query, many = opened(browser, url), "a red blot", 300
     box(page, "query").fill(query)
     page.click("#search")
     answered(page, query)
@@ -358,27 +384,25 @@ def test_a_reload_does_not_end_the_adding_of_photos(page: Page, tmp_path: Path) 
     page.reload()
     expect(page.locator("#fill")).to_contain_text(f"Photos: {many} of")
     answered(page, query, many)
+    page.context.close()
 
 
-def test_a_sentence_typed_on_the_samples_is_kept_and_their_question_is_not(page: Page, tmp_path: Path) -> None:
-    sentence = "photos of people surfing"
+def test_a_sentence_typed_on_the_samples_is_kept_and_their_question_is_not(browser: Browser, url: str, tmp_path: Path) -> None:
+    page, sentence = opened(browser, url), "photos of people surfing"
+    answered(page, FIRST.query)
     box(page, "description").fill(sentence)
     page.set_input_files("#upload input[type=file]", blurred(tmp_path, ["0.png", "1.png"], 2))
     expect(page.locator("#fill")).to_contain_text("Photos: 2 of")
     expect(box(page, "query")).to_have_value("")
     expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
     expect(box(page, "description")).to_have_value(sentence)
+    page.context.close()
 
 
-def test_what_fails_changes_nothing(page: Page, tmp_path: Path) -> None:
-    """After an upload without a photo, the samples stay; after a question without words, the columns and the adapter."""
-    command = "#command textarea"
-    (tmp_path / "broken.jpg").write_bytes(b"no photo")
-    page.set_input_files("#upload input[type=file]", tmp_path / "broken.jpg")
-    expect(page.locator("#report")).to_contain_text("broken.jpg")
-    expect(page.locator("#report")).not_to_contain_text(texts.SAMPLES_GONE)
+def test_what_fails_changes_nothing(browser: Browser, url: str) -> None:
+    """After a question without words, columns and adapter still have the sentence before."""
+    page, command = opened(browser, url), "#command textarea"
     answered(page, FIRST.query)
-    expect(page.locator("#fill")).to_contain_text(f"Photos: {SAMPLES} of")
     page.click("#more > button")
     before = page.locator(command).input_value()
     box(page, "description").fill("photos of people surfing")
@@ -389,10 +413,12 @@ def test_what_fails_changes_nothing(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#results .sg-panel")).to_have_attribute("data-filtered", "1")
     expect(page.locator("#results .sg-panel")).to_have_attribute("data-description", FIRST.description)
     expect(page.locator(command)).to_have_value(before)
+    page.context.close()
 
 
-def test_a_question_before_the_first_photo_is_answered_once_it_is_there(page: Page, tmp_path: Path) -> None:
-    slow = [tmp_path / f"{shade}.png" for shade in range(6)]
+def test_a_question_before_the_first_photo_is_answered_once_it_is_there(browser: Browser, url: str, tmp_path: Path) -> None:
+    page, slow = opened(browser, url), [tmp_path / f"{shade}.png" for shade in range(6)]
+    answered(page, FIRST.query)
     for shade, file in enumerate(slow):
         Image.new("L", (8000, 6000), shade).save(file)  # takes longer to decode than to ask a question
     page.set_input_files("#upload input[type=file]", slow)
@@ -404,9 +430,12 @@ def test_a_question_before_the_first_photo_is_answered_once_it_is_there(page: Pa
     expect(page.locator("#routing")).to_contain_text("riding a wave")
     expect(box(page, "description")).to_have_value("photos of people surfing")
     settles(lambda: page.locator("#results section").last.get_attribute("aria-label"), texts.SG_LORA)
+    page.context.close()
 
 
-def test_a_session_without_a_sentence_does_not_keep_the_one_that_is_there(page: Page, browser: Browser, url: str) -> None:
+def test_a_session_without_a_sentence_does_not_keep_the_one_that_is_there(browser: Browser, url: str) -> None:
+    page = opened(browser, url)
+    answered(page, FIRST.query)
     box(page, "description").fill("")
     box(page, "query").fill("a cup of coffee")
     page.click("#search")
@@ -417,6 +446,7 @@ def test_a_session_without_a_sentence_does_not_keep_the_one_that_is_there(page: 
     with page.expect_download() as waiting:
         page.click("#session-save")
     saved = {"name": "session.json", "mimeType": "application/json", "buffer": waiting.value.path().read_bytes()}
+    page.context.close()
 
     page = opened(browser, url)
     answered(page, FIRST.query)
