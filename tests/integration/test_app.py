@@ -22,6 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
 from PIL import Image
+from zips import zipped
 
 from app import actions, texts
 from app import visitor as one_visitor
@@ -219,9 +220,7 @@ def png(colour: str = "green") -> bytes:
 
 
 def pack(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    path.write_bytes(zipped(members))
     return path
 
 

@@ -19,7 +19,7 @@ from gradio_client import handle_file
 from mcp_client import as_data, call
 from PIL import Image
 
-from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
+from app.scratch import LOCK, PREFIX, remove_abandoned
 from core.common.paths import ROOT
 
 pytestmark = pytest.mark.slow
