@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
 from app_process import PATIENCE_SECONDS, running
 from app_visitors import client_of
 from gradio_client import handle_file
