@@ -36,9 +36,10 @@ def train(
     ids = [photo.id for photo in visitor.gallery(engine).captioned()[0]]
     trained = train_own_expert(engine, visitor.gallery(engine), name, description, progress, stop, recipe=RECIPE)
     split = split_photos(ids, RECIPE.stop_from)
-    visitor.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.stop))
-    own = trained.expert, trained.mean, trained.std, trained.embedding
-    visitor.change_own_experts(engine, lambda experts: experts.add(*own))
+    visitor.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.validation))
+    visitor.change_own_experts(
+        engine, lambda experts: experts.add(trained.expert, trained.mean, trained.std, trained.embedding)
+    )
     return trained
 
 

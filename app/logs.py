@@ -12,7 +12,7 @@ from core.common.text import printable
 
 AT_ONCE = 5  # equal messages that are written per minute
 SECONDS = 60.0
-LONGEST, MOST_LINES = 500, 200  # characters of a line that is printed; lines printed at once
+LONGEST, MOST_LINES = 500, 200  # characters of a line that is printed; lines printed a minute
 
 
 class CountRepeats(logging.Filter):
@@ -55,9 +55,13 @@ class Plain:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._since, self._count = time.monotonic(), 0  # lines of this minute
 
     def write(self, text: str) -> int:
-        lines = text.split("\n", MOST_LINES)[:MOST_LINES]
+        if time.monotonic() - self._since > SECONDS:
+            self._since, self._count = time.monotonic(), 0
+        lines = text.split("\n", MOST_LINES)[: max(0, MOST_LINES - self._count)]
+        self._count += len(lines) - 1
         self._stream.write("\n".join(printable(line[:LONGEST]) for line in lines))
         return len(text)
 

@@ -17,7 +17,7 @@ from core.sglora.engine import SGLora
 if TYPE_CHECKING:
     from app_visitors import Running
 
-SLOW_FOLDERS, APPS = {"browser", "hostile"}, {"url", "app", "samples_url"}  # fixtures that start the app
+SLOW_FOLDERS, APPS = {"browser", "hostile"}, {"url", "app"}  # fixtures that start the app
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,7 +30,8 @@ NO_LENGTH, TOO_LARGE, NO_ROOM = 411, 413, 507
 class Uploads:
     """ASGI middleware around the routes that take files. All other requests pass.
 
-    ``most``: most bytes of one upload. ``could_fit``: whether so many more bytes would fit; changes nothing.
+    ``most``: most bytes of one upload. ``could_fit``: whether so many more bytes fit; 0: whether what came until
+    now does. It deletes no visitor's data.
     """
 
     def __init__(self, app: ASGIApp, allowances: Allowances, most: int, could_fit: Callable[[int], bool]) -> None:
@@ -84,7 +85,7 @@ class Uploads:
             check(body := message.get("body", b""))
             before, taken = taken, taken + len(body)
             # Others send meanwhile, so what fitted when this upload began may not fit now.
-            if before // STEP < taken // STEP and not await asyncio.to_thread(self.could_fit, STEP):
+            if before // STEP < taken // STEP and not await asyncio.to_thread(self.could_fit, 0):
                 raise MultiPartException(texts.DISK_FULL)
             return message
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -139,10 +139,11 @@ def test_streams_that_are_closed_early_raise_nothing(
     slow = next(number for number, fn in app.page.fns.items() if fn.api_name == "slow")
     body = {"data": [3], "fn_index": slow, "session_hash": stranger.session}
     assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
-    for _ in range(6):
-        with socket.create_connection(("127.0.0.1", httpx.URL(app.url).port), timeout=120) as stream:
+    with ExitStack() as stack:
+        address = "127.0.0.1", httpx.URL(app.url).port
+        for stream in [stack.enter_context(socket.create_connection(address, timeout=120)) for _ in range(6)]:
             stream.sendall(route.encode())
-            stream.recv(100)
+            assert stream.recv(100).startswith(b"HTTP/1.1 200")
     wait(
         lambda: len(caplog.records) > 0 or stranger.session not in app.page._queue.pending_messages_per_session,
         time.monotonic() + 60,

@@ -25,12 +25,12 @@ from core.cli.main import main
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE
 from core.experts.load import load_engine
+from core.names.everyday import everyday_photos
 from core.names.file import NAMES_FILE
+from core.names.teach import TaughtNames
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.names.everyday import everyday_photos
 from core.sglora.request import AdapterRequest
-from core.names.teach import TaughtNames
 
 Run = Callable[..., tuple[int, str, str]]
 
