@@ -46,7 +46,6 @@ from core.common.messages import message
 from core.data.decode import content_id
 from core.data.uploads import sort_uploads
 from core.experts.adapter_files import routed_experts
-from core.experts.compare import nearest_distances
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -286,7 +285,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         page_html.routing(engine, adaptation.routing, adaptation.fit),
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine.repository, adaptation),
-        page_html.adapter_details(adaptation, {}, nearest_distances(engine.repository, adaptation.routing, adaptation.full)),
+        page_html.adapter_details(adaptation, {}),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),

@@ -18,7 +18,6 @@ from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
-from core.experts.compare import nearest_distances
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.experts.own import MAX_OWN, OwnExperts, import_adapter, load_zip, save_zip
 from core.experts.projection import description_map, latent_map
@@ -371,20 +370,6 @@ def test_zips_that_are_refused(engine, own_experts):
     for content, reason in cases:
         with pytest.raises(RepositoryError, match=reason):
             load_zip(content, engine)
-
-
-def test_distances_counted_by_hand(engine):
-    adaptation = engine.adapt(AdapterRequest(SENTENCE, k=3, seed=4))
-    found = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
-    lora = delta(adaptation.full)
-    chosen = adaptation.routing.chosen.tolist()
-    assert found.names == tuple(engine.repository.experts[i].name for i in chosen)
-    assert found.experts == pytest.approx([float((lora - delta(engine.repository.lora(i))).norm()) for i in chosen], rel=1e-5)
-    origin = delta(Lora.from_vector(engine.repository.layout, engine.repository.origin))
-    assert found.origin == pytest.approx(float((lora - origin).norm()), rel=1e-5)
-    assert found.norm == pytest.approx(float(lora.norm()), rel=1e-5)
-    itself = nearest_distances(engine.repository, adaptation.routing, engine.repository.lora(chosen[1]))
-    assert itself.experts[1] == 0 and itself.experts[0] > 0
 
 
 # Maps
