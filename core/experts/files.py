@@ -11,15 +11,14 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, Field, ValidationError
 from safetensors.torch import load
 
-from core.backbones import EMBEDDED
-from core.backbones.lora import VISION, Lora, LoraLayout, Side
-from core.backbones.spec import adapted_side, backbone_options, portable
+from core.backbones.lora import VISION, Lora, LoraLayout
+from core.backbones.spec import backbone_options, portable
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError
 from core.common.messages import message
@@ -36,11 +35,11 @@ class RepositoryIndex(BaseModel, frozen=True):
 
     format: Literal[2] = 2
     fingerprint: Text = Field(alias="backbone_fingerprint")
-    backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)  # arguments of ``load_backbone``
-    linears: tuple[Text, ...] = ()  # adapted linears, in order; empty: the backbone's default
+    backbone: BackboneChoice  # arguments of ``load_backbone``
+    linears: Annotated[tuple[Text, ...], Field(min_length=1)]  # adapted linears, in order
     rank: Count  # of the own parts
     shared_rank: Count = 0  # of the shared part in this repository; 0: none, or it is the backbone's
-    parameters: Count = 0  # number in an own part
+    parameters: Count  # number in an own part
     checksum: Text = Field(alias="tensors_sha256")
     notes: Mapping[str, Any] = {}  # how the experts were trained
     closeness_threshold: Figure | None = None  # see ``ExpertRepository``
@@ -94,13 +93,11 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
 
 def _layout(folder: Path, index: RepositoryIndex, layout: LoraLayout) -> LoraLayout:
     """The layout of the own parts: the linears in the index, at its rank. Raises RepositoryError: when they do not fit."""
-    wanted: Side = adapted_side(index.backbone)
-    if index.linears:
-        wanted = "photos" if any(name.startswith(VISION) for name in index.linears) else "texts"
+    wanted = "photos" if any(name.startswith(VISION) for name in index.linears) else "texts"
     if not (layout.moves_photos if wanted == "photos" else layout.moves_texts):
         raise RepositoryError("CORE_EXPERTS_SIDE", folder=folder, side=wanted)
     try:
-        return LoraLayout.of({m.name: m for m in layout.modules}, index.linears or layout.names, index.rank)
+        return LoraLayout.of({m.name: m for m in layout.modules}, index.linears, index.rank)
     except AdapterError as error:
         raise RepositoryError("CORE_EXPERTS_UNFIT", folder=folder, error=error.message) from None
 
