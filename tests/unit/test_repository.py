@@ -99,20 +99,10 @@ def test_subset():
         (lambda folder: change_index(folder, format=1), f"damaged {INDEX_FILE} (format"),
         *(
             (lambda folder, choice=choice: change_index(folder, backbone=choice), f"damaged {INDEX_FILE} (backbone")
-            for choice in (
-                "ViT-B-16",
-                None,
-                {},
-                {"spec": 3},
-                {"spec": "x", "adapt_blocks": "2"},
-                {"spec": "x", "adapt": "both"},
-            )
+            for choice in ("ViT-B-16", None, {}, {"spec": 3}, {"spec": "x", "adapt_blocks": "2"}, {"spec": "x", "adapt": 1})
         ),
         (lambda folder: change_index(folder, backbone_fingerprint="ffff"), "(fingerprint ffff, this one is 0123456789abcdef)"),
-        (
-            lambda folder: change_index(folder, linears=["text.mlp.1"]),
-            "experts that adapt texts: choose the backbone with --adapt",
-        ),
+        (lambda folder: change_index(folder, linears=["text.mlp.1"]), "texts: choose the backbone with --adapt texts"),
     ],
 )
 def test_a_repository_that_cannot_be_used(folder, change, reason):
