@@ -53,11 +53,11 @@ def recall_csv(comparison: Comparison) -> str:
         for way, hits in (column.hits or {}).items():
             for k in KS:
                 share = recall_interval(hits, k)
-                rows.append([column.title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(hits.places)])
+                rows.append([column.title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(hits.ranks)])
                 if column is not base and base.hits is not None:
                     lead = recall_interval(hits, k, base.hits[way])
                     leads = (f"{value:.2f}" for value in lead)
-                    rows.append([column.title, base.title, way, f"R@{k}", *leads, len(hits.places)])
+                    rows.append([column.title, base.title, way, f"R@{k}", *leads, len(hits.ranks)])
     return _csv(["column", "minus", "direction", "measure", "percent", "low", "high", "questions"], rows)
 
 

@@ -88,7 +88,7 @@ def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarra
 
 
 def _suggested(engine: SGLora, corpus: Corpus, photos: np.ndarray) -> Row:
-    """The row of SG-LoRA with the first sentence that the app suggests for these photos; without one, of the shared part."""
+    """The row of SG-LoRA with the first sentence that the app suggests for these photos; without one, of the shared LoRA."""
     sample = corpus.base[torch.from_numpy(photos[spread_places(len(photos), MOST_PHOTOS)])]
     experts = suggested(engine.repository, sample)
     lora = engine.adapt(AdapterRequest(experts[0].description)).full if experts else engine.backbone.shared

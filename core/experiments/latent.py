@@ -1,7 +1,7 @@
 """How much information does z carry? The generator trained with several weights lambda of the KL divergence.
 
 If lambda is too large, the posterior collapses: every seed gives the same adapter. If it is too small, adapters resemble no
-expert. Tasks are sampled from watched photos: this experiment chooses the recipe.
+expert. Tasks are sampled from validation photos: this experiment chooses the recipe.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ KNOWN, UNKNOWN = "known", "closest experts left out"
 VARIANTS = ("mean", "sample")
 
 
-def watched_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
-    """Tasks sampled from watched photos with a fixed seed, each with the embedding [s] of a sentence."""
+def validation_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
+    """Tasks sampled from validation photos with a fixed seed, each with the embedding [s] of a sentence."""
     rng = np.random.default_rng(0)
     sampler = DenseTasks(corpus, corpus.watched, PHOTOS)
     tasks = [sampler.sample(rng) for _ in range(TASKS)]
@@ -52,7 +52,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """The effects of each lambda on samples, and the recall of samples minus that of the merge."""
     corpus, repository = context.corpus, context.engine.repository
     runs = runs_of(repository, context.backbone, context.cache, context.data)
-    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), watched_tasks(corpus)
+    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), validation_tasks(corpus)
     generators = {
         f"{weight:g}": fit_generator(repository, snapshots, GeneratorRecipe(kl=weight), context.log) for weight in LAMBDAS
     }

@@ -38,7 +38,7 @@ def distance(a: Lora, b: Lora) -> float:
     square = 0.0
     for name in a.factors.keys() | b.factors.keys():
         one, two = a.factors.get(name), b.factors.get(name)
-        if one is not two:  # the same object: both LoRAs have the shared part there
+        if one is not two:  # the same object: both contain the shared LoRA there
             deltas = [0.0 if f is None else f.delta.double() for f in (one, two)]
             square += float(torch.as_tensor(deltas[0] - deltas[1]).square().sum())
     return math.sqrt(square)

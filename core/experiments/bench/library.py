@@ -84,8 +84,8 @@ def _link(folder: Path, context: BenchmarkContext) -> int:
             (folder / name).write_bytes(content)
         return number
     paths = list(dict.fromkeys(sample.path for data in data_folders(context.data) for sample in read_folder(data)))
-    for place in np.random.default_rng(0).permutation(len(paths))[:number]:
-        (folder / f"{place}.jpg").symlink_to(paths[place].resolve())
+    for row in np.random.default_rng(0).permutation(len(paths))[:number]:
+        (folder / f"{row}.jpg").symlink_to(paths[row].resolve())
     return min(number, len(paths))
 
 
@@ -112,8 +112,8 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, file: Path, n: int)
     context.log(f"library: a question among {n:,} rows")
     engine, number, random = context.engine, count(), torch.Generator().manual_seed(n)
     with file.open("wb") as out:
-        for places in np.split(np.arange(n) % len(photos), range(10_000, n, 10_000)):
-            vectors = photos.index.take(places)
+        for rows in np.split(np.arange(n) % len(photos), range(10_000, n, 10_000)):
+            vectors = photos.index.take(rows)
             noise = F.normalize(torch.randn(vectors.shape, generator=random), dim=-1)
             out.write(F.normalize(vectors + 0.3 * noise, dim=-1).numpy().tobytes())
     shape = (n, photos.library.about.dim)
