@@ -75,7 +75,7 @@ def mean_of_ways(recalls: Mapping[str, Any], measure: str) -> float:
 class Hits:
     """Ranks of the right answers to questions. A question is a photo (i2t) or a caption (t2i)."""
 
-    places: np.ndarray  # [q], rank of each question's best right answer; 0 is the first
+    ranks: np.ndarray  # [q], rank of each question's best right answer; 0 is the first
     photos: np.ndarray  # [q], row of the question's photo (for a caption of several photos, the first one)
     total: int  # number of photos
 
@@ -93,7 +93,7 @@ def recall_interval(adapter_hits: Hits, k: int, minus: Hits | None = None) -> tu
     ``minus`` holds another adapter's hits for the same questions: then the result is for the paired difference. Photos are
     resampled with all their captions, since captions of one photo are not independent evidence.
     """
-    scores = (adapter_hits.places < k).astype(float) - (0.0 if minus is None else minus.places < k)
+    scores = (adapter_hits.ranks < k).astype(float) - (0.0 if minus is None else minus.ranks < k)
     # float32 like the draws: otherwise numpy would convert all draws in each product.
     sums = np.bincount(adapter_hits.photos, scores, adapter_hits.total).astype(np.float32)
     sizes = np.bincount(adapter_hits.photos, minlength=adapter_hits.total).astype(np.float32)

@@ -39,7 +39,7 @@ KNOWN, UNKNOWN = "known", "closest experts left out"
 VARIANTS = ("mean", "sample")
 
 
-def watched_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
+def validation_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
     """Tasks sampled from validation photos with a fixed seed, each with the embedding [s] of a sentence."""
     rng = np.random.default_rng(0)
     sampler = DenseTasks(corpus, corpus.validation, PHOTOS)
@@ -52,7 +52,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """The effects of each lambda on samples, and the recall of samples minus that of the merge."""
     corpus, repository = context.corpus, context.engine.repository
     runs = runs_of(repository, context.backbone, context.cache, context.data)
-    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), watched_tasks(corpus)
+    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), validation_tasks(corpus)
     generators = {
         f"{weight:g}": fit_generator(repository, snapshots, GeneratorRecipe(kl=weight), context.log) for weight in LAMBDAS
     }

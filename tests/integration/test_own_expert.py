@@ -28,9 +28,8 @@ from core.training.objective import confused_names
 from core.training.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "grey", "orange")
-# No penalty for forgetting, because it reads a thousand class names. Tests that need it use PENALISED.
+# No penalty for forgetting, because it reads a thousand class names.
 QUICK = OwnRecipe(batch=16, steps=12, fixed_steps=6, check=3, snapshots=4, memory=0.0)
-PENALISED = replace(QUICK, memory=1.0)
 DESCRIPTION = "photos of coloured papers"
 
 
@@ -92,7 +91,7 @@ def test_captioned_photos_of_a_gallery(gallery):
 
 
 def test_result(gallery, origin):
-    made = train(gallery, origin, recipe=PENALISED)
+    made = train(gallery, origin)
     e = made.expert
     assert (e.name, e.description, e.images, e.seed, e.snapshots) == ("my papers", DESCRIPTION, 18, 1, 4)
     assert (e.before["images"], e.after["images"], made.steps) == (6, 6, 6)
@@ -170,16 +169,16 @@ def test_training_learns(gallery, origin):
 def test_no_trace(gallery, origin):
     weights = {k: v.clone() for k, v in gallery.backbone.adapted.state_dict().items()}
     before, start, embeddings = torch.get_rng_state(), origin.clone(), gallery.embeddings()
-    first = train(gallery, origin, recipe=PENALISED)
+    first = train(gallery, origin)
     with torch.no_grad():
-        second = train(gallery, origin, recipe=PENALISED)
+        second = train(gallery, origin)
         assert not torch.is_grad_enabled()
     with torch.inference_mode():
-        third = train(gallery, origin, recipe=PENALISED)
+        third = train(gallery, origin)
         assert torch.is_inference_mode_enabled()
     for again in (second, third):
         assert alike(again.mean, first.mean, origin)
-    assert not alike(first.mean, train(gallery, origin, recipe=PENALISED, seed=2).mean, origin)
+    assert not alike(first.mean, train(gallery, origin, seed=2).mean, origin)
     assert torch.equal(torch.get_rng_state(), before) and torch.equal(origin, start)
     assert all(torch.equal(v, weights[k]) for k, v in gallery.backbone.adapted.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in gallery.backbone.adapted.parameters())
