@@ -17,6 +17,7 @@ from app.languages import ENGLISH, FOLDER, OTHERS, SAMPLES, TAGS, speaking, text
 from app.views import page_html
 from core.common import languages as known
 from core.common.errors import StudioError
+from core.common.messages import english
 from core.common.paths import ROOT, experts_path
 from core.common.text import clean_text
 from core.data.captions import parse_typed, read_captions
@@ -99,6 +100,8 @@ def test_message_templates_match_the_code_of_core() -> None:
             made.add(literals([part.value if isinstance(part, ast.Constant) else None for part in node.values]))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             made.add(literals([node.value]))
+    for text in english().values():
+        made.add(literals([part for before, field, *_ in string.Formatter().parse(text) for part in (before, field and None)]))
     words = {word for text in made for word in text.split()}  # names of languages are list items or keys
     words |= {name for names in json.loads((ROOT / "core/common/languages.json").read_text()).values() for name in names}
     for name, text in TEXTS[ENGLISH].items():
