@@ -193,7 +193,7 @@ def test_commands_reject_adapters_that_change_photos(made: SGLora, options, phot
     save_peft(random_shared(made.backbone, 9), tmp_path, made.backbone.fingerprint, "embedded", {})
     for command in (["search", QUERY, "--gallery", photos, *options], ["vector", QUERY, *options[:2]]):
         assert main([*map(str, command), "--adapter", str(tmp_path)]) == 1
-        assert "in another way than this backbone's shared part" in capsys.readouterr().err
+        assert "in another way than this backbone's shared LoRA" in capsys.readouterr().err
 
 
 # The page
