@@ -49,9 +49,13 @@ def filled(backbone, n: int) -> Gallery:
     return gallery
 
 
-@pytest.fixture(scope="module", params=[pytest.param("embedded", marks=pytest.mark.slow), "open_clip"])
+BOTH = pytest.mark.parametrize("gallery", ["open_clip", pytest.param("embedded", marks=pytest.mark.slow)], indirect=True)
+
+
+@pytest.fixture(scope="module")
 def gallery(request) -> Gallery:
-    return filled(request.getfixturevalue("backbone") if request.param == "embedded" else tiny_backbone(adapt_blocks=2), 24)
+    embedded = getattr(request, "param", "open_clip") == "embedded"
+    return filled(request.getfixturevalue("backbone") if embedded else tiny_backbone(adapt_blocks=2), 24)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,7 @@ def test_captioned_photos_of_a_gallery(gallery):
     assert empty[0] == () and empty[1].shape == (0, *gallery.backbone.prefix_shape)
 
 
+@BOTH
 def test_result(gallery, origin):
     made = train(gallery, origin)
     e = made.expert
@@ -102,6 +107,7 @@ def test_result(gallery, origin):
     assert made.seconds > 0
 
 
+@BOTH
 def test_figures_are_those_of_the_held_photos_counted_by_hand(gallery, origin):
     backbone, shared = gallery.backbone, gallery.backbone.shared
     made = train(gallery, origin, shared)
@@ -127,6 +133,7 @@ def test_figures_are_those_of_the_held_photos_counted_by_hand(gallery, origin):
     assert made.expert.gain() == pytest.approx(sum(gains) / 2)
 
 
+@BOTH
 def test_held_photos_do_not_train_nor_stop(gallery, origin):
     """New captions on held-out photos do not change the expert. New captions on a training photo do."""
     backbone, recipe = gallery.backbone, replace(QUICK, steps=6, check=2, stop_from=10)
@@ -246,7 +253,8 @@ def test_what_cannot_be_trained(gallery, origin):
         train_own_expert(engine, gallery, "x", "?")
 
 
-def test_an_own_part_is_trained_on_top_of_what_all_share(gallery, origin):
+@BOTH
+def test_an_expert_lora_is_trained_on_top_of_what_all_share(gallery, origin):
     shared = random_lora(gallery.backbone.layout, 3, size=0.05)
     still = train(gallery, torch.zeros_like(origin), shared, recipe=replace(QUICK, lr=0.0))
     assert not still.mean.any() and still.expert.after == still.start
