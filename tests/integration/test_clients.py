@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app.visitors.retention import Limits
 from app_visitors import Running, client_of, launched
 from gradio_client import handle_file
 from made_up_photos import blurred
@@ -26,7 +25,7 @@ TASK = "photos of people surfing"
 
 @pytest.fixture(scope="module")
 def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with launched(engine, tmp_path_factory.mktemp("app"), Limits()) as running:
+    with launched(engine, tmp_path_factory.mktemp("app")) as running:
         yield running
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app.visitors.temp_dir import LOCK, PREFIX, remove_abandoned
 from app_process import PATIENCE_SECONDS, running
 from app_visitors import client_of
 from gradio_client import handle_file
 from mcp_client import as_data, call
 from PIL import Image
 
+from app.scratch import LOCK, PREFIX, remove_abandoned
 from core.common.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
         assert answer["added"] == 1
         client.predict(description="a photo", api_name="/adapt")
         before = len(list(folder.rglob("*.png")))
-        assert "photos" in call(address, "search", photo=as_data(photos[1].read_bytes()), query="", description="a photo")
+        assert call(address, "index", sent=as_data(photos[1].read_bytes()))["added"] == 1
         assert len(list(folder.rglob("*.png"))) > before
         (first,) = folder.glob(f"{PREFIX}*")
         assert first.stat().st_mode & 0o077 == 0, "no other user may read the folder"
