@@ -151,9 +151,12 @@ class Visitors:
                 self._measured[visitor.token] = self.memory(visitor)
 
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
-        """Delete visitors' data while their files take more than their part of the disk. Uploads have the rest."""
+        """Delete visitors' data while their files take more than their part of the disk. Uploads have the rest.
+
+        What others write to the disk costs no visitor's data.
+        """
         sizes = {visitor.token: visitor.files.bytes for visitor in self.all()}
-        self._make_room(sizes, min(self.limits.kept_disk, sum(sizes.values()) + self._free()), spared)
+        self._make_room(sizes, min(self.limits.kept_disk, self._disk()[0] // 2), spared)
 
     def _make_room(self, sizes: dict[str, int], limit: float, spared: Visitor | None = None) -> None:
         """End visitors until the ``sizes`` of the others, by token, fit into the limit."""
@@ -203,8 +206,12 @@ class Visitors:
             except OSError:  # it is gone, or its folder is not empty
                 continue
 
+    def _free(self) -> int:
+        total, _, free = self._disk()
+        return free - min(RESERVE, total // 8)
+
     @staticmethod
-    def _free() -> int:
+    def _disk() -> tuple[int, int, int]:
+        """(total, used, free) bytes of the disk with the uploads."""
         folder = upload_folder()
-        disk = shutil.disk_usage(folder if folder.exists() else folder.parent)
-        return disk.free - min(RESERVE, disk.total // 8)
+        return shutil.disk_usage(folder if folder.exists() else folder.parent)

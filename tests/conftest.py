@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from app_process import serve
@@ -13,14 +14,17 @@ from core.common.paths import heads_path
 from core.experts.load import load_engine
 from core.sglora.engine import SGLora
 
-SLOW_FOLDERS, APP = {"browser", "hostile"}, "url"  # the fixture that starts the app
+if TYPE_CHECKING:
+    from app_visitors import Running
+
+SLOW_FOLDERS, APPS = {"browser", "hostile"}, {"url", "app"}  # fixtures that start the app
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that start the app or a browser as slow, and run them first. Two worker processes then end at about the same
     time."""
     for item in items:
-        if SLOW_FOLDERS & set(item.path.parts) or APP in getattr(item, "fixturenames", ()):
+        if SLOW_FOLDERS & set(item.path.parts) or APPS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path.parent.name)  # browser, hostile, integration, unit
 
@@ -48,3 +52,12 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an app that runs as a user starts it. Visitors start without photos."""
     with serve(tmp_path_factory.mktemp("app")) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An app in this process, without samples. A test empties it with ``app.sweep()`` if it counts visitors."""
+    from app_visitors import launched  # imports Gradio, which most tests do not need
+
+    with launched(engine, tmp_path_factory.mktemp("app")) as running:
+        yield running

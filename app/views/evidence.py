@@ -95,7 +95,7 @@ def _plot(file: Path, title: str) -> Markup:
 
 
 def _tables(markdown: str, title: str, file: str) -> Markup:
-    """Tables and paragraphs in Markdown as HTML. HTML in the Markdown is escaped. Tables scroll by keyboard, and each has a link
-    to its figures as ``file``."""
+    """Tables and paragraphs in Markdown as HTML. HTML in the Markdown is escaped. Tables scroll by keyboard, and have a link to
+    their figures as ``file``."""
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     return Markup(html.replace("<table>", _html.table_open(title)).replace("</table>", _html.table_close(f"{file}.csv")))

@@ -7,7 +7,7 @@ prefix is the whole tower, and its suffix adds nothing.
 The LoRA is an argument, and no call changes the model. So any number of threads may encode with any LoRAs at once. Every call
 takes any LoRA of the backbone, and uses only the factors of its own tower.
 
-The **shared part** is the change to photos that all adapters have in common. With one, a photo's prefix holds two embeddings:
+The **shared LoRA** is the change to photos that all adapters have in common. With one, a photo's prefix holds two embeddings:
 without it and with it.
 """
 
@@ -109,8 +109,8 @@ class Backbone(Towers):
         fingerprint: 16 hex digits that change with any weight or with the architecture.
         linears: all linears that a LoRA can adapt, by name.
         layout: the linears that LoRAs adapt unless an expert repository names others, and the rank of generated LoRAs.
-        shared: the shared part. Every adapter changes photos in this way, and texts in this way and by its own part. A photo's
-            prefix then holds both embeddings, [2, d]. None: photos are embedded again for an adapter that changes them.
+        shared: the shared LoRA. Every adapter changes photos in this way, and texts in this way and by its expert LoRA. A
+            photo's prefix then holds both embeddings, [2, d]. None: photos are embedded again for an adapter that changes them.
         dim: width d of the shared image-text space.
         adapted: the module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained).
         text_key: changes with anything that changes text prefixes; None if these are tokens, which are too cheap to cache.

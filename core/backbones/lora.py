@@ -93,7 +93,7 @@ class Factors:
 
     @lazy
     def digest(self) -> str:
-        """Digest of the numbers. Cached, so that the shared part is hashed once for all adapters."""
+        """Digest of the numbers. Cached, so that the shared LoRA is hashed once for all adapters."""
         return tensors_digest({"a": self.a, "b": self.b})
 
 

@@ -20,10 +20,10 @@ import torch
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import get_session
+from open_clip.model import _build_vision_tower
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 from safetensors.torch import save_file
-from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
 from core.backbones.attention import PROJECTIONS
@@ -35,7 +35,7 @@ from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.device import autocast, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.images import Framing
-from core.common.messages import Message, message
+from core.common.messages import message
 from core.common.runtime import compute_dtype
 
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
@@ -44,8 +44,6 @@ QUICK = "-quickgelu"
 TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # these only change how texts are cleaned
 HUB_NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?")
 ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # entries of OpenAI's archives beside the weights
-# Modules of timm with plain ViTs. Some of their towers are not plain, which only the built tower shows.
-PLAIN_FAMILIES = ("vision_transformer", "vision_transformer_hybrid")
 
 
 class OpenClipBackbone(Backbone):
@@ -205,7 +203,6 @@ def load_open_clip(
     """
     config = _config(name)
     _check_runs_no_code(name, config)
-    _check_image_tower(name, config)
     own_weights = name.startswith(OWN_WEIGHTS)
     if own_weights and pretrained:
         raise BackboneError("CORE_OWN_WEIGHTS", name=name, pretrained=pretrained)
@@ -216,6 +213,8 @@ def load_open_clip(
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
         raise BackboneError("CORE_NO_TAG", pretrained=pretrained, name=name, tags=tags or message("CORE_NO_TAGS"))
     try:
+        with torch.device("meta"):  # refuses another tower before gigabytes are downloaded
+            PlainViT.of(_build_vision_tower(config["embed_dim"], config["vision_cfg"]))
         if not is_file and tag.get("hf_hub"):
             _reach_hub(tag["hf_hub"])
         with torch.random.fork_rng(devices=[]), _readable(pretrained, archive) as weights:
@@ -230,6 +229,8 @@ def load_open_clip(
                 force_preprocess_cfg={} if tag or own_weights else _usual_preprocessing(name),
                 require_pretrained=bool(own_weights or pretrained),
             )
+    except BackboneError:
+        raise
     except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types
         raise _failure(name, pretrained, is_file, tag, error) from error
     tokenizer = _tokenizer(name, config["text_cfg"])
@@ -304,18 +305,6 @@ def _reach_hub(repository: str) -> None:
         get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
-def _check_image_tower(name: str, config: Mapping[str, Any]) -> None:
-    """Raise BackboneError if LoRAs cannot adapt the image tower, before gigabytes are downloaded."""
-    kind = _obstacle(config["vision_cfg"])
-    if kind is None:
-        return
-    family = re.split(r"[-_]", name)[0]
-    siblings = [m for m in open_clip.list_models() if re.split(r"[-_]", m)[0] == family]
-    plain = [m for m in siblings if _obstacle((open_clip.get_model_config(m) or {})["vision_cfg"]) is None]
-    hint = message("CORE_PLAIN_SIBLING", names=" or ".join(plain)) if 0 < len(plain) <= 3 else ""
-    raise BackboneError("CORE_OTHER_TOWER", name=name, kind=kind, hint=hint)
-
-
 def _check_runs_no_code(name: str, config: object) -> None:
     """Raise BackboneError unless the configuration is valid and asks only for what published models need. Hugging Face runs
     Python files that a tokenizer names."""
@@ -332,18 +321,6 @@ def _check_runs_no_code(name: str, config: object) -> None:
     if not harmless or not all(isinstance(source, str) and HUB_NAME.fullmatch(source) for source in sources):
         allowed = ", ".join(TOKENIZER_OPTIONS)
         raise BackboneError("CORE_TOKENIZER_CODE", name=shown, allowed=allowed)
-
-
-def _obstacle(vision: Mapping[str, Any]) -> Message | None:
-    """The kind of an image tower if its configuration shows that it is not a plain ViT; else None."""
-    if timm_name := vision.get("timm_model_name"):
-        family = model_entrypoint(timm_name).__module__.rpartition(".")[2] if is_model(timm_name) else "unknown"
-        return None if family in PLAIN_FAMILIES else message("CORE_TOWER_TIMM", name=timm_name, family=family)
-    if isinstance(vision.get("layers"), list | tuple):
-        return message("CORE_TOWER_RESNET")
-    if vision.get("attentional_pool"):
-        return message("CORE_TOWER_POOLING")
-    return None
 
 
 def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> BackboneError:

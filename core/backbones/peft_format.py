@@ -80,16 +80,6 @@ def _key(name: str, which: str) -> str:
     return f"{PEFT_PREFIX}{name}.lora_{which}.weight"
 
 
-def _naming(names: Set[str]) -> Callable[[str], str]:
-    """The function from names of our linears to their names in an adapter with these tensors."""
-    stems = tuple(name.removeprefix(PEFT_PREFIX) for name in names)
-    if any(stem.startswith(THEIRS) for stem in stems):
-        return transformers_name
-    if any(stem.startswith("blocks.") for stem in stems):  # up to version 0.1, names had no tower
-        return lambda name: name.removeprefix(VISION)
-    return str
-
-
 def _unfit(names: Set[str], modules: Sequence[LoraModule]) -> str:
     """The error's key for an adapter with other linears than these. One on the other tower names the option for it."""
     for tower, key in ((VISION, "CORE_ADAPTER_UNFIT_PHOTOS"), (TEXT, "CORE_ADAPTER_UNFIT_TEXTS")):
@@ -160,7 +150,8 @@ def load_peft(
     try:
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
-            rename = _naming(names)
+            theirs = any(name.removeprefix(PEFT_PREFIX).startswith(THEIRS) for name in names)
+            rename = transformers_name if theirs else str
             keys = {m: {_key(rename(m.name), which) for which in "AB"} for m in modules}
             modules = [m for m in keys if keys[m] & names or not partly] or list(keys)
             expected = set[str]().union(*(keys[m] for m in modules))

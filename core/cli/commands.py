@@ -76,15 +76,15 @@ def adapted(arguments: Namespace, wanted: AdapterRequest, stopwatch: Stopwatch) 
 
 def evaluate(arguments: Namespace) -> Answer:
     if arguments.task is None and arguments.adapter is None:
-        raise UsageError("`evaluate` needs --task TEXT or --adapter DIR.")
+        raise UsageError("CORE_EVALUATE_WHAT")
     if arguments.task is None and (needing := [name for name in arguments.methods or () if name != "zero-shot"]):
-        raise UsageError(f"--methods {','.join(needing)} needs --task TEXT: without one, only zero-shot is measured.")
+        raise UsageError("CORE_METHODS_NEED_TASK", methods=",".join(needing))
     wanted = task_request(arguments)
     samples = read_folder(arguments.data)
     if arguments.split is not None:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
-            raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
+            raise DataError("CORE_NO_SPLIT", folder=arguments.data, split=arguments.split)
     if wanted is None:  # needs no experts
         backbone = chosen_backbone(arguments)
         alone = {"zero-shot": ZERO_SHOT, "adapter": load_adapter(backbone, arguments.adapter)}
@@ -119,7 +119,7 @@ def task_request(arguments: Namespace) -> AdapterRequest | None:
     if arguments.task is not None:
         return request(arguments, arguments.task)
     if given := sampling_given(arguments):
-        raise UsageError(f"--{given[0]} needs --task TEXT: without one, no adapter is generated.")
+        raise UsageError("CORE_NEEDS_TASK", option=given[0])
     return None
 
 
@@ -154,5 +154,5 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
             return load_backbone(**RepositoryIndex.read(experts).backbone)
         return load_backbone(arguments.backbone or EMBEDDED, **given)
     if arguments.backbone not in (None, EMBEDDED):
-        raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
+        raise BackboneError("CORE_HEADS", backbone=arguments.backbone)
     return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())

@@ -14,6 +14,7 @@ from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, task_request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
+from core.common.messages import Message, message
 from core.common.stopwatch import Stopwatch
 from core.data import check_folder
 from core.data.find_images import photos_in
@@ -35,7 +36,7 @@ def teach(arguments: Namespace) -> Answer:
     names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
     stopwatch.lap("read")
     if not names.entries:
-        raise DataError(f"Nothing could be taught: {' '.join(failure['reason'] for failure in failed)}")
+        raise DataError("CORE_NOTHING_TAUGHT", reasons=" ".join(failure["reason"] for failure in failed))
     adapter, origin = adapter_files.with_names(names, lora, origin)
     assert adapter is not None
     stopwatch.lap("teach")
@@ -45,7 +46,7 @@ def teach(arguments: Namespace) -> Answer:
     data = {
         "names": adapter_files.listed_names(names),
         "failed": failed,
-        "remarks": [*remarks, *names.remarks()],
+        "remarks": [str(remark) for remark in (*remarks, *names.remarks())],
         "parameters": adapter.parameters,
         "rank": adapter.rank,
         "seconds": {step: round(value, 6) for step, value in stopwatch.laps.items()},
@@ -61,10 +62,10 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
         check_folder(arguments.folder)
         folders = sorted(folder for folder in arguments.folder.iterdir() if folder.is_dir())
         if not folders:
-            raise DataError(f"{arguments.folder} holds no folder: each name has a folder of photos, called like it.")
+            raise DataError("CORE_NO_FOLDERS", folder=arguments.folder)
         wanted += [(folder.name, _photos([folder])) for folder in folders]
     if not wanted:
-        raise UsageError("`teach` needs names: --name NAME PHOTO..., or a FOLDER with a folder of photos for each.")
+        raise UsageError("CORE_TEACH_WHAT")
     return wanted
 
 
@@ -86,7 +87,7 @@ def _base(arguments: Namespace, task: AdapterRequest | None) -> tuple[Backbone, 
 
 def _taught(
     backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
-) -> tuple[TaughtNames, list[dict[str, str]], list[str]]:
+) -> tuple[TaughtNames, list[dict[str, str]], list[Message]]:
     """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
     names, failed, remarks = TaughtNames(backbone), [], []
     for name, files in wanted:
@@ -95,7 +96,7 @@ def _taught(
         photos, skipped = read_prefixes(backbone, files, log)[1:] if library is None else _from_library(library, files)
         failed += [{"name": name, "reason": reason} for reason in skipped]
         if (same := names.find(name)) is not None:
-            remarks.append(f"“{same.name}” and “{name}” are one name: the photos of both were taught together.")
+            remarks.append(message("CORE_ONE_NAME", name=same.name, other=name))
         try:
             names = names.add(name, photos)
         except DescriptionError as error:

@@ -72,7 +72,7 @@ class Intake:
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.done = 0  # processed files
-        self.ids: dict[int, str] = {}  # the photo id of each file, by its place
+        self.ids: dict[int, str] = {}  # the photo id of each file, by its number
         self.duplicates: list[str] = []  # names of files whose content the gallery already has
         self.failed: list[Failure] = []
         self._names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]

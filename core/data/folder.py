@@ -10,6 +10,7 @@ from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.files import no_folder
 from core.data.classes import read_classes
+from core.data.coco import PATTERN as CAPTIONS_JSON
 from core.data.coco import read_coco
 from core.data.find_images import ImageFinder, photos_in
 from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
@@ -74,5 +75,5 @@ def contents(data: Path) -> str:
 
 def _lists(folder: Path) -> Iterator[Path]:
     """Files of the folder whose name is that of a list of photos."""
-    for name in (CAPTIONS_FILE, LABELS_FILE, PATTERN, f"annotations/{PATTERN}", "*caption*.json", "annotations/*caption*.json"):
+    for name in (CAPTIONS_FILE, LABELS_FILE, PATTERN, f"annotations/{PATTERN}", CAPTIONS_JSON, f"annotations/{CAPTIONS_JSON}"):
         yield from folder.glob(name)

@@ -71,10 +71,10 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     new = not folder.exists()
     if folder.is_file():
-        raise AdapterError(f"{folder} is a file: name a new folder, or an empty one.")
+        raise AdapterError("CORE_OUT_IS_FILE", folder=folder)
     others = [] if new else [path.name for path in folder.iterdir() if not path.name.startswith(".")]
     if others and CONFIG_FILE not in others:
-        raise AdapterError(f"{folder} holds other files and no adapter: name a new folder, or an empty one.")
+        raise AdapterError("CORE_OUT_TAKEN", folder=folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
@@ -145,7 +145,7 @@ def routing_facts(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:
 
 def fit_facts(fit: Fit) -> dict[str, Any]:
     """The fit as plain data: "fits", "closeness", "forgetting" (points), "remark" (a sentence or None)."""
-    remark = None if fit.remark is None else fit.remark.text
+    remark = None if fit.remark is None else str(fit.remark)
     return {"fits": fit.fits, "closeness": round(fit.closeness, 4), "forgetting": round(fit.forgetting, 2), "remark": remark}
 
 

@@ -30,7 +30,7 @@ class Ranking:
 
 
 def moves(before: Ranking, after: Ranking) -> dict[str, int]:
-    """How many places each hit of ``after`` moved up (+) or down (-), by key. Hits that ``before`` lacks are left out."""
+    """How many ranks each hit of ``after`` moved up (+) or down (-), by key. Hits that ``before`` lacks are left out."""
     ranks = {hit.key: hit.rank for hit in before.hits}
     return {hit.key: ranks[hit.key] - hit.rank for hit in after.hits if hit.key in ranks}
 
@@ -50,9 +50,9 @@ class Index:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, places: np.ndarray) -> Tensor:
-        """A copy of the rows at these places, [k, d]."""
-        return torch.from_numpy(np.ascontiguousarray(self.rows[places]))
+    def take(self, rows: np.ndarray) -> Tensor:
+        """A copy of these rows, [k, d]."""
+        return torch.from_numpy(np.ascontiguousarray(self.rows[rows]))
 
     @property
     def nbytes(self) -> int:

@@ -27,13 +27,13 @@ from core.common.files import no_folder
 from core.common.messages import message
 from core.common.stopwatch import Stopwatch
 from core.data.decode_pool import DecodedPhoto, decode_photo
-from core.data.find_images import is_image, is_raw
+from core.data.find_images import is_image, is_raw, walk
 from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
 from core.data.photo_errors import reason_of
 from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval.columns import encoded
-from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
+from core.retrieval.library import PhotoLibrary, absolute, file_schema, photo_schema, shown_path
 from core.retrieval.library_index import vectors
 from core.retrieval.where import taken_at
 
@@ -214,7 +214,8 @@ class _Run:
 
     def _commit(self) -> None:
         """Write photos first, then files. If interrupted in between, the next run finds the photos by their content."""
-        lance = import_lance()
+        import lance
+
         if self._rows:
             table = photo_table(self._rows, photo_schema(self.library.about))
             self._photos = lance.write_dataset(table, self._photos, mode="append")
@@ -231,11 +232,11 @@ class _Run:
             gone = [path for path in self._files if path not in seen and _inside(path, roots)]
             before = {row.id for row in self._known.values() if row.id is not None}
             lost = {self._files.pop(path).id for path in gone} - {None}
-            places = Counter(row.id for row in self._files.values() if row.id is not None)
+            files = Counter(row.id for row in self._files.values() if row.id is not None)
             new_paths = {row.id for path, row in self._files.items() if path not in self._known}
-            report.moved = sum(id in new_paths for id in lost if id in places)
-            report.duplicates = places.total() - len(places)
-            unused = self._ids - places.keys()
+            report.moved = sum(id in new_paths for id in lost if id in files)
+            report.duplicates = files.total() - len(files)
+            unused = self._ids - files.keys()
             report.changed = len(self._changed)
             report.removed = len((unused & before) - set(self._changed.values()))
             for path, row in self._files.items():
@@ -244,7 +245,9 @@ class _Run:
             if unused:
                 self._remove(unused)
         if self._files != self._known:
-            import_lance().write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
+            import lance
+
+            lance.write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
         listed = {path for path, _ in report.failed}
         for path, row in self._files.items():
             if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:
@@ -353,18 +356,12 @@ def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
 
 
 def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield every image below a folder with its size and time of change (ns). Follows links, but not in circles. ``library``: a
-    folder to skip. ``unreadable``: folders that cannot be listed are appended to it."""
-    walked = {os.path.realpath(library)}
-    for folder, below, names in os.walk(root, onerror=lambda error: unreadable.append(str(error.filename)), followlinks=True):
-        real = os.path.realpath(folder)
-        if real in walked:
-            below.clear()
-            continue
-        walked.add(real)
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    """Yield every image below a folder with its size and time of change (ns). ``library``: a folder to skip. ``unreadable``:
+    folders that cannot be listed are appended to it."""
+    skipped = {os.path.realpath(library)}
+    for folder, names in walk(root, skipped, lambda error: unreadable.append(str(error.filename))):
         pictures = {Path(name).stem for name in names if not is_raw(name)} if any(map(is_raw, names)) else set()
-        for name in sorted(names):
+        for name in names:
             # Cameras write a raw file and a JPEG of one photo: skip the raw file.
             if is_image(Path(name)) and not (is_raw(name) and Path(name).stem in pictures):
                 path = os.path.join(folder, name)  # noqa: PTH118 (faster, for a million files)

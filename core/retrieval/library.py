@@ -15,18 +15,15 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 from core.backbones.base import Backbone
 from core.backbones.spec import adapted_side, needed_options, portable, with_full_paths
@@ -45,18 +42,23 @@ LAYOUT = 3  # layout 2 had one embedding for each photo
 ABOUT, PHOTOS, FILES, LOCK = "library.json", "photos.lance", "files.lance", "lock"
 WIDEST = 2**16  # maximum length of a vector
 FULL = (28, 122)  # errno: no space left on device, disk quota exceeded
-_CHOICE: TypeAdapter[Mapping[str, Any]] = TypeAdapter(BackboneChoice)
+
+
+def _absolute(path: str) -> str:
+    if not Path(path).is_absolute():
+        raise ValueError("not an absolute path")
+    return path
 
 
 @dataclass(frozen=True)
 class About:
     """The content of library.json."""
 
-    layout: int
-    backbone: Mapping[str, Any]  # arguments of ``load_backbone``
+    layout: Annotated[int, Strict()]
+    backbone: BackboneChoice  # arguments of ``load_backbone``
     fingerprint: str  # of the backbone
-    dim: int  # of the vectors, ``columns.width``
-    folders: tuple[str, ...]  # the indexed folders, as absolute paths
+    dim: Annotated[int, Strict(), Field(gt=0, le=WIDEST)]  # of the vectors, ``columns.width``
+    folders: tuple[Annotated[str, AfterValidator(_absolute)], ...]  # the indexed folders
 
     @staticmethod
     def read(folder: Path) -> About:
@@ -65,20 +67,14 @@ class About:
         if not path.is_file():
             raise LibraryError("CORE_NO_LIBRARY", folder=folder)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            layout = int(content["layout"])
-            dim, fingerprint, folders = content["dim"], content["fingerprint"], content["folders"]
-            valid = type(dim) is int and 0 < dim <= WIDEST and isinstance(fingerprint, str) and isinstance(folders, list)
-            if not valid or not all(isinstance(place, str) and Path(place).is_absolute() for place in folders):
-                raise ValueError("other values than a library has")
-            about = About(layout, _CHOICE.validate_python(content["backbone"]), fingerprint, dim, tuple(folders))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            about = _ABOUT.validate_json(path.read_bytes())
+        except ValidationError:
             raise LibraryError("CORE_LIBRARY_FILE_DAMAGED", path=path) from None
         except OSError as error:
             raise LibraryError("CORE_LIBRARY_FILE_UNREADABLE", path=path, error=error.strerror) from None
-        if layout > LAYOUT:
-            raise LibraryError("CORE_LIBRARY_NEWER", library=folder, layout=layout)
-        if layout < LAYOUT:
+        if about.layout > LAYOUT:
+            raise LibraryError("CORE_LIBRARY_NEWER", library=folder, layout=about.layout)
+        if about.layout < LAYOUT:
             raise LibraryError("CORE_LIBRARY_OLDER", library=folder, again=about.again(folder))
         return about
 
@@ -91,6 +87,9 @@ class About:
         """The command that indexes folders into a library of this backbone."""
         options = [*folders, "--library", library, *needed_options(self.backbone)]
         return "".join(c for c in shlex.join(["python", "-m", "core", "index", *options]) if c.isprintable())
+
+
+_ABOUT = TypeAdapter(About)
 
 
 @dataclass(frozen=True)
@@ -204,7 +203,8 @@ class PhotoLibrary:
         return self._table(FILES, file_schema())
 
     def _table(self, name: str, schema: pa.Schema) -> LanceDataset:
-        lance = import_lance()
+        import lance
+
         path = self.folder / name
         if not (path / "_versions").is_dir():
             lance.write_dataset(schema.empty_table(), str(path))
@@ -212,26 +212,6 @@ class PhotoLibrary:
         if not table.schema.equals(schema):
             raise LibraryError("CORE_LIBRARY_COLUMNS", path=path, file=ABOUT)
         return table
-
-
-def import_lance() -> ModuleType:
-    """Import Lance without pandas: if pandas is installed, pyarrow loads it, which takes longer than a search."""
-    if "lance" in sys.modules or "pandas" in sys.modules:
-        return import_module("lance")
-    sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
-    try:
-        return import_module("lance")
-    finally:
-        sys.meta_path.remove(_NoPandas)  # type: ignore[arg-type]
-
-
-class _NoPandas:
-    """An import hook that hides pandas from pyarrow, which looks for it once."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name=name)
 
 
 def photo_schema(about: About) -> pa.Schema:

@@ -62,54 +62,53 @@ class LibraryPhotos:
             raise AdapterError("CORE_LIBRARY_MOVES", library=self.library.folder)
         return self.index
 
-    def thumbnails(self, places: Sequence[int]) -> list[bytes]:
+    def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
         """The thumbnails (JPEG) of photos."""
         with self.library.readable():
-            return self._photos.take(list(places), columns=["thumbnail"])["thumbnail"].to_pylist()
+            return self._photos.take(list(rows), columns=["thumbnail"])["thumbnail"].to_pylist()
 
-    def key(self, place: int) -> str:
+    def key(self, row: int) -> str:
         """The id of a photo, 32 hex digits."""
-        return self.ids[place].tobytes().hex()
+        return self.ids[row].tobytes().hex()
 
-    def place(self, key: str) -> int:
-        """The place of a photo, from its id. Raises GalleryError: when it is not in the library."""
+    def row(self, key: str) -> int:
+        """The row of a photo, from its id. Raises GalleryError: when it is not in the library."""
         wanted = np.frombuffer(bytes.fromhex(key) if _KEY.fullmatch(key) else bytes(16), np.uint8)
-        places = np.flatnonzero((self.ids == wanted).all(1))
-        if not len(places):
+        rows = np.flatnonzero((self.ids == wanted).all(1))
+        if not len(rows):
             raise GalleryError("CORE_LIBRARY_GONE")
-        return int(places[0])
+        return int(rows[0])
 
-    def places(self, keys: Iterable[str]) -> list[int]:
-        """The places of photos; unknown ids are ignored."""
-        places = []
+    def rows(self, keys: Iterable[str]) -> list[int]:
+        """The rows of photos; unknown ids are ignored."""
+        rows = []
         for key in keys:
             with suppress(GalleryError):
-                places.append(self.place(key))
-        return places
+                rows.append(self.row(key))
+        return rows
 
     def find(self, photo: str) -> int:
-        """The place of a photo, from its id or the path of one of its files. Raises as ``place``."""
+        """The row of a photo, from its id or the path of one of its files. Raises as ``row``."""
         if _KEY.fullmatch(photo):
-            return self.place(photo)
+            return self.row(photo)
         with self.library.readable():
             literal = shown_path(absolute(Path(photo))).replace("'", "''")
             ids = self._files.to_table(columns=["id"], filter=f"path = '{literal}' AND id IS NOT NULL")["id"].to_pylist()
         if not ids:
             raise GalleryError("CORE_LIBRARY_NO_PHOTO", photo=photo, library=self.library.folder)
-        return self.place(ids[0].hex())
+        return self.row(ids[0].hex())
 
-    def prefixes(self, places: Sequence[int]) -> Tensor:
+    def prefixes(self, rows: Sequence[int]) -> Tensor:
         """Prefix activations [n, *prefix_shape] float16 of photos, from their index rows; no files needed. Raises LibraryError:
         when an index row holds less than this backbone's prefix."""
         shape = self.backbone.prefix_shape
         if math.prod(shape) != width(self.backbone):
             raise LibraryError("CORE_LIBRARY_NO_PREFIX")
-        rows = self.index.take(np.array(places, dtype=int)).reshape(-1, *shape)
-        return F.normalize(rows, dim=-1).half()
+        return F.normalize(self.index.take(np.array(rows, dtype=int)).reshape(-1, *shape), dim=-1).half()
 
-    def paths(self, places: Sequence[int]) -> list[Path]:
+    def paths(self, rows: Sequence[int]) -> list[Path]:
         """A file of each photo. If a photo has several files: the first by name."""
-        ids = [self.ids[place].tobytes() for place in places]
+        ids = [self.ids[row].tobytes() for row in rows]
         if not ids:
             return []
         listed = ", ".join(f"X'{id.hex()}'" for id in set(ids))
@@ -122,7 +121,7 @@ class LibraryPhotos:
         return [Path(names.get(id) or id.hex()) for id in ids]
 
     def among(self, where: Where) -> np.ndarray | None:
-        """The places [k] of the photos that pass the filter, ascending. None: all photos."""
+        """The rows [k] of the photos that pass the filter, ascending. None: all photos."""
         if not where:
             return None
         with self.library.readable():

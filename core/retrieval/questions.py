@@ -20,7 +20,7 @@ from core.retrieval.columns import asked
 
 WITHOUT = 0.5  # weight of all excluded texts together; the wanted parts have weight 1 together
 MOST_PARTS = 16
-# Weight of a taught name's n photos in a longer text, times n / (n + 1). On watched photos, 0.5 to 0.7 find as much.
+# Weight of a taught name's n photos in a longer text, times n / (n + 1). On validation photos, 0.5 to 0.7 find as much.
 NAME_IN_SENTENCE = 0.6
 _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
 
@@ -47,7 +47,7 @@ class EncodedQuery:
         """The query row [w] for an index. Its inner product with a row of ``columns.photo_rows`` is the photo's score.
 
         Raises AdapterError: when numbers are NaN or infinite, or the adapter moves photos differently from the backbone's
-        shared part.
+        shared LoRA.
         """
         return asked(backbone, adapter, lambda lora: self.embedding(backbone, lora))
 

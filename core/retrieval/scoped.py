@@ -106,7 +106,7 @@ class ScopedSearch:
             return like
         if self.library is None:
             raise PhotoError("CORE_NOTHING_LIKE")
-        self.rows[self.what] = row = self.library.place(self.what)
+        self.rows[self.what] = row = self.library.row(self.what)
         return LikePhoto(self.library, row)
 
     @lazy

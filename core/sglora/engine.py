@@ -73,7 +73,7 @@ class SGLora:
         if not self.mixes:
             return lora.scaled(strength), 1.0
         if not 0 <= strength <= 1:
-            raise DescriptionError(f"The strength is {strength:g}: this backbone takes 0 to 1.")
+            raise DescriptionError("CORE_STRENGTH", strength=strength)
         return lora, strength
 
     @one_core()

@@ -1,4 +1,4 @@
-"""Densely sampled tasks: each training step uses a new one, so the shared part also suits unlisted tasks.
+"""Densely sampled tasks: each training step uses a new one, so the shared LoRA also suits unlisted tasks.
 
 A task is photos whose captions have a keyword, or two keywords joined by "and" or "or"; or some classes of a labelled domain.
 """

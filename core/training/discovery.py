@@ -207,26 +207,6 @@ def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     return tasks
 
 
-def without_expert(corpus: Corpus, tasks: Sequence[ExpertTask], recipe: ExpertRecipe) -> list[str]:
-    """A log line with the reason for each labelled domain that trains no expert."""
-    used = np.zeros(len(corpus), dtype=bool)
-    for task in tasks:
-        used[task.rows] = True
-    lines = []
-    for domain, classes in sorted(corpus.classes.items()):
-        rows = np.concatenate(list(classes.values()))
-        if used[rows].any():
-            continue
-        why = "a domain needs two classes with two photos each that train"
-        if domain == OBJECTS:
-            why = (
-                f"everyday objects make experts in groups of {recipe.classes} classes, and there are {len(classes)}; give "
-                "photos of your own topic another domain"
-            )
-        lines.append(f"labelled photos of the domain “{domain}”: {len(rows)}, but no expert is trained on them: {why}")
-    return lines
-
-
 def _clusters(vectors: np.ndarray, count: int) -> np.ndarray:
     """Unit-length centres [count, d] of spherical k-means over unit-length vectors."""
     means = faiss.Kmeans(

@@ -137,7 +137,7 @@ def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos() -> Non
         held, seen = split(corpus, fold)
         dealt += [t.name for t in held]
         hidden = np.concatenate([t.rows for t in held])
-        assert not seen.train[hidden].any() and not seen.watched[hidden].any()
+        assert not seen.train[hidden].any() and not seen.validation[hidden].any()
         assert seen.train.sum() == corpus.train.sum() - corpus.train[np.unique(hidden)].sum()
         for task in held:
             assert task.group != "scenes" or corpus.test[task.test].all()

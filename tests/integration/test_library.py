@@ -131,7 +131,7 @@ def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path
     for place, path in enumerate(searched.paths(range(6))):
         prefix = backbone.prefix(backbone.pixels(open_photo(path))[None])
         torch.testing.assert_close(searched.index.take(np.array([place])), backbone.suffix(prefix), atol=2e-3, rtol=0)
-        assert searched.place(searched.key(place)) == place
+        assert searched.row(searched.key(place)) == place
 
 
 def test_photos_of_a_folder_that_vanished_are_kept(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_photos_and_questions_load_only_what_they_need(photos: Path, tmp_path: P
 import sys
 from core.cli.main import main
 assert main([*sys.argv[1:-1], "--library", sys.argv[-1]]) == 0
-heavy = {"pandas", "torch._dynamo", "torchvision", "timm", "openvino", "transformers", "open_clip", "peft"}
+heavy = {"torch._dynamo", "torchvision", "timm", "openvino", "transformers", "open_clip", "peft"}
 print("heavy:", *sorted(heavy & sys.modules.keys()))
 """
     library = str(tmp_path / "library")
@@ -421,11 +421,12 @@ sys.path[:0] = [{root!r}, {helpers!r}]
 from pathlib import Path
 from tiny_models import tiny_backbone
 from core.retrieval import indexing
-from core.retrieval.library import PhotoLibrary, import_lance
+from core.retrieval.library import PhotoLibrary
 indexing.COMMIT_PHOTOS, indexing.MOST_FRAGMENTS = 4, 8
 indexing.BATCH = 4
 folder, library = Path(sys.argv[1]), Path(sys.argv[2])
-lance, backbone = import_lance(), tiny_backbone()
+import lance
+backbone = tiny_backbone()
 write_dataset = lance.write_dataset
 
 def die():

@@ -18,7 +18,6 @@ from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
-from core.experts.compare import nearest_distances
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.experts.own import MAX_OWN, OwnExperts, import_adapter, load_zip, save_zip
 from core.experts.projection import description_map, latent_map
@@ -168,13 +167,8 @@ def test_reduced_rank_is_the_truncated_svd(rank):
         kept, whole = kept + (s[:2] ** 2).sum(), whole + (s**2).sum()
     assert lost == pytest.approx(1 - kept / whole, abs=1e-6)
     assert (lost > 0.01) == (rank > 2)
-
-
-def test_rank_two_stays_as_it_is():
-    lora = random_lora(LAYOUT, 3)
-    reduced, lost = reduce_rank(lora, 2)
-    assert torch.equal(reduced.vector(), lora.vector()) and lost == 0
-    assert reduce_rank(lora.scaled(0), 3)[1] == 0
+    assert torch.equal(reduce_rank(reduced, 2)[0].vector(), reduced.vector()), "of rank 2, it stays as it is"
+    assert reduce_rank(lora.scaled(0), 2)[1] == 0
 
 
 def regauged(lora: Lora, seed: int) -> Lora:
@@ -187,7 +181,7 @@ def regauged(lora: Lora, seed: int) -> Lora:
     return Lora(lora.modules, factors)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_alignment_keeps_the_weight_change_and_comes_closer(seed):
     origin = random_lora(LAYOUT, 100)
     foreign = random_lora(LAYOUT, seed)
@@ -205,7 +199,7 @@ def test_alignment_keeps_the_weight_change_and_comes_closer(seed):
 def test_alignment_finds_the_best_gauge_of_a_grid():
     """Brute force over a million mixings of one linear: none is closer, and some come near."""
     layout = LoraLayout(LAYOUT.modules[:1], 2)
-    for seed in range(3):
+    for seed in range(2):
         lora, origin = random_lora(layout, seed), random_lora(layout, seed + 10)
         f, o = lora.factors["vision.blocks.0.attn.q_proj"], origin.factors["vision.blocks.0.attn.q_proj"]
         s = 1.5 * noise(1_000_000, 2, 2, seed=seed)
@@ -258,7 +252,7 @@ def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
     folder = exported(engine, lora, tmp_path / "mine")
     files = {f.name: f.read_bytes() for f in folder.iterdir()}
     first = import_adapter(engine, folder, SENTENCE)
-    _, s, _ = zip(*(np.linalg.svd(f.delta.numpy()) for f in lora.factors.values()), strict=True)
+    s = [np.linalg.svd(f.delta.numpy(), compute_uv=False) for f in lora.factors.values()]
     expected = sum((x[2:] ** 2).sum() for x in s) / sum((x**2).sum() for x in s)
     assert first.entries[0].lost == pytest.approx(expected, rel=1e-3) and expected > 0.01
     for content in (files, {f"my adapter/{name}": data for name, data in files.items()}):
@@ -376,20 +370,6 @@ def test_zips_that_are_refused(engine, own_experts):
     for content, reason in cases:
         with pytest.raises(RepositoryError, match=reason):
             load_zip(content, engine)
-
-
-def test_distances_counted_by_hand(engine):
-    adaptation = engine.adapt(AdapterRequest(SENTENCE, k=3, seed=4))
-    found = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
-    lora = delta(adaptation.full)
-    chosen = adaptation.routing.chosen.tolist()
-    assert found.names == tuple(engine.repository.experts[i].name for i in chosen)
-    assert found.experts == pytest.approx([float((lora - delta(engine.repository.lora(i))).norm()) for i in chosen], rel=1e-5)
-    origin = delta(Lora.from_vector(engine.repository.layout, engine.repository.origin))
-    assert found.origin == pytest.approx(float((lora - origin).norm()), rel=1e-5)
-    assert found.norm == pytest.approx(float(lora.norm()), rel=1e-5)
-    itself = nearest_distances(engine.repository, adaptation.routing, engine.repository.lora(chosen[1]))
-    assert itself.experts[1] == 0 and itself.experts[0] > 0
 
 
 # Maps

@@ -66,7 +66,6 @@ def test_labels_by_the_line(tmp_path):
         ("annotations/captions_val2017.json", "val2017", "."),
         ("captions.json", "images", "images"),
         ("annotations/captions_val2017.json", "val2017", "val2017"),
-        ("anything.json", "images", "images"),
     ],
 )
 def test_coco_captions_beside_the_photos(tmp_path, json_at, photos_at, given):
