@@ -17,7 +17,6 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from app.visitors.uploads import MAX_CAPTIONS
 from small_page import Small, small
 from strangers import API, PLAIN, Stranger, wait
 
@@ -30,6 +29,7 @@ from app.server.hosts import Hosts
 from app.server.serve import FILES, allow_open_files
 from core.common.errors import DataError
 from core.data.captions import match_captions, parse_typed, read_captions
+from core.data.uploads import MAX_CAPTIONS
 
 SIZES = (64 * 2**10, 2**20, 4 * 2**20)
 SHAPES = {
