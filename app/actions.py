@@ -14,24 +14,26 @@ from pathlib import Path
 
 from app import texts
 from app.comparison import MERGE, NAMES, ON_DEMAND, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison, Marked
-from app.question import Asked, Scope
-from app.scoped_search import ScopedSearch, Sources
+from app.files import Files
+from app.question import Asked, Question, Scope
+from app.sources import Sources
 from app.tab import Tab
 from app.texts import Text
-from app.uploads import MAX_CAPTIONS, sort_uploads
 from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
 from core.common.messages import message
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
-from core.experts.adapter_files import generated_files, names_files
+from core.data.uploads import MAX_CAPTIONS, sort_uploads
+from core.experts.adapter_files import adapter_files, names_provenance, provenance, with_names
+from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport, Stop, never
+from core.retrieval.scoped import WORDS, ScopedSearch
 from core.retrieval.search import Photos, some_embeddings
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
-from core.sglora.suggest import MOST_PHOTOS
 
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
@@ -84,7 +86,7 @@ def suggested(engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos 
     photos = None if scope.samples else library
     if scope.own and tab.visitor.photos:
         photos = tab.visitor.gallery(engine).searchable
-    return [] if photos is None else engine.repository.suggested(some_embeddings(photos, MOST_PHOTOS))
+    return [] if photos is None else suggest.suggested(engine.repository, some_embeddings(photos, suggest.MOST_PHOTOS))
 
 
 def write_zip(engine: SGLora, tab: Tab) -> Path:
@@ -92,8 +94,13 @@ def write_zip(engine: SGLora, tab: Tab) -> Path:
     adaptation, names = tab.adaptation, tab.visitor.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
-    stem = "names" if adaptation is None else f"adapter-seed{adaptation.request.seed}"
-    files = names_files(names) if adaptation is None else generated_files(engine, adaptation, names)
+    if adaptation is None:
+        stem, lora, origin = "names", engine.backbone.shared, names_provenance(engine.backbone)
+    else:
+        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", adaptation.lora, provenance(engine, adaptation)
+    lora, origin = with_names(names, lora, origin)
+    assert lora is not None
+    files = adapter_files(engine.backbone, lora, origin)
     path = tab.visitor.files.new(f"sg-lora-{stem}.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # compression would save only 8 % of weights
         for name, content in files.items():
@@ -210,13 +217,16 @@ def answer(
     shows what it showed before. Raises StillAdding: before the first photo; the question is kept. StudioError: when stopped.
     """
     adaptation, comparison = adapted(engine, tab, asked.request), None
-    if asked.question is not None:
-        search = sources.search(engine, tab.visitor, asked.question)
-        asked = replace(asked, question=search.asked)
-        if search.library is None and not search.photos and search.asked.scope.own and tab.visitor.adding:
+    if (question := asked.question) is not None:
+        if question.kind == WORDS:
+            question = replace(question, what=clean_text(question.what, "query"))
+            asked = replace(asked, question=question)
+        search = sources.search(engine, tab.visitor, question)
+        if search.library is None and not search.photos and question.scope.own and tab.visitor.adding:
             _show(engine, tab, asked, adaptation, None)
             raise StillAdding(texts.ADDING_FIRST)
-        comparison = _ranked(engine, tab, asked, adaptation, search, progress, stop)
+        files = sources.files(tab.visitor, question.scope)
+        comparison = _ranked(engine, tab, asked, question, adaptation, search, files, progress, stop)
     _show(engine, tab, asked, adaptation, comparison)
     count_marked(engine, tab, sources)
     return comparison
@@ -236,19 +246,21 @@ def _ranked(
     engine: SGLora,
     tab: Tab,
     asked: Asked,
+    question: Question,
     adaptation: Adaptation | None,
     search: ScopedSearch,
+    files: Files,
     progress: RankingProgress | None,
     stop: Stop,
 ) -> Comparison:
     unranked = Comparison(
         search.title,
         (),
-        search.asked,
-        search.right,
+        question,
+        search.right(texts.original(question.what) if question.scope.samples else question.what),
         left_out=_trained_on(engine, tab, adaptation),
         photos=search.photos,
-        files=search.files,
+        files=files,
         backbone=engine.backbone.fingerprint,
         names=search.taught,
         sentence="" if adaptation is None else adaptation.routing.description,

@@ -19,15 +19,16 @@ from app.languages import ENGLISH, speaking
 from app.question import Asked, Question, Scope, checked_day
 from app.server.addresses import address_of
 from app.server.mcp_visitors import visitor_of
+from app.server.sent_files import sent_files
 from app.tab import Tab
 from app.visitors import Visitors
 from core.common.errors import DescriptionError
 from core.common.runtime import shared_cores
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts
+from core.names.teach import left_out
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
-from core.sglora.teach import left_out
 
 # Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
@@ -95,15 +96,18 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         }
         return answer, str(actions.write_zip(engine, tab))
 
-    def index(files: list[str] | None, captions: str | None, tab: Tab, repository: str | None = None) -> dict[str, Any]:
+    def index(
+        tab: Tab, files: list[str] | None = None, captions: str = "", repository: str | None = None, sent: str = ""
+    ) -> dict[str, Any]:
         """Add photos (or ZIP or captions files) to this client's gallery.
 
+        ``sent``: files as text, for MCP clients, one a line: data:image/jpeg;base64,… or a path that an upload returned.
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
         "photos", "captioned", "suggested": descriptions that the photos seem to fit, for ``adapt`` or ``search``}.
         """
         engine = engine_of(tab, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
-        added = actions.add_uploads(engine, tab, files or [], lambda: tab.visitor.deserted)
+        added = actions.add_uploads(engine, tab, [*(files or []), *sent_files(sent)], lambda: tab.visitor.deserted)
         visitors.make_room_on_disk(tab.visitor)
         gallery = tab.visitor.gallery(engine)
         if typed is not None:
@@ -169,39 +173,40 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         photos: str = "",
         take_back: bool = False,
         repository: str | None = None,
+        sent: str = "",
     ) -> dict[str, Any]:
         """Teach this client's searches and adapters a name from a few photos.
 
         ``files``: photos, which are not added to the gallery. ``photos``: names of photos of the gallery, one a line. If the
         name exists, it gets these photos too. ``take_back`` removes it. Later ``search`` and ``adapt`` use the name.
-        Returns {"names": [{"name", "photos"}], "failed": [{"name", "reason"}], "remarks"}.
+        ``sent``: as for ``index``. Returns {"names": [{"name", "photos"}], "failed": [{"name", "reason"}], "remarks"}.
         """
         engine, failed, remarks = engine_of(tab, repository), (), list[texts.Text]()
         if take_back:
             names = tab.visitor.change_names(engine, lambda names: names.remove(name))
         else:
-            chosen = actions.photos_called(engine, tab, photos or "")
+            chosen, files = actions.photos_called(engine, tab, photos or ""), [*(files or []), *sent_files(sent)]
             if files:
                 names, failed = name_actions.teach_files(engine, tab, name, files)
             if chosen or not files:
                 names = name_actions.teach(engine, tab, name, chosen)
-            remarks = left_out(name, max(len(files or []), len(chosen)))
+            remarks = left_out(name, max(len(files), len(chosen)))
         return {
             "names": listed_names(names),
             "failed": [{"name": file, "reason": texts.of(reason)} for file, reason in failed],
             "remarks": [texts.of(remark) for remark in (*remarks, *names.remarks())],
         }
 
-    def import_adapter(files: list[str] | None, description: str, tab: Tab) -> dict[str, Any]:
+    def import_adapter(tab: Tab, files: list[str] | None = None, description: str = "", sent: str = "") -> dict[str, Any]:
         """Add an adapter to this client's experts. Later sentences may be routed to it.
 
         ``files``: a ZIP as ``adapt`` returns it, or ``adapter_config.json`` and ``adapter_model.safetensors``, for this
-        backbone or with the names of transformers' CLIPModel. ``description``: what its photos show. Returns {"name",
-        "description", "lost", "experts"}: the share of its energy, 0 to 1, that the experts' rank could not hold, and how many
-        experts there are now.
+        backbone or with the names of transformers' CLIPModel. ``description``: what its photos show. ``sent``: as for
+        ``index``. Returns {"name", "description", "lost", "experts"}: the share of its energy, 0 to 1, that the experts' rank
+        could not hold, and how many experts there are now.
         """
         engine = engine_of(tab, None)
-        entry = expert_actions.import_files(engine, tab, files or [], description)
+        entry = expert_actions.import_files(engine, tab, [*(files or []), *sent_files(sent)], description)
         experts = len(engine_of(tab, None).repository)
         return {"name": entry.name, "description": entry.expert.description, "lost": entry.lost, "experts": experts}
 
@@ -218,6 +223,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         photo = gr.File(label="photo")
         repository = gr.Textbox(label="repository", value=None)
         name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
+        sent = gr.Textbox(label="sent", value="")
         take_back = gr.Checkbox(label="take_back", value=False)
         filters = [gr.Textbox(label=label, value="") for label in ("folder", "since", "until")]
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
@@ -226,10 +232,10 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
     for endpoint, inputs, outputs, group in (
         (route, [description, k, tau, repository], answer, LIGHT),
         (adapt, [description, *sampling, repository], [answer, adapter], LIGHT),
-        (index, [files, captions, repository], answer, HEAVY),
+        (index, [files, captions, repository, sent], answer, HEAVY),
         (search, [query, description, *sampling, top, photo, repository, *filters], answer, SEARCH),
-        (teach, [name, files, photos, take_back, repository], answer, HEAVY),
-        (import_adapter, [files, description], answer, LIGHT),
+        (teach, [name, files, photos, take_back, repository, sent], answer, HEAVY),
+        (import_adapter, [files, description, sent], answer, LIGHT),
     ):
         name_of, called, limit = endpoint.__name__, _called(visitors, endpoint), LIMITS[group]
         button.click(called, inputs, outputs, api_name=name_of, concurrency_id=group, concurrency_limit=limit)

@@ -22,8 +22,8 @@ from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
 from core.common.text import free_name
 from core.experts.load import FoundRepository, load_engine, repository_folders
+from core.names.ordinary_texts import inverse_moment
 from core.sglora.engine import SGLora
-from core.sglora.ordinary_texts import inverse_moment
 from core.sglora.request import AdapterRequest
 
 log = logging.getLogger(__name__)

@@ -31,13 +31,15 @@ def train(
     stop: threading.Event,
 ) -> OwnExpert:
     """Train an expert on the visitor's captioned photos and add it to the visitor's own. Raises as ``train_own_expert``."""
-    album = tab.visitor
-    album.own_experts(engine).check_room(name)  # check before minutes of training
-    ids = [photo.id for photo in album.gallery(engine).captioned()[0]]
-    trained = train_own_expert(engine, album.gallery(engine), name, description, progress, stop, recipe=RECIPE)
+    visitor = tab.visitor
+    visitor.own_experts(engine).check_room(name)  # check before minutes of training
+    ids = [photo.id for photo in visitor.gallery(engine).captioned()[0]]
+    trained = train_own_expert(engine, visitor.gallery(engine), name, description, progress, stop, recipe=RECIPE)
     split = split_photos(ids, RECIPE.stop_from)
-    album.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.stop))
-    album.change_own_experts(engine, lambda experts: experts.add(trained.expert, trained.mean, trained.std, trained.embedding))
+    visitor.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.validation))
+    visitor.change_own_experts(
+        engine, lambda experts: experts.add(trained.expert, trained.mean, trained.std, trained.embedding)
+    )
     return trained
 
 

@@ -41,7 +41,8 @@ class Files:
             if self._folder is None:
                 parent = upload_folder()
                 parent.mkdir(parents=True, exist_ok=True)
-                self._folder = tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{secrets.token_hex(8)}-", dir=parent)
+                prefix = f"{FOLDER_PREFIX}{secrets.token_hex(8)}-"
+                self._folder = tempfile.TemporaryDirectory(None, prefix, parent, ignore_cleanup_errors=True)  # a read-only disk
             return Path(self._folder.name)
 
     @property

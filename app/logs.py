@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from core.common.text import printable
 
 AT_ONCE = 5  # equal messages that are written per minute
 SECONDS = 60.0
+LONGEST, MOST_LINES = 500, 200  # characters of a line that is printed; lines printed a minute
 
 
 class CountRepeats(logging.Filter):
@@ -47,8 +49,29 @@ class Printable(logging.Formatter):
         return printable(super().formatException(ei))
 
 
+class Plain:
+    """A stream for what is printed past the log: short, and without terminal codes. Gradio prints traces of its components'
+    errors, which repeat a visitor's value."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._since, self._count = time.monotonic(), 0  # lines of this minute
+
+    def write(self, text: str) -> int:
+        if time.monotonic() - self._since > SECONDS:
+            self._since, self._count = time.monotonic(), 0
+        lines = text.split("\n", MOST_LINES)[: max(0, MOST_LINES - self._count)]
+        self._count += len(lines) - 1
+        self._stream.write("\n".join(printable(line[:LONGEST]) for line in lines))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def set_up_logs() -> None:
     logging.basicConfig(level=logging.INFO)
+    sys.stderr = Plain(sys.stderr)  # type: ignore[assignment]
     logging.getLogger("httpx").setLevel(logging.WARNING)
     repeats = CountRepeats()
     for handler in logging.getLogger().handlers:

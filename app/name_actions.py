@@ -10,16 +10,16 @@ from torch import Tensor
 
 from app import texts
 from app.actions import NO_SOURCES
-from app.scoped_search import Sources
+from app.sources import Sources
 from app.tab import Tab
 from app.texts import Text
 from core.common.errors import DescriptionError, GalleryError
 from core.data.decode import Failure
-from core.experts.names_file import read_names
+from core.names.file import read_names
+from core.names.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 from core.retrieval.gallery import Gallery
 from core.retrieval.questions import split_minus
 from core.sglora.engine import SGLora
-from core.sglora.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 
 
 def teach(

@@ -16,7 +16,7 @@ from app.labels import Labels
 from app.languages import speaking, wanted
 from app.photo_libraries import PhotoLibraries
 from app.samples import Samples, sample_questions
-from app.scoped_search import Sources
+from app.sources import Sources
 from app.steps.address import Address
 from app.steps.ask import Ask
 from app.steps.compare import Compare
@@ -29,11 +29,12 @@ from app.steps.names import Names
 from app.steps.photo_library import LibraryFolders
 from app.steps.photos import Photos
 from app.steps.samples import SampleQuestions
-from app.steps.step import ON_SIGHT, Step, private
+from app.steps.step import Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
 from app.tab import Tab
 from app.views import evidence, page_html
+from app.views.template import script
 from app.visitors import Visitors
 from core.common.errors import StudioError
 
@@ -97,7 +98,7 @@ class Studio:
             if evidence.shipped():
                 with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                     # More than half of the page's bytes: they come once the tab is opened.
-                    self.evidence = gr.HTML(js_on_load=ON_SIGHT)
+                    self.evidence = gr.HTML(js_on_load=script("evidence"))
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
         self.address = Address(context)

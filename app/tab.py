@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from app.comparison import Comparison, Marked
 from app.question import Asked, Question
 from app.visitor import Visitor
+from core.backbones.lora import Lora
 from core.retrieval.adapter import Adapter
 from core.retrieval.gallery import Photo
 from core.retrieval.search import Recent
@@ -61,8 +62,10 @@ class Tab:
     @property
     def memory(self) -> int:
         """Bytes of the adapters that were made for this tab."""
-        adapters = [*self.on_names.values, *(() if self.comparison is None else [c.adapter for c in self.comparison.columns])]
-        loras = [] if self.adaptation is None else [self.adaptation.lora]
+        adapters, loras = [*self.on_names.values], list[Lora]()
+        if self.adaptation is not None:  # else the columns have the shared LoRA, which no tab made
+            loras = [self.adaptation.lora]
+            adapters += [] if self.comparison is None else [column.adapter for column in self.comparison.columns]
         loras += [lora for adapter in adapters for lora in (adapter.lora, adapter.base) if lora is not None]
         return 4 * sum({id(lora): lora.parameters for lora in loras}.values())  # in float32
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from app import texts
 from app.engines import DEFAULT
@@ -16,12 +16,9 @@ from app.limits import Limits
 from app.question import Asked, Question
 from core.common.errors import GalleryError
 from core.experts.own import OwnExperts
+from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.gallery import Gallery, Photo, Progress, Removed
 from core.sglora.engine import SGLora
-from core.sglora.teach import TaughtName, TaughtNames
-
-if TYPE_CHECKING:
-    from app.tab import Tab
 
 PHOTO_LIMIT = 20_000
 LISTED = 1_000  # photos that the page lists; it searches all of them
@@ -59,7 +56,7 @@ class Visitor:
         self.backbone = DEFAULT  # name of the repository that this visitor chose, as in ``Models``
         self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
         self.files = Files(limits.disk / 4)
-        self.tabs: dict[str, Tab] = {}  # open tabs, by Gradio's session hash
+        self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
         self.last_left = math.inf  # when the last tab was closed; infinity: a tab is open, or was ended for others
         self.last: tuple[Asked, Sequence[tuple[str, str]], Mapping[Question, Mapping[str, bool]]] = Asked(), (), {}
         self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
@@ -92,17 +89,17 @@ class Visitor:
     @property
     def deserted(self) -> bool:
         """Whether its tabs were closed, for longer than a reload takes."""
-        return not self.tabs and time.monotonic() - self.last_left > RELOAD_SECONDS
+        return not self.sessions and time.monotonic() - self.last_left > RELOAD_SECONDS
 
     @property
     def memory(self) -> int:
-        """Bytes of photos, their embeddings, own experts, names and adapters. Small objects are not counted."""
+        """Bytes of photos, their embeddings, own experts and names. Small objects are not counted."""
         own_entries = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
         experts = sum(t.nbytes for entry in own_entries for t in (entry.mean, entry.std, entry.embedding))
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
         photos = 0 if self._gallery is None else self._gallery.memory
         removed = sum(entry.memory for _, entry in self.removed)
-        return photos + removed + experts + names + sum(tab.memory for tab in list(self.tabs.values()))
+        return photos + removed + experts + names
 
     @property
     def has_own(self) -> bool:
@@ -239,7 +236,7 @@ class Visitor:
         """Delete everything now."""
         with self._changing:
             gallery, self._gallery, self.removed = self._gallery, None, ()
-            for store in (self.trained_on, self._own_experts, self._names, self.tabs):
+            for store in (self.trained_on, self._own_experts, self._names, self.sessions):
                 store.clear()
         if gallery is not None:
             gallery.clear()

@@ -37,7 +37,7 @@ class Visitors:
         self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data is gone, until the visitor is told
         self._measured: dict[str, int] = {}  # bytes of memory, by token
         self._scanned = -LOOK_SECONDS, 0  # when uploads were last measured, and their bytes
-        self._lock = threading.RLock()
+        self._lock, self._scanning = threading.RLock(), threading.Lock()
 
     def all(self) -> list[Visitor]:
         """All visitors, the longest unused first."""
@@ -65,7 +65,8 @@ class Visitors:
             if tab is None or tab.visitor is not visitor:
                 if tab is not None:
                     self._end_tab(session)
-                tab = self._tabs[session] = visitor.tabs[session] = Tab(visitor)
+                tab = self._tabs[session] = Tab(visitor)
+                visitor.sessions.add(session)
                 visitor.last_left = math.inf
             self._tabs.move_to_end(session)
             while len(self._tabs) > MOST_TABS:
@@ -84,7 +85,7 @@ class Visitors:
 
     def _end_tab(self, session: str) -> None:
         tab = self._tabs.pop(session)
-        tab.visitor.tabs.pop(session, None)
+        tab.visitor.sessions.discard(session)
 
     def _end(self, visitor: Visitor, reason: str = "") -> None:
         """Delete a visitor's data. ``reason``: the notice at the visitor's next event."""
@@ -92,7 +93,7 @@ class Visitors:
             if self._visitors.get(visitor.token) is visitor:
                 del self._visitors[visitor.token]
             self._measured.pop(visitor.token, None)
-            for session in list(visitor.tabs):
+            for session in list(visitor.sessions):
                 self._tabs.pop(session, None)
             if reason and visitor.has_own:
                 self._gone[visitor.token] = reason
@@ -101,7 +102,7 @@ class Visitors:
         visitor.close()
 
     def why_gone(self, token: str, keep: bool = False) -> str:
-        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or if the visitor was told. ``keep``: tell it
+        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or the visitor was told. ``keep``: tell it
         again."""
         with self._lock:
             return self._gone.get(token, "") if keep else self._gone.pop(token, "")
@@ -133,6 +134,12 @@ class Visitors:
         self.make_room_on_disk()
         give_back()
 
+    def memory(self, visitor: Visitor) -> int:
+        """Bytes of a visitor's data, with the adapters of the tabs. Small objects are not counted."""
+        with self._lock:
+            tabs = [self._tabs[session] for session in visitor.sessions if session in self._tabs]
+        return visitor.memory + sum(tab.memory for tab in tabs)
+
     def settle(self, visitor: Visitor) -> None:
         """After an event: measure the visitor's memory, and make room if all together take too much."""
         self._measure(visitor)
@@ -141,12 +148,15 @@ class Visitors:
     def _measure(self, visitor: Visitor) -> None:
         with self._lock:
             if self._visitors.get(visitor.token) is visitor:  # else it has ended
-                self._measured[visitor.token] = visitor.memory
+                self._measured[visitor.token] = self.memory(visitor)
 
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
-        """Delete visitors' data while their files take more than their part of the disk. Uploads have the rest."""
+        """Delete visitors' data while their files take more than their part of the disk. Uploads have the rest.
+
+        What others write to the disk costs no visitor's data.
+        """
         sizes = {visitor.token: visitor.files.bytes for visitor in self.all()}
-        self._make_room(sizes, min(self.limits.kept_disk, sum(sizes.values()) + self._free()), spared)
+        self._make_room(sizes, min(self.limits.kept_disk, self._disk()[0] // 2), spared)
 
     def _make_room(self, sizes: dict[str, int], limit: float, spared: Visitor | None = None) -> None:
         """End visitors until the ``sizes`` of the others, by token, fit into the limit."""
@@ -165,7 +175,7 @@ class Visitors:
 
     def could_fit(self, wanted: int) -> bool:
         """Whether an upload of so many bytes fits on the disk. It deletes old uploads if need be, but no visitor's data."""
-        with self._lock:
+        with self._scanning:
             if time.monotonic() - self._scanned[0] >= LOOK_SECONDS:
                 self._scanned = time.monotonic(), sum(self._uploads().values())
             if not self._fits(wanted):
@@ -196,8 +206,12 @@ class Visitors:
             except OSError:  # it is gone, or its folder is not empty
                 continue
 
+    def _free(self) -> int:
+        total, _, free = self._disk()
+        return free - min(RESERVE, total // 8)
+
     @staticmethod
-    def _free() -> int:
+    def _disk() -> tuple[int, int, int]:
+        """(total, used, free) bytes of the disk with the uploads."""
         folder = upload_folder()
-        disk = shutil.disk_usage(folder if folder.exists() else folder.parent)
-        return disk.free - min(RESERVE, disk.total // 8)
+        return shutil.disk_usage(folder if folder.exists() else folder.parent)

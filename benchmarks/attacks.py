@@ -43,7 +43,8 @@ TRIES = 10
 PAUSE_SECONDS, PATIENCE_SECONDS = 1, 120  # before each try; to wait for an attack's first calls
 REFUSED_SECONDS = 0.05  # a rejected attacker waits so long before it tries again
 FAILURES = (AssertionError, RuntimeError, OSError, ValueError, KeyError, httpx.HTTPError)
-SETTINGS = (SENTENCE, 4, 0.1, 0, 1.0, 10)
+SETTINGS = (SENTENCE, 4, 0.1, 0, 1.0, MOST_RESULTS)
+NO_FILTERS = (None, "", "", "")
 _number = count()
 
 
@@ -62,7 +63,7 @@ class Client(Stranger):
 
     def lost(self) -> int:
         """How many of its photos a search no longer finds."""
-        answer = self.asked("search", QUERY, SENTENCE, 4, 0.1, 0, 1.0, MOST_RESULTS)
+        answer = self.asked("search", QUERY, *SETTINGS, None, *NO_FILTERS)
         return min(len(self.names), MOST_RESULTS) - len(self.names & {hit["name"] for hit in answer["sg_lora"]})
 
 
@@ -80,7 +81,7 @@ def add(client: Client, caption: str = "") -> None:
     """Index one more photo, a new one each time."""
     number = next(_number)
     name = f"{number}.png"
-    client.asked("index", [client.upload(name, encode(picture(number), "PNG"))], caption and f"{name}: {caption}")
+    client.asked("index", [client.upload(name, encode(picture(number), "PNG"))], caption and f"{name}: {caption}", None)
     client.names.add(name)
 
 
@@ -93,15 +94,15 @@ def flat(side: tuple[int, int], kind: str, **options: object) -> bytes:
 def find_by_photo(client: Client) -> Callable[[], object]:
     add(client, "a dog")
     photo = flat((7_000, 4_700), "JPEG", progressive=True, quality=30)
-    return lambda: client.asked("search", "", *SETTINGS, client.upload("large.jpg", photo))
+    return lambda: client.asked("search", "", *SETTINGS, client.upload("large.jpg", photo), *NO_FILTERS)
 
 
 def many_captions(client: Client) -> Callable[[], object]:
     photo, captions = encode(picture(next(_number)), "PNG"), "\n".join(f"a.png: dog {n}" for n in range(100_000))
 
     def again() -> None:
-        client.asked("index", [client.upload("a.png", photo)], captions)
-        client.asked("search", "", *SETTINGS, client.upload("b.png", photo))
+        client.asked("index", [client.upload("a.png", photo)], captions, None)
+        client.asked("search", "", *SETTINGS, client.upload("b.png", photo), *NO_FILTERS)
 
     return again
 
@@ -110,7 +111,7 @@ def empty_photos(client: Client) -> Callable[[], object]:
     photo = flat((7_000, 4_700), "WEBP", lossless=True, method=0)  # 34 bytes; the four from the 22nd on hold both sides
     sides = (((7_000 - n) | 4_700 << 14).to_bytes(4, "little") for n in range(2_000))
     archive = pack(*(Member(f"{n}.webp".encode(), photo[:21] + side + photo[25:]) for n, side in enumerate(sides)))
-    return lambda: client.asked("index", [client.upload("a.zip", archive)], "")
+    return lambda: client.asked("index", [client.upload("a.zip", archive)], "", None)
 
 
 def tabs_of_a_network(client: Client) -> Callable[[], object]:

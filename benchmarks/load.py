@@ -122,7 +122,7 @@ def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], l
     with log.timed("index"):
         sent = [("files", (path.name, path.read_bytes())) for path in files]
         kept = caller.post(f"{API}/upload", files=sent).raise_for_status().json()
-        added = call("index", [value(at, path.name) for at, path in zip(kept, files, strict=True)], "")[0]
+        added = call("index", [value(at, path.name) for at, path in zip(kept, files, strict=True)], "", None)[0]
         if added["photos"] != len(files):
             raise ValueError(f"{added['photos']} of {len(files)} photos, {added['failed'][:1]}")
     task = None
@@ -131,11 +131,11 @@ def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], l
         if sampling != task:
             time.sleep(think)
             with log.timed("adapt"):
-                caller.get(f"{API}/file={call('adapt', *sampling)[1]['path']}").raise_for_status()
+                caller.get(f"{API}/file={call('adapt', *sampling, None, None)[1]['path']}").raise_for_status()
             task = sampling
         time.sleep(think)
         with log.timed("search"):
-            answer = call("search", search.query, *sampling)[0]
+            answer = call("search", search.query, *sampling, None, 10, None, None, "", "", "")[0]
             check(answer, search, {path.name for path in files})
 
 
@@ -149,7 +149,7 @@ def measure(visitors: int, think: float, one_address: bool, root: Path) -> int:
         callers = [
             Stranger(address, headers={"x-forwarded-for": f"198.51.100.{n * (not one_address)}"}) for n in range(visitors)
         ]
-        values(callers[0].call("route", "a photo"))  # the models are loaded
+        values(callers[0].call("route", "a photo", DEFAULT_K, DEFAULT_TAU, None))  # the models are loaded
         memory = [psutil.Process(process.pid).memory_info().rss]
         begin = time.perf_counter()
         with ThreadPoolExecutor(visitors) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
+import gradio as gr
 from starlette.requests import Request
 
 from app.server.hosts import IPAddress, ip_address
@@ -11,7 +12,7 @@ from app.server.hosts import IPAddress, ip_address
 NETWORK = 56  # bits: a provider gives one customer up to this network, and the customer may take any address in it
 
 
-def address_of(request: Request | None) -> str:
+def address_of(request: Request | gr.Request | None) -> str:
     """The visitor's address; "" for this machine's own: one person's at home, everybody's behind a proxy that reports none.
 
     An IPv6 address counts as its /56: everybody has 2^72 addresses.

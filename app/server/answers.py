@@ -48,10 +48,11 @@ class Answers:
 
 
 def _short(event: bytes) -> bytes:
-    """An event whose error message has no path and repeats no long value."""
+    """An event whose error message has no path, repeats no long value, and is there."""
     with suppress(ValueError):
         output = (parsed := orjson.loads(event)).get("output", parsed)
-        if isinstance(output, dict) and isinstance(words := output.get("error"), str):
-            output["error"] = without_paths(words[:LONGEST])
+        if isinstance(output, dict) and "error" in output and not output.get("data"):
+            words = output["error"] or texts.VALUES_UNUSABLE  # handlers tell their errors, so Gradio could not call one
+            output["error"] = without_paths(str(words)[:LONGEST])
             return orjson.dumps(parsed) + b"\n\n"
     return event

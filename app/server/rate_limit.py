@@ -17,21 +17,24 @@ from app import texts
 from app.server.addresses import address_of
 from app.server.routes import HEARTBEAT, refusal, route_of
 
-# Thirty people who think five seconds make six events a second, and some cause a second call.
-CALLS = (RateLimitItemPerSecond(180, 10), RateLimitItemPerMinute(900))
+# Thirty people who think five seconds: 6 events a second, some with a second call, and at times all open the page at once.
+CALLS = (RateLimitItemPerSecond(240, 10), RateLimitItemPerMinute(1_000))
 TABS = RateLimitItemPerHour(500)
-MEGABYTES = RateLimitItemPerMinute(2_048, 10)
 REMEMBERED_TABS = 50_000
 PROGRESS = "/upload_progress"  # the server remembers every name that is asked for
 TOO_MANY, RETRY_SECONDS = 429, 10
 
 
 class Allowances:
-    """What each address may still do. This machine's own address may do everything."""
+    """What each address may still do. This machine's own address may do everything.
 
-    def __init__(self, exempt: Callable[[Mapping[str, str]], bool] = lambda _: False) -> None:
+    ``megabytes``: of uploads in ten minutes.
+    """
+
+    def __init__(self, megabytes: int, exempt: Callable[[Mapping[str, str]], bool] = lambda _: False) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._exempt = exempt  # by a request's headers
+        self._megabytes = RateLimitItemPerMinute(megabytes, 10)
         self._tabs: set[tuple[str, str]] = set()  # (address, session_hash)
 
     def call(self, request: Request) -> int:
@@ -40,7 +43,7 @@ class Allowances:
 
     def megabytes(self, request: Request, count: int) -> int:
         """Count megabytes that arrive. Returns as ``call``."""
-        return self._wait(MEGABYTES, request, count)
+        return self._wait(self._megabytes, request, count)
 
     def tab(self, request: Request, session: str) -> int:
         """Count a tab, unless the address had it before. Returns as ``call``. "": a call without a tab makes a new one."""

@@ -60,7 +60,7 @@ class Routes:
             await send(message)
 
         headers = Headers(scope=scope)
-        of_the_api = route_of(scope).startswith((f"{API}/call", f"{API}/mcp"))
+        of_the_api = route_of(scope).startswith((f"{API}/call", f"{API}/info", f"{API}/mcp"))
         with speaking(ENGLISH if of_the_api else wanted(headers.get("accept-language", ""))):
             if refused := foreign(headers, self.hosts):
                 await refused(scope, receive, unsniffed)

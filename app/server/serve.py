@@ -46,8 +46,8 @@ def serve(
         address: what to listen on. ``port``: the port; None: the first free one from $GRADIO_SERVER_PORT (7860).
         hosts: the names that the server answers to.
         mcp: whether the endpoints are MCP tools, too.
-        could_fit: whether so many more bytes fit on the disk. It runs in threads, and changes nothing.
-        max_upload: most bytes of one request with files.
+        could_fit: whether so many more bytes fit on the disk. It runs in threads, and deletes no visitor's data.
+        max_upload: most bytes of one request with files: half of the disk that uploads have.
         lifespan: what Starlette runs while it serves.
         wait: False: return as soon as the page is served.
         looks: ``i18n``, ``theme``, ``css_paths``, ``head`` and the like, as ``gr.Blocks.launch`` takes them.
@@ -85,7 +85,8 @@ def serve(
 
 def guards(hosts: Hosts, mcp: bool, could_fit: Callable[[int], bool], max_upload: int) -> list[Middleware]:
     """What a request passes before it reaches Gradio, the outermost first."""
-    allowances = Allowances(exempt=is_from_tool)  # their clients' requests counted
+    # An address may fill three quarters of the disk that uploads have. A tool's call is not counted: its client's request was.
+    allowances = Allowances(megabytes=3 * max_upload // 2**21, exempt=is_from_tool)
     return [
         Middleware(GZipMiddleware, compresslevel=5),  # Gradio compresses only named files, not the page
         Middleware(Routes, mcp=mcp, hosts=hosts),

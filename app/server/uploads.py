@@ -30,7 +30,8 @@ NO_LENGTH, TOO_LARGE, NO_ROOM = 411, 413, 507
 class Uploads:
     """ASGI middleware around the routes that take files. All other requests pass.
 
-    ``most``: most bytes of one upload. ``could_fit``: whether so many more bytes would fit; changes nothing.
+    ``most``: most bytes of one upload. ``could_fit``: whether so many more bytes fit; 0: whether what came until
+    now does. It deletes no visitor's data.
     """
 
     def __init__(self, app: ASGIApp, allowances: Allowances, most: int, could_fit: Callable[[int], bool]) -> None:
@@ -43,14 +44,14 @@ class Uploads:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        if refused := await self._refused(request):
-            await _drain(receive)
-            await refused(scope, receive, send)
-            return
         address = address_of(request)
         self.at_work[address] += 1
         try:
-            await self.app(scope, self._watched(request, receive) if is_upload(scope) else receive, send)
+            if refused := await self._refused(request):
+                await _drain(receive)
+                await refused(scope, receive, send)
+            else:
+                await self.app(scope, self._watched(request, receive) if is_upload(scope) else receive, send)
         except OSError as error:  # the disk is full, or a limit on file sizes is reached
             log.warning("an upload could not be written: %s", error)
             await PlainTextResponse(texts.DISK_FULL, NO_ROOM)(scope, receive, send)
@@ -65,7 +66,7 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if size > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
-        wait = RETRY_SECONDS if address and self.at_work[address] >= AT_WORK else 0
+        wait = RETRY_SECONDS if address and self.at_work[address] > AT_WORK else 0
         if wait := wait or self.allowances.megabytes(request, math.ceil(size / 2**20)):
             words = texts.TOO_MANY_REQUESTS.format(n=wait)
             return PlainTextResponse(words, TOO_MANY, {"retry-after": str(wait)})
@@ -84,7 +85,7 @@ class Uploads:
             check(body := message.get("body", b""))
             before, taken = taken, taken + len(body)
             # Others send meanwhile, so what fitted when this upload began may not fit now.
-            if before // STEP < taken // STEP and not await asyncio.to_thread(self.could_fit, STEP):
+            if before // STEP < taken // STEP and not await asyncio.to_thread(self.could_fit, 0):
                 raise MultiPartException(texts.DISK_FULL)
             return message
 

@@ -83,7 +83,7 @@ class Address(Step):
         return boxes | self.answer(tab, Question.words(controls.query, controls.scope), controls)
 
     def _values(self, tab: Tab, asked: Mapping[str, str]) -> dict[str, Any]:
-        """The values of the boxes, from a link or the browser's memory. Without a question, own photos go before the samples."""
+        """The values of the boxes, from a link or the browser's memory. Without a question, own photos come first."""
         values, where = {name: asked.get(key, "") for key, name in KEPT.items()}, self.context.controls["where"]
         own = bool(asked.get("q")) or (where.value == SAMPLES and tab.visitor.has_own)
         wanted = values["where"] or (OWN if own else where.value)

@@ -194,7 +194,7 @@ class Compare(Step):
             return ""
         question, engine = comparison.asked.what, self.context.engine(tab)
         if (remark := language_remark(question, engine.backbone.languages)) is not None:
-            return texts.of(remark.text)
+            return texts.of(remark)
         unknown = unknown_words(question, engine.backbone.words)
         if not unknown or language() not in TRAINED or tab.visitor.names(engine).within(question):
             return ""

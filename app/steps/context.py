@@ -17,7 +17,7 @@ from app.engines import Models
 from app.files import Files
 from app.labels import Labels
 from app.question import OWN, SAMPLES, Asked, Question, Scope, checked_day
-from app.scoped_search import Sources
+from app.sources import Sources
 from app.tab import Tab
 from app.visitors import Visitors
 from core.common.errors import StudioError

@@ -18,8 +18,8 @@ from app.views import page_html
 from app.views.template import script
 from app.visitor import LISTED
 from core.common.errors import GalleryError
-from core.experts.names_file import save_names
-from core.sglora.teach import TaughtNames, left_out
+from core.names.file import save_names
+from core.names.teach import TaughtNames, left_out
 
 
 class Names(Step):

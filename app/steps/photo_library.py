@@ -12,6 +12,7 @@ from app.steps.step import Step, choice
 from app.tab import Tab
 from app.views import page_html
 from core.common.errors import LibraryError
+from core.common.messages import message
 from core.retrieval.indexing import Progress
 
 
@@ -49,4 +50,5 @@ class LibraryFolders(Step):
         words = texts.LIBRARY_INDEXED.format(
             photos=report.photos, added=report.added, removed=report.removed, failed=len(report.failed)
         )
-        return {self.report: page_html.note(" ".join([words, *map(texts.of, report.missing)]))}
+        missing = [texts.of(message("CORE_FOLDER_MISSING", folder=folder)) for folder in report.missing]
+        return {self.report: page_html.note(" ".join([words, *missing]))}

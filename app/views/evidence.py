@@ -5,9 +5,6 @@ A result may have a ``summary``, sentences for those who read nothing else. It o
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
 import json
 import logging
 import re
@@ -18,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
 from markupsafe import Markup, escape
 
 from app import texts
@@ -99,32 +94,8 @@ def _plot(file: Path, title: str) -> Markup:
     return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1))
 
 
-class _Renderer(RendererHTML):
-    """Tables that scroll by keyboard, unlike those of Gradio's Markdown. Each has its figures as a file."""
-
-    def table_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        env["tables"] += 1
-        return _html.table_open(_name(env))
-
-    def table_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        begin = max(i for i in range(index) if tokens[i].type == "table_open")
-        content = base64.b64encode(table_csv(tokens[begin:index]).encode()).decode("ascii")
-        return _html.table_close(_name(env), content, f"{env['file']}-{env['tables']}.csv")
-
-
-def _name(env: Any) -> str:
-    return f"{env['title']} {env['tables']}"
-
-
-def table_csv(tokens: Sequence[Token]) -> str:
-    """A table as CSV, from its Markdown tokens, without emphasis."""
-    cells = ["".join(child.content for child in token.children or ()) for token in tokens if token.type == "inline"]
-    width, out = sum(token.type == "th_open" for token in tokens), io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(cells[i : i + width] for i in range(0, len(cells), width))
-    return out.getvalue()
-
-
-def _tables(markdown: str, title: str, file: str = "table") -> Markup:
-    """Tables and paragraphs in Markdown as HTML. HTML in the Markdown is escaped."""
-    parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
-    return Markup(parser.render(markdown, {"title": title, "tables": 0, "file": file}))
+def _tables(markdown: str, title: str, file: str) -> Markup:
+    """Tables and paragraphs in Markdown as HTML. HTML in the Markdown is escaped. Tables scroll by keyboard, and have a link to
+    their figures as ``file``."""
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    return Markup(html.replace("<table>", _html.table_open(title)).replace("</table>", _html.table_close(f"{file}.csv")))

@@ -52,7 +52,7 @@ def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
 def fit_notice(fit: Fit) -> Markup:
     """A notice that no expert fits and why, or how much the routed experts forget; empty if neither."""
     if fit.remark is not None:
-        return _html.fit("low", texts.of(fit.remark.text), "" if fit.fits else texts.ONLY_SHARED)
+        return _html.fit("low", texts.of(fit.remark), "" if fit.fits else texts.ONLY_SHARED)
     if not fit.fits:
         return _html.fit("low", texts.NO_EXPERT_FITS, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
     if fit.forgetting >= 1:

@@ -7,7 +7,7 @@ prefix is the whole tower, and its suffix adds nothing.
 The LoRA is an argument, and no call changes the model. So any number of threads may encode with any LoRAs at once. Every call
 takes any LoRA of the backbone, and uses only the factors of its own tower.
 
-The **shared part** is the change to photos that all adapters have in common. With one, a photo's prefix holds two embeddings:
+The **shared LoRA** is the change to photos that all adapters have in common. With one, a photo's prefix holds two embeddings:
 without it and with it.
 """
 
@@ -109,8 +109,8 @@ class Backbone(Towers):
         fingerprint: 16 hex digits that change with any weight or with the architecture.
         linears: all linears that a LoRA can adapt, by name.
         layout: the linears that LoRAs adapt unless an expert repository names others, and the rank of generated LoRAs.
-        shared: the shared part. Every adapter changes photos in this way, and texts in this way and by its own part. A photo's
-            prefix then holds both embeddings, [2, d]. None: photos are embedded again for an adapter that changes them.
+        shared: the shared LoRA. Every adapter changes photos in this way, and texts in this way and by its expert LoRA. A
+            photo's prefix then holds both embeddings, [2, d]. None: photos are embedded again for an adapter that changes them.
         dim: width d of the shared image-text space.
         adapted: the module whose linears ``linears`` and ``layout`` name (for peft; in evaluation mode, never trained).
         text_key: changes with anything that changes text prefixes; None if these are tokens, which are too cheap to cache.
@@ -155,10 +155,7 @@ def last_text_linear(backbone: Backbone) -> LoraModule:
     """The last linear of the text side. Raises AdapterError: when no LoRA can adapt it."""
     module = backbone.linears.get(getattr(backbone.adapted.text, "last", None) or "")
     if module is None:
-        raise AdapterError(
-            f"Names cannot be taught to {backbone.name} as it is: no LoRA adapts the last linear of its texts. Choose the "
-            "backbone with --adapt texts; a text tower without a projection cannot be taught."
-        )
+        raise AdapterError("CORE_NO_LAST_LINEAR", backbone=backbone.name)
     return module
 
 
@@ -175,9 +172,7 @@ def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) ->
 def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
     """A suffix that adds nothing: cached embeddings [n, d] in float32. Raises AdapterError: when the LoRA adapts this side."""
     if lora is not None and (lora.moves_photos if side == "photos" else lora.moves_texts):
-        raise AdapterError(
-            f"This adapter changes {side}, but this backbone cannot: start it with --adapt {side}, or choose another adapter."
-        )
+        raise AdapterError("CORE_OTHER_SIDE", side=side)
     return F.normalize(embeddings.float(), dim=-1)
 
 
@@ -187,8 +182,5 @@ def photo_column(lora: Lora | None, shared: Lora) -> int:
     if lora is None or not lora.moves_photos:
         return 0
     if not same_on_photos(lora, shared):
-        raise AdapterError(
-            "This adapter changes photos in another way than this backbone's shared part: choose the backbone that it was made "
-            "with, such as this one with --adapt photos."
-        )
+        raise AdapterError("CORE_OTHER_SHARED")
     return 1

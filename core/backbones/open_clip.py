@@ -20,10 +20,10 @@ import torch
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import get_session
+from open_clip.model import _build_vision_tower
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 from safetensors.torch import save_file
-from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
 from core.backbones.attention import PROJECTIONS
@@ -35,6 +35,7 @@ from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.device import autocast, batch_size, prefetched
 from core.common.errors import BackboneError
 from core.common.images import Framing
+from core.common.messages import message
 from core.common.runtime import compute_dtype
 
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
@@ -43,9 +44,6 @@ QUICK = "-quickgelu"
 TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # these only change how texts are cleaned
 HUB_NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?")
 ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # entries of OpenAI's archives beside the weights
-# Modules of timm with plain ViTs. Some of their towers are not plain, which only the built tower shows.
-PLAIN_FAMILIES = ("vision_transformer", "vision_transformer_hybrid")
-HELP = "The backbone `embedded` needs no model hub."
 
 
 class OpenClipBackbone(Backbone):
@@ -163,7 +161,7 @@ def _framing(preprocess: PreprocessCfg) -> Framing:
     """The framing of open_clip's transform. Raises BackboneError: when it pads photos."""
     _, height, width = preprocess.input_size
     if preprocess.resize_mode not in ("shortest", "squash"):
-        raise BackboneError(f"Models that pad photos (resize_mode {preprocess.resize_mode}) are not supported.")
+        raise BackboneError("CORE_PADS", mode=preprocess.resize_mode)
     return Framing(width, height, preprocess.resize_mode == "squash", Image.Resampling[preprocess.interpolation.upper()])
 
 
@@ -181,7 +179,7 @@ def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> 
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for key, value in sorted(weights.items()):
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise BackboneError(f"The weights of {key} hold NaN or infinite numbers.")
+            raise BackboneError("CORE_WEIGHTS_NOT_FINITE", name=key)
         digest.update(f"{key} {tuple(value.shape)}".encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
@@ -205,19 +203,18 @@ def load_open_clip(
     """
     config = _config(name)
     _check_runs_no_code(name, config)
-    _check_image_tower(name, config)
     own_weights = name.startswith(OWN_WEIGHTS)
     if own_weights and pretrained:
-        raise BackboneError(f"{name} brings its own weights: leave out {pretrained}.")
+        raise BackboneError("CORE_OWN_WEIGHTS", name=name, pretrained=pretrained)
     is_file = pretrained is not None and Path(pretrained).is_file()
     archive = pretrained is not None and is_file and _is_archive(Path(pretrained))
     tag = {} if pretrained is None or is_file else open_clip.get_pretrained_cfg(name, pretrained)
     if pretrained is not None and not is_file and not tag:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
-        raise BackboneError(
-            f"{pretrained} is neither a checkpoint file nor a tag of {name} (its tags: {tags or 'none'}). {HELP}"
-        )
+        raise BackboneError("CORE_NO_TAG", pretrained=pretrained, name=name, tags=tags or message("CORE_NO_TAGS"))
     try:
+        with torch.device("meta"):  # refuses another tower before gigabytes are downloaded
+            PlainViT.of(_build_vision_tower(config["embed_dim"], config["vision_cfg"]))
         if not is_file and tag.get("hf_hub"):
             _reach_hub(tag["hf_hub"])
         with torch.random.fork_rng(devices=[]), _readable(pretrained, archive) as weights:
@@ -232,8 +229,10 @@ def load_open_clip(
                 force_preprocess_cfg={} if tag or own_weights else _usual_preprocessing(name),
                 require_pretrained=bool(own_weights or pretrained),
             )
+    except BackboneError:
+        raise
     except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types
-        raise BackboneError(_failure(name, pretrained, is_file, tag, error)) from error
+        raise _failure(name, pretrained, is_file, tag, error) from error
     tokenizer = _tokenizer(name, config["text_cfg"])
     return OpenClipBackbone(name, model, tokenizer, adapt_blocks, pretrained, adapt)
 
@@ -244,11 +243,11 @@ def _config(name: str) -> dict[str, Any]:
             _reach_hub(name.removeprefix(HUB))
         config = open_clip.get_model_config(name)
     except Exception as error:  # as above
-        raise BackboneError(_failure(name, None, False, {}, error)) from error
+        raise _failure(name, None, False, {}, error) from error
     if config is None:
         close = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise BackboneError(f"open_clip knows no model {name}.{hint} {HELP}")
+        hint = message("CORE_DID_YOU_MEAN", names=" or ".join(close)) if close else ""
+        raise BackboneError("CORE_NO_MODEL", name=name, hint=hint)
     return config
 
 
@@ -261,11 +260,8 @@ def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tens
         safe: dict[str, Any] = {"trust_remote_code": False} if source else {}
         return open_clip.get_tokenizer(name, **safe)
     except Exception as error:  # as above
-        missing = f"The tokenizer {source} of {name}, which no checkpoint file holds," if source else f"The tokenizer of {name}"
-        raise BackboneError(
-            f"{missing} could not be loaded ({_why(error)}). Without access to the hub, copy its repository "
-            f"elsewhere, and say --backbone {FOLDER}FOLDER. {HELP}"
-        ) from error
+        which = message("CORE_TOKENIZER_OF", source=source, name=name) if source else message("CORE_OWN_TOKENIZER", name=name)
+        raise BackboneError("CORE_NO_TOKENIZER", tokenizer=which, error=_why(error)) from error
 
 
 def _usual_preprocessing(name: str) -> dict[str, Any]:
@@ -309,28 +305,13 @@ def _reach_hub(repository: str) -> None:
         get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
-def _check_image_tower(name: str, config: Mapping[str, Any]) -> None:
-    """Raise BackboneError if LoRAs cannot adapt the image tower, before gigabytes are downloaded."""
-    kind = _obstacle(config["vision_cfg"])
-    if kind is None:
-        return
-    family = re.split(r"[-_]", name)[0]
-    siblings = [m for m in open_clip.list_models() if re.split(r"[-_]", m)[0] == family]
-    plain = [m for m in siblings if _obstacle((open_clip.get_model_config(m) or {})["vision_cfg"]) is None]
-    hint = f" A plain ViT of this family: {' or '.join(plain)}." if 0 < len(plain) <= 3 else ""
-    raise BackboneError(
-        f"{name} has {kind} as its image tower: only plain ViT towers are supported, as in ViT-B-16, whose blocks all have "
-        f"projections to queries, keys and values for a LoRA to adapt.{hint}"
-    )
-
-
 def _check_runs_no_code(name: str, config: object) -> None:
     """Raise BackboneError unless the configuration is valid and asks only for what published models need. Hugging Face runs
     Python files that a tokenizer names."""
     shown = portable({"spec": name})["spec"]
     towers = [config.get(key) if isinstance(config, Mapping) else None for key in ("vision_cfg", "text_cfg")]
     if not all(isinstance(tower, Mapping) for tower in towers):
-        raise BackboneError(f"{shown} has no configuration of open_clip: vision_cfg and text_cfg are needed.")
+        raise BackboneError("CORE_NO_CONFIG", name=shown)
     text = towers[1] or {}
     options = text.get("tokenizer_kwargs") or {}
     harmless = isinstance(options, Mapping) and all(
@@ -339,42 +320,24 @@ def _check_runs_no_code(name: str, config: object) -> None:
     sources = [text[key] for key in ("hf_tokenizer_name", "hf_model_name") if text.get(key)]
     if not harmless or not all(isinstance(source, str) and HUB_NAME.fullmatch(source) for source in sources):
         allowed = ", ".join(TOKENIZER_OPTIONS)
-        raise BackboneError(
-            f"{shown} asks for a tokenizer that may run code of its own: tokenizer_kwargs may have {allowed}, and "
-            "tokenizers are named as on the hub. Use a model of someone you trust, with these keys taken out."
-        )
+        raise BackboneError("CORE_TOKENIZER_CODE", name=shown, allowed=allowed)
 
 
-def _obstacle(vision: Mapping[str, Any]) -> str | None:
-    """The kind of an image tower if its configuration shows that it is not a plain ViT; else None."""
-    if timm_name := vision.get("timm_model_name"):
-        family = model_entrypoint(timm_name).__module__.rpartition(".")[2] if is_model(timm_name) else "unknown"
-        return None if family in PLAIN_FAMILIES else f"timm's {timm_name} (its family is {family})"
-    if isinstance(vision.get("layers"), list | tuple):
-        return "a ResNet"
-    if vision.get("attentional_pool"):
-        return "a ViT with attention pooling between its blocks and its embedding"
-    return None
-
-
-def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> str:
-    """One paragraph: what failed, why, and what to do."""
+def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> BackboneError:
+    """What failed, why, and what to do."""
     why = _why(error)
     if is_file:
-        return f"The checkpoint {pretrained} does not load into {name} ({why}): it is damaged or of another model."
+        return BackboneError("CORE_CHECKPOINT", pretrained=pretrained, name=name, error=why)
     if name.startswith(FOLDER):
-        return f"{name} does not load ({why}): the folder must hold open_clip_config.json and the weights. {HELP}"
+        return BackboneError("CORE_MODEL_FOLDER", name=name, error=why)
     source = f"huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url") or name
-    item = f"the weights {pretrained} of {name}" if pretrained else f"the model {name}"
     # A downloaded file does not contain the activation that it was trained with.
     quick = QUICK if tag.get("quick_gelu") and not name.endswith(QUICK) else ""
-    instead = f"--backbone {name}{quick} --pretrained FILE"
+    instead = message("CORE_FROM_FILE", name=f"{name}{quick}")
     if name.startswith(OWN_WEIGHTS):
-        instead = "--backbone local-dir:FOLDER, which holds its open_clip_config.json and weights"
-    return (
-        f"open_clip could not load {item} from {source} ({why}). Without access to the hub, download the checkpoint elsewhere, "
-        f"put it anywhere on this machine, and say {instead}. {HELP}"
-    )
+        instead = message("CORE_FROM_FOLDER")
+    item = message("CORE_WEIGHTS_OF", pretrained=pretrained, name=name) if pretrained else message("CORE_MODEL", name=name)
+    return BackboneError("CORE_NOT_LOADED", item=item, source=source, error=why, instead=instead)
 
 
 def _why(error: Exception) -> str:

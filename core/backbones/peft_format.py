@@ -16,6 +16,7 @@ from core.backbones.lora import MAX_RANK, TEXT, VISION, Factors, Lora, LoraModul
 from core.backbones.transformers_names import THEIRS, transformers_name
 from core.common.errors import AdapterError, brief
 from core.common.files import whole
+from core.common.messages import Message, message
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
@@ -79,26 +80,16 @@ def _key(name: str, which: str) -> str:
     return f"{PEFT_PREFIX}{name}.lora_{which}.weight"
 
 
-def _naming(names: Set[str]) -> Callable[[str], str]:
-    """The function from names of our linears to their names in an adapter with these tensors."""
-    stems = tuple(name.removeprefix(PEFT_PREFIX) for name in names)
-    if any(stem.startswith(THEIRS) for stem in stems):
-        return transformers_name
-    if any(stem.startswith("blocks.") for stem in stems):  # up to version 0.1, names had no tower
-        return lambda name: name.removeprefix(VISION)
-    return str
-
-
-def _other_side(names: Set[str], modules: Sequence[LoraModule]) -> str:
-    """The option for an adapter whose linears are on a tower where these modules have none; "" for others."""
-    for tower, side in ((VISION, "photos"), (TEXT, "texts")):
+def _unfit(names: Set[str], modules: Sequence[LoraModule]) -> str:
+    """The error's key for an adapter with other linears than these. One on the other tower names the option for it."""
+    for tower, key in ((VISION, "CORE_ADAPTER_UNFIT_PHOTOS"), (TEXT, "CORE_ADAPTER_UNFIT_TEXTS")):
         adapted = any(name.startswith(f"{PEFT_PREFIX}{tower}") for name in names)
         if adapted and not any(m.name.startswith(tower) for m in modules):
-            return f" It adapts {side}: choose the backbone with --adapt {side}."
-    return ""
+            return key
+    return "CORE_ADAPTER_UNFIT"
 
 
-def _read_config(label: str, path: Path) -> tuple[Callable[[str], tuple[int, float]], str]:
+def _read_config(label: Message, path: Path) -> tuple[Callable[[str], tuple[int, float]], str]:
     """A function from a linear's name in the file to its rank and the scale of its B @ A, and the name of the base model.
 
     The scale is alpha / r, or with ``use_rslora`` alpha / sqrt(r) (arXiv 2312.03732). Raises AdapterError: when the file is not
@@ -112,16 +103,17 @@ def _read_config(label: str, path: Path) -> tuple[Callable[[str], tuple[int, flo
         unsupported = [key for key in UNSUPPORTED if content.get(key)]
         unsupported += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
-        raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
+        raise AdapterError("CORE_ADAPTER_CONFIG", label=label, file=CONFIG_FILE) from None
     if content.get("peft_type", "LORA") != "LORA" or unsupported:
-        why = f"{unsupported[0]} is set" if unsupported else f"this is {brief(content['peft_type'])}"
-        raise AdapterError(f"{label}: only plain LoRA adapters are supported ({why}).")
+        if unsupported:
+            raise AdapterError("CORE_ADAPTER_OPTION", label=label, option=unsupported[0])
+        raise AdapterError("CORE_ADAPTER_KIND", label=label, kind=brief(content["peft_type"]))
     for value in (rank, *ranks.values()):
         if not 1 <= value <= MAX_RANK:
-            raise AdapterError(f"{label}: rank {brief(value)} is not between 1 and {MAX_RANK}.")
+            raise AdapterError("CORE_ADAPTER_RANK", label=label, rank=brief(value), most=MAX_RANK)
     for key in (*ranks, *alphas):  # peft accepts any regular expression here, and some never end
         if not PLAIN_NAME.fullmatch(key):
-            raise AdapterError(f"{label}: {brief(key)} in {CONFIG_FILE} is not the name of a linear.")
+            raise AdapterError("CORE_ADAPTER_PATTERN", label=label, name=brief(key), file=CONFIG_FILE)
     base_model = content.get("base_model_name_or_path")
 
     def rank_and_scale(name: str) -> tuple[int, float]:
@@ -147,34 +139,35 @@ def load_peft(
     Raises AdapterError: when files are missing or damaged, or for another backbone, wrong shapes or dtypes, NaN or infinite
         numbers, or a rank above MAX_RANK.
     """
-    label = f"Adapter {folder.name}"
+    label = message("CORE_ADAPTER", name=folder.name)
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     for path in (config_path, weights_path):
         if not path.is_file():
-            raise AdapterError(f"{label}: {path.name} is missing (a PEFT adapter has {CONFIG_FILE} and {WEIGHTS_FILE}).")
+            raise AdapterError("CORE_ADAPTER_FILE", label=label, file=path.name, config=CONFIG_FILE, weights=WEIGHTS_FILE)
         if path.stat().st_size > MAX_ADAPTER_BYTES:
-            raise AdapterError(f"{label}: {path.name} is larger than {MAX_ADAPTER_BYTES // 2**20} MB.")
+            raise AdapterError("CORE_ADAPTER_LARGE", label=label, file=path.name, mb=MAX_ADAPTER_BYTES // 2**20)
     rank_and_scale, base_model = _read_config(label, config_path)
     try:
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
-            rename = _naming(names)
+            theirs = any(name.removeprefix(PEFT_PREFIX).startswith(THEIRS) for name in names)
+            rename = transformers_name if theirs else str
             keys = {m: {_key(rename(m.name), which) for which in "AB"} for m in modules}
             modules = [m for m in keys if keys[m] & names or not partly] or list(keys)
             expected = set[str]().union(*(keys[m] for m in modules))
             # Reads expected tensors only: a header may name a million empty ones.
             tensors = {key: file.get_tensor(key) for key in names & expected}
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
-        raise AdapterError(f"{label}: {WEIGHTS_FILE} is damaged or not a safetensors file.") from None
+        raise AdapterError("CORE_ADAPTER_DAMAGED", label=label, file=WEIGHTS_FILE) from None
     made_for = metadata.get("backbone_fingerprint")
     if made_for and made_for != fingerprint:
         made_for = brief(made_for)
-        raise AdapterError(f"{label} was made for another backbone (fingerprint {made_for}, this one is {fingerprint}).")
+        raise AdapterError("CORE_ADAPTER_OTHER", label=label, theirs=made_for, ours=fingerprint)
     if names != expected:
         key = min(names ^ expected)
-        model = f" (it was made for {base_model})" if base_model else ""
-        state = "unknown" if key in names else "missing"
-        raise AdapterError(f"{label} does not fit this backbone{model}: {brief(key)} is {state}.{_other_side(names, modules)}")
+        model = message("CORE_ADAPTER_MADE_FOR", model=base_model) if base_model else ""
+        state = message("CORE_ADAPTER_UNKNOWN" if key in names else "CORE_ADAPTER_MISSING")
+        raise AdapterError(_unfit(names, modules), label=label, model=model, name=brief(key), state=state)
     factors = {}
     for m in modules:
         theirs = rename(m.name)
@@ -182,13 +175,16 @@ def load_peft(
         rank, scale = rank_and_scale(theirs)
         if a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
             raise AdapterError(
-                f"{label} does not fit this backbone: {m.name} has shapes {tuple(a.shape)} and {tuple(b.shape)}, "
-                f"expected {(rank, m.in_features)} and {(m.out_features, rank)}."
+                "CORE_ADAPTER_SHAPES",
+                label=label,
+                name=m.name,
+                a=tuple(a.shape),
+                b=tuple(b.shape),
+                expected_a=(rank, m.in_features),
+                expected_b=(m.out_features, rank),
             )
         if not {a.dtype, b.dtype} <= DTYPES:
-            raise AdapterError(
-                f"{label}: the weights of {m.name} are not floating point of 16 bits or more ({a.dtype}, {b.dtype})."
-            )
+            raise AdapterError("CORE_ADAPTER_DTYPE", label=label, name=m.name, a=a.dtype, b=b.dtype)
         factors[m.name] = Factors(a.float(), b.float() * scale)
     lora = Lora(tuple(modules), factors)
     lora.check_finite(label)

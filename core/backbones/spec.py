@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.backbones import EMBEDDED
-from core.backbones.lora import Side
+if TYPE_CHECKING:
+    from core.backbones.lora import Side  # imports torch
 
+EMBEDDED = "embedded"
 FOLDER, HUB = "local-dir:", "hf-hub:"
 OWN_WEIGHTS = (FOLDER, HUB)  # how names of models with their own weights start
 

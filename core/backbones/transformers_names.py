@@ -30,7 +30,7 @@ def transformers_name(name: str) -> str:
         return "text_projection"
     match = OURS.fullmatch(name)
     if match is None or match[3] not in PARTS:
-        raise AdapterError(f"{name} has no counterpart in transformers' CLIPModel.")
+        raise AdapterError("CORE_NO_COUNTERPART", name=name)
     return f"{match[1]}_model.encoder.layers.{match[2]}.{PARTS[match[3]]}"
 
 
@@ -39,7 +39,7 @@ def hub_model(choice: Mapping[str, Any]) -> str:
     AdapterError: for the embedded backbone, and for towers of another kind than CLIP's."""
     spec, pretrained = str(choice["spec"]), choice.get("pretrained")
     if spec == "embedded":
-        raise AdapterError("The backbone `embedded` is no CLIP of transformers: its adapters load with peft as they are.")
+        raise AdapterError("CORE_EMBEDDED_NO_CLIP")
     if pretrained == "openai":
         return OPENAI.get(spec.removesuffix("-quickgelu"), spec)
     import open_clip
@@ -50,9 +50,6 @@ def hub_model(choice: Mapping[str, Any]) -> str:
     if choice.get("adapt") == "texts":
         other = other or text.get("pool_type", "argmax") != "argmax" or text.get("no_causal_mask")
     if other:
-        raise AdapterError(
-            f"{spec} is no CLIPModel of transformers, but another kind of model: leave out --format transformers, and its "
-            "adapters load with peft as they are."
-        )
+        raise AdapterError("CORE_NO_CLIP", spec=spec)
     repository = str(open_clip.get_pretrained_cfg(spec, pretrained).get("hf_hub", "") if pretrained else "").strip("/")
     return repository if repository.startswith("laion/") else str(portable(choice)["spec"])

@@ -52,7 +52,7 @@ class PlainViT:
             return _of_timm(visual)
         if isinstance(visual, VisionTransformer):
             return _of_open_clip(visual)
-        raise _refused(f"not {type(visual).__name__}")
+        raise BackboneError("CORE_NO_VIT", kind=type(visual).__name__)
 
     def prefix(self, cut: int) -> nn.Sequential:
         """The stem and the first ``cut`` blocks."""
@@ -61,10 +61,10 @@ class PlainViT:
 
 def _of_open_clip(visual: Any) -> PlainViT:
     if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
-        raise _refused(f"not ones with {'attention' if visual.attn_pool is not None else visual.pool_type} pooling")
+        raise BackboneError("CORE_VIT_POOLING", pooling="attention" if visual.attn_pool is not None else visual.pool_type)
     blocks = list(visual.transformer.resblocks)
     if not all(isinstance(block, ResidualAttentionBlock) for block in blocks):
-        raise _refused("not ones with custom attention blocks")
+        raise BackboneError("CORE_VIT_BLOCKS")
     visual.transformer = nn.Identity()
     tokens, width = visual.positional_embedding.shape
     facts = {
@@ -86,13 +86,13 @@ def _open_clip_head(visual: Any, x: Tensor) -> Tensor:
 
 def _of_timm(visual: TimmModel) -> PlainViT:
     if type(visual.trunk) is not timm_vit.VisionTransformer:
-        raise _refused(f"not timm's {type(visual.trunk).__name__}")
+        raise BackboneError("CORE_NO_VIT", kind=f"timm's {type(visual.trunk).__name__}")
     trunk: Any = visual.trunk
     blocks = list(trunk.blocks)
     if not all(_is_plain(block) for block in blocks):
-        raise _refused("not ones with custom attention blocks")
+        raise BackboneError("CORE_VIT_BLOCKS")
     if trunk.global_pool not in ("token", "avg", "map"):
-        raise _refused(f"not ones with {trunk.global_pool or 'no'} pooling")
+        raise BackboneError("CORE_VIT_POOLING", pooling=trunk.global_pool or "no")
     special, width = trunk.num_prefix_tokens, trunk.embed_dim
     tokens = trunk.patch_embed.num_patches + special
     head = nn.Sequential(trunk.norm, Step(trunk, trunk.forward_head), visual.head)
@@ -105,10 +105,6 @@ def _of_timm(visual: TimmModel) -> PlainViT:
     }
     dim = head(torch.zeros(1, tokens, width, device=blocks[0].norm1.weight.device)).shape[1]
     return PlainViT(Step(trunk, trunk.forward_features), blocks, head, tokens, special, width, dim, facts)
-
-
-def _refused(other: str) -> BackboneError:
-    return BackboneError(f"Only plain ViT image towers are supported, {other}.")
 
 
 def _is_plain(block: Any) -> bool:

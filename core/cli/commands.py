@@ -1,4 +1,4 @@
-"""The commands route, adapt and evaluate, and helpers of all commands."""
+"""The commands route, adapt, evaluate and card, and helpers of all commands."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from core.backbones.peft_format import load_peft
 from core.cli import format
 from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError
+from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
-from core.common.text import clean_text
 from core.data import read_folder
 from core.experiments.evaluate import DEFAULT_METHODS, measure
 from core.experiments.evaluate import evaluate as evaluate_methods
-from core.experts.adapter_files import fit_facts, generated_files, routed_experts, weight_of, write_files
+from core.experts.adapter_files import adapter_files, provenance, routing_facts, weight_of, write_files
 from core.experts.files import RepositoryIndex
 from core.experts.load import load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.fit import Fit
 from core.sglora.request import AdapterRequest
-from core.sglora.router import Routing
 
 SAMPLING = ("k", "tau", "seed", "strength")  # the options of ``request``
 
@@ -40,24 +38,23 @@ class Answer:
 
 
 def route(arguments: Namespace) -> Answer:
-    clean_text(arguments.text)  # before seconds of loading models
+    wanted = AdapterRequest(arguments.text, arguments.k, arguments.tau)  # raises before seconds of loading models
     engine = load_chosen_engine(arguments)
-    routing = engine.route(arguments.text, arguments.k, arguments.tau)
-    return Answer(_routed(engine, routing, engine.fit(routing)), format.routing)
+    routing = engine.route(wanted.description, wanted.k, wanted.tau)
+    facts = routing_facts(engine, routing, engine.fit(routing))
+    return Answer({"backbone": engine.backbone.name, **facts}, format.routing)
 
 
 def adapt(arguments: Namespace) -> Answer:
-    clean_text(arguments.text)  # before seconds of loading models
-    stopwatch = Stopwatch()
-    engine, adaptation = adapted(arguments, arguments.text, stopwatch)
-    files = generated_files(engine, adaptation, for_transformers=arguments.format == "transformers")
+    wanted, stopwatch = request(arguments, arguments.text), Stopwatch()
+    engine, adaptation = adapted(arguments, wanted, stopwatch)
+    origin = provenance(engine, adaptation)
+    files = adapter_files(engine.backbone, adaptation.lora, origin, arguments.format == "transformers")
     write_files(arguments.out, files)
     stopwatch.lap("write")
     seconds = {"load": stopwatch.laps["load"], **adaptation.seconds, "write": stopwatch.laps["write"]}
     data = {
-        **_routed(engine, adaptation.routing, adaptation.fit),
-        "seed": adaptation.request.seed,
-        "strength": adaptation.strength,
+        **{key: origin[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")},
         "parameters": adaptation.lora.parameters,
         "rank": adaptation.lora.rank,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
@@ -67,38 +64,35 @@ def adapt(arguments: Namespace) -> Answer:
     return Answer(data, format.adaptation)
 
 
-def adapted(arguments: Namespace, task: str, stopwatch: Stopwatch) -> tuple[SGLora, Adaptation]:
-    """The chosen engine, and its adaptation to a sentence; adds the laps "load" and "adapt"."""
+def adapted(arguments: Namespace, wanted: AdapterRequest, stopwatch: Stopwatch) -> tuple[SGLora, Adaptation]:
+    """The chosen engine, and its adaptation to a request; adds the laps "load" and "adapt"."""
     engine = load_chosen_engine(arguments)
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, which would otherwise count as encoding
     stopwatch.lap("load")
-    adaptation = engine.adapt(request(arguments, task))
+    adaptation = engine.adapt(wanted)
     stopwatch.lap("adapt")
     return engine, adaptation
 
 
 def evaluate(arguments: Namespace) -> Answer:
     if arguments.task is None and arguments.adapter is None:
-        raise UsageError("`evaluate` needs --task TEXT or --adapter DIR.")
-    if arguments.task is None:
-        if needing := [name for name in arguments.methods or () if name != "zero-shot"]:
-            raise UsageError(f"--methods {','.join(needing)} needs --task TEXT: without one, only zero-shot is measured.")
-        check_sampling(arguments)
-    else:
-        clean_text(arguments.task)  # before seconds of loading models
+        raise UsageError("CORE_EVALUATE_WHAT")
+    if arguments.task is None and (needing := [name for name in arguments.methods or () if name != "zero-shot"]):
+        raise UsageError("CORE_METHODS_NEED_TASK", methods=",".join(needing))
+    wanted = task_request(arguments)
     samples = read_folder(arguments.data)
     if arguments.split is not None:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
-            raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
-    if arguments.task is None:  # needs no experts
+            raise DataError("CORE_NO_SPLIT", folder=arguments.data, split=arguments.split)
+    if wanted is None:  # needs no experts
         backbone = chosen_backbone(arguments)
         alone = {"zero-shot": ZERO_SHOT, "adapter": load_adapter(backbone, arguments.adapter)}
         evaluation = measure(backbone, samples, alone, log)
     else:
         engine, methods = load_chosen_engine(arguments), arguments.methods or DEFAULT_METHODS
         beside = {} if arguments.adapter is None else {"adapter": load_adapter(engine.backbone, arguments.adapter)}
-        evaluation = evaluate_methods(engine, samples, request(arguments, arguments.task), methods, log, beside)
+        evaluation = evaluate_methods(engine, samples, wanted, methods, log, beside)
     recalls = {
         name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
         for name, ways in evaluation.methods.items()
@@ -107,19 +101,31 @@ def evaluate(arguments: Namespace) -> Answer:
     return Answer(data, format.recalls)
 
 
+def card(arguments: Namespace) -> Answer:
+    from core.experts.card import write_card  # imports the hub's client, which takes a second
+
+    path = write_card(arguments.folder or experts_path(), arguments.license)
+    return Answer({"out": str(path)}, lambda data: f"Wrote {path}.")
+
+
 def sampling_given(arguments: Namespace) -> list[str]:
     """The names of the options of ``request`` that were given."""
     return [name for name in SAMPLING if getattr(arguments, name) is not None]
 
 
-def check_sampling(arguments: Namespace) -> None:
-    """Raise UsageError if an option of ``request`` was given without --task."""
-    if arguments.task is None and (given := sampling_given(arguments)):
-        raise UsageError(f"--{given[0]} needs --task TEXT: without one, no adapter is generated.")
+def task_request(arguments: Namespace) -> AdapterRequest | None:
+    """The request of ``--task``; None without one. Raises as ``request``; UsageError: when options shape an adapter that is not
+    generated."""
+    if arguments.task is not None:
+        return request(arguments, arguments.task)
+    if given := sampling_given(arguments):
+        raise UsageError("CORE_NEEDS_TASK", option=given[0])
+    return None
 
 
 def request(arguments: Namespace, description: str) -> AdapterRequest:
-    """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``; None is the default."""
+    """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``; None is the default. Raises DescriptionError: before
+    seconds of loading models."""
     return AdapterRequest(description, **{name: getattr(arguments, name) for name in sampling_given(arguments)})
 
 
@@ -135,7 +141,8 @@ def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:
     """The engine of ``--experts``, ``--generator`` and the options of the backbone."""
-    return load_engine(chosen_backbone(arguments), arguments.experts, arguments.generator)
+    backbone = chosen_backbone(arguments)
+    return load_engine(backbone, arguments.experts, arguments.generator)
 
 
 def chosen_backbone(arguments: Namespace) -> Backbone:
@@ -147,16 +154,5 @@ def chosen_backbone(arguments: Namespace) -> Backbone:
             return load_backbone(**RepositoryIndex.read(experts).backbone)
         return load_backbone(arguments.backbone or EMBEDDED, **given)
     if arguments.backbone not in (None, EMBEDDED):
-        raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
+        raise BackboneError("CORE_HEADS", backbone=arguments.backbone)
     return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
-
-
-def _routed(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:
-    return {
-        "description": routing.description,
-        "backbone": engine.backbone.name,
-        "k": len(routing.chosen),
-        "tau": routing.tau,
-        "experts": routed_experts(engine, routing),
-        "fit": fit_facts(fit),
-    }

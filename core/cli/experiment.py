@@ -77,7 +77,7 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
             continue
         log(f"wrote {', '.join(map(str, report.write(experiment, results[experiment.name], out)))}")
     if failed:
-        raise DataError(f"{', '.join(failed)} failed; the reasons are above. {len(results)} others ran.")
+        raise DataError("CORE_EXPERIMENTS_FAILED", failed=", ".join(failed), n=len(results))
     text = "\n\n".join(report.text(experiment, results[experiment.name]) for experiment in chosen)
     return Answer(results if arguments.name == ALL else results[arguments.name], lambda data: text)
 

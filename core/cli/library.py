@@ -12,6 +12,7 @@ from core.cli.commands import Answer, chosen_backbone, load_adapter, log
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError, UsageError
 from core.common.files import no_folder
+from core.common.messages import message
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
@@ -28,12 +29,12 @@ from core.retrieval.ray_engine import ray_engine
 def index(arguments: Namespace) -> Answer:
     stopwatch = Stopwatch()
     if not arguments.folders and not arguments.library.exists():
-        raise LibraryError(f"There is no library {arguments.library} yet: name the folders to index.")
+        raise LibraryError("CORE_NO_LIBRARY_YET", library=arguments.library)
     for folder in arguments.folders:
         if not folder.is_dir() and not arguments.library.exists():
             raise LibraryError(no_folder(folder))
     if arguments.address is not None and arguments.engine != "ray":
-        raise UsageError("--address is where a Ray cluster is: it needs --engine ray.")
+        raise UsageError("CORE_ADDRESS")
     backbone = chosen_backbone(arguments)
     library = PhotoLibrary.create(arguments.library, backbone)
     engine = ray_engine(backbone, arguments.address) if arguments.engine == "ray" else None
@@ -45,8 +46,8 @@ def index(arguments: Namespace) -> Answer:
 
     report = index_folders(library, arguments.folders, backbone, show, arguments.forget_missing, engine=engine)
     facts = asdict(report)
-    for line in facts.pop("missing"):
-        log(line)
+    for folder in facts.pop("missing"):
+        log(str(message("CORE_FOLDER_MISSING", folder=folder)))
     data = {
         "library": str(arguments.library),
         **facts,
@@ -80,10 +81,7 @@ def vector(arguments: Namespace) -> Answer:
     if arguments.adapter is not None:
         adapter = load_adapter(backbone, arguments.adapter)
         if adapter.moves_photos and backbone.shared is None:
-            raise AdapterError(
-                f"The adapter {arguments.adapter} changes photos, so it does not work with zero-shot vectors: "
-                "use an adapter of texts, or search the folder of photos (`search --gallery FOLDER --adapter DIR`)."
-            )
+            raise AdapterError("CORE_VECTOR_OF_PHOTOS", adapter=arguments.adapter)
     if asks_with_photo:
         query, pixels = arguments.query, backbone.pixels(open_photo(Path(arguments.query)))
         vector = photo_rows(backbone, backbone.prefix(pixels[None]))[0].tolist()

@@ -227,24 +227,9 @@ def _measuring_and_sharing(command: Command) -> None:
     parser.add_argument("--rounds", type=_count, default=5, metavar="N", help="how often everything is measured (5)")
     _path_option(parser, "--work", "folder for photos and libraries, so that a stopped run can go on")
 
-    parser = command("card", "hub.card")
+    parser = command("card", "commands.card")
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")
     parser.add_argument("--license", metavar="ID", help='such as "apache-2.0" (default: what an earlier card says, or none)')
-
-    parser = command("pull", "hub.pull")
-    parser.add_argument("source", metavar="SOURCE", help="a repository on the hub, or a folder")
-    _path_option(parser, "--out", "new folder, or a repository to replace", required=True)
-    parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit on the hub (default: the newest)")
-    _backbone_options(parser)
-
-    parser = command("push", "hub.push")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="expert repository")
-    parser.add_argument("target", metavar="TARGET", help="a repository on the hub, made where there is none, or a folder")
-    _path_option(
-        parser, "--generator", "generator to push (default: the one in DIR, or the shipped one for shipped experts)", "FILE"
-    )
-    _flag(parser, "--private", "make a new hub repository a private one")
-    _backbone_options(parser)
 
 
 def _train_options(parser: Parser, kind: str, default: str) -> None:

@@ -16,29 +16,30 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, sampling_given
+from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, request, sampling_given
 from core.common.errors import DataError, DescriptionError, GalleryError, PhotoError, UsageError
+from core.common.messages import Message, message
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
-from core.common.text import clean_text
 from core.data import check_folder, read_folder
 from core.data.captions import clean_captions
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there, photos_in
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
-from core.experts.names_file import NAMES_FILE, read_names
+from core.names.file import NAMES_FILE, read_names
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 from core.retrieval.columns import text_rows
 from core.retrieval.gallery import Gallery
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.popularity import popularity, spread_places
+from core.retrieval.popularity import popularity, spread_rows
 from core.retrieval.questions import Query
 from core.retrieval.search import Photos, zero_shot_ranks
 from core.retrieval.search import search as best_photos
 from core.retrieval.where import NONE_LEFT, Where
-from core.sglora.teach import TaughtNames
+from core.sglora.request import AdapterRequest
 
 MOST_LISTED = 10  # folders in an error message
 
@@ -70,13 +71,13 @@ class _Search:
         for failure in report.failed:
             log(f"left out: {failure.name}: {failure.reason}")
         if not gallery.photos:
-            raise DataError(f"None of the {len(paths)} photos in {self.options.gallery} can be read.")
+            raise DataError("CORE_NONE_READABLE_IN", n=len(paths), folder=self.options.gallery)
         # The gallery changes names to be safe and unique on the page. Here the user needs the path.
         first = {key: paths[place] for place, key in sorted(report.ids.items(), reverse=True)}  # of equal files
         names = [first[photo.id].relative_to(self.options.gallery).as_posix() for photo in gallery.photos]
         self.stopwatch.lap("index")
         results = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
-        failed = [{"name": failure.name, "reason": failure.reason} for failure in report.failed]
+        failed = [{"name": failure.name, "reason": str(failure.reason)} for failure in report.failed]
         return replace(results, facts={**results.facts, "failed": failed, "duplicates": list(report.duplicates)})
 
     def in_photos(self, photos: Photos, within: Callable[[Where], np.ndarray | None], labels: Labels) -> _Results:
@@ -95,18 +96,17 @@ class _Search:
             "total": len(index if among is None else among),
             "failed": [],
             "duplicates": [],
-            "approximate": index.approximate,
         }
         return _Results(rankings, zero_shot_ranks(photos, question, among), labels, facts)
 
-    def _why_none_left(self, photos: Photos) -> str:
+    def _why_none_left(self, photos: Photos) -> Message:
         folder = self.where.folder
         if folder is not None and isinstance(photos, LibraryPhotos):
             inside = photos.among(Where(folder))
             if inside is not None and not len(inside):
                 known = ", ".join(map(str, list(photos.folders.values())[:MOST_LISTED]))
-                return f"The library has no photo in {folder}: name one of its folders, such as {known}."
-        return NONE_LEFT
+                return message("CORE_LIBRARY_FOLDER", folder=folder, known=known)
+        return message(NONE_LEFT)
 
     def captions(self, library: LibraryPhotos | None) -> _Results:
         """The captions that fit best. Only the question's photos are encoded."""
@@ -118,7 +118,7 @@ class _Search:
             samples = read_folder(self.options.gallery)
             texts = tuple(dict.fromkeys(text for sample in samples for text in clean_captions(caption_texts(sample))))
             if not texts:
-                raise DataError(f"No photo of {self.options.gallery} has captions: look for photos instead (--find photos).")
+                raise DataError("CORE_NO_CAPTIONS_IN", folder=self.options.gallery)
             prefixes, photos = backbone.text_prefix(texts), len({sample.path for sample in samples})
         self.stopwatch.lap("index")
         question = self.query.question(backbone)
@@ -133,42 +133,39 @@ class _Search:
             if adapter.weight < 1:
                 scores += cosines(adapter.base) * (1 - adapter.weight)
             if library is not None:
-                some_photos = library.index_for(adapter).take(spread_places(len(library)))
+                some_photos = library.index_for(adapter).take(spread_rows(len(library)))
                 scores = scores - popularity(some_photos, text_rows(backbone, prefixes, adapter))
             order = scores.sort(descending=True, stable=True).indices
             before = before or {row: rank for rank, row in enumerate(order.tolist(), 1)}
             order = order[: self.options.top]
             rankings[name] = list(zip(order.tolist(), scores[order].tolist(), strict=True))
-        facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": [], "approximate": False}
+        facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": []}
         return _Results(rankings, before, lambda places: [texts[place] for place in places], facts)
 
 
 def search(arguments: Namespace) -> Answer:
     given = sampling_given(arguments)
     if arguments.adapter is not None and given:
-        raise UsageError(f"--{given[0]}: not allowed with argument --adapter, which is applied as it is.")
+        raise UsageError("CORE_WITH_ADAPTER", option=given[0])
     where = _where(arguments)
     words = [part for part in arguments.query if not is_photo(part)]
     files = [Path(part) for part in arguments.query if is_photo(part)]
     kind = (arguments.find or ("photos" if words else "captions")).removesuffix("s")
     if kind == "caption" and where:
-        raise UsageError("--folder, --since and --until choose photos: leave them out to look for captions.")
+        raise UsageError("CORE_FILTERED_CAPTIONS")
     query = Query.parse(words, [open_photo(path) for path in files], arguments.without)
     task = arguments.task
     if task is None and arguments.adapter is None and query.texts:
         task = ", ".join(query.texts)
     if kind == "caption" and task is None and arguments.adapter is None:
-        raise DescriptionError(
-            "Searching with a photo needs --task: a sentence that says what the gallery's photos show (or --adapter)."
-        )
+        raise DescriptionError("CORE_PHOTO_NEEDS_TASK")
     # Check the input before loading models, which takes seconds.
-    if task is not None:
-        clean_text(task)
+    wanted = None if task is None else request(arguments, task)
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     gallery = _photos(arguments.gallery) if library is None and kind == "photo" else []
 
     stopwatch = Stopwatch()
-    backbone, adapters = _adapters(arguments, task, stopwatch)
+    backbone, adapters = _adapters(arguments, wanted, stopwatch)
     names = TaughtNames(backbone) if arguments.names is None else _names(arguments.names, backbone)
     if names.entries:
         adapters = {name: a if a == ZERO_SHOT else a.with_names(names.on) for name, a in adapters.items()}
@@ -203,17 +200,17 @@ def search(arguments: Namespace) -> Answer:
 def _where(arguments: Namespace) -> Where:
     """The filter of ``--folder``, ``--since`` and ``--until``. Raises UsageError: when they cannot be combined."""
     if arguments.library is None and arguments.folder is not None:
-        raise UsageError("--folder is for a library (--library DIR): with --gallery, name the folder itself.")
+        raise UsageError("CORE_FOLDER_OF_LIBRARY")
     try:
         return Where(arguments.folder, arguments.since, arguments.until)
     except DescriptionError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(error.message) from None
 
 
-def _adapters(arguments: Namespace, task: str | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
+def _adapters(arguments: Namespace, wanted: AdapterRequest | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
     """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``."""
-    if task is not None and arguments.adapter is None:
-        engine, adaptation = adapted(arguments, task, stopwatch)
+    if wanted is not None:
+        engine, adaptation = adapted(arguments, wanted, stopwatch)
         return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
     backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
     if arguments.adapter is not None:
@@ -227,7 +224,7 @@ def _names(file: Path, backbone: Backbone) -> TaughtNames:
     try:
         return read_names(file, backbone)
     except OSError as error:
-        raise DataError(f"The file of names {file} cannot be read ({error.strerror}).") from None
+        raise DataError("CORE_NAMES_UNREADABLE", file=file, error=error.strerror) from None
 
 
 def is_photo(part: str) -> bool:
@@ -238,7 +235,7 @@ def is_photo(part: str) -> bool:
     if is_there(path):
         return True
     if "/" in part or os.sep in part or len(part.split()) == 1:
-        raise PhotoError(f"{part} is not there: give the path of a photo, or words.")
+        raise PhotoError("CORE_PHOTO_GONE", path=part)
     return False  # a sentence that ends with the name of a file
 
 
@@ -246,5 +243,5 @@ def _photos(folder: Path) -> list[Path]:
     check_folder(folder)
     paths = sorted(photos_in(folder))
     if not paths:
-        raise DataError(f"The gallery folder {folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")
+        raise DataError("CORE_GALLERY_FOLDER", folder=folder, suffixes=", ".join(sorted(PHOTO_SUFFIXES)))
     return paths

@@ -12,45 +12,41 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, check_sampling, chosen_backbone, load_adapter, load_chosen_engine, log, request
+from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, task_request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
+from core.common.messages import Message, message
 from core.common.stopwatch import Stopwatch
-from core.common.text import clean_text
 from core.data import check_folder
 from core.data.find_images import photos_in
 from core.experiments.evaluate import read_prefixes
 from core.experts import adapter_files
-from core.experts.names_file import NAMES_FILE, save_names
+from core.names.file import NAMES_FILE, save_names
+from core.names.teach import MAX_PHOTOS, TaughtNames, left_out
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.teach import MAX_PHOTOS, TaughtNames, left_out
+from core.sglora.request import AdapterRequest
 
 
 def teach(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
-    wanted = _wanted(arguments)
-    check_sampling(arguments)
-    if arguments.task is not None:
-        clean_text(arguments.task)
-    stopwatch = Stopwatch()
-    backbone, lora, origin = _base(arguments)
+    wanted, base, stopwatch = _wanted(arguments), task_request(arguments), Stopwatch()
+    backbone, lora, origin = _base(arguments, base)
     stopwatch.lap("load")
     names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
     stopwatch.lap("read")
     if not names.entries:
-        raise DataError(f"Nothing could be taught: {' '.join(failure['reason'] for failure in failed)}")
-    adapter = names.on(lora)
+        raise DataError("CORE_NOTHING_TAUGHT", reasons=" ".join(failure["reason"] for failure in failed))
+    adapter, origin = adapter_files.with_names(names, lora, origin)
     assert adapter is not None
     stopwatch.lap("teach")
-    origin |= adapter_files.taught_facts(names)
     files = {**adapter_files.adapter_files(backbone, adapter, origin), NAMES_FILE: save_names(names)}
     adapter_files.write_files(arguments.out, files)
     stopwatch.lap("write")
     data = {
         "names": adapter_files.listed_names(names),
         "failed": failed,
-        "remarks": [*remarks, *names.remarks()],
+        "remarks": [str(remark) for remark in (*remarks, *names.remarks())],
         "parameters": adapter.parameters,
         "rank": adapter.rank,
         "seconds": {step: round(value, 6) for step, value in stopwatch.laps.items()},
@@ -66,10 +62,10 @@ def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
         check_folder(arguments.folder)
         folders = sorted(folder for folder in arguments.folder.iterdir() if folder.is_dir())
         if not folders:
-            raise DataError(f"{arguments.folder} holds no folder: each name has a folder of photos, called like it.")
+            raise DataError("CORE_NO_FOLDERS", folder=arguments.folder)
         wanted += [(folder.name, _photos([folder])) for folder in folders]
     if not wanted:
-        raise UsageError("`teach` needs names: --name NAME PHOTO..., or a FOLDER with a folder of photos for each.")
+        raise UsageError("CORE_TEACH_WHAT")
     return wanted
 
 
@@ -78,20 +74,20 @@ def _photos(paths: Iterable[Path]) -> list[Path]:
     return [photo for path in paths for photo in (sorted(photos_in(path)) if path.is_dir() else [path])]
 
 
-def _base(arguments: Namespace) -> tuple[Backbone, Lora | None, dict[str, Any]]:
+def _base(arguments: Namespace, task: AdapterRequest | None) -> tuple[Backbone, Lora | None, dict[str, Any]]:
     """The backbone, the adapter to add names to, and the provenance of both."""
-    if arguments.task is not None:
+    if task is not None:
         engine = load_chosen_engine(arguments)
-        adaptation = engine.adapt(request(arguments, arguments.task))
+        adaptation = engine.adapt(task)
         return engine.backbone, adaptation.lora, adapter_files.provenance(engine, adaptation)
     backbone = chosen_backbone(arguments)
     lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
-    return backbone, lora, {**adapter_files.NAMES_METHOD, **adapter_files.model_facts(backbone)}
+    return backbone, lora, adapter_files.names_provenance(backbone)
 
 
 def _taught(
     backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
-) -> tuple[TaughtNames, list[dict[str, str]], list[str]]:
+) -> tuple[TaughtNames, list[dict[str, str]], list[Message]]:
     """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
     names, failed, remarks = TaughtNames(backbone), [], []
     for name, files in wanted:
@@ -100,7 +96,7 @@ def _taught(
         photos, skipped = read_prefixes(backbone, files, log)[1:] if library is None else _from_library(library, files)
         failed += [{"name": name, "reason": reason} for reason in skipped]
         if (same := names.find(name)) is not None:
-            remarks.append(f"“{same.name}” and “{name}” are one name: the photos of both were taught together.")
+            remarks.append(message("CORE_ONE_NAME", name=same.name, other=name))
         try:
             names = names.add(name, photos)
         except DescriptionError as error:

@@ -26,7 +26,7 @@ from core.training.experts import runs_of, train_experts
 from core.training.features import default_cache
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
-from core.training.shared_part import BothHeadsRecipe, train_shared_part
+from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,7 +47,7 @@ def shared(arguments: Namespace) -> Answer:
     recipe = changed(BothHeadsRecipe(seed=arguments.seed), arguments.set)
     heads = load_embedded(arguments.heads or heads_path())
     out = destination(arguments, (arguments.heads or heads_path()).with_name(SHARED_FILE))
-    trained = train_shared_part(arguments.data, out, arguments.cache or default_cache(), heads, recipe, log)
+    trained = train_shared_lora(arguments.data, out, arguments.cache or default_cache(), heads, recipe, log)
     return _done({"fingerprint": trained.fingerprint}, out)
 
 
@@ -57,10 +57,7 @@ def experts(arguments: Namespace) -> Answer | None:
     spec = arguments.backbone or EMBEDDED
     own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
     if not (own_weights or arguments.pretrained or arguments.random_weights):
-        raise BackboneError(
-            f"{spec} has random weights, and experts learn nothing on them: give --pretrained TAG|FILE, or --random-weights if "
-            "you mean it."
-        )
+        raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
     model = chosen_backbone(arguments)
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = destination(arguments, experts_path(model.slug))
@@ -102,11 +99,11 @@ def changed(recipe: R, settings: Sequence[str]) -> R:
         name, _, value = setting.partition("=")
         old: Any = getattr(recipe, name, None)
         if name not in vars(recipe):
-            raise DataError(f"--set {setting}: the recipe has no {name!r}; it has {', '.join(vars(recipe))}.")
+            raise DataError("CORE_SET_UNKNOWN", setting=setting, name=name, names=", ".join(vars(recipe)))
         try:
             recipe = replace(recipe, **{name: type(old)(value)})
         except ValueError:
-            raise DataError(f"--set {setting}: {name} is a number such as {old}.") from None
+            raise DataError("CORE_SET_NUMBER", setting=setting, name=name, old=old) from None
     return recipe
 
 
@@ -119,7 +116,7 @@ def destination(arguments: Namespace, usual: Path) -> Path:
         print(f"Training will replace {usual}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return usual
-    raise UsageError(f"{usual} exists: choose another path with --out, or replace it with --yes.")
+    raise UsageError("CORE_EXISTS", path=usual)
 
 
 def _done(answer: Mapping[str, Any], out: Path) -> Answer:

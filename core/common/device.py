@@ -32,12 +32,11 @@ def use(name: str = "auto") -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cuda", "mps", "cpu"):
-        raise BackboneError(f"--device {name} is invalid: choose auto, cuda (or cuda:1 and so on), mps or cpu.")
+        raise BackboneError("CORE_DEVICE", name=name)
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
-        why = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no such GPU"
-        raise BackboneError(f"--device {name}: {why}. Leave --device out, or choose cpu.")
+        raise BackboneError("CORE_DEVICE_NO_CUDA" if torch.version.cuda is None else "CORE_DEVICE_NO_GPU", name=name)
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise BackboneError("--device mps: torch finds no Apple GPU here. Leave --device out, or choose cpu.")
+        raise BackboneError("CORE_DEVICE_NO_MPS")
     _chosen = device
     return device
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.common.messages import Message, english
+from core.common.messages import Message
 
 MAX_BRIEF = 80
 
@@ -15,12 +15,11 @@ def brief(value: object) -> str:
 
 
 class StudioError(Exception):
-    """Base of all errors that users see: a message's key and the values of its fields. ``str`` gives the English text."""
+    """Base of all errors that users see: a message, or its key and the values of its fields. ``str`` gives the English text."""
 
-    def __init__(self, key: str, /, **fields: object) -> None:
-        # Until every text is a message, a text may come in the place of a key.
-        self.message = Message(key, fields) if key in english() else None
-        super().__init__(key if self.message is None else str(self.message))
+    def __init__(self, key: str | Message, /, **fields: object) -> None:
+        self.message = Message(key, fields) if isinstance(key, str) else key
+        super().__init__(str(self.message))
 
 
 class UsageError(StudioError):

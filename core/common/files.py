@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.common.messages import Message, message
 
-def no_folder(path: Path | str) -> str:
+
+def no_folder(path: Path | str) -> Message:
     """The error message for a path that should be a folder."""
-    return f"{path} is a file: name the folder." if Path(path).is_file() else f"The folder {path} does not exist."
+    return message("CORE_FOLDER_IS_FILE" if Path(path).is_file() else "CORE_NO_FOLDER", path=path)
 
 
 @contextmanager

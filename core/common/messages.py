@@ -16,13 +16,13 @@ FOLDER = Path(__file__).parents[1] / "messages"
 
 @dataclass(frozen=True)
 class Message:
-    """A text for people. ``str`` gives it in English."""
+    """A text for people. ``str`` gives it in English. A key without a text stands for itself."""
 
     key: str
     fields: Mapping[str, object] = field(default_factory=dict)  # values may be messages themselves
 
     def __str__(self) -> str:
-        return english()[self.key].format(**self.fields)
+        return english()[self.key].format(**self.fields) if self.key in english() else self.key
 
 
 def message(key: str, /, **fields: object) -> Message:

@@ -40,7 +40,7 @@ def compute_dtype(device: torch.device | None = None) -> torch.dtype:
     """
     wanted = os.environ.get(DTYPE_VARIABLE) or None
     if wanted not in (None, "float32"):
-        raise UsageError(f"{DTYPE_VARIABLE} is {wanted}: set it to float32, or leave it out.")
+        raise UsageError("CORE_DTYPE", variable=DTYPE_VARIABLE, value=wanted)
     if wanted:
         return torch.float32
     kind = "cpu" if device is None else device.type

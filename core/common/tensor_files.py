@@ -12,19 +12,22 @@ from torch import Tensor
 
 from core.common.errors import AdapterError, StudioError
 from core.common.files import whole
+from core.common.messages import Message
 
 # What reading a damaged or forged file may raise.
 DAMAGED = (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
 
 
 @contextmanager
-def damage_raises(error: type[StudioError], what: str, then: str = "restore it") -> Iterator[None]:
+def damage_raises(
+    error: type[StudioError], what: str | Message, then: str | Message = Message("CORE_RESTORE")
+) -> Iterator[None]:
     """A block that reads a file of tensors. Raises ``error``: when it is damaged, or its tensors are not a LoRA's; the message
     says ``what`` is wrong and what to do ``then``."""
     try:
         yield
     except (*DAMAGED, AdapterError) as damage:
-        raise error(f"{what} ({type(damage).__name__}): {then}.") from None
+        raise error("CORE_DAMAGED_FILE", what=what, damage=type(damage).__name__, then=then) from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

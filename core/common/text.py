@@ -10,9 +10,11 @@ from itertools import chain, count
 from pathlib import PurePosixPath
 
 from core.common.errors import DescriptionError, RepositoryError
+from core.common.messages import message
 
 MAX_DESCRIPTION = 2_000  # characters
 MAX_NAME = 60
+KINDS = {"description": message("CORE_DESCRIPTION"), "query": message("CORE_QUERY")}
 MAX_FILE_NAME = 80
 LONGEST = 1_000  # characters of a file name that are looked at: its first and last ones
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -43,15 +45,14 @@ def safe_name(name: str) -> str:
 def clean_text(text: str, what: str = "description") -> str:
     """Trim a description or query. Raises DescriptionError: when it has no letter or digit, or more than MAX_DESCRIPTION
     characters."""
+    named = KINDS.get(what, what)
     if not isinstance(text, str):
-        raise DescriptionError(f"The {what} must be a text.")
+        raise DescriptionError("CORE_NO_TEXT", what=named)
     if len(text) > MAX_DESCRIPTION:
-        raise DescriptionError(
-            f"The {what} has {len(text):,} characters; {MAX_DESCRIPTION:,} is the most. One sentence about the photos is best."
-        )
+        raise DescriptionError("CORE_LONG", what=named, n=len(text), most=MAX_DESCRIPTION)
     cleaned = one_line(text)
     if not any(c.isalnum() for c in cleaned):
-        raise DescriptionError(f"The {what} is empty: write what the photos show, such as “photos of people surfing”.")
+        raise DescriptionError("CORE_EMPTY", what=named)
     return cleaned
 
 
@@ -59,9 +60,9 @@ def clean_name(name: str) -> str:
     """Trim an expert's name. Raises RepositoryError: when it has no letter or digit, or more than MAX_NAME characters."""
     cleaned = one_line(str(name))
     if not any(c.isalnum() for c in cleaned):
-        raise RepositoryError("The expert has no name: a word or two are enough, such as “my garden”.")
+        raise RepositoryError("CORE_NO_NAME")
     if len(cleaned) > MAX_NAME:
-        raise RepositoryError(f"The expert's name has {len(cleaned)} characters; {MAX_NAME} is the most.")
+        raise RepositoryError("CORE_LONG_NAME", n=len(cleaned), most=MAX_NAME)
     return cleaned
 
 

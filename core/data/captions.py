@@ -10,6 +10,7 @@ from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError, brief
+from core.common.messages import Message, message
 from core.common.text import one_line, safe_name
 from core.data.jsonl import captions_of, label_of, rows
 from core.data.sample import Sample, caption_texts
@@ -17,7 +18,6 @@ from core.data.text import decoded, lines, parse_json
 
 MAX_CAPTION = 1_000
 CAPTIONS_A_PHOTO = 20
-TYPED = "Typed captions"
 
 _PHOTO_COLUMNS = {"image", "file", "filename", "file_name", "image_name", "image_path", "name", "photo", "path"}
 _TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?([ _-]?\d+)?")
@@ -48,9 +48,9 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     pairs = readers.get(PurePosixPath(label).suffix.lower(), _csv)(label, text)
     captions = _collect(islice(pairs, most))
     if not captions:
-        raise DataError(f"{label} holds no captions.")
+        raise DataError("CORE_NO_CAPTIONS", label=label)
     if most is not None and next(pairs, None) is not None:
-        raise DataError(f"{label} holds more than {most:,} captions: send those of your photos alone.")
+        raise DataError("CORE_MANY_CAPTIONS", label=label, most=most)
     return captions
 
 
@@ -68,7 +68,7 @@ def parse_typed(text: str) -> Captions:
             continue
         match = _PHOTO_FILE.fullmatch(line.strip()) or re.fullmatch(r"([^:,;\t]+)[:,;\t](.*)", line.strip())
         if match is None or not match[1].strip() or not match[2].strip():
-            raise DataError(f"{TYPED}, line {number}: “name: caption” is expected, such as “dog.jpg: a dog on the beach”.")
+            raise DataError("CORE_TYPED_LINE", typed=message("CORE_TYPED"), line=number)
         pairs.append((match[1].strip(), match[2]))
     return _collect(pairs)
 
@@ -127,17 +127,17 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
     delimiter = match[1] if match else ","
     image, texts, width = 0, [1], 2
     for number, (line, row) in enumerate(_csv_rows(label, text, delimiter)):
-        where = f"{label}, line {line}"
+        where = message("CORE_LINE", label=label, line=line)
         if number == 0 and (header := _columns([cell.casefold() for cell in row], where)) is not None:
             (image, texts), width = header, len(row)
             continue
         if len(row) > width:
             if texts[-1] != width - 1:
-                raise DataError(f"{where}: {len(row)} columns, but the first line has {width}.")
+                raise DataError("CORE_CSV_COLUMNS", where=where, n=len(row), width=width)
             row = [*row[: width - 1], f"{delimiter} ".join(row[width - 1 :])]
         cells = [row[i] for i in takewhile(len(row).__gt__, texts)]  # a header may have a million columns, a row two
         if image >= len(row) or not row[image] or not cells:
-            raise DataError(f"{where}: an image name and a caption are expected, such as “dog.jpg,a dog on the beach”.")
+            raise DataError("CORE_CSV_PAIR", where=where)
         name = _TOKEN_NUMBER.sub("", row[image])
         yield from ((name, cell) for cell in cells)
 
@@ -153,7 +153,7 @@ def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list
             if any(cell.strip() for cell in row):
                 yield reader.line_num, [_unquoted(cell.strip()) if delimiter == "\t" else cell.strip() for cell in row]
     except csv.Error as error:
-        raise DataError(f"{label}, line {reader.line_num}: not valid CSV ({error}).") from None
+        raise DataError("CORE_CSV", label=label, line=reader.line_num, error=error) from None
 
 
 def _unquoted(cell: str) -> str:
@@ -161,16 +161,16 @@ def _unquoted(cell: str) -> str:
     return match[1].replace('""', '"') if match else cell
 
 
-def _columns(header: list[str], where: str) -> tuple[int, list[int]] | None:
+def _columns(header: list[str], where: Message) -> tuple[int, list[int]] | None:
     """Positions of the image column and the caption columns. None if the row is no header."""
     images = [i for i, cell in enumerate(header) if cell in _PHOTO_COLUMNS]
     if not images:
         if len(header) > 1 and any(_TEXT_COLUMN.fullmatch(cell) for cell in header) and "." not in header[0]:
-            raise DataError(f"{where}: the header names a caption column but no image column (call it “image”).")
+            raise DataError("CORE_CSV_NO_IMAGE", where=where)
         return None
     texts = [i for i, cell in enumerate(header) if i != images[0] and _TEXT_COLUMN.fullmatch(cell)]
     if not texts:
-        raise DataError(f"{where}: the header names an image column but no caption column (call it “caption”).")
+        raise DataError("CORE_CSV_NO_CAPTION", where=where)
     return images[0], texts
 
 
@@ -198,11 +198,8 @@ def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         pairs = [(names[a["image_id"]], a["caption"]) for a in content["annotations"]]
     except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{label} is not a file of COCO captions: it needs images with id and file_name, annotations with image_id and "
-            f"caption ({type(error).__name__}: {brief(str(error))}). One object a line is read from a .jsonl file."
-        ) from None
+        raise DataError("CORE_COCO_OR_JSONL", file=label, kind=type(error).__name__, error=brief(str(error))) from None
     for number, (name, caption) in enumerate(pairs):
         if not isinstance(name, str) or not isinstance(caption, str):
-            raise DataError(f"{label}, annotation {number + 1}: file_name and caption must be texts.")
+            raise DataError("CORE_COCO_TEXTS", label=label, n=number + 1)
         yield name, caption

@@ -28,10 +28,7 @@ def read_classes(folder: Path) -> list[Sample]:
     splits = [f for f in folders if f.name.lower() in SPLITS]
     if splits and len(splits) < len(folders):
         odd = next(f for f in folders if f not in splits)
-        raise DataError(
-            f"{folder} holds {splits[0].name} and {odd.name}: folders are either splits (train, val, test) with the classes "
-            "in them, or classes."
-        )
+        raise DataError("CORE_SPLITS_OR_CLASSES", folder=folder, split=splits[0].name, other=odd.name)
     roots = [(SPLITS[s.name.lower()], s) for s in splits] or [("", folder)]
     classes = [(split, class_folder) for split, root in roots for class_folder in class_folders(root)]
     if len({c.name for _, c in classes}) < 2:

@@ -19,37 +19,32 @@ from core.data.find_images import ImageFinder, is_there
 from core.data.sample import Sample
 from core.data.text import read_json
 
+PATTERN = "*caption*.json"
+
 
 def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:
-    """Samples of the COCO captions in ``folder`` or its ``annotations``, else in ``beside`` or its ``annotations``.
+    """Samples of the COCO captions in ``folder`` or its ``annotations``, else in ``beside`` or its ``annotations``, else empty.
 
     If several files (train and val) have photos there, they are joined. ``categories``: whether to read the instances too.
     Raises DataError: when a file is malformed, or there are files of 2014 and 2017, whose splits share photos.
     """
-    absent: list[Sample] = []
     for place in (folder, beside):
-        files = sorted([*place.glob("*.json"), *place.glob("annotations/*.json")])
-        # Files named as captions come first: COCO's instance files beside them take gigabytes to parse.
-        for named in (True, False):
-            parsed = [
-                (f, _samples(f, images))
-                for f in files
-                if ("caption" in f.name.lower()) is named and not f.name.startswith((".", "instances", "dataset_"))
-            ]
-            present = [(f, samples) for f, samples in parsed if any(is_there(s.path) for s in samples)]
-            # Several files match if their photos have the same names: prefer the file whose name holds the folder's (val2017).
-            present = [(f, samples) for f, samples in present if images.folder.name in f.stem] or present
-            _check_years([f for f, _ in present])
-            if categories:
-                instances = [f.with_name(f.name.replace("captions", "instances")) for f, _ in present]
-                present = [(f, _samples(f, images, read_categories(of))) for (f, _), of in zip(present, instances, strict=True)]
-            if len(present) > 1:
-                return [replace(s, split=_split_of(f)) for f, samples in present for s in samples]
-            if present:
-                return present[0][1]
-            if place == folder:
-                absent = absent or next((samples for _, samples in parsed if samples), [])
-    return absent
+        files = sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")])
+        parsed = {file: _samples(file, images) for file in files}
+        present = [file for file, samples in parsed.items() if any(is_there(s.path) for s in samples)]
+        # Several files match if their photos have the same names: prefer the file whose name holds the folder's (val2017).
+        present = [file for file in present if images.folder.name in file.stem] or present
+        _check_years(present)
+        if not present and place == folder:
+            present = [file for file, samples in parsed.items() if samples][:1]
+        for file in present if categories else ():
+            instances = file.with_name(file.name.replace("captions", "instances"))
+            parsed[file] = _samples(file, images, read_categories(instances))
+        if len(present) == 1:
+            return parsed[present[0]]
+        if present:
+            return [replace(s, split=_split_of(file)) for file in present for s in parsed[file]]
+    return []
 
 
 def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
@@ -70,20 +65,12 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
             categories[annotation["image_id"]].add(names[annotation["category_id"]])
         return {image: tuple(sorted(present)) for image, present in categories.items()}
     except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{file.name} is not a file of COCO instances: it needs categories with id and name, annotations with image_id and "
-            f"category_id ({type(error).__name__}: {brief(str(error))})."
-        ) from None
+        raise DataError("CORE_COCO_INSTANCES", file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
 
 
 def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str, ...]] = MappingProxyType({})) -> list[Sample]:
     """Samples of a COCO captions JSON. Empty if the file is another JSON."""
-    try:
-        content = read_json(file)
-    except DataError:
-        if "caption" in file.name.lower():
-            raise
-        return []
+    content = read_json(file)
     if not isinstance(content, dict) or "images" not in content or "annotations" not in content:
         return []
     captions: dict[Any, list[str]] = defaultdict(list)
@@ -97,10 +84,7 @@ def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str
         listed = [(images.find(image["file_name"], file.stem), image["id"]) for image in content["images"]]
         return [Sample(path, tuple(captions.get(key, ())), categories=categories.get(key, ())) for path, key in listed]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{file.name} is not a file of COCO captions: it needs images with id and file_name, annotations with image_id and "
-            f"caption ({type(error).__name__}: {brief(str(error))})."
-        ) from None
+        raise DataError("CORE_COCO", file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
 
 
 def _split_of(file: Path) -> str:
@@ -110,7 +94,4 @@ def _split_of(file: Path) -> str:
 def _check_years(files: Sequence[Path]) -> None:
     by_year = {year[0]: f.name for f in files if (year := re.search("2014|2017", f.stem))}
     if len(by_year) > 1:
-        raise DataError(
-            f"{' and '.join(by_year[year] for year in sorted(by_year))} share photos: COCO 2014 and 2017 split the same ones "
-            "differently, so val of one would train in the other. Keep one year in the folder."
-        )
+        raise DataError("CORE_COCO_YEARS", files=" and ".join(by_year[year] for year in sorted(by_year)))

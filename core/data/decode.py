@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from core.common.digest import digest
 from core.common.errors import PhotoError
+from core.common.messages import Message, message
 from core.common.text import safe_name
 from core.data.decode_pool import DecodedPhoto
 from core.data.image_io import photo_bytes
+from core.data.photo_errors import photo_error, reason_of
 from core.data.read_ahead import read_ahead
 
 DEEPEST = 8  # maximum folder levels kept for a source
-UNREADABLE = "the file cannot be read."
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class Failure(NamedTuple):
     """A file that gave no photo, and the reason."""
 
     name: str
-    reason: str
+    reason: Message
 
 
 class Decoded(NamedTuple):
@@ -57,7 +58,7 @@ class Intake:
         decode: decodes a photo from a file's name and content; called in any thread.
         holds: whether the gallery has a content id already.
         room: how many more photos fit, with all yielded batches counted.
-        full: the error message if no more photos fit.
+        full: the reason if no more photos fit.
         stop: whether the caller has left.
     """
 
@@ -67,11 +68,11 @@ class Intake:
         decode: Callable[[str, bytes], DecodedPhoto],
         holds: Callable[[str], bool],
         room: Callable[[], int],
-        full: str,
+        full: Message,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.done = 0  # processed files
-        self.ids: dict[int, str] = {}  # the photo id of each file, by its place
+        self.ids: dict[int, str] = {}  # the photo id of each file, by its number
         self.duplicates: list[str] = []  # names of files whose content the gallery already has
         self.failed: list[Failure] = []
         self._names = [safe_name(source.name if isinstance(source, Path) else source[0]) for source in sources]
@@ -120,15 +121,15 @@ class Intake:
             if self._holds(key):
                 return key, None
             if self._room() <= 0:
-                return key, PhotoError(self._full)
+                return key, photo_error(name, self._full)
             return key, self._decode(name, content)
         except Exception as error:
             return key, error
 
 
-def _reason(name: str, error: Exception) -> str:
-    """The error's text without the file name at its start. Unexpected errors are logged and reject this file only."""
+def _reason(name: str, error: Exception) -> Message:
+    """The reason of an error. Unexpected errors are logged and reject this file only."""
     if isinstance(error, PhotoError):
-        return str(error).removeprefix(f"{name}: ")
+        return reason_of(error)
     log.error("%r could not be read", name, exc_info=error)
-    return UNREADABLE
+    return message("CORE_UNREADABLE")

@@ -19,8 +19,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.common.errors import PhotoError
 from core.common.images import Framing
+from core.data.photo_errors import from_json, photo_error
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = min(4, os.cpu_count() or 1)
@@ -29,9 +29,6 @@ WALL_SECONDS = 6 * MAX_SECONDS  # limit for one photo, for busy machines and sys
 UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # limit for decoding all photos of an upload
 STARVED = 10  # decoders step back for answers: on a busy machine, a photo takes many times its processor time
 UPLOAD_PIXELS, PIXELS_A_BYTE = 200_000_000, 500  # also per upload; screenshots have 300 pixels per byte, photos fewer than 50
-TOO_LONG = "decoding the image takes too long; save it again with another program."
-CRASHED = "the image is damaged: decoding it failed."
-OUT_OF_TIME = "the upload reached its time limit; upload the remaining photos separately."
 
 log = logging.getLogger(__name__)
 
@@ -70,16 +67,16 @@ class _Process:
             answer = json.loads(process.stdout.readline(10_000))
             self.cost, self.seconds = max(0, int(answer["cost"])), max(0.0, float(answer["seconds"]))
             if "error" in answer:
-                raise PhotoError(str(answer["error"]))
+                raise photo_error(name, from_json(answer["error"]))
             pixels = process.stdout.read(3 * framing.width * framing.height)
             thumbnail = process.stdout.read(min(int(answer["thumbnail"]), 2**20))
             if (len(pixels), len(thumbnail)) != (answer["pixels"], answer["thumbnail"]):
                 raise ValueError("the answer is cut off")
             return DecodedPhoto(pixels, thumbnail, answer["taken"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             status = self._end(process)
             log.info("a decoder ended with status %s", status)
-            raise PhotoError(f"{name}: {TOO_LONG if status in (-9, -24) else CRASHED}") from None  # SIGKILL, SIGXCPU
+            raise photo_error(name, "CORE_TOO_LONG" if status in (-9, -24) else "CORE_CRASHED") from None  # SIGKILL, SIGXCPU
         finally:
             watchdog.cancel()
 
@@ -130,7 +127,7 @@ class DecodePool:
             upload.photos += 1
             upload.pixels += PIXELS_A_BYTE * len(content)
             if upload.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * upload.photos, MOST_SECONDS):
-                raise PhotoError(f"{name}: {OUT_OF_TIME}")
+                raise photo_error(name, "CORE_OUT_OF_TIME")
             upload.waiting += 1
             self._turns.setdefault(upload)
             self._changed.wait_for(lambda: self._free and next(iter(self._turns)) is upload)

@@ -14,14 +14,15 @@ from typing import Any, BinaryIO
 
 from core.common.errors import PhotoError
 from core.common.images import Framing
+from core.common.messages import message
 from core.common.priority import step_back
 from core.data.image_io import open_photo, thumbnail
+from core.data.photo_errors import as_json, photo_error, reason_of
 
 if sys.platform != "win32":
     import resource
 
 MAX_MEMORY = 1024 * 2**20  # bytes of address space: a picture of 64 megapixels, a copy while it is reduced, and Python
-OUT_OF_PIXELS = "the upload has too many pixels for its size; upload this photo separately."
 
 
 def limit_memory() -> None:
@@ -46,7 +47,7 @@ def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dic
     def looked(pixels: int) -> None:
         nonlocal cost
         if pixels > most:
-            raise PhotoError(f"{name}: {OUT_OF_PIXELS}")
+            raise photo_error(name, "CORE_OUT_OF_PIXELS")
         cost = pixels
 
     try:
@@ -55,12 +56,12 @@ def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dic
         head = {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken"), "cost": cost}
         return head, pixels + small
     except PhotoError as error:
-        reason = str(error)
+        reason = reason_of(error)
     except MemoryError:
-        reason = f"{name}: decoding the image takes too much memory; save it again with another program."
+        reason = message("CORE_MEMORY")
     except Exception as error:  # any error rejects this photo only
-        reason = f"{name}: the image cannot be decoded ({type(error).__name__})."
-    return {"error": reason, "cost": cost}, b""
+        reason = message("CORE_NOT_DECODED", error=type(error).__name__)
+    return {"error": as_json(reason), "cost": cost}, b""
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

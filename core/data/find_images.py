@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
@@ -80,10 +80,7 @@ class ImageFinder:
         for sample in samples:
             if sample.path in self._rivals:
                 first, second = (p.relative_to(self.folder) for p in (sample.path, self._rivals[sample.path]))
-                raise DataError(
-                    f"{self.folder} holds two photos called {first.name}, {first} and {second}, and the captions do not say "
-                    "which is meant: move one of the two folders away."
-                )
+                raise DataError("CORE_TWO_PHOTOS", folder=self.folder, name=first.name, first=first, second=second)
 
 
 def photos_in(folder: Path) -> Iterator[Path]:
@@ -92,11 +89,18 @@ def photos_in(folder: Path) -> Iterator[Path]:
         yield from (root / name for name in names if is_image(Path(name)))
 
 
-def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield ``folder`` and each folder below it, with its sorted file names. Follows links, but not in circles."""
-    seen = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        # Image folders are often links to a data disk. A link to a folder above would give a circle.
-        seen.add(os.path.realpath(root))
-        folders[:] = sorted(f for f in folders if os.path.realpath(Path(root, f)) not in seen)
+def walk(
+    folder: Path, skipped: Collection[str] = (), onerror: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[Path, list[str]]]:
+    """Yield ``folder`` and each folder below it that is not hidden, with its sorted file names. Follows links, but not in
+    circles: image folders are often links to a data disk. ``skipped``: real paths of folders to leave out. ``onerror``: called
+    with the error of each folder that cannot be listed."""
+    seen = set(skipped)
+    for root, folders, names in os.walk(folder, onerror=onerror, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield Path(root), sorted(names)

@@ -10,12 +10,12 @@ from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.files import no_folder
 from core.data.classes import read_classes
+from core.data.coco import PATTERN as CAPTIONS_JSON
 from core.data.coco import read_coco
 from core.data.find_images import ImageFinder, photos_in
 from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
 from core.data.karpathy import PATTERN, read_karpathy
 from core.data.sample import Sample, gather
-from core.data.tokens import PLACES, TOKENS, read_tokens
 
 
 def check_folder(folder: Path) -> None:
@@ -27,9 +27,9 @@ def check_folder(folder: Path) -> None:
 def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     """All samples of a data folder, in file order.
 
-    Reads the first format that exists: ``captions.jsonl``; ``labels.jsonl``; Karpathy's split JSON; COCO captions JSON; a token
-    file of Flickr8k or Flickr30k; folders of images named after their class. Karpathy, COCO and token files may also be beside
-    the folder, so that ``folder`` may be the image folder itself. JSON may also be in ``annotations`` of both places.
+    Reads the first format that exists: ``captions.jsonl``; ``labels.jsonl``; Karpathy's split JSON; COCO captions JSON; folders
+    of images named after their class. The JSON may also be beside the folder, so that ``folder`` may be the image folder
+    itself, or in ``annotations`` of both places.
 
     ``categories``: whether to read COCO's instances too, which is slow. Raises DataError: when the folder is missing, no format
     is known, the choice is ambiguous, or a line is malformed (the message has its number).
@@ -42,19 +42,12 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     images = ImageFinder(folder)
     # For a link: the folder beside the link, not beside its target. absolute() makes "." work.
     beside = Path(os.path.normpath(folder.absolute())).parent
-    samples = (
-        read_karpathy(folder, beside, images, categories)
-        or read_coco(folder, beside, images, categories)
-        or read_tokens(folder, beside, images)
-    )
+    samples = read_karpathy(folder, beside, images, categories) or read_coco(folder, beside, images, categories)
     images.check(samples)
     samples = samples or read_classes(folder)
     if samples:
         return samples
-    raise DataError(
-        f"{folder} holds no captions.jsonl, no labels.jsonl, no Karpathy split, no COCO captions JSON, no token file of "
-        "Flickr8k or Flickr30k, and no two folders of images named after their class: one of them is needed."
-    )
+    raise DataError("CORE_NO_FORMAT", folder=folder)
 
 
 def folder_captions(folder: Path) -> dict[Path, tuple[str, ...]]:
@@ -82,6 +75,5 @@ def contents(data: Path) -> str:
 
 def _lists(folder: Path) -> Iterator[Path]:
     """Files of the folder whose name is that of a list of photos."""
-    names = (CAPTIONS_FILE, LABELS_FILE, PATTERN, f"annotations/{PATTERN}", "*caption*.json", "annotations/*caption*.json")
-    for pattern in (*names, *(f"{place}{token}" for place in PLACES for token in TOKENS)):
-        yield from folder.glob(pattern)
+    for name in (CAPTIONS_FILE, LABELS_FILE, PATTERN, f"annotations/{PATTERN}", CAPTIONS_JSON, f"annotations/{CAPTIONS_JSON}"):
+        yield from folder.glob(name)

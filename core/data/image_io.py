@@ -12,6 +12,8 @@ from pathlib import Path, PurePath
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.common.errors import PhotoError
+from core.common.messages import message
+from core.data.photo_errors import photo_error
 from core.data.raw_preview import SUFFIXES as RAW_SUFFIXES
 from core.data.raw_preview import raw_preview
 
@@ -34,7 +36,6 @@ FORMATS = {
     "AVIF": (".avif",),
     "HEIF": (".heic", ".heif"),
 }
-KNOWN = "readable: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, and the previews in DNG, CR2, NEF and ARW"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO 23008-12
 _ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # tags of EXIF
 _TILE = (322, 323)  # TIFF tags: width and height of a tile; Pillow decodes a tile as a whole
@@ -51,14 +52,14 @@ def photo_bytes(path: Path, name: str | None = None) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise PhotoError(f"{label}: the file cannot be read (it is no regular file).")
+            raise photo_error(label, "CORE_FILE_IRREGULAR")
         if status.st_size > MAX_BYTES:
-            raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
+            raise photo_error(label, "CORE_FILE_LARGE", mb=MAX_BYTES // 2**20)
         return path.read_bytes()
     except FileNotFoundError:
-        raise PhotoError(f"{label}: the file is not there.") from None
+        raise photo_error(label, "CORE_FILE_GONE") from None
     except OSError as error:
-        raise PhotoError(f"{label}: the file cannot be read ({error.strerror or type(error).__name__}).") from None
+        raise photo_error(label, "CORE_FILE_UNREADABLE", error=error.strerror or type(error).__name__) from None
 
 
 def open_photo(
@@ -75,14 +76,14 @@ def open_photo(
         source = photo_bytes(source, name)
     label = name or "photo"
     if not source:
-        raise PhotoError(f"{label}: the file is empty.")
+        raise photo_error(label, "CORE_FILE_EMPTY")
     if len(source) > MAX_BYTES:
-        raise PhotoError(f"{label}: the file is larger than {MAX_BYTES // 2**20} MB.")
+        raise photo_error(label, "CORE_FILE_LARGE", mb=MAX_BYTES // 2**20)
     try:
         tags: dict[int, object] = {}
         if PurePath(label).suffix.lower() in RAW_SUFFIXES:
             if (preview := raw_preview(source)) is None:
-                raise PhotoError(f"{label}: this raw file holds no JPEG preview that can be read; export the photo as JPEG.")
+                raise photo_error(label, "CORE_NO_PREVIEW")
             source, tags = preview
         if _is_heif(source):
             _register_heif()
@@ -91,7 +92,7 @@ def open_photo(
         looked(image.width * image.height)
         if image.format in ("JPEG", "MPO"):
             if source.count(b"\xff\xda") > MAX_SCANS:
-                raise PhotoError(f"{label}: the JPEG has more than {MAX_SCANS} scans; save it again with another program.")
+                raise photo_error(label, "CORE_SCANS", most=MAX_SCANS)
             image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))  # decode a large JPEG at reduced size: much faster
         exif = image.getexif() if tags else {}
         exif.update({tag: value for tag, value in tags.items() if value and not exif.get(tag)})
@@ -102,14 +103,14 @@ def open_photo(
         raise
     except UnidentifiedImageError:
         if _is_heif(source) and "HEIF" not in Image.OPEN:
-            raise PhotoError(f"{label}: HEIC is read where pillow-heif is installed; save or send it as JPEG.") from None
-        raise PhotoError(f"{label}: this is not a readable image ({KNOWN}).") from None
+            raise photo_error(label, "CORE_HEIC") from None
+        raise photo_error(label, "CORE_NO_IMAGE", known=message("CORE_KNOWN")) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PhotoError(f"{label}: the image is far too large; make it smaller first.") from None
+        raise photo_error(label, "CORE_IMAGE_LARGE") from None
     except MemoryError:
-        raise PhotoError(f"{label}: decoding the image takes too much memory; save it again with another program.") from None
+        raise photo_error(label, "CORE_MEMORY") from None
     except Exception as error:  # decoders raise anything on damaged files
-        raise PhotoError(f"{label}: the image is damaged or cut off ({type(error).__name__}).") from None
+        raise photo_error(label, "CORE_DAMAGED", error=type(error).__name__) from None
 
 
 def _is_heif(content: bytes) -> bool:
@@ -144,12 +145,9 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 def _check_size(image: Image.Image, label: str) -> None:
     tags = getattr(image, "tag_v2", {})
     tile = tuple(tags.get(tag, 0) for tag in _TILE)
-    for prefix, (width, height) in (("", image.size), ("a tile of ", tile)):
+    for key, (width, height) in (("CORE_PIXELS", image.size), ("CORE_TILE_PIXELS", tile)):
         if width * height > MAX_PIXELS:
-            raise PhotoError(
-                f"{label}: {prefix}{width} x {height} pixels is more than {MAX_PIXELS // 10**6} megapixels; "
-                "make it smaller first."
-            )
+            raise photo_error(label, key, width=width, height=height, most=MAX_PIXELS // 10**6)
 
 
 def _reduced(image: Image.Image) -> Image.Image:

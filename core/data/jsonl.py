@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.common.errors import DataError
+from core.common.messages import Message, message
 from core.common.text import one_line
 from core.data.sample import Sample
 from core.data.text import lines, parse_json, read_text
@@ -40,40 +41,40 @@ def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple
     """Captions in these languages by image, from lines ``{"image": "images/1.jpg", "de": "…", "fr": "…"}``. Raises DataError:
     when there is no such file."""
     if not (folder / CAPTIONS_FILE).is_file():
-        raise DataError(f"{folder} holds no {CAPTIONS_FILE} with captions in several languages: this file is needed.")
+        raise DataError("CORE_NO_TRANSLATIONS", folder=folder, file=CAPTIONS_FILE)
     return {
         row["image"]: tuple(one_line(str(row.get(key, ""))) for key in languages) for _, row in _rows(folder / CAPTIONS_FILE)
     }
 
 
-def rows(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows(name: str, text: str) -> Iterator[tuple[Message, dict[str, Any]]]:
     """Yield (place, object) of each line; errors name this place. Raises DataError: when it is no object with an image."""
     for number, line in lines(text):
-        where = f"{name}, line {number}"
+        where = message("CORE_LINE", label=name, line=number)
         row = parse_json(where, line)
         if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not row["image"].strip():
-            raise DataError(f'{where}: an object with an "image" is expected.')
+            raise DataError("CORE_NO_IMAGE_KEY", where=where)
         yield where, row
 
 
-def captions_of(where: str, row: dict[str, Any]) -> list[str]:
+def captions_of(where: Message, row: dict[str, Any]) -> list[str]:
     """The captions of a row, unchanged. Raises DataError: when they are not a list of texts."""
     captions = row.get("captions", row.get("caption"))
     return _texts(where, "captions", [captions] if isinstance(captions, str) else captions)
 
 
-def label_of(where: str, row: dict[str, Any]) -> str:
+def label_of(where: Message, row: dict[str, Any]) -> str:
     """The label of a row. Raises DataError: when it is not a text."""
     if not isinstance(row.get("label"), str):
-        raise DataError(f'{where}: a "label" text is expected.')
+        raise DataError("CORE_NO_LABEL", where=where)
     return row["label"]
 
 
-def _texts(where: str, key: str, value: object) -> list[str]:
+def _texts(where: Message, key: str, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(t, str) for t in value):
-        raise DataError(f'{where}: "{key}" must be a list of texts.')
+        raise DataError("CORE_NO_TEXTS", where=where, key=key)
     return value
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(path: Path) -> Iterator[tuple[Message, dict[str, Any]]]:
     return rows(path.name, read_text(path))

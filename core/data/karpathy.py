@@ -34,10 +34,7 @@ def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: b
         if not present and place == folder:
             present = parsed
         if len(present) > 1:
-            raise DataError(
-                f"{folder} holds {' and '.join(f.name for f, _ in present)}: keep one of them, or give each data "
-                "set a folder of its own."
-            )
+            raise DataError("CORE_TWO_SETS", folder=folder, files=" and ".join(f.name for f, _ in present))
         if present:
             return present[0][1]
     return []
@@ -58,8 +55,7 @@ def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
             name = f"{part}/{image['filename']}" if part else image["filename"]
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(
-                f"{file.name}, image {number}, does not have Karpathy's form: it needs filename, split (train, restval, val, "
-                f"test) and sentences with raw text ({type(error).__name__}: {brief(str(error))})."
+                "CORE_KARPATHY", file=file.name, n=number, kind=type(error).__name__, error=brief(str(error))
             ) from None
         if categories and part not in seen:
             instances = f"instances_{part}.json"

@@ -42,31 +42,31 @@ def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type
     twice or too large.
     """
     if len(data) > sum(limits.values()):
-        raise error(f"{label} is larger than {sum(limits.values()) // 2**20} MB.")
+        raise error("CORE_BUNDLE_LARGE", label=label, mb=sum(limits.values()) // 2**20)
     try:
         with open_zip(data) as archive:
             if len(archive.infolist()) > MAX_MEMBERS:
-                raise error(f"{label} holds {len(archive.infolist()):,} files; {MAX_MEMBERS} are the most.")
+                raise error("CORE_BUNDLE_MANY", label=label, n=len(archive.infolist()), most=MAX_MEMBERS)
             return {name: _read(archive, name, limit, label, error) for name, limit in limits.items()}
     except DAMAGE:
-        raise error(f"{label} is damaged or not a ZIP file that can be read.") from None
+        raise error("CORE_BUNDLE_DAMAGED", label=label) from None
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int, label: str, error: type[StudioError]) -> bytes:
     paths = [(PurePosixPath(m.filename), m) for m in archive.infolist()]
     named = [(path, m) for path, m in paths if path.name == name and len(path.parts) <= 2 and path.parts[:1] != ("__MACOSX",)]
     if not named:
-        raise error(f"{label} lacks {name}.")
+        raise error("CORE_BUNDLE_LACKS", label=label, name=name)
     depth = min(len(path.parts) for path, _ in named)
     members = [m for path, m in named if len(path.parts) == depth]
     if len(members) > 1:
-        raise error(f"{label} holds {name} more than once.")
+        raise error("CORE_BUNDLE_TWICE", label=label, name=name)
     if members[0].flag_bits & 1:
-        raise error(f"{label} is locked with a password.")
+        raise error("CORE_BUNDLE_LOCKED", label=label)
     if members[0].compress_type not in COMPRESSIONS:
-        raise error(f"{label}: {name} is compressed in an unusual way; make the ZIP again with another program.")
+        raise error("CORE_BUNDLE_UNUSUAL", label=label, name=name)
     with archive.open(members[0]) as stream:
         content = stream.read(limit + 1)
     if len(content) > limit:
-        raise error(f"{label}: {name} is larger than {limit // 2**20} MB unpacked.")
+        raise error("CORE_BUNDLE_FILE_LARGE", label=label, name=name, mb=limit // 2**20)
     return content

@@ -46,10 +46,7 @@ def sample_photos() -> tuple[SamplePhoto, ...]:
         if row["package"] in folders and (folders[row["package"]] / row["file"]).is_file()
     )
     if not photos:
-        raise GalleryError(
-            f"The sample photos are missing. They come with {', '.join(packages)}: "
-            "reinstall with `pip install -r requirements.txt`, or add photos of your own."
-        )
+        raise GalleryError("CORE_SAMPLES", packages=", ".join(packages))
     return photos
 
 

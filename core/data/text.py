@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.common.errors import DataError
+from core.common.messages import Message, message
 
 
 def decoded(name: str, content: bytes) -> str:
@@ -16,7 +17,7 @@ def decoded(name: str, content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{name}, line {line}: not UTF-8 text. Save the file with the encoding UTF-8.") from None
+        raise DataError("CORE_NOT_UTF8", label=name, line=line) from None
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:
@@ -37,12 +38,12 @@ def read_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -
     return parse_json(path.name, read_text(path), hook)
 
 
-def parse_json(where: str, text: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+def parse_json(where: str | Message, text: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """Parse JSON text. Raises DataError: when it is invalid; the message begins with ``where``."""
     try:
         return json.loads(text, object_hook=hook)
     except json.JSONDecodeError as error:
-        place = where if error.lineno == 1 else f"{where}, line {error.lineno}"
-        raise DataError(f"{place}: not valid JSON ({error.msg}).") from None
+        place = where if error.lineno == 1 else message("CORE_LINE", label=where, line=error.lineno)
+        raise DataError("CORE_JSON", where=place, error=error.msg) from None
     except (ValueError, RecursionError):
-        raise DataError(f"{where}: the JSON has too large numbers or too deep nesting.") from None
+        raise DataError("CORE_JSON_SIZES", where=where) from None

@@ -21,7 +21,7 @@ from core.data.sample import gather
 from core.experiments.controls import METHODS
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows, text_rows
-from core.retrieval.popularity import popularity, spread_places, with_popularity
+from core.retrieval.popularity import popularity, spread_rows, with_popularity
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.corpus import usual_adapter
@@ -81,7 +81,7 @@ def evaluate(
     """
     unknown = [m for m in methods if m not in METHODS]
     if unknown:
-        raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
+        raise DataError("CORE_METHOD", method=unknown[0], known=", ".join(METHODS))
     # Before the photos, which take minutes to read: this raises at once if the description is invalid.
     adaptation = engine.adapt(request)
     loras = {name: METHODS[name](engine, adaptation) for name in methods}
@@ -102,17 +102,17 @@ def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str
     kept, prefixes, skipped = read_prefixes(backbone, list(gallery), log)
     for line in skipped:
         log(f"left out: {line}")
-    if not kept:
-        raise DataError(f"None of the {len(gallery)} photos can be read" + (f" ({skipped[0]})" if skipped else "") + ".")
+    if skipped and not kept:
+        raise DataError("CORE_NONE_READABLE", n=len(gallery), reason=skipped[0])
     captions = list(gallery.values())
     relevance = Relevance.of([captions[i] for i in kept])
     if not relevance.texts:
-        raise DataError(f"None of the {len(kept)} photos has a caption.")
+        raise DataError("CORE_NONE_CAPTIONED", n=len(kept))
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
     text_prefixes, recalls = backbone.text_prefix(relevance.texts), {}
     for name, adapter in adapters.items():
         images, texts = photo_rows(backbone, prefixes, adapter), text_rows(backbone, text_prefixes, adapter)
-        popular = popularity(images[spread_places(len(images))], texts)
+        popular = popularity(images[spread_rows(len(images))], texts)
         recalls[name] = both_directions(*with_popularity(images, texts, popular), relevance)
         log(f"{name}: done")
     return Evaluation(len(kept), len(relevance.texts), recalls, tuple(skipped))

@@ -24,10 +24,10 @@ from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
-from core.training.experts import assemble, shared_part, train_own_parts
+from core.training.experts import assemble, shared_lora, train_expert_loras
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
-from core.training.shared_part import BothHeadsRecipe, kept_run
+from core.training.shared_lora import BothHeadsRecipe, kept_run
 from core.training.snapshots import snapshots_file
 
 FOLDS = 5
@@ -60,16 +60,16 @@ class PreparedFold:
 
 
 def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
-    """The held-out tasks of a fold, and the corpus in which none of their photos trains or is watched. Raises DataError: when
+    """The held-out tasks of a fold, and the corpus in which none of their photos trains or validates. Raises DataError: when
     the fold has no task."""
     held: list[HeldTask] = []
     for tasks in (scene_tasks(corpus), [*domain_tasks(corpus), *captioned_domain_tasks(corpus)]):
         held += sorted(tasks, key=lambda t: draw(f"{ASSIGNMENT} {t.name}"))[fold::FOLDS]
     if not held:
-        raise DataError(f"The data has too few tasks to hold them out in {FOLDS} folds.")
+        raise DataError("CORE_FEW_TASKS", folds=FOLDS)
     seen = np.ones(len(corpus), dtype=bool)
     seen[np.concatenate([t.rows for t in held])] = False
-    return held, replace(corpus, train=corpus.train & seen, watched=corpus.watched & seen)
+    return held, replace(corpus, train=corpus.train & seen, validation=corpus.validation & seen)
 
 
 def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0) -> PreparedFold:
@@ -87,10 +87,10 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     key = _digest([backbone.fingerprint, backbone.slug, context.contents, ASSIGNMENT, asdict(experts)])
     folder = context.folder("folds") / f"fold{fold}-seed{seed}-{key}"
     if not (folder / INDEX_FILE).is_file():
-        shared = shared_part(corpus, experts, folder, log)
+        shared = shared_lora(corpus, experts, folder, log)
         tasks = discover(corpus, experts)
         left = [(task, number) for number, task in enumerate(tasks) if not snapshots_file(folder, task.name).is_file()]
-        train_own_parts(experts.objective(corpus), left, folder, shared, experts, folder.name, log)
+        train_expert_loras(experts.objective(corpus), left, folder, shared, experts, folder.name, log)
         save_repository(assemble(corpus, tasks, folder, shared, experts, log, measured=False), folder)
     repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"

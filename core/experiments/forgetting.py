@@ -39,9 +39,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     descriptions = [t.description for t in (*scene_tasks(corpus)[::EVERY], *domain_tasks(corpus, whole=True))]
     everyday = next((each for each in sets if each.name == CLASS_NAMES), None)
     if everyday is None or not descriptions:
-        raise DataError(
-            f"{context.data} holds too few test photos of labelled everyday objects, or of topics that experts know."
-        )
+        raise DataError("CORE_FEW_TEST_PHOTOS", folder=context.data)
     lost: dict[str, dict[str, dict[str, float]]] = {m: {} for m in SHOWN}
     for description in descriptions:
         adaptation = engine.adapt(AdapterRequest(description))

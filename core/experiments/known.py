@@ -21,13 +21,13 @@ from core.experiments.controls import METHODS, SEEDED
 from core.experiments.fine_tuned import fine_tuned
 from core.experiments.held_tasks import SCENES as SUBJECTS
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
-from core.retrieval.popularity import spread_places
+from core.retrieval.popularity import spread_rows
+from core.retrieval.suggest import MOST_PHOTOS, suggested
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.sglora.suggest import MOST_PHOTOS
 from core.training.backbone import coco_held_out
 from core.training.corpus import Corpus, load_corpus
-from core.training.shared_part import BothHeadsRecipe
+from core.training.shared_lora import BothHeadsRecipe
 
 OURS = "sg-lora"
 SCENES, EVERYDAY, SPECIAL, COCO = "scenes", "1,000 everyday photos", "special domains", "COCO scenes"
@@ -89,10 +89,10 @@ def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarra
 
 def _suggested(engine: SGLora, corpus: Corpus, photos: np.ndarray) -> Row:
     """The row of SG-LoRA with the first sentence that the app suggests for these photos; without one, of the shared part."""
-    sample = corpus.base[torch.from_numpy(photos[spread_places(len(photos), MOST_PHOTOS)])]
-    suggested = engine.repository.suggested(sample)
-    lora = engine.adapt(AdapterRequest(suggested[0].description)).full if suggested else engine.backbone.shared
-    sentence = suggested[0].description if suggested else None
+    sample = corpus.base[torch.from_numpy(photos[spread_rows(len(photos), MOST_PHOTOS)])]
+    experts = suggested(engine.repository, sample)
+    lora = engine.adapt(AdapterRequest(experts[0].description)).full if experts else engine.backbone.shared
+    sentence = experts[0].description if experts else None
     recalls = statistics.both_ways(corpus.recalls(photos, lora))
     return {"variant": "suggested", "seed": 0, "sentence": sentence, **recalls}
 

@@ -1,7 +1,7 @@
 """How much information does z carry? The generator trained with several weights lambda of the KL divergence.
 
 If lambda is too large, the posterior collapses: every seed gives the same adapter. If it is too small, adapters resemble no
-expert. Tasks are sampled from watched photos: this experiment chooses the recipe.
+expert. Tasks are sampled from validation photos: this experiment chooses the recipe.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ VARIANTS = ("mean", "sample")
 
 
 def watched_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
-    """Tasks sampled from watched photos with a fixed seed, each with the embedding [s] of a sentence."""
+    """Tasks sampled from validation photos with a fixed seed, each with the embedding [s] of a sentence."""
     rng = np.random.default_rng(0)
-    sampler = DenseTasks(corpus, corpus.watched, PHOTOS)
+    sampler = DenseTasks(corpus, corpus.validation, PHOTOS)
     tasks = [sampler.sample(rng) for _ in range(TASKS)]
     embeddings = embed_descriptions(corpus.backbone, [task.sentence(corpus, rng) for task in tasks])
     return list(zip(tasks, embeddings, strict=True))
@@ -114,7 +114,7 @@ def _between_experts(repository: ExpertRepository) -> float:
 
 def _moved(corpus: Corpus, task: DenseTask, samples: Sequence[Lora]) -> float:
     """How many of the first photos for a caption of the task change with another seed, on average."""
-    rows, text = np.flatnonzero(corpus.watched & corpus.scenes), corpus.texts[int(corpus.own_texts[task.rows[0]][0])][None]
+    rows, text = np.flatnonzero(corpus.validation & corpus.scenes), corpus.texts[int(corpus.own_texts[task.rows[0]][0])][None]
     first = []
     for lora in samples:
         adapter = usual_adapter(corpus.backbone, lora)

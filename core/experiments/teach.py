@@ -18,13 +18,13 @@ from core.common import markdown
 from core.common.text import listed
 from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
-from core.retrieval.popularity import spread_places
+from core.retrieval.popularity import spread_rows
 from core.retrieval.questions import EncodedQuery
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
-from core.sglora.teach import TaughtNames
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
 from core.training.forgetting import named_sets
 
@@ -126,7 +126,7 @@ def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = N
 def everyday(corpus: Corpus) -> np.ndarray:
     """Rows of OTHERS captioned test photos of everyday scenes."""
     rows = np.flatnonzero(corpus.scenes & corpus.test)
-    return rows[spread_places(len(rows), OTHERS)]
+    return rows[spread_rows(len(rows), OTHERS)]
 
 
 def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int) -> TaughtNames:

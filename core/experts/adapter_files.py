@@ -18,13 +18,12 @@ from core.backbones.spec import portable
 from core.backbones.transformers_names import CLASS as CLIP_MODEL
 from core.backbones.transformers_names import hub_model, transformers_name
 from core.common.errors import AdapterError
+from core.names.teach import TaughtNames
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
 from core.sglora.router import Routing
-from core.sglora.teach import TaughtNames
 
 README_FILE = "README.md"
-NAMES_METHOD = {"method": "Names from photos (rank-one editing, arXiv 2202.05262)"}
 
 _README = Template(
     Path(__file__).with_name("adapter.md").read_text(encoding="utf-8"),
@@ -34,31 +33,13 @@ _README = Template(
 )
 
 
-def generated_files(
-    engine: SGLora, adaptation: Adaptation, names: TaughtNames | None = None, for_transformers: bool = False
-) -> dict[str, bytes]:
-    """The files of a generated LoRA, with taught ``names`` added to it. See ``adapter_files``."""
-    lora, origin = adaptation.lora, provenance(engine, adaptation)
-    if names is not None and names.entries:
-        lora, origin = names.on(lora) or lora, origin | taught_facts(names)
-    return adapter_files(engine.backbone, lora, origin, for_transformers)
-
-
-def names_files(names: TaughtNames) -> dict[str, bytes]:
-    """The files of taught names, on top of the shared part. Raises AdapterError: when there are no names."""
-    lora = names.on(names.backbone.shared)
-    if lora is None or not names.entries:
-        raise AdapterError("There are no names yet: teach one first.")
-    return adapter_files(names.backbone, lora, NAMES_METHOD | model_facts(names.backbone) | taught_facts(names))
-
-
 def adapter_files(
     backbone: Backbone, lora: Lora, origin: Mapping[str, Any], for_transformers: bool = False
 ) -> dict[str, bytes]:
     """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it.
 
     Args:
-        origin: the provenance, including ``model_facts``.
+        origin: as from ``provenance``, ``names_provenance`` or ``with_names``.
         for_transformers: whether to name linears as transformers' ``CLIPModel``.
 
     Raises AdapterError: when ``for_transformers`` is set and the backbone is no such model.
@@ -90,10 +71,10 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     new = not folder.exists()
     if folder.is_file():
-        raise AdapterError(f"{folder} is a file: name a new folder, or an empty one.")
+        raise AdapterError("CORE_OUT_IS_FILE", folder=folder)
     others = [] if new else [path.name for path in folder.iterdir() if not path.name.startswith(".")]
     if others and CONFIG_FILE not in others:
-        raise AdapterError(f"{folder} holds other files and no adapter: name a new folder, or an empty one.")
+        raise AdapterError("CORE_OUT_TAKEN", folder=folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
@@ -107,18 +88,25 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         raise
 
 
-def model_facts(backbone: Backbone) -> dict[str, Any]:
-    """The entries of a provenance about the adapter's backbone."""
+def names_provenance(backbone: Backbone) -> dict[str, Any]:
+    """How an adapter of names alone was made."""
+    return {"method": "Names from photos (rank-one editing, arXiv 2202.05262)", **_model_facts(backbone)}
+
+
+def with_names(names: TaughtNames, lora: Lora | None, origin: Mapping[str, Any]) -> tuple[Lora | None, dict[str, Any]]:
+    """An adapter (None: the frozen model) and its provenance with taught names added. The zero-shot part of a mixed score would
+    not know the names, so then the weight is 1."""
+    if not names.entries:
+        return lora, dict(origin)
+    weight = {} if names.backbone.shared is None else {"weight": 1.0, "strength": 1.0}
+    return names.on(lora), {**origin, "names": listed_names(names), **weight}
+
+
+def _model_facts(backbone: Backbone) -> dict[str, Any]:
+    """The backbone, as other machines name it, and its fingerprint."""
     choice = portable(backbone.choice)
     facts = {"backbone": choice.pop("spec"), "backbone_fingerprint": backbone.fingerprint}
     return facts | {key: value for key, value in choice.items() if value is not None}
-
-
-def taught_facts(names: TaughtNames) -> dict[str, Any]:
-    """The entries of a provenance about taught names. The zero-shot part of a mixed score would not know the names, so an
-    adapter with names has weight 1."""
-    facts = {"names": listed_names(names)}
-    return facts if names.backbone.shared is None else facts | {"weight": 1.0, "strength": 1.0}
 
 
 def listed_names(names: TaughtNames) -> list[dict[str, Any]]:
@@ -127,18 +115,14 @@ def listed_names(names: TaughtNames) -> list[dict[str, Any]]:
 
 
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
-    routing, request = adaptation.routing, adaptation.request
+    """How a generated adapter was made: the request, the routing, and the weight of its scores if they are mixed."""
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
-        "description": routing.description,
-        **model_facts(engine.backbone),
-        "seed": request.seed,
-        "k": len(routing.chosen),
-        "tau": routing.tau,
+        **_model_facts(engine.backbone),
+        **routing_facts(engine, adaptation.routing, adaptation.fit),
+        "seed": adaptation.request.seed,
         "strength": adaptation.strength,
         **({"weight": adaptation.weight} if engine.mixes else {}),
-        "fit": fit_facts(adaptation.fit),
-        "experts": routed_experts(engine, routing),
     }
 
 
@@ -148,9 +132,20 @@ def weight_of(provenance: Mapping[str, Any]) -> float:
     return float(weight) if isinstance(weight, int | float) and 0 <= weight <= 1 else 1.0
 
 
+def routing_facts(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:
+    """A routing as plain data."""
+    return {
+        "description": routing.description,
+        "k": len(routing.chosen),
+        "tau": routing.tau,
+        "experts": routed_experts(engine, routing),
+        "fit": fit_facts(fit),
+    }
+
+
 def fit_facts(fit: Fit) -> dict[str, Any]:
     """The fit as plain data: "fits", "closeness", "forgetting" (points), "remark" (a sentence or None)."""
-    remark = None if fit.remark is None else fit.remark.text
+    remark = None if fit.remark is None else str(fit.remark)
     return {"fits": fit.fits, "closeness": round(fit.closeness, 4), "forgetting": round(fit.forgetting, 2), "remark": remark}
 
 

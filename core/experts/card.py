@@ -92,7 +92,7 @@ def _licence(path: Path) -> str | None:
         return None
     front = re.match(r"---\n.*?^---$", path.read_text(encoding="utf-8", errors="replace"), re.DOTALL | re.MULTILINE)
     if front is None or f"\n- {TAG}\n" not in front[0]:
-        raise RepositoryError(f"{path} was not written by this command: move it away, and run `python -m core card`.")
+        raise RepositoryError("CORE_CARD_TAKEN", path=path)
     stated = re.search(r"^license: (.+)$", front[0], re.MULTILINE)
     return stated[1] if stated else None
 

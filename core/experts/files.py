@@ -21,21 +21,20 @@ from core.backbones import EMBEDDED
 from core.backbones.lora import VISION, Lora, LoraLayout, Side
 from core.backbones.spec import adapted_side, backbone_options, portable
 from core.common.digest import digest
-from core.common.errors import AdapterError, RepositoryError, brief
+from core.common.errors import AdapterError, RepositoryError
+from core.common.messages import message
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
 from core.common.tensor_files import damage_raises, write_tensors
-from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.suggest import PhotoSentences
+from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
-FORMAT = 2  # format 1 had predicted gains
 
 
 class RepositoryIndex(BaseModel, frozen=True):
     """The content of ``index.json``: everything known about a repository before its backbone is loaded."""
 
-    format: Literal[2] = FORMAT
+    format: Literal[2] = 2
     fingerprint: Text = Field(alias="backbone_fingerprint")
     backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)  # arguments of ``load_backbone``
     linears: tuple[Text, ...] = ()  # adapted linears, in order; empty: the backbone's default
@@ -50,17 +49,11 @@ class RepositoryIndex(BaseModel, frozen=True):
     @staticmethod
     def read(folder: Path) -> RepositoryIndex:
         """Read the index of a repository. Raises RepositoryError: when it is missing, damaged, or of another format."""
-        label, raw = f"The expert repository {folder}", _read(folder, INDEX_FILE)
         try:
-            return RepositoryIndex.model_validate_json(raw)
+            return RepositoryIndex.model_validate_json(_read(folder, INDEX_FILE))
         except ValidationError as error:
-            if any(e["loc"] == ("format",) for e in error.errors()):
-                stated = brief(json.loads(raw)["format"])
-                raise RepositoryError(
-                    f"{label} has an {INDEX_FILE} of format {stated}; this version reads {FORMAT}: "
-                    "`python -m core train experts` writes it again."
-                ) from None
-            raise RepositoryError(f"{label} has a damaged {INDEX_FILE} ({where_invalid(error)}): restore it.") from None
+            where = where_invalid(error)
+            raise RepositoryError("CORE_EXPERTS_DAMAGED", folder=folder, file=INDEX_FILE, where=where) from None
 
     def write(self, folder: Path) -> None:
         text = json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
@@ -68,21 +61,12 @@ class RepositoryIndex(BaseModel, frozen=True):
 
 
 def _read(folder: Path, name: str) -> bytes:
-    label = f"The expert repository {folder}"
     try:
         return (folder / name).read_bytes()
     except FileNotFoundError:
-        raise RepositoryError(f"{label} lacks {name}: `python -m core train experts` writes it.") from None
+        raise RepositoryError("CORE_EXPERTS_LACK", folder=folder, file=name) from None
     except OSError as error:
-        raise RepositoryError(f"{label} has a file {name} that cannot be read ({error.strerror}).") from None
-
-
-def name_backbone(folder: Path, choice: Mapping[str, Any]) -> None:
-    """Set in a repository's index how to load its backbone: paths from another machine are not valid here."""
-    index = RepositoryIndex.read(folder)
-    named = RepositoryIndex.model_validate({**index.model_dump(by_alias=True), "backbone": choice})
-    if named != index:
-        named.write(folder)
+        raise RepositoryError("CORE_EXPERTS_UNREADABLE", folder=folder, file=name, error=error.strerror) from None
 
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
@@ -108,35 +92,33 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
     ).write(folder)
 
 
-def _layout(label: str, index: RepositoryIndex, layout: LoraLayout) -> LoraLayout:
+def _layout(folder: Path, index: RepositoryIndex, layout: LoraLayout) -> LoraLayout:
     """The layout of the own parts: the linears in the index, at its rank. Raises RepositoryError: when they do not fit."""
     wanted: Side = adapted_side(index.backbone)
     if index.linears:
         wanted = "photos" if any(name.startswith(VISION) for name in index.linears) else "texts"
     if not (layout.moves_photos if wanted == "photos" else layout.moves_texts):
-        raise RepositoryError(f"{label} has experts that adapt {wanted}: choose the backbone with --adapt {wanted}.")
+        raise RepositoryError("CORE_EXPERTS_SIDE", folder=folder, side=wanted)
     try:
         return LoraLayout.of({m.name: m for m in layout.modules}, index.linears or layout.names, index.rank)
     except AdapterError as error:
-        raise RepositoryError(f"{label} does not fit this backbone: {error}") from None
+        raise RepositoryError("CORE_EXPERTS_UNFIT", folder=folder, error=error.message) from None
 
 
 def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: Lora | None = None) -> ExpertRepository:
     """Read a repository for the backbone with this layout, fingerprint and shared part. Raises RepositoryError: when files are
     missing or damaged, or the experts have another backbone or linears outside its layout."""
-    label = f"The expert repository {folder}"
     index = RepositoryIndex.read(folder)
     experts = index.experts
     raw = _read(folder, TENSORS_FILE)
     if digest(raw) != index.checksum:
-        raise RepositoryError(f"{label} has a damaged {TENSORS_FILE} (its checksum differs from the index): restore it.")
+        raise RepositoryError("CORE_EXPERTS_CHECKSUM", folder=folder, file=TENSORS_FILE)
     if index.fingerprint != fingerprint:
-        raise RepositoryError(
-            f"{label} was trained on another backbone (fingerprint {index.fingerprint}, this one is {fingerprint}). "
-            f"Its index names it: {shlex.join(backbone_options(portable(index.backbone)))}"
-        )
-    layout = _layout(label, index, layout)
-    with damage_raises(RepositoryError, f"{label} has a damaged {TENSORS_FILE}"):
+        options = shlex.join(backbone_options(portable(index.backbone)))
+        theirs, ours = index.fingerprint, fingerprint
+        raise RepositoryError("CORE_EXPERTS_OTHER", folder=folder, theirs=theirs, ours=ours, options=options)
+    layout = _layout(folder, index, layout)
+    with damage_raises(RepositoryError, message("CORE_EXPERTS_TENSORS", folder=folder, file=TENSORS_FILE)):
         tensors = load(raw)
         means, stds = tensors["means"].float(), tensors["stds"].float()
         embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
@@ -151,10 +133,8 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
     if of_photos is not None:
         fits &= of_photos.mean.dim() == 1 and of_photos.weights.shape == (len(of_photos.mean), embeddings.shape[-1])
     if not n or not fits:
-        raise RepositoryError(
-            f"{label} is inconsistent: {INDEX_FILE} lists {n} experts of {layout.size:,} parameters, "
-            f"{TENSORS_FILE} holds {' x '.join(map(str, means.shape))} numbers."
-        )
+        shape = " x ".join(map(str, means.shape))
+        raise RepositoryError("CORE_EXPERTS_INCONSISTENT", folder=folder, n=n, size=layout.size, shape=shape)
     numbers = (means, stds, torch.nn.functional.normalize(embeddings, dim=-1), origin)
     facts = (index.notes, index.backbone, index.closeness_threshold, shared, of_photos)
     return ExpertRepository(fingerprint, layout, experts, *numbers, *facts)

@@ -30,15 +30,13 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     if (of_photos := repository.photo_sentences) is not None and len(of_photos.mean) != model.dim:
-        raise RepositoryError(f"The expert repository {experts} suggests experts for photos of another backbone.")
+        raise RepositoryError("CORE_EXPERTS_SUGGEST", folder=experts)
     places = [experts / GENERATOR_FILE, *(asset_path(GENERATOR_FILE, name) for name in (experts.name, model.slug))]
     file = generator or next((place for place in places if place.is_file()), places[0])
     loaded = LoraGenerator.load(file, model.fingerprint)
     if loaded.parameters != repository.layout.size:
-        raise RepositoryError(
-            f"The generator {file} makes LoRAs of {loaded.parameters:,} parameters, and those of the experts in {experts} have "
-            f"{repository.layout.size:,}: `python -m core train generator` trains one for them."
-        )
+        sizes = {"made": loaded.parameters, "size": repository.layout.size}
+        raise RepositoryError("CORE_GENERATOR_SIZE", file=file, folder=experts, **sizes)
     return SGLora(model, repository, loaded)
 
 

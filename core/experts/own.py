@@ -24,6 +24,7 @@ from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_F
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError, StudioError, brief
 from core.common.lazy import lazy
+from core.common.messages import message
 from core.common.schema import where_invalid
 from core.common.tensor_files import DAMAGED
 from core.common.text import clean_name, clean_text, free_name
@@ -82,14 +83,12 @@ class OwnExperts:
         expert = replace(expert, name=clean_name(expert.name))
         size, width = self.shipped.layout.size, self.shipped.embeddings.shape[1]
         if mean.shape != (size,) or std.shape != (size,) or embedding.shape != (width,):
-            raise RepositoryError(
-                f"Expert {expert.name} does not fit this backbone: {tuple(mean.shape)}, {tuple(std.shape)} and "
-                f"{tuple(embedding.shape)} numbers, expected {size:,}, {size:,} and {width}."
-            )
+            shapes = ", ".join(str(tuple(numbers.shape)) for numbers in (mean, std, embedding))
+            raise RepositoryError("CORE_OWN_UNFIT", name=expert.name, shapes=shapes, size=size, width=width)
         # NaN fails these comparisons too.
         sound = bool((mean.abs() <= MAX_NUMBER).all()) and bool(((std >= 0) & (std <= MAX_NUMBER)).all())
         if not sound or not bool(torch.isfinite(embedding).all()) or not bool(embedding.any()):
-            raise RepositoryError(f"Expert {expert.name} holds invalid numbers (NaN, infinite, negative or too large).")
+            raise RepositoryError("CORE_OWN_NUMBERS", name=expert.name)
         numbers = (mean.detach().float().clone(), std.detach().float().clone(), F.normalize(embedding.detach().float(), dim=0))
         return replace(self, entries=(*self.entries, OwnEntry(expert, *numbers, lost)))
 
@@ -97,15 +96,15 @@ class OwnExperts:
         """Raise RepositoryError if there are MAX_OWN own experts, or the name is taken (ignoring case) or unusable."""
         name = clean_name(name)
         if len(self.entries) >= MAX_OWN:
-            raise RepositoryError(f"There are {MAX_OWN} own experts, the most there may be: remove one first.")
+            raise RepositoryError("CORE_OWN_MANY", most=MAX_OWN)
         if self.has(name):
-            raise RepositoryError(f"There is an expert called {name} already: choose another name.")
+            raise RepositoryError("CORE_OWN_TAKEN", name=name)
 
     def remove(self, name: str) -> OwnExperts:
         """Remove an own expert. Raises RepositoryError: when there is none with this name."""
         kept = tuple(e for e in self.entries if e.name != name)
         if len(kept) == len(self.entries):
-            raise RepositoryError(f"There is no own expert called {name}.")
+            raise RepositoryError("CORE_OWN_GONE", name=name)
         return replace(self, entries=kept)
 
     def has(self, name: str) -> bool:
@@ -144,7 +143,7 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
         lora = _read(source, shipped)
     rank = lora.rank
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
-        raise AdapterError("The adapter holds numbers that are too large for a working LoRA.")
+        raise AdapterError("CORE_IMPORT_NUMBERS")
     lora, lost = _own_part(lora, shipped)
     vector = align(lora, Lora.from_vector(shipped.layout, shipped.origin)).vector()
     std = shipped.stds.square().mean(0).sqrt()
@@ -160,7 +159,7 @@ def _read(folder: Path, shipped: ExpertRepository) -> Lora:
         return load_peft(folder, modules, shipped.fingerprint)[0]
     lora, _ = load_peft(folder, [*modules, *others], shipped.fingerprint, partly=True)
     if missing := [m.name for m in modules if m not in lora.modules]:
-        raise AdapterError(f"The adapter does not adapt {missing[0]}, and all experts here do: use one that does.")
+        raise AdapterError("CORE_IMPORT_PARTLY", name=missing[0])
     if lora.moves_photos:
         photo_column(lora, shipped.shared)
     return lora.only(modules)
@@ -213,7 +212,7 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     """The own experts as a ZIP: a readable index, and the tensors (float32, lossless). Raises RepositoryError: when there are
     none."""
     if not own_experts.entries:
-        raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
+        raise RepositoryError("CORE_OWN_NONE")
     entries = own_experts.entries
     tensors = save({"means": torch.stack([e.mean for e in entries]), "stds": torch.stack([e.std for e in entries])})
     index = {
@@ -239,40 +238,38 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
     Descriptions are encoded again, so that an expert cannot claim another topic. Raises RepositoryError: when the ZIP is
     damaged, another one, too large, of another backbone, or has a name that is taken.
     """
-    label, shipped = "The experts' ZIP", engine.repository
+    label, shipped = message("CORE_OWN_ZIP"), engine.repository
     limits = {INDEX_FILE: 2**20, TENSORS_FILE: 2**20 + 2 * 4 * MAX_OWN * shipped.layout.size}
-    files = read_members(data, limits, label, RepositoryError)
+    files = read_members(data, limits, str(label), RepositoryError)
     try:
         index = _SavedIndex.model_validate_json(files[INDEX_FILE])
         entries = [(_named(entry), entry.lost) for entry in index.experts]
     except StudioError as error:
-        raise RepositoryError(f"{label}: {error}") from None
+        raise RepositoryError("CORE_OWN_ZIP_INVALID", label=label, error=error.message) from None
     except ValidationError as error:
-        raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of saved experts ({where_invalid(error)}).") from None
+        raise RepositoryError("CORE_OWN_ZIP_INDEX", label=label, file=INDEX_FILE, where=where_invalid(error)) from None
     if (index.backbone_fingerprint, index.rank) != (shipped.fingerprint, shipped.layout.rank):
-        raise RepositoryError(
-            f"{label} belongs to another backbone (fingerprint {brief(index.backbone_fingerprint)}, rank {brief(index.rank)}; "
-            f"this one is {shipped.fingerprint}, rank {shipped.layout.rank})."
-        )
+        theirs, ours = (brief(index.backbone_fingerprint), brief(index.rank)), (shipped.fingerprint, shipped.layout.rank)
+        raise RepositoryError("CORE_OWN_ZIP_OTHER", label=label, theirs=theirs, ours=ours)
     if digest(files[TENSORS_FILE]) != index.tensors_sha256:
-        raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged (its checksum differs from the index).")
+        raise RepositoryError("CORE_OWN_ZIP_CHECKSUM", label=label, file=TENSORS_FILE)
     if not 1 <= len(entries) <= MAX_OWN:
-        raise RepositoryError(f"{label} lists {len(entries)} experts; 1 to {MAX_OWN} are allowed.")
+        raise RepositoryError("CORE_OWN_ZIP_MANY", label=label, n=len(entries), most=MAX_OWN)
     try:
         tensors = load(files[TENSORS_FILE])
         means, stds = tensors["means"], tensors["stds"]
         if means.is_floating_point() and stds.is_floating_point():
             means, stds = means.float(), stds.float()  # torch has no abs() for float8
     except DAMAGED as error:
-        raise RepositoryError(f"{label}: {TENSORS_FILE} is damaged ({type(error).__name__}).") from None
+        raise RepositoryError("CORE_OWN_ZIP_DAMAGED", label=label, file=TENSORS_FILE, damage=type(error).__name__) from None
     shape = (len(entries), shipped.layout.size)
     if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):
-        raise RepositoryError(f"{label}: {TENSORS_FILE} does not hold {shape[0]} x {shape[1]:,} numbers, as its index says.")
+        raise RepositoryError("CORE_OWN_ZIP_SIZE", label=label, file=TENSORS_FILE, n=shape[0], size=shape[1])
     own_experts = OwnExperts(shipped)
     embeddings = embed_descriptions(engine.backbone, [expert.description for expert, _ in entries])
     try:
         for (expert, lost), mean, std, embedding in zip(entries, means, stds, embeddings, strict=True):
             own_experts = own_experts.add(expert, mean, std, embedding, lost)
     except RepositoryError as error:
-        raise RepositoryError(f"{label}: {error}") from None
+        raise RepositoryError("CORE_OWN_ZIP_INVALID", label=label, error=error.message) from None
     return own_experts

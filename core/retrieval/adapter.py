@@ -29,7 +29,7 @@ class Adapter:
         """The adapter of a LoRA. Its key: the hash of the factors, the weight, and whether there is a base. Weight 0 gives
         ``ZERO_SHOT``. Raises AdapterError: when the weight is not between 0 and 1."""
         if not 0 <= weight <= 1:
-            raise AdapterError(f"The weight of an adapter is between 0 and 1, not {weight:g}.")
+            raise AdapterError("CORE_WEIGHT", weight=weight)
         if weight == 0:
             return ZERO_SHOT
         content = digest(" ".join(f"{name} {lora.factors[name].digest}" for name in sorted(lora.factors)))
@@ -58,5 +58,5 @@ ZERO_SHOT = Adapter("zero-shot", None)
 def finite(embeddings: Tensor) -> Tensor:
     """Return the embeddings unchanged. Raises AdapterError: when they hold NaN or infinite numbers."""
     if not bool(torch.isfinite(embeddings).all()):
-        raise AdapterError("This adapter gives infinite or invalid scores: use a lower strength or another adapter.")
+        raise AdapterError("CORE_SCORES")
     return embeddings

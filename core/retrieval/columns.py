@@ -1,8 +1,8 @@
 """The rows of an index: photo rows and query rows, whose inner product is the score.
 
-If the backbone has a shared part, adapters move photos by it alone, or not at all. Then a photo row is [zero-shot ; with shared
-part], 2d numbers of unit length together. An adapter of weight w has the query row [(1 - w) q ; w q'], where q' is the question
-with the adapter. So one index gives (1 - w) zero-shot + w adapted for every sentence. Without a shared part, a row is one
+If the backbone has a shared LoRA, adapters move photos by it alone, or not at all. Then a photo row is [zero-shot ; with shared
+LoRA], 2d numbers of unit length together. An adapter of weight w has the query row [(1 - w) q ; w q'], where q' is the question
+with the adapter. So one index gives (1 - w) zero-shot + w adapted for every sentence. Without a shared LoRA, a row is one
 embedding.
 """
 
@@ -21,13 +21,13 @@ from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 
 
 def width(backbone: Backbone) -> int:
-    """Length of a row: d, or 2d if the backbone has a shared part."""
+    """Length of a row: d, or 2d if the backbone has a shared LoRA."""
     return backbone.dim if backbone.shared is None else 2 * backbone.dim
 
 
 def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:
     """Photo rows [n, ``width``] float32, unit length, from prefix activations. ``adapter``: ignored if the backbone has a
-    shared part; then the rows serve all adapters. Raises AdapterError: when numbers are NaN or infinite."""
+    shared LoRA; then the rows serve all adapters. Raises AdapterError: when numbers are NaN or infinite."""
     if backbone.shared is None:
         return finite(backbone.suffix(prefixes, adapter.lora))
     both = [backbone.suffix(prefixes), backbone.suffix(prefixes, backbone.shared)]
@@ -49,7 +49,7 @@ def text_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT
 
 def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], Tensor]) -> Tensor:
     """Query rows [..., ``width``] of questions. ``embed``: gives the questions [..., d], unit length, with a LoRA or with None.
-    Raises AdapterError: when the adapter moves photos differently from the backbone's shared part."""
+    Raises AdapterError: when the adapter moves photos differently from the backbone's shared LoRA."""
     adapted = embed(adapter.lora) * adapter.weight
     zero_shot = embed(adapter.base) * (1 - adapter.weight) if adapter.weight < 1 else torch.zeros_like(adapted)
     if backbone.shared is None:

@@ -1,7 +1,7 @@
 """A visitor's photos and captions, with the embeddings that search needs.
 
 The frozen prefix of the image tower runs once for each photo content. An adapter that adapts texts only, or moves photos by the
-backbone's shared part only, needs no more. For any other adapter, the suffix runs again on every photo.
+backbone's shared LoRA only, needs no more. For any other adapter, the suffix runs again on every photo.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import GalleryError, StudioError
 from core.common.lazy import lazy
+from core.common.messages import Message, message
 from core.common.metrics import Hits, Relevance, hits
 from core.data.captions import match_captions
 from core.data.decode import Decoded, Failure, Intake, Source, content_id
@@ -73,7 +74,7 @@ class AddReport:
     added: tuple[Photo, ...]
     duplicates: tuple[str, ...]  # names of files whose content the gallery already has
     failed: tuple[Failure, ...]
-    ids: Mapping[int, str] = field(default_factory=dict)  # the photo id of each file, by its place among the files
+    ids: Mapping[int, str] = field(default_factory=dict)  # the photo id of each file, by its number among the files
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class _Entry:
         return texts + len(self.photo.thumbnail) + self.prefix.nbytes + self.row.nbytes
 
 
-Removed = tuple[tuple[int, _Entry], ...]  # removed photos, with their places
+Removed = tuple[tuple[int, _Entry], ...]  # removed photos, with their rows
 
 
 @dataclass(frozen=True)
@@ -198,15 +199,15 @@ class Gallery:
         with self._lock:
             entries = self._contents.entries
             self._replace({key: entry for key, entry in entries.items() if key not in gone})
-        return tuple((place, entry) for place, entry in enumerate(entries.values()) if entry.photo.id in gone)
+        return tuple((row, entry) for row, entry in enumerate(entries.values()) if entry.photo.id in gone)
 
     def put_back(self, removed: Removed) -> None:
-        """Put removed photos back at their places. Photos that were added again meanwhile stay unchanged."""
+        """Put removed photos back in their rows. Photos that were added again meanwhile stay unchanged."""
         with self._lock:
             entries = list(self._contents.entries.values())
-            for place, entry in removed:
+            for row, entry in removed:
                 if entry.photo.id not in self._contents.entries:
-                    entries.insert(place, entry)
+                    entries.insert(row, entry)
             self._replace({entry.photo.id: entry for entry in entries})
 
     def clear(self) -> None:
@@ -229,8 +230,8 @@ class Gallery:
         """Prefix activations [n, *prefix_shape] float16 of these photos, then those of a library; unknown ids are ignored."""
         ids, entries = list(ids), self._contents.entries
         own = self._stacked([entries[key] for key in ids if key in entries])
-        places = [] if library is None else library.places(key for key in ids if key not in entries)
-        return own if library is None or not places else torch.cat([own, library.prefixes(places)])
+        rows = [] if library is None else library.rows(key for key in ids if key not in entries)
+        return own if library is None or not rows else torch.cat([own, library.prefixes(rows)])
 
     def _stacked(self, entries: Sequence[_Entry]) -> Tensor:
         none = torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
@@ -243,14 +244,14 @@ class Gallery:
 
     def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, where: Where = Where()) -> Ranking:
         """As ``text_to_image``, for any question. ``where``: a filter; its folder is compared with ``Photo.folder``."""
-        contents = self._filled("search them", top)
+        contents = self._filled("CORE_TO_SEARCH", top)
         among = contents.among(where)
         best, photos = search(contents.indexes, question, adapter, top, among), contents.photos
-        hits = [Hit(photos[place].id, photos[place].name, score, rank) for rank, (place, score) in enumerate(best, 1)]
+        hits = [Hit(photos[row].id, photos[row].name, score, rank) for rank, (row, score) in enumerate(best, 1)]
         return Ranking(tuple(hits), len(contents.entries if among is None else among))
 
     def among(self, where: Where) -> np.ndarray | None:
-        """The places [k] of the photos that pass the filter, ascending. None: all photos."""
+        """The rows [k] of the photos that pass the filter, ascending. None: all photos."""
         return self._contents.among(where)
 
     def image_to_text(
@@ -263,13 +264,13 @@ class Gallery:
 
         Raises GalleryError: when there are no photos or captions, or the id is unknown. StudioError: when stopped.
         """
-        contents = self._filled("find their captions", top)
+        contents = self._filled("CORE_TO_CAPTION", top)
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))
         if not texts:
-            raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
+            raise GalleryError("CORE_GALLERY_NO_CAPTIONS")
         if isinstance(photo, str):
             if photo not in contents.entries:
-                raise GalleryError("This photo is not in the gallery (any more): choose another one.")
+                raise GalleryError("CORE_GALLERY_GONE")
             prefix = contents.entries[photo].prefix[None]
         else:
             prefix = self.backbone.prefix(self.backbone.pixels(photo).unsqueeze(0))
@@ -285,11 +286,11 @@ class Gallery:
         photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have captions."""
         contents = self._contents
         captioned = {photo.id for photo in _captioned(contents.photos, without)}
-        places = [place for place, photo in enumerate(contents.photos) if photo.id in captioned]
-        if len(places) < 2:
-            raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
-        relevance = Relevance.of([contents.photos[place].captions for place in places])
-        images = contents.indexes.index_for(adapter).take(np.array(places))
+        rows = [row for row, photo in enumerate(contents.photos) if photo.id in captioned]
+        if len(rows) < 2:
+            raise GalleryError("CORE_RECALL")
+        relevance = Relevance.of([contents.photos[row].captions for row in rows])
+        images = contents.indexes.index_for(adapter).take(np.array(rows))
         return hits(*with_popularity(images, *self._captions_of(contents, relevance.texts, adapter)), relevance)
 
     def read_captions(self, without: Collection[str] = (), progress: Progress | None = None, stop: Stop = never) -> None:
@@ -300,9 +301,9 @@ class Gallery:
     def _filled(self, purpose: str, top: int | None) -> _Contents:
         contents = self._contents
         if not contents.entries:
-            raise GalleryError(f"There are no photos yet: add some, or take the sample photos, to {purpose}.")
+            raise GalleryError("CORE_GALLERY_EMPTY", purpose=message(purpose))
         if top is not None and top < 1:
-            raise GalleryError(f"{top} results were asked for: at least one is needed.")
+            raise GalleryError("CORE_TOP", top=top)
         return contents
 
     def _replace(self, entries: Mapping[str, _Entry]) -> None:
@@ -318,7 +319,7 @@ class Gallery:
 
     @property
     def searchable(self) -> PhotoIndexes:
-        """The current indexes. Their places are those of ``photos``."""
+        """The current indexes. Their rows are those of ``photos``."""
         return self._contents.indexes
 
     def question(self, text: str) -> EncodedQuery:
@@ -328,8 +329,8 @@ class Gallery:
     def like(self, id: str) -> LikePhoto | None:
         """A question for photos similar to one of the photos. None for an unknown id."""
         contents = self._contents
-        place = next((place for place, photo in enumerate(contents.photos) if photo.id == id), None)
-        return None if place is None else LikePhoto(contents.indexes, place)
+        row = next((row for row, photo in enumerate(contents.photos) if photo.id == id), None)
+        return None if row is None else LikePhoto(contents.indexes, row)
 
     def _captions_of(
         self, contents: _Contents, texts: tuple[str, ...], adapter: Adapter, stop: Stop = never
@@ -348,7 +349,7 @@ class Gallery:
         new = [text for text in texts if text not in prefixes]
         for start in range(0, len(new), CAPTIONS_AT_ONCE):
             if stop():
-                raise StudioError("Reading the captions was stopped.")
+                raise StudioError("CORE_READING_STOPPED")
             batch = new[start : start + CAPTIONS_AT_ONCE]
             prefixes |= zip(batch, map(torch.clone, self.backbone.text_prefix(batch)), strict=True)
             if progress is not None:
@@ -370,10 +371,10 @@ class Gallery:
         """About how many photos fit in an empty gallery, by count and by memory."""
         return min(self.limit, self.most_bytes // self._bytes_a_photo)
 
-    def _full(self) -> str:
+    def _full(self) -> Message:
         if self.holds_at_most == self.limit:
-            return f"the gallery is full: it takes at most {self.limit:,} photos."
-        return f"the gallery is full: its photos take at most {self.most_bytes // 2**20:,} MB of memory."
+            return message("CORE_FULL", most=self.limit)
+        return message("CORE_FULL_MEMORY", mb=self.most_bytes // 2**20)
 
     def _commit(self, batch: Sequence[Decoded], prefixes: Tensor, rows: Tensor) -> list[Photo]:
         with self._lock:

@@ -24,15 +24,17 @@ from core.backbones.base import Backbone
 from core.common.device import batch_size
 from core.common.errors import DataError, LibraryError, PhotoError
 from core.common.files import no_folder
+from core.common.messages import message
 from core.common.stopwatch import Stopwatch
 from core.data.decode_pool import DecodedPhoto, decode_photo
-from core.data.find_images import is_image, is_raw
+from core.data.find_images import is_image, is_raw, walk
 from core.data.folder import folder_captions
 from core.data.image_io import photo_bytes
+from core.data.photo_errors import reason_of
 from core.data.read_ahead import BATCH, read_ahead
-from core.retrieval import library_index
 from core.retrieval.columns import encoded
-from core.retrieval.library import PhotoLibrary, absolute, file_schema, import_lance, photo_schema, shown_path
+from core.retrieval.library import PhotoLibrary, absolute, file_schema, photo_schema, shown_path
+from core.retrieval.library_index import vectors
 from core.retrieval.where import taken_at
 
 if TYPE_CHECKING:
@@ -42,7 +44,6 @@ COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
 MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # reading rows from 67 fragments is as fast as from three
 KEPT_VERSIONS = timedelta(hours=1)  # other processes may still search them
 LATEST = 2**63 - 1  # nanoseconds: the year 2262; with an unset clock, a file time may be later
-MISSING = "is missing or empty. Is its drive connected? The library keeps its photos"
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
@@ -64,8 +65,8 @@ class IndexReport:
     moved: int = 0  # photos whose file moved
     removed: int = 0  # photos whose files are all gone
     duplicates: int = 0  # files whose photo has another file too
-    failed: list[tuple[str, str]] = field(default_factory=list)  # path, reason
-    missing: list[str] = field(default_factory=list)  # missing folders, as sentences
+    failed: list[tuple[str, str]] = field(default_factory=list)  # path, reason in English, as the library keeps it
+    missing: list[str] = field(default_factory=list)  # folders that are missing or empty, whose photos are kept
     seconds: dict[str, float] = field(default_factory=dict)  # by step
 
 
@@ -100,12 +101,12 @@ def index_folders(
         library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders
         roots = [Path(absolute(folder)) for folder in folders] or [Path(path) for path in library.about.folders]
         if not roots:
-            raise LibraryError(f"The library {library.folder} knows no folder yet: name one or more to index.")
+            raise LibraryError("CORE_LIBRARY_NO_FOLDER", library=library.folder)
         for root in roots:
             if not root.is_dir() and str(root) not in library.about.folders:
                 raise LibraryError(no_folder(shown_path(str(root))))
             if root.resolve() == library.folder.resolve():
-                raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
+                raise LibraryError("CORE_LIBRARY_ITSELF", folder=root)
         return _Run(library, roots, progress, forget_missing, stop, engine or partial(encode_here, backbone)).run()
 
 
@@ -159,7 +160,7 @@ class _Run:
             if len(seen) == before and not self.forget_missing and any(_inside(p, [str(root)]) for p in self._known):
                 kept.append(str(root))
             if not root.is_dir() or str(root) in kept:
-                self._report.missing.append(f"{shown_path(str(root))} {MISSING}.")
+                self._report.missing.append(shown_path(str(root)))
         for path, row in self._known.items():
             if path not in seen and _inside(path, kept):
                 seen[path] = (row.size, row.mtime_ns)
@@ -177,7 +178,7 @@ class _Run:
             try:
                 captions |= {absolute(path): texts for path, texts in folder_captions(root).items()}
             except (DataError, OSError) as error:  # photos are useful without captions
-                self._report.failed.append((shown_path(str(root)), f"its captions were skipped: {error}"))
+                self._report.failed.append((shown_path(str(root)), str(message("CORE_CAPTIONS_SKIPPED", error=error))))
         return captions
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
@@ -201,10 +202,10 @@ class _Run:
     def _place(self, path: str, stat: tuple[int, int], photo: Outcome) -> None:
         before = self._known.get(path)
         if isinstance(photo, OSError):  # perhaps a disconnected drive: the next run tries again
-            self._report.failed.append((shown_path(path), f"it cannot be read now ({photo.strerror or photo})."))
+            self._report.failed.append((shown_path(path), str(message("CORE_NOT_NOW", error=photo.strerror or photo))))
             return
         if isinstance(photo, PhotoError):
-            row = FileRow(*stat, None, str(photo).removeprefix(f"{Path(path).name}: "))
+            row = FileRow(*stat, None, str(reason_of(photo)))
         else:
             row = FileRow(*stat, photo if isinstance(photo, bytes) else photo.id)
         if before is not None and before.id is not None and before.id != row.id:
@@ -213,12 +214,12 @@ class _Run:
 
     def _commit(self) -> None:
         """Write photos first, then files. If interrupted in between, the next run finds the photos by their content."""
-        lance = import_lance()
+        import lance
+
         if self._rows:
             table = photo_table(self._rows, photo_schema(self.library.about))
             self._photos = lance.write_dataset(table, self._photos, mode="append")
             self._rows = []
-            library_index.refresh(self.library.folder, self._photos, self.library.about.dim, finish=False)
         if self._pending:
             lance.write_dataset(_file_table(self._pending), self.library.files(), mode="append")
             self._pending = {}
@@ -231,11 +232,11 @@ class _Run:
             gone = [path for path in self._files if path not in seen and _inside(path, roots)]
             before = {row.id for row in self._known.values() if row.id is not None}
             lost = {self._files.pop(path).id for path in gone} - {None}
-            places = Counter(row.id for row in self._files.values() if row.id is not None)
+            files = Counter(row.id for row in self._files.values() if row.id is not None)
             new_paths = {row.id for path, row in self._files.items() if path not in self._known}
-            report.moved = sum(id in new_paths for id in lost if id in places)
-            report.duplicates = places.total() - len(places)
-            unused = self._ids - places.keys()
+            report.moved = sum(id in new_paths for id in lost if id in files)
+            report.duplicates = files.total() - len(files)
+            unused = self._ids - files.keys()
             report.changed = len(self._changed)
             report.removed = len((unused & before) - set(self._changed.values()))
             for path, row in self._files.items():
@@ -244,7 +245,9 @@ class _Run:
             if unused:
                 self._remove(unused)
         if self._files != self._known:
-            import_lance().write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
+            import lance
+
+            lance.write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
         listed = {path for path, _ in report.failed}
         for path, row in self._files.items():
             if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:
@@ -265,16 +268,14 @@ class _Run:
         self._ids -= ids
 
     def _tidy(self) -> None:
-        """Join small fragments, remove old versions, and update the index."""
-        snapshot = library_index.Snapshot.read(self.library.folder)
+        """Join small fragments, remove old versions, and prepare the search."""
         if len(self._photos.get_fragments()) > MOST_FRAGMENTS:
             self.progress(Progress("writing", 0, 0))
             self._photos.optimize.compact_files(
                 target_rows_per_fragment=FRAGMENT_ROWS, num_threads=1, batch_size=256, materialize_deletions_threshold=0.2
             )
             self._photos = self.library.photos()
-        if snapshot is None or snapshot.version != self._photos.version:
-            library_index.refresh(self.library.folder, self._photos, self.library.about.dim)
+        vectors(self.library, self._photos)
         for table in (self._photos, self.library.files()):
             if len(table.versions()) > 1:
                 table.cleanup_old_versions(KEPT_VERSIONS, delete_unverified=True)
@@ -355,18 +356,12 @@ def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
 
 
 def walk_images(root: Path, library: Path, unreadable: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield every image below a folder with its size and time of change (ns). Follows links, but not in circles. ``library``: a
-    folder to skip. ``unreadable``: folders that cannot be listed are appended to it."""
-    walked = {os.path.realpath(library)}
-    for folder, below, names in os.walk(root, onerror=lambda error: unreadable.append(str(error.filename)), followlinks=True):
-        real = os.path.realpath(folder)
-        if real in walked:
-            below.clear()
-            continue
-        walked.add(real)
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    """Yield every image below a folder with its size and time of change (ns). ``library``: a folder to skip. ``unreadable``:
+    folders that cannot be listed are appended to it."""
+    skipped = {os.path.realpath(library)}
+    for folder, names in walk(root, skipped, lambda error: unreadable.append(str(error.filename))):
         pictures = {Path(name).stem for name in names if not is_raw(name)} if any(map(is_raw, names)) else set()
-        for name in sorted(names):
+        for name in names:
             # Cameras write a raw file and a JPEG of one photo: skip the raw file.
             if is_image(Path(name)) and not (is_raw(name) and Path(name).stem in pictures):
                 path = os.path.join(folder, name)  # noqa: PTH118 (faster, for a million files)

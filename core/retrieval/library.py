@@ -3,7 +3,7 @@
     DIR/library.json      version of the layout, backbone, folders
     DIR/photos.lance      one row per photo: id of its content, date, thumbnail, vector (see ``columns``)
     DIR/files.lance       one row per file: its path, photo id and captions; or why it cannot be read
-    DIR/index/            the FAISS index, memory-mapped: see ``library_index``
+    DIR/index/            the vectors again, to be memory-mapped: see ``library_index``
     DIR/lock              held while one process writes
 
 Lance (https://lancedb.github.io/lance) commits each change as a new version: after a killed process, the last one is intact.
@@ -15,23 +15,21 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 from core.backbones.base import Backbone
 from core.backbones.spec import adapted_side, needed_options, portable, with_full_paths
 from core.common.errors import LibraryError, brief
 from core.common.files import whole
+from core.common.messages import Message, message
 from core.common.schema import BackboneChoice
 from core.data.find_images import is_there
 from core.retrieval.columns import width
@@ -44,52 +42,54 @@ LAYOUT = 3  # layout 2 had one embedding for each photo
 ABOUT, PHOTOS, FILES, LOCK = "library.json", "photos.lance", "files.lance", "lock"
 WIDEST = 2**16  # maximum length of a vector
 FULL = (28, 122)  # errno: no space left on device, disk quota exceeded
-_CHOICE: TypeAdapter[Mapping[str, Any]] = TypeAdapter(BackboneChoice)
+
+
+def _absolute(path: str) -> str:
+    if not Path(path).is_absolute():
+        raise ValueError("not an absolute path")
+    return path
 
 
 @dataclass(frozen=True)
 class About:
     """The content of library.json."""
 
-    layout: int
-    backbone: Mapping[str, Any]  # arguments of ``load_backbone``
+    layout: Annotated[int, Strict()]
+    backbone: BackboneChoice  # arguments of ``load_backbone``
     fingerprint: str  # of the backbone
-    dim: int  # of the vectors, ``columns.width``
-    folders: tuple[str, ...]  # the indexed folders, as absolute paths
+    dim: Annotated[int, Strict(), Field(gt=0, le=WIDEST)]  # of the vectors, ``columns.width``
+    folders: tuple[Annotated[str, AfterValidator(_absolute)], ...]  # the indexed folders
 
     @staticmethod
     def read(folder: Path) -> About:
         """Read library.json. Raises LibraryError: when there is none, it is damaged, or of another version."""
         path = folder / ABOUT
         if not path.is_file():
-            raise LibraryError(f"{folder} holds no library: `python -m core index FOLDER --library {folder}` makes one.")
+            raise LibraryError("CORE_NO_LIBRARY", folder=folder)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            layout = int(content["layout"])
-            dim, fingerprint, folders = content["dim"], content["fingerprint"], content["folders"]
-            valid = type(dim) is int and 0 < dim <= WIDEST and isinstance(fingerprint, str) and isinstance(folders, list)
-            if not valid or not all(isinstance(place, str) and Path(place).is_absolute() for place in folders):
-                raise ValueError("other values than a library has")
-            about = About(layout, _CHOICE.validate_python(content["backbone"]), fingerprint, dim, tuple(folders))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
+            about = _ABOUT.validate_json(path.read_bytes())
+        except ValidationError:
+            raise LibraryError("CORE_LIBRARY_FILE_DAMAGED", path=path) from None
         except OSError as error:
-            raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
-        if layout > LAYOUT:
-            raise LibraryError(f"The library {folder} is of a newer version of this program: update it (layout {layout}).")
-        if layout < LAYOUT:
-            raise LibraryError(f"The library {folder} is of an older version of this program: {about.again(folder)}")
+            raise LibraryError("CORE_LIBRARY_FILE_UNREADABLE", path=path, error=error.strerror) from None
+        if about.layout > LAYOUT:
+            raise LibraryError("CORE_LIBRARY_NEWER", library=folder, layout=about.layout)
+        if about.layout < LAYOUT:
+            raise LibraryError("CORE_LIBRARY_OLDER", library=folder, again=about.again(folder))
         return about
 
-    def again(self, folder: Path) -> str:
+    def again(self, folder: Path) -> Message:
         """Advice on how to rebuild the library in a folder, for error messages."""
         folders = [shown_path(path) for path in self.folders] or ["FOLDER"]
-        return f"`{self.index_command(f'{folder}-new', *folders)}` makes it again, in a new folder beside it."
+        return message("CORE_LIBRARY_AGAIN", command=self.index_command(f"{folder}-new", *folders))
 
     def index_command(self, library: str, *folders: str) -> str:
         """The command that indexes folders into a library of this backbone."""
         options = [*folders, "--library", library, *needed_options(self.backbone)]
         return "".join(c for c in shlex.join(["python", "-m", "core", "index", *options]) if c.isprintable())
+
+
+_ABOUT = TypeAdapter(About)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class PhotoLibrary:
 
     def __post_init__(self) -> None:
         if shown_path(place := str(self.folder.resolve())) != place:  # Lance accepts only UTF-8 paths
-            raise LibraryError(f"The library {shown_path(place)} needs a folder whose path is UTF-8: rename it.")
+            raise LibraryError("CORE_LIBRARY_UTF8", library=shown_path(place))
 
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
@@ -121,12 +121,12 @@ class PhotoLibrary:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(entry.name != LOCK and not entry.name.startswith(ABOUT) for entry in folder.iterdir()):
-                raise LibraryError(f"{folder} holds other files and no library: name a new folder, or an empty one.")
+                raise LibraryError("CORE_LIBRARY_OTHER_FILES", folder=folder)
             about = About(LAYOUT, with_full_paths(backbone.choice), backbone.fingerprint, width(backbone), ())
             library = PhotoLibrary(folder, about)
             library.write_about(about)
         except OSError as error:
-            raise LibraryError(f"The library {folder} cannot be made ({error.strerror or type(error).__name__}).") from None
+            raise LibraryError("CORE_LIBRARY_NOT_MADE", library=folder, error=error.strerror or type(error).__name__) from None
         return library
 
     def check(self, backbone: Backbone) -> None:
@@ -135,22 +135,15 @@ class PhotoLibrary:
         again = replace(self.about, backbone=backbone.choice).again(self.folder)
         if backbone.fingerprint != self.about.fingerprint:
             spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
-            raise LibraryError(
-                f"The library {self.folder} was made with another backbone ({spec}, fingerprint "
-                f"{brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}). Choose that "
-                f"backbone, or make a new library: {again}"
-            )
+            ours, theirs = backbone.fingerprint, brief(self.about.fingerprint)
+            about = {"library": self.folder, "spec": spec, "theirs": theirs, "name": backbone.name, "ours": ours}
+            raise LibraryError("CORE_LIBRARY_OTHER", **about, again=again)
         if self.about.dim != width(backbone):
             if adapted_side(self.about.backbone) != adapted_side(backbone.choice):
                 if not backbone.layout.moves_photos:
-                    raise LibraryError(f"The library {self.folder} was made with --adapt photos: {again}")
-                raise LibraryError(
-                    f"The library {self.folder} is for adapters of texts: choose experts that adapt texts, without --adapt "
-                    "photos, or search the folder of photos (`search --gallery FOLDER`, or drop them on the page)."
-                )
-            raise LibraryError(
-                f"{self.folder / ABOUT} is damaged: it says that vectors have {self.about.dim} numbers. Restore it."
-            )
+                    raise LibraryError("CORE_LIBRARY_PHOTOS", library=self.folder, again=again)
+                raise LibraryError("CORE_LIBRARY_TEXTS", library=self.folder)
+            raise LibraryError("CORE_LIBRARY_WIDTH", file=self.folder / ABOUT, n=self.about.dim)
 
     def counts(self) -> dict[str, int]:
         """The numbers of photos, readable files, unreadable files, captions and dated photos, and the bytes on disk."""
@@ -176,9 +169,9 @@ class PhotoLibrary:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise LibraryError(f"Another process is writing the library {self.folder}: wait until it is done.") from None
+            raise LibraryError("CORE_LIBRARY_BUSY", library=self.folder) from None
         except OSError as error:
-            raise LibraryError(f"The library {self.folder} cannot be written ({error.strerror or error}).") from None
+            raise LibraryError("CORE_LIBRARY_NOT_WRITTEN", library=self.folder, error=error.strerror or error) from None
         try:
             with self.readable():
                 yield
@@ -196,16 +189,10 @@ class PhotoLibrary:
             if not _of_the_store(error):
                 raise
             if getattr(error, "errno", None) in FULL or "No space left" in str(error) or "os error 28" in str(error):
-                raise LibraryError(
-                    f"The disk of the library {self.folder} is full: make room and run the command again. "
-                    "What was indexed before stays."
-                ) from error
+                raise LibraryError("CORE_LIBRARY_FULL", library=self.folder) from error
             if isinstance(error, PermissionError) or "Permission denied" in str(error) or "Read-only" in str(error):
-                raise LibraryError(f"The library {self.folder} cannot be written: its folder is read-only.") from error
-            raise LibraryError(
-                f"The library {self.folder} is damaged ({brief(str(error))}). `python -m core library {self.folder} "
-                "--verify` lists what is damaged. Index the photos into another folder if you cannot restore it."
-            ) from error
+                raise LibraryError("CORE_LIBRARY_READ_ONLY", library=self.folder) from error
+            raise LibraryError("CORE_LIBRARY_DAMAGED", library=self.folder, error=brief(str(error))) from error
 
     def photos(self) -> LanceDataset:
         """The table of photos, created on first use."""
@@ -216,36 +203,15 @@ class PhotoLibrary:
         return self._table(FILES, file_schema())
 
     def _table(self, name: str, schema: pa.Schema) -> LanceDataset:
-        lance = import_lance()
+        import lance
+
         path = self.folder / name
         if not (path / "_versions").is_dir():
             lance.write_dataset(schema.empty_table(), str(path))
         table = lance.dataset(str(path))
         if not table.schema.equals(schema):
-            raise LibraryError(
-                f"{path} has other columns than {ABOUT} says: restore it, or index the photos into another folder."
-            )
+            raise LibraryError("CORE_LIBRARY_COLUMNS", path=path, file=ABOUT)
         return table
-
-
-def import_lance() -> ModuleType:
-    """Import Lance without pandas: if pandas is installed, pyarrow loads it, which takes longer than a search."""
-    if "lance" in sys.modules or "pandas" in sys.modules:
-        return import_module("lance")
-    sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
-    try:
-        return import_module("lance")
-    finally:
-        sys.meta_path.remove(_NoPandas)  # type: ignore[arg-type]
-
-
-class _NoPandas:
-    """An import hook that hides pandas from pyarrow, which looks for it once."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name=name)
 
 
 def photo_schema(about: About) -> pa.Schema:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,11 +19,11 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, LibraryError
 from core.common.files import whole
 from core.common.lazy import lazy
-from core.retrieval import library_index
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
 from core.retrieval.index import Index
-from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, import_lance, shown_path
+from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, shown_path
+from core.retrieval.library_index import CAPTIONS, FOLDER, ids_of, vectors, vectors_of
 from core.retrieval.where import Where
 
 CAPTION_BATCH = 512
@@ -40,85 +39,76 @@ class LibraryPhotos:
     def __init__(self, library: PhotoLibrary, backbone: Backbone) -> None:
         library.check(backbone)
         self.library, self.backbone = library, backbone
-        snapshot = library_index.Snapshot.read(library.folder)
-        if snapshot is None or not snapshot.photos:
-            raise LibraryError(
-                f"The library {library.folder} holds no photos that can be searched: run "
-                f"`{library.about.index_command(str(library.folder), 'FOLDER')}`."
-            )
-        self.snapshot = snapshot
         with library.readable():
-            folder = library.folder / library_index.FOLDER
-            self.ids = library_index.mapped(folder / snapshot.ids, np.uint8, (snapshot.photos, library_index.ID_BYTES))
-            scan = faiss.read_index(str(folder / snapshot.scan)) if snapshot.scanned else None
-            self.index = library_index.index_over(folder / snapshot.vectors, (snapshot.photos, snapshot.dim), scan)
-            self._photos = import_lance().dataset(str(library.folder / PHOTOS), version=snapshot.version)
-            self._files = library.files()
+            self._photos, self._files = library.photos(), library.files()
+            self.ids = ids_of(self._photos.to_table(columns=["id"])["id"])  # [n, 16] uint8
+            self.index = Index(vectors(library, self._photos))
+        if not len(self.ids):
+            raise LibraryError(
+                "CORE_LIBRARY_EMPTY", library=library.folder, command=library.about.index_command(str(library.folder), "FOLDER")
+            )
 
     def __len__(self) -> int:
-        return self.snapshot.photos
+        return len(self.ids)
 
     @property
     def current(self) -> bool:
-        """Whether this is still the latest searchable version."""
-        return library_index.Snapshot.read(self.library.folder) == self.snapshot
+        """Whether this is still the latest version."""
+        with self.library.readable():
+            return self._photos.latest_version == self._photos.version
 
     def index_for(self, adapter: Adapter) -> Index:
         if adapter.moves_photos and self.backbone.shared is None:
-            raise AdapterError(
-                f"This adapter changes photos, and the library {self.library.folder} keeps their embeddings without it: use an "
-                "adapter of texts, or search the folder of photos (`search --gallery FOLDER`, or drop them on the page)."
-            )
+            raise AdapterError("CORE_LIBRARY_MOVES", library=self.library.folder)
         return self.index
 
-    def thumbnails(self, places: Sequence[int]) -> list[bytes]:
+    def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
         """The thumbnails (JPEG) of photos."""
         with self.library.readable():
-            return self._photos.take(list(places), columns=["thumbnail"])["thumbnail"].to_pylist()
+            return self._photos.take(list(rows), columns=["thumbnail"])["thumbnail"].to_pylist()
 
-    def key(self, place: int) -> str:
+    def key(self, row: int) -> str:
         """The id of a photo, 32 hex digits."""
-        return self.ids[place].tobytes().hex()
+        return self.ids[row].tobytes().hex()
 
-    def place(self, key: str) -> int:
-        """The place of a photo, from its id. Raises GalleryError: when it is not in the library."""
-        wanted = np.frombuffer(bytes.fromhex(key) if _KEY.fullmatch(key) else bytes(library_index.ID_BYTES), np.uint8)
-        places = np.flatnonzero((self.ids == wanted).all(1))
-        if not len(places):
-            raise GalleryError("This photo is not in the library (any more): choose another one.")
-        return int(places[0])
+    def row(self, key: str) -> int:
+        """The row of a photo, from its id. Raises GalleryError: when it is not in the library."""
+        wanted = np.frombuffer(bytes.fromhex(key) if _KEY.fullmatch(key) else bytes(16), np.uint8)
+        rows = np.flatnonzero((self.ids == wanted).all(1))
+        if not len(rows):
+            raise GalleryError("CORE_LIBRARY_GONE")
+        return int(rows[0])
 
-    def places(self, keys: Iterable[str]) -> list[int]:
-        """The places of photos; unknown ids are ignored."""
-        places = []
+    def rows(self, keys: Iterable[str]) -> list[int]:
+        """The rows of photos; unknown ids are ignored."""
+        rows = []
         for key in keys:
             with suppress(GalleryError):
-                places.append(self.place(key))
-        return places
+                rows.append(self.row(key))
+        return rows
 
     def find(self, photo: str) -> int:
-        """The place of a photo, from its id or the path of one of its files. Raises as ``place``."""
+        """The row of a photo, from its id or the path of one of its files. Raises as ``row``."""
         if _KEY.fullmatch(photo):
-            return self.place(photo)
+            return self.row(photo)
         with self.library.readable():
             literal = shown_path(absolute(Path(photo))).replace("'", "''")
             ids = self._files.to_table(columns=["id"], filter=f"path = '{literal}' AND id IS NOT NULL")["id"].to_pylist()
         if not ids:
-            raise GalleryError(f"{photo} is not in the library {self.library.folder}: name a photo as `search` shows it.")
-        return self.place(ids[0].hex())
+            raise GalleryError("CORE_LIBRARY_NO_PHOTO", photo=photo, library=self.library.folder)
+        return self.row(ids[0].hex())
 
-    def prefixes(self, places: Sequence[int]) -> Tensor:
+    def prefixes(self, rows: Sequence[int]) -> Tensor:
         """Prefix activations [n, *prefix_shape] float16 of photos, from their index rows; no files needed. Raises LibraryError:
         when an index row holds less than this backbone's prefix."""
         shape = self.backbone.prefix_shape
         if math.prod(shape) != width(self.backbone):
-            raise LibraryError("This library keeps embeddings, and this backbone needs the photos: name their files instead.")
-        rows = self.index.take(np.array(places, dtype=int)).reshape(-1, *shape)
-        return F.normalize(rows, dim=-1).half()
+            raise LibraryError("CORE_LIBRARY_NO_PREFIX")
+        return F.normalize(self.index.take(np.array(rows, dtype=int)).reshape(-1, *shape), dim=-1).half()
 
-    def paths(self, places: Sequence[int]) -> list[Path]:
+    def paths(self, rows: Sequence[int]) -> list[Path]:
         """A file of each photo. If a photo has several files: the first by name."""
-        ids = [self.ids[place].tobytes() for place in places]
+        ids = [self.ids[row].tobytes() for row in rows]
         if not ids:
             return []
         listed = ", ".join(f"X'{id.hex()}'" for id in set(ids))
@@ -131,7 +121,7 @@ class LibraryPhotos:
         return [Path(names.get(id) or id.hex()) for id in ids]
 
     def among(self, where: Where) -> np.ndarray | None:
-        """The places [k] of the photos that pass the filter, ascending. None: all photos."""
+        """The rows [k] of the photos that pass the filter, ascending. None: all photos."""
         if not where:
             return None
         with self.library.readable():
@@ -170,7 +160,7 @@ class LibraryPhotos:
         inside = absolute(folder).rstrip(os.sep) + os.sep
         literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
-        return np.isin(_numbers(self.ids), _numbers(library_index.as_ids(table["id"].to_pylist())))
+        return np.isin(_numbers(self.ids), _numbers(ids_of(table["id"])))
 
     @lazy
     def captions(self) -> tuple[str, ...]:
@@ -184,15 +174,12 @@ class LibraryPhotos:
         GalleryError: when no photo has captions."""
         texts = self.captions
         if not texts:
-            raise GalleryError(
-                "No photo of the library has captions (captions.jsonl, labels.jsonl, COCO captions in an indexed folder): "
-                "look for photos instead (--find photos)."
-            )
+            raise GalleryError("CORE_LIBRARY_NO_CAPTIONS")
         text_key = self.backbone.text_key
         if text_key is None:
             return self.backbone.text_prefix(texts)
         key = digest("\n".join([text_key, *texts]))[:16]
-        file = self.library.folder / library_index.FOLDER / f"texts-{key}.npy"
+        file = self.library.folder / FOLDER / f"{CAPTIONS}{key}.npy"
         with suppress(OSError, ValueError):
             cached = torch.from_numpy(np.load(file))
             if cached.shape == (len(texts), self.backbone.sentence_dim) and cached.dtype == torch.float32:
@@ -203,7 +190,7 @@ class LibraryPhotos:
             progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
         prefixes = torch.cat(parts)
         with suppress(OSError):  # a read-only library
-            for old in file.parent.glob("texts-*"):
+            for old in file.parent.glob(f"{CAPTIONS}*"):
                 old.unlink(missing_ok=True)
             with whole(file) as partial, partial.open("wb") as opened:
                 np.save(opened, prefixes.numpy())
@@ -223,22 +210,15 @@ def problems(library: PhotoLibrary, progress: Callable[[int, int], None] = lambd
 
 
 def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> list[str]:
-    photos, snapshot = library.photos(), library_index.Snapshot.read(library.folder)
-    folder, total = library.folder / library_index.FOLDER, photos.count_rows()
+    photos, total = library.photos(), library.photos().count_rows()
     index = library.about.index_command(str(library.folder))
-    again = f"remove {folder} and run `{index}`, which makes it again."
-    if snapshot is None or snapshot.photos != total:
-        return [f"The index knows {0 if snapshot is None else snapshot.photos:,} of {total:,} photos: {again}"]
-    indexed_ids = library_index.mapped(folder / snapshot.ids, np.uint8, (total, library_index.ID_BYTES))
-    indexed = library_index.mapped(folder / snapshot.vectors, np.float32, (total, library.about.dim))
+    indexed = vectors(library, photos)
     seen: set[bytes] = set()
     not_finite = differing = pictures = done = 0
     for batch in photos.scanner(["id", "thumbnail", "vector"], batch_size=READ_ROWS, scan_in_order=True).to_batches():
-        ids, rows = batch["id"].to_pylist(), slice(done, done + len(batch))
-        vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(ids), -1)
-        equal = (indexed_ids[rows] == library_index.as_ids(ids)).all(1) & (indexed[rows] == vectors).all(1)
-        not_finite += int((~np.isfinite(vectors).all(1)).sum())
-        differing += int((~equal).sum())
+        ids, rows = batch["id"].to_pylist(), vectors_of(batch)
+        not_finite += int((~np.isfinite(rows).all(1)).sum())
+        differing += int((indexed[done : done + len(ids)] != rows).any(1).sum())
         pictures += sum(not picture.startswith(b"\xff\xd8") for picture in batch["thumbnail"].to_pylist())
         seen.update(ids)
         done += len(ids)
@@ -250,7 +230,7 @@ def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> li
         (total - len(seen), "duplicate photos", rebuild),
         (not_finite, "photos have infinite or invalid numbers", rebuild),
         (pictures, "photos have a damaged thumbnail", rebuild),
-        (differing, "photos differ from the index", again),
+        (differing, "photos differ from the index", f"remove {library.folder / FOLDER}, which is made again."),
         (lost, "files belong to a photo that is missing", f"run `{index}`, which reads them again."),
     )
     return [f"{number:,} {problem}: {advice}" for number, problem, advice in counts if number]

@@ -12,20 +12,20 @@ from torch import Tensor
 
 BETA = 20.0
 FEWEST_PHOTOS = 2  # with one photo, each text's popularity would equal its score
-MOST_PHOTOS = 1_000  # a larger gallery is sampled at evenly spread places
+MOST_PHOTOS = 1_000  # a larger gallery is sampled at evenly spread rows
 TEXTS_AT_ONCE = 1_024
 
 
 def popularity(photos: Tensor, texts: Tensor) -> Tensor:
     """The number to subtract from each text's scores, [m]: 1/beta log sum over photos of exp(beta score). 0 for one photo.
-    ``photos``: [n, w], at most ``MOST_PHOTOS`` of a gallery, see ``spread_places``. ``texts``: [m, w]."""
+    ``photos``: [n, w], at most ``MOST_PHOTOS`` of a gallery, see ``spread_rows``. ``texts``: [m, w]."""
     if len(photos) < FEWEST_PHOTOS or not len(texts):
         return torch.zeros(len(texts))
     return torch.cat([torch.logsumexp(BETA * part @ photos.T, 1) / BETA for part in texts.split(TEXTS_AT_ONCE)])
 
 
-def spread_places(count: int, most: int = MOST_PHOTOS) -> np.ndarray:
-    """At most ``most`` of ``count`` places, evenly spread: not random, so that equal photos give equal results."""
+def spread_rows(count: int, most: int = MOST_PHOTOS) -> np.ndarray:
+    """At most ``most`` of ``count`` rows, evenly spread: not random, so that equal photos give equal results."""
     return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 

@@ -20,7 +20,7 @@ from core.retrieval.columns import asked
 
 WITHOUT = 0.5  # weight of all excluded texts together; the wanted parts have weight 1 together
 MOST_PARTS = 16
-# Weight of a taught name's n photos in a longer text, times n / (n + 1). On watched photos, 0.5 to 0.7 find as much.
+# Weight of a taught name's n photos in a longer text, times n / (n + 1). On validation photos, 0.5 to 0.7 find as much.
 NAME_IN_SENTENCE = 0.6
 _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
 
@@ -47,7 +47,7 @@ class EncodedQuery:
         """The query row [w] for an index. Its inner product with a row of ``columns.photo_rows`` is the photo's score.
 
         Raises AdapterError: when numbers are NaN or infinite, or the adapter moves photos differently from the backbone's
-        shared part.
+        shared LoRA.
         """
         return asked(backbone, adapter, lambda lora: self.embedding(backbone, lora))
 
@@ -80,9 +80,9 @@ class Query:
             if rest or not excluded:
                 wanted.append(clean_text(rest, "query"))
         if not wanted and not photos:
-            raise DescriptionError("The query only excludes words: add a word to look for, as in “dog -water”.")
+            raise DescriptionError("CORE_ONLY_WITHOUT")
         if len(wanted) + len(photos) + len(unwanted) > MOST_PARTS:
-            raise DescriptionError(f"The query has more than {MOST_PARTS} parts: ask for less at once.")
+            raise DescriptionError("CORE_MANY_PARTS", n=MOST_PARTS)
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
     def question(self, backbone: Backbone) -> EncodedQuery:

@@ -50,15 +50,11 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
         import ray.data
         from ray.exceptions import RayError
     except ImportError:
-        raise LibraryError(
-            "--engine ray needs Ray: `pip install -r requirements-scale.txt` on every machine of the cluster."
-        ) from None
+        raise LibraryError("CORE_RAY_MISSING") from None
     try:
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise LibraryError(
-            f"There is no Ray cluster at {address} ({brief(str(error))}): `ray start --head` starts one and prints its address."
-        ) from None
+        raise LibraryError("CORE_NO_CLUSTER", address=address, error=brief(str(error))) from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
 
@@ -80,8 +76,6 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
             for batch in encoded.iter_batches(batch_size=BATCH, batch_format="numpy"):
                 yield [pickle.loads(outcome) for outcome in batch["outcome"]]
         except RayError as error:
-            raise LibraryError(
-                f"The Ray cluster failed ({brief(str(error))}). The library keeps the encoded photos: run the command again."
-            ) from None
+            raise LibraryError("CORE_CLUSTER_FAILED", error=brief(str(error))) from None
 
     return run

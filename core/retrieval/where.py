@@ -11,7 +11,7 @@ import numpy as np
 
 from core.common.errors import DescriptionError
 
-NONE_LEFT = "No photo matches this folder and these dates. A photo without a camera date matches no dates."
+NONE_LEFT = "CORE_FILTERED"  # key of the message that no photo passes a filter
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Where:
 
     def __post_init__(self) -> None:
         if self.since is not None and self.until is not None and self.since > self.until:
-            raise DescriptionError(f"The first day, {self.since}, is after the last, {self.until}: swap them.")
+            raise DescriptionError("CORE_DAYS_REVERSED", since=self.since, until=self.until)
 
     def __bool__(self) -> bool:
         return any(value is not None for value in (self.folder, self.since, self.until))

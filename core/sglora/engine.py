@@ -73,18 +73,16 @@ class SGLora:
         if not self.mixes:
             return lora.scaled(strength), 1.0
         if not 0 <= strength <= 1:
-            raise DescriptionError(f"The strength is {strength:g}: this backbone takes 0 to 1.")
+            raise DescriptionError("CORE_STRENGTH", strength=strength)
         return lora, strength
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
         """Encode a sentence and route it to its k closest experts. Raises DescriptionError: when the description is empty or
         too long, k is below 1, or tau is not above 0."""
-        return SparseRouter(self.repository.embeddings).route(*self._encoded(description), k, tau)
-
-    def _encoded(self, description: str) -> tuple[str, Tensor]:
         text = clean_text(description)
-        return text, embed_descriptions(self.backbone, [text])[0]
+        embedding = embed_descriptions(self.backbone, [text])[0]
+        return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
 
     def fit(self, routing: Routing) -> Fit:
         """How well the experts fit a routed description."""
@@ -94,9 +92,9 @@ class SGLora:
     def adapt(self, request: AdapterRequest) -> Adaptation:
         """Run the whole algorithm: encode, route, build the prior, sample, decode. Raises as ``route`` and ``applied``."""
         watch, repository = Stopwatch(), self.repository
-        text, embedding = self._encoded(request.description)
+        embedding = embed_descriptions(self.backbone, [request.description])[0]
         watch.lap("encode")
-        routing = SparseRouter(repository.embeddings).route(text, embedding, request.k, request.tau)
+        routing = SparseRouter(repository.embeddings).route(request.description, embedding, request.k, request.tau)
         fit = self.fit(routing)
         watch.lap("route")
         prior = repository.prior(routing)

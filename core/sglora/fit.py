@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from torch import Tensor
 
 from core.backbones.base import Towers
 from core.common.languages import TOWER_LANGUAGES, language
+from core.common.messages import Message, english, message
 from core.common.paths import data_of
 from core.sglora.description import embed_descriptions
 from core.sglora.repository import CLASS_NAMES, ExpertRepository
@@ -21,13 +21,6 @@ from core.sglora.router import Routing
 # Sentences that are not about photos. A sentence closer to one of them than to any expert is not about photos either.
 NO_PHOTOS: list[str] = data_of(__file__)
 _embedded: dict[str, Tensor] = {}  # embeddings of NO_PHOTOS by ``sentence_key``; they take longer than the rest of a routing
-
-
-class Remark(NamedTuple):
-    """A warning about a description; ``kind`` is "language" or "no photos"."""
-
-    kind: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,7 @@ class Fit:
     # True without a shared part.
     fits: bool
     forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted mean
-    remark: Remark | None  # the text tower does not know the language, or the sentence is not about photos
+    remark: Message | None  # the text tower does not know the language, or the sentence is not about photos
 
     @staticmethod
     def of(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:
@@ -59,17 +52,15 @@ class Fit:
         return Fit(routing.closeness, fits, forgetting, remark)
 
 
-def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Remark | None:
+def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Message | None:
     """Warn if the sentence seems to be in none of the known languages (English names)."""
     name = language(description)
     if name in known:
         return None
-    return Remark("language", f"The sentence seems to be {name}, which the model does not know: try it in English.")
+    key = f"CORE_{name.split()[0].upper()}"
+    return message("CORE_LANGUAGE", language=message(key) if key in english() else name)
 
 
-def no_photos_remark(closest_expert: float, closest_other: float) -> Remark | None:
+def no_photos_remark(closest_expert: float, closest_other: float) -> Message | None:
     """Warn if the sentence is closer to one of NO_PHOTOS than to any expert."""
-    if closest_other <= closest_expert:
-        return None
-    message = "The sentence seems to be about documents or ideas rather than photos: say what the photos show."
-    return Remark("no photos", message)
+    return message("CORE_NO_PHOTOS") if closest_other > closest_expert else None

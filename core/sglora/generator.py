@@ -17,12 +17,13 @@ from torch import Tensor
 
 from core.common.digest import tensors_digest
 from core.common.errors import RepositoryError
+from core.common.messages import message
 from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 from core.sglora.prior import SemanticPrior
 from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, Gaussian, VaeConfig
 
-FORMAT = 2  # 1 had two kinds of generators
+FORMAT = "2"
 
 
 class Sample(NamedTuple):
@@ -70,7 +71,7 @@ class LoraGenerator:
         tensors = {f"vae.{k}": v for k, v in self.vae.state_dict().items()} | self.basis.tensors() | {"slope": slope}
         tensors = {k: v.detach().half().contiguous() for k, v in tensors.items()}
         metadata = {
-            "format": str(FORMAT),
+            "format": FORMAT,
             "backbone_fingerprint": self.fingerprint,
             "config": json.dumps(config),
             "notes": json.dumps(dict(self.notes)),
@@ -83,20 +84,14 @@ class LoraGenerator:
         """Read a generator for the backbone with this fingerprint. Raises RepositoryError: when the file is missing, damaged,
         in another format, or for another backbone."""
         if not path.is_file():
-            raise RepositoryError(f"The generator {path} is missing: `python -m core train generator` writes it.")
-        with damage_raises(RepositoryError, f"The generator {path.name} is damaged"):
+            raise RepositoryError("CORE_GENERATOR_MISSING", path=path)
+        with damage_raises(RepositoryError, message("CORE_GENERATOR_DAMAGED", file=path.name)):
             stored, metadata = read_tensors(path)
-            stated, made_for = metadata.get("format", "1"), metadata["backbone_fingerprint"]
-            if stated != str(FORMAT):
-                raise RepositoryError(
-                    f"The generator {path.name} has format {stated}, but this version reads {FORMAT}: "
-                    "`python -m core train generator` writes it again."
-                )
-            if metadata["tensors_sha256"] != tensors_digest(stored):
-                raise ValueError("the checksum differs")
+            if (metadata["format"], metadata["tensors_sha256"]) != (FORMAT, tensors_digest(stored)):
+                raise ValueError("another format or checksum")
             generator = _build(metadata, {key: value.float() for key, value in stored.items()})
-        if made_for != fingerprint:
-            raise RepositoryError(f"The generator {path.name} belongs to backbone {made_for}, not to {fingerprint}.")
+        if generator.fingerprint != fingerprint:
+            raise RepositoryError("CORE_GENERATOR_OTHER", file=path.name, theirs=generator.fingerprint, ours=fingerprint)
         return generator
 
 

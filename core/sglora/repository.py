@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import ConfigDict
@@ -20,7 +20,6 @@ from core.common.metrics import mean_of_ways
 from core.common.schema import Count, Figure, Label, Measured, Text
 from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
-from core.sglora.suggest import PhotoSentences, covering
 
 CLASS_NAMES = "class names"  # in ``Expert.forgetting``
 
@@ -62,6 +61,13 @@ class Expert:
         return mean_of_ways(self.after, f"R@{k}") - mean_of_ways(self.before, f"R@{k}")
 
 
+class PhotoSentences(NamedTuple):
+    """A regression from the zero-shot embedding x of a photo to its sentence: (x - mean) @ weights (``retrieval.suggest``)."""
+
+    mean: Tensor  # [d]
+    weights: Tensor  # [d, s]
+
+
 @dataclass(frozen=True)
 class ExpertRepository:
     """All experts of one backbone. An expert's weight change is the shared part plus its own part: dW = dW_shared + B_i A_i."""
@@ -77,7 +83,7 @@ class ExpertRepository:
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # its ``Backbone.choice``
     closeness_threshold: float | None = None  # below this closeness, no expert fits; None: not measured
     shared: Lora | None = None  # at the strength at which experts' training starts; None: own parts only, as in the paper
-    photo_sentences: PhotoSentences | None = None  # None: trained by an earlier version, which suggests nothing
+    photo_sentences: PhotoSentences | None = None  # None: it suggests nothing
 
     def __len__(self) -> int:
         return len(self.experts)
@@ -117,12 +123,6 @@ class ExpertRepository:
         routed = [self.own(i) for i in routing.chosen.tolist()]
         decoded, mean = (Lora.from_vector(self.layout, v) for v in (vector, prior.mean))
         return merge([*routed, decoded, mean], [*routing.weights.tolist(), 1.0, -1.0])
-
-    def suggested(self, photos: Tensor) -> list[Expert]:
-        """Experts whose topics cover photos with these zero-shot embeddings [n, d], the best one first; none if n is 0."""
-        if self.photo_sentences is None or not len(photos):
-            return []
-        return [self.experts[i] for i in covering(self.photo_sentences.of(photos) @ self.embeddings.T)]
 
     def subset(self, keep: Sequence[int]) -> ExpertRepository:
         """A repository of only the experts at these indexes."""

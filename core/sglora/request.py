@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from core.common.text import clean_text
+
 DEFAULT_K, DEFAULT_TAU = 4, 0.1
 DEFAULT_WEIGHT = 0.8  # of adapted scores, if they are mixed with zero-shot scores; chosen on watched photos
 
@@ -13,15 +15,18 @@ RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical
 
 @dataclass(frozen=True)
 class AdapterRequest:
-    """The request for one adapter."""
+    """The request for one adapter. Raises DescriptionError: when the description is empty or too long."""
 
-    description: str  # what the photos show
+    description: str  # what the photos show; trimmed
     k: int = DEFAULT_K  # number of routed experts
     tau: float = DEFAULT_TAU  # temperature of their softmax weights
     seed: int = 0  # of the sample z
     # How much of the adapter is applied: 0 is zero-shot, 1 is as generated, None is the default (``SGLora.usual_strength``). If
     # photos are indexed without and with the shared part, it mixes scores (0 to 1). Otherwise it scales the weight change.
     strength: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "description", clean_text(self.description))
 
     def with_random_sentence(self) -> AdapterRequest:
         """The control for the effect of a sentence: another one, always the same for the same words and seed."""

@@ -43,9 +43,9 @@ class SparseRouter:
         """Route a sentence with embedding [s]. If k exceeds the number of experts, all are chosen. Raises DescriptionError:
         when k is below 1 or tau is not above 0."""
         if k < 1:
-            raise DescriptionError(f"k is {k}: at least one expert is needed.")
+            raise DescriptionError("CORE_K", k=k)
         if not tau > 0:
-            raise DescriptionError(f"tau is {tau}: the temperature must be above 0.")
+            raise DescriptionError("CORE_TAU", tau=tau)
         similarity = self.embeddings @ embedding
         top = similarity.topk(min(k, len(similarity)))
         # Relative to the closest, so that a tiny tau selects the closest expert alone instead of overflowing.

@@ -22,7 +22,7 @@ from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
-from core.common.files import whole
+from core.common.messages import message
 from core.common.metrics import Relevance, both_directions
 from core.common.paths import data_of
 from core.common.progress import Bar, Log
@@ -57,7 +57,6 @@ class BackboneRecipe:
     label: float = 0.5
     caption: float = 0.6
     mix: float = 0.5
-    checkpoint: int = 150
     seed: int = 0
 
 
@@ -75,14 +74,13 @@ def _read(data: Path, recipe: BackboneRecipe) -> Photos:
     labels = {s.label for s in labelled if s.domain == OBJECTS}
     lacking = []
     if captioned < needed:
-        only = f"{COCO_HELD_OUT} of them only measure"
-        lacking.append(f"{data / 'coco'} has {captioned} photos with captions, and {needed} are needed ({only})")
+        lacking.append(message("CORE_LACKS_COCO", folder=data / "coco", n=captioned, needed=needed, held=COCO_HELD_OUT))
     if len(labels) < 2:
-        lacking.append(f"{data / 'labelled'} has {len(labels)} labels of the domain “{OBJECTS}”, and 2 are needed at least")
+        lacking.append(message("CORE_LACKS_LABELS", folder=data / "labelled", n=len(labels), domain=OBJECTS))
     for split in sorted({"train", "val"} - {s.split for s in flickr8k}):
-        lacking.append(f"{data / 'flickr8k'} has no photo of the split “{split}”")
+        lacking.append(message("CORE_LACKS_SPLIT", folder=data / "flickr8k", split=split))
     if lacking:
-        raise DataError(f"Too few photos to train the backbone: {'; '.join(lacking)}.")
+        raise DataError("CORE_FEW_PHOTOS", lacking="; ".join(map(str, lacking)))
     return labelled, coco, flickr8k
 
 
@@ -147,13 +145,8 @@ def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
 def train_backbone(
     data: Path, out: Path, cache: Path, recipe: BackboneRecipe = BackboneRecipe(), log: Log = print
 ) -> dict[str, object]:
-    """Train the heads and write them to ``out``; returns their fingerprint and recalls.
-
-    An interrupted run resumes from a checkpoint beside ``out``.
-    """
+    """Train the heads and write them to ``out``; returns their fingerprint and recalls."""
     photos, device = _read(data, recipe), current()
-    trained_on = [(str(s.path.relative_to(data)), s.captions, s.label, s.split) for s in (*photos[0], *photos[1])]
-    identity = {"recipe": asdict(recipe), "data": digest(json.dumps(trained_on))}
     torch.set_float32_matmul_precision("high")  # TF32 for training; routing compares, and keeps float32
     torch.manual_seed(recipe.seed)
     config = HeadsConfig()
@@ -169,32 +162,13 @@ def train_backbone(
         ]
     )
     schedule = one_cycle(optimizer, recipe.steps, recipe.warmup)
-    kept = {"vision": vision, "text": text, "optimizer": optimizer, "schedule": schedule}
-    checkpoint = out.with_suffix(".checkpoint.pt")
-    first = 0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        if any(state.get(name) != content for name, content in identity.items()):
-            log(f"{checkpoint} was made with another recipe or other photos: starting at step 1")
-        else:
-            for name, part in kept.items():
-                part.load_state_dict(state[name])
-            log_scale.data.copy_(state["log_scale"])
-            first = state["step"]
-            log(f"resuming at step {first}")
     d = _Data(photos, cache, recipe, log)
-    with Bar("training", recipe.steps, log, "steps", first) as bar:
-        for step in range(first, recipe.steps):
+    with Bar("training", recipe.steps, log, "steps") as bar:
+        for step in range(recipe.steps):
             rng = np.random.default_rng([recipe.seed, step])
             loss, parts = _step(vision, text, log_scale, d, recipe, rng)
             descend(loss, optimizer, schedule, [*vision.parameters(), *text.parameters()])
             bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
-            if (step + 1) % recipe.checkpoint == 0 and step + 1 < recipe.steps:
-                state = {**identity, "step": step + 1, "log_scale": log_scale.data}
-                state |= {name: part.state_dict() for name, part in kept.items()}
-                with whole(checkpoint) as partial:
-                    torch.save(state, partial)
-                log(f"checkpoint at step {step + 1}")
     vision.eval()
     text.eval()
     metrics = {name: _recalls(vision, text, *evaluation) for name, evaluation in d.evaluations.items()}
@@ -202,7 +176,6 @@ def train_backbone(
         short = {way: {k: round(v, 1) for k, v in recalls.items()} for way, recalls in values.items()}
         log(f"{name} ({len(d.evaluations[name][0])} photos): {json.dumps(short)}")
     fingerprint = save_heads(vision.cpu(), text.cpu(), out, {"recipe": asdict(recipe), "zero_shot": metrics})
-    checkpoint.unlink(missing_ok=True)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {fingerprint}")
     return {"fingerprint": fingerprint, "zero_shot": metrics}
 

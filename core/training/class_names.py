@@ -18,7 +18,7 @@ class ClassNames:
     """One sentence per class."""
 
     prefixes: Tensor  # text prefixes [c, …]
-    embeddings: Tensor  # [c, d], zero-shot or under the backbone's shared part; adapters should not move them
+    embeddings: Tensor  # [c, d], zero-shot or under the backbone's shared LoRA; adapters should not move them
 
     @staticmethod
     def of(backbone: Backbone, read: Callable[[Sequence[str]], Tensor]) -> ClassNames:

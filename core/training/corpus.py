@@ -18,20 +18,21 @@ from core.backbones.lora import Lora
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.lazy import lazy
+from core.common.messages import message
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
 from core.data.jsonl import read_translations
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
-from core.retrieval.popularity import popularity, spread_places, with_popularity
+from core.retrieval.popularity import popularity, spread_rows, with_popularity
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.class_names import ClassNames
 from core.training.features import Features, image_features, text_features
 from core.training.label_styles import label_texts
 
 OBJECTS = "objects"  # the domain of everyday objects, which trained the embedded base
-WATCHED = 0.12  # share of photos that train nothing, but choose recipes and measure experts
+VALIDATION = 0.12  # share of photos that train nothing, but choose recipes and measure experts
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20
@@ -60,8 +61,8 @@ class Corpus:
     labels: np.ndarray  # [n], equal for photos of one class; a captioned photo has its row number
     base: Tensor  # [n, d], zero-shot embeddings
     class_names: ClassNames  # for the penalty for forgetting
-    train: np.ndarray  # [n] bool; each photo trains, is watched, or measures
-    watched: np.ndarray  # [n] bool: photos that choose recipes and calibrate
+    train: np.ndarray  # [n] bool; each photo trains, validates, or measures
+    validation: np.ndarray  # [n] bool: photos that choose recipes and calibrate
     test: np.ndarray  # [n] bool: photos that measure
     unreadable: tuple[Path, ...] = ()  # photos left out
     views: tuple[Features, ...] = ()  # prefixes of seeded, maybe mirrored crops, as alternatives in training
@@ -150,15 +151,15 @@ class Corpus:
     def recalls(self, rows: np.ndarray, lora: Lora | None = None) -> dict[str, Any]:
         """Recalls with the photos at these rows as a gallery, under a LoRA, as in ``metrics.measure``."""
         relevance = Relevance.of([self.captions(row) for row in rows])
-        places = {self.strings[i]: i for row in rows for i in self.own_texts[row]}
-        texts = self.texts[torch.tensor([places[text] for text in relevance.texts])]
+        texts_at = {self.strings[i]: i for row in rows for i in self.own_texts[row]}
+        texts = self.texts[torch.tensor([texts_at[text] for text in relevance.texts])]
         return self.gallery_recalls(rows, relevance, texts, lora)
 
     def gallery_recalls(self, rows: np.ndarray, relevance: Relevance, texts: Tensor, lora: Lora | None) -> dict[str, Any]:
         """``recalls`` for other texts, given as prefixes. As in a gallery, a text's popularity is subtracted before ranking."""
         adapter = usual_adapter(self.backbone, lora)
         photos, questions = self.indexed(rows, adapter), text_rows(self.backbone, texts, adapter)
-        popular = popularity(photos[spread_places(len(photos))], questions)
+        popular = popularity(photos[spread_rows(len(photos))], questions)
         return measure(*with_popularity(photos, questions, popular), relevance)
 
     def tell_unreadable(self, log: Log) -> None:
@@ -169,7 +170,7 @@ class Corpus:
 
 
 def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:
-    """A LoRA as search uses it. If the backbone has a shared part, ``strength`` is its weight in mixed scores; else it scales
+    """A LoRA as search uses it. If the backbone has a shared LoRA, ``strength`` is its weight in mixed scores; else it scales
     the LoRA. None: the default."""
     if lora is None:
         return ZERO_SHOT
@@ -179,11 +180,11 @@ def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None 
 
 
 def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Masks [n] bool of the photos that train, are watched, and measure; each photo has one role.
+    """Masks [n] bool of the photos that train, validate, and measure; each photo has one role.
 
     Photos of the splits "val" and "test" measure; if no captioned photo has such a split, a fifth of the captioned ones do.
-    WATCHED of the other captioned photos are watched. Of labelled photos, LABELLED_TRAIN train and WATCHED are watched; classes
-    with fewer than FEW photos only measure.
+    VALIDATION of the other captioned photos validate. Of labelled photos, LABELLED_TRAIN train and VALIDATION validate;
+    classes with fewer than FEW photos only measure.
     """
     captioned = np.array([bool(s.captions) for s in samples], dtype=bool)
     held = np.array([s.split in ("val", "test") for s in samples], dtype=bool)
@@ -192,9 +193,9 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     draws = np.array([draw(s.path.name if s.captions else f"{s.label}/{s.path.name}") for s in samples])
     if not (held & captioned).any():
         held |= captioned & (draws < 0.2)
-    test = held | (~captioned & (few | (draws >= LABELLED_TRAIN + WATCHED)))
-    watched = ~test & np.where(captioned, draws > 1 - WATCHED, draws >= LABELLED_TRAIN)
-    return ~test & ~watched, watched, test
+    test = held | (~captioned & (few | (draws >= LABELLED_TRAIN + VALIDATION)))
+    validation = ~test & np.where(captioned, draws > 1 - VALIDATION, draws >= LABELLED_TRAIN)
+    return ~test & ~validation, validation, test
 
 
 def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
@@ -222,11 +223,8 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
             samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=translations))
         log(f"{folder.name}: {len(keep)} photos")
     if not samples:
-        failed = f" {len(unreadable)} photos cannot be read, {unreadable[0]} for one." if unreadable else ""
-        raise DataError(
-            f"No photo to train on was found in {data}: give a folder of captioned or labelled photos, or a folder of such "
-            f"folders.{failed}"
-        )
+        failed = message("CORE_UNREADABLE_PHOTOS", n=len(unreadable), photo=unreadable[0]) if unreadable else ""
+        raise DataError("CORE_NO_TRAINING_PHOTO", data=data, failed=failed)
 
     def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; tokens are fast
         return text_features(texts, cache, log, backbone) if backbone.text_key else backbone.text_prefix(texts)
@@ -236,7 +234,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     strings = sorted({text for texts in own_texts for text in texts})
     index = {text: i for i, text in enumerate(strings)}
     names = {label: -1 - i for i, label in enumerate(sorted({s.label for s in samples if s.label}))}
-    train, watched, test = parts(samples)
+    train, validation, test = parts(samples)
     return Corpus(
         backbone=backbone,
         samples=tuple(samples),
@@ -249,7 +247,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
         base=torch.cat([backbone.suffix(prefixes[rows]) for rows in torch.arange(len(samples)).split(1024)]),
         class_names=ClassNames.of(backbone, read),
         train=train,
-        watched=watched,
+        validation=validation,
         test=test,
         unreadable=tuple(unreadable),
         views=tuple(augmented),

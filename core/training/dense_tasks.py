@@ -1,4 +1,4 @@
-"""Densely sampled tasks: each training step uses a new one, so the shared part also suits unlisted tasks.
+"""Densely sampled tasks: each training step uses a new one, so the shared LoRA also suits unlisted tasks.
 
 A task is photos whose captions have a keyword, or two keywords joined by "and" or "or"; or some classes of a labelled domain.
 """
@@ -56,9 +56,7 @@ class DenseTasks:
                 sets[f"{domain} {len(sets)}"] = domain, usable
         self._sets = [sets[name] for name in sorted(sets)]  # this order keeps the seeds of shipped trainings valid
         if not self._names and not self._sets:
-            raise DataError(
-                f"No task was found: no keyword names {least} photos or more, and no set has three classes to tell apart."
-            )
+            raise DataError("CORE_NO_TASK", least=least)
 
     def sample(self, rng: np.random.Generator) -> DenseTask:
         """A random task."""

@@ -74,10 +74,10 @@ def read_descriptions(path: Path) -> dict[str, str]:
     """Read written descriptions, by expert's name. Raises DataError: when the file is missing or no JSON object;
     DescriptionError: when a sentence is invalid."""
     if not path.is_file():
-        raise DataError(f"The file of descriptions {path} does not exist.")
+        raise DataError("CORE_NO_DESCRIPTIONS", path=path)
     written = read_json(path)
     if not isinstance(written, dict):
-        raise DataError(f"{path.name} does not hold descriptions: it needs a JSON object of experts' names and sentences.")
+        raise DataError("CORE_DESCRIPTIONS", file=path.name)
     return {name: clean_text(text, f"description of {name}") for name, text in written.items()}
 
 
@@ -205,26 +205,6 @@ def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
             description = style.phrase if whole and domain else style.of(shown)
             tasks.append(ExpertTask(name, description, domain, own, classes=tuple(labels[i] for i in group)))
     return tasks
-
-
-def without_expert(corpus: Corpus, tasks: Sequence[ExpertTask], recipe: ExpertRecipe) -> list[str]:
-    """A log line with the reason for each labelled domain that trains no expert."""
-    used = np.zeros(len(corpus), dtype=bool)
-    for task in tasks:
-        used[task.rows] = True
-    lines = []
-    for domain, classes in sorted(corpus.classes.items()):
-        rows = np.concatenate(list(classes.values()))
-        if used[rows].any():
-            continue
-        why = "a domain needs two classes with two photos each that train"
-        if domain == OBJECTS:
-            why = (
-                f"everyday objects make experts in groups of {recipe.classes} classes, and there are {len(classes)}; give "
-                "photos of your own topic another domain"
-            )
-        lines.append(f"labelled photos of the domain “{domain}”: {len(rows)}, but no expert is trained on them: {why}")
-    return lines
 
 
 def _clusters(vectors: np.ndarray, count: int) -> np.ndarray:

@@ -24,7 +24,7 @@ PATIENCE = timedelta(days=30)  # the first process may take hours for features w
 
 @dataclass(frozen=True)
 class Processes:
-    """This process, its place among all, and its device."""
+    """This process, its number among all, and its device."""
 
     state: PartialState
     device: torch.device

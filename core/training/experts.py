@@ -1,8 +1,8 @@
-"""Train experts: own parts on top of one shared part, all with a penalty for forgetting (paper, expert onboarding).
+"""Train experts: expert LoRAs on top of one shared LoRA, all with a penalty for forgetting (paper, expert onboarding).
 
-The shared part is one LoRA for everything (``core.training.shared_part``). Experts take ``share`` of it; an own part, of its
-own rank, learns what is special about its topic. All own parts start from one draw of A with B = 0, so that their parameters
-may be averaged (docs/design.md, section 3). Without a shared part (``shared_steps`` 0), an expert is its own part alone, as in
+The shared LoRA is one LoRA for everything (``core.training.shared_lora``). Experts take ``share`` of it; an expert LoRA, of its
+own rank, learns what is special about a topic. All expert LoRAs start from one draw of A with B = 0, so that their parameters
+may be averaged (docs/design.md, section 3). Without a shared LoRA (``shared_steps`` 0), an expert is this LoRA alone, as in
 the paper.
 """
 
@@ -28,19 +28,19 @@ from core.common.progress import Bar, Log, silent
 from core.common.tensor_files import write_tensors
 from core.data.folder import contents
 from core.experts.files import save_repository
-from core.retrieval.popularity import spread_places
+from core.retrieval.popularity import spread_rows
+from core.retrieval.suggest import fit_sentences
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.suggest import PhotoSentences
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.descent import descend
-from core.training.discovery import ExpertTask, described, discover, without_expert
+from core.training.discovery import ExpertTask, described, discover
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.objective import Objective
 from core.training.recipe import ExpertRecipe
-from core.training.shared_part import train_shared
+from core.training.shared_lora import train_shared
 from core.training.snapshots import read_snapshots, snapshots_file
 
 FORGETTING_PHOTOS = 300  # most photos of each set of class names, to measure an expert on
@@ -48,8 +48,8 @@ TOPIC_PHOTOS = 256  # most photos of the expert's own topic
 FEWEST_PHOTOS = 8  # a topic with fewer is not measured
 
 
-def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
-    """Train an own part on the photos at these rows, on top of the shared part. Returns the last snapshots [M, P] (paper:
+def train_expert_lora(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
+    """Train an expert LoRA on the photos at these rows, on top of the shared LoRA. Returns the last snapshots [M, P] (paper:
     M = 100), in float16."""
     layout = LoraLayout(objective.corpus.backbone.layout.modules, recipe.rank)
     vector = torch.nn.Parameter(initial_vector(layout, recipe.seed))
@@ -66,7 +66,7 @@ def train_own_part(objective: Objective, rows: np.ndarray, shared: Lora | None, 
     return torch.stack(snapshots).half().cpu()
 
 
-def train_own_parts(
+def train_expert_loras(
     objective: Objective,
     tasks: Sequence[tuple[ExpertTask, int]],
     runs: Path,
@@ -75,10 +75,10 @@ def train_own_parts(
     title: str,
     log: Log,
 ) -> None:
-    """Train the own part of each (task, seed), and keep its snapshots in ``runs``."""
+    """Train the expert LoRA of each (task, seed), and keep its snapshots in ``runs``."""
     with Bar(title, len(tasks), log, "experts") as bar:
         for done, (task, seed) in enumerate(tasks, 1):
-            snapshots = train_own_part(objective, task.rows, shared, recipe, seed)
+            snapshots = train_expert_lora(objective, task.rows, shared, recipe, seed)
             write_tensors(snapshots_file(runs, task.name), {"snapshots": snapshots})
             bar.to(done, task.name)
 
@@ -92,7 +92,7 @@ def train_experts(
     log: Log = print,
     descriptions: Mapping[str, str] = MappingProxyType({}),
 ) -> ExpertRepository:
-    """Train the shared part, find the experts' tasks in ``data``, train their own parts, and write the repository to ``out``.
+    """Train the shared LoRA, find the experts' tasks in ``data``, train their LoRAs, and write the repository to ``out``.
 
     Under ``accelerate launch`` each process trains some of the experts. All processes see the folder ``cache``, which keeps
     trained parts. ``descriptions``: by expert's name, as ``read_descriptions`` returns them.
@@ -107,20 +107,18 @@ def train_experts(
     with processes.state.main_process_first():  # the others read its results from the cache
         corpus = load_corpus(data, backbone, cache, log_once, recipe.views)
     with processes.state.main_process_first():
-        shared = shared_part(corpus, recipe, runs, log_once)
+        shared = shared_lora(corpus, recipe, runs, log_once)
     tasks = processes.agreed(discover(corpus, recipe))
     if strangers := descriptions.keys() - {t.name for t in tasks}:
         log_once(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
     tasks = described(tasks, descriptions)
-    for line in without_expert(corpus, tasks, recipe):
-        log_once(line)
     if not tasks:
         corpus.tell_unreadable(log_once)
-        raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
+        raise DataError("CORE_NO_TOPIC", data=data)
     left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
     seeded = [(t, int(2**32 * draw(t.name))) for t in left]
-    train_own_parts(recipe.objective(corpus), seeded, runs, shared, recipe, f"{processes.title}experts", log)
+    train_expert_loras(recipe.objective(corpus), seeded, runs, shared, recipe, f"{processes.title}experts", log)
     processes.state.wait_for_everyone()
     repository = assemble(corpus, tasks, runs, shared, recipe, log_once)
     if first:
@@ -171,13 +169,13 @@ def assemble(
         {"recipe": asdict(recipe), "tasks": len(tasks)},
         backbone.choice,
         shared=shared,
-        photo_sentences=PhotoSentences.fit(corpus.base[corpus.train], torch.from_numpy(corpus.photo_sentences[corpus.train])),
+        photo_sentences=fit_sentences(corpus.base[corpus.train], torch.from_numpy(corpus.photo_sentences[corpus.train])),
     )
     return replace(repository, closeness_threshold=closeness_threshold(repository))
 
 
-def shared_part(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
-    """The backbone's shared part; without one, that of the recipe, trained once, kept in ``runs`` and scaled by
+def shared_lora(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
+    """The backbone's shared LoRA; without one, that of the recipe, trained once, kept in ``runs`` and scaled by
     ``recipe.share``. None: neither has one."""
     if corpus.backbone.shared is not None:
         return corpus.backbone.shared
@@ -193,18 +191,18 @@ def shared_part(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> L
 
 
 def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:
-    """Rows of watched photos of an expert's topic: photos of its classes, or the captioned photos closest to its embedding
-    ``key`` [s]. Their share of the watched photos is the expert's share of the training photos."""
+    """Rows of validation photos of an expert's topic: photos of its classes, or the captioned photos closest to its embedding
+    ``key`` [s]. Their share of the validation photos is the expert's share of the training photos."""
     if expert.classes:
-        own = np.flatnonzero(corpus.watched & ~corpus.captioned & (corpus.domains == expert.group))
+        own = np.flatnonzero(corpus.validation & ~corpus.captioned & (corpus.domains == expert.group))
         rows = own[[corpus.samples[row].label in expert.classes for row in own]]
     else:
         alike = corpus.captioned & (corpus.domains == ("" if expert.group == "scenes" else expert.group))
-        pool = np.flatnonzero(corpus.watched & alike)
+        pool = np.flatnonzero(corpus.validation & alike)
         share = expert.images / max(int((corpus.train & alike).sum()), 1)
         closest = np.argsort(-(corpus.photo_sentences[pool] @ key.numpy()))
         rows = np.sort(pool[closest[: max(FEWEST_PHOTOS, round(share * len(pool)))]])
-    return rows[spread_places(len(rows), TOPIC_PHOTOS)]
+    return rows[spread_rows(len(rows), TOPIC_PHOTOS)]
 
 
 def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Path) -> Path:

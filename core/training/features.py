@@ -96,12 +96,12 @@ def _files(samples: Sequence[Sample]) -> list[str]:
 
 
 def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbone: EmbeddedBackbone) -> np.ndarray:
-    """Prefix activations of a backbone with a shared part, from the image tower's maps, which all such backbones share."""
+    """Prefix activations of a backbone with a shared LoRA, from the image tower's maps, which all such backbones share."""
     maps = image_features(samples, cache, view, log)
     file = cache / "maps" / f"{_key(backbone.prefix_key, f'view {view}', *_files(samples))}.npy"
     if not file.is_file():
         columns = np.zeros((len(maps), *backbone.prefix_shape), dtype=np.float16)
-        with Bar(f"photos under the shared part, view {view}", len(maps), log) as bar:
+        with Bar(f"photos under the shared LoRA, view {view}", len(maps), log) as bar:
             for start in range(0, len(maps), BATCH):
                 part = torch.from_numpy(np.array(maps[start : start + BATCH]))
                 columns[start : start + len(part)] = backbone.columns(part).numpy()
@@ -139,8 +139,8 @@ class Features:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Read the features [k, *prefix_shape] float16 of these rows [k]."""
-        files, places = self._file[rows.numpy()], self._row[rows.numpy()]
+        files, at = self._file[rows.numpy()], self._row[rows.numpy()]
         out = np.empty((len(rows), *self._arrays[0].shape[1:]), dtype=np.float16)
         for i, array in enumerate(self._arrays):
-            out[files == i] = array[places[files == i]]
+            out[files == i] = array[at[files == i]]
         return torch.from_numpy(out)

@@ -11,7 +11,7 @@ from torch import Tensor
 from core.backbones.lora import Lora
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
-from core.retrieval.popularity import spread_places
+from core.retrieval.popularity import spread_rows
 from core.sglora.repository import CLASS_NAMES
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
 
@@ -44,7 +44,7 @@ def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
         name = CLASS_NAMES if domain == OBJECTS else domain
         if len(rows) < FEWEST or len(labels) < 2 or (name in sets and len(sets[name].names) >= len(labels)):
             continue
-        rows = rows[spread_places(len(rows), most)]
+        rows = rows[spread_rows(len(rows), most)]
         names = corpus.texts[torch.tensor([first[label] for label in labels])]
         answers = torch.tensor([labels.index(corpus.samples[r].label) for r in rows])
         sets[name] = NamedSet(name, rows, names, answers)

@@ -57,7 +57,7 @@ def fit_generator(
     """Train on the last snapshots [n, M, P] of a repository's experts. Raises RepositoryError: with fewer than two experts."""
     n = len(repository)
     if n < 2:
-        raise RepositoryError("The generator learns from neighbours: at least two experts are needed.")
+        raise RepositoryError("CORE_ONE_EXPERT")
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     basis = Basis.fit(repository.means, repository.origin, recipe.dimensions)

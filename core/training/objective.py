@@ -3,8 +3,8 @@
 An adapter of texts should not move class names: the penalty is the distance by which it moves them. An adapter of photos, or of
 both, should not change which names a photo is similar to. Its penalty is the KL divergence between the similarities before and
 after, on the task's photos and on some everyday ones (learning without forgetting, arXiv 1606.09282; the frozen model is the
-teacher). If a backbone has a shared part, photos are embedded under it, and own parts move texts alone. Its parts are trained
-in the mixed scores of search, so they learn what the frozen heads lack.
+teacher). If a backbone has a shared LoRA, photos are embedded under it, and expert LoRAs move texts alone. Both are trained in
+the mixed scores of search, so they learn what the frozen heads lack.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Objective:
 
 
 def trains_photos(backbone: Backbone, lora: Lora) -> bool:
-    """Whether photos need gradients. Under a shared part they do not, since it does not change."""
+    """Whether photos need gradients. Under a shared LoRA they do not, since it does not change."""
     return lora.moves_photos and backbone.shared is None
 
 

@@ -1,6 +1,6 @@
 """A visitor's own expert: a LoRA trained on captioned photos of a gallery, with its measured gain.
 
-As offline (``core.training.experts``), it is an own part on top of the shared part. Training uses the penalty for forgetting
+As offline (``core.training.experts``), it is an expert LoRA on top of the shared LoRA. Training uses the penalty for forgetting
 and averages the last snapshots, so the expert can be routed to and merged like any other. Training reads the gallery's prefix
 activations and never changes the model: the LoRA is a vector, passed as an argument.
 """
@@ -80,7 +80,7 @@ class OwnExpert:
     mean: Tensor  # [P]
     std: Tensor  # [P]
     embedding: Tensor  # [s], of the description
-    start: Mapping[str, Any]  # as ``expert.before``, under the shared part alone: the gain without the visitor's photos
+    start: Mapping[str, Any]  # as ``expert.before``, under the shared LoRA alone: the gain without the visitor's photos
     steps: int  # of the training
     seconds: float
 
@@ -90,7 +90,7 @@ class Split:
     """Rows of photos, by their role."""
 
     train: np.ndarray
-    stop: np.ndarray  # decide when to stop; may be empty
+    validation: np.ndarray  # decides when to stop; may be empty
     held: np.ndarray  # measure
 
 
@@ -114,7 +114,7 @@ class _Training:
     recipe: OwnRecipe
 
     def lora(self, vector: Tensor) -> Lora:
-        """The shared part plus an own part [P]."""
+        """The shared LoRA plus an expert LoRA [P]."""
         return self.experts.with_shared([Lora.from_vector(self.experts.layout, vector)], [1.0])
 
     def batch_loss(self, photos: _Photos, vector: Tensor, rng: np.random.Generator) -> Tensor:
@@ -177,10 +177,7 @@ def train_own_expert(
     with torch.inference_mode(False), torch.enable_grad():  # the caller may have switched gradients off in this thread
         photos, prefix = gallery.captioned()
         if len(photos) < MIN_PHOTOS:
-            raise GalleryError(
-                f"An own expert needs at least {MIN_PHOTOS} photos with captions. "
-                f"You have {len(photos)}: add photos or captions."
-            )
+            raise GalleryError("CORE_OWN_FEW", least=MIN_PHOTOS, n=len(photos))
         start = engine.repository.origin.detach().clone()
         names = ClassNames.of(backbone, backbone.text_prefix) if recipe.memory else None
         training = _Training(backbone, engine.repository, names, recipe)
@@ -190,12 +187,12 @@ def train_own_expert(
             relevance, prefixes = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
             return _Photos(prefixes, backbone.suffix(prefixes), backbone.text_prefix(relevance.texts), relevance)
 
-        train, watched, held = map(pick, (split.train, split.stop, split.held))
+        train, validation, held = map(pick, (split.train, split.validation, split.held))
         began = time.monotonic()
-        snapshots, steps = _fit(training, start, train, watched, seed, progress, stop or threading.Event())
+        snapshots, steps = _fit(training, start, train, validation, seed, progress, stop or threading.Event())
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
-        raise AdapterError("Training failed: a number was infinite or invalid. Nothing was saved: try other captions.")
+        raise AdapterError("CORE_TRAINING_FAILED")
     mean, std = snapshots.mean(0), snapshots.std(0, correction=0)
     before, at_start, after = (training.recalls(held, vector) for vector in (None, start, mean))
     expert = Expert(name, description, "own", SOURCE, len(split.train), seed, len(snapshots), before, after)
@@ -206,23 +203,23 @@ def _fit(
     training: _Training,
     start: Tensor,
     train: _Photos,
-    watched: _Photos,
+    validation: _Photos,
     seed: int,
     progress: Callable[[OwnProgress], None],
     stop: threading.Event,
 ) -> tuple[Tensor, int]:
     """Train from ``start``; return snapshots [M, P] and the number of steps.
 
-    With watched photos, the snapshots are those whose mean has the lowest loss on them, and training ends after
+    With validation photos, the snapshots are those whose mean has the lowest loss on them, and training ends after
     ``recipe.patience`` checks without a lower loss. Without, they are the last ones.
     """
-    watch, recipe = len(watched.prefix) > 0, training.recipe
-    steps = recipe.steps if watch else recipe.fixed_steps
+    validates, recipe = len(validation.prefix) > 0, training.recipe
+    steps = recipe.steps if validates else recipe.fixed_steps
     vector = torch.nn.Parameter(start.detach().clone())
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     rng = np.random.default_rng(seed)
     last = deque([start], maxlen=recipe.snapshots)
-    best, lowest, waited = torch.stack([start]), training.loss(watched, start) if watch else math.inf, 0
+    best, lowest, waited = torch.stack([start]), training.loss(validation, start) if validates else math.inf, 0
     began = time.monotonic()
     for step in range(1, steps + 1):
         loss = training.batch_loss(train, vector, rng)
@@ -231,12 +228,12 @@ def _fit(
         left = (time.monotonic() - began) / step * (steps - step)
         progress(OwnProgress(step, steps, float(loss.detach()), left))
         if stop.is_set():
-            raise TrainingStopped("The training was stopped, and nothing was kept.")
-        if watch and step % recipe.check == 0:
+            raise TrainingStopped("CORE_TRAINING_STOPPED")
+        if validates and step % recipe.check == 0:
             snapshots = torch.stack([*last])
-            current, waited = training.loss(watched, snapshots.mean(0)), waited + 1
+            current, waited = training.loss(validation, snapshots.mean(0)), waited + 1
             if current < lowest:
                 best, lowest, waited = snapshots, current, 0
             elif waited >= recipe.patience:
                 return best, step
-    return best if watch else torch.stack([*last]), steps
+    return best if validates else torch.stack([*last]), steps

@@ -14,13 +14,13 @@ from core.training.objective import TRAINED_WEIGHT, Objective
 class ExpertRecipe:
     """How to find the experts' topics and train the experts."""
 
-    rank: int = 4  # of own parts, as are steps, lr and batch
+    rank: int = 4  # of expert LoRAs, as are steps, lr and batch
     steps: int = 120
     lr: float = 2e-3
     batch: int = 128
     everyday: int = 0  # for adapters of photos: everyday photos added to a batch
     snapshots: int = 16  # M, the last steps that are averaged
-    share: float = 1.0  # factor of the shared part in experts
+    share: float = 1.0  # factor of the shared LoRA in experts
     memory: float = 1.0  # factor of the penalty for forgetting
     scale: float = 20.0  # inverse temperature
     tokens: int = 100_000  # for adapters of photos: most patches per photo
@@ -38,11 +38,11 @@ class ExpertRecipe:
     seed: int = 0
 
     def objective(self, corpus: Corpus) -> Objective:
-        """The loss of an own part."""
+        """The loss of an expert LoRA."""
         return replace(self.shared_objective(corpus), batch=self.batch, weight=self.weight)
 
     def shared_objective(self, corpus: Corpus) -> Objective:
-        """The loss of the shared part."""
+        """The loss of the shared LoRA."""
         return Objective(corpus, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names)
 
 

@@ -23,8 +23,5 @@ def read_snapshots(runs: Path, experts: Sequence[str]) -> Tensor:
     files = [snapshots_file(runs, name) for name in experts]
     missing = [name for name, file in zip(experts, files, strict=True) if not file.is_file()]
     if missing:
-        raise RepositoryError(
-            f"The snapshots of {len(missing)} experts ({missing[0]} for one) are not in {runs}: give the --data and --cache of "
-            "`python -m core train experts`, one cache for all machines, or run it again."
-        )
+        raise RepositoryError("CORE_NO_SNAPSHOTS", n=len(missing), name=missing[0], folder=runs)
     return torch.stack([load_file(file)["snapshots"] for file in files])

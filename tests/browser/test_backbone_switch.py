@@ -23,12 +23,13 @@ from repositories import EXPERTS, make_repository
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from app import actions, expert_actions, texts
-from app.engines import DEFAULT, Models, found_repositories
-from app.page import Studio
 from app.visitors.album import rest, watched
 from app.visitors.question import Question
 from app.visitors.session import Session
+
+from app import actions, expert_actions, texts
+from app.engines import DEFAULT, Models, found_repositories
+from app.page import Studio
 from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser

@@ -203,8 +203,8 @@ def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: li
 
 
 def test_own_photos_suggest_a_sentence(opened: Page, engine: SGLora) -> None:
-    """One click on what the photos seem to show adapts the answer. Photos that another tab added change the suggestions, but not
-    what a shown one means."""
+    """One click on what the photos seem to show adapts the answer. Photos that another tab added change the suggestions, but
+    not what a shown one means."""
     bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]
     animals = [sample.path for sample in sample_photos() if "animals" in sample.subject]
     page, query, sentence = opened, "a lamp", "photos of rooms in a house"

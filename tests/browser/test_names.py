@@ -7,7 +7,7 @@ from page_state import box, labels, settles
 from playwright.sync_api import Browser, expect
 
 from app import texts
-from core.experts.names_file import KIND
+from core.names.file import KIND
 
 
 def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:

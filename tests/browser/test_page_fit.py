@@ -30,8 +30,9 @@ from app.engines import Models
 from app.page import build, launch_options
 from app.views import page_html
 from core.backbones.peft_format import load_peft
+from core.common.messages import message
 from core.sglora.engine import SGLora
-from core.sglora.fit import Fit, Remark
+from core.sglora.fit import Fit
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 CLOSE, FAR, ODD = "a photo of a dog", "photos of clouds", "the quarterly tax report of a bank"
@@ -120,8 +121,12 @@ def test_at_strength_zero_search_is_zero_shots(client: Client, photos: list[Path
         (Fit(0.6, True, 0.9, None), "", ()),
         (Fit(0.6, True, 2.4, None), "sg-medium", (texts.FORGETS.format(points=2.4),)),
         (Fit(0.2, False, 2.4, None), "sg-low", (texts.NO_EXPERT_FITS, texts.ONLY_SHARED)),
-        (Fit(0.6, False, 0.0, Remark("language", "Is it <English>?")), "sg-low", ("Is it &lt;English&gt;?", texts.ONLY_SHARED)),
-        (Fit(0.6, True, 2.4, Remark("language", "Is it English?")), "sg-low", ("Is it English?",)),  # there is no shared part
+        (Fit(0.6, False, 0.0, message("CORE_LANGUAGE", language="<Polish>")), "sg-low", ("&lt;Polish&gt;", texts.ONLY_SHARED)),
+        (
+            Fit(0.6, True, 2.4, message("CORE_NO_PHOTOS")),
+            "sg-low",
+            (str(message("CORE_NO_PHOTOS")),),
+        ),
     ],
 )
 def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str, words: tuple[str, ...]) -> None:

@@ -60,16 +60,11 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
 
     damaged = "damaged or not a safetensors file"
     yield "no byte", b"", damaged
-    yield "noise", bytes(range(256)) * 40, damaged
     yield "a header of 2^63 bytes", by_header(b"{}", length=2**63), damaged
-    yield "a header of 100 MB in 10 bytes", by_header(b"{}", length=100_000_000), damaged
     yield "a header beyond the file", by_header(b'{"a":1}', length=999), damaged
-    yield "a header that is no JSON", by_header(b"not JSON"), damaged
     yield "a header of brackets", by_header(NESTED.encode()), damaged
-    yield "a header that is a list", by_header(b"[1]"), damaged
     yield "a header of 2 MB of blanks", by_header(b"{}" + b" " * 2**21), ""
     yield "offsets beyond the file", header(a={"dtype": "F32", "shape": [9], "data_offsets": [0, 10**12]}), damaged
-    yield "offsets that run backwards", header(a={"dtype": "F32", "shape": [0], "data_offsets": [64, 0]}), damaged
     yield "offsets below zero", header(a={"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}), damaged
     yield "a shape of 2^80 numbers", header(a={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 64]}), damaged
     yield "an unknown type", header(a={"dtype": "PICKLE", "shape": [16], "data_offsets": [0, 64]}), damaged
@@ -77,38 +72,29 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "100,000 empty tensors", by_header(json.dumps(empty).encode()), "does not fit this backbone"
     yield "a name of a million letters", save({"n" * 10**6: torch.zeros(1)}), "does not fit this backbone"
     yield "a name with markup", save({**good.tensors, f"\x1b[31m{MARKUP}": torch.zeros(1)}), "is unknown"
-    yield "a tensor too many", save({**good.tensors, "zz": torch.zeros(1)}), "zz is unknown"
     yield "a tensor too few", save(dict(list(good.tensors.items())[1:])), "is missing"
     yield "another shape", changed(lambda t: t[:, 1:]), "has shapes"
-    yield "turned", changed(lambda t: t.T), "has shapes"
     yield "one dimension more", changed(lambda t: t[None]), "has shapes"
-    yield "a number alone", changed(lambda t: torch.tensor(1.0)), "has shapes"
     for kind in (torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn):
         yield f"numbers of {kind}", changed(lambda t, kind=kind: t.to(kind)), ""
     for kind in (torch.float16, torch.bfloat16, torch.float64):
         yield f"numbers of {kind}", changed(lambda t, kind=kind: t.to(kind)), None
     for value in (float("nan"), float("inf"), -float("inf")):
-        yield (
-            f"one {value}",
-            changed(lambda t, v=value: torch.where(torch.arange(t.numel()).view(t.shape) == 3, v, t)),
-            "NaN or inf",
-        )
+        changed_one = changed(lambda t, v=value: torch.where(torch.arange(t.numel()).view(t.shape) == 3, v, t))
+        yield f"one {value}", changed_one, "NaN or inf"
     yield "numbers of 1e38", changed(lambda t: torch.full_like(t, 1e38)), "too large for a working LoRA"
-    yield "numbers of 1e-45", changed(lambda t: torch.full_like(t, 1e-45)), None
     yield "zeros", changed(torch.zeros_like), None
     yield "a pickle", pickle.dumps({first: [0.0]}), damaged
     torch.save({first: torch.zeros(shape)}, buffer := io.BytesIO())
     yield "what torch.save writes", buffer.getvalue(), damaged
     for what, said in {
         "another backbone": "ffff",
-        "a backbone of a million letters": "f" * 10**6,
         "a backbone of markup": MARKUP,
     }.items():
         yield what, save(good.tensors, {**metadata, "backbone_fingerprint": said}), "another backbone"
     for what, origin in {
         "an origin of brackets": NESTED,
         "an origin of a number of 10,000 digits": "9" * 10_000,
-        "an origin that is no JSON": "{",
         "an origin of markup": json.dumps({"description": MARKUP}),
         "an origin that is a list": "[1]",
     }.items():
@@ -123,11 +109,8 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
 
     none, ranks = "is not a LoRA configuration", good.config["rank_pattern"]
     yield "a configuration of no byte", b"", none
-    yield "a configuration in UTF-16", changed().decode().encode("utf-16"), none
     yield "a configuration of brackets", NESTED.encode(), none
     yield "a configuration that is a list", b"[]", none
-    yield "a configuration that is a number", b"1e999", none
-    yield "a configuration that is a pickle", pickle.dumps(good.config), none
     yield "no rank", json.dumps({k: v for k, v in good.config.items() if k != "r"}).encode(), none
     for rank in ("two", None, [2], {"r": 2}, float("inf"), float("nan")):
         yield f"rank {rank}", changed(r=rank), none
@@ -137,20 +120,15 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     for alpha in (float("nan"), float("inf"), 1e308):
         yield f"alpha {alpha}", changed(lora_alpha=alpha), "NaN or infinite"
     yield "alpha 1e30", changed(lora_alpha=1e30), "too large for a working LoRA"
-    yield "alpha of markup", changed(lora_alpha=MARKUP), none
     yield "another kind", changed(peft_type="IA3"), "only plain LoRA"
     yield "a kind of markup", changed(peft_type=MARKUP), "only plain LoRA"
-    yield "a kind of a million letters", changed(peft_type="k" * 900_000), "only plain LoRA"
     yield "a kind of brackets", changed(peft_type=[[[[3]]]]), "only plain LoRA"
     yield "DoRA", changed(use_dora=True), "use_dora is set"
     yield "ranks of linears that are not there", changed(rank_pattern={**ranks, "q": 8}), None
     yield "ranks that the weights have not", changed(rank_pattern={"mlp.3": 8, **ranks}), "has shapes"
-    yield "a rank of a linear of 10^9", changed(rank_pattern={**ranks, "mlp.3": 10**9}), "is not between 1 and 256"
-    yield "ranks that are a list", changed(rank_pattern=[1]), none
     yield "ranks by an endless expression", changed(rank_pattern={"(.*)*x": 8}), "is not the name of a linear"
     yield "scales by an expression of markup", changed(alpha_pattern={MARKUP: 8}), "is not the name of a linear"
     yield "a scale of a linear of 1e30", changed(alpha_pattern={**ranks, "mlp.3": 1e30}), "too large for a working LoRA"
-    yield "a scale of a linear that is no number", changed(alpha_pattern={"mlp.3": "x"}), none
     yield "weights that are changed as well", changed(init_lora_weights="pissa"), "init_lora_weights is set"
     yield "code to run", changed(auto_mapping={"x": "os.system"}, base_model_name_or_path="/etc/passwd"), None
 
@@ -167,10 +145,8 @@ def archives(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     torch.save(good.tensors, buffer := io.BytesIO())
     yield "as it should be", zipped(whole), None
     yield "no ZIP", b"no zip at all", "damaged or not a ZIP"
-    yield "no byte", b"", "damaged or not a ZIP"
     yield "cut in half", stored(whole)[:300], "damaged or not a ZIP"
     yield "a pickle beside its configuration", stored({CONFIG_FILE: config, "adapter_model.bin": buffer.getvalue()}), "lacks"
-    yield "what torch.save writes", buffer.getvalue(), "lacks"
     yield "names that are paths", stored({f"../../{k}": v for k, v in whole.items()}), "lacks"
     yield "absolute names", stored({f"/{k}": v for k, v in whole.items()}), None
     yield "both files twice", stored({f"{d}/{k}": v for d in "ab" for k, v in whole.items()}), "more than once"
@@ -200,8 +176,7 @@ def adapters(good: Good) -> list[Case]:
 def own_experts_with(
     good: Good, tensors: dict[str, Tensor] | bytes | None = None, first: Mapping | None = None, **index: object
 ) -> bytes:
-    """Saved experts with changed tensors, changed fields of the first expert, or changed index fields. The checksum is
-    correct."""
+    """Saved experts with changed tensors, fields of the first expert, or index fields. The checksum is correct."""
     files = unzipped(good.own_experts)
     content = json.loads(files[INDEX_FILE])
     if tensors is not None:
@@ -216,43 +191,27 @@ def saved_experts(good: Good) -> list[Case]:
     files = unzipped(good.own_experts)
     means, entries = load(files[TENSORS_FILE])["means"], json.loads(files[INDEX_FILE])["experts"]
     none, lost = "is not that of saved experts", {"before": {"i2t": MARKUP}}
-    empty = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(20_000)}
     cases: list[tuple[str, bytes, str | None]] = [
         ("as it should be", good.own_experts, None),
         ("no ZIP", b"no zip", "damaged or not a ZIP"),
         ("no index", zipped({TENSORS_FILE: files[TENSORS_FILE]}), "lacks"),
         ("an index of brackets", zipped({**files, INDEX_FILE: NESTED.encode()}), none),
-        ("an index in UTF-16", zipped({**files, INDEX_FILE: files[INDEX_FILE].decode().encode("utf-16")}), none),
         ("an index of 3 MB", zipped({**files, INDEX_FILE: b" " * 3 * 2**20}), "unpacked"),
-        ("numbers of 60 MB", zipped({**files, TENSORS_FILE: bytes(60 * 2**20)}), "unpacked"),
         ("other numbers", zipped({**files, TENSORS_FILE: files[TENSORS_FILE][:-1]}), "checksum"),
         ("a pickle for numbers", own_experts_with(good, tensors=pickle.dumps([1])), "damaged"),
-        ("20,000 empty tensors", own_experts_with(good, tensors=by_header(json.dumps(empty).encode())), "damaged"),
         ("NaN", own_experts_with(good, tensors={"means": means * float("nan")}), "holds invalid numbers"),
-        ("infinity", own_experts_with(good, tensors={"means": means + float("inf")}), "holds invalid numbers"),
         ("numbers of 1e30", own_experts_with(good, tensors={"means": means + 1e30}), "too large"),
         ("numbers of float8", own_experts_with(good, tensors={"means": means.to(torch.float8_e4m3fn)}), None),
-        ("whole numbers", own_experts_with(good, tensors={"means": means.long()}), "does not hold"),
-        ("complex numbers", own_experts_with(good, tensors={"means": means.to(torch.complex64)}), "does not hold"),
         ("another shape", own_experts_with(good, tensors={"means": means[:, 1:].contiguous()}), "does not hold"),
         ("another backbone", own_experts_with(good, backbone_fingerprint="ffff"), "another backbone"),
-        ("a backbone of a million letters", own_experts_with(good, backbone_fingerprint="f" * 900_000), "another backbone"),
-        ("a backbone of markup", own_experts_with(good, backbone_fingerprint=MARKUP), "another backbone"),
         ("a backbone that is a list", own_experts_with(good, backbone_fingerprint=[MARKUP]), none),
-        ("rank 2^70", own_experts_with(good, rank=2**70), "another backbone"),
         ("an infinite rank", own_experts_with(good, rank=float("inf")), none),
         ("experts that are a number", own_experts_with(good, experts=3), none),
         ("no experts", own_experts_with(good, experts=[]), "lists 0 experts"),
         ("a thousand experts", own_experts_with(good, experts=entries * 1_000), "lists 1000 experts"),
         ("a field too many", own_experts_with(good, first={"__class__": "os"}), none),
-        ("a description of 3,000 letters", own_experts_with(good, first={"description": "d" * 3_000}), "3,000 characters"),
         ("a description that is a list", own_experts_with(good, first={"description": [1]}), none),
         ("a name that cannot be shown", own_experts_with(good, first={"name": "\u202e"}), none),
-        ("a name of 100 letters", own_experts_with(good, first={"name": "n" * 100}), "100 characters"),
-        ("a source with a line break", own_experts_with(good, first={"source": "a\nb"}), none),
-        ("a source that is an object", own_experts_with(good, first={"source": {}}), none),
-        ("classes of numbers", own_experts_with(good, first={"classes": [1]}), none),
-        ("half a measurement", own_experts_with(good, first={"before": {}}), none),
         ("a recall of markup", own_experts_with(good, first=lost), none),
         ("a recall of 10^400", own_experts_with(good, first={"after": {"i2t": {"R@1": 10**400}}}), none),
         ("a seed of 2^64", own_experts_with(good, first={"seed": 2**64}), none),

@@ -35,11 +35,8 @@ def texts() -> Iterator[Case]:
     yield Case("CSV with a formula", "formula.csv", (head + "good.png,=1+1\n").encode())
     yield Case("CSV with markup", "markup.csv", f'{head}good.png,"{MARKUP}"\n'.encode())
     yield Case("CSV with lines of Windows and old Macs", "lines.csv", b"image,caption\r\ngood.png,a dog\r\n")
-    yield Case(
-        "JSON with half a surrogate",
-        "half.json",
-        b'{"image": "good.png", "captions": ["a \\ud800 dog"]}\n{"image":"a","captions":["b"]}',
-    )
+    half = b'{"image": "good.png", "captions": ["a \\ud800 dog"]}\n{"image":"a","captions":["b"]}'
+    yield Case("JSON with half a surrogate", "half.json", half)
     yield Case("captions of photos that are not there", "absent.csv", (head + "../../etc/passwd,root\n<b>.png,bold\n").encode())
     yield Case("names that are paths", "paths.csv", (head + "/etc/passwd,x\nC:\\x\\good.png,a dog\n").encode())
 
@@ -66,9 +63,8 @@ def tables() -> Iterator[Case]:
     yield Case("a row without a name", "nameless.csv", b"image,caption\n,a dog\n", "line 2")
     yield Case("a row too long", "long.csv", b"caption,image\na dog,good.png,1,2,3\n", "line 2")
     yield Case("a quote that never ends", "quote.csv", b'image,caption\ngood.png,"a dog\n' + b"x,y\n" * 9_000, "not valid CSV")
-    yield Case(
-        "a field of 200,000 letters", "field.csv", b'image,caption\ngood.png,"' + b"d" * 200_000 + b'"\n', "not valid CSV"
-    )
+    field = b'image,caption\ngood.png,"' + b"d" * 200_000 + b'"\n'
+    yield Case("a field of 200,000 letters", "field.csv", field, "not valid CSV")
     yield Case("100,001 captions", "many.csv", b"image,caption\n" + b"a,b\n" * 100_001, "100,000")
     yield Case("a million lines that are blank", "blank.csv", b"\n" * 1_000_000, "holds no captions")
     yield Case("9 MB", "large.csv", b"image,caption\n" + b"x" * 9 * 2**20, "8 MB")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterator
 from functools import cache
@@ -12,10 +11,9 @@ from functools import cache
 import numpy as np
 from hostile_cases import EITHER, Case
 from PIL import Image, ImageCms
+from zips import zipped
 
 SIZE = (48, 36)
-
-
 NOT_AN_IMAGE, DAMAGED, TOO_LONG = "not a readable image", "damaged or cut off", "takes too long"
 
 
@@ -52,13 +50,10 @@ def zeros(size: int) -> bytes:
 
 
 def cut_off() -> Iterator[Case]:
-    for fmt, name in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("GIF", "gif"), ("BMP", "bmp"), ("TIFF", "tif")):
-        data = encode(picture(1, (160, 120)), fmt)
-        yield Case(f"{fmt} cut in half", f"half.{name}", data[: len(data) // 2], "")
-        yield Case(f"{fmt} of ten bytes", f"ten.{name}", data[:10], "")
-    for fmt in ("AVIF", "JPEG2000"):
+    for fmt in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
         data = encode(picture(1, (160, 120)), fmt)
         yield Case(f"{fmt} cut in half", f"half.{fmt.lower()}", data[: len(data) // 2], "")
+        yield Case(f"{fmt} of ten bytes", f"ten.{fmt.lower()}", data[:10], "")
 
 
 def bombs() -> Iterator[Case]:
@@ -69,29 +64,26 @@ def bombs() -> Iterator[Case]:
     yield Case("PNG that claims 2^31 pixels a side", "claim.png", png(2**31 - 1, 2**31 - 1, zeros(9)), "far too large")
     yield Case("PNG without width", "flat.png", png(0, 10, zeros(9)), "")
     yield Case("GIF that claims 65,535 x 65,535", "screen.gif", gif_of_size(65_535, 65_535), "far too large")
-    frame = gif_of_size(60_000, 60_000, screen=(16, 16))
-    yield Case("GIF whose frame outgrows its screen", "frame.gif", frame, "")
+    yield Case("GIF whose frame outgrows its screen", "frame.gif", gif_of_size(60_000, 60_000, screen=(16, 16)), "")
     yield Case("WebP with a canvas of 16,383 x 16,383", "canvas.webp", webp_canvas(16_383, 16_383), "")
     yield Case("WebP with a canvas of 2^24 x 255", "canvas-2.webp", webp_canvas(2**24, 255), "")
     yield Case("BMP that claims 40,000 x 40,000", "claim.bmp", bmp_of_size(40_000, 40_000), "far too large")
     yield Case("TIFF with one tile of 40,000 x 40,000", "tile.tif", tiff_with_tile(40_000, 40_000), "")
-    yield Case(
-        "icon that holds a PNG of 12,000 x 12,000",
-        "icon.ico",
-        icon(png(12_000, 12_000, zeros(12_000 * 1_501), depth=1, colour=0)),
-        "",
-    )
-    whole = png(8_000, 8_000, zeros(8_000 * 32_001), colour=6)
-    yield Case("transparent PNG of 64 megapixels in 260 KB", "largest.png", whole)
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    data = encode(Image.new("P", (6_000, 5_000)), "PNG", transparency=0, exif=turned)
-    yield Case("turned palette PNG of 30 megapixels", "palette.png", data)
-    text = b"Comment\0\0" + zeros(200 * 2**20)
-    yield Case("PNG with 200 MB of text in 200 KB", "text.png", with_chunk(b"zTXt", text), "")
-    profile = b"icc\0\0" + zeros(200 * 2**20)
-    yield Case("PNG with a colour profile of 200 MB", "profile.png", with_chunk(b"iCCP", profile), "")
+    large = png(12_000, 12_000, zeros(12_000 * 1_501), depth=1, colour=0)
+    yield Case("icon that holds a PNG of 12,000 x 12,000", "icon.ico", icon(large), "")
+    yield Case("transparent PNG of 64 megapixels", "largest.png", png(8_000, 8_000, zeros(8_000 * 32_001), colour=6))
+    palette = encode(Image.new("P", (6_000, 5_000)), "PNG", transparency=0, exif=turned(6))
+    yield Case("turned palette PNG of 30 megapixels", "palette.png", palette)
+    much = zeros(200 * 2**20)
+    yield Case("PNG with 200 MB of text in 200 KB", "text.png", with_chunk(b"zTXt", b"Comment\0\0" + much), "")
+    yield Case("PNG with a colour profile of 200 MB", "profile.png", with_chunk(b"iCCP", b"icc\0\0" + much), "")
     yield Case("JPEG of 4,000 scans", "scans.jpg", many_scans(4_000), "")
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
 
 
 def with_chunk(kind: bytes, body: bytes) -> bytes:
@@ -115,12 +107,8 @@ def webp_canvas(width: int, height: int) -> bytes:
 
 
 def bmp_of_size(width: int, height: int) -> bytes:
-    return (
-        b"BM"
-        + struct.pack("<IHHI", 70, 0, 0, 54)
-        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0)
-        + bytes(16)
-    )
+    head = struct.pack("<IHHI", 70, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0)
+    return b"BM" + head + bytes(16)
 
 
 def tiff_with_tile(width: int, height: int) -> bytes:
@@ -150,28 +138,21 @@ def disguises() -> Iterator[Case]:
     yield Case("JPEG without an ending", "noending", encode(picture(8), "JPEG"))
     yield Case("JPEG called .exe", "setup.exe", encode(picture(9), "JPEG"))
     yield Case("page called .jpg", "page.jpg", b"<!doctype html><script>alert(1)</script>" * 20, NOT_AN_IMAGE)
-    yield Case(
-        "SVG with a script",
-        "script.svg",
-        b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
-        NOT_AN_IMAGE,
-    )
-    yield Case("SVG called .png", "svg.png", b'<svg xmlns="http://www.w3.org/2000/svg"/>', NOT_AN_IMAGE)
-    yield Case("PostScript", "draw.eps", encode(rgb, "EPS"), NOT_AN_IMAGE)
-    yield Case("PostScript called .jpg", "draw.jpg", encode(rgb, "EPS"), NOT_AN_IMAGE)
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    for name in ("script.svg", "svg.png"):
+        yield Case(f"SVG with a script called {name}", name, svg, NOT_AN_IMAGE)
+    for name in ("draw.eps", "draw.jpg"):
+        yield Case(f"PostScript called {name}", name, encode(rgb, "EPS"), NOT_AN_IMAGE)
     yield Case("PDF", "paper.pdf", encode(rgb, "PDF"), NOT_AN_IMAGE)
     yield Case("pickle called .jpg", "pickle.jpg", b"\x80\x04cos\nsystem\n(S'true'\ntR.", NOT_AN_IMAGE)
     yield Case("program called .png", "elf.png", b"\x7fELF" + bytes(200), NOT_AN_IMAGE)
     yield Case("ImageMagick script", "magick.mvg", b"push graphic-context\nfill 'url(https://127.0.0.1/)'\n", NOT_AN_IMAGE)
     yield Case("playlist", "list.m3u8", b"#EXTM3U\nfile:///etc/passwd\n", NOT_AN_IMAGE)
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("../evil.sh", "true")
-    yield Case("JPEG that is a ZIP as well", "polyglot.jpg", encode(picture(10), "JPEG") + archive.getvalue())
-    gif = encode(picture(11), "GIF")
-    yield Case("GIF that is a script as well", "polyglot.gif", gif + b"*/=1;alert(1)//")
+    archive = zipped({"../evil.sh": b"true"})
+    yield Case("JPEG that is a ZIP as well", "polyglot.jpg", encode(picture(10), "JPEG") + archive)
+    yield Case("GIF that is a script as well", "polyglot.gif", encode(picture(11), "GIF") + b"*/=1;alert(1)//")
     yield Case("PNG with a page behind it", "tail.png", encode(picture(12), "PNG") + b"<script>alert(1)</script>")
-    yield Case("ZIP before a JPEG", "front.jpg", archive.getvalue() + encode(picture(13), "JPEG"), NOT_AN_IMAGE)
+    yield Case("ZIP before a JPEG", "front.jpg", archive + encode(picture(13), "JPEG"), NOT_AN_IMAGE)
     yield Case("no byte", "empty.jpg", b"", "empty")
     yield Case("one byte", "one.jpg", b"\xff", NOT_AN_IMAGE)
     yield Case("zeros", "zeros.png", bytes(5_000), NOT_AN_IMAGE)
@@ -212,11 +193,8 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
 
 def tagged() -> Iterator[Case]:
     for orientation in (0, 2, 3, 6, 8, 9, 255, 65_535):
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        yield Case(
-            f"orientation {orientation}", f"turned-{orientation}.jpg", encode(picture(60 + orientation), "JPEG", exif=exif)
-        )
+        data = encode(picture(60 + orientation), "JPEG", exif=turned(orientation))
+        yield Case(f"orientation {orientation}", f"turned-{orientation}.jpg", data)
     yield Case("EXIF of noise", "exif.jpg", encode(picture(50), "JPEG", exif=b"Exif\0\0" + bytes(range(256)) * 40))
     looped = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x87\x69\0\x04\0\0\0\x01\0\0\0\x08\0\0\0\x08"
     yield Case("EXIF that points at itself", "loop.jpg", encode(picture(51), "JPEG", exif=looped))

@@ -91,9 +91,8 @@ def names() -> Iterator[Archive]:
 
 def members() -> Iterator[Archive]:
     link = stat.S_IFLNK << 16 | 0o777 << 16
-    yield Archive(
-        "a symlink", "link.zip", with_good(1, Member(b"link.png", b"/etc/passwd", attributes=link)), "not a readable image"
-    )
+    symlink = Member(b"link.png", b"/etc/passwd", attributes=link)
+    yield Archive("a symlink", "link.zip", with_good(1, symlink), "not a readable image")
     pipe = stat.S_IFIFO << 16
     yield Archive("a pipe", "pipe.zip", with_good(2, Member(b"pipe.png", b"", attributes=pipe)), "empty")
     inner = pack(Member(b"deep.png", photo(3)))
@@ -106,27 +105,17 @@ def members() -> Iterator[Archive]:
         yield Archive(f"compression {method}", "method.zip", data, "unusual way")
     yield Archive("bzip2", "bzip2.zip", zipped(20, zipfile.ZIP_BZIP2), "unusual way")
     yield Archive("LZMA", "lzma.zip", zipped(22, zipfile.ZIP_LZMA), "unusual way")
-    yield Archive("a wrong checksum", "crc.zip", with_good(24, Member(b"x.png", photo(25), crc=7)), "it is damaged")
-    yield Archive(
-        "a header of another file", "local.zip", with_good(26, Member(b"x.png", b"1", local_name=b"y.png")), "it is damaged"
-    )
-    yield Archive("a file beyond the end", "offset.zip", with_good(27, Member(b"x.png", b"1", offset=2**31)), "it is damaged")
-    yield Archive(
-        "a file that claims to be longer",
-        "longer.zip",
-        with_good(28, Member(b"x.png", b"1", packed=10**6, size=10**6)),
-        "it is damaged",
-    )
-    yield Archive(
-        "a file that is not deflated", "deflate.zip", with_good(29, Member(b"x.png", b"\xff" * 99, method=8)), "it is damaged"
-    )
+    for what, member in {
+        "a wrong checksum": Member(b"x.png", photo(25), crc=7),
+        "a header of another file": Member(b"x.png", b"1", local_name=b"y.png"),
+        "a file beyond the end": Member(b"x.png", b"1", offset=2**31),
+        "a file that claims to be longer": Member(b"x.png", b"1", packed=10**6, size=10**6),
+        "a file that is not deflated": Member(b"x.png", b"\xff" * 99, method=8),
+    }.items():
+        yield Archive(what, "damaged.zip", with_good(24, member), "it is damaged")
     twice = Member(b"same.png", photo(30)), Member(b"same.png", photo(31))
     yield Archive("the same name twice", "twice.zip", with_good(32, *twice), None, 3)
     yield Archive("the same content twice", "copies.zip", with_good(33, Member(b"copy.png", photo(33))), None, 1)
-    empty = Member(b"folder/", b"")
-    yield Archive(
-        "folders and clutter", "clutter.zip", with_good(34, empty, Member(b"__MACOSX/._x.png", b"x"), Member(b".DS_Store", b""))
-    )
     torn = Member(b"x.png", photo(36), extra=b"\x01\x00\xff\xff\x00")
     yield Archive("a torn extra field", "extra.zip", with_good(35, torn), UNREADABLE, 0)
 
@@ -147,9 +136,8 @@ def bombs() -> Iterator[Archive]:
     end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 65_535, 65_535, len(listed), 30, 0)
     yield Archive("300,000 files", "too-many.zip", short[:30] + listed + end, UNREADABLE, 0)
     same = [Member(b"%d.png" % i, b"", method=8, crc=0, packed=len(gigabyte), size=60 * 2**20, offset=0) for i in range(5)]
-    yield Archive(
-        "files that overlap", "overlap.zip", with_good(44, Member(b"first.png", gigabyte, method=8, size=2**30), *same), ""
-    )
+    first = Member(b"first.png", gigabyte, method=8, size=2**30)
+    yield Archive("files that overlap", "overlap.zip", with_good(44, first, *same), "")
     captions = [Member(b"%d.csv" % i, b"image,caption\nx.png,x") for i in range(30)]
     yield Archive("30 captions files", "tables.zip", with_good(45, *captions), "20 captions files")
 
@@ -168,24 +156,14 @@ def broken() -> Iterator[Archive]:
     yield Archive("an empty one", "nothing.zip", pack(), "holds no files", 0)
     yield Archive("folders alone", "folders.zip", pack(Member(b"a/", b""), Member(b"b/", b"")), "holds no files", 0)
     yield Archive("a JPEG", "jpeg.zip", encode(picture(51), "JPEG"), UNREADABLE, 0)
-    for what, magic in (
-        ("gzip", b"\x1f\x8b\x08"),
-        ("7z", b"7z\xbc\xaf\x27\x1c"),
-        ("RAR", b"Rar!\x1a\x07\x00"),
-        ("xz", b"\xfd7zXZ\0"),
-    ):
+    magics = {"gzip": b"\x1f\x8b\x08", "7z": b"7z\xbc\xaf\x27\x1c", "RAR": b"Rar!\x1a\x07\x00", "xz": b"\xfd7zXZ\0"}
+    for what, magic in magics.items():
         yield Archive(f"{what} called .zip", f"{what}.zip", magic + bytes(300), UNREADABLE, 0)
     yield Archive("noise before it", "noise.zip", pack(Member(GOOD.encode(), photo(52)), before=b"MZ" + bytes(500)))
-    yield Archive(
-        "a comment with a directory's mark", "comment.zip", pack(Member(GOOD.encode(), photo(53)), comment=b"PK\5\6" * 9), "", 0
-    )
-    yield Archive(
-        "a name that is not UTF-8 but says so",
-        "utf8.zip",
-        with_good(54, Member(b"\xff\xfe.png", b"", flags=0x800)),
-        UNREADABLE,
-        0,
-    )
+    marked = pack(Member(GOOD.encode(), photo(53)), comment=b"PK\5\6" * 9)
+    yield Archive("a comment with a directory's mark", "comment.zip", marked, "", 0)
+    no_utf8 = with_good(54, Member(b"\xff\xfe.png", b"", flags=0x800))
+    yield Archive("a name that is not UTF-8 but says so", "utf8.zip", no_utf8, UNREADABLE, 0)
     at = whole.index(b"PK\5\6")
     for what, change in (
         ("a directory of 4 GB", struct.pack("<I", 2**32 - 1) + whole[at + 16 : at + 20]),
@@ -196,13 +174,11 @@ def broken() -> Iterator[Archive]:
 
 
 def clutter() -> Iterator[Archive]:
-    """Files that systems and cameras put beside photos: the app skips them without a message. Also a file with an empty
-    name."""
-    beside = ["a/.DS_Store", "__MACOSX/._a.png", "._good.png", "Thumbs.db", "DESKTOP.INI", "IMG_1.AAE", "DSC1.xmp", "MVI_1.THM"]
+    """Files that systems and cameras put beside photos: the app skips them without a message. Also an empty name."""
+    beside = "a/ a/.DS_Store __MACOSX/._a.png ._good.png Thumbs.db DESKTOP.INI IMG_1.AAE DSC1.xmp MVI_1.THM".split()
     yield Archive("a file without a name", "unnamed.zip", with_good(90, Member(b"", photo(91))))
-    yield Archive(
-        "clutter of all systems", "clutter.zip", with_good(92, *(Member(name.encode(), b"\0" * 40) for name in beside))
-    )
+    members = (Member(name.encode(), b"" if name == "a/" else bytes(40)) for name in beside)
+    yield Archive("clutter of all systems", "clutter.zip", with_good(92, *members))
 
 
 @cache

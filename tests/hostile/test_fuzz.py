@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from app.visitors.uploads import sort_uploads
 from hostile_cases import check_inert, check_message
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,6 @@ from zips import unzipped, zipped
 
 from app.actions import request as checked
 from app.views import page_html
-from app.visitors.uploads import sort_uploads
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError, DataError, DescriptionError, PhotoError, RepositoryError, StudioError

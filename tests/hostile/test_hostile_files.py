@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from app.visitors.session import Session
 from hostile_cases import EITHER, Case, Watch, check_inert, check_message, watched
 from make_captions import captions
 from make_images import TOO_LONG, images, picture
@@ -14,7 +15,6 @@ from make_zips import Archive, zips
 from app import actions
 from app.actions import Added
 from app.views import page_html
-from app.visitors.session import Session
 from core.common.text import safe_name
 from core.data import decode_pool
 from core.sglora.engine import SGLora

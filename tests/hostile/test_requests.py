@@ -1,7 +1,8 @@
-"""Requests that cost the server more than the sender: bodies, streams, sockets, other sites' pages."""
+"""Requests that cost the server more than the sender: bodies, streams, log lines; and other sites' pages."""
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import resource
@@ -10,27 +11,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import pytest
-from app_visitors import Running, launched
-from make_images import encode, picture
-from strangers import API, Stranger
+from app.visitors.uploads import MAX_CAPTIONS
+from small_page import Small, small
+from strangers import API, PLAIN, Stranger, wait
 
 from app import logs, texts
-from app.http import connections, request_limits
-from app.http.connections import FILES, allow_open_files
-from app.http.hosts import Hosts
-from app.http.request_limits import MAX_VALUES, _flaw
-from app.logs import AT_ONCE, CountRepeats, Printable
-from app.visitors.retention import Limits
-from app.visitors.uploads import MAX_CAPTIONS
+from app.languages import texts_in
+from app.logs import AT_ONCE, LONGEST, MOST_LINES, CountRepeats, Plain, Printable
+from app.server import calls
+from app.server.calls import MAX_VALUES, checked
+from app.server.hosts import Hosts
+from app.server.serve import FILES, allow_open_files
 from core.common.errors import DataError
 from core.data.captions import match_captions, parse_typed, read_captions
-from core.sglora.engine import SGLora
 
 SIZES = (64 * 2**10, 2**20, 4 * 2**20)
 SHAPES = {
@@ -38,26 +37,26 @@ SHAPES = {
     "quotes": lambda n: b'{"data": [' + b'"a",' * (n // 4) + b'""]}',
     "backslashes": lambda n: b'{"data": "' + b"\\\\" * (n // 2) + b'"}',
     "one long text": lambda n: b'{"data": "' + b"x" * n + b'"}',
+    "lists": lambda n: b'{"data": [' + b"[]," * (n // 3) + b"0]}",
     "brackets": lambda n: b"[" * n,
     "open names": lambda n: b'{"a":' * (n // 5),
     "digits": lambda n: b'{"data": ' + b"9" * n + b"}",
     "blanks": lambda n: b" " * n,
     "UTF-16": lambda n: ('{"data": [' + "[]," * (n // 6) + "0]}").encode("utf-16"),
 }
-
-
-@pytest.fixture(scope="module")
-def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with launched(engine, tmp_path_factory.mktemp("app"), Limits()) as running:
-        yield running
-
-
 CAPTIONS = {
     "a name of marks": lambda n: ("\u0301\u0316" * (n // 4) + ": a cat").encode(),
     "a header of many columns": lambda n: b"image" + b",text" * (n // 10) + b"\n" + b"a,b\n" * (n // 8),
     "one long line": lambda n: b"a.jpg" * (n // 5) + b": a cat",
     "quotes": lambda n: b'a.jpg,"' + b'""' * (n // 2) + b'"',
 }
+PHOTO = {"files": ("a.png", b"x")}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    with small(tmp_path_factory.mktemp("app")) as running:
+        yield running
 
 
 def seconds(work: Callable[[bytes], object], body: bytes) -> float:
@@ -84,29 +83,31 @@ def test_reading_captions_takes_linear_time(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_checking_a_body_takes_linear_time(shape: str) -> None:
-    small, medium, large = (seconds(_flaw, SHAPES[shape](size)) for size in SIZES)
+def test_checking_a_body_takes_linear_and_little_time(shape: str) -> None:
+    small, medium, large = (seconds(checked, SHAPES[shape](size)) for size in SIZES)
     least = 0.002  # shorter times measure only the clock
     assert medium < 3 * 16 * max(small, least), "the body is 16 times as long"
     assert large < 3 * 4 * max(medium, least), "the body is 4 times as long"
+    assert large < 0.5, "as long as this, Python may do nothing else"
 
 
 def test_json_in_another_encoding_does_not_pass_the_limit_of_values() -> None:
     call = '{"data": [' + "[]," * MAX_VALUES + "0]}"
     for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"):
-        assert _flaw(call.encode(encoding)) is not None, encoding
-    assert _flaw(json.dumps({"data": ["ä" * 100, 1.5, None, True, -3, {"a": []}]}).encode()) is None
+        assert not isinstance(checked(call.encode(encoding)), dict), encoding
+    good = {"data": ["ä" * 100, 1.5, None, True, -3, {"a": []}]}
+    assert checked(json.dumps(good).encode()) == good
 
 
-def test_the_server_answers_others_while_it_looks_at_a_body(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks, looking, go = request_limits._flaw, threading.Event(), threading.Event()
+def test_the_server_answers_others_while_it_looks_at_a_body(app: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, looking, go = calls.checked, threading.Event(), threading.Event()
 
     def held(body: bytes) -> object:
         looking.set()
         assert go.wait(120)
         return looks(body)
 
-    monkeypatch.setattr(request_limits, "_flaw", held)
+    monkeypatch.setattr(calls, "checked", held)
     with ThreadPoolExecutor(1) as pool:
         try:
             asked = pool.submit(httpx.post, f"{app.url}{API}/queue/join", content=b"{", timeout=120)
@@ -121,13 +122,37 @@ def test_the_server_answers_others_while_it_looks_at_a_body(app: Running, monkey
 # Streams and their log lines
 
 
-@pytest.mark.parametrize("route", ["queue/data?session_hash=nobody", "call/route/nothing", "call/v2/route/nothing"])
-def test_a_stream_without_a_call_is_rejected_before_it_starts(
-    app: Running, route: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+@pytest.mark.parametrize("route", ["queue/data?session_hash=nobody", "call/count/nothing", "call/v2/count/nothing"])
+def test_a_stream_without_a_call_ends_at_once(
+    app: Small, route: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
 ) -> None:
     answer = httpx.get(f"{app.url}{API}/{route}", timeout=120)
-    assert (answer.status_code, answer.text) == (404, texts.NO_SUCH_ROUTE)
+    assert "404" in answer.text and len(answer.text) < 200
     assert "Traceback" not in caplog.text + capfd.readouterr().err
+
+
+def test_streams_that_are_closed_early_raise_nothing(
+    app: Small, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+) -> None:
+    stranger = Stranger(app.url)
+    route = f"GET /{API}/queue/data?session_hash={stranger.session} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    slow = next(number for number, fn in app.page.fns.items() if fn.api_name == "slow")
+    body = {"data": [3], "fn_index": slow, "session_hash": stranger.session}
+    assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
+    with ExitStack() as stack:
+        address = "127.0.0.1", httpx.URL(app.url).port
+        for stream in [stack.enter_context(socket.create_connection(address, timeout=120)) for _ in range(6)]:
+            stream.sendall(route.encode())
+            assert stream.recv(100).startswith(b"HTTP/1.1 200")
+    wait(
+        lambda: len(caplog.records) > 0 or stranger.session not in app.page._queue.pending_messages_per_session,
+        time.monotonic() + 60,
+    )
+    assert Stranger(app.url).call("count").values == [None, 1]
+    said = capfd.readouterr().err
+    assert "Traceback" not in caplog.text + said and "Exception" not in said
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert all(len(record.getMessage()) < 300 for record in caplog.records)
 
 
 def test_what_is_logged_again_and_again_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,27 +183,20 @@ def test_a_log_controls_no_terminal() -> None:
     assert said.splitlines()[0] == r"INFO a call to \x1b[2J\nINFO fine failed"
 
 
+def test_what_gradio_prints_is_short_and_controls_no_terminal() -> None:
+    """Gradio prints the values that its components reject."""
+    written = io.StringIO()
+    print("Traceback\n  \x1b[2J" + "x" * 4_000_000 + "\n" * 4_000_000, file=Plain(written))
+    assert "\x1b" not in written.getvalue() and len(written.getvalue()) < LONGEST + MOST_LINES + 20
+    assert written.getvalue().startswith("Traceback\n  ")
+
+
 # Sockets
 
 
-def test_connections_that_ask_for_nothing_are_closed(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "QUIET_SECONDS", 1)
-    address = "127.0.0.1", httpx.URL(app.url).port
-    served = socket.create_connection(address, timeout=120)
-    served.sendall(b"GET /robots.txt HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert served.recv(100).startswith(b"HTTP/1.1 ")
-    silent, slow = (socket.create_connection(address, timeout=120) for _ in range(2))
-    slow.sendall(b"GET /config HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-    served.sendall(b"GET /config HTTP/1.1\r\n")
-    for each in (silent, slow, served):
-        while each.recv(2**16):
-            pass
-        each.close()
-
-
-def test_headers_are_bounded(app: Running) -> None:
+def test_headers_are_bounded(app: Small) -> None:
     with socket.create_connection(("127.0.0.1", httpx.URL(app.url).port), timeout=120) as endless:
-        endless.sendall(b"GET /config HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 60_000)
+        endless.sendall(b"GET /config HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 100_000)
         assert endless.recv(100).startswith(b"HTTP/1.1 400")
 
 
@@ -196,29 +214,26 @@ def test_as_many_files_may_be_open_as_tabs_need() -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
-def test_other_sites_pages_send_and_read_nothing_at_a_private_server(app: Running, origin: str) -> None:
+def test_other_sites_pages_send_and_read_nothing_at_a_private_server(app: Small, origin: str) -> None:
     before = app.files()
-    for route in ("upload", "queue/join", "call/route"):
-        answer = Stranger(app.url).post(
-            f"{API}/{route}", files={"files": ("a.png", encode(picture(1), "PNG"))}, headers={"origin": origin}
-        )
-        assert (answer.status_code, answer.text) == (403, texts.FOREIGN_PAGE), route
+    for route in ("upload", "queue/join", "call/count"):
+        answer = Stranger(app.url).post(f"{API}/{route}", files=PHOTO, headers={"origin": origin})
+        assert (answer.status_code, answer.json()["detail"]) == (403, texts.FOREIGN_PAGE), route
     assert app.files() == before
     for route in ("", "config", f"{API}/info"):
         answer = httpx.get(f"{app.url}{route}", headers={"origin": origin, "host": "192.168.1.5"}, timeout=120)
-        assert (answer.status_code, answer.text) == (403, texts.FOREIGN_PAGE), "Gradio would let the page read it"
+        assert (answer.status_code, answer.json()["detail"]) == (403, texts.FOREIGN_PAGE), "Gradio would let the page read it"
 
 
-def test_the_pages_own_origin_and_public_servers_are_called(app: Running, engine: SGLora, tmp_path: Path) -> None:
-    photo = {"files": ("a.png", encode(picture(1), "PNG"))}
-    own = str(httpx.URL(app.url)).rstrip("/")
+def test_the_pages_own_origin_and_public_servers_are_called(app: Small, tmp_path: Path) -> None:
+    own = app.url.rstrip("/")
     for headers in ({}, {"origin": own}, {"origin": "https://a.example", "sec-fetch-site": "same-origin"}):
-        assert Stranger(app.url).post(f"{API}/upload", files=photo, headers=headers).status_code == 200, headers
+        assert Stranger(app.url).post(f"{API}/upload", files=PHOTO, headers=headers).status_code == 200, headers
     behind = {"origin": "https://photos.example", "host": "photos.example"}
     public = {"origin": "https://somebody.example", "host": "studio.example.org"}
     for hosts, headers in ((Hosts(frozenset({"photos.example"})), behind), (Hosts(private=False), public)):
-        with launched(engine, tmp_path, Limits(), hosts=hosts) as other:
-            assert Stranger(other.url).post(f"{API}/upload", files=photo, headers=headers).status_code == 200, headers
+        with small(tmp_path, hosts=hosts) as other:
+            assert Stranger(other.url).post(f"{API}/upload", files=PHOTO, headers=headers).status_code == 200, headers
 
 
 FOREIGN = ("localtest.me", "127.0.0.1.nip.io", "nas.home.arpa", "nas.fritz.box", "nas.tail1.ts.net", "evil.example", "nas")
@@ -226,15 +241,15 @@ MALFORMED = ({"origin": "http://["}, {"origin": "http://a:b"}, {"host": "["}, {"
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_private_server_rejects_foreign_hosts(app: Running, name: str) -> None:
+def test_a_private_server_rejects_foreign_hosts(app: Small, name: str) -> None:
     before, port = app.files(), httpx.URL(app.url).port
     for host in (name, f"{name}:{port}", f"{name.upper()}.:{port}"):
         own = {"host": host, "origin": f"http://{host}", "sec-fetch-site": "same-origin"}
         for route in ("", "config", f"{API}/info"):
             answer = httpx.get(f"{app.url}{route}", headers=own, timeout=120)
-            assert (answer.status_code, answer.text) == (403, texts.UNKNOWN_HOST)
-        answer = Stranger(app.url).post(f"{API}/upload", files={"files": ("a.png", encode(picture(1), "PNG"))}, headers=own)
-        assert (answer.status_code, answer.text) == (403, texts.UNKNOWN_HOST)
+            assert (answer.status_code, answer.json()["detail"]) == (403, texts.UNKNOWN_HOST)
+        answer = Stranger(app.url).post(f"{API}/upload", files=PHOTO, headers=own)
+        assert (answer.status_code, answer.json()["detail"]) == (403, texts.UNKNOWN_HOST)
     assert app.files() == before
 
 
@@ -249,13 +264,22 @@ def test_names_that_a_private_server_answers_to() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 @pytest.mark.parametrize("headers", MALFORMED)
 def test_invalid_hosts_are_rejected_with_a_message(
-    app: Running, method: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+    app: Small, method: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
 ) -> None:
     answer = httpx.request(method, f"{app.url}{API}/queue/join", headers=headers, timeout=120)
-    assert answer.status_code in (400, 404) or (method == "OPTIONS" and answer.status_code == 200)
+    assert answer.status_code == 400
     assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
-def test_browsers_do_not_guess_content_types(app: Running) -> None:
+def test_messages_are_in_the_language_of_the_browser(app: Small) -> None:
+    post = {"content": b'{"data": [{"path": "/etc/passwd"}]}', "timeout": 120}
+    for route, tag in ((f"{API}/queue/join", "de"), (f"{API}/call/count", "en")):
+        answer = httpx.post(f"{app.url}{route}", headers={"accept-language": "de-CH,de;q=0.9"}, **post)
+        assert answer.json()["detail"] == texts_in(tag)["FILE_NOT_YOURS"]
+
+
+def test_browsers_do_not_guess_content_types_and_get_a_small_page(app: Small) -> None:
     for route in ("", "config", "nothing", "robots.txt"):
         assert httpx.get(f"{app.url}{route}", timeout=120).headers["x-content-type-options"] == "nosniff"
+    with httpx.stream("GET", f"{app.url}config", headers={"accept-encoding": "gzip"}, **PLAIN) as answer:
+        assert 3 * len(b"".join(answer.iter_raw())) < len(httpx.get(f"{app.url}config").content)

@@ -22,6 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
 from PIL import Image
+from zips import zipped
 
 from app import actions, texts
 from app import visitor as one_visitor
@@ -31,10 +32,9 @@ from app.files import KEPT_DOWNLOADS, Files
 from app.page import Studio
 from app.question import Asked, Question, Scope
 from app.samples import Samples
-from app.scoped_search import Sources
+from app.sources import Sources
 from app.steps.context import Controls
 from app.tab import Tab
-from app.uploads import sort_uploads
 from app.views import experts_html, page_html, results_html
 from app.views.results_html import Shown
 from app.visitor import AWAITED_SECONDS
@@ -44,6 +44,7 @@ from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.common.messages import message
 from core.data.decode import content_id
+from core.data.uploads import sort_uploads
 from core.experts.adapter_files import routed_experts
 from core.experts.compare import nearest_distances
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
@@ -203,12 +204,6 @@ def test_only_the_last_downloads_are_kept(engine: SGLora) -> None:
     assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
 
 
-@pytest.mark.parametrize("values", [(None, 0.1, 0, 1), (4, float("nan"), 0, 1), (4, 0.1, 2.0**40, 1), (4, 0.1, 0, -1)])
-def test_requests_that_cannot_be_used(values: tuple) -> None:
-    with pytest.raises(DescriptionError):
-        actions.request(SENTENCE, *values)
-
-
 # Uploads
 
 
@@ -219,9 +214,7 @@ def png(colour: str = "green") -> bytes:
 
 
 def pack(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    path.write_bytes(zipped(members))
     return path
 
 
@@ -245,21 +238,6 @@ def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
     assert all(p.resolve().is_relative_to(target) and p.read_bytes() == png() for _, p in uploads.photos)
     assert uploads.captions == [("captions.csv", b"image,caption\nb.png,green")]
     assert uploads.failed == []
-
-
-def test_a_zip_that_unpacks_to_too_much_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.uploads.MAX_UNPACKED_BYTES", 3_000_000)
-    bomb = pack(tmp_path / "bomb.zip", {f"{i}.png": bytes(1_000_000) for i in range(10)})
-    uploads = sort_uploads([bomb], tmp_path / "unpacked")
-    assert len(uploads.photos) == 3
-    assert "rest was left out" in texts.of(uploads.failed[0][1])
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"no zip at all"])
-def test_a_damaged_zip_is_reported_by_name(tmp_path: Path, content: bytes) -> None:
-    (path := tmp_path / "broken.zip").write_bytes(content)
-    uploads = sort_uploads([path], tmp_path / "unpacked")
-    assert (uploads.photos, [name for name, _ in uploads.failed]) == ([], ["broken.zip"])
 
 
 def test_what_fails_does_not_stop_the_rest(engine: SGLora, tmp_path: Path) -> None:
@@ -296,7 +274,7 @@ NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 
 def compared(columns: tuple[Column, ...], asked: Question, photos: tuple[Photo, ...] = (), shown: Shown = Shown(10)) -> str:
-    title = message("ASKED_PHOTOS", query=asked.what)
+    title = message("CORE_ASKED_PHOTOS", query=asked.what)
     return results_html.comparison(Comparison(title, columns, asked, photos=photos), Files(), shown)
 
 

@@ -130,39 +130,14 @@ def test_photos(case):
     assert (out[0] - out[1]).abs().max() > 1e-3
     assert backbone.suffix(prefix[:0]).shape == (0, backbone.dim)
     torch.testing.assert_close(backbone.suffix(prefix[1:2]), out[1:2], atol=1e-5, rtol=0)
+    many = backbone.suffix(torch.cat([prefix] * 40))
+    torch.testing.assert_close(many, out.repeat(40, 1), atol=1e-5, rtol=0)
 
 
 def test_cached_prefix_is_close_to_the_direct_path(case):
     direct = case.direct(case.pixels)
     cached = case.backbone.suffix(case.backbone.prefix(case.pixels))
     assert (cached - direct).norm(dim=-1).max() < 2e-3
-
-
-def test_large_batches_equal_small_ones(case):
-    prefix = torch.cat([case.backbone.prefix(case.pixels)] * 40)
-    out = case.backbone.suffix(prefix)
-    torch.testing.assert_close(out[-4:], case.backbone.suffix(prefix[:4]), atol=1e-5, rtol=0)
-    assert len(out) == 160
-
-
-def test_layout_names_linears_of_the_adapted_module(case):
-    backbone = case.backbone
-    for module in backbone.layout.modules:
-        linear = backbone.adapted.get_submodule(module.name)
-        assert isinstance(linear, torch.nn.Linear)
-        assert (linear.in_features, linear.out_features) == (module.in_features, module.out_features)
-    assert not backbone.adapted.training and not any(p.requires_grad for p in backbone.adapted.parameters())
-
-
-def test_lora_equals_hand_merged_weights(case):
-    given, lora = case.given(), random_lora(case.backbone.layout, 5)
-    merged = copy.deepcopy(case.backbone.adapted)
-    with torch.no_grad():
-        for name, factors in lora.factors.items():
-            merged.get_submodule(name).weight += factors.b @ factors.a
-        expected = getattr(merged, case.part)(given if case.part == "text" else given.float())
-    torch.testing.assert_close(case.adapted(given, lora), expected, atol=2e-5, rtol=0)
-    assert (expected - case.adapted(given)).abs().max() > 1e-2
 
 
 @torch.no_grad()
@@ -200,15 +175,6 @@ def test_a_lora_changes_one_side_alone(case):
         assert out.shape == (4, backbone.dim) and out.dtype == torch.float32 and not out.requires_grad
         torch.testing.assert_close(out.norm(dim=-1), torch.ones(4))
     assert backbone.suffix(prefix[:0], lora).shape == backbone.encode_text([], lora).shape == (0, backbone.dim)
-
-
-def test_strength(case):
-    given = case.given()
-    zero_shot, lora = case.adapted(given), random_lora(case.backbone.layout, 6, 0.1)
-    torch.testing.assert_close(case.adapted(given, lora.scaled(0)), zero_shot)
-    torch.testing.assert_close(case.adapted(given, lora.scaled(1)), case.adapted(given, lora), atol=1e-5, rtol=0)
-    moved = [(case.adapted(given, lora.scaled(s)) - zero_shot).norm() for s in (0.1, 0.5, 1.0)]
-    assert 0 < moved[0] < moved[1] < moved[2]
 
 
 def test_threads_with_different_loras_do_not_meet(case):
@@ -453,18 +419,17 @@ def test_other_towers_are_refused(options, reason):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("RN50", "a ResNet"),
+        ("RN50", "not ModifiedResNet"),
         ("coca_ViT-B-32", "attention pooling"),
-        ("convnext_base", "its family is convnext"),
-        ("EVA02-B-16", "its family is eva"),
-        ("PE-Core-B-16", "its family is eva"),
-        ("MobileCLIP2-S2", "its family is fastvit.*A plain ViT of this family: MobileCLIP2-B or MobileCLIP2-L-14"),
+        ("convnext_base", "not timm's ConvNeXt"),
+        ("EVA02-B-16", "not timm's Eva"),
+        ("PE-Core-B-16", "not timm's Eva"),
+        ("MobileCLIP2-S2", "not timm's FastVit"),
     ],
 )
-def test_other_towers_are_refused_by_name_before_anything_is_built(name, why):
-    with pytest.raises(BackboneError, match=f"{name} has .*{why}") as caught:
+def test_other_towers_are_refused_by_name_before_weights_are_loaded(name, why):
+    with pytest.raises(BackboneError, match=f"Only plain ViT image towers are supported, .*{why}"):
         load_backbone(name)
-    assert "only plain ViT towers" in str(caught.value)
 
 
 def test_weights_that_are_not_finite_are_refused():
@@ -666,13 +631,3 @@ def test_weights_come_from_the_hub_and_then_from_its_cache(monkeypatch, tmp_path
     torch.testing.assert_close(fetched.suffix(fetched.prefix(pixels)), expected.suffix(expected.prefix(pixels)))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert load_backbone("hf-hub:someone/tiny").fingerprint == fetched.fingerprint, "the cache works without the server"
-
-
-@pytest.mark.slow
-def test_engine_starts_without_importing_open_clip():
-    """Importing open_clip takes seconds, and most visitors never need it."""
-    import subprocess
-    import sys
-
-    code = "import sys, core.backbones, core.experts.load; sys.exit('open_clip' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,28 +6,18 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_visitors import Running, client_of, launched
+from app_visitors import SENTENCE, Running, client_of
 from gradio_client import handle_file
 from made_up_photos import blurred
 from npm_packages import npm_installed
 
-from app.visitors.retention import Limits
 from core.common.paths import ROOT
-from core.sglora.engine import SGLora
 
 pytestmark = pytest.mark.slow
 SECONDS = 300
-TASK = "photos of people surfing"
-
-
-@pytest.fixture(scope="module")
-def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with launched(engine, tmp_path_factory.mktemp("app"), Limits()) as running:
-        yield running
 
 
 @pytest.fixture
@@ -76,18 +66,18 @@ def test_a_photo_is_a_question_too(app: Running, folder: Path) -> None:
     client = client_of(app.url, folder)
     photos = [handle_file(folder / name) for name in ("wave.jpg", "street.jpg")]
     client.predict(files=photos, captions="wave.jpg: a man on a wave\nstreet.jpg: cars in a street", api_name="/index")
-    answer = client.predict(photo=photos[0], description=TASK, api_name="/search")
+    answer = client.predict(photo=photos[0], description=SENTENCE, api_name="/search")
     assert {hit["name"] for hit in answer["zero_shot"]} == {"a man on a wave", "cars in a street"}
     with pytest.raises(Exception, match="not with both"):
-        client.predict(query="a dog", photo=photos[0], description=TASK, api_name="/search")
+        client.predict(query="a dog", photo=photos[0], description=SENTENCE, api_name="/search")
     for filters in ({"folder": "trip"}, {"since": "yesterday"}, {"until": "2024-01-01"}):
         with pytest.raises(Exception, match="folder, since and until choose photos: leave them out"):
-            client.predict(photo=photos[0], description=TASK, **filters, api_name="/search")
+            client.predict(photo=photos[0], description=SENTENCE, **filters, api_name="/search")
 
 
 def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> None:
     client = client_of(app.url, folder)
-    _, adapter = client.predict(description=TASK, strength=1, api_name="/adapt")
+    _, adapter = client.predict(description=SENTENCE, strength=1, api_name="/adapt")
     description = "blurred colours on a small square"
     answer = client.predict(files=[handle_file(adapter)], description=description, api_name="/import_adapter")
     routed = client.predict(description=description, k=2, api_name="/route")["experts"]
@@ -98,6 +88,6 @@ def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> N
 
 def test_an_unknown_repository_is_rejected_with_a_message(app: Running, folder: Path) -> None:
     client = client_of(app.url, folder)
-    assert client.predict(description=TASK, repository="embedded", api_name="/route")["experts"]
+    assert client.predict(description=SENTENCE, repository="embedded", api_name="/route")["experts"]
     with pytest.raises(Exception, match="no repository called “nowhere”: choose one of “embedded”"):
-        client.predict(description=TASK, repository="nowhere", api_name="/route")
+        client.predict(description=SENTENCE, repository="nowhere", api_name="/route")

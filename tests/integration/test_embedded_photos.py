@@ -13,7 +13,8 @@ from made_up_photos import blurred
 from random_engines import random_engine
 
 from app import actions
-from app.visitors.session import Session
+from app.tab import Tab
+from app.visitor import Visitor
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main
@@ -92,12 +93,12 @@ def test_the_command_line_takes_the_backbone_of_the_experts(
 
 
 def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, folder: Path, photos: list[Path]) -> None:
-    session, paper = Session(), FoundRepository.read(folder).load(engine.backbone)
-    session.album.keeps_files = True
-    actions.add_uploads(engine, session, [str(p) for p in photos])
-    before = session.album.gallery(engine).embeddings(Adapter("zero-shot", None))
-    assert session.album.switch("embedded, photos", paper).photos == len(photos)
-    gallery = session.album.gallery(paper)
+    visitor, paper = Visitor(), FoundRepository.read(folder).load(engine.backbone)
+    visitor.keeps_files = True
+    actions.add_uploads(engine, Tab(visitor), [str(p) for p in photos])
+    before = visitor.gallery(engine).embeddings(Adapter("zero-shot", None))
+    assert visitor.switch("embedded, photos", paper).photos == len(photos)
+    gallery = visitor.gallery(paper)
     torch.testing.assert_close(gallery.embeddings(Adapter("zero-shot", None)), before, atol=2e-2, rtol=0)
     adapted = gallery.embeddings(Adapter.of(paper.adapt(AdapterRequest(TEXT, strength=4)).lora))
     assert (adapted - before).norm(dim=-1).min() > 0.05

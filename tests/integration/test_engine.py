@@ -18,7 +18,7 @@ from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
 from core.common.paths import EXPERTS
 from core.common.runtime import one_core
-from core.experts.adapter_files import generated_files, provenance, weight_of, write_files
+from core.experts.adapter_files import adapter_files, provenance, weight_of, write_files
 from core.experts.files import save_repository
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -143,7 +143,7 @@ def test_descriptions_that_cannot_be_used(sglora):
 def test_download_and_upload_give_the_same_search(sglora, tmp_path):
     result = sglora.adapt(AdapterRequest(DESCRIPTION, seed=4, strength=0.7))
     origin, backbone = provenance(sglora, result), sglora.backbone
-    write_files(tmp_path / "adapter", generated_files(sglora, result))
+    write_files(tmp_path / "adapter", adapter_files(sglora.backbone, result.lora, provenance(sglora, result)))
     lora, read = load_peft(tmp_path / "adapter", backbone.linears.values(), backbone.fingerprint, partly=True)
     assert read == json.loads(json.dumps(origin)) == origin
     for name, factors in result.lora.factors.items():

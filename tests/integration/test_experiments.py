@@ -12,7 +12,7 @@ from torch import nn
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.data import Sample
-from core.experiments import controls, statistics, wording
+from core.experiments import controls, statistics
 from core.experiments.folds import FOLDS, split
 from core.experiments.held_tasks import SCENES, scene_rows
 from core.experts import recall_summary
@@ -137,7 +137,7 @@ def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos() -> Non
         held, seen = split(corpus, fold)
         dealt += [t.name for t in held]
         hidden = np.concatenate([t.rows for t in held])
-        assert not seen.train[hidden].any() and not seen.watched[hidden].any()
+        assert not seen.train[hidden].any() and not seen.validation[hidden].any()
         assert seen.train.sum() == corpus.train.sum() - corpus.train[np.unique(hidden)].sum()
         for task in held:
             assert task.group != "scenes" or corpus.test[task.test].all()
@@ -177,10 +177,3 @@ def test_verification_counts_and_averages(engine: SGLora) -> None:
     assert found["special domains"]["gain"]["R@5"][0] == 5.0
     assert "4 of 5 experts (80 %)" in recall_summary.findings(found)[0]
     assert "| e1 | photo 1 | 9 | 20.0 → 23.0 | 30.0 → 35.0 | 9 photos |" in recall_summary.table(found)
-
-
-def test_wordings_are_twenty_subjects_in_five_different_wordings() -> None:
-    subjects = wording.SENTENCES["subjects"]
-    assert len(subjects) == 20
-    assert all(len(set(own)) == 5 for own in subjects.values())
-    assert {"Christmas", "birthday party", "my kids"} <= {text for own in subjects.values() for text in own}

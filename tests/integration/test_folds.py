@@ -22,7 +22,7 @@ from core.experiments.context import ExperimentContext
 from core.experiments.folds import FoldRecipe
 from core.training.generator import GeneratorRecipe
 from core.training.recipe import ExpertRecipe
-from core.training.shared_part import BothHeadsRecipe
+from core.training.shared_lora import BothHeadsRecipe
 
 pytestmark = pytest.mark.slow
 

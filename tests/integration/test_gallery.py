@@ -24,8 +24,6 @@ from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
 from core.retrieval.gallery import KEPT_CAPTIONS, ZERO_SHOT, Adapter, Gallery, Photo, moves
-from core.retrieval.index import Index
-from core.retrieval.search import KEPT_ADAPTERS
 
 
 class Spy:
@@ -134,29 +132,6 @@ def test_embeddings_are_those_of_the_photos_one_by_one(filled, either, prefixes)
     assert torch.allclose(filled.embeddings(adapted).norm(dim=1), torch.ones(len(prefixes)), atol=1e-6)
 
 
-def test_batches_change_embeddings_by_rounding_only(either) -> None:
-    """Photos in batches of 17, 7 and 1, with one thread and with two."""
-    rng, files = np.random.default_rng(7), []
-    for i in range(17):
-        buffer = io.BytesIO()
-        small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
-        small.resize((320, 240), Image.Resampling.BICUBIC).save(buffer, "JPEG")
-        files.append((f"{i}.jpg", buffer.getvalue()))
-    adapter = Adapter.of(lora(either, 3))
-    before, seen = torch.get_num_threads(), []
-    try:
-        for threads, size in ((2, 17), (1, 7), (2, 1)):
-            torch.set_num_threads(threads)
-            together = Gallery(either)
-            for start in range(0, len(files), size):
-                together.add(files[start : start + size])
-            seen.append(torch.stack([together.embeddings(), together.embeddings(adapter)]))
-    finally:
-        torch.set_num_threads(before)
-    for other in seen[1:]:
-        torch.testing.assert_close(other, seen[0], atol=5e-3, rtol=0)
-
-
 @pytest.mark.parametrize("seed", [None, 3])
 def test_text_to_image_is_the_brute_force_ranking(filled, either, seed) -> None:
     adapter = ZERO_SHOT if seed is None else Adapter.of(lora(either, seed))
@@ -190,16 +165,6 @@ def test_image_to_text_is_the_brute_force_ranking(filled, either, samples) -> No
         opened = filled.image_to_text(open_photo(samples[row].path), adapter, top=None)
         assert {h.key: h.rank for h in opened.hits if h.rank <= 5} == {h.key: h.rank for h in full.hits if h.rank <= 5}
         assert np.allclose([h.score for h in opened.hits], [h.score for h in full.hits], atol=2e-3)
-
-
-def test_equal_scores_keep_one_order_whatever_top_is() -> None:
-    rows = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
-    index = Index.of(rows)
-    query = torch.tensor([3.0, 0.0])
-    whole = [(1, 3.0), (2, 3.0), (3, 3.0), (0, 0.0), (4, -3.0)]
-    for top in (1, 2, 3, 9, None):
-        assert index.search(query, top) == whole[:top]
-    assert Index.of(torch.empty(0, 2)).search(query) == []
 
 
 def test_moves_count_places(filled, either) -> None:
@@ -287,21 +252,6 @@ def test_indexes_follow_the_photos(either, prefixes, samples) -> None:
     assert {h.key for h in gallery.text_to_image("a cat", adapter).hits} == {p.id for p in gallery.photos}
     gallery.clear()
     assert gallery.photos == () and gallery.embeddings(adapter).shape == (0, either.dim)
-
-
-def test_many_adapters_of_photos_are_kept_within_bounds(vit, samples) -> None:
-    spy = Spy(vit)
-    gallery = Gallery(spy)
-    gallery.add([s.path for s in samples[:2]])
-    adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_ADAPTERS + 1)]
-    first = [gallery.embeddings(adapter) for adapter in adapters]
-    spy.suffixed = 0
-    torch.testing.assert_close(gallery.embeddings(adapters[-1]), first[-1])
-    assert spy.suffixed == 0
-    torch.testing.assert_close(gallery.embeddings(adapters[0]), first[0])
-    assert spy.suffixed == 2, "the oldest embeddings must be dropped"
-    gallery.embeddings(adapters[2])
-    assert spy.suffixed == 2, "the third oldest embeddings must be kept"
 
 
 def test_captions_of_many_adapters_of_texts_are_kept_within_bounds(backbone, samples) -> None:
@@ -394,7 +344,7 @@ def test_a_mixed_upload_keeps_the_good_part(backbone, samples, tmp_path: Path) -
         tmp_path.name,
         "broken again.png",
     ]
-    reasons = [f.reason for f in report.failed]
+    reasons = [str(f.reason) for f in report.failed]
     assert (
         "cut off" in reasons[0] and "empty" in reasons[1] and "not a readable image" in reasons[2] and "not there" in reasons[3]
     )
@@ -438,7 +388,7 @@ def test_the_limit_is_exact_and_said(backbone) -> None:
     report = gallery.add([files[0], ("bad.png", b"bad"), *files[1:], files[0]])
     assert [p.name for p in gallery.photos] == [name for name, _ in files[:5]], "damaged files do not count against the limit"
     assert [f.name for f in report.failed] == ["bad.png", *(name for name, _ in files[5:])]
-    assert all("at most 5 photos" in f.reason for f in report.failed[1:])
+    assert all("at most 5 photos" in str(f.reason) for f in report.failed[1:])
     assert report.duplicates == (files[0][0],)
     gallery.remove([gallery.photos[0].id])
     assert len(gallery.add(files[6:]).added) == 1
@@ -452,28 +402,9 @@ def test_bytes_limit_a_gallery_too(backbone) -> None:
     assert 0.9 * most < gallery.memory <= most
     assert len(gallery.photos) >= gallery.holds_at_most > 10
     refused = gallery.add([last])
-    assert not refused.added and "MB of memory" in refused.failed[0].reason
+    assert not refused.added and "MB of memory" in str(refused.failed[0].reason)
     gallery.remove([photo.id for photo in gallery.photos[:5]])
     assert gallery.add([last]).added
-
-
-def test_thumbnails_are_small_upright_jpegs(backbone) -> None:
-    tall = np.zeros((900, 400, 3), dtype=np.uint8)
-    tall[:450] = (255, 0, 0)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(np.rot90(tall))).save(out, "JPEG", exif=exif)
-    (photo,) = Gallery(backbone).add([("tall.jpg", out.getvalue())]).added
-    small = Image.open(io.BytesIO(photo.thumbnail))
-    assert small.format == "JPEG" and small.height == 320 and small.width in (142, 143)
-    assert small.getpixel((70, 20))[0] > 200 and small.getpixel((70, 300))[0] < 50
-    assert not small.getexif()
-
-
-def test_no_files_is_no_change(backbone) -> None:
-    report = Gallery(backbone).add([])
-    assert (report.added, report.duplicates, report.failed) == ((), (), ())
 
 
 # Captions
@@ -549,11 +480,6 @@ def test_unusable_questions_are_refused(filled) -> None:
             filled.text_to_image(query)
     with pytest.raises(GalleryError, match="at least one"):
         filled.text_to_image("a cat", top=0)
-
-
-def test_other_scripts_and_markup_are_just_text(filled) -> None:
-    for query in ("<script>alert(1)</script>", "собака на пляже", "🐱 cat", "a\x00cat"):
-        assert filled.text_to_image(query, top=None).total == len(filled.photos)
 
 
 # Threads

@@ -152,7 +152,7 @@ def test_split():
     ids = [f"{i:032x}" for i in range(200)]
     for n, stop_from, sizes in ((20, 60, (15, 0, 5)), (79, 60, (59, 0, 20)), (80, 60, (48, 12, 20)), (200, 60, (120, 30, 50))):
         split = split_photos(ids[:n], stop_from)
-        parts = [split.train, split.stop, split.held]
+        parts = [split.train, split.validation, split.held]
         assert tuple(map(len, parts)) == sizes
         assert sorted(np.concatenate(parts).tolist()) == list(range(n))
     one, other = split_photos(ids), split_photos(ids[::-1])
@@ -218,7 +218,7 @@ def test_never_worse_than_the_start_on_the_stop_photos(gallery, origin, lr):
     backbone = gallery.backbone
     made = train(gallery, origin, recipe=replace(QUICK, lr=lr, check=2, stop_from=10))
     photos, prefix = gallery.captioned()
-    rows = split_photos([p.id for p in photos], 10).stop
+    rows = split_photos([p.id for p in photos], 10).validation
     relevance = Relevance.of([photos[row].captions for row in rows])
 
     def loss(vector):

@@ -18,7 +18,7 @@ from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
-from core.experts.compare import compare_experts, nearest_distances
+from core.experts.compare import nearest_distances
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.experts.own import MAX_OWN, OwnExperts, import_adapter, load_zip, save_zip
 from core.experts.projection import description_map, latent_map
@@ -168,13 +168,8 @@ def test_reduced_rank_is_the_truncated_svd(rank):
         kept, whole = kept + (s[:2] ** 2).sum(), whole + (s**2).sum()
     assert lost == pytest.approx(1 - kept / whole, abs=1e-6)
     assert (lost > 0.01) == (rank > 2)
-
-
-def test_rank_two_stays_as_it_is():
-    lora = random_lora(LAYOUT, 3)
-    reduced, lost = reduce_rank(lora, 2)
-    assert torch.equal(reduced.vector(), lora.vector()) and lost == 0
-    assert reduce_rank(lora.scaled(0), 3)[1] == 0
+    assert torch.equal(reduce_rank(reduced, 2)[0].vector(), reduced.vector()), "of rank 2, it stays as it is"
+    assert reduce_rank(lora.scaled(0), 2)[1] == 0
 
 
 def regauged(lora: Lora, seed: int) -> Lora:
@@ -187,7 +182,7 @@ def regauged(lora: Lora, seed: int) -> Lora:
     return Lora(lora.modules, factors)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_alignment_keeps_the_weight_change_and_comes_closer(seed):
     origin = random_lora(LAYOUT, 100)
     foreign = random_lora(LAYOUT, seed)
@@ -205,7 +200,7 @@ def test_alignment_keeps_the_weight_change_and_comes_closer(seed):
 def test_alignment_finds_the_best_gauge_of_a_grid():
     """Brute force over a million mixings of one linear: none is closer, and some come near."""
     layout = LoraLayout(LAYOUT.modules[:1], 2)
-    for seed in range(3):
+    for seed in range(2):
         lora, origin = random_lora(layout, seed), random_lora(layout, seed + 10)
         f, o = lora.factors["vision.blocks.0.attn.q_proj"], origin.factors["vision.blocks.0.attn.q_proj"]
         s = 1.5 * noise(1_000_000, 2, 2, seed=seed)
@@ -258,7 +253,7 @@ def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
     folder = exported(engine, lora, tmp_path / "mine")
     files = {f.name: f.read_bytes() for f in folder.iterdir()}
     first = import_adapter(engine, folder, SENTENCE)
-    _, s, _ = zip(*(np.linalg.svd(f.delta.numpy()) for f in lora.factors.values()), strict=True)
+    s = [np.linalg.svd(f.delta.numpy(), compute_uv=False) for f in lora.factors.values()]
     expected = sum((x[2:] ** 2).sum() for x in s) / sum((x**2).sum() for x in s)
     assert first.entries[0].lost == pytest.approx(expected, rel=1e-3) and expected > 0.01
     for content in (files, {f"my adapter/{name}": data for name, data in files.items()}):
@@ -376,32 +371,6 @@ def test_zips_that_are_refused(engine, own_experts):
     for content, reason in cases:
         with pytest.raises(RepositoryError, match=reason):
             load_zip(content, engine)
-
-
-# Comparison
-
-
-def test_comparison_counted_by_hand(engine):
-    repository = engine.repository
-    found = compare_experts(repository, 0, 3)
-    one, two = delta(repository.lora(0)), delta(repository.lora(3))
-    assert found.names == ("dog", "bicycle")
-    assert found.cosine == pytest.approx(float(torch.cosine_similarity(one, two, 0)), abs=1e-6)
-    assert found.distance == pytest.approx(float((one - two).norm()), rel=1e-5)
-    assert found.norms == pytest.approx((float(one.norm()), float(two.norm())), rel=1e-5)
-    assert found.description_cosine == pytest.approx(float(repository.embeddings[0] @ repository.embeddings[3]))
-    start = 0
-    for m in repository.layout.modules:
-        stop = start + m.in_features * m.out_features
-        expected = float(torch.cosine_similarity(one[start:stop], two[start:stop], 0))
-        assert found.modules[m.name] == pytest.approx(expected, abs=1e-6)
-        start = stop
-    # The shared part must not make two experts more similar.
-    assert compare_experts(replace(repository, shared=repository.own(1)), 0, 3) == found
-    same = compare_experts(repository, 2, 2)
-    assert same.cosine == pytest.approx(1) and same.distance == 0 and same.description_cosine == pytest.approx(1, abs=1e-5)
-    still = OwnExperts(repository).add(own(engine, "still")[0], repository.means[0] * 0, *own(engine, "still")[2:])
-    assert compare_experts(still.repository, 0, len(repository)).cosine == 0
 
 
 def test_distances_counted_by_hand(engine):

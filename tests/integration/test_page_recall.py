@@ -72,7 +72,9 @@ def test_the_recall_table_names_its_base_and_its_uncertainty() -> None:
         for title, found in (("ZERO_SHOT", zero), ("MERGE", zero), ("SG_LORA", better))
     )
     photos = tuple(Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n))
-    page = results_html.recalls(Comparison(message("ASKED_PHOTOS", query="q"), columns, Question.words("q"), photos=photos))
+    page = results_html.recalls(
+        Comparison(message("CORE_ASKED_PHOTOS", query="q"), columns, Question.words("q"), photos=photos)
+    )
     # Every photo is among the first ten, with and without the adapter.
     assert texts.VERDICT.format(before=f"<b>{n}</b>", after=f"<b>{n}</b>", total=n) in page
     assert f"{n} captioned photos and {n} captions" in page

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
+import httpx
 import numpy as np
 import pytest
-from app_visitors import launched
+from app_visitors import Running, launched
 from made_up_photos import blurred
 from PIL import Image
-from strangers import API, Stranger, wait
+from strangers import API, PLAIN, Stranger, wait
 
-from app import actions, texts
-from app.engines import Models
+from app import actions
+from app.actions import NO_SOURCES
+from app.comparison import ZERO, Comparison
 from app.exports import results_csv, write_photos
-from app.http.hosts import is_from_here
 from app.languages import speaking
-from app.page import Studio
 from app.photo_libraries import PhotoLibraries
-from app.steps.context import Controls, Part
-from app.steps.photo_library import LibraryFolders
+from app.question import Asked, Question, Scope, checked_day
+from app.server.hosts import is_from_here
+from app.sources import Sources
+from app.steps.context import Controls
+from app.tab import Tab
 from app.views import results_html
-from app.visitors.comparison import Comparison
-from app.visitors.limits import Limits
-from app.visitors.question import Question, Within, checked_day
-from app.visitors.session import Session
+from app.visitor import Visitor
 from core.common.errors import DescriptionError, GalleryError, LibraryError, StudioError
 from core.data import decode_pool
 from core.data.sample_photos import sample_photos
@@ -44,9 +42,10 @@ from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.questions import Query
 from core.retrieval.search import search
-from core.retrieval.where import NONE_LEFT
 from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
 
+BOTH, ALONE = Scope(True, library="pictures"), Scope(False, library="pictures")
 HERE = {"host": "127.0.0.1:7860"}
 
 
@@ -71,23 +70,43 @@ def test_who_is_at_this_machine(peer: str, headers: dict[str, str], here: bool) 
     assert is_from_here(peer, headers) is here
 
 
-@pytest.mark.slow
-def test_a_visitor_behind_a_proxy_indexes_no_folder(engine: SGLora, tmp_path: Path) -> None:
-    secret, folder = tmp_path / "secret", tmp_path / "library"
-    blurred(secret, ["a.jpg"], 1)
-    libraries = PhotoLibraries([folder], writable=True)
-    with launched(engine, tmp_path, Limits(), libraries=libraries) as app:
-        (index,) = (number for number, fn in app.page.fns.items() if fn.name == "_index")
-        data = ["library", str(secret), None, *(control.value for control in app.page.fns[index].inputs[3:])]
-        for headers in ({"x-forwarded-for": "203.0.113.7"}, {"forwarded": "for=203.0.113.7"}, {"x-real-ip": "203.0.113.7"}):
-            Stranger(app.url, headers=headers).event(index, *data)
-            assert not folder.exists(), headers
-        Stranger(app.url).event(index, *data)
-        assert PhotoLibrary.open(folder).about.folders == (str(secret),)
+@pytest.fixture(scope="module")
+def library_app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The app with two empty libraries, to which the user of this machine may add photos."""
+    folder = tmp_path_factory.mktemp("app")
+    libraries = PhotoLibraries([folder / "library", folder / "other"], writable=True)
+    with launched(engine, folder, libraries=libraries) as running:
+        yield running
+
+
+def event(app: Running, name: str, *first: object, **controls: object) -> tuple[int, list[object]]:
+    """The number of a page's event, and its values: those of its own boxes, what the browser remembers, and the controls."""
+    number, fn = next((n, fn) for n, fn in app.page.fns.items() if getattr(fn.fn, "__qualname__", "") == name)
+    values = dict(zip(Controls._fields, (box.value for box in fn.inputs[len(first) + 1 :]), strict=True))
+    return number, [*first, None, *(values | controls).values()]
 
 
 @pytest.mark.slow
-def test_indexing_ends_when_its_visitor_leaves(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_user_of_this_machine_indexes_a_library_that_all_search(library_app: Running, tmp_path: Path) -> None:
+    photos, folder = tmp_path / "photos", library_app.folder.parent / "library"
+    blurred(photos, [f"{i}.jpg" for i in range(5)], 1)
+    (photos / "0.jpg").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.jpg"))  # a name that is not UTF-8
+    index, values = event(library_app, "LibraryFolders._index", "library", str(photos))
+    for headers in ({"x-forwarded-for": "203.0.113.7"}, {"forwarded": "for=203.0.113.7"}, {"x-real-ip": "203.0.113.7"}):
+        Stranger(library_app.url, headers=headers).event(index, *values)
+        assert not folder.exists(), headers
+    here, other = Stranger(library_app.url), Stranger(library_app.url)
+    assert "5 photos are in the library: 5 new" in str(here.event(index, *values).values)
+    assert PhotoLibrary.open(folder).about.folders == (str(photos),)
+    # Before a question, its first photos are shown.
+    number, values = event(library_app, "Ask._elsewhere", where="library:library", query="")
+    assert str(other.event(number, *values).values).count("<img") == 5
+    number, values = event(library_app, "Ask._search", where="library:library", query="a dog")
+    assert r"caf\\udce9.jpg" in str(other.event(number, *values).values)
+
+
+@pytest.mark.slow
+def test_indexing_ends_when_its_visitor_leaves(library_app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decode, names = decode_pool._Process.decode, []
 
     def slow(process: decode_pool._Process, name: str, *args: Any) -> decode_pool.DecodedPhoto:
@@ -96,148 +115,127 @@ def test_indexing_ends_when_its_visitor_leaves(engine: SGLora, tmp_path: Path, m
         return decode(process, name, *args)
 
     monkeypatch.setattr(decode_pool._Process, "decode", slow)
-    photos = tmp_path / "photos"
-    blurred(photos, [f"{i}.jpg" for i in range(300)], 1)
-    with launched(engine, tmp_path, Limits(), libraries=PhotoLibraries([tmp_path / "library"], writable=True)) as app:
-        (index,) = (number for number, fn in app.page.fns.items() if fn.name == "_index")
-        stranger = Stranger(app.url)
-        controls = [control.value for control in app.page.fns[index].inputs[3:]]
-        body = {"data": ["library", str(photos), None, *controls], "fn_index": index, "session_hash": stranger.session}
-        assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
-        until = time.monotonic() + 60
-        stranger.leave_when(lambda: len(names) >= 3, until)
-        wait(lambda: not app.page._queue.event_ids_to_events, until)
-        assert len(names) < 300
+    blurred(tmp_path / "photos", [f"{i}.jpg" for i in range(200)], 1)
+    stranger, until = Stranger(library_app.url), time.monotonic() + 60
+    index, values = event(library_app, "LibraryFolders._index", "other", str(tmp_path / "photos"))
+    body = {"data": values, "fn_index": index, "session_hash": stranger.session}
+    assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
+    with httpx.stream(
+        "GET", f"{library_app.url}{API}/heartbeat/{stranger.session}", **PLAIN
+    ) as stream:  # a browser's, while it is open
+        lines = stream.iter_lines()
+        next(lines)
+        wait(lambda: len(names) >= 3, until)
+    wait(lambda: not library_app.page._queue.event_ids_to_events, until)
+    assert len(names) < 200
 
 
-@pytest.mark.slow
-def test_names_that_are_no_utf8_are_found_on_the_page(engine: SGLora, tmp_path: Path) -> None:
+def test_only_known_libraries_are_opened_and_only_writable_ones_written(engine: SGLora, tmp_path: Path) -> None:
     photos, folder = tmp_path / "photos", tmp_path / "library"
     blurred(photos, ["a.jpg"], 1)
-    (photos / "a.jpg").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.jpg"))
-    index_folders(PhotoLibrary.create(folder, engine.backbone), [photos], engine.backbone)
-    with launched(engine, tmp_path, Limits(), libraries=PhotoLibraries([folder])) as app:
-        number = next(n for n, fn in app.page.fns.items() if getattr(fn.fn, "__qualname__", "") == "Ask._search")
-        controls = [control.value for control in app.page.fns[number].inputs[1:]]
-        controls[Controls._fields.index("query")] = "a dog"
-        answer = Stranger(app.url).event(number, None, *controls)
-        assert answer.values is not None and any(r"caf\udce9.jpg" in str(value) for value in answer.values), answer
-
-
-def test_a_library_is_indexed_and_searched_from_the_page(engine: SGLora, tmp_path: Path) -> None:
-    photos, folder = tmp_path / "photos", tmp_path / "library"
-    blurred(photos, [f"{i}.jpg" for i in range(5)], 1)
     with pytest.raises(LibraryError, match="holds no library"):
         PhotoLibraries([folder])
-    libraries = PhotoLibraries([folder], writable=True)
-    with pytest.raises(LibraryError, match="~unknown-user does not exist"):
-        libraries.index("library", "~unknown-user", engine.backbone, lambda _: None, lambda: False)
-    studio = Studio(Models(lambda: engine), libraries=libraries)
-    with gr.Blocks() as page:
-        studio.build(page)
-    step = LibraryFolders.__new__(LibraryFolders)
-    with gr.Blocks():
-        step.__init__(studio.context)
-    session = Session()
-    request = SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers={"host": "localhost:7860"})
-    report = step._index("library", str(photos), session, request, Controls())[step.report]
-    assert "5 photos are in the library: 5 new" in report
-    # Before a question its first photos are shown, also when the visitor comes back to the tab.
-    for part in (Part.PHOTOS, Part.RESULTS):
-        shown = studio.context.show(session, Controls(where="library:library"), part)[studio.context.answer]
-        assert shown.count("<img") == 5
+    writable = PhotoLibraries([folder], writable=True)
 
+    def index(libraries: PhotoLibraries, where: str) -> None:
+        libraries.index("library", where, engine.backbone, lambda _: None, lambda: False)
+
+    with pytest.raises(LibraryError, match="~unknown-user does not exist"):
+        index(writable, "~unknown-user")
+    index(writable, str(photos))
     away = PhotoLibraries([folder])
-    assert away.names == ("library",) and PhotoLibrary.open(folder).about.folders == (str(photos),)
     with pytest.raises(LibraryError, match="can only be searched here"):
-        away.index("library", str(photos), engine.backbone, lambda _: None, lambda: False)
+        index(away, str(photos))
     for name in ("", "other", str(folder), "../library"):
         with pytest.raises(LibraryError, match="no such library"):
             away.photos(name, engine.backbone)
     before = away.photos("library", engine.backbone)
     assert away.photos("library", engine.backbone) is before
     blurred(photos, ["new.jpg"], 2)
-    libraries.index("library", "", engine.backbone, lambda _: None, lambda: False)
-    assert len(away.photos("library", engine.backbone)) == 6
+    index(writable, "")
+    assert len(away.photos("library", engine.backbone)) == 2
 
 
-@pytest.fixture
-def pictures(engine: SGLora, tmp_path: Path) -> PhotoLibraries:
+@pytest.fixture(scope="module")
+def pictures(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Sources:
     """The library "pictures" of the first twelve sample photos."""
+    tmp_path = tmp_path_factory.mktemp("pictures")
     folder = tmp_path / "photos"
     folder.mkdir()
     for sample in sample_photos()[:12]:
         shutil.copy(sample.path, folder / sample.name)
     index_folders(PhotoLibrary.create(tmp_path / "pictures", engine.backbone), [folder], engine.backbone)
-    return PhotoLibraries([tmp_path / "pictures"])
+    return Sources(PhotoLibraries([tmp_path / "pictures"]))
 
 
 def scores(comparison: Comparison) -> list[dict[str, float]]:
     return [{hit.key: hit.score for hit in column.ranking.hits} for column in comparison.columns]
 
 
+def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources = NO_SOURCES, **asked: Any) -> Comparison:
+    found = actions.answer(engine, tab, Asked(question, **asked), sources)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("query", ["a dog on grass", "a dog -grass"])
-def test_own_photos_and_a_library_make_one_ranking(engine: SGLora, pictures: PhotoLibraries, query: str) -> None:
-    session, names = Session(merge=True), {sample.name for sample in sample_photos()}
-    actions.generate(engine, session, actions.request("photos of dogs", 4, 0.1, 0, 0.7))
-    here = lambda within: actions.ask(engine, session, Question.words(query, within), libraries=pictures)  # noqa: E731
+def test_own_photos_and_a_library_make_one_ranking(engine: SGLora, pictures: Sources, query: str) -> None:
+    tab, request = Tab(Visitor()), AdapterRequest("photos of dogs", strength=0.7)
+
+    def here(scope: Scope) -> Comparison:
+        return answer(engine, tab, Question.words(query, scope), pictures, request=request, merge=True)
+
     # For a visitor without photos, "both" means the library.
-    alone = here(Within(False, "pictures"))
-    assert scores(here(Within(True, "pictures"))) == scores(alone)
+    alone = here(ALONE)
+    assert scores(here(BOTH)) == scores(alone)
     assert [len(column.ranking.hits) for column in alone.columns] == [12, 12, 12]
-    actions.add_uploads(engine, session, [str(sample.path) for sample in sample_photos()[6:24]])
-    own, both = here(Within()), here(Within(True, "pictures"))
+    actions.add_uploads(engine, tab, [str(sample.path) for sample in sample_photos()[6:24]])
+    own, both = here(Scope()), here(BOTH)
     for mine, theirs, together in zip(scores(own), scores(alone), scores(both), strict=True):
         assert len(together) == 24 and together == pytest.approx(theirs | mine, abs=2e-3)
         assert list(together.values()) == sorted(together.values(), reverse=True)
-    assert {hit.label for hit in both.columns[0].ranking.hits} <= names
+    assert {hit.label for hit in both.columns[0].ranking.hits} == {sample.name for sample in sample_photos()[:24]}
     before = {hit.key: hit.rank for hit in both.columns[0].ranking.hits}
     last = both.columns[-1]
     assert dict(last.moves) == {hit.key: before[hit.key] - hit.rank for hit in last.ranking.hits}
     # Excluded words lower a photo's score, as on the command line.
-    asked = Query.parse([query]).question(engine.backbone)
-    photos = pictures.photos("pictures", engine.backbone)
-    expected = {photos.key(place): score for place, score in search(photos, asked, top=None)}
-    assert scores(alone)[0] == pytest.approx(expected, abs=1e-5)
+    photos = pictures.libraries.photos("pictures", engine.backbone)
+    asked = search(photos, Query.parse([query]).question(engine.backbone), top=None)
+    assert scores(alone)[0] == pytest.approx({photos.key(row): score for row, score in asked}, abs=1e-5)
 
 
-def test_marks_similar_photos_and_what_goes_home_work_in_a_library(
-    engine: SGLora, pictures: PhotoLibraries, tmp_path: Path
-) -> None:
-    session, within = Session(), Within(True, "pictures")
-    actions.add_uploads(engine, session, [str(sample_photos()[20].path)])
-    answer = actions.ask(engine, session, Question.words("a lion", within), libraries=pictures)
-    hits = answer.columns[0].ranking.hits
-    borrowed = next(hit for hit in hits if hit.key in answer.places)
-    actions.mark(engine, session, borrowed.key, True, pictures)
-    assert (session.marked.photos, session.marked.among_ten[texts.ZERO_SHOT]) == (1, int(borrowed.rank <= 10))
-    page = results_html.comparison(answer, session.album, results_html.Shown(13), session.marks[answer.asked])
-    assert page.count('class="sg-open"') == 13 * len(answer.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
-    assert results_csv(answer).count("\n") == 1 + 13
-    write_photos(session.album, answer, 13, tmp_path / "photos.zip")
+def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLora, pictures: Sources, tmp_path: Path) -> None:
+    tab = Tab(Visitor())
+    actions.add_uploads(engine, tab, [str(sample_photos()[20].path)])
+    found = answer(engine, tab, Question.words("a lion", BOTH), pictures)
+    hits = found.columns[0].ranking.hits
+    borrowed = next(hit for hit in hits if hit.key in found.rows)
+    actions.mark(engine, tab, borrowed.key, True, pictures)
+    assert (tab.marked.photos, tab.marked.among_ten[ZERO]) == (1, int(borrowed.rank <= 10))
+    page = results_html.comparison(found, tab.visitor.files, results_html.Shown(13), tab.marks[found.asked])
+    assert page.count('class="sg-open"') == 13 * len(found.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
+    assert results_csv(found).count("\n") == 1 + 13
+    write_photos(tab.visitor.files, found, 13, tmp_path / "photos.zip")
     with zipfile.ZipFile(tmp_path / "photos.zip") as archive:
-        assert [name[4:] for name in archive.namelist()] == [hit.label for hit in answer.columns[-1].ranking.hits]
+        assert [name[4:] for name in archive.namelist()] == [hit.label for hit in found.columns[-1].ranking.hits]
 
     # The results leave out the photo itself and rank the others by similarity.
-    for key in (borrowed.key, session.album.photos[0].id):
-        like = actions.ask(engine, session, Question("similar", key, within=within), libraries=pictures)
-        found = [hit.key for hit in like.columns[0].ranking.hits]
-        assert sorted([*found, key]) == sorted(hit.key for hit in hits)
-        gallery, photos = session.album.gallery(engine), pictures.photos("pictures", engine.backbone)
-        rows = {p.id: row for p, row in zip(gallery.photos, gallery.embeddings(), strict=True)}
-        rows |= {photos.key(place): embeddings(engine.backbone, photos.index.take(np.array([place])))[0] for place in range(12)}
-        assert found == sorted(found, key=lambda other: -float(rows[key] @ rows[other]))
-    with pytest.raises(StudioError, match="not in the library"):
-        actions.ask(engine, session, Question("similar", "0" * 32, within=within), libraries=pictures)
-    with pytest.raises(StudioError, match=re.escape(texts.NOTHING_LIKE)):
-        actions.ask(engine, session, Question("similar", "0" * 32))
+    gallery, photos = tab.visitor.gallery(engine), pictures.libraries.photos("pictures", engine.backbone)
+    rows = {p.id: row for p, row in zip(gallery.photos, gallery.embeddings(), strict=True)}
+    rows |= {photos.key(row): embeddings(engine.backbone, photos.index.take(np.array([row])))[0] for row in range(12)}
+    for key in (borrowed.key, tab.visitor.photos[0].id):
+        like = answer(engine, tab, Question("similar", key, scope=BOTH), pictures).columns[0].ranking.hits
+        assert [hit.key for hit in like] == sorted(rows.keys() - {key}, key=lambda other: -float(rows[key] @ rows[other]))
+    for scope, reason in ((BOTH, "not in the library"), (Scope(), "not there any more")):
+        with pytest.raises(StudioError, match=reason):
+            answer(engine, tab, Question("similar", "0" * 32, scope=scope), pictures)
 
     # Marks on the visitor's own photos still count when the library is gone.
-    actions.ask(engine, session, Question.words("a lion"))
-    actions.mark(engine, session, session.album.photos[0].id, True, pictures)
-    assert (session.marked.questions, session.marked.photos) == (2, 2)
-    actions.count_marked(engine, session, PhotoLibraries([]))
-    assert (session.marked.questions, session.marked.photos, session.marked.among_ten[texts.ZERO_SHOT]) == (1, 1, 1)
+    answer(engine, tab, Question.words("a lion"))
+    actions.mark(engine, tab, tab.visitor.photos[0].id, True, pictures)
+    assert (tab.marked.questions, tab.marked.photos) == (2, 2)
+    actions.count_marked(engine, tab)
+    assert (tab.marked.questions, tab.marked.photos, tab.marked.among_ten[ZERO]) == (1, 1, 1)
 
 
 def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path: Path) -> None:
@@ -264,13 +262,13 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
             for number, day in enumerate(days):
                 file = photo(tmp_path / "own" / f"{len(facts)}-{number}.jpg", folder, day)
                 archive.write(file, place + file.name)
-    session, libraries = Session(), PhotoLibraries([tmp_path / "library"])
-    actions.add_uploads(engine, session, [str(tmp_path / "trip.zip"), str(photo(tmp_path / "alone.jpg", "", days[1]))])
+    tab, sources = Tab(Visitor()), Sources(PhotoLibraries([tmp_path / "library"]))
+    actions.add_uploads(engine, tab, [str(tmp_path / "trip.zip"), str(photo(tmp_path / "alone.jpg", "", days[1]))])
 
     asked = 0
     for own, library in ((True, ""), (False, "library"), (True, "library")):
-        plain = Within(own, library)
-        whole = actions.ask(engine, session, Question.words("a boat", plain), libraries=libraries)
+        plain = Scope(own, library=library)
+        whole = answer(engine, tab, Question.words("a boat", plain), sources)
         there = ("trip",) * own + ("pictures",) * bool(library)
         assert set(whole.folders) == {place for place, _ in facts.values() if place.startswith(there)} and whole.several_days
         for folder, (since, until) in product(
@@ -288,14 +286,14 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
             question = Question.words("a boat", replace(plain, folder=folder, since=since, until=until))
             if since and until and since > until:
                 with pytest.raises(DescriptionError, match=f"The first day, {since}, is after the last, {until}: swap them"):
-                    actions.ask(engine, session, question, libraries=libraries)
+                    answer(engine, tab, question, sources)
                 continue
             if not expected[0]:
-                with pytest.raises(GalleryError, match=NONE_LEFT):
-                    actions.ask(engine, session, question, libraries=libraries)
+                with pytest.raises(GalleryError, match="No photo matches this folder"):
+                    answer(engine, tab, question, sources)
                 continue
-            answer = actions.ask(engine, session, question, libraries=libraries)
-            for column, hits in zip(answer.columns, expected, strict=True):
+            found = answer(engine, tab, question, sources)
+            for column, hits in zip(found.columns, expected, strict=True):
                 assert [(h.key, pytest.approx(h.score, abs=1e-6)) for h in column.ranking.hits] == hits
                 assert [h.rank for h in column.ranking.hits] == list(range(1, len(hits) + 1))
                 assert column.ranking.total == len(hits)
@@ -305,12 +303,12 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
 
 @pytest.mark.parametrize("value", ["mine", "", None, 7, "both:", "elsewhere:x", "library"])
 def test_search_asks_own_photos_by_default(value: object) -> None:
-    assert Within.of(value) == Within()
-    for within in (Within(), Within(True, "a:b"), Within(False, "c")):
-        assert Within.of(within.value) == within
+    assert Scope.of(value) == Scope()
+    for scope in (Scope(), Scope(True, library="a:b"), Scope(False, library="c"), Scope(False, True)):
+        assert Scope.of(scope.value) == scope
     days = {"since": date(2024, 5, 1), "until": date(2024, 5, 2)}
-    assert Within.of("library:c", "a/b", "2024-05-01", "2024-05-02") == Within(False, "c", "a/b", **days)
-    assert Within.of("mine", None, "the day before", 7) == Within()
+    assert Scope.of("library:c", "a/b", "2024-05-01", "2024-05-02") == Scope(False, False, "c", "a/b", **days)
+    assert Scope.of("mine", None, "the day before", 7) == Scope()
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ FLOODING, SILENT, HONEST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 SILENT_CONNECTIONS, HELD = 300, 200
 LONGEST_FLOOD, FLOOD_PAUSE = 20_000, 0.001  # calls; seconds between two
 SEARCH_SECONDS, TRIES = 3, 5
-SENTENCE, QUERY = "photos of people surfing", "water"
+ROUTE = ["photos of people surfing", 4, 0.1, None]
+SEARCH = ["water", *ROUTE[:3], 0, None, 10, None, None, "", "", ""]
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         serve(tmp_path_factory.mktemp("app")) as app,
         nginx(tmp_path_factory.mktemp("nginx"), httpx.URL(app).port) as address,
     ):
-        assert visitor(address, HONEST).call("route", SENTENCE).values  # the models are loaded
+        assert visitor(address, HONEST).call("route", *ROUTE).values  # the models are loaded
         yield address
 
 
@@ -169,12 +170,14 @@ def searched(honest: Stranger) -> float:
     """Open the page with its files, add two photos and search them. Returns the seconds of the search."""
     page = honest.get("")
     assert page.status_code == 200
-    for file in set(re.findall(r'(?:src|href)="(?:\./|/)?(assets/[^"]+)"', page.text)):
+    files = set(re.findall(r'(?:src|href)="(?:\./|/)?(assets/[^"]+)"', page.text))
+    assert files
+    for file in files:
         assert honest.get(file).status_code == 200
     photos = [honest.upload(f"{n}.png", encode(picture(n), "PNG")) for n in range(2)]
-    assert honest.call("index", photos, "").values[0]["added"] == 2
+    assert honest.call("index", photos, "", None).values[0]["added"] == 2
     begin = time.monotonic()
-    found = honest.call("search", QUERY, SENTENCE).values
+    found = honest.call("search", *SEARCH).values
     seconds = time.monotonic() - begin
     assert {hit["name"] for hit in found[0]["sg_lora"]} == {"0.png", "1.png"}
     return seconds
@@ -189,7 +192,7 @@ def flooded(address: str) -> Iterator[Callable[[], int]]:
         nonlocal sent
         held: deque[socket.socket] = deque()
         while not stop.is_set() and sent < LONGEST_FLOOD:
-            body = json.dumps({"data": [SENTENCE, 4, 0.1], "session_hash": f"tab{sent}"}).encode()
+            body = json.dumps({"data": ROUTE, "session_hash": f"tab{sent}"}).encode()
             headers = ("Content-Type: application/json", f"Content-Length: {len(body)}")
             held.append(opened(address, FLOODING))
             held[-1].sendall(request(address, "call/route", *headers, body=body))

@@ -17,21 +17,23 @@ from shared_parts import random_shared, with_shared_part, write_engine
 from tiny_models import random_lora
 
 from app import actions
-from app.visitors.session import Session
+from app.question import Asked
+from app.tab import Tab
+from app.visitor import Visitor
 from core.backbones.lora import Factors, Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft
 from core.cli.main import main
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.data.image_io import open_photo
-from core.experts.adapter_files import README_FILE, generated_files, weight_of, write_files
+from core.experts.adapter_files import README_FILE, adapter_files, provenance, weight_of, write_files
 from core.experts.files import RepositoryIndex, load_repository, save_repository
 from core.experts.load import load_engine
 from core.experts.own import import_adapter
-from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.engine import SGLora
+from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
 
 SENTENCE, QUERY = "photos of people surfing", "a man on a wave"
@@ -61,7 +63,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adapter(made: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
-    write_files(folder, generated_files(made, made.adapt(AdapterRequest(SENTENCE, strength=WEIGHT))))
+    adaptation = made.adapt(AdapterRequest(SENTENCE, strength=WEIGHT))
+    write_files(folder, adapter_files(made.backbone, adaptation.lora, provenance(made, adaptation)))
     return folder
 
 
@@ -200,28 +203,32 @@ def test_commands_reject_adapters_that_change_photos(made: SGLora, options, phot
 
 
 def test_columns_of_a_comparison_have_the_strength_as_their_weight(made: SGLora) -> None:
-    session = Session(merge=True)
-    adaptation = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 0.4))
-    zero_shot, merged, generated = (adapter for _, _, adapter in actions.columns(made, session))
+    tab = Tab(Visitor())
+
+    def adapted(strength: float) -> tuple[Adaptation, list[Adapter]]:
+        asked = Asked(request=AdapterRequest(SENTENCE, strength=strength), merge=True)
+        actions.answer(made, tab, asked)
+        assert tab.adaptation is not None
+        return tab.adaptation, [adapter for *_, adapter in actions.columns(made, tab, asked, tab.adaptation)]
+
+    adaptation, (zero_shot, merged, generated) = adapted(0.4)
     assert zero_shot is ZERO_SHOT and merged.weight == generated.weight == 0.4
     assert (
         generated.lora is adaptation.full
         and merged.lora.factors["vision.proj_out"] is generated.lora.factors["vision.proj_out"]
     )
-    full = actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 1))
+    full, _ = adapted(1)
     assert full.routing is adaptation.routing and full.full is adaptation.full, "a new strength must reuse the generated LoRA"
-    assert full.weight == 1 and session.adaptation is full
-    actions.generate(made, session, actions.request(SENTENCE, 4, 0.1, 0, 0))
-    assert {adapter.key for _, _, adapter in actions.columns(made, session)} == {ZERO_SHOT.key}
+    assert full.weight == 1
+    assert {adapter.key for adapter in adapted(0)[1]} == {ZERO_SHOT.key}
 
 
 def test_a_factor_of_the_last_backbone_is_full_strength_here(made: SGLora) -> None:
-    session = Session()
-    session.request = AdapterRequest(SENTENCE, strength=1.5)
-    actions.ask_again(made, session)
-    assert session.adaptation is not None and session.adaptation.strength == 1
+    tab, asked = Tab(Visitor()), Asked(request=AdapterRequest(SENTENCE, strength=1.5))
+    actions.answer_again(made, tab, asked)
+    assert tab.adaptation is not None and tab.adaptation.strength == 1
     with pytest.raises(DescriptionError, match="this backbone takes 0 to 1"):
-        actions.generate(made, session, AdapterRequest(SENTENCE, strength=1.5))
+        actions.answer(made, tab, asked)
 
 
 # Imported adapters

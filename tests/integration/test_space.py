@@ -46,66 +46,38 @@ exec unshare --user --map-user={USER} --map-group={USER} "$@"
 """
 
 
-# Front matter
-
-
-@pytest.fixture(scope="module")
-def front() -> dict:
+def test_the_front_matter_is_a_spaces() -> None:
     start, block, _ = (ROOT / "README.md").read_text().split("---\n", 2)
-    assert start == ""
-    return yaml.safe_load(block)
-
-
-def test_the_front_matter_is_a_spaces(front: dict) -> None:
+    front = yaml.safe_load(block)
+    assert start == "" and front["sdk"] == "gradio" and (ROOT / front["app_file"]).is_file()
     assert all(isinstance(front[key], str) and front[key] for key in ("title", "emoji", "sdk_version", "python_version"))
-    assert front["sdk"] == "gradio"
     assert {front["colorFrom"], front["colorTo"]} <= COLOURS
-    assert front["emoji"].isascii() is False
-    assert 0 < len(front["short_description"]) <= 60
-    assert front["tags"]
-    assert all(isinstance(tag, str) for tag in front["tags"])
-    assert (ROOT / front["app_file"]).is_file()
-
-
-def test_the_space_runs_the_gradio_that_is_tested(front: dict) -> None:
+    assert front["emoji"].isascii() is False and 0 < len(front["short_description"]) <= 60
+    assert front["tags"] and all(isinstance(tag, str) for tag in front["tags"])
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     wanted = Requirement(next(line for line in lines if line.startswith("gradio")).partition("#")[0])
     assert front["sdk_version"] in wanted.specifier and importlib.metadata.version("gradio") in wanted.specifier
-
-
-def test_the_space_runs_a_python_that_is_supported(front: dict) -> None:
-    project = (ROOT / "pyproject.toml").read_text()
-    assert f'requires-python = ">={front["python_version"]}"' in project
-
-
-def test_the_licence_is_the_one_in_the_file(front: dict) -> None:
-    assert front["license"] == "apache-2.0"
-    head = (ROOT / "LICENSE").read_text()[:200]
-    assert "Apache License" in head
-    assert "Version 2.0" in head
+    assert f'requires-python = ">={front["python_version"]}"' in (ROOT / "pyproject.toml").read_text()
+    licence = (ROOT / "LICENSE").read_text()[:200]
+    assert front["license"] == "apache-2.0" and "Apache License" in licence and "Version 2.0" in licence
 
 
 # Dry run
 
 
 @pytest.fixture(scope="module")
-def confinement() -> list[str]:
+def confinement(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The first words of a command that runs the rest confined; empty if this machine does not permit this."""
-    tools = ("unshare", "mount", "ip", "sh")
-    if not all(map(shutil.which, tools)):
-        return []
-    return ["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-ec", CONFINE]
-
-
-@pytest.fixture(scope="module")
-def confined(confinement: list[str], tmp_path_factory: pytest.TempPathFactory) -> bool:
     folder = tmp_path_factory.mktemp("probe")
-    command = [*confinement, folder, sys.executable, "-c", ""]
-    return bool(confinement) and subprocess.run(command, capture_output=True).returncode == 0
+    confined = ["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-ec", CONFINE]
+    if not all(map(shutil.which, ("unshare", "mount", "ip", "sh"))):
+        return []
+    probe = subprocess.run([*confined, folder, sys.executable, "-c", ""], capture_output=True)
+    return confined if probe.returncode == 0 else []
 
 
 @pytest.fixture(scope="module")
-def visit(confinement: list[str], confined: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
+def visit(confinement: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     folder = tmp_path_factory.mktemp("space")
     checkout, temporary = folder / "checkout", folder / "tmp"
     temporary.mkdir()
@@ -133,7 +105,7 @@ def visit(confinement: list[str], confined: bool, tmp_path_factory: pytest.TempP
         draw_photos(folder / "photos.zip"),
         log,
     ]
-    prefix = [*confinement, temporary] if confined else []
+    prefix = [*confinement, temporary] if confinement else []
     process = subprocess.Popen(
         [*prefix, *command],
         env=surroundings,
@@ -192,21 +164,15 @@ def test_the_app_runs_as_a_space_runs_it(visit: dict) -> None:
     assert all(len(visit["found_again"][key]) == 10 for key in ("zero_shot", "merge", "sg_lora"))
     # On a Space, Gradio reloads files with a package that is not installed here. It logs the error and goes on.
     assert visit["log"].count("Traceback") == visit["log"].count("RuntimeError: `spaces` package is required")
-
-
-def test_many_photos_need_little_memory(visit: dict) -> None:
     figures = {key: round(value, 1) for key, value in visit.items() if key.endswith("_seconds")}
     figures |= {key: {k: round(v) for k, v in visit[key].items()} for key in ("memory_ready", "memory_filled")}
     print(figures)
-    assert visit["memory_filled"]["peak"] < MEMORY_MB
+    assert visit["memory_filled"]["peak"] < MEMORY_MB, "many photos need little memory"
+    assert elsewhere(visit["asked"]) == [], "the app asks no other machine"
 
 
-def test_the_app_asks_no_other_machine(visit: dict) -> None:
-    assert elsewhere(visit["asked"]) == []
-
-
-def test_it_was_confined(visit: dict, confined: bool) -> None:
-    if not confined:
+def test_it_was_confined(visit: dict, confinement: list[str]) -> None:
+    if not confinement:
         pytest.skip(f"{NO_NAMESPACES}: the app ran with a read-only copy, but with rights and a network")
     assert (visit["user"], visit["named"]) == (USER, False)
     assert visit["route"] is False

@@ -14,21 +14,23 @@ import torch.nn.functional as F
 from peft import PeftModel
 from PIL import Image, ImageDraw
 
-from app import actions, name_actions, texts
-from app.visitors.question import Question
-from app.visitors.session import Session
+from app import actions, name_actions
+from app.comparison import SG_LORA, ZERO
+from app.question import Asked, Question
+from app.tab import Tab
+from app.visitor import Visitor
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE
 from core.experts.load import load_engine
-from core.experts.names_file import NAMES_FILE
+from core.names.everyday import everyday_photos
+from core.names.file import NAMES_FILE
+from core.names.teach import TaughtNames
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.everyday import everyday_photos
 from core.sglora.request import AdapterRequest
-from core.sglora.teach import TaughtNames
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -102,12 +104,13 @@ def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_p
     assert code == 0, err
     found, without = json.loads(out)["rankings"], json.loads(run(*ask)[1])["rankings"]
 
-    engine, session = load_engine(), Session()
-    actions.add_uploads(engine, session, [str(photo) for photo in photos])
-    name_actions.load(engine, session, str(tmp_path / "taught" / NAMES_FILE))
-    actions.adapt_to(engine, session, AdapterRequest("photos of drawings"))
-    columns = {c.title: c.ranking.hits for c in actions.ask(engine, session, Question.words(query)).columns}
-    for ours, theirs in (("zero-shot", texts.ZERO_SHOT), ("sg-lora", texts.SG_LORA)):
+    engine, tab = load_engine(), Tab(Visitor())
+    actions.add_uploads(engine, tab, [str(photo) for photo in photos])
+    name_actions.load(engine, tab, str(tmp_path / "taught" / NAMES_FILE))
+    answer = actions.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
+    assert answer is not None
+    columns = {column.title: column.ranking.hits for column in answer.columns}
+    for ours, theirs in (("zero-shot", ZERO), ("sg-lora", SG_LORA)):
         assert [hit["photo"] for hit in found[ours]] == [hit.label for hit in columns[theirs]]
         scores = [hit.score for hit in columns[theirs]]
         assert [hit["score"] for hit in found[ours]] == pytest.approx(scores, abs=2e-3)

@@ -27,7 +27,7 @@ from core.backbones.open_clip import OpenClipBackbone
 from core.backbones.peft_format import CONFIG_FILE, load_peft, save_peft
 from core.backbones.transformers_names import CLASS, hub_model, transformers_name
 from core.common.errors import AdapterError
-from core.experts.adapter_files import README_FILE, generated_files, write_files
+from core.experts.adapter_files import README_FILE, adapter_files, provenance, write_files
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SIDE, WIDTH, DIM = 48, 64, 32  # the sizes of tiny_clip
@@ -179,7 +179,7 @@ def test_the_model_on_the_hub_is_named() -> None:
 @torch.no_grad()
 def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_path: Path) -> None:
     adaptation = engine.adapt(AdapterRequest("photos of people surfing"))
-    write_files(tmp_path, generated_files(engine, adaptation))
+    write_files(tmp_path, adapter_files(engine.backbone, adaptation.lora, provenance(engine, adaptation)))
     mapping = json.loads((tmp_path / CONFIG_FILE).read_text())["auto_mapping"]
     assert mapping == {"base_model_class": "TwoTowers", "parent_library": "core.backbones.base"}
     texts = ["a dog in the snow", "people surfing", "two boats"]
@@ -188,7 +188,7 @@ def test_an_adapter_loads_with_plain_peft_into_the_embedded_head(engine, tmp_pat
     model = PeftModel.from_pretrained(load_backbone().adapted, tmp_path).eval()
     torch.testing.assert_close(model.text(sentences), expected, atol=2e-5, rtol=0)
     with pytest.raises(AdapterError, match="as they are"):
-        write_files(tmp_path / "not", generated_files(engine, adaptation, for_transformers=True))
+        adapter_files(engine.backbone, adaptation.lora, provenance(engine, adaptation), for_transformers=True)
 
 
 @pytest.mark.parametrize("kind", ["embedded", "embedded, photos", "embedded, both", "open_clip", "open_clip, texts"])
@@ -208,7 +208,8 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
     adaptation = replace(
         engine.adapt(AdapterRequest("photos of people surfing")), lora=engine.repository.with_shared([own], [1.0])
     )
-    write_files(Path("adapter"), generated_files(engine, adaptation))
+    write_files(Path("adapter"), adapter_files(engine.backbone, adaptation.lora, provenance(engine, adaptation)))
+    assert [file.name for file in Path("adapter").iterdir() if str(tmp_path).encode() in file.read_bytes()] == []
     grey = np.random.default_rng(0).normal(128, 80, (60, 90)).clip(0, 255).astype(np.uint8)  # Pillow's noise has no seed
     Image.fromarray(grey).convert("RGB").save("photo.jpg")
     readme = (Path("adapter") / README_FILE).read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from torchvision.datasets import Flickr30k, ImageFolder
+from torchvision.datasets import ImageFolder
 
 from core.common.errors import DataError
 from core.data import data_folders, read_folder
@@ -113,59 +113,6 @@ def test_two_years_of_coco_share_photos(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
-FLICKR8K = "a.jpg#0\tA dog runs .\na.jpg#1\tThe dog .\nb.jpg#0\tA cat .\nc.jpg#0\tA boat .\nd.jpg.1#0\tA ghost .\n"
-
-
-def test_flickr8k_tokens_with_the_lists_of_the_splits(tmp_path: Path) -> None:
-    photos(tmp_path, "Flicker8k_Dataset/a.jpg", "Flicker8k_Dataset/b.jpg", "Flicker8k_Dataset/c.jpg")
-    text = tmp_path / "Flickr8k_text"
-    write(text / "Flickr8k.token.txt", FLICKR8K)
-    write(text / "Flickr8k.lemma.token.txt", FLICKR8K.replace("runs", "run"))
-    write(text / "CrowdFlowerAnnotations.txt", "a.jpg\ta.jpg#2\t1\t0\t3\n")
-    for part, name in (("train", "a"), ("dev", "b"), ("test", "c")):
-        write(text / f"Flickr_8k.{part}Images.txt", f"{name}.jpg\n")
-    folder = "Flicker8k_Dataset"
-    assert listed(tmp_path) == {
-        f"{folder}/a.jpg": ("train", ("A dog runs .", "The dog .")),
-        f"{folder}/b.jpg": ("val", ("A cat .",)),
-        f"{folder}/c.jpg": ("test", ("A boat .",)),
-    }
-    assert [s.path.is_file() for s in read_folder(tmp_path / folder)] == [True, True, True]
-    write(text / "Flickr_8k.testImages.txt", "c.jpg\nb.jpg\n")
-    with pytest.raises(DataError, match=r"Flickr_8k\.testImages\.txt, line 2: b\.jpg is also in the list of val"):
-        read_folder(tmp_path)
-
-
-def test_flickr30k_tokens_read_as_torchvision_reads_them(tmp_path: Path) -> None:
-    rows = ['1.jpg#0\tTwo men in " Superman " shirts .', "1.jpg#1\tMen | women .", '2.jpg#0\t" Hello " says a sign .']
-    photos(tmp_path, "1.jpg", "2.jpg")
-    write(tmp_path / "results_20130124.token", "\n".join(rows) + "\n")
-    theirs = Flickr30k(str(tmp_path), str(tmp_path / "results_20130124.token"))
-    ours = {name: list(captions) for name, (_, captions) in listed(tmp_path).items()}
-    assert ours["1.jpg"] == theirs.annotations["1.jpg"]
-    # torchvision removes the quotes, as CSV quotes. The file is not CSV: the quotes belong to the caption.
-    assert ours["2.jpg"] == ['" Hello " says a sign .']
-    for part, name in (("train", "1"), ("val", "2")):
-        write(tmp_path / f"{part}.txt", f"{name}\n")
-    assert {n: split for n, (split, _) in listed(tmp_path).items()} == {"1.jpg": "train", "2.jpg": "val"}
-
-
-def test_flickr30k_csv_with_its_one_damaged_line(tmp_path: Path) -> None:
-    photos(tmp_path, "flickr30k_images/1.jpg")
-    head = "image_name| comment_number| comment\n1.jpg| 0| A dog , with a | bar .\n"
-    write(tmp_path / "results.csv", head + "1.jpg| 4   A dog runs across the grass .\n")
-    assert listed(tmp_path) == {"flickr30k_images/1.jpg": ("", ("A dog , with a | bar .", "A dog runs across the grass ."))}
-    write(tmp_path / "results.csv", head + "1.jpg A dog\n")
-    with pytest.raises(DataError, match=r"results\.csv, line 3: “1\.jpg\| 0\| A dog runs\.” is expected"):
-        read_folder(tmp_path)
-
-
-def test_a_csv_of_captions(tmp_path: Path) -> None:
-    photos(tmp_path, "Images/1.jpg")
-    write(tmp_path / "captions.txt", 'image,caption\n1.jpg,"A dog, running"\n1.jpg,A dog\n')
-    assert listed(tmp_path) == {"Images/1.jpg": ("", ("A dog, running", "A dog"))}
-
-
 @pytest.mark.parametrize("root", ["", "train"])
 def test_an_image_folder_reads_as_torchvision_reads_it(tmp_path: Path, root: str) -> None:
     top = tmp_path / "pets"
@@ -208,8 +155,6 @@ def test_a_name_that_could_be_either_of_two_photos(tmp_path: Path) -> None:
             r"dataset_x\.json, image 2, .*KeyError: 'dev'",
         ),
         ("dataset_x.json", karpathy(entry("a.jpg", "train"), {"split": "val"}), "image 2, .*sentences"),
-        ("Flickr8k.token.txt", "a.jpg#0\tA dog .\na.jpg A cat .\n", r"Flickr8k\.token\.txt, line 2: “1\.jpg#0”, a tab"),
-        ("Flickr8k.token.txt", "a.jpg#0\tA dog .\na.jpg#1\t \n", "line 2: an image name and a caption"),
     ],
 )
 def test_what_is_damaged_is_named(tmp_path: Path, file: str, content: object, message: str) -> None:
@@ -218,15 +163,9 @@ def test_what_is_damaged_is_named(tmp_path: Path, file: str, content: object, me
         read_folder(tmp_path)
 
 
-def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
-    (tmp_path / "Flickr8k.token.txt").write_bytes(b"a.jpg#0\tA dog\na.jpg#1\tA caf\xe9\n")
-    with pytest.raises(DataError, match=r"Flickr8k\.token\.txt, line 2: not UTF-8"):
-        read_folder(tmp_path)
-
-
 def test_which_folders_data_means(tmp_path: Path) -> None:
     photos(tmp_path / "sets", "pets/cat/1.jpg", "pets/dog/1.jpg", "flickr/images/a.jpg")
-    write(tmp_path / "sets" / "flickr" / "Flickr8k.token.txt", FLICKR8K)
+    write(tmp_path / "sets" / "flickr" / "dataset_flickr8k.json", karpathy(entry("a.jpg", "val", "a dog")))
     (tmp_path / "sets" / ".git").mkdir()
     assert [f.name for f in data_folders(tmp_path / "sets")] == ["flickr", "pets"]
     assert data_folders(tmp_path / "sets" / "pets") == [tmp_path / "sets" / "pets"]

@@ -12,7 +12,7 @@ from tiny_models import random_lora, tiny_backbone
 from core.backbones.embedded import load_embedded
 from core.common.errors import BackboneError
 from core.common.paths import EVERYDAY_FILE, asset_path, heads_path
-from core.sglora.everyday import EPSILON, EverydayPhotos, everyday_photos, load_everyday, save_everyday
+from core.names.everyday import EPSILON, EverydayPhotos, everyday_photos, load_everyday, save_everyday
 
 
 def background(seed: int = 0) -> EverydayPhotos:

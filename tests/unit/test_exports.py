@@ -18,7 +18,7 @@ from recalls import recalls
 from app import actions, exports, texts
 from app.question import Asked, Question, Scope
 from app.samples import Samples
-from app.scoped_search import Sources
+from app.sources import Sources
 from app.tab import Tab
 from app.visitor import Visitor
 from core.common.errors import DataError

@@ -90,13 +90,13 @@ def test_without_a_shared_part_the_own_part_is_all_there_is(sglora: SGLora) -> N
 
 
 @pytest.mark.parametrize(
-    ("sentence", "kind"),
-    [("fotky mého psa ve sněhu", "language"), ("the quarterly tax report of a bank", "no photos"), (DESCRIPTION, "")],
+    ("sentence", "key"),
+    [("fotky mého psa ve sněhu", "CORE_LANGUAGE"), ("a bank's quarterly tax report", "CORE_NO_PHOTOS"), (DESCRIPTION, "")],
 )
-def test_odd_sentences_get_a_remark_and_no_expert(sglora: SGLora, sentence: str, kind: str) -> None:
+def test_odd_sentences_get_a_remark_and_no_expert(sglora: SGLora, sentence: str, key: str) -> None:
     fit = with_threshold(sglora, None).fit(sglora.route(sentence))
-    assert (fit.remark.kind if fit.remark else "") == kind and fit.fits is not bool(kind)
-    assert fit_facts(fit)["remark"] == (fit.remark.text if fit.remark else None)
+    assert (fit.remark.key if fit.remark else "") == key and fit.fits is not bool(key)
+    assert fit_facts(fit)["remark"] == (str(fit.remark) if fit.remark else None)
 
 
 def test_forgetting_is_the_routed_experts_mean(sglora: SGLora) -> None:

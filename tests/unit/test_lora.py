@@ -16,7 +16,7 @@ from tiny_models import noise, random_lora, tiny_backbone
 from torch import Tensor, nn
 
 from core.backbones.embedded import load_embedded
-from core.backbones.lora import MAX_RANK, Factors, Lora, LoraLayout, LoraModule
+from core.backbones.lora import MAX_RANK, Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError
@@ -153,15 +153,10 @@ def test_file_that_is_far_too_large(adapter, name):
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[1]", b"3", b"{}", b'{"r": "two"}', b'{"r": null}', b'{"r": 1e999}', b"\xff\xfe\x00"]
+    "text", [b"", b"{", b"[1]", b"3", b"{}", b'{"r": "two"}', b'{"r": null}', b'{"r": 1e999}', b"\xff\xfe\x00", b"[" * 200_000]
 )
 def test_config_that_is_no_config(adapter, text):
     (adapter / CONFIG_FILE).write_bytes(text)
-    refused(adapter, f"{CONFIG_FILE} is not a LoRA configuration")
-
-
-def test_config_nested_without_end(adapter):
-    (adapter / CONFIG_FILE).write_text("[" * 200_000)
     refused(adapter, f"{CONFIG_FILE} is not a LoRA configuration")
 
 
@@ -190,16 +185,11 @@ def test_config_that_does_not_fit(adapter, values, reason):
     refused(adapter, reason)
 
 
-@pytest.mark.parametrize("data", [b"", b"not safetensors", b"\xff" * 64, b"PK\x03\x04" + bytes(100)])
-def test_weights_that_are_not_safetensors(adapter, data):
-    (adapter / WEIGHTS_FILE).write_bytes(data)
-    refused(adapter, f"{WEIGHTS_FILE} is damaged")
-
-
-def test_weights_cut_off(adapter):
+def test_weights_that_are_not_safetensors(adapter):
     path = adapter / WEIGHTS_FILE
-    path.write_bytes(path.read_bytes()[:-10])
-    refused(adapter, f"{WEIGHTS_FILE} is damaged")
+    for data in (path.read_bytes()[:-10], b"", b"not safetensors", b"\xff" * 64, b"PK\x03\x04" + bytes(100)):
+        path.write_bytes(data)
+        refused(adapter, f"{WEIGHTS_FILE} is damaged")
 
 
 def test_other_backbone(adapter):
@@ -234,13 +224,6 @@ def test_missing_and_unknown_modules(adapter):
 def test_tensors_that_do_not_fit(adapter, values, reason):
     change_tensors(adapter, **values)
     refused(adapter, reason)
-
-
-def test_old_adapters_of_photos_are_read(adapter):
-    new, _ = load_peft(adapter, LAYOUT.modules, FINGERPRINT)
-    tensors = load_file(adapter / WEIGHTS_FILE)
-    save_file({key.replace("vision.", ""): value for key, value in tensors.items()}, adapter / WEIGHTS_FILE)
-    assert torch.equal(load_peft(adapter, LAYOUT.modules, FINGERPRINT)[0].vector(), new.vector())
 
 
 def test_half_precision_weights_are_read_as_float32(adapter):
@@ -385,9 +368,3 @@ def test_peft_adapter_of_only_some_modules_is_refused(tower, tmp_path):
     others = [m for m in tower.layout.modules if not m.name.endswith(first)]
     with pytest.raises(AdapterError, match="does not fit"):
         load_peft(tmp_path / "mine", others, FINGERPRINT, partly=True)
-
-
-def test_factors_delta():
-    assert torch.equal(
-        Factors(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]])).delta, torch.tensor([[3.0, 6], [4, 8]])
-    )

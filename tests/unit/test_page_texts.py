@@ -17,7 +17,6 @@ from app.engines import Models, found_repositories
 from app.languages import ENGLISH, FOLDER, SAMPLES, TAGS, speaking, texts_in, wanted
 from app.page import build
 from app.photo_libraries import PhotoLibraries
-from app.uploads import sort_uploads
 from app.views import page_html
 from app.visitors import Visitors
 from core.common.errors import StudioError
@@ -26,6 +25,7 @@ from core.common.messages import message
 from core.common.paths import ROOT, experts_path
 from core.common.text import clean_text
 from core.data.sample_photos import examples, sample_photos
+from core.data.uploads import sort_uploads
 from core.experts.files import RepositoryIndex
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
@@ -200,7 +200,7 @@ def test_concurrent_visitors_get_their_own_language() -> None:
         return await asyncio.gather(*(visit(code) for code in TAGS))
 
     assert asyncio.run(all_at_once()) == [{IN_FILE[code]["SEARCH"]} for code in TAGS]
-    assert texts.SEARCH == IN_FILE[ENGLISH]["SEARCH"], "without a visitor it is English"
+    assert IN_FILE[ENGLISH]["SEARCH"] == texts.SEARCH, "without a visitor it is English"
     with pytest.raises(AttributeError):
         _ = texts.NO_SUCH_TEXT_AT_ALL
 
@@ -235,7 +235,7 @@ def test_a_message_is_said_in_the_visitors_language() -> None:
     with speaking("de"):
         assert texts.of(empty).startswith("Hier fehlt etwas (Frage): ") and texts.english_of(empty).startswith("The query")
         assert texts.of(taught) == "bei Stärke 0, 2 gelernt" and texts.english_of(taught) == "at strength 0, 2 taught"
-        assert "„Search {down}“" in texts.of(message("ASKED_PHOTOS", query="Search {down}"))
+        assert "„Search {down}“" in texts.of(message("CORE_ASKED_PHOTOS", query="Search {down}"))
         assert texts.of(StudioError("Photos for “Polish”")) == "Photos for “Polish”", "other texts stay unchanged"
         assert texts.english("MERGE") == "Experts averaged" != texts.MERGE
 

@@ -10,7 +10,6 @@ import torch
 from tiny_models import noise, random_lora, tiny_backbone
 
 from core.backbones.base import Backbone
-from core.common.errors import AdapterError
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows
 from core.retrieval.questions import WITHOUT, EncodedQuery, Query
@@ -107,11 +106,3 @@ def test_the_zero_shot_index_answers_the_query_of_an_adapter_of_texts(backbone: 
             check(search(photos, asked, chosen, top, AMONG), scores, AMONG, top)
         rankings.append(np.argsort(-scores)[:10].tolist())
     assert rankings[0] != rankings[1], "the adapter changes the ranking"
-
-
-def test_adapters_whose_numbers_are_not_finite_are_refused(backbone: Backbone, vit: Backbone, photos: PhotoIndexes) -> None:
-    asked = Query(("a dog",)).question(backbone)
-    with pytest.raises(AdapterError, match="infinite or invalid"):
-        asked.embedding(backbone, random_lora(backbone.layout, 1).scaled(1e38))
-    with pytest.raises(AdapterError, match="infinite or invalid"):
-        search(photos, question(vit, 1), Adapter.of(random_lora(vit.layout, 1).scaled(1e38)))

@@ -22,9 +22,9 @@ from core.experts.files import INDEX_FILE, TENSORS_FILE, load_repository, save_r
 from core.experts.load import load_engine
 from core.retrieval.gallery import Gallery
 from core.retrieval.search import some_embeddings
+from core.retrieval.suggest import FEWEST_SHARE, MOST_SUGGESTED, RIDGE, covering, fit_sentences, suggested
 from core.sglora.engine import SGLora
-from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.suggest import FEWEST_SHARE, MOST_SUGGESTED, RIDGE, PhotoSentences, covering
+from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
 
 FINGERPRINT, LAYOUT = "0123456789abcdef", LoraLayout((LoraModule("text.q", 2, 2),), 1)
 
@@ -34,11 +34,9 @@ def test_the_regression_is_least_squares_with_a_penalty() -> None:
     x, y = (t.double().numpy() - t.double().numpy().mean(0) for t in (photos, sentences))
     penalty = np.sqrt(RIDGE * x.var(0).mean() * len(x)) * np.eye(6)
     wanted = np.linalg.lstsq(np.concatenate([x, penalty]), np.concatenate([y, np.zeros((6, 4))]), rcond=None)[0]
-    fitted = PhotoSentences.fit(photos, sentences)
+    fitted = fit_sentences(photos, sentences)
     assert fitted.weights.numpy() == pytest.approx(wanted, abs=1e-5)
-    directions = x @ wanted
-    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    assert fitted.of(photos).numpy() == pytest.approx(unit, abs=1e-4)
+    assert fitted.mean.numpy() == pytest.approx(photos.mean(0).numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -75,7 +73,7 @@ def test_photos_that_no_expert_knows_have_no_suggestion() -> None:
 def repository() -> ExpertRepository:
     experts = tuple(Expert(f"e{i}", f"photos of {i}", "scenes", "none", 1, 0, 1, {}, {}) for i in range(3))
     zeros, keys = torch.zeros(3, LAYOUT.size), F.normalize(noise(3, 5, seed=1), dim=-1)
-    fitted = PhotoSentences.fit(noise(50, 4, seed=2), noise(50, 5, seed=3))
+    fitted = fit_sentences(noise(50, 4, seed=2), noise(50, 5, seed=3))
     return ExpertRepository(FINGERPRINT, LAYOUT, experts, zeros, zeros, keys, zeros[0], photo_sentences=fitted)
 
 
@@ -85,13 +83,16 @@ def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:
     read = load_repository(tmp_path, LAYOUT, FINGERPRINT)
     photos = noise(20, 4, seed=5)
     assert saved.photo_sentences is not None and read.photo_sentences is not None
-    torch.testing.assert_close(read.photo_sentences.of(photos), saved.photo_sentences.of(photos), rtol=0, atol=1e-2)
-    wanted = [saved.experts[i] for i in covering(saved.photo_sentences.of(photos) @ saved.embeddings.T)]
-    assert saved.suggested(photos) == wanted and saved.suggested(photos[:0]) == []
+    for kept, written in zip(read.photo_sentences, saved.photo_sentences, strict=True):
+        torch.testing.assert_close(kept, written, rtol=0, atol=1e-2)
+    sentences = (photos - saved.photo_sentences.mean).numpy() @ saved.photo_sentences.weights.numpy()
+    sentences /= np.linalg.norm(sentences, axis=1, keepdims=True)
+    wanted = [saved.experts[i] for i in covering(torch.from_numpy(sentences) @ saved.embeddings.T)]
+    assert suggested(saved, photos) == wanted and suggested(saved, photos[:0]) == []
 
-    save_repository(replace(saved, photo_sentences=None), tmp_path)  # as earlier versions wrote it
+    save_repository(replace(saved, photo_sentences=None), tmp_path)
     read = load_repository(tmp_path, LAYOUT, FINGERPRINT)
-    assert read.photo_sentences is None and read.suggested(photos) == []
+    assert read.photo_sentences is None and suggested(read, photos) == []
 
 
 @pytest.mark.parametrize("mean, weights", [((4,), (3, 5)), ((4,), (4, 6)), ((4, 1), (4, 5)), ((4,), (20,))])
@@ -117,5 +118,5 @@ def test_the_shipped_experts_recognise_rooms_and_animals(engine: SGLora) -> None
     for subject, wanted in by_subject.items():
         gallery = Gallery(engine.backbone)
         gallery.add([sample.path for sample in sample_photos() if sample.subject == subject])
-        first, *_ = engine.repository.suggested(some_embeddings(gallery.searchable, 256))
+        first, *_ = suggested(engine.repository, some_embeddings(gallery.searchable, 256))
         assert first.description.startswith(wanted)

@@ -16,13 +16,14 @@ from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, BackboneError, DescriptionError
+from core.common.messages import Message
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path, heads_path
 from core.data.sample_photos import sample_photos
+from core.names import ordinary_texts, teach
+from core.names.everyday import everyday_photos
+from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, load_moment, save_moment, second_moment
+from core.names.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, left_out
 from core.retrieval.gallery import Gallery
-from core.sglora import ordinary_texts, teach
-from core.sglora.everyday import everyday_photos
-from core.sglora.ordinary_texts import RIDGE, SCENES, inverse_moment, load_moment, save_moment, second_moment
-from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, left_out
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
@@ -267,7 +268,7 @@ def test_limits(backbone: EmbeddedBackbone) -> None:
     with pytest.raises(DescriptionError, match=f"cannot be taught: {MAX_NAMES}"):
         names.add("wug", photos(backbone, 1, 1))
     assert len(names.add("name 0", photos(backbone, 99, 1)).entries[0].photos) == MAX_PHOTOS
-    assert left_out("wug", MAX_PHOTOS) == [] and "67 were left out" in left_out("wug", 99)[0]
+    assert left_out("wug", MAX_PHOTOS) == [] and "67 were left out" in str(left_out("wug", 99)[0])
     question = "purple flowers in a wild meadow that I saw in the spring of last year"
     crossed = photos(backbone, 0, 1)  # a question whose results were marked may be longer than a name
     assert TaughtNames(backbone).add(question, photos(backbone, 1, 1), crossed).entries[0].name == question
@@ -276,9 +277,9 @@ def test_limits(backbone: EmbeddedBackbone) -> None:
 def test_contradictions_are_said(backbone: EmbeddedBackbone) -> None:
     alike = photos(backbone, 3, 1)
     names = TaughtNames(backbone).add("wug", alike).add("dax", torch.cat([photos(backbone, 2, 2), alike[:1]]))
-    assert any("“wug” and “dax” share a photo" in remark for remark in names.remarks())
+    assert any("“wug” and “dax” share a photo" in str(remark) for remark in names.remarks())
     mixed = TaughtNames(backbone).add("fep", noise(9, *backbone.prefix_shape, seed=5).half())
-    assert any("photos of “fep” show different things" in remark for remark in mixed.remarks())
+    assert any("photos of “fep” show different things" in str(remark) for remark in mixed.remarks())
     assert TaughtNames(backbone).add("wug", alike).remarks() == []
     # Names of one photo: one remark each, not one for each pair.
     same = TaughtNames(backbone)
@@ -290,7 +291,7 @@ def test_contradictions_are_said(backbone: EmbeddedBackbone) -> None:
 def test_two_photos_of_different_things_are_said(backbone: EmbeddedBackbone) -> None:
     samples = {sample.name: sample.path for sample in sample_photos()}
 
-    def remarks(*names: str) -> list[str]:
+    def remarks(*names: str) -> list[Message]:
         gallery = Gallery(backbone)
         gallery.add([samples[name] for name in names])
         return TaughtNames(backbone).add("wug", gallery.prefixes(photo.id for photo in gallery.photos)).remarks()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -49,13 +51,35 @@ def test_an_untrained_decoder_adds_nothing():
         assert torch.equal(vae.decode_step(noise(3, CONFIG.latent, seed=seed), condition), torch.zeros(3, CONFIG.coordinates))
 
 
-def test_layers_are_as_in_the_paper():
-    vae = new_vae()
-    linears = {
-        name: [m for m in getattr(vae, name) if isinstance(m, torch.nn.Linear)] for name in ("encoder", "prior", "decoder")
-    }
-    assert {name: len(layers) for name, layers in linears.items()} == {"encoder": 2, "prior": 2, "decoder": 3}
-    assert not any(isinstance(getattr(vae, name)[-1], torch.nn.ReLU) for name in linears), "outputs can be negative"
+@pytest.mark.parametrize("slope", [0.0, 0.1])
+def test_networks_by_hand(slope: float) -> None:
+    """Encoder, prior and decoder have 2, 2 and 3 layers, as in the paper. No activation comes after the last one."""
+    torch.manual_seed(1)
+    vae = ConditionalVAE(replace(CONFIG, slope=slope))
+    torch.nn.init.normal_(vae.decoder[-1].weight)
+    theta, condition, z = (3 * noise(5, n, seed=n) for n in (6, 12, 4))
+
+    def output(name: str, layers: int, *inputs: torch.Tensor) -> np.ndarray:
+        parameters = [p.detach().numpy() for key, p in vae.named_parameters() if key.startswith(f"{name}.")]
+        assert len(parameters) == 2 * layers
+        x = np.concatenate([i.numpy() for i in inputs], 1)
+        for number, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True), 1):
+            x = x @ weight.T + bias
+            x = np.where(x < 0, slope * x, x) if number < layers else x
+        return x
+
+    with torch.no_grad():
+        found = {
+            "encoder": (vae.encode(theta, condition), output("encoder", 2, theta, condition)),
+            "prior": (vae.condition_prior(condition), output("prior", 2, condition)),
+        }
+        decoded = vae.decode_step(z, condition).numpy()
+    for gaussian, expected in found.values():
+        mean, log_variance = np.split(expected, 2, 1)
+        assert min(mean.min(), log_variance.min()) < 0 < max(mean.max(), log_variance.max())
+        np.testing.assert_allclose(gaussian.mean.numpy(), mean, atol=1e-5, rtol=1e-4)
+        np.testing.assert_allclose(gaussian.log_variance.numpy(), log_variance.clip(-8, 4), atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(decoded, output("decoder", 3, z, condition), atol=1e-4, rtol=1e-4)
 
 
 def test_elbo_against_torch_distributions():

@@ -26,9 +26,8 @@ from core.experiments.bench.context import BenchmarkContext
 from core.experiments.bench.sample_jpegs import jpegs
 from core.experiments.bench.timing import clocks, in_turn
 from core.retrieval.adapter import Adapter
-from core.retrieval.index import APPROXIMATE_FROM
+from core.retrieval.index import Index
 from core.retrieval.library import PhotoLibrary
-from core.retrieval.library_index import index_over, scan_of
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import EncodedQuery, Query
 from core.sglora.request import AdapterRequest
@@ -123,8 +122,7 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, file: Path, n: int)
             vectors = photos.index.take(places)
             noise = F.normalize(torch.randn(vectors.shape, generator=random), dim=-1)
             out.write(F.normalize(vectors + 0.3 * noise, dim=-1).numpy().tobytes())
-    shape = (n, photos.library.about.dim)
-    index = index_over(file, shape, scan_of(file, shape) if n >= APPROXIMATE_FROM else None)
+    index = Index(np.memmap(file, np.float32, "r", shape=(n, photos.library.about.dim)))
     questions = [Query((text,)).question(engine.backbone) for text in QUERIES]
 
     def adapted(sentence: str) -> Adapter:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.common.errors import DescriptionError, RepositoryError, brief
-from core.sglora.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
+from core.common.messages import Message
+from core.names.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
 
 NAMES_FILE = "names.safetensors"
 KIND, FORMAT = "SG-LoRA Studio names", "1"
@@ -22,7 +23,7 @@ HEADER_BYTES = 2**20
 def save_names(names: TaughtNames) -> bytes:
     """The file's content. Raises RepositoryError: when there are no names."""
     if not names.entries:
-        raise RepositoryError("There are no names to save yet: teach one first.")
+        raise RepositoryError("CORE_NAMES_NONE")
     tensors = {f"{i}.photos": entry.photos.contiguous() for i, entry in enumerate(names.entries)}
     tensors |= {f"{i}.without": e.without.contiguous() for i, e in enumerate(names.entries) if e.without is not None}
     metadata = {
@@ -43,11 +44,11 @@ def most_bytes(backbone: Backbone) -> int:
 def read_names(file: Path, backbone: Backbone) -> TaughtNames:
     """``load_names`` from a file; checks its size before reading. Raises as ``load_names``; OSError: when unreadable."""
     if file.stat().st_size > most_bytes(backbone):
-        raise RepositoryError(f"{file.name} is too large for a file of names: choose the file that “Save names” wrote.")
+        raise RepositoryError("CORE_NAMES_LARGE", name=file.name)
     return load_names(file.read_bytes(), backbone, file.name)
 
 
-def load_names(content: bytes, backbone: Backbone, label: str = "The file of names") -> TaughtNames:
+def load_names(content: bytes, backbone: Backbone, label: str | Message = Message("CORE_NAMES_FILE")) -> TaughtNames:
     """The names in the content of a file from ``save_names``. Not trusted: anyone may have changed the file. ``label``: its
     name in messages. Raises RepositoryError: when it is another file, damaged, or made for another backbone."""
     try:
@@ -61,18 +62,15 @@ def load_names(content: bytes, backbone: Backbone, label: str = "The file of nam
         photos = [_photos(tensors[f"{i}.photos"], backbone) for i in range(len(listed))]
         marks = {i: _photos(tensors[f"{i}.without"], backbone) for i in range(len(listed)) if f"{i}.without" in tensors}
     except (SafetensorError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
-        raise RepositoryError(f"{label} is damaged or not a file of names: choose the file that “Save names” wrote.") from None
+        raise RepositoryError("CORE_NAMES_DAMAGED", label=label) from None
     if made_for != backbone.fingerprint:
-        raise RepositoryError(
-            f"{label} belongs to another backbone (fingerprint {brief(made_for)}, this one is {backbone.fingerprint}): teach "
-            "the names again here."
-        )
+        raise RepositoryError("CORE_NAMES_OTHER", label=label, theirs=brief(made_for), ours=backbone.fingerprint)
     names = TaughtNames(backbone)
     for i, name in enumerate(listed):
         try:
             names = names.add(name, photos[i], marks.get(i))
         except DescriptionError as error:
-            raise RepositoryError(f"{label}: {error}") from None
+            raise RepositoryError("CORE_NAMES_INVALID", label=label, error=error.message) from None
     return names
 
 

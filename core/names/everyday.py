@@ -21,6 +21,7 @@ from torch import Tensor
 from core.backbones.base import Backbone, photo_column
 from core.backbones.lora import Lora
 from core.common.errors import BackboneError
+from core.common.messages import message
 from core.common.paths import EVERYDAY_FILE, asset_path
 from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 
@@ -65,7 +66,7 @@ def load_everyday(path: Path, fingerprint: str) -> tuple[EverydayPhotos, Everyda
     """Read the file of ``save_everyday``; None if this backbone has none. Raises BackboneError: when it is damaged."""
     if not path.is_file():
         return None
-    with damage_raises(BackboneError, f"{path.name} is damaged", "restore the file"):
+    with damage_raises(BackboneError, message("CORE_ASSET_DAMAGED", file=path.name), message("CORE_RESTORE_FILE")):
         tensors, metadata = read_tensors(path)
         if metadata.get("backbone_fingerprint") != fingerprint:
             return None

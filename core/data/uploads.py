@@ -36,7 +36,7 @@ class Uploads:
         if len(self.captions) < MAX_CAPTION_FILES:
             self.captions.append((name, content))
         else:
-            self.failed.append((where or name, message("CAPTION_FILES", n=MAX_CAPTION_FILES)))
+            self.failed.append((where or name, message("CORE_CAPTION_FILES", n=MAX_CAPTION_FILES)))
 
 
 def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
@@ -50,9 +50,9 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
             _unpack(path, folder / str(number), uploads)
         elif suffix in CAPTION_SUFFIXES:
             if not path.is_file():
-                uploads.failed.append((path.name, message("CAPTIONS_GONE")))
+                uploads.failed.append((path.name, message("CORE_CAPTIONS_GONE")))
             elif path.stat().st_size > MAX_CAPTIONS_BYTES:
-                uploads.failed.append((path.name, message("CAPTIONS_LARGE", mb=MAX_CAPTIONS_BYTES // 2**20)))
+                uploads.failed.append((path.name, message("CORE_CAPTIONS_LARGE", mb=MAX_CAPTIONS_BYTES // 2**20)))
             else:
                 uploads.add_captions(path.name, path.read_bytes())
         else:
@@ -66,20 +66,20 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
         try:
             archive = stack.enter_context(open_zip(path))
         except DAMAGE:
-            uploads.failed.append((path.name, message("ZIP_DAMAGED")))
+            uploads.failed.append((path.name, message("CORE_ZIP_DAMAGED")))
             return
         members = [m for m in archive.infolist() if not m.filename.endswith("/") and not is_clutter(m.filename)]
         if not members:
-            uploads.failed.append((path.name, message("ZIP_EMPTY")))
+            uploads.failed.append((path.name, message("CORE_ZIP_EMPTY")))
         if len(members) > MAX_MEMBERS:
-            uploads.failed.append((path.name, message("ZIP_MANY", most=f"{MAX_MEMBERS:,}", n=f"{len(members):,}")))
+            uploads.failed.append((path.name, message("CORE_ZIP_MANY", most=f"{MAX_MEMBERS:,}", n=f"{len(members):,}")))
         folder.mkdir(parents=True)
         for number, member in enumerate(members[:MAX_MEMBERS]):
             name, target = safe_name(member.filename), folder / str(number)
             is_captions = Path(name).suffix.lower() in CAPTION_SUFFIXES
             limit = MAX_CAPTIONS_BYTES if is_captions else MAX_BYTES
             if uploads.room < member.file_size <= limit:
-                reason = message("ZIP_LARGE", mb=MAX_UNPACKED_BYTES // 2**20)
+                reason = message("CORE_ZIP_LARGE", mb=MAX_UNPACKED_BYTES // 2**20)
                 uploads.failed.append((path.name, reason))
                 break
             content = _read(archive, member, limit)
@@ -98,15 +98,15 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes | Message:
     """The content of a member, or the reason why it cannot be read."""
     if member.filename.lower().endswith(".zip"):
-        return message("ZIP_IN_ZIP")
+        return message("CORE_ZIP_IN_ZIP")
     if member.flag_bits & 1:
-        return message("ZIP_LOCKED")
+        return message("CORE_ZIP_LOCKED")
     if member.compress_type not in COMPRESSIONS:
-        return message("ZIP_UNUSUAL")
+        return message("CORE_ZIP_UNUSUAL")
     if member.file_size > limit:
-        return message("ZIP_MEMBER_LARGE", mb=limit // 2**20)
+        return message("CORE_ZIP_MEMBER_LARGE", mb=limit // 2**20)
     try:
         with archive.open(member) as stream:
             return stream.read(member.file_size + 1)
     except DAMAGE:
-        return message("ZIP_MEMBER_DAMAGED")
+        return message("CORE_ZIP_MEMBER_DAMAGED")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.common.errors import BackboneError
+from core.common.messages import message
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
 from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 from core.data.class_names import imagenet_class_names
@@ -61,6 +62,6 @@ def load_moment(path: Path, fingerprint: str) -> Tensor | None:
     """Read the file of ``save_moment``; None if this backbone has none. Raises BackboneError: when it is damaged."""
     if not path.is_file():
         return None
-    with damage_raises(BackboneError, f"{path.name} is damaged", "restore the file"):
+    with damage_raises(BackboneError, message("CORE_ASSET_DAMAGED", file=path.name), message("CORE_RESTORE_FILE")):
         tensors, metadata = read_tensors(path)
         return tensors["moment"] if metadata.get("backbone_fingerprint") == fingerprint else None

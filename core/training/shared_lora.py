@@ -1,4 +1,4 @@
-"""The shared part of all experts: one LoRA, the same for every sentence, trained on densely sampled tasks.
+"""The shared LoRA of all experts: one LoRA, the same for every sentence, trained on densely sampled tasks.
 
 In the embedded backbone it adapts both heads. It never changes, so the app embeds each photo twice when it is added, and never
 again (docs/design.md, section 3). It learns from special domains and from captions of everyday scenes in several languages, in
@@ -26,8 +26,8 @@ from core.common.paths import EVERYDAY_FILE, ORDINARY_TEXTS_FILE
 from core.common.progress import Bar, Log
 from core.data.class_names import imagenet_class_names
 from core.data.folder import contents
-from core.sglora.everyday import EverydayPhotos, save_everyday
-from core.sglora.ordinary_texts import save_moment, second_moment
+from core.names.everyday import EverydayPhotos, save_everyday
+from core.names.ordinary_texts import save_moment, second_moment
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
 from core.training.descent import descend, one_cycle
@@ -50,7 +50,7 @@ def train_shared(
     optimizer = torch.optim.Adam([vector], lr=lr)
     schedule = one_cycle(optimizer, steps, WARM_UP)
     rng = np.random.default_rng(seed)
-    with Bar("shared part", steps, log, "steps") as bar:
+    with Bar("shared LoRA", steps, log, "steps") as bar:
         for step in range(1, steps + 1):
             rows = tasks.sample(rng).rows if rng.random() < dense or not len(scenes) else scenes
             loss = objective.loss(rows, Lora.from_vector(layout, vector), rng)
@@ -61,7 +61,7 @@ def train_shared(
 
 @dataclass(frozen=True)
 class BothHeadsRecipe:
-    """How to train the shared part of both heads: ``steps`` to ``dense`` as in ``train_shared``, ``views`` of each photo, the
+    """How to train the shared LoRA of both heads: ``steps`` to ``dense`` as in ``train_shared``, ``views`` of each photo, the
     others as in ``Objective``."""
 
     rank: int = 32
@@ -84,7 +84,7 @@ class BothHeadsRecipe:
         return Objective(corpus, self.scale, self.memory, *sizes, self.weight)
 
 
-def train_shared_part(
+def train_shared_lora(
     data: Path,
     out: Path,
     cache: Path,
@@ -92,7 +92,7 @@ def train_shared_part(
     recipe: BothHeadsRecipe = BothHeadsRecipe(),
     log: Log = print,
 ) -> EmbeddedBackbone:
-    """Train the shared part on the photos of a data folder and write it to ``out``; returns the backbone with it.
+    """Train the shared LoRA on the photos of a data folder and write it to ``out``; returns the backbone with it.
 
     It is the mean of runs with different seeds, which finds more and forgets less than each run (model soups, arXiv
     2203.05482). ``cache`` keeps finished runs. Four more files go beside ``out``: statistics of everyday photos and of

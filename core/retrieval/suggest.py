@@ -11,11 +11,11 @@ Wolsey and Fisher 1978, https://doi.org/10.1007/BF01588971).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
 
 RIDGE = 0.01  # this and the numbers below were chosen on watched photos; 0.1 and 0.5 give nearly the same
 MOST_SUGGESTED = 3
@@ -24,25 +24,22 @@ FEWEST_SHARE = 0.1  # another expert has to be the closest one for this share of
 LEAST_CLOSENESS = 0.25  # below it, on average, no expert knows such photos, and none is suggested
 
 
-@dataclass(frozen=True, eq=False)
-class PhotoSentences:
-    """Predicts the direction of photos' sentences from their zero-shot embeddings."""
+def fit_sentences(photos: Tensor, sentences: Tensor) -> PhotoSentences:
+    """The regression for photo embeddings [n, d] and the mean sentence embedding of each photo's captions [n, s]."""
+    x, y = photos.double(), sentences.double()
+    mean, x, y = x.mean(0), x - x.mean(0), y - y.mean(0)
+    covariance = x.T @ x / len(x)
+    ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
+    return PhotoSentences(mean.float(), torch.linalg.solve(covariance + ridge, x.T @ y / len(x)).float())
 
-    mean: Tensor  # [d]
-    weights: Tensor  # [d, s]
 
-    @staticmethod
-    def fit(photos: Tensor, sentences: Tensor) -> PhotoSentences:
-        """Fit photo embeddings [n, d] and the mean sentence embedding of each photo's captions [n, s]."""
-        x, y = photos.double(), sentences.double()
-        mean, x, y = x.mean(0), x - x.mean(0), y - y.mean(0)
-        covariance = x.T @ x / len(x)
-        ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
-        return PhotoSentences(mean.float(), torch.linalg.solve(covariance + ridge, x.T @ y / len(x)).float())
-
-    def of(self, photos: Tensor) -> Tensor:
-        """Unit-length directions [n, s] for photo embeddings [n, d]."""
-        return F.normalize((photos - self.mean) @ self.weights, dim=-1)
+def suggested(repository: ExpertRepository, photos: Tensor) -> list[Expert]:
+    """Experts whose topics cover photos with these zero-shot embeddings [n, d], the best one first; none if n is 0."""
+    regression = repository.photo_sentences
+    if regression is None or not len(photos):
+        return []
+    sentences = F.normalize((photos - regression.mean) @ regression.weights, dim=-1)
+    return [repository.experts[i] for i in covering(sentences @ repository.embeddings.T)]
 
 
 def covering(closeness: Tensor) -> list[int]:

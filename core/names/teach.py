@@ -5,8 +5,8 @@ moves a name's text to its photos. For n names:
 
     K [n, in]   inputs of the last linear of the text side
     U [n, d]    the texts before they are normalised
-    V [n, d]    unit-length targets: how each name's photos differ from everyday ones (``core.sglora.everyday``)
-    C [in, in]  second moment of the input over ordinary texts (``core.sglora.ordinary_texts``)
+    V [n, d]    unit-length targets: how each name's photos differ from everyday ones (``core.names.everyday``)
+    C [in, in]  second moment of the input over ordinary texts (``core.names.ordinary_texts``)
 
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
 
@@ -29,10 +29,11 @@ from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import DescriptionError, brief
+from core.common.messages import Message, message
 from core.common.runtime import one_core
 from core.common.text import one_line
-from core.sglora.everyday import everyday_photos
-from core.sglora.ordinary_texts import TEMPLATES, inverse_moment
+from core.names.everyday import everyday_photos
+from core.names.ordinary_texts import TEMPLATES, inverse_moment
 
 MAX_NAMES = 64
 MAX_LETTERS, MAX_QUESTION = 60, 300  # characters of a name, and of a question whose results were marked
@@ -88,10 +89,10 @@ class TaughtNames:
         ``TaughtName``. Raises DescriptionError: when there is no photo, the name is invalid, or there are too many names."""
         name = clean_taught_name(name, MAX_LETTERS if without is None else MAX_QUESTION)
         if not len(photos):
-            raise DescriptionError(f"“{name}” has no photo: choose at least one that shows it; three are better.")
+            raise DescriptionError("CORE_NAME_NO_PHOTO", name=name)
         existing = self.find(name)
         if existing is None and len(self.entries) >= MAX_NAMES:
-            raise DescriptionError(f"“{name}” cannot be taught: {MAX_NAMES} names are the most. Take one back first.")
+            raise DescriptionError("CORE_NAME_MANY", name=name, most=MAX_NAMES)
         entry = existing or TaughtName(name, self._texts(name), photos[:0].half())
         crossed = entry.without if without is None else _joined(entry.without, without)
         joined = replace(entry, photos=_joined(entry.photos, photos), without=crossed)
@@ -138,17 +139,15 @@ class TaughtNames:
         added = names_lora(self.backbone, self.entries, lora)
         return added if lora is None else merge([lora, added], [1.0, 1.0])
 
-    def remarks(self) -> list[str]:
+    def remarks(self) -> list[Message]:
         """Warnings about the names, each with a remedy. The names work anyway."""
         warnings = []
         for i, entry in enumerate(self.entries):
             if len(entry.photos) > 1 and _alikeness(self.backbone.suffix(entry.photos)) < ALIKE:
-                warnings.append(f"The photos of “{entry.name}” show different things: teach a name for each.")
+                warnings.append(message("CORE_NAME_ODD", name=entry.name))
             other = next((o for o in self.entries[:i] if any(torch.equal(a, b) for a in entry.photos for b in o.photos)), None)
             if other is not None:
-                warnings.append(
-                    f"“{other.name}” and “{entry.name}” share a photo: teach one of them without it, or use one name for both."
-                )
+                warnings.append(message("CORE_NAMES_SHARE", other=other.name, name=entry.name))
         return warnings
 
     def _texts(self, name: str) -> Tensor:
@@ -157,7 +156,7 @@ class TaughtNames:
     def _entry(self, name: str) -> TaughtName:
         entry = self.find(name)
         if entry is None:
-            raise DescriptionError(f"“{brief(name)}” is not a taught name: teach it first.")
+            raise DescriptionError("CORE_NAME_GONE", name=brief(name))
         return entry
 
     def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
@@ -177,18 +176,18 @@ def clean_taught_name(name: str, most: int = MAX_LETTERS) -> str:
     """Trim a name. Raises DescriptionError: when it has no letter or digit, or more than ``most`` characters."""
     cleaned = _trimmed(name)
     if not cleaned:
-        raise DescriptionError("The name is empty: type a word for what the photos show, such as “Shrek”.")
+        raise DescriptionError("CORE_NAME_EMPTY")
     if len(cleaned) > most:
-        raise DescriptionError(f"The name has {len(cleaned)} characters; {most} is the most. A word or two are best.")
+        raise DescriptionError("CORE_NAME_LONG", n=len(cleaned), most=most)
     if not any(c.isalnum() for c in cleaned):
-        raise DescriptionError(f"“{cleaned}” is no name: it needs a letter or a digit.")
+        raise DescriptionError("CORE_NAME_SIGNS", name=cleaned)
     return cleaned
 
 
-def left_out(name: str, photos: int) -> list[str]:
+def left_out(name: str, photos: int) -> list[Message]:
     """A warning if a name was given more photos than it can have."""
     more = photos - MAX_PHOTOS
-    return [f"“{name}”: {MAX_PHOTOS} photos are the most; {more} were left out."] if more > 0 else []
+    return [message("CORE_NAME_LEFT_OUT", name=name, most=MAX_PHOTOS, n=more)] if more > 0 else []
 
 
 def _trimmed(name: str) -> str:

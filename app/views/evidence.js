@@ -1,0 +1,9 @@
+// Tells the page that the tab is open, and offers each table as a file. Gradio passes element and trigger.
+element.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-csv]");
+  if (!link) return;
+  const cells = (row) => [...row.cells].map((cell) => `"${cell.textContent.replaceAll('"', '""')}"`).join(",");
+  const csv = [...link.closest("p").previousElementSibling.querySelectorAll("tr")].map(cells).join("\n");
+  link.href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv + "\n")}`;
+});
+trigger("focus");

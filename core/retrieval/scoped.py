@@ -1,0 +1,181 @@
+"""One question asked of a gallery in memory, of a library on disk, or of both at once; or of the captions of a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from core.common.errors import GalleryError, PhotoError
+from core.common.lazy import lazy
+from core.common.messages import Message, message
+from core.data.decode import content_id
+from core.data.decode_pool import decode_photo
+from core.data.image_io import photo_bytes
+from core.names.teach import TaughtNames
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.gallery import Gallery, Photo, Stop, never
+from core.retrieval.index import Hit, Ranking, moves
+from core.retrieval.library import shown_path
+from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.questions import EncodedQuery, Query
+from core.retrieval.search import MOST_RANKED, Asked, LikePhoto, search
+from core.retrieval.where import NONE_LEFT, Where
+
+MOST_FOUND = 300  # most results, if a library is asked
+WORDS, PHOTO, SIMILAR = "words", "photo", "similar"  # find photos of words, captions of a photo, photos like a photo
+
+
+@dataclass(frozen=True)
+class ScopedSearch:
+    """A photo that is in the gallery and in the library counts once."""
+
+    kind: str  # WORDS, PHOTO or SIMILAR
+    what: str  # the words, or a photo's id
+    file: str | None  # an uploaded photo, for PHOTO
+    gallery: Gallery | None  # None: it is not asked
+    library: LibraryPhotos | None  # None: it is not asked
+    names: TaughtNames
+    folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``; "": all folders
+    since: date | None = None
+    until: date | None = None  # included, like ``since``
+    rows: dict[str, int] = field(default_factory=dict)  # row in the library of each photo found there, by key
+
+    @lazy
+    def photos(self) -> tuple[Photo, ...]:
+        """The photos of the gallery."""
+        return () if self.gallery is None else self.gallery.photos
+
+    @lazy
+    def title(self) -> Message:
+        """The question as text. Raises PhotoError: when its photo is missing or cannot be read."""
+        if self.kind == WORDS:
+            return message("CORE_ASKED_PHOTOS", query=self.what)
+        _ = self._photo if self.kind == PHOTO else self.question  # raises PhotoError if the photo is missing
+        name = Path(self.file).name if self.file else self._labels([self.what])[self.what]
+        return message("CORE_ASKED_CAPTIONS" if self.kind == PHOTO else "CORE_ASKED_LIKE", name=name)
+
+    @property
+    def taught(self) -> tuple[tuple[str, int], ...]:
+        """(name, number of photos) of each taught name in the question."""
+        names = self.names.within(self.what) if self.kind == WORDS else ()
+        return tuple((entry.name, len(entry.photos)) for entry in self.names.entries if entry.name in names)
+
+    def right(self, caption: str) -> frozenset[str]:
+        """Keys of the right answers: a photo's own captions, or the photos that have this ``caption``."""
+        if self.kind == PHOTO:
+            photos = (photo for photo in self.photos if photo.id == self.what)
+            return frozenset(content_id(text.encode()) for photo in photos for text in photo.captions)
+        if self.kind == SIMILAR:
+            return frozenset()
+        return frozenset(photo.id for photo in self.photos if _plain(caption) in map(_plain, photo.captions))
+
+    def rank(self, adapter: Adapter, top: int | None = None, stop: Stop = never) -> Ranking:
+        """Rank all photos or captions of the gallery; with a library, the best MOST_FOUND of both. ``top``: most results.
+
+        Raises GalleryError: when no photo may be an answer. Also raises as ``search``.
+        """
+        if self.gallery is not None and self.kind == PHOTO:
+            return self.gallery.image_to_text(self._photo, adapter, top, stop)
+        if not self._total and self._where:
+            raise GalleryError(NONE_LEFT)
+        if self.gallery is not None and self.library is None and self.kind == WORDS:
+            return self.gallery.rank(self._asked_of(adapter), adapter, top, self._where)
+        results = self._found(adapter, MOST_FOUND)[:top]
+        if self.library is not None:
+            results = results[:MOST_FOUND]
+        labels = self._labels([key for key, _ in results])
+        return Ranking(tuple(Hit(key, labels[key], score, rank) for rank, (key, score) in enumerate(results, 1)), self._total)
+
+    def moves(self, before: Ranking, after: Ranking) -> Mapping[str, int]:
+        """How many ranks each hit moved up against zero-shot, if known."""
+        if self.library is None:
+            return moves(before, after)
+        return {hit.key: self._before[hit.key] - hit.rank for hit in after.hits if hit.key in self._before}
+
+    @lazy
+    def question(self) -> Asked:
+        """The question, encoded up to where adapters begin. Raises PhotoError: when the photo is gone."""
+        if self.kind == WORDS:
+            return Query.parse([self.what]).question(self.names.backbone)
+        if self.gallery is not None and (like := self.gallery.like(self.what)) is not None:
+            return like
+        if self.library is None:
+            raise PhotoError("CORE_NOTHING_LIKE")
+        self.rows[self.what] = row = self.library.row(self.what)
+        return LikePhoto(self.library, row)
+
+    @lazy
+    def _with_names(self) -> Asked:
+        question = self.question
+        return question.with_names(self.names.within_sentence(self.what)) if isinstance(question, EncodedQuery) else question
+
+    def _asked_of(self, adapter: Adapter) -> Asked:
+        return self._with_names if adapter.named else self.question
+
+    @lazy
+    def _photo(self) -> str | Image.Image:
+        """The photo whose captions are searched: its id, or the image in a file. Raises PhotoError: when no photo is chosen."""
+        if not self.file:
+            if all(photo.id != self.what for photo in self.photos):
+                raise PhotoError("CORE_NOTHING_PICKED")
+            return self.what
+        path, framing = Path(self.file), self.names.backbone.framing
+        decoded = decode_photo(photo_bytes(path, path.name), path.name, framing)
+        return Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
+
+    @lazy
+    def _where(self) -> Where:
+        return Where(Path(self.folder) if self.folder else None, self.since, self.until)
+
+    @lazy
+    def _among(self) -> np.ndarray | None:
+        """Rows [k] in the library of the photos that may be answers; None: all of them."""
+        assert self.library is not None
+        if self.folder and self.folder not in self.library.folders:  # a folder of the gallery's photos
+            return np.empty(0, int)
+        return self.library.among(Where(self.library.folders[self.folder] if self.folder else None, self.since, self.until))
+
+    @lazy
+    def _total(self) -> int:
+        total = 0
+        if self.gallery is not None:
+            total += len(self.photos if (among := self.gallery.among(self._where)) is None else among)
+        if self.library is not None:
+            total += len(self.library if self._among is None else self._among)
+        return total
+
+    @lazy
+    def _before(self) -> dict[str, int]:
+        return {key: rank for rank, (key, _) in enumerate(self._found(ZERO_SHOT, MOST_RANKED), 1)}
+
+    def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float]]:
+        """(key, score), best first; ``top``: most results of the library."""
+        scores, asked = dict[str, float](), self._asked_of(adapter)
+        if self.gallery is not None:
+            scores = {hit.key: hit.score for hit in self.gallery.rank(asked, adapter, None, self._where).hits}
+        if self.library is not None:
+            for row, score in search(self.library, asked, adapter, top, self._among):
+                key = self.library.key(row)
+                self.rows[key] = row
+                scores.setdefault(key, score)
+        if self.kind == SIMILAR:
+            scores.pop(self.what, None)
+        return sorted(scores.items(), key=lambda pair: -pair[1])
+
+    def _labels(self, keys: Sequence[str]) -> dict[str, str]:
+        labels = {photo.id: photo.name for photo in self.photos}
+        if self.library is not None:
+            keys = [key for key in keys if key not in labels]
+            paths = self.library.paths([self.rows[key] for key in keys])
+            labels |= {key: shown_path(path.name) for key, path in zip(keys, paths, strict=True)}
+        return labels
+
+
+def _plain(text: str) -> str:
+    """A caption or question in the form that is compared."""
+    return " ".join(text.split()).rstrip(".!?").casefold()

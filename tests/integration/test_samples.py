@@ -1,0 +1,139 @@
+"""The sample photos as a library: everybody searches, marks and teaches from them, and nobody changes them."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from recalls import recalls
+
+from app import actions, expert_actions, name_actions, texts
+from app.comparison import SHARED, ZERO, Comparison
+from app.exports import results_csv
+from app.languages import TAGS, speaking
+from app.question import Asked, Question, Scope
+from app.samples import Samples, sample_questions
+from app.sources import Sources
+from app.tab import Tab
+from app.views import results_html
+from app.visitor import Visitor
+from core.common.errors import GalleryError, PhotoError
+from core.data.sample_photos import Example, examples, sample_photos
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.sglora.engine import SGLora
+from core.sglora.request import AdapterRequest
+
+SAMPLES = Scope(False, True)
+
+
+@pytest.fixture(scope="module")
+def sources() -> Sources:
+    return Sources(samples=Samples())
+
+
+@pytest.fixture
+def tab() -> Tab:
+    return Tab(Visitor())
+
+
+def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources, request: AdapterRequest | None = None) -> Comparison:
+    found = actions.answer(engine, tab, Asked(question, request), sources)
+    assert found is not None
+    return found
+
+
+def test_visitors_share_the_samples_and_own_photos_stay_apart(engine: SGLora, sources: Sources, tab: Tab) -> None:
+    found = answer(engine, tab, Question.words("a lion", SAMPLES), sources)
+    assert {hit.label for hit in found.columns[0].ranking.hits} == {sample.name for sample in sample_photos()}
+    assert not tab.visitor.has_own and tab.visitor.photos == () and tab.visitor.memory == 0
+    other = Tab(Visitor())
+    assert answer(engine, other, Question.words("a lion", SAMPLES), sources).photos is found.photos
+    own = sample_photos()[0].path
+    actions.add_uploads(engine, tab, [str(own)])
+    mine = answer(engine, tab, Question.words("a lion"), sources)
+    assert [hit.label for hit in mine.columns[0].ranking.hits] == [own.name]
+    assert actions.is_current(engine, other, sources), "another visitor's photos change nothing"
+    # Files of the samples are not those of the visitor, and the page shows them.
+    shown = results_html.comparison(found, tab.visitor.files, results_html.Shown(6))
+    assert str(found.files.folder) in shown and str(tab.visitor.files.folder) not in shown
+    assert results_csv(found).count("\n") == 1 + 40
+
+
+@pytest.mark.parametrize("sentence", [None, "photos of wild animals and big cats"])
+def test_recall_of_the_samples(engine: SGLora, sources: Sources, tab: Tab, sentence: str | None) -> None:
+    request = AdapterRequest(sentence) if sentence else None
+    answer(engine, tab, Question.words("a lion", SAMPLES), sources, request)
+    measured = actions.measure(engine, tab, sources)
+    assert measured is not None and tab.comparison is measured and len(measured.columns) == 2
+    for column in measured.columns:
+        assert column.hits is not None
+        by_hand = recalls(sources.gallery(engine, tab.visitor, SAMPLES), column.adapter)
+        for way, hits in column.hits.items():
+            assert 100 * np.mean(np.asarray(hits.places) < 10) == pytest.approx(by_hand[way]["R@10"]), way
+
+
+def test_captions_and_similar_photos_of_a_sample(engine: SGLora, sources: Sources, tab: Tab) -> None:
+    gallery = sources.gallery(engine, tab.visitor, SAMPLES)
+    photo = next(photo for photo in gallery.photos if photo.captions)
+    captions = answer(engine, tab, Question.photo(photo.id, scope=SAMPLES), sources)
+    assert captions.of == "captions" and captions.columns[0].ranking.total == len(
+        {c for p in gallery.photos for c in p.captions}
+    )
+    labels = {hit.key: hit.label for hit in captions.columns[0].ranking.hits}
+    assert {labels[key] for key in captions.right} == set(photo.captions)
+    similar = answer(engine, tab, Question("similar", photo.id, scope=SAMPLES), sources)
+    found = [hit.key for hit in similar.columns[0].ranking.hits]
+    rows = dict(zip([p.id for p in gallery.photos], gallery.embeddings(), strict=True))
+    wanted = sorted(rows.keys() - {photo.id}, key=lambda key: -float(rows[key] @ rows[photo.id]))
+    assert found[:5] == wanted[:5] and photo.id not in found
+    with pytest.raises(PhotoError):  # a sample is not one of the visitor's photos
+        actions.answer(engine, tab, Asked(Question("similar", photo.id)), sources)
+
+
+def test_a_name_from_samples_and_own_photos(engine: SGLora, sources: Sources, tab: Tab) -> None:
+    samples = sources.gallery(engine, tab.visitor, SAMPLES)
+    actions.add_uploads(engine, tab, [str(sample_photos()[20].path)])
+    own = tab.visitor.photos[0].id
+    shown = answer(engine, tab, Question.words("a wug", SAMPLES), sources)
+    first, second = [hit.key for hit in shown.columns[0].ranking.hits if hit.key != own][:2]
+    names = name_actions.teach(engine, tab, "wug", [first, own], sources=sources)
+    expected = torch.cat([tab.visitor.gallery(engine).prefixes([own]), samples.prefixes([first])])
+    assert torch.equal(names.entries[0].photos, expected)
+    again = actions.answer_again(engine, tab, sources=sources)
+    assert again is not None and {first, own} == {hit.key for hit in again.columns[-1].ranking.hits[:2]}
+    # Marks on samples count, and teach.
+    actions.mark(engine, tab, second, True, sources)
+    assert (tab.marked.photos, set(tab.marked.among_ten)) == (1, {ZERO, SHARED}) and tab.ticked == [second]
+    taught = name_actions.from_marks(engine, tab, "dax", sources).entries[-1]
+    assert torch.equal(taught.photos, samples.prefixes([second]))
+
+
+def test_samples_train_no_own_expert(engine: SGLora, sources: Sources, tab: Tab) -> None:
+    answer(engine, tab, Question.words("a lion", SAMPLES), sources)
+    with pytest.raises(GalleryError, match="at least 20"):
+        expert_actions.train(engine, tab, "mine", "photos of lions", lambda now: None, threading.Event())
+    assert actions.suggested(engine, tab, SAMPLES) == []
+
+
+@pytest.mark.slow
+def test_in_each_language_a_question_finds_its_photo_and_the_page_opens_on_the_first_that_rises(
+    engine: SGLora, sources: Sources, tab: Tab
+) -> None:
+    right = {caption: sample.name for sample in sample_photos() for caption in sample.captions}
+    names = {photo.id: photo.name for photo in sources.gallery(engine, tab.visitor, SAMPLES).photos}
+    for code in TAGS:
+        rises = {}
+        with speaking(code):
+            for example in examples().shown:
+                asked = Example(*map(texts.of_sample, example))
+                search = sources.search(engine, tab.visitor, Question.words(asked.query, SAMPLES))
+                assert {names[key] for key in search.right} == {right[example.query]}
+                made = engine.adapt(AdapterRequest(asked.description))
+                rankings = [search.rank(way) for way in (ZERO_SHOT, Adapter.of(made.lora, made.weight))]
+                before, after = ([hit.label for hit in ranking.hits].index(right[example.query]) for ranking in rankings)
+                rises[asked] = after < before
+            questions = sample_questions()
+        assert questions[0] == next(example for example, rose in rises.items() if rose), code
+        assert set(questions) == set(rises)
