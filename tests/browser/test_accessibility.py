@@ -1,4 +1,4 @@
-"""axe-core finds no serious problem on any unfolded tab, wide in light and dark, nor on a phone; without photos and with results.
+"""axe-core finds no serious problem on any unfolded tab, wide in light and dark, nor on a phone; with and without results.
 
 npm installs axe-core.
 """
