@@ -139,9 +139,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
         expect(item).to_have_attribute("title", f"{expert['name']}: {expert['description']}")
     expect(chosen.first).to_contain_text(f"{routed[0]['weight'] * 100:.0f} %")
 
-    # Sample photos, then the visitor's own photos, which replace them. One file is broken.
-    page.click("#try-it")
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    # The visitor's own photos and their captions. One file is broken.
     page.click("#captions button")
     own, captions = generated_photos(tmp_path), tmp_path / "captions.jsonl"
     captions.write_text("\n".join(json.dumps({"image": s.name, "captions": s.captions}) for s in samples))
@@ -150,7 +148,6 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.set_input_files("#upload input[type=file]", [*(s.path for s in samples), *own, broken, captions])
     report = page.locator("#report")
     expect(report).to_contain_text(texts.ADDED.format(n=len(samples) + 3))
-    expect(report).to_contain_text(texts.SAMPLES_GONE)
     expect(report).to_contain_text("broken.jpg")
     expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
 
@@ -283,16 +280,27 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     box(page, "own-description").fill("photos of red and blue blots")
     expect(page.locator("#own")).to_contain_text(texts.OWN_NONE)
     page.click("#train")
-    trained = page.locator("#trained")
+    # What is asked during a training is still there after it.
+    other, trained = "photos of people surfing", page.locator("#trained")
+    page.get_by_role("tab", name=texts.TAB_STUDIO).click()
+    box(page, "description").fill(other)
+    box(page, "description").press("Enter")
+    expect(page.locator("#command textarea")).to_have_value(re.compile(other))
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     expect(trained).to_contain_text("measured on 6 held-out photos")
     expect(trained).to_contain_text(re.compile(r"gain [+-]\d+\.\d R@1"))
     expect(page.locator("#own")).to_contain_text("my blots")
+    page.get_by_role("tab", name=texts.TAB_STUDIO).click()
+    expect(page.locator("#command textarea")).to_have_value(re.compile(other))
+    box(page, "description").fill("photos of red and blue blots")
+    box(page, "description").press("Enter")
     first = page.locator("#routing .sg-experts li").first
     expect(first).to_have_attribute("title", re.compile("^my blots:"))  # its description equals the page's sentence
     expect(page.locator("#recall")).to_contain_text(texts.LEFT_OUT.format(n=18))  # 18 photos trained the routed expert
     expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
     expect(varied).to_have_text("")  # the adapter is another one
 
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     # The downloaded adapter is imported as an expert. A file that is not an adapter is rejected, and nothing is lost.
     page.click("#import-own button")
     box(page, "import-description").fill("photos of coloured spots")
@@ -334,57 +342,10 @@ def page_name(path: Path) -> tuple[str, bytes]:
     return re.sub(r"[<>]", "", path.name), path.read_bytes()
 
 
-def test_a_search_needs_no_mouse(opened: Page) -> None:
-    page, keys = opened, opened.keyboard
-    focused = page.locator(":focus")
-    keys.press("Tab")
-    expect(focused).to_have_text(texts.SKIP)
-    keys.press("Enter")
-    expect(box(page, "query")).to_be_focused()
-    page.locator("#try-it").focus()
-    keys.press("Enter")
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
-    expect(page.locator("#try-it")).to_be_hidden()  # the samples are shown already
-    page.locator("#search").focus()
-    keys.press("/")
-    expect(box(page, "query")).to_be_focused()
-    keys.press("Control+A")
-    keys.type(QUERY)
-    keys.press("Enter")
-    expect(page.locator("#results h3")).to_contain_text(QUERY)
-
-    # Tab stops once at each column, and arrows move inside it. Enter enlarges a photo; arrows work there, too.
-    columns = [page.locator(f'#results section[aria-label="{title}"] .sg-open') for title in (texts.ZERO_SHOT, texts.SG_LORA)]
-    columns[0].first.focus()
-    keys.press("ArrowRight")
-    keys.press("ArrowDown")
-    expect(columns[0].nth(2)).to_be_focused()
-    keys.press("Tab")
-    expect(columns[1].first).to_be_focused()
-    keys.press("Shift+Tab")
-    expect(columns[0].nth(2)).to_be_focused()
-    keys.press("Enter")
-    large = page.locator("dialog.sg-view img")
-    expect(large).to_be_visible()
-    names = [photo.locator("img").get_attribute("alt") for photo in columns[0].all()]
-    expect(large).to_have_attribute("alt", names[2])
-    keys.press("ArrowLeft")
-    expect(large).to_have_attribute("alt", names[1])
-    keys.press("Escape")
-    expect(columns[0].nth(1)).to_be_focused()
-
-
-def test_visitors_do_not_meet_and_nothing_typed_is_run(opened: Page, browser: Browser, url: str) -> None:
+def test_nothing_typed_is_run(opened: Page) -> None:
     box(opened, "description").fill('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
     opened.click("#generate")
     expect(opened.locator("#lora")).to_contain_text('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
-    opened.click("#try-it")
-    expect(opened.locator("#results .sg-hit").first).to_be_visible()
-    other = browser.new_context().new_page()
-    other.goto(url)
-    expect(other.locator("#status .sg-ready")).to_be_visible()
-    expect(other.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
-    other.context.close()
 
 
 def test_every_result_that_ships_is_shown(opened: Page) -> None:

@@ -302,6 +302,7 @@ def test_a_question_before_the_first_photo_is_answered_once_it_is_there(opened: 
     expect(page.locator("#results .sg-panel")).to_have_attribute("data-filtered", "1")
     expect(page.locator("#results .sg-panel")).to_have_attribute("data-description", FIRST.description)
     expect(command).to_have_value(before)
+    page.locator("#only-changed input").uncheck()
 
     for shade, file in enumerate(slow):
         Image.new("L", (8000, 6000), shade).save(file)  # takes longer to decode than to ask a question

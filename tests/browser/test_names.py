@@ -12,13 +12,17 @@ from core.names.file import KIND
 
 def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     page, _ = visit(browser, url)
-    page.click("#try-it")
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     names = set(labels(page, texts.ZERO_SHOT)[:3])
-    for number in (1, 2, 3):
-        hit = page.locator(f'#results section[aria-label="{texts.ZERO_SHOT}"] .sg-hit').nth(number - 1)
+
+    def tick(place: int) -> str:
+        hit = page.locator(f'#results section[aria-label="{texts.ZERO_SHOT}"] .sg-hit').nth(place)
         hit.hover()
         hit.locator('[data-mark="up"]').click()
+        return hit.locator("img").get_attribute("alt") or ""
+
+    for place in range(3):
+        tick(place)
     expect(page.locator("#marked")).to_contain_text("of 3 after")  # none is lost, however fast they come
 
     page.click("#names > button")
@@ -36,7 +40,7 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     expect(page.locator("#results .sg-taught")).to_contain_text("blicket")
     settles(lambda: set(labels(page, texts.SG_LORA)[:3]), names)
 
-    page.reload()  # the album and the question come back
+    page.reload()  # names and question come back
     expect(page.locator("#results .sg-taught")).to_contain_text("blicket")
     settles(lambda: set(labels(page, texts.SG_LORA)[:3]), names)
     page.click("#names > button")
@@ -45,12 +49,6 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     assert KIND.encode() in waiting.value.path().read_bytes()
 
     # A selected name stays selected, and photos chosen by hand stay chosen, when another photo is ticked.
-    def tick(place: int) -> str:
-        hit = page.locator(f'#results section[aria-label="{texts.ZERO_SHOT}"] .sg-hit').nth(place)
-        hit.hover()
-        hit.locator('[data-mark="up"]').click()
-        return hit.locator("img").get_attribute("alt") or ""
-
     ticked = tick(5)
     expect(page.locator("#names-photos .token")).to_have_text([ticked])  # those that taught a name are used up
     box(page, "names-name").fill("dax")
@@ -79,11 +77,11 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     expect(page.get_by_text("“nothing” has no photo")).to_be_visible()
 
 
-def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Browser, samples_url: str) -> None:
-    page, _ = visit(browser, samples_url)
+def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Browser, url: str) -> None:
+    page, _ = visit(browser, url)
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     other = page.context.new_page()
-    other.goto(samples_url)
+    other.goto(url)
     expect(other.locator("#results .sg-hit").first).to_be_visible()
     other.click("#names > button")
     other.locator("#names-photos input").click()

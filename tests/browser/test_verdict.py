@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from made_up_photos import blurred
-from page_state import box, labels, settles
+from page_state import add, ask, labels, settles
 from playwright.sync_api import Page, expect
 
 from app import texts
@@ -28,20 +28,13 @@ def captions_file(folder: Path, photos: list[Path], each: int, word: str = "spot
     return path
 
 
-def add(page: Page, *files: Path) -> None:
-    page.set_input_files("#upload input[type=file]", files)
-
-
 def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page, engine: SGLora, tmp_path: Path) -> None:
     page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
-    add(page, *photos)
-    expect(page.locator("#fill")).to_contain_text(f"Photos: {PHOTOS} of")
-    box(page, "description").fill(SENTENCE)
-    box(page, "query").fill(QUERY)
-    page.click("#search")
+    add(page, photos, PHOTOS)
+    ask(page, QUERY, SENTENCE)
     expect(page.locator("#results section")).to_have_count(2)
     expect(page.locator("#recall")).to_have_text("")
-    add(page, captions_file(tmp_path, photos, 2))
+    add(page, [captions_file(tmp_path, photos, 2)])
 
     gallery = Gallery(engine.backbone)
     gallery.add(photos)
@@ -72,15 +65,12 @@ def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page,
 
 def test_counting_can_be_stopped(opened: Page, tmp_path: Path) -> None:
     page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(MANY)], 3)
-    add(page, *photos)
-    expect(page.locator("#fill")).to_contain_text(f"Photos: {MANY} of")  # a question before the first photo gets a message
-    box(page, "query").fill(QUERY)
-    page.click("#search")
+    add(page, photos, MANY)
+    ask(page, QUERY)
     expect(page.locator("#results section")).to_have_count(2)
-    add(page, captions_file(tmp_path, photos, EACH, "spot beside many other spots on a very large sheet of paper"))
+    add(page, [captions_file(tmp_path, photos, EACH, "spot beside many other spots on a very large sheet of paper")])
     page.click("#stop-counting")
     expect(page.locator("#recall")).to_contain_text(texts.COUNT_STOPPED)
     expect(page.locator("#stop-counting")).to_be_hidden()
-    box(page, "query").fill("something blue")
-    page.click("#search")
+    ask(page, "something blue")
     expect(page.locator("#recall .sg-verdict")).to_contain_text(f"of {MANY * EACH} after")

@@ -1,4 +1,4 @@
-"""One page searches own photos and a library. Also: the enlarged photo, more results, and what is visible at each width."""
+"""One page searches own photos, a library and the samples. Also: the enlarged photo, more results, and each width."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from app_process import running, visit
-from page_state import asked_of, box, expect_fit, settles
+from page_state import add, ask, asked_of, box, choose, expect_fit, settles
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from app import texts
 from core.backbones.embedded import EmbeddedBackbone
@@ -48,25 +48,19 @@ def hits(page: Page):
     return page.locator("#results section").last.locator(".sg-hit")
 
 
-def choose_where(page: Page, words: str) -> None:
-    box(page, "where").click()
-    page.locator("#where").get_by_role("option", name=words, exact=True).click()
-
-
 def test_own_photos_a_library_and_both(opened: Page) -> None:
     page, both = opened, texts.WITHIN_BOTH.format(name="pictures")
     # The visitor added no photos: the library answers, and suggests sentences.
     expect(box(page, "where")).to_have_value(both)
     expect(page.locator("#look-like")).to_contain_text("rooms in a house")
     expect(page.locator("#results .sg-waiting img")).to_have_count(12)
-    box(page, "query").fill(QUERY)
-    box(page, "query").press("Enter")
+    ask(page, QUERY)
     expect(page.locator("#results section")).to_have_count(2)
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
-    page.set_input_files("#upload input[type=file]", [sample_photos()[0].path])
+    add(page, [sample_photos()[0].path])
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos())} ranked")
     expect(page.locator("#look-like")).not_to_contain_text("rooms in a house")  # this photo shows none
-    choose_where(page, "pictures")
+    choose(page, "where", "pictures")
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos()) - 1} ranked")
     expect(page.locator("#look-like")).to_contain_text("rooms in a house")
 
@@ -107,6 +101,9 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     settles(lambda: asked_of(page).get("in"), "library:pictures")
     page.click("#library-folders > button")
     expect(page.locator("#library-index")).to_be_visible()
+    choose(page, "where", texts.WITHIN_SAMPLES)
+    expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos())} ranked")
+    settles(lambda: asked_of(page).get("in"), "samples")
 
 
 def test_filters_stay_with_the_question(opened: Page) -> None:
@@ -120,11 +117,9 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
             expect(box(page, name)).to_have_value(value or (texts.FOLDER_ALL if name == "folder" else ""))
         settles(lambda: {name: asked_of(page).get(name, "") for name in asked}, asked)
 
-    box(page, "query").fill(QUERY)
-    box(page, "query").press("Enter")
+    ask(page, QUERY)
     expect_filtered(len(sample_photos()) - 1, folder="", since="", until="")
-    box(page, "folder").click()
-    page.locator("#folder").get_by_role("option", name="photos/dated", exact=True).click()
+    choose(page, "folder", "photos/dated")
     expect_filtered(len(DAYS), folder="photos/dated")
     box(page, "since").fill(DAYS[1])
     box(page, "since").press("Enter")
@@ -153,9 +148,7 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
     # A question whose words trained nothing says so.
     remark = page.locator("#results").get_by_text(texts.UNKNOWN_WORDS.format(words="unicorn, spaceship"))
     for query, times in (("unicorn eating a spaceship", 1), ("a lion", 0)):
-        box(page, "query").fill(query)
-        box(page, "query").press("Enter")
-        expect(page.locator("#results h3")).to_contain_text(query)
+        ask(page, query)
         expect(remark).to_have_count(times)
 
 
@@ -163,7 +156,7 @@ def test_nothing_hides_at_any_width_and_an_enlarged_photo_closes_with_back(opene
     page, view = opened, opened.locator("dialog.sg-view")
     page.click("#try-it")
     expect(hits(page).nth(2)).to_be_visible()
-    for width in (1000, 768, 1280):
+    for width in (390, 768, 1000, 1280):
         expect_all_in_sight(page, width)
     address, names = page.url, [hit.locator("img").get_attribute("alt") for hit in hits(page).all()]
     hits(page).nth(1).locator(".sg-open").click()
@@ -199,14 +192,6 @@ def test_nothing_hides_at_any_width_and_an_enlarged_photo_closes_with_back(opene
     expect(page.locator("#names-photos .token")).to_have_text([names[2]])
     expect(box(page, "names-name")).to_be_focused()
     expect(box(page, "names-name")).to_be_in_viewport()
-
-
-def test_nothing_hides_on_a_phone(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url, viewport={"width": 390, "height": HEIGHT}, is_mobile=True)
-    page.click("#try-it")
-    expect(hits(page).first).to_be_visible()
-    expect_all_in_sight(page, 390)
-    page.context.close()
 
 
 def expect_all_in_sight(page: Page, width: int) -> None:

@@ -1,0 +1,89 @@
+"""Another backbone on the page: photos are indexed again, and what others see stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_process import visit
+from page_state import add, answered, ask, box, choose, column, settles
+from playwright.sync_api import Browser, expect
+
+from app import texts
+from app.engines import DEFAULT, found_repositories
+from core.data.sample_photos import examples
+from core.retrieval.gallery import Adapter, Gallery
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+
+SENTENCE, QUERY = "photos of boats", "something red"
+SHIPPED = texts.BACKBONE_SHIPPED.format(name=DEFAULT)
+
+
+def alike(hits: Iterable[tuple[int, str, float]]) -> list[tuple[int, str, Any]]:
+    """The same photos in the same order. Scores may differ by rounding, because photos were indexed in other batches."""
+    return [(rank, label, pytest.approx(score, abs=0.002)) for rank, label, score in hits]
+
+
+def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
+    browser: Browser, url: str, photos: list[Path]
+) -> None:
+    page, other = (visit(browser, url)[0] for _ in range(2))
+    repository = next(each for each in found_repositories([]))
+    name = texts.BACKBONE_CHOICE.format(name=repository.name, experts=len(repository.index.experts))
+    # The page opened on the samples: another backbone answers about them, too.
+    first = examples().shown[0].query
+    answered(page, first)
+    samples = column(page, texts.SG_LORA)
+    choose(page, "backbone", name)
+    expect(page.locator("#switched")).to_contain_text(texts.SWITCHED.format(name=repository.name))
+    settles(lambda: column(page, texts.SG_LORA) != samples, True)
+    answered(page, first)
+    choose(page, "backbone", SHIPPED)
+    settles(lambda: column(page, texts.SG_LORA), alike(samples))
+
+    add(page, photos, len(photos))
+    ask(page, QUERY, SENTENCE)
+    expect(page.locator("#results .sg-hit")).to_have_count(12)
+    shipped = column(page, texts.SG_LORA)
+    choose(page, "backbone", name)
+    expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
+    expect(page.locator("#status")).to_contain_text(f"{len(repository.index.experts)} experts")
+    engine = repository.load()
+    gallery, adaptation = Gallery(engine.backbone), engine.adapt(AdapterRequest(SENTENCE))
+    gallery.add(photos)
+    adapter = Adapter.of(*engine.applied(adaptation.lora, adaptation.strength))
+    expected = alike((h.rank, h.label, h.score) for h in gallery.text_to_image(QUERY, adapter, 10).hits)
+    assert shipped != expected
+    settles(lambda: column(page, texts.SG_LORA), expected)
+    page.click("#more > button")
+    command, strength = page.locator("#command textarea"), page.locator("#strength input[type=number]")
+    expect(command).to_have_value(re.compile(" --strength 1 --experts experts/embedded-photos"))
+    expect(strength).to_have_value("1")
+
+    # The other visitor still has the shipped experts. A reload keeps each visitor's choice, and answers with it.
+    ask(other, QUERY, SENTENCE)
+    expect(other.locator("#status")).not_to_contain_text(f"{len(repository.index.experts)} experts")
+    other.context.close()
+    page.reload()
+    expect(page.locator("#status")).to_contain_text(f"{len(repository.index.experts)} experts")
+    expect(box(page, "backbone")).to_have_value(name)
+    settles(lambda: column(page, texts.SG_LORA), expected)
+    expect(page.get_by_test_id("toast-body")).to_have_count(0)
+
+    # Without a sentence, too, the slider shows the usual strength of the chosen experts.
+    box(page, "description").fill("")
+    box(page, "query").press("Enter")
+    expect(command).to_be_hidden()
+    page.reload()
+    expect(page.locator("#status .sg-ready")).to_be_visible()
+    page.click("#more > button")
+    expect(strength).to_have_value("1")
+    choose(page, "backbone", SHIPPED)
+    expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
+    expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
+    ask(page, QUERY, SENTENCE)
+    settles(lambda: column(page, texts.SG_LORA), alike(shipped))
+    page.context.close()

@@ -1,0 +1,193 @@
+"""Tasks that visitors come for, at three sizes, and by keyboard. If SCREENSHOTS is set, pictures go to that folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from app_process import visit
+from page_state import ask, box, column, expect_fit, labels, settles
+from playwright.sync_api import Browser, Page, expect
+
+from app import texts
+from core.experts.adapter_files import routed_experts
+from core.sglora.engine import SGLora
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+SIZES = {
+    "wide": {"width": 1400, "height": 900},
+    "tablet": {"width": 820, "height": 1100},
+    "phone": {"width": 390, "height": 800},
+}
+VERDICT_BEGINS, RESULTS_BEGIN = 530, 590  # at most this many px from the top of a page 900 px high
+TOP = "part => part.getBoundingClientRect().y + scrollY"
+SENTENCE, QUERY, FAR = "photos of wild animals", "an animal that runs fast", "photos of screws and bolts"
+
+
+def tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def fetched(page: Page, button: str) -> bytes:
+    """The content of a button's download."""
+    with page.expect_download() as waiting:
+        page.click(f"#{button}")
+    return Path(waiting.value.path()).read_bytes()
+
+
+def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> None:
+    page, errors = visit(browser, url, viewport=SIZES["phone"], is_mobile=True, has_touch=True)
+
+    def done(task: str, whole: bool = False) -> None:
+        """Check that everything fits into the page at each size."""
+        for name, size in SIZES.items():
+            page.set_viewport_size(size)
+            expect_fit(page)
+            if SCREENSHOTS:
+                page.wait_for_timeout(800)
+                page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{task}.png", full_page=whole)
+        page.set_viewport_size(SIZES["phone"])
+
+    # 1. See at once what the app does.
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    expect(page.locator("#results .sg-right-places .sg-up")).to_be_visible()  # the first question's photo rises
+    expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)  # an expert fits its sentence
+    expect(page.locator("#recall .sg-figures")).to_be_visible()
+    page.set_viewport_size(SIZES["wide"])
+    for part, begin in (("#recall", VERDICT_BEGINS), ("#results", RESULTS_BEGIN)):
+        settles(lambda part=part, begin=begin: page.locator(part).evaluate(TOP) < begin, True)
+    page.set_viewport_size(SIZES["phone"])
+    # Read at one moment, because the page may still be scrolling.
+    columns = page.locator("#results section").evaluate_all("all => all.map(each => each.getBoundingClientRect().toJSON())")
+    assert columns[0]["y"] == pytest.approx(columns[1]["y"]) and columns[0]["right"] <= columns[1]["left"]
+    done("1-first-look")
+
+    # 2. Find a photo with an own sentence and an own question, by keyboard.
+    page.click("#folded button")
+    box(page, "description").fill(SENTENCE)
+    box(page, "query").fill(QUERY)
+    box(page, "query").press("Enter")
+    expect(page.locator("#results h3").first).to_contain_text(QUERY)
+    expect(page.locator("#results section")).to_have_count(2)
+    done("2-own-question", whole=True)
+
+    # 3. Which expert had the most weight?
+    routed = routed_experts(engine, engine.route(SENTENCE))
+    first = page.locator("#routing .sg-experts li").first
+    expect(first).to_have_attribute("title", re.compile(f"^{re.escape(routed[0]['name'])}"))
+    expect(first).to_contain_text(f"{routed[0]['weight'] * 100:.0f} %")
+
+    # 4. Download the results.
+    page.click("#take-home button")
+    rows = list(csv.DictReader(io.StringIO(fetched(page, "take-results").decode())))
+    shown = labels(page, texts.SG_LORA)
+    assert [row["photo"] for row in rows[: len(shown)]] == shown
+    photos = zipfile.ZipFile(io.BytesIO(fetched(page, "take-photos"))).namelist()
+    assert photos == [f"{place:03d} {name}" for place, name in enumerate(shown, 1)]
+    done("4-take-home")
+
+    # 5. What does a photo show? Search its captions.
+    page.click("#photo-words > button")
+    page.locator("#pick input").fill(shown[0])
+    page.locator("#pick").get_by_role("option", name=shown[0], exact=True).click()
+    page.click("#find")
+    expect(page.locator("#results h3").first).to_contain_text(shown[0])
+    done("5-photo-to-words")
+
+    # 6. Find an expert, and look at it.
+    tab(page, texts.TAB_EXPERTS)
+    expect(page.locator("#experts [role=gridcell]").first).to_be_visible()
+    box(page, "find-expert").fill("nothing of the kind")
+    expect(page.locator("#experts-found")).to_contain_text("No expert has")
+    box(page, "find-expert").fill(routed[0]["description"])
+    expect(page.locator("#experts")).to_contain_text(routed[0]["name"])
+    page.locator("#experts [role=gridcell]:visible", has_text=routed[0]["name"]).first.click()
+    expect(page.locator("#details .sg-facts").first).to_be_visible()
+    done("6-experts", whole=True)
+
+    for name in (texts.TAB_EVIDENCE, texts.TAB_ABOUT):
+        tab(page, name)
+        done(name)
+    page.context.close()
+    assert errors == []
+
+
+def test_the_page_names_a_misfit_and_applies_the_strength(browser: Browser, url: str, engine: SGLora) -> None:
+    page, errors = visit(browser, url, viewport=SIZES["phone"], is_mobile=True, has_touch=True)
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    page.click("#folded button")
+    # While the visitor types: no expert fits, and a click uses the wording of the closest expert.
+    box(page, "description").fill(FAR)
+    expect(page.locator("#routing .sg-fit")).to_contain_text(texts.ONLY_SHARED)
+    page.click("#suggestion")
+    expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)
+    expect(page.locator("#suggestion")).to_be_hidden()
+
+    # An expert fits: no notice, and the rank names the shared part and the own part.
+    ask(page, QUERY, SENTENCE)
+    page.click("#folded button")
+    made, shared = engine.adapt(AdapterRequest(SENTENCE)), engine.repository.shared
+    assert shared is not None
+    rank = made.lora.only(made.own.modules).rank
+    shared_rank = shared.only(made.own.modules).rank
+    words = texts.RANKS.format(rank=rank, shared=shared_rank, own=rank - shared_rank)
+    expect(page.locator("#lora")).to_contain_text(words)
+
+    # With a strength of 0, every column is zero-shot.
+    page.click("#more > button")
+    strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")
+    expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
+    before, whole = column(page, texts.ZERO_SHOT), column(page, texts.SG_LORA)
+    assert len(before) == 12 and whole != before
+    for value, expected in (("0", before), (f"{DEFAULT_WEIGHT:g}", whole)):
+        strength.fill(value)
+        page.keyboard.press("Tab")
+        expect(command).to_have_value(re.compile(f"--strength {value}$"))
+        settles(lambda expected=expected: column(page, texts.SG_LORA), expected)
+        expect(page.locator("#lora").get_by_text(texts.LORA_NOTHING)).to_have_count(int(value == "0"))
+    expect_fit(page)
+    page.context.close()
+    assert errors == []
+
+
+def test_a_search_needs_no_mouse(opened: Page) -> None:
+    page, keys = opened, opened.keyboard
+    focused = page.locator(":focus")
+    keys.press("Tab")
+    expect(focused).to_have_text(texts.SKIP)
+    keys.press("Enter")
+    expect(box(page, "query")).to_be_focused()
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    page.locator("#search").focus()
+    keys.press("/")
+    expect(box(page, "query")).to_be_focused()
+    keys.press("Control+A")
+    keys.type(QUERY)
+    keys.press("Enter")
+    expect(page.locator("#results h3")).to_contain_text(QUERY)
+
+    # Tab stops once at each column, and arrows move inside it. Enter enlarges a photo; arrows work there, too.
+    columns = [page.locator(f'#results section[aria-label="{title}"] .sg-open') for title in (texts.ZERO_SHOT, texts.SG_LORA)]
+    columns[0].first.focus()
+    keys.press("ArrowRight")
+    keys.press("ArrowDown")
+    expect(columns[0].nth(2)).to_be_focused()
+    keys.press("Tab")
+    expect(columns[1].first).to_be_focused()
+    keys.press("Shift+Tab")
+    expect(columns[0].nth(2)).to_be_focused()
+    keys.press("Enter")
+    large = page.locator("dialog.sg-view img")
+    expect(large).to_be_visible()
+    names = [photo.locator("img").get_attribute("alt") for photo in columns[0].all()]
+    expect(large).to_have_attribute("alt", names[2])
+    keys.press("ArrowLeft")
+    expect(large).to_have_attribute("alt", names[1])
+    keys.press("Escape")
+    expect(columns[0].nth(1)).to_be_focused()

@@ -1,0 +1,103 @@
+"""How well experts fit, in the endpoints and as HTML: the notice, the applied parts, and their strength."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from app_visitors import Running, client_of
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from made_up_photos import blurred
+
+from app import texts
+from app.views import page_html
+from core.backbones.peft_format import load_peft
+from core.common.messages import message
+from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+
+CLOSE, FAR, ODD = "a photo of a dog", "photos of screws and bolts", "the quarterly tax report of a bank"
+OWN_PARTS = 6  # stacked: four experts, the sample, and minus the prior's mean
+
+
+@pytest.fixture
+def client(app: Running, tmp_path: Path) -> Client:
+    return client_of(app.url, tmp_path / "downloads")
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize(("sentence", "fits", "remark"), [(CLOSE, True, ""), (FAR, False, ""), (ODD, False, "documents")])
+def test_route_says_whether_an_expert_fits(client: Client, engine: SGLora, sentence: str, fits: bool, remark: str) -> None:
+    answer = client.predict(description=sentence, api_name="/route")
+    assert set(answer) == {"experts", "fit"}
+    assert (answer["fit"]["fits"], remark in (answer["fit"]["remark"] or "")) == (fits, True)
+    weighted = sum(expert["similarity"] * expert["weight"] for expert in answer["experts"])
+    assert answer["fit"]["closeness"] == pytest.approx(weighted, abs=1e-3)
+
+
+@pytest.mark.parametrize(("sentence", "strength"), [(CLOSE, None), (CLOSE, 0.5), (FAR, None)])
+def test_a_sentence_that_does_not_fit_applies_only_the_shared_part(
+    client: Client, engine: SGLora, tmp_path: Path, sentence: str, strength: float | None
+) -> None:
+    given = {} if strength is None else {"strength": strength}
+    answer, path = client.predict(description=sentence, seed=3, **given, api_name="/adapt")
+    shared = engine.repository.shared
+    assert shared is not None
+    rank = shared.rank + (OWN_PARTS * engine.repository.layout.rank if sentence == CLOSE else 0)
+    assert answer["strength"] == (DEFAULT_WEIGHT if strength is None else strength) and answer["rank"] == rank
+    shutil.unpack_archive(path, tmp_path / "adapter")
+    lora, provenance = load_peft(
+        tmp_path / "adapter", engine.backbone.linears.values(), engine.backbone.fingerprint, partly=True
+    )
+    assert provenance["fit"] == answer["fit"] and provenance["weight"] == answer["strength"]
+    adaptation = engine.adapt(AdapterRequest(sentence, seed=3))
+    expected = adaptation.full if sentence == CLOSE else shared
+    for name, factors in expected.factors.items():
+        torch.testing.assert_close(lora.factors[name].delta, factors.b @ factors.a, atol=1e-5, rtol=1e-3)
+
+
+def test_a_strength_that_cannot_be_used_is_refused(client: Client) -> None:
+    with pytest.raises(AppError, match="The strength is -1"):
+        client.predict(description=FAR, strength=-1, api_name="/adapt")
+
+
+def test_at_strength_zero_search_is_zero_shots(client: Client, tmp_path: Path) -> None:
+    photos = blurred(tmp_path / "photos", [f"{i}.png" for i in range(8)], 2)
+    client.predict(files=[handle_file(p) for p in photos], api_name="/index")
+    zero = client.predict(query="something red", description=CLOSE, strength=0, api_name="/search")
+    assert zero["strength"] == 0 and zero["fit"]["fits"]
+    assert zero["sg_lora"] == zero["zero_shot"] == zero["merge"], "strength 0 gives exactly zero-shot"
+    full = client.predict(query="something red", description=CLOSE, api_name="/search")
+    assert full["strength"] == DEFAULT_WEIGHT and full["zero_shot"] == zero["zero_shot"]
+    assert [h["score"] for h in full["sg_lora"]] != [h["score"] for h in full["zero_shot"]]
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("fit", "level", "words"),
+    [
+        (Fit(0.6, True, 0.9, None), "", ()),
+        (Fit(0.6, True, 2.4, None), "sg-medium", (texts.FORGETS.format(points=2.4),)),
+        (Fit(0.2, False, 2.4, None), "sg-low", (texts.NO_EXPERT_FITS, texts.ONLY_SHARED)),
+        (Fit(0.6, False, 0.0, message("CORE_LANGUAGE", language="<Polish>")), "sg-low", ("&lt;Polish&gt;", texts.ONLY_SHARED)),
+        (
+            Fit(0.6, True, 2.4, message("CORE_NO_PHOTOS")),
+            "sg-low",
+            (str(message("CORE_NO_PHOTOS")),),
+        ),
+    ],
+)
+def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str, words: tuple[str, ...]) -> None:
+    notice = page_html.fit_notice(fit)
+    assert bool(notice) is bool(level) and level in notice
+    assert all(part in notice for part in words)
+    assert (texts.FORGETS[:12] in notice) is (level == "sg-medium"), "only applied experts can forget"
+    assert (texts.ONLY_SHARED in notice) is not fit.fits
