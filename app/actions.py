@@ -142,7 +142,7 @@ def add_uploads(engine: SGLora, tab: Tab, paths: Sequence[str], stop: Stop = nev
         try:
             remarks.append(set_captions(engine, tab, read_captions(name, content, MAX_CAPTIONS)))
         except StudioError as error:
-            failed.append((name, error.message or str(error)))
+            failed.append((name, error.message))
     return Added(report, tuple(failed), tuple(remarks))
 
 

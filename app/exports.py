@@ -46,11 +46,11 @@ def recall_csv(comparison: Comparison) -> str:
             title, first = texts.english(column.title), texts.english(base.title)
             for k in KS:
                 share = recall_interval(hits, k)
-                rows.append([title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(hits.places)])
+                rows.append([title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(hits.ranks)])
                 if column is not base and base.hits is not None:
                     lead = recall_interval(hits, k, base.hits[way])
                     leads = (f"{value:.2f}" for value in lead)
-                    rows.append([title, first, way, f"R@{k}", *leads, len(hits.places)])
+                    rows.append([title, first, way, f"R@{k}", *leads, len(hits.ranks)])
     return _csv(["column", "minus", "direction", "measure", "percent", "low", "high", "questions"], rows)
 
 

@@ -102,7 +102,7 @@ def load(engine: SGLora, tab: Tab, path: str) -> tuple[int, list[Text]]:
             try:
                 names = names.add(entry.name, entry.photos, entry.without)
             except DescriptionError as error:
-                failed.append(error.message or str(error))
+                failed.append(error.message)
         return names
 
     tab.visitor.change_names(engine, joined)

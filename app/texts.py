@@ -26,20 +26,26 @@ Text = Message | str  # a message, or a text that is in the visitor's language a
 
 
 def __getattr__(name: str) -> str:
+    if (text := _find(name)) is None:
+        raise AttributeError(f"there is no text {name}")
+    return text
+
+
+def _find(name: str) -> str | None:
     for known in (languages.texts_in(languages.language()), ENGLISH_ONLY, of_core()):
         if name in known:
             return known[name]
-    raise AttributeError(f"there is no text {name}")
+    return None
 
 
 def of(text: Message | StudioError | str) -> str:
-    """A message, or that of an error, in the visitor's language. A text stays as it is."""
+    """A message, or that of an error, in the visitor's language. A text stays as it is, also in the place of a key."""
     if isinstance(text, StudioError):
-        text = text.message or str(text)
+        text = text.message
     if isinstance(text, str):
         return text
     fields = {name: of(value) if isinstance(value, Message | str) else value for name, value in text.fields.items()}
-    return __getattr__(text.key).format(**fields)
+    return text.key if (words := _find(text.key)) is None else words.format(**fields)
 
 
 def english(key: str) -> str:

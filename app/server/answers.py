@@ -52,7 +52,7 @@ def _short(event: bytes) -> bytes:
     with suppress(ValueError):
         output = (parsed := orjson.loads(event)).get("output", parsed)
         if isinstance(output, dict) and "error" in output and not output.get("data"):
-            words = output["error"] or texts.VALUES_UNUSABLE  # handlers tell their errors, so Gradio could not call one
-            output["error"] = without_paths(str(words)[:LONGEST])
+            words = str(output["error"] or texts.VALUES_UNUSABLE)  # handlers tell their errors, so Gradio could not call one
+            output["error"] = without_paths(f"{words[: LONGEST - 1]}…" if len(words) > LONGEST else words)
             return orjson.dumps(parsed) + b"\n\n"
     return event

@@ -19,6 +19,8 @@ from app.server.routes import BAD, NAME, NAMES, is_kept, is_mcp, is_upload, refu
 MAX_BYTES = 4 * 2**20
 MAX_VALUES, MAX_DEPTH = 50_000, 64  # a thousand files are about 20,000, with the names of fields
 TOO_LARGE = 413
+# Control characters but tab and line breaks, as JSON writes them, and those of ISO 6429 in UTF-8.
+CONTROL = re.compile(rb"\\u00(?:0[0-8bcef]|1[0-9a-f]|7f|[89][0-9a-f])|\x7f|\xc2[\x80-\x9f]", re.IGNORECASE)
 
 
 class Calls:
@@ -66,7 +68,7 @@ async def _read(scope: Scope, receive: Receive) -> bytes | JSONResponse:
 
 def checked(body: bytes) -> dict[str, Any] | JSONResponse:
     """The call in a body, or the answer that rejects it. Takes time by the body's length."""
-    if b"\0" in body:  # another encoding than UTF-8
+    if b"\0" in body or CONTROL.search(body):  # another encoding than UTF-8, or codes that a terminal with the log would follow
         return refusal(texts.CALL_NOT_JSON, BAD)
     values, depth = measured(body)
     if values > MAX_VALUES or depth > MAX_DEPTH:

@@ -27,28 +27,22 @@ AT_WORK, OWN_AT_WORK = 24, 8
 
 
 class McpVisitors:
-    """ASGI middleware that adds the header to what MCP clients send, and takes it from everything that strangers send."""
+    """ASGI middleware that adds the header to what MCP clients send. Without the secret, it means nothing."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.at_work: Counter[str] = Counter()  # by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not is_mcp(scope):
             await self.app(scope, receive, send)
             return
-        request, mcp = Request(scope), is_mcp(scope)
-        kept = not mcp and is_from_tool(request.headers)
-        headers = [(name, value) for name, value in scope["headers"] if kept or name != VISITOR.encode()]
-        if not mcp:
-            await self.app({**scope, "headers": headers}, receive, send)
-            return
-        address = address_of(request)
+        address = address_of(Request(scope))
         if self.at_work.total() >= AT_WORK or (address and self.at_work[address] >= OWN_AT_WORK):
             await too_many(RETRY_SECONDS)(scope, receive, send)
             return
         named = parse_qs(scope["query_string"].decode("latin-1")).get("visitor", [secrets.token_hex(16)])[0]
-        headers = [(name, value) for name, value in headers if name != ADDRESS.encode()]
+        headers = [(name, value) for name, value in scope["headers"] if name.decode("latin-1") not in (VISITOR, ADDRESS)]
         headers.append((VISITOR.encode(), f"{SECRET}{digest(SECRET + named)}".encode()))
         if address:
             headers.append((ADDRESS.encode(), address.encode()))

@@ -18,8 +18,6 @@ from core.experts.own import OwnExperts, save_zip
 from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
-MOST_LOOKED = 4  # experts side by side
-
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
 CHANGED = (Part.EXPERTS, *ANSWER)  # parts that change with the visitor's own experts
 
@@ -80,26 +78,17 @@ class Experts(Step):
             visible=False,  # so that a browser does not load its code before the tab is opened
             elem_id="experts",
         )
-        self.looked = gr.Dropdown(
-            label=self.t("LOOK_AT"),
-            info=self.t("LOOK_HINT", most=MOST_LOOKED),
-            choices=[],
-            multiselect=True,
-            max_choices=MOST_LOOKED,
-            elem_id="look-at",
-        )
         self.details = gr.HTML(page_html.note(self.t("DETAILS_EMPTY")), elem_id="details")
 
         mine = [self.mine, self.pick, self.remove, self.download]
         self.context.shows(Part.EXPERTS, [self.lead, *mine], self.show)
-        found = [self.find, self.count, self.table, self.looked]
+        found = [self.find, self.count, self.table, self.details]
         self.context.shows_once_open(Part.TABLE, Part.EXPERTS, found, self._table)
 
     def wire(self) -> None:
         self.opens(self.lead.focus, Part.TABLE)
         self.on(self.find.change, self._find, [self.find], [self.table, self.count], trigger_mode="always_last")
-        self.on(self.table.select, self._select, [self.looked], [self.looked])
-        self.on(self.looked.change, self._details, [self.looked], [self.details])
+        self.on(self.table.select, self._details, (), [self.details])
         self.on(self.pick.change, self._picked, [self.pick], [self.remove])
         self.on(self.stop.click, self._stop, (), [self.trained])
         self.downloads(self.download, self._write, self.mine)
@@ -130,7 +119,7 @@ class Experts(Step):
             self.find: "",
             self.count: "",
             self.table: gr.Dataframe(experts_html.table(experts), visible=True),
-            self.looked: gr.Dropdown(choices=[e.name for e in experts]),
+            self.details: page_html.note(texts.DETAILS_EMPTY),
         }
 
     # Look at
@@ -143,23 +132,14 @@ class Experts(Step):
     def _picked(self, names: list[str] | None, tab: Tab, _: Controls) -> Updates:
         return {self.remove: gr.Button(interactive=bool(names))}
 
-    def _select(self, looked: list[str], tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
-        """Add the clicked expert to those looked at. The browser may have sorted or filtered the rows, so it sends the row."""
-        row, names = event.row_value, [e.name for e in self.context.engine(tab).repository.experts]
-        name = row[0] if isinstance(row, list) and row else None
-        name = chosen(names, names.index(name) if name in names else None)
-        return {self.looked: [*[other for other in looked or [] if other != name], name][-MOST_LOOKED:]}
-
-    def _details(self, looked: list[str] | None, tab: Tab, _: Controls) -> str:
-        repository = self.context.engine(tab).repository
+    def _details(self, tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
+        """Show the clicked expert. The browser may have sorted or filtered the rows, so it sends the row."""
+        row, repository = event.row_value, self.context.engine(tab).repository
         names = [e.name for e in repository.experts]
-        places = [names.index(name) for name in (looked or [])[:MOST_LOOKED] if name in names]  # an expert may be gone by now
-        if not places:
-            return page_html.note(texts.DETAILS_EMPTY)
-        modules = repository.layout.modules
-        norms = {i: repository.lora(i).only(modules).norms() for i in places}
-        panels = [experts_html.details(repository.experts[i], norms[i]) for i in places]
-        return experts_html.looked(panels)
+        name = row[0] if isinstance(row, list) and row else None
+        index = chosen(range(len(names)), names.index(name) if name in names else None)
+        norms = repository.lora(index).only(repository.layout.modules).norms()
+        return {self.details: experts_html.details(repository.experts[index], norms)}
 
     # Own experts
 

@@ -13,7 +13,6 @@ from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, copied, private
 from app.tab import Tab
 from app.views import experts_html, page_html
-from core.experts.compare import nearest_distances
 from core.experts.projection import latent_map
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import DEFAULT_WEIGHT
@@ -53,8 +52,7 @@ class Generate(Step):
         self.context.shows(Part.EXPERTS, [self.k, self.strength], self._limits)
 
     def wire(self) -> None:
-        # Sliders only redo what the page shows. A loaded session changes the strength too, but fires neither input nor release.
-        # A reset of the strength fires release.
+        # Sliders only redo what the page shows. A reset of the strength fires release.
         moved = [control.change for control in (self.k, self.tau, self.seed)]
         moved += [self.strength.input, self.strength.release]
         self.on(moved, self._redo, parts=ANSWER, trigger_mode="always_last")
@@ -102,7 +100,7 @@ class Generate(Step):
         }
 
     def _details(self, tab: Tab, _: Controls) -> Updates:
-        """Show the adapter's size in each layer, its distances to the experts, and the sample in the latent space."""
+        """Show the adapter's size in each layer, and the sample in the latent space."""
         adaptation = tab.adaptation
         if adaptation is None:
             return {self.facts: "", self.latent: ""}
@@ -110,9 +108,8 @@ class Generate(Step):
         owned = len(tab.visitor.own_experts(engine).entries)
         space = latent_map(engine, adaptation.routing, adaptation.z, owned)
         norms = self.context.models.engine(tab.visitor.backbone).expert_norms
-        distances = nearest_distances(engine.repository, adaptation.routing, adaptation.full)
         return {
-            self.facts: page_html.adapter_details(adaptation, norms, distances),
+            self.facts: page_html.adapter_details(adaptation, norms),
             self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
         }
 

@@ -162,7 +162,7 @@ class Photos(Step):
         try:
             done = actions.add_uploads(self.context.engine(tab), tab, paths or [], lambda: visitor.deserted)
         except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
-            done = Added(None, remarks=(error.message or str(error),))
+            done = Added(None, remarks=(error.message,))
         finally:
             visitor.await_photos(False)
         self.context.visitors.make_room_on_disk(visitor)

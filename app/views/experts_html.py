@@ -15,7 +15,6 @@ from app.languages import ENGLISH, language
 from app.views.scatter import Mark, scatter
 from app.views.template import macros
 from core.common.metrics import mean_of_ways
-from core.experts.compare import LoraDistances
 from core.experts.own import OwnExperts
 from core.experts.projection import ExpertMap, description_map
 from core.sglora.description import subject
@@ -28,7 +27,6 @@ LABELLED = 8  # routed experts; if there are more, none has a label on a map
 _LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
 _TEXT_HEAD = {"text.mlp.1": "text head, first layer", "text.mlp.3": "text head, second layer"}
 _html, _told = macros("experts.html"), macros("page.html").told
-looked = _html.looked  # several panels, one below the other
 
 
 def gain(expert: Expert) -> str:
@@ -84,11 +82,6 @@ def layer_name(name: str) -> str:
     """A readable name of a linear in a block's q, k and v, or in the shipped text head; others keep their dotted name."""
     match = _LAYER.search(name)
     return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
-
-
-def distances(lora: LoraDistances) -> Markup:
-    lines = [*zip(lora.names, lora.experts, strict=True), (texts.DISTANCE_START, lora.origin), (texts.DISTANCE_ZERO, lora.norm)]
-    return _html.distances(lines, max(1e-9, *(distance for _, distance in lines)))
 
 
 def own_list(own_experts: OwnExperts) -> Markup:

@@ -15,7 +15,6 @@ from app.views.template import macros
 from app.visitor import LISTED, Visitor
 from core.common.errors import brief
 from core.common.paths import results_path
-from core.experts.compare import LoraDistances
 from core.retrieval.gallery import AddReport
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
@@ -81,8 +80,8 @@ def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
-def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]], distances: LoraDistances) -> Markup:
-    """Facts about a generated LoRA, its strength by layer beside the experts' ``ranges``, and its distances to them."""
+def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]]) -> Markup:
+    """Facts about a generated LoRA, and its strength by layer beside the experts' ``ranges``."""
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
         ("rank", result.lora.rank),
@@ -91,7 +90,7 @@ def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]
     )
     norms = result.lora.only(m for m in result.lora.modules if m.name in ranges).norms()
     title = texts.LORA_FOR.format(description=result.routing.description)
-    return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges), experts_html.distances(distances))
+    return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges))
 
 
 def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> Markup:

@@ -173,10 +173,10 @@ def recalls(result: Comparison) -> Markup:
     for title, hits in columns[1:]:
         words = texts.RECALL_DIFFERENCE.format(name=getattr(texts, title), base=getattr(texts, first))
         rows.append((words, True, [recall_interval(hits[way], k, base[way]) for way in WAYS for k in KS]))
-    photos, captions = base["i2t"].total, len(base["t2i"].places)
+    photos, captions = base["i2t"].total, len(base["t2i"].ranks)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    found_by_title = {title: int((hits["t2i"].places < FIRST).sum()) for title, hits in columns}
+    found_by_title = {title: int((hits["t2i"].ranks < FIRST).sum()) for title, hits in columns}
     counts = [count for title, count in found_by_title.items() if title not in ON_DEMAND]
     verdict = _counts(texts.VERDICT if len(counts) > 1 else texts.VERDICT_ALONE, counts, captions)
     if RANDOM in found_by_title:

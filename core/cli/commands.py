@@ -131,7 +131,7 @@ def request(arguments: Namespace, description: str) -> AdapterRequest:
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
     """The adapter of ``--adapter``, with the weight in its files. Raises AdapterError: as ``load_peft``, or when it changes
-    photos differently from the backbone's shared part."""
+    photos differently from the backbone's shared LoRA."""
     lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint, partly=True)
     if backbone.shared is None:
         return Adapter.of(lora)

@@ -24,7 +24,7 @@ from core.training.features import default_cache
 def experiment(arguments: Namespace) -> Answer | None:
     """Run one experiment, or all, and write results and plots; under ``accelerate launch`` the first process answers.
 
-    `all` does not repeat experiments that an earlier run finished in the same version, with the same models and data.
+    `all` does not repeat experiments that an earlier run finished with the same models and data.
     """
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
@@ -40,8 +40,7 @@ def experiment(arguments: Namespace) -> Answer | None:
     def run(experiment: Experiment) -> dict[str, Any]:
         if arguments.name != ALL:
             return experiment.module.run(context)
-        key = [experiment.version, _models()]
-        return context.piece("results", experiment.name, key, lambda: experiment.module.run(context))
+        return context.piece("results", experiment.name, _models(), lambda: experiment.module.run(context))
 
     if not first:
         for experiment in chosen:
@@ -55,7 +54,7 @@ def bench(arguments: Namespace) -> Answer:
     if arguments.data is not None:
         check_folder(arguments.data)
     chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
-    context = BenchmarkContext(arguments.data, arguments.largest, arguments.rounds, log, arguments.work)
+    context = BenchmarkContext(arguments.data, arguments.largest, arguments.rounds, log)
     return _run_each(chosen, lambda experiment: {"machine": machine(), **experiment.module.run(context)}, arguments)
 
 

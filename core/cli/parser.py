@@ -225,7 +225,6 @@ def _measuring_and_sharing(command: Command) -> None:
     most = "most vectors or photos to measure with (1,000,000)"
     parser.add_argument("--largest", type=_count, default=1_000_000, metavar="N", help=most)
     parser.add_argument("--rounds", type=_count, default=5, metavar="N", help="how often everything is measured (5)")
-    _path_option(parser, "--work", "folder for photos and libraries, so that a stopped run can go on")
 
     parser = command("card", "commands.card")
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="expert repository (default: the shipped one)")

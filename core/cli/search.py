@@ -43,14 +43,14 @@ from core.sglora.request import AdapterRequest
 
 MOST_LISTED = 10  # folders in an error message
 
-Best = list[tuple[int, float]]  # places and scores, best first
-Labels = Callable[[Sequence[int]], Sequence[object]]  # names of the photos, or texts of the captions, at some places
+Best = list[tuple[int, float]]  # rows and scores, best first
+Labels = Callable[[Sequence[int]], Sequence[object]]  # names of the photos, or texts of the captions, at some rows
 
 
 @dataclass(frozen=True)
 class _Results:
     rankings: Mapping[str, Best]  # by adapter's name
-    before: Mapping[int, int]  # zero-shot ranks by place, if known
+    before: Mapping[int, int]  # zero-shot ranks by row, if known
     labels: Labels
     facts: Mapping[str, Any]  # about the searched photos, for the answer
 
@@ -73,10 +73,10 @@ class _Search:
         if not gallery.photos:
             raise DataError("CORE_NONE_READABLE_IN", n=len(paths), folder=self.options.gallery)
         # The gallery changes names to be safe and unique on the page. Here the user needs the path.
-        first = {key: paths[place] for place, key in sorted(report.ids.items(), reverse=True)}  # of equal files
+        first = {key: paths[row] for row, key in sorted(report.ids.items(), reverse=True)}  # of equal files
         names = [first[photo.id].relative_to(self.options.gallery).as_posix() for photo in gallery.photos]
         self.stopwatch.lap("index")
-        results = self.in_photos(gallery.searchable, gallery.among, lambda places: [names[i] for i in places])
+        results = self.in_photos(gallery.searchable, gallery.among, lambda rows: [names[i] for i in rows])
         failed = [{"name": failure.name, "reason": str(failure.reason)} for failure in report.failed]
         return replace(results, facts={**results.facts, "failed": failed, "duplicates": list(report.duplicates)})
 
@@ -140,7 +140,7 @@ class _Search:
             order = order[: self.options.top]
             rankings[name] = list(zip(order.tolist(), scores[order].tolist(), strict=True))
         facts = {"photos": photos, "total": len(texts), "failed": [], "duplicates": []}
-        return _Results(rankings, before, lambda places: [texts[place] for place in places], facts)
+        return _Results(rankings, before, lambda rows: [texts[row] for row in rows], facts)
 
 
 def search(arguments: Namespace) -> Answer:
@@ -181,9 +181,9 @@ def search(arguments: Namespace) -> Answer:
     rankings = {}
     for name, best in results.rankings.items():
         rankings[name] = rows = []
-        labels = results.labels([place for place, _ in best])
-        for rank, ((place, score), label) in enumerate(zip(best, labels, strict=True), 1):
-            before = results.before.get(place)
+        labels = results.labels([row for row, _ in best])
+        for rank, ((row, score), label) in enumerate(zip(best, labels, strict=True), 1):
+            before = results.before.get(row)
             moved = None if before is None else before - rank
             rows.append({"rank": rank, kind: str(label), "score": round(score, 6), "moved": moved})
     stopwatch.lap("search")

@@ -106,10 +106,10 @@ def _taught(
 
 def _from_library(library: LibraryPhotos, photos: Sequence[Path]) -> tuple[Tensor, list[str]]:
     """The prefixes [n, …] of a library's photos, and an error message for each that it does not have."""
-    places, failed = [], []
+    rows, failed = [], []
     for photo in photos:
         try:
-            places.append(library.find(str(photo)))
+            rows.append(library.find(str(photo)))
         except GalleryError as error:
             failed.append(str(error))
-    return library.prefixes(places), failed
+    return library.prefixes(rows), failed

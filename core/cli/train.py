@@ -1,4 +1,4 @@
-"""The ``train`` commands: backbone heads, shared part, experts, generator."""
+"""The ``train`` commands: backbone heads, shared LoRA, experts, generator."""
 
 from __future__ import annotations
 

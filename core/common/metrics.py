@@ -1,4 +1,4 @@
-"""Retrieval metrics: recall@k in both directions, mean average precision, and bootstrap intervals."""
+"""Retrieval metrics: recall@k in both directions, and bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -59,11 +59,8 @@ def both_directions(images: Tensor, texts: Tensor, relevance: Relevance) -> dict
 
 
 def measure(images: Tensor, texts: Tensor, relevance: Relevance) -> dict[str, Any]:
-    """Recalls and mean average precision in both directions: {"i2t": {"R@1": …, …, "mAP": …}, "t2i": {…}, "images": n photos}.
-    When photos share captions, such as labels, recall counts any right answer, and mAP counts all of them."""
-    ways = _ways(images, texts, relevance).items()
-    recalls = {way: {**recall(*pair), "mAP": mean_average_precision(*pair)} for way, pair in ways}
-    return {**recalls, "images": len(relevance.matrix)}
+    """Recalls in both directions, and the number of photos: {"i2t": {"R@1": …, …}, "t2i": {…}, "images": n}."""
+    return {**both_directions(images, texts, relevance), "images": len(relevance.matrix)}
 
 
 def mean_of_ways(recalls: Mapping[str, Any], measure: str) -> float:
@@ -75,7 +72,7 @@ def mean_of_ways(recalls: Mapping[str, Any], measure: str) -> float:
 class Hits:
     """Ranks of the right answers to questions. A question is a photo (i2t) or a caption (t2i)."""
 
-    places: np.ndarray  # [q], rank of each question's best right answer; 0 is the first
+    ranks: np.ndarray  # [q], rank of each question's best right answer; 0 is the first
     photos: np.ndarray  # [q], row of the question's photo (for a caption of several photos, the first one)
     total: int  # number of photos
 
@@ -93,7 +90,7 @@ def recall_interval(adapter_hits: Hits, k: int, minus: Hits | None = None) -> tu
     ``minus`` holds another adapter's hits for the same questions: then the result is for the paired difference. Photos are
     resampled with all their captions, since captions of one photo are not independent evidence.
     """
-    scores = (adapter_hits.places < k).astype(float) - (0.0 if minus is None else minus.places < k)
+    scores = (adapter_hits.ranks < k).astype(float) - (0.0 if minus is None else minus.ranks < k)
     # float32 like the draws: otherwise numpy would convert all draws in each product.
     sums = np.bincount(adapter_hits.photos, scores, adapter_hits.total).astype(np.float32)
     sizes = np.bincount(adapter_hits.photos, minlength=adapter_hits.total).astype(np.float32)
@@ -111,16 +108,6 @@ def _resamples(n: int) -> np.ndarray:
     draws = 2_000
     picks = np.random.default_rng(0).integers(0, n, (draws, n)) + np.arange(draws)[:, None] * n
     return np.bincount(picks.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float32)
-
-
-def mean_average_precision(similarity: np.ndarray, relevant: np.ndarray) -> float:
-    """Mean over rows of the average precision, in percent, without rows that have no relevant column."""
-    rows = relevant.any(1)
-    order = np.argsort(-similarity[rows], axis=1, kind="stable")
-    sorted_relevant = np.take_along_axis(relevant[rows], order, 1)
-    precision = sorted_relevant.cumsum(1) / np.arange(1, relevant.shape[1] + 1)
-    average = (precision * sorted_relevant).sum(1) / sorted_relevant.sum(1)
-    return float(average.mean() * 100) if len(average) else 0.0
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float, float]:

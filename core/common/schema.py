@@ -48,15 +48,7 @@ class _Backbone(TypedDict):
     adapt: NotRequired[Literal["texts", "photos"] | None]
 
 
-def _all_options(choice: Mapping[str, Any]) -> dict[str, Any]:
-    given = {"spec": choice["spec"], "pretrained": choice.get("pretrained"), "adapt_blocks": choice.get("adapt_blocks")}
-    return given | ({"adapt": choice["adapt"]} if choice.get("adapt") else {})
-
-
-BackboneChoice = Annotated[
-    Mapping[str, Any],
-    GetPydanticSchema(lambda _, handler: handler.generate_schema(Annotated[_Backbone, AfterValidator(_all_options)])),
-]
+BackboneChoice = Annotated[Mapping[str, Any], GetPydanticSchema(lambda _, handler: handler.generate_schema(_Backbone))]
 
 
 def where_invalid(error: ValidationError) -> str:

@@ -21,7 +21,7 @@ def mean(engine: SGLora, experts: Sequence[int]) -> Lora:
 
 
 def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """Ridge regression from sentence embeddings to own parts: a deterministic generator."""
+    """Ridge regression from sentence embeddings to expert LoRAs: a deterministic generator."""
     repository = engine.repository
     x, y = repository.embeddings, repository.means
     mean_x, mean_y = x.mean(0), y.mean(0)
@@ -33,7 +33,7 @@ def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
 
 
 def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """One LoRA for everything: the full shared part, or the mean of all experts if there is none."""
+    """One LoRA for everything: the full shared LoRA, or the mean of all experts if there is none."""
     repository = engine.repository
     if repository.shared is None:
         return mean(engine, range(len(repository)))
@@ -42,7 +42,7 @@ def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
 
 
 def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """SG-LoRA for a sentence unrelated to the photos. The own part is applied even if no expert fits."""
+    """SG-LoRA for a sentence unrelated to the photos. The expert LoRA is applied even if no expert fits."""
     other = engine.adapt(adaptation.request.with_random_sentence())
     return engine.repository.with_shared([other.own], [1.0])
 

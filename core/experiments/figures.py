@@ -38,14 +38,14 @@ def panels(rows: int = 1, height: float = 3.0, grid: str = "y") -> tuple[Figure,
 
 def intervals(axes: Axes, rows: Mapping[str, Sequence[float]], title: str) -> None:
     """Draw differences (mean, low, high) around a line at zero; hollow and grey if the interval contains zero."""
-    places = np.arange(len(rows))[::-1]
+    positions = np.arange(len(rows))[::-1]
     axes.axvline(0, color=INK, linewidth=0.8)
-    for place, (mean, low, high) in zip(places, rows.values(), strict=True):
+    for y, (mean, low, high) in zip(positions, rows.values(), strict=True):
         sure = low > 0 or high < 0
         colour = (ACCENT if mean > 0 else COLOURS[3]) if sure else QUIET
-        axes.plot([low, high], [place, place], color=colour, linewidth=2.5, solid_capstyle="round")
-        axes.plot(mean, place, "o", color=colour, markerfacecolor=colour if sure else "none", markersize=6)
-    axes.set_yticks(places, list(rows))
+        axes.plot([low, high], [y, y], color=colour, linewidth=2.5, solid_capstyle="round")
+        axes.plot(mean, y, "o", color=colour, markerfacecolor=colour if sure else "none", markersize=6)
+    axes.set_yticks(positions, list(rows))
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.set_title(title)

@@ -1,6 +1,6 @@
 """Five folds over tasks (docs/design.md, section 5).
 
-In a fold, no photo of a held-out task trains the shared part, an expert or the generator. Trained parts are kept on disk, so
+In a fold, no photo of a held-out task trains the shared LoRA, an expert or the generator. Trained parts are kept on disk, so
 that an interrupted run resumes.
 """
 
@@ -73,9 +73,9 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
 
 
 def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0) -> PreparedFold:
-    """Train a fold's shared part, experts and generator, or read those that an earlier run kept.
+    """Train a fold's shared LoRA, experts and generator, or read those that an earlier run kept.
 
-    ``seed``: of the experts, and of a shared part that their recipe trains. The shared part of both heads takes longest, and is
+    ``seed``: of the experts, and of a shared LoRA that their recipe trains. The shared LoRA of both heads takes longest, and is
     trained once per fold.
     """
     recipe = recipe or FoldRecipe.of(context.backbone)
@@ -100,7 +100,7 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
 
 
 def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe) -> Backbone:
-    """The backbone with a shared part that no photo of the held-out tasks trained; unchanged if it has no shared part."""
+    """The backbone with a shared LoRA that no photo of the held-out tasks trained; unchanged if it has no shared LoRA."""
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
         return backbone

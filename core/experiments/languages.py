@@ -1,6 +1,6 @@
 """Does search work in other languages? Translations of the same captions search for the same photos.
 
-German and French captions of training photos train the shared part and the experts; these and Czech ones train the maps toward
+German and French captions of training photos train the shared LoRA and the experts; these and Czech ones train the maps toward
 English. The text tower does not know Czech.
 """
 

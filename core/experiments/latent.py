@@ -6,6 +6,7 @@ expert. Tasks are sampled from validation photos: this experiment chooses the re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,7 +18,6 @@ from core.backbones.lora import Lora
 from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
-from core.experts.compare import distance
 from core.retrieval.columns import text_rows
 from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
@@ -39,7 +39,7 @@ KNOWN, UNKNOWN = "known", "closest experts left out"
 VARIANTS = ("mean", "sample")
 
 
-def watched_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
+def validation_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
     """Tasks sampled from validation photos with a fixed seed, each with the embedding [s] of a sentence."""
     rng = np.random.default_rng(0)
     sampler = DenseTasks(corpus, corpus.validation, PHOTOS)
@@ -52,7 +52,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """The effects of each lambda on samples, and the recall of samples minus that of the merge."""
     corpus, repository = context.corpus, context.engine.repository
     runs = runs_of(repository, context.backbone, context.cache, context.data)
-    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), watched_tasks(corpus)
+    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), validation_tasks(corpus)
     generators = {
         f"{weight:g}": fit_generator(repository, snapshots, GeneratorRecipe(kl=weight), context.log) for weight in LAMBDAS
     }
@@ -67,7 +67,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                 mean, *samples = _decoded(experts, generator, routing)
                 variants += [(f"mean {label}", mean), *((f"sample {label}", sample) for sample in samples)]
                 if group == KNOWN:
-                    apart[label] += [distance(a, b) for a, b in pairwise(samples)]
+                    apart[label] += [_distance(a, b) for a, b in pairwise(samples)]
                     moved[label].append(_moved(corpus, task, samples))
             for variant, lora in variants:
                 recalls = statistics.both_ways(corpus.recalls(task.rows, lora))
@@ -109,7 +109,7 @@ def _decoded(experts: ExpertRepository, generator: LoraGenerator, routing: Routi
 def _between_experts(repository: ExpertRepository) -> float:
     """Mean distance of random pairs of experts."""
     order = np.random.default_rng(0).permutation(len(repository)).tolist()
-    return float(np.mean([distance(repository.own(a), repository.own(b)) for a, b in pairwise(order)]))
+    return float(np.mean([_distance(repository.own(a), repository.own(b)) for a, b in pairwise(order)]))
 
 
 def _moved(corpus: Corpus, task: DenseTask, samples: Sequence[Lora]) -> float:
@@ -140,3 +140,14 @@ def table(result: Mapping[str, Any]) -> str:
         figures = [f"{about['nats']:.2f}", f"{about['apart']:.0%}", f"{about['moved']:.1f}"]
         lines.append([weight, *figures, *map(markdown.difference, above)])
     return markdown.table(head, lines)
+
+
+def _distance(a: Lora, b: Lora) -> float:
+    """Frobenius norm of the difference of two weight changes."""
+    square = 0.0
+    for name in a.factors.keys() | b.factors.keys():
+        one, two = a.factors.get(name), b.factors.get(name)
+        if one is not two:  # the same object: both LoRAs have the shared part there
+            deltas = [0.0 if f is None else f.delta.double() for f in (one, two)]
+            square += float(torch.as_tensor(deltas[0] - deltas[1]).square().sum())
+    return math.sqrt(square)

@@ -25,7 +25,6 @@ class Experiment:
     data: bool = True  # needs a data folder
     bench: bool = False  # measures time or memory
     shared: bool = False  # processes of `accelerate launch` share the work
-    version: int = 1  # raise it when a code change changes the result: kept results of other versions are not used
 
     @property
     def module(self) -> ModuleType:

@@ -35,8 +35,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             "description": sample.subject,
             "fits": adaptations[sample.subject].fit.fits,
             "photo": sample.name,
-            "before": _place(gallery, caption, ZERO_SHOT, keys[sample.name]),
-            "after": _place(gallery, caption, adapters[sample.subject], keys[sample.name]),
+            "before": _rank(gallery, caption, ZERO_SHOT, keys[sample.name]),
+            "after": _rank(gallery, caption, adapters[sample.subject], keys[sample.name]),
         }
         for sample in samples
         for caption in sample.captions
@@ -58,7 +58,7 @@ def choose(questions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [*rises, ordered[len(ordered) // 2], ordered[-1]]
 
 
-def _place(gallery: Gallery, query: str, adapter: Adapter, key: str) -> int:
+def _rank(gallery: Gallery, query: str, adapter: Adapter, key: str) -> int:
     hits = gallery.text_to_image(query, adapter, None).hits
     return next(hit.rank for hit in hits if hit.key == key)
 
@@ -70,7 +70,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     means = [statistics.mean(side) for side in zip(*pairs, strict=True)]
     return [
         f"Of {len(pairs)} captions of {result['photos']} sample photos the right photo moves up for {up}, down for {down}, and "
-        f"keeps its place for {len(pairs) - up - down}; median place {before:g} before and {after:g} after, mean "
+        f"keeps its rank for {len(pairs) - up - down}; median rank {before:g} before and {after:g} after, mean "
         f"{means[0]:.1f} and {means[1]:.1f}.",
         "So few photos are no hard search: these questions show what an adapter does, and prove nothing. The page offers the "
         "three largest rises (first those whose sentence an expert fits), a median one and the largest fall.",
@@ -83,4 +83,4 @@ def table(result: Mapping[str, Any]) -> str:
         [q["query"], q["description"], str(q["before"]), str(q["after"]), "yes" if q["query"] in shown else ""]
         for q in result["questions"]
     ]
-    return markdown.table(["question", "sentence", "place before", "after", "offered"], rows)
+    return markdown.table(["question", "sentence", "rank before", "after", "offered"], rows)

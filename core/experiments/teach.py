@@ -190,14 +190,14 @@ def composed(
         if len(test) < FEWEST_CAPTIONS or len(train) < max(PHOTOS):
             continue
         name, shuffled = NONSENSE[number], np.random.default_rng(number).permutation(train)
-        places = torch.tensor([int(np.flatnonzero(others == row)[0]) for row in test])
+        right = torch.tensor([int(np.flatnonzero(others == row)[0]) for row in test])
         for photos in (None, 0, *PHOTOS):
             questions = [captions[row] if photos is None else pattern.sub(name, captions[row]) for row in test]
             prefixes, names = backbone.text_prefix(questions), taught(context, [name], [shuffled], photos or 0)
             for column in SHOWN:
                 named = adapter(backbone, bases[column], names)
                 scores = asked(questions, prefixes, names, named) @ photos_of[column].T
-                share = ((scores >= scores.gather(1, places[:, None])).sum(1) <= FIRST).float().mean()
+                share = ((scores >= scores.gather(1, right[:, None])).sum(1) <= FIRST).float().mean()
                 about = {"column": column, "word": word, "photos": photos, "captions": len(test)}
                 results.append(about | {"R@10": round(100 * float(share), 2)})
     return results

@@ -2,7 +2,7 @@
 
 ``index.json`` names the backbone, and what each expert was trained on and gained. ``experts.safetensors`` holds one row per
 expert in the same order: the means mu, the standard deviations sigma and the embeddings of the descriptions. It also holds what
-all experts share: the origin, a shared part of their own, and the regression that suggests experts for photos.
+all experts share: the origin, a shared LoRA of their own, and the regression that suggests experts for photos.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, Field, ValidationError
 from safetensors.torch import load
 
-from core.backbones import EMBEDDED
-from core.backbones.lora import VISION, Lora, LoraLayout, Side
-from core.backbones.spec import adapted_side, backbone_options, portable
+from core.backbones.lora import VISION, Lora, LoraLayout
+from core.backbones.spec import backbone_options, portable
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError
 from core.common.messages import message
@@ -36,11 +35,11 @@ class RepositoryIndex(BaseModel, frozen=True):
 
     format: Literal[2] = 2
     fingerprint: Text = Field(alias="backbone_fingerprint")
-    backbone: BackboneChoice = Field({"spec": EMBEDDED}, validate_default=True)  # arguments of ``load_backbone``
-    linears: tuple[Text, ...] = ()  # adapted linears, in order; empty: the backbone's default
-    rank: Count  # of the own parts
-    shared_rank: Count = 0  # of the shared part in this repository; 0: none, or it is the backbone's
-    parameters: Count = 0  # number in an own part
+    backbone: BackboneChoice  # arguments of ``load_backbone``
+    linears: Annotated[tuple[Text, ...], Field(min_length=1)]  # adapted linears, in order
+    rank: Count  # of the expert LoRAs
+    shared_rank: Count = 0  # of the shared LoRA in this repository; 0: none, or it is the backbone's
+    parameters: Count  # number in an expert LoRA
     checksum: Text = Field(alias="tensors_sha256")
     notes: Mapping[str, Any] = {}  # how the experts were trained
     closeness_threshold: Figure | None = None  # see ``ExpertRepository``
@@ -70,7 +69,7 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
-    """Write the index and the tensors (float16). The backbone's own shared part is not written: the backbone has it."""
+    """Write the index and the tensors (float16). The backbone's own shared LoRA is not written: the backbone has it."""
     tensors = {name: getattr(repository, name).half() for name in ("means", "stds", "embeddings", "origin")}
     shared = repository.shared if repository.shared and repository.shared.modules == repository.layout.modules else None
     if shared is not None:
@@ -93,20 +92,18 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
 
 
 def _layout(folder: Path, index: RepositoryIndex, layout: LoraLayout) -> LoraLayout:
-    """The layout of the own parts: the linears in the index, at its rank. Raises RepositoryError: when they do not fit."""
-    wanted: Side = adapted_side(index.backbone)
-    if index.linears:
-        wanted = "photos" if any(name.startswith(VISION) for name in index.linears) else "texts"
+    """The layout of the expert LoRAs: the linears in the index, at its rank. Raises RepositoryError: when they do not fit."""
+    wanted = "photos" if any(name.startswith(VISION) for name in index.linears) else "texts"
     if not (layout.moves_photos if wanted == "photos" else layout.moves_texts):
         raise RepositoryError("CORE_EXPERTS_SIDE", folder=folder, side=wanted)
     try:
-        return LoraLayout.of({m.name: m for m in layout.modules}, index.linears or layout.names, index.rank)
+        return LoraLayout.of({m.name: m for m in layout.modules}, index.linears, index.rank)
     except AdapterError as error:
         raise RepositoryError("CORE_EXPERTS_UNFIT", folder=folder, error=error.message) from None
 
 
 def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: Lora | None = None) -> ExpertRepository:
-    """Read a repository for the backbone with this layout, fingerprint and shared part. Raises RepositoryError: when files are
+    """Read a repository for the backbone with this layout, fingerprint and shared LoRA. Raises RepositoryError: when files are
     missing or damaged, or the experts have another backbone or linears outside its layout."""
     index = RepositoryIndex.read(folder)
     experts = index.experts

@@ -1,4 +1,4 @@
-"""A visitor's own experts. The router uses them like the shipped ones: they too are own parts on top of the shared part."""
+"""A visitor's own experts. The router uses them like the shipped ones: they too are expert LoRAs on top of the shared LoRA."""
 
 from __future__ import annotations
 
@@ -118,10 +118,9 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
 
     ``source``: the adapter's folder, or the bytes of a ZIP with its two files.
 
-    The own part is the adapter minus the shared part, reduced to the experts' rank. If the adapter itself loses less
-    (``OwnEntry.lost``), it is reduced instead. On linears without own parts, the adapter must equal the shared part or change
-    nothing. The factors are aligned with those of the experts. The expert has no measured gain, and the shipped experts' mean
-    spread.
+    The expert LoRA is the adapter minus the shared LoRA, reduced to the experts' rank. If the adapter itself loses less
+    (``OwnEntry.lost``), it is reduced instead. On other linears, the adapter must equal the shared LoRA or change nothing. The
+    factors are aligned with those of the experts. The expert has no measured gain, and the shipped experts' mean spread.
 
     Raises AdapterError: when it cannot be read, belongs to another backbone, or moves photos differently from the experts.
     DescriptionError: when the description is unusable. RepositoryError: as ``OwnExperts.add``.
@@ -144,7 +143,7 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     rank = lora.rank
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
         raise AdapterError("CORE_IMPORT_NUMBERS")
-    lora, lost = _own_part(lora, shipped)
+    lora, lost = _expert_lora(lora, shipped)
     vector = align(lora, Lora.from_vector(shipped.layout, shipped.origin)).vector()
     std = shipped.stds.square().mean(0).sqrt()
     expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {})
@@ -152,7 +151,7 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
 
 
 def _read(folder: Path, shipped: ExpertRepository) -> Lora:
-    """Read the adapter in a folder, on the linears of own parts."""
+    """Read the adapter in a folder, on the linears of expert LoRAs."""
     modules = shipped.layout.modules
     others = [m for m in shipped.shared.modules if m not in modules] if shipped.shared else []
     if not shipped.shared or not others:
@@ -165,8 +164,8 @@ def _read(folder: Path, shipped: ExpertRepository) -> Lora:
     return lora.only(modules)
 
 
-def _own_part(lora: Lora, shipped: ExpertRepository) -> tuple[Lora, float]:
-    """The adapter as an own part of the experts' rank, and the share of its squared norm that is lost, 0 to 1."""
+def _expert_lora(lora: Lora, shipped: ExpertRepository) -> tuple[Lora, float]:
+    """The adapter as an expert LoRA of the experts' rank, and the share of its squared norm that is lost, 0 to 1."""
     rank = shipped.layout.rank
     whole = reduce_rank(lora, rank)
     if shipped.shared is None:

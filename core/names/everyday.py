@@ -5,7 +5,7 @@ The mean mu of a name's photos also contains what most photos share, so it finds
     w = (S + EPSILON s I)^-1 (mu - mu_0),   mu_0, S: mean and covariance of everyday photos, s: the mean of S's diagonal
 
 removes that (Hariharan, Malik and Ramanan, ECCV 2012, https://doi.org/10.1007/978-3-642-33765-9_33). mu_0 and S ship with a
-backbone: for zero-shot embeddings, and for embeddings under its shared part.
+backbone: for zero-shot embeddings, and for embeddings under its shared LoRA.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from core.common.messages import message
 from core.common.paths import EVERYDAY_FILE, asset_path
 from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 
-EPSILON = 3.0  # chosen from 0.3 to 10 on watched photos; between 1 and 10 it makes little difference
+EPSILON = 3.0  # chosen from 0.3 to 10 on validation photos; between 1 and 10 it makes little difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class EverydayPhotos:
 
 def everyday_photos(backbone: Backbone, lora: Lora | None) -> EverydayPhotos | None:
     """Everyday photos under a LoRA (None: zero-shot). Returns None if unknown: for a backbone without such a file, or without a
-    shared part under a LoRA that changes photos. Raises as ``load_everyday`` and ``photo_column``."""
+    shared LoRA under a LoRA that changes photos. Raises as ``load_everyday`` and ``photo_column``."""
     if backbone.shared is None and lora is not None and lora.moves_photos:
         return None
     columns = load_everyday(asset_path(EVERYDAY_FILE, backbone.name), backbone.fingerprint)
@@ -56,7 +56,7 @@ def everyday_photos(backbone: Backbone, lora: Lora | None) -> EverydayPhotos | N
 
 
 def save_everyday(columns: tuple[EverydayPhotos, EverydayPhotos], fingerprint: str, path: Path) -> None:
-    """Write everyday photos, zero-shot and under the shared part, as float16 safetensors. ``fingerprint``: the backbone's."""
+    """Write everyday photos, zero-shot and under the shared LoRA, as float16 safetensors. ``fingerprint``: the backbone's."""
     tensors = {f"{i}.{key}": getattr(photos, key).half() for i, photos in enumerate(columns) for key in ("mean", "covariance")}
     write_tensors(path, tensors, {"backbone_fingerprint": fingerprint})
 

@@ -45,7 +45,7 @@ def inverse_moment(backbone: Backbone) -> Tensor:
 
 
 def second_moment(backbone: Backbone) -> Tensor:
-    """C [in, in] in float64 over the ordinary texts, under the backbone's shared part. Raises as ``last_text_linear``."""
+    """C [in, in] in float64 over the ordinary texts, under the backbone's shared LoRA. Raises as ``last_text_linear``."""
     names = imagenet_class_names()
     texts = [template.format(name) for template in TEMPLATES for name in names]
     texts += [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names)]

@@ -11,7 +11,7 @@ moves a name's text to its photos. For n names:
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
 
 B A adds R to the names' texts. Of all such changes, it moves ordinary texts least. It is a LoRA of rank n on that linear. It is
-computed under the current adapter, and added to it exactly. Only C is always computed under the backbone's shared part, so that
+computed under the current adapter, and added to it exactly. Only C is always computed under the backbone's shared LoRA, so that
 it is inverted once. It does not change where the names' texts land.
 """
 
@@ -39,10 +39,10 @@ MAX_NAMES = 64
 MAX_LETTERS, MAX_QUESTION = 60, 300  # characters of a name, and of a question whose results were marked
 MAX_PHOTOS = 32  # per name; later ones are left out
 LAMBDA = 1e-3  # lambda, as a share of the mean of the diagonal that it is added to: two names may have nearly equal texts
-# Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on watched photos.
+# Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on validation photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
-# Photos of a name show different things if two of them have a mean cosine below this. On watched photos, it warns about 97 % of
-# mixtures of three photos and 1 % of classes.
+# Photos of a name show different things if two of them have a mean cosine below this. On validation photos, it warns about 97 %
+# of mixtures of three photos and 1 % of classes.
 ALIKE = 0.2
 # Letters of languages that put no space between words.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"

@@ -34,8 +34,8 @@ class Adaptation:
     fit: Fit
     prior: SemanticPrior  # c
     z: Tensor  # [latent], the sample
-    own: Lora  # the own part, see ``ExpertRepository.generated``
-    full: Lora  # the generated LoRA: the shared part, plus the own part if an expert fits
+    own: Lora  # the generated expert LoRA, see ``ExpertRepository.generated``
+    full: Lora  # the generated LoRA: the shared LoRA, plus the expert LoRA if an expert fits
     strength: float  # the request's strength, or the default
     lora: Lora  # the LoRA to search with, see ``SGLora.applied``
     weight: float  # the weight of its scores
@@ -52,7 +52,7 @@ class SGLora:
 
     @property
     def parameters(self) -> int:
-        """Size of a generated LoRA with the default k: the shared part, k own parts, and the decoder's part, concatenated."""
+        """Size of a generated LoRA with the default k: the shared LoRA, k expert LoRAs and the decoder's part, joined."""
         shared, added = self.repository.shared, 2  # the decoded sample, and the prior's mean with weight -1
         own = self.repository.layout.size * (min(DEFAULT_K, len(self.repository)) + added)
         return own + (shared.parameters if shared else 0)

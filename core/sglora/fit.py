@@ -28,8 +28,8 @@ class Fit:
     """How well the experts fit a description."""
 
     closeness: float  # weighted cosine similarity of the routed experts
-    # False: only the shared part is applied, since closeness is below the repository's threshold, or there is a remark. Always
-    # True without a shared part.
+    # False: only the shared LoRA is applied, since closeness is below the repository's threshold, or there is a remark. Always
+    # True without a shared LoRA.
     fits: bool
     forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted mean
     remark: Message | None  # the text tower does not know the language, or the sentence is not about photos
@@ -41,7 +41,8 @@ class Fit:
             _embedded[towers.sentence_key] = embed_descriptions(towers, NO_PHOTOS)
         closest_other = float((_embedded[towers.sentence_key] @ routing.embedding).max())
         remark = language_remark(routing.description, towers.languages)
-        remark = remark or no_photos_remark(float(routing.similarity.max()), closest_other)
+        if remark is None and closest_other > float(routing.similarity.max()):
+            remark = message("CORE_NO_PHOTOS")
         threshold = repository.closeness_threshold
         close = threshold is None or routing.closeness >= threshold
         fits = repository.shared is None or (remark is None and close)
@@ -59,8 +60,3 @@ def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) 
         return None
     key = f"CORE_{name.split()[0].upper()}"
     return message("CORE_LANGUAGE", language=message(key) if key in english() else name)
-
-
-def no_photos_remark(closest_expert: float, closest_other: float) -> Message | None:
-    """Warn if the sentence is closer to one of NO_PHOTOS than to any expert."""
-    return message("CORE_NO_PHOTOS") if closest_other > closest_expert else None

@@ -1,4 +1,4 @@
-"""The generator: from a semantic prior to the vector of a LoRA's own part.
+"""The generator: from a semantic prior to the vector of an expert LoRA.
 
 Paper: https://arxiv.org/abs/2509.10535, section on generation. It draws z ~ p(z | c) and decodes it. The decoder's output is
 added to the prior's mean, in the coordinates of ``core.sglora.subspace``. An untrained generator merges.
@@ -27,7 +27,7 @@ FORMAT = "2"
 
 
 class Sample(NamedTuple):
-    """A draw: z [latent], and the own part's vector [P] that the decoder makes of it."""
+    """A draw: z [latent], and the vector [P] of an expert LoRA that the decoder makes of it."""
 
     z: Tensor
     vector: Tensor
@@ -35,7 +35,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class LoraGenerator:
-    """A basis of own parts and a trained VAE. ``fingerprint`` is the backbone's; ``notes`` describe the training."""
+    """A basis of expert LoRAs and a trained VAE. ``fingerprint`` is the backbone's; ``notes`` describe the training."""
 
     basis: Basis
     vae: ConditionalVAE

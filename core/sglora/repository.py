@@ -1,4 +1,4 @@
-"""Experts in memory: their shared part and their own parts (paper: the expert repository).
+"""Experts in memory: a shared LoRA, and the LoRA of each (paper: the expert repository).
 
 ``core.experts.files`` reads and writes them.
 """
@@ -70,30 +70,30 @@ class PhotoSentences(NamedTuple):
 
 @dataclass(frozen=True)
 class ExpertRepository:
-    """All experts of one backbone. An expert's weight change is the shared part plus its own part: dW = dW_shared + B_i A_i."""
+    """All experts of one backbone. The weight change of an expert is the shared LoRA plus its own: dW = dW_shared + B_i A_i."""
 
     fingerprint: str  # of the backbone
-    layout: LoraLayout  # of the vectors of own parts
+    layout: LoraLayout  # of the vectors of expert LoRAs
     experts: tuple[Expert, ...]
-    means: Tensor  # [n, P] mu_i of the own parts
+    means: Tensor  # [n, P] mu_i of the expert LoRAs
     stds: Tensor  # [n, P] sigma_i
     embeddings: Tensor  # [n, s], unit length
-    origin: Tensor  # [P], the initialisation of all own parts (B = 0 if there is a shared part)
+    origin: Tensor  # [P], the initialisation of all expert LoRAs (B = 0 if there is a shared LoRA)
     notes: Mapping[str, Any] = field(default_factory=dict)  # about the training
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # its ``Backbone.choice``
     closeness_threshold: float | None = None  # below this closeness, no expert fits; None: not measured
-    shared: Lora | None = None  # at the strength at which experts' training starts; None: own parts only, as in the paper
+    shared: Lora | None = None  # at the strength at which experts' training starts; None: expert LoRAs only, as in the paper
     photo_sentences: PhotoSentences | None = None  # None: it suggests nothing
 
     def __len__(self) -> int:
         return len(self.experts)
 
     def own(self, index: int) -> Lora:
-        """The own part of one expert."""
+        """The mean LoRA of one expert, without the shared LoRA."""
         return Lora.from_vector(self.layout, self.means[index])
 
     def lora(self, index: int) -> Lora:
-        """The mean LoRA of one expert, with the shared part."""
+        """The mean LoRA of one expert, with the shared LoRA."""
         return self.with_shared([self.own(index)], [1.0])
 
     def start(self) -> Lora:
@@ -101,7 +101,7 @@ class ExpertRepository:
         return self.shared or Lora.from_vector(self.layout, self.origin)
 
     def with_shared(self, own: Sequence[Lora], weights: Sequence[float]) -> Lora:
-        """The shared part, if there is one, plus the exact weighted sum of own parts (of weight changes)."""
+        """The shared LoRA, if there is one, plus the exact weighted sum of expert LoRAs (of weight changes)."""
         return merge([self.shared, *own], [1.0, *weights]) if self.shared else merge(own, weights)
 
     def prior(self, routing: Routing) -> SemanticPrior:
@@ -114,7 +114,7 @@ class ExpertRepository:
         return self.with_shared([self.own(i) for i in routing.chosen.tolist()], routing.weights.tolist())
 
     def generated(self, routing: Routing, prior: SemanticPrior, vector: Tensor) -> Lora:
-        """The own part of a generated LoRA: the routed experts' exact merge, plus what the decoder adds to the prior's mean.
+        """The generated expert LoRA: the routed experts' exact merge, plus what the decoder adds to the prior's mean.
 
         As in the paper, the prior averages A and B separately. The product of these means is not the mean of the products, and
         costs recall if the routed experts differ (docs/design.md, section 2). So the merge takes its place. ``vector`` [P] is

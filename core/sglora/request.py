@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from core.common.text import clean_text
 
 DEFAULT_K, DEFAULT_TAU = 4, 0.1
-DEFAULT_WEIGHT = 0.8  # of adapted scores, if they are mixed with zero-shot scores; chosen on watched photos
+DEFAULT_WEIGHT = 0.8  # of adapted scores, if they are mixed with zero-shot scores; chosen on validation photos
 
 # Sentences that describe no photos.
 RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical proof", "tax law in the nineteenth century")
@@ -22,7 +22,7 @@ class AdapterRequest:
     tau: float = DEFAULT_TAU  # temperature of their softmax weights
     seed: int = 0  # of the sample z
     # How much of the adapter is applied: 0 is zero-shot, 1 is as generated, None is the default (``SGLora.usual_strength``). If
-    # photos are indexed without and with the shared part, it mixes scores (0 to 1). Otherwise it scales the weight change.
+    # photos are indexed without and with the shared LoRA, it mixes scores (0 to 1). Otherwise it scales the weight change.
     strength: float | None = None
 
     def __post_init__(self) -> None:

@@ -315,6 +315,9 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#own")).to_contain_text("coloured spots")
     expect(page.locator("#own")).to_contain_text(texts.NOT_MEASURED)
 
+    page.locator("#experts [role=gridcell]:visible", has_text="my blots").first.click()
+    expect(page.locator("#details h3")).to_contain_text("my blots")
+
     # Own experts survive a reload. One is removed, and comes back from the download.
     with page.expect_download() as waiting:
         page.click("#experts-download")

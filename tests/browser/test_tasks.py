@@ -100,7 +100,7 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     expect(page.locator("#results h3").first).to_contain_text(shown[0])
     done("5-photo-to-words")
 
-    # 6. Find an expert, and look at it beside another one.
+    # 6. Find an expert, and look at it.
     tab(page, texts.TAB_EXPERTS)
     expect(page.locator("#experts [role=gridcell]").first).to_be_visible()
     box(page, "find-expert").fill("nothing of the kind")
@@ -109,10 +109,6 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     expect(page.locator("#experts")).to_contain_text(routed[0]["name"])
     page.locator("#experts [role=gridcell]:visible", has_text=routed[0]["name"]).first.click()
     expect(page.locator("#details .sg-facts").first).to_be_visible()
-    page.locator("#look-at input").fill(routed[1]["name"])
-    page.locator("#look-at").get_by_role("option", name=routed[1]["name"], exact=True).click()
-    expect(page.locator("#details .sg-facts")).to_have_count(2)
-    page.keyboard.press("Escape")
     done("6-experts", whole=True)
 
     for name in (texts.TAB_EVIDENCE, texts.TAB_ABOUT):

@@ -28,7 +28,6 @@ from core.common.paths import GENERATOR_FILE, asset_path
 from core.common.text import MAX_DESCRIPTION, clean_text, safe_name
 from core.data.captions import captions_from_names, match_captions, parse_typed, read_captions
 from core.data.image_io import open_photo
-from core.experts.compare import nearest_distances
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
 from core.experts.own import OwnExperts, load_zip, save_zip
 from core.sglora.engine import SGLora
@@ -346,5 +345,4 @@ def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, t
         return
     assert bool(torch.isfinite(result.full.vector()).all())
     check_inert(page_html.routing(engine, result.routing, result.fit))
-    distances = nearest_distances(engine.repository, result.routing, result.full)
-    check_inert(page_html.adapter(engine.repository, result) + page_html.adapter_details(result, {}, distances))
+    check_inert(page_html.adapter(engine.repository, result) + page_html.adapter_details(result, {}))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from app_visitors import QUERY, SENTENCE, launched
+from make_images import encode, picture
 from mcp_client import as_data, call
 from small_page import Small, small
 from strangers import API, Stranger
@@ -14,6 +16,7 @@ from strangers import API, Stranger
 from app import texts
 from app.server import mcp_visitors
 from app.server.mcp_visitors import VISITOR
+from core.sglora.engine import SGLora
 
 NAME = "a-name-that-nobody-guesses"
 
@@ -78,3 +81,21 @@ def test_a_tool_call_without_room_is_refused(tmp_path: Path) -> None:
         answers = [httpx.post(f"{app.url}{API}/mcp/", content=bytes(size), timeout=120) for size in (20_000, 1_000)]
     assert (answers[0].status_code, answers[0].text) == (507, texts.DISK_FULL)
     assert answers[1].status_code == 400
+
+
+def test_photos_come_back_for_their_visitor_alone(engine: SGLora, tmp_path: Path) -> None:
+    """With the real endpoints, which hold photos by the visitor's name."""
+    sampling, photo = {"k": 4, "tau": 0.1, "seed": 0}, as_data(encode(picture(), "PNG"))
+    with launched(engine, tmp_path, mcp=True) as app:
+        added = call(app.url, "index", NAME, sent=photo)
+        assert isinstance(added, dict) and (added["added"], added["failed"]) == (1, [])
+        found = call(app.url, "search", NAME, query=QUERY, description=SENTENCE, **sampling)
+        assert len(found["zero_shot"]) == 1
+        for other in ("", "another-name"):
+            assert "no photos" in call(app.url, "search", other, query=QUERY, description=SENTENCE, **sampling)
+        taught = call(app.url, "teach", NAME, name="wug", sent=photo)
+        assert [entry["name"] for entry in taught["names"]] == ["wug"]
+        answer, file = call(app.url, "adapt", NAME, description=SENTENCE, **sampling)
+        assert answer["parameters"] > 0
+        assert httpx.get(file["url"], timeout=120).content.startswith(b"PK")
+        assert [e["name"] for e in call(app.url, "route", description=SENTENCE, k=4, tau=0.1)["experts"]]

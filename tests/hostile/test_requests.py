@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import resource
@@ -13,23 +12,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
-from app.visitors.uploads import MAX_CAPTIONS
 from small_page import Small, small
 from strangers import API, PLAIN, Stranger, wait
 
-from app import logs, texts
+from app import texts
 from app.languages import texts_in
-from app.logs import AT_ONCE, LONGEST, MOST_LINES, CountRepeats, Plain, Printable
+from app.logs import Printable
 from app.server import calls
 from app.server.calls import MAX_VALUES, checked
 from app.server.hosts import Hosts
 from app.server.serve import FILES, allow_open_files
 from core.common.errors import DataError
 from core.data.captions import match_captions, parse_typed, read_captions
+from core.data.uploads import MAX_CAPTIONS
 
 SIZES = (64 * 2**10, 2**20, 4 * 2**20)
 SHAPES = {
@@ -155,23 +153,6 @@ def test_streams_that_are_closed_early_raise_nothing(
     assert all(len(record.getMessage()) < 300 for record in caplog.records)
 
 
-def test_what_is_logged_again_and_again_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, written = [0.0], []
-    # Patch only this module's clock: with a global patch, the server that runs beside this test would stand still.
-    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    logger, handler = logging.getLogger("test of repeats"), logging.Handler()
-    handler.emit = lambda record: written.append(record.getMessage())
-    handler.addFilter(CountRepeats())
-    logger.addHandler(handler)
-    for number in range(1_000):
-        logger.warning("call %d failed", number)
-    logger.warning("something else")
-    assert written == [*(f"call {number} failed" for number in range(AT_ONCE)), "something else"]
-    now[0] = 61.0
-    logger.warning("call %d failed", 1_000)
-    assert written[-1] == "call 1000 failed (995 more like this in the last minute or so)"
-
-
 def test_a_log_controls_no_terminal() -> None:
     try:
         raise ValueError("\x1b[2J from a visitor")
@@ -183,12 +164,13 @@ def test_a_log_controls_no_terminal() -> None:
     assert said.splitlines()[0] == r"INFO a call to \x1b[2J\nINFO fine failed"
 
 
-def test_what_gradio_prints_is_short_and_controls_no_terminal() -> None:
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "\x7f", "\x9b2J", "\x85"])
+def test_no_call_brings_terminal_codes(text: str) -> None:
     """Gradio prints the values that its components reject."""
-    written = io.StringIO()
-    print("Traceback\n  \x1b[2J" + "x" * 4_000_000 + "\n" * 4_000_000, file=Plain(written))
-    assert "\x1b" not in written.getvalue() and len(written.getvalue()) < LONGEST + MOST_LINES + 20
-    assert written.getvalue().startswith("Traceback\n  ")
+    for escaped in (True, False):
+        assert checked(json.dumps({"data": [text]}, ensure_ascii=escaped).encode()).status_code == 400
+    call = {"data": ["tab\t, line\n, é, 写真, \xa0"]}
+    assert checked(json.dumps(call).encode()) == call
 
 
 # Sockets

@@ -46,7 +46,6 @@ from core.common.messages import message
 from core.data.decode import content_id
 from core.data.uploads import sort_uploads
 from core.experts.adapter_files import routed_experts
-from core.experts.compare import nearest_distances
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -286,7 +285,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         page_html.routing(engine, adaptation.routing, adaptation.fit),
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine.repository, adaptation),
-        page_html.adapter_details(adaptation, {}, nearest_distances(engine.repository, adaptation.routing, adaptation.full)),
+        page_html.adapter_details(adaptation, {}),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),
@@ -358,7 +357,7 @@ def test_progress_names_only_columns_that_are_ranked_again(engine: SGLora, tmp_p
 def test_an_answer_that_fails_leaves_what_the_tab_showed(engine: SGLora, tmp_path: Path) -> None:
     tab = captioned(engine, tmp_path, 2)
     shown = actions.answer(engine, tab, words("water", REQUEST))
-    for asked in (words(""), words("water", AdapterRequest("")), words("x", scope=Scope(folder="none"))):
+    for asked in (words(""), words("x", scope=Scope(folder="none"))):
         with pytest.raises((DescriptionError, GalleryError)):
             actions.answer(engine, tab, asked)
         assert tab.comparison is shown and tab.asked == words("water", REQUEST)

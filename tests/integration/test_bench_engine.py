@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -64,8 +63,8 @@ def test_indexing(setting):
 
 
 @pytest.mark.slow
-def test_library(setting, tmp_path: Path):
-    result = library.run(replace(setting, work=tmp_path))
+def test_library(setting):
+    result = library.run(setting)
     assert result["indexing"]["photos"] == result["indexing"]["encoded"] == 12
     assert result["indexing"]["bytes a photo"] > 2 * 768 + 2 * 4 * 768, "both embeddings: twice in float32, once in float16"
     assert [row["rows"] for row in result["growth"]] == [1_000]

@@ -126,7 +126,3 @@ def test_figures_are_those_of_the_results() -> None:
             assert [figure for figure in shown if figure not in measured] == [], name
     told = FIGURE.findall(README[README.index("## Results") : README.index("## Limits")])
     assert told and [figure for figure in told if figure not in results] == []
-
-
-def test_the_readme_is_short() -> None:
-    assert len(README.splitlines()) <= 150

@@ -77,13 +77,6 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
     assert set(result.seconds) == {"encode", "route", "prior", "decode"}
 
 
-def test_seeds(sglora):
-    first, again, other = (sglora.adapt(AdapterRequest(DESCRIPTION, seed=seed)) for seed in (1, 1, 2))
-    torch.testing.assert_close(first.full.vector(), again.full.vector())
-    torch.testing.assert_close(first.lora.vector(), again.lora.vector())
-    assert (first.full.vector() - other.full.vector()).abs().max() > 1e-5
-
-
 @pytest.mark.parametrize("sentence", ["photos of people surfing", "photos of dogs", "aerial photos", "photos of a wedding"])
 def test_every_sentence_has_variants(engine, sentence):
     """Uses the shipped generator. If layers of its decoder were off, all seeds would give the same adapter."""
@@ -101,13 +94,6 @@ def test_strength_zero_is_zero_shot(sglora):
         made = sglora.adapt(AdapterRequest(DESCRIPTION, strength=strength))
         difference = scores(sglora, Adapter.of(made.lora, made.weight)) - zero_shot
         assert bool(difference.abs().max() > 1e-4) == far
-
-
-def test_untrained_generator_merges_for_every_seed(sglora):
-    untrained = random_engine(sglora.backbone, trained=False)
-    for seed in (1, 2):
-        result = untrained.adapt(AdapterRequest(DESCRIPTION, seed=seed))
-        torch.testing.assert_close(weight_changes(result.full), weight_changes(untrained.repository.merged(result.routing)))
 
 
 def test_merged_is_the_weighted_sum_of_the_experts_weight_changes(sglora):

@@ -19,7 +19,7 @@ from core.common.errors import DataError, DescriptionError
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts, gather
-from core.experiments.evaluate import METHODS, evaluate, read_prefixes
+from core.experiments.evaluate import evaluate, read_prefixes
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
@@ -171,11 +171,6 @@ def test_photos_go_through_the_prefix_once(engine, samples):
     assert engine.backbone.prefix_calls == len(samples)
 
 
-def test_strength_zero_is_zero_shot(engine, samples):
-    found = evaluate(engine, samples, AdapterRequest("a red dog", strength=0.0), log=lambda line: None)
-    assert found.methods["merge"] == found.methods["zero-shot"] == found.methods["sg-lora"]
-
-
 def test_unreadable_photos_are_left_out_and_named(engine, samples, tmp_path):
     expected = evaluate(engine, samples, REQUEST, log=lambda line: None)
     (tmp_path / "text.jpg").write_text("no image")
@@ -233,9 +228,3 @@ def test_what_cannot_be_measured_is_refused(engine, samples, tmp_path):
     with pytest.raises(DescriptionError):
         evaluate(engine, samples, AdapterRequest(""), **quiet)
     assert engine.backbone.prefix_calls == 40, "a bad description must be rejected before photos are read"
-
-
-def test_a_new_method_only_needs_an_entry(engine, samples, monkeypatch):
-    monkeypatch.setitem(METHODS, "half", lambda engine, adaptation: engine.repository.merged(adaptation.routing).scaled(0.5))
-    found = evaluate(engine, samples, REQUEST, ("half",), log=lambda line: None)
-    assert list(found.methods) == ["half"]

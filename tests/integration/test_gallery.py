@@ -486,13 +486,11 @@ def test_unusable_questions_are_refused(filled) -> None:
 
 
 @pytest.mark.slow
-def test_adapters_used_at_once_do_not_disturb_each_other(either, samples) -> None:
+def test_adapters_used_at_once_do_not_disturb_each_other(either, samples, indexed) -> None:
     """Each thread gets the same result as when its adapter runs alone."""
-    paths = [s.path for s in samples]
     adapters = [ZERO_SHOT, *(Adapter.of(lora(either, seed)) for seed in range(5))]
-    quiet, busy = Gallery(either), Gallery(either)
-    quiet.add(paths)
-    busy.add(paths)
+    quiet, busy = indexed, Gallery(either)
+    busy.add([s.path for s in samples])
 
     def asked(gallery: Gallery, adapter: Adapter) -> np.ndarray:
         """The scores in the order of the photos, because rounding may swap near ties in a ranking."""

@@ -467,7 +467,7 @@ def test_kill_9_at_many_moments_loses_nothing(backbone: Backbone, tmp_path: Path
     """Processes are killed when they open, rename or remove a file, or shortly after Lance begins to write."""
     folder, library, photos = tmp_path / "photos", tmp_path / "library", 120
     blurred(folder, [f"{i:03}.jpg" for i in range(photos)], 3)
-    code = KILLED.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"), most=10)
+    code = KILLED.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"), most=7)
     command = [sys.executable, "-c", code, str(folder), str(library)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     before = killed = 0
@@ -481,7 +481,7 @@ def test_kill_9_at_many_moments_loses_nothing(backbone: Backbone, tmp_path: Path
                 assert now >= before, "indexed photos must not disappear"
                 before = now
         parent.stdin.close()
-    assert killed > 12 and before > photos // 2, (killed, before)
+    assert killed > 12 and before >= photos // 2, (killed, before)
     report = update(library, [folder], backbone)
     assert report.photos == photos and report.added == photos - before
     opened = PhotoLibrary.open(library)

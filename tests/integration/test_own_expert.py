@@ -28,9 +28,8 @@ from core.training.objective import confused_names
 from core.training.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "grey", "orange")
-# No penalty for forgetting, because it reads a thousand class names. Tests that need it use PENALISED.
+# No penalty for forgetting, because it reads a thousand class names.
 QUICK = OwnRecipe(batch=16, steps=12, fixed_steps=6, check=3, snapshots=4, memory=0.0)
-PENALISED = replace(QUICK, memory=1.0)
 DESCRIPTION = "photos of coloured papers"
 
 
@@ -50,9 +49,13 @@ def filled(backbone, n: int) -> Gallery:
     return gallery
 
 
-@pytest.fixture(scope="module", params=[pytest.param("embedded", marks=pytest.mark.slow), "open_clip"])
+BOTH = pytest.mark.parametrize("gallery", ["open_clip", pytest.param("embedded", marks=pytest.mark.slow)], indirect=True)
+
+
+@pytest.fixture(scope="module")
 def gallery(request) -> Gallery:
-    return filled(request.getfixturevalue("backbone") if request.param == "embedded" else tiny_backbone(adapt_blocks=2), 24)
+    embedded = getattr(request, "param", "open_clip") == "embedded"
+    return filled(request.getfixturevalue("backbone") if embedded else tiny_backbone(adapt_blocks=2), 24)
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +94,9 @@ def test_captioned_photos_of_a_gallery(gallery):
     assert empty[0] == () and empty[1].shape == (0, *gallery.backbone.prefix_shape)
 
 
+@BOTH
 def test_result(gallery, origin):
-    made = train(gallery, origin, recipe=PENALISED)
+    made = train(gallery, origin)
     e = made.expert
     assert (e.name, e.description, e.images, e.seed, e.snapshots) == ("my papers", DESCRIPTION, 18, 1, 4)
     assert (e.before["images"], e.after["images"], made.steps) == (6, 6, 6)
@@ -103,6 +107,7 @@ def test_result(gallery, origin):
     assert made.seconds > 0
 
 
+@BOTH
 def test_figures_are_those_of_the_held_photos_counted_by_hand(gallery, origin):
     backbone, shared = gallery.backbone, gallery.backbone.shared
     made = train(gallery, origin, shared)
@@ -128,6 +133,7 @@ def test_figures_are_those_of_the_held_photos_counted_by_hand(gallery, origin):
     assert made.expert.gain() == pytest.approx(sum(gains) / 2)
 
 
+@BOTH
 def test_held_photos_do_not_train_nor_stop(gallery, origin):
     """New captions on held-out photos do not change the expert. New captions on a training photo do."""
     backbone, recipe = gallery.backbone, replace(QUICK, steps=6, check=2, stop_from=10)
@@ -170,16 +176,16 @@ def test_training_learns(gallery, origin):
 def test_no_trace(gallery, origin):
     weights = {k: v.clone() for k, v in gallery.backbone.adapted.state_dict().items()}
     before, start, embeddings = torch.get_rng_state(), origin.clone(), gallery.embeddings()
-    first = train(gallery, origin, recipe=PENALISED)
+    first = train(gallery, origin)
     with torch.no_grad():
-        second = train(gallery, origin, recipe=PENALISED)
+        second = train(gallery, origin)
         assert not torch.is_grad_enabled()
     with torch.inference_mode():
-        third = train(gallery, origin, recipe=PENALISED)
+        third = train(gallery, origin)
         assert torch.is_inference_mode_enabled()
     for again in (second, third):
         assert alike(again.mean, first.mean, origin)
-    assert not alike(first.mean, train(gallery, origin, recipe=PENALISED, seed=2).mean, origin)
+    assert not alike(first.mean, train(gallery, origin, seed=2).mean, origin)
     assert torch.equal(torch.get_rng_state(), before) and torch.equal(origin, start)
     assert all(torch.equal(v, weights[k]) for k, v in gallery.backbone.adapted.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in gallery.backbone.adapted.parameters())
@@ -247,7 +253,8 @@ def test_what_cannot_be_trained(gallery, origin):
         train_own_expert(engine, gallery, "x", "?")
 
 
-def test_an_own_part_is_trained_on_top_of_what_all_share(gallery, origin):
+@BOTH
+def test_an_expert_lora_is_trained_on_top_of_what_all_share(gallery, origin):
     shared = random_lora(gallery.backbone.layout, 3, size=0.05)
     still = train(gallery, torch.zeros_like(origin), shared, recipe=replace(QUICK, lr=0.0))
     assert not still.mean.any() and still.expert.after == still.start

@@ -231,16 +231,15 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
 
 def test_adapters_count_as_memory_once_each(engine: SGLora, tab: Tab) -> None:
     """First SG-LoRA's adapter and the merge count; then also both with a name. Parts that all visitors share do not count."""
-    tab.visitor.tabs["a tab"] = tab
     ask(engine, tab, "a cat")
-    before = tab.visitor.memory
+    assert tab.memory == 0
     columns = ask(engine, tab, "a cat", AdapterRequest("photos of cats"), merge=True).columns
     assert [column.title for column in columns] == [ZERO, MERGE, SG_LORA]
     merged, generated = (4 * sum(f.a.numel() + f.b.numel() for f in c.adapter.lora.factors.values()) for c in columns[1:])
-    assert tab.visitor.memory - before == generated + merged
+    assert tab.memory == generated + merged
     name_actions.teach(engine, tab, "wug", wugs(tab))
     ask(engine, tab, "a wug", AdapterRequest("photos of cats"), merge=True)
-    assert tab.visitor.memory - before > 2 * generated + merged
+    assert tab.memory > 2 * generated + merged
 
 
 def test_teach_through_the_api(app: Running, files: list[Path], tmp_path: Path) -> None:

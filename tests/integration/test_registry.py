@@ -51,16 +51,16 @@ def test_shipped_reports_match_their_numbers(experiment: Experiment) -> None:
 
 @pytest.mark.slow
 def test_all_runs_what_is_left_and_says_what_failed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: EXPERIMENTS[name] for name in ("verification", "samples")}
+    few = {name: EXPERIMENTS[name] for name in ("verification",)}
     monkeypatch.setattr(experiment, "EXPERIMENTS", few)
     out, cache = tmp_path / "results", tmp_path / "cache"
     options = ("--data", tmp_path, "--out", out, "--cache", cache)
     code, text, err = run("experiment", "all", *options)
     assert code == 0, err
     assert [line for line in text.splitlines() if line.startswith("## ")] == [f"## {e.question}" for e in few.values()]
-    assert "[2/2] samples" in err
-    assert sorted(f.name for f in out.iterdir()) == ["samples.json", "verification.json", "verification.svg"]
-    assert set(json.loads((out / "samples.json").read_text())) >= {"report", "shown"}
+    assert "[1/1] verification" in err
+    assert sorted(f.name for f in out.iterdir()) == ["verification.json", "verification.svg"]
+    assert set(json.loads((out / "verification.json").read_text())) >= {"report", "experts"}
 
     # A finished experiment is read, not run: the output has the changed values of the kept file.
     (kept,) = (cache / "experiments" / "results").glob("verification-*.json")

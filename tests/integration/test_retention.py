@@ -200,7 +200,11 @@ def test_a_tab_beyond_the_most_loses_its_answer_and_its_visitor_nothing(
 ) -> None:
     monkeypatch.setattr(visitors, "MOST_TABS", 2)
     everybody = Visitors()
-    person, tab = with_photos(everybody, engine, "a"), everybody.tab("first", "a")
+    person = with_photos(everybody, engine, "a")
+    everybody.tab("before a reload", "a")
+    everybody.leave("before a reload")
+    person.last_left -= 60
+    tab = everybody.tab("first", "a")
     actions.answer(engine, tab, Asked(Question.words("water"), AdapterRequest(SENTENCE)))
     assert tab.comparison is not None
     for number in range(3):

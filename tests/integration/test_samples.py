@@ -21,7 +21,6 @@ from app.views import results_html
 from app.visitor import Visitor
 from core.common.errors import GalleryError, PhotoError
 from core.data.sample_photos import Example, examples, sample_photos
-from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
@@ -128,11 +127,10 @@ def test_in_each_language_a_question_finds_its_photo_and_the_page_opens_on_the_f
         with speaking(code):
             for example in examples().shown:
                 asked = Example(*map(texts.of_sample, example))
-                search = sources.search(engine, tab.visitor, Question.words(asked.query, SAMPLES))
-                assert {names[key] for key in search.right} == {right[example.query]}
-                made = engine.adapt(AdapterRequest(asked.description))
-                rankings = [search.rank(way) for way in (ZERO_SHOT, Adapter.of(made.lora, made.weight))]
-                before, after = ([hit.label for hit in ranking.hits].index(right[example.query]) for ranking in rankings)
+                found = answer(engine, tab, Question.words(asked.query, SAMPLES), sources, AdapterRequest(asked.description))
+                assert {names[key] for key in found.right} == {right[example.query]}
+                rankings = [[hit.label for hit in column.ranking.hits] for column in found.columns]
+                before, after = (labels.index(right[example.query]) for labels in rankings)
                 rises[asked] = after < before
             questions = sample_questions()
         assert questions[0] == next(example for example, rose in rises.items() if rose), code

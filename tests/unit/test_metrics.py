@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import bootstrap
-from sklearn.metrics import average_precision_score
 
 from core.common.metrics import (
     KS,
@@ -12,8 +11,6 @@ from core.common.metrics import (
     bootstrap_interval,
     both_directions,
     first_hits,
-    mean_average_precision,
-    measure,
     recall,
 )
 
@@ -84,35 +81,6 @@ def test_both_directions_compare_embeddings_by_inner_product():
     for way in ("i2t", "t2i"):
         for k in KS:
             assert found[way][f"R@{k}"] == pytest.approx(recall_by_hand(similarity, captions, relevance.texts, k, way))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_mean_average_precision_is_scikit_learns(seed):
-    rng = np.random.default_rng(seed)
-    similarity, relevant = rng.random((9, 30)), rng.random((9, 30)) < 0.2
-    relevant[4] = False
-    expected = [average_precision_score(r, s) for r, s in zip(relevant, similarity, strict=True) if r.any()]
-    assert mean_average_precision(similarity, relevant) == pytest.approx(100 * np.mean(expected))
-
-
-def test_measure_is_recall_and_average_precision_both_ways():
-    captions, relevance, _ = random_case(5)
-    generator = torch.Generator().manual_seed(1)
-    sizes = (len(captions), len(relevance.texts))
-    images, texts = (torch.nn.functional.normalize(torch.randn(n, 5, generator=generator), dim=1) for n in sizes)
-    found, recalls = measure(images, texts, relevance), both_directions(images, texts, relevance)
-    assert found["images"] == len(captions)
-    for way, scores, relevant in (
-        ("i2t", images @ texts.T, relevance.matrix),
-        ("t2i", texts @ images.T, relevance.matrix.T),
-    ):
-        assert {k: v for k, v in found[way].items() if k != "mAP"} == recalls[way]
-        expected = [average_precision_score(r, s) for r, s in zip(relevant, scores.numpy(), strict=True) if r.any()]
-        assert found[way]["mAP"] == pytest.approx(100 * np.mean(expected))
-
-
-def test_mean_average_precision_of_nothing_is_zero():
-    assert mean_average_precision(np.ones((2, 3)), np.zeros((2, 3), dtype=bool)) == 0.0
 
 
 def test_bootstrap_interval_is_close_to_scipys():

@@ -42,20 +42,13 @@ def test_names_come_back_as_they_were(backbone: EmbeddedBackbone, small_bank: No
 
 
 def test_a_file_that_is_too_large_is_not_read(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
-    file = tmp_path / "names.safetensors"
+    file = tmp_path / "wugs.safetensors"
     with file.open("wb") as opened:
         opened.truncate(most_bytes(backbone) + 1)
-    with pytest.raises(RepositoryError, match=r"^names.safetensors is too large for a file of names"):
+    with pytest.raises(RepositoryError, match=r"wugs\.safetensors is too large for a file of names"):
         read_names(file, backbone)
-
-
-def test_messages_name_the_file(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
-    file = tmp_path / "wugs.safetensors"
     file.write_bytes(b"none")
-    with pytest.raises(RepositoryError, match=r"^wugs.safetensors is damaged or not a file of names"):
-        read_names(file, backbone)
-    file.write_bytes(changed(save_names(some(backbone)), backbone_fingerprint="0123456789abcdef"))
-    with pytest.raises(RepositoryError, match=r"^wugs.safetensors belongs to another backbone"):
+    with pytest.raises(RepositoryError, match=r"wugs\.safetensors is damaged or not a file of names"):
         read_names(file, backbone)
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import string
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,20 @@ from app.photo_libraries import PhotoLibraries
 from app.views import page_html
 from app.visitors import Visitors
 from core.common.errors import StudioError
+from core.common.messages import Message, message
 from core.common.messages import english as of_core
-from core.common.messages import message
 from core.common.paths import ROOT, experts_path
 from core.common.text import clean_text
+from core.data.captions import parse_typed, read_captions
+from core.data.image_io import open_photo
 from core.data.sample_photos import examples, sample_photos
 from core.data.uploads import sort_uploads
 from core.experts.files import RepositoryIndex
+from core.names.teach import clean_taught_name
+from core.retrieval.where import Where
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
+from core.sglora.fit import language_remark
 
 OF_CORE = "CORE_"
 OTHERS = [code for code in TAGS if code != ENGLISH]
@@ -240,6 +246,37 @@ def test_a_message_is_said_in_the_visitors_language() -> None:
         assert texts.english("MERGE") == "Experts averaged" != texts.MERGE
 
 
+def keys(text: object) -> Iterator[str]:
+    """The keys of a message and of those in its fields."""
+    if isinstance(text, Message):
+        yield text.key
+        for value in text.fields.values():
+            yield from keys(value)
+
+
+def test_what_core_says_to_a_visitor_is_translated_with_all_that_is_in_it() -> None:
+    said = [language_remark("zdjęcia mojego psa na śniegu i w lesie", {"English"})]
+    for make in (
+        lambda: clean_text(" "),
+        lambda: clean_text("dog " * 5_000),
+        lambda: clean_text("", "query"),
+        lambda: parse_typed("nothing"),
+        lambda: read_captions("zorp.csv", b"image,caption\nx.jpg\n"),
+        lambda: open_photo(b"", "zorp.jpg"),
+        lambda: open_photo(b"no image", "zorp.jpg"),
+        lambda: clean_taught_name(""),
+        lambda: Where(since=date(2025, 1, 1), until=date(2024, 1, 1)),
+    ):
+        with pytest.raises(StudioError) as caught:
+            make()
+        said.append(caught.value.message)
+    for code in OTHERS:
+        with speaking(code):
+            for text in said:
+                assert isinstance(text, Message) and set(keys(text)) <= set(IN_FILE[code]), text
+                assert texts.of(text) != str(text) and ("zorp" in str(text)) == ("zorp" in texts.of(text))
+
+
 @pytest.mark.parametrize("code", OTHERS)
 def test_the_report_of_an_upload_says_in_the_visitors_language_why_a_file_is_not_there(code: str, tmp_path: Path) -> None:
     (tmp_path / "empty.zip").write_bytes(b"PK\x05\x06" + bytes(18))
@@ -247,4 +284,7 @@ def test_the_report_of_an_upload_says_in_the_visitors_language_why_a_file_is_not
     failed = sort_uploads([tmp_path / "empty.zip", tmp_path / "broken.zip"], tmp_path / "unpacked").failed
     with speaking(code):
         report = page_html.report([], None, failed)
-    assert f"empty.zip: {IN_FILE[code]['ZIP_EMPTY']}" in report and f"broken.zip: {IN_FILE[code]['ZIP_DAMAGED']}" in report
+    assert (
+        f"empty.zip: {IN_FILE[code]['CORE_ZIP_EMPTY']}" in report
+        and f"broken.zip: {IN_FILE[code]['CORE_ZIP_DAMAGED']}" in report
+    )

@@ -85,49 +85,35 @@ def test_subset():
     assert torch.equal(part.origin, whole.origin) and part.notes == whole.notes
 
 
-def test_gain_is_the_mean_of_both_directions():
-    expert = repository().experts[0]
-    assert expert.gain() == 4.0 and expert.gain(5) == 2.5
-
-
-@pytest.mark.parametrize("name", [INDEX_FILE, TENSORS_FILE])
-def test_missing_files(folder, name):
-    (folder / name).unlink()
-    refused(folder, f"lacks {name}", "python -m core train experts")
-
-
-def test_missing_folder(tmp_path):
-    refused(tmp_path / "nowhere", f"lacks {INDEX_FILE}")
-
-
-def test_truncated_tensors(folder):
-    path = folder / TENSORS_FILE
-    path.write_bytes(path.read_bytes()[:-1])
-    refused(folder, f"damaged {TENSORS_FILE}")
-
-
-@pytest.mark.parametrize("position", [0, 20, 400, -1])
-def test_one_flipped_byte(folder, position):
-    flip(folder / TENSORS_FILE, position)
-    refused(folder, f"damaged {TENSORS_FILE}", "restore it")
-
-
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"experts": 3}', b'{"experts": [{"name": "x"}]}']
+    ("change", "reason"),
+    [
+        (lambda folder: (folder / INDEX_FILE).unlink(), f"lacks {INDEX_FILE}: `python -m core train experts`"),
+        (lambda folder: (folder / TENSORS_FILE).unlink(), f"lacks {TENSORS_FILE}: `python -m core train experts`"),
+        (lambda folder: (folder / TENSORS_FILE).write_bytes((folder / TENSORS_FILE).read_bytes()[:-1]), "(its checksum"),
+        *((lambda folder, at=at: flip(folder / TENSORS_FILE, at), f"damaged {TENSORS_FILE}") for at in (0, 20, 400, -1)),
+        *(
+            (lambda folder, text=text: (folder / INDEX_FILE).write_bytes(text), f"damaged {INDEX_FILE}")
+            for text in (b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"experts": 3}', b'{"experts": [{"name": "x"}]}')
+        ),
+        (lambda folder: change_index(folder, format=1), f"damaged {INDEX_FILE} (format"),
+        *(
+            (lambda folder, choice=choice: change_index(folder, backbone=choice), f"damaged {INDEX_FILE} (backbone")
+            for choice in ("ViT-B-16", None, {}, {"spec": 3}, {"spec": "x", "adapt_blocks": "2"}, {"spec": "x", "adapt": 1})
+        ),
+        (lambda folder: change_index(folder, backbone_fingerprint="ffff"), "(fingerprint ffff, this one is 0123456789abcdef)"),
+        (lambda folder: change_index(folder, linears=["text.mlp.1"]), "texts: choose the backbone with --adapt texts"),
+    ],
 )
-def test_index_that_is_no_index(folder, text):
-    (folder / INDEX_FILE).write_bytes(text)
-    refused(folder, f"damaged {INDEX_FILE}")
+def test_a_repository_that_cannot_be_used(folder, change, reason):
+    change(folder)
+    refused(folder, reason)
 
 
-def test_index_of_another_format(folder):
-    change_index(folder, format=1)
-    refused(folder, f"damaged {INDEX_FILE}", "format")
-
-
-def test_other_backbone(folder):
-    change_index(folder, backbone_fingerprint="ffff")
-    refused(folder, "another backbone (fingerprint ffff, this one is 0123456789abcdef)")
+def test_experts_of_photos_need_a_backbone_that_adapts_photos(folder):
+    texts = LoraLayout((LoraModule("text.mlp.1", 5, 7),), 2)
+    with pytest.raises(RepositoryError, match="experts that adapt photos: choose the backbone with --adapt photos"):
+        load_repository(folder, texts, FINGERPRINT)
 
 
 def test_counts_that_do_not_match(folder):
@@ -159,10 +145,6 @@ def test_the_index_says_which_backbone_loads_it(folder, tmp_path):
     assert RepositoryIndex.read(tmp_path / "clip").backbone == choice
     read = load_repository(tmp_path / "clip", LAYOUT, FINGERPRINT)
     assert read.backbone == read.subset([1]).backbone == choice
-    index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-    del index["backbone"]  # early indexes have no backbone
-    (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
-    assert load_repository(folder, LAYOUT, FINGERPRINT).backbone["spec"] == "embedded"
 
 
 def test_the_index_says_which_linears_its_experts_adapt(folder):
@@ -172,35 +154,6 @@ def test_the_index_says_which_linears_its_experts_adapt(folder):
     for linears in (["vision.blocks.0.attn.q_proj", "vision.blocks.9.attn.q_proj"], ["vision.proj_in"]):
         change_index(folder, linears=linears)
         refused(folder, f"{linears[-1]} is not a linear")
-    change_index(folder, linears=["text.mlp.1"])
-    refused(folder, "experts that adapt texts", "--adapt texts")
-
-
-def test_experts_of_the_other_tower_name_the_flag(folder):
-    change_index(folder, linears=[], backbone={"spec": "embedded"})  # early indexes do not name linears
-    refused(folder, "experts that adapt texts", "--adapt texts")
-    change_index(folder, backbone={"spec": "embedded", "adapt": "photos"})
-    assert load_repository(folder, LAYOUT, FINGERPRINT).layout == LAYOUT
-    texts = LoraLayout((LoraModule("text.mlp.1", 5, 7),), 2)
-    with pytest.raises(RepositoryError, match="experts that adapt photos: choose the backbone with --adapt photos"):
-        load_repository(folder, texts, FINGERPRINT)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "ViT-B-16",
-        None,
-        {},
-        {"spec": 3},
-        {"spec": "x", "pretrained": 1},
-        {"spec": "x", "adapt_blocks": "2"},
-        {"spec": "embedded", "adapt": "both"},
-    ],
-)
-def test_an_invalid_backbone_is_rejected(folder, wrong):
-    change_index(folder, backbone=wrong)
-    refused(folder, "damaged", INDEX_FILE)
 
 
 # The generator
@@ -276,27 +229,30 @@ def test_generator_round_trip(path):
     assert not read.vae.training and not any(p.requires_grad for p in read.vae.parameters())
 
 
-def test_generator_missing(tmp_path):
-    with pytest.raises(RepositoryError, match=r"gone\.safetensors is missing: `python -m core train generator`"):
-        LoraGenerator.load(tmp_path / "gone.safetensors", FINGERPRINT)
+def smaller_basis(path: Path) -> None:
+    basis = Basis.fit(noise(6, 20, seed=1), torch.zeros(20), 4)
+    LoraGenerator(basis, generator().vae, FINGERPRINT, {}).save(path)
 
 
-def test_generator_of_another_backbone(path):
-    with pytest.raises(RepositoryError, match=f"belongs to backbone {FINGERPRINT}, not to ffff"):
-        LoraGenerator.load(path, "ffff")
-
-
-def test_generator_of_another_format(path):
+def another_format(path: Path) -> None:
     tensors, metadata = read_tensors(path)
     save_file(tensors, path, metadata | {"format": "3"})
-    with pytest.raises(RepositoryError, match=r"generator\.safetensors is damaged"):
-        LoraGenerator.load(path, FINGERPRINT)
 
 
-@pytest.mark.parametrize("keep", [0, 7, 100, -1])
-def test_generator_cut_off(path, keep):
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(RepositoryError, match=r"generator\.safetensors is damaged"):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (Path.unlink, "is missing: `python -m core train generator`"),
+        *((lambda path, n=n: path.write_bytes(path.read_bytes()[:n]), "is damaged") for n in (0, 7, 100, -1)),
+        (smaller_basis, "is damaged"),
+        (another_format, "is damaged"),
+        (lambda path: save_file({"x": torch.zeros(1)}, path), "is damaged"),
+        (lambda path: replace(generator(), fingerprint="ffff").save(path), f"belongs to backbone ffff, not to {FINGERPRINT}"),
+    ],
+)
+def test_a_generator_that_cannot_be_used(path, change, reason):
+    change(path)
+    with pytest.raises(RepositoryError, match=rf"generator\.safetensors {reason}"):
         LoraGenerator.load(path, FINGERPRINT)
 
 
@@ -321,13 +277,3 @@ def test_generator_with_any_flipped_byte(path):
 
 def generator_output(path: Path) -> torch.Tensor:
     return generated(LoraGenerator.load(path, FINGERPRINT), 1)
-
-
-def test_generator_whose_parts_differ_in_size(path):
-    one = generator()
-    LoraGenerator(Basis.fit(noise(6, 20, seed=1), torch.zeros(20), 4), one.vae, FINGERPRINT, {}).save(path)
-    with pytest.raises(RepositoryError, match=r"generator\.safetensors is damaged"):
-        LoraGenerator.load(path, FINGERPRINT)
-    save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(RepositoryError, match=r"generator\.safetensors is damaged"):
-        LoraGenerator.load(path, FINGERPRINT)

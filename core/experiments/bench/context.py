@@ -28,7 +28,6 @@ class BenchmarkContext:
     largest: int = 1_000_000  # most photos or vectors of a gallery or index
     rounds: int = 5  # repetitions of each measurement
     log: Log = print
-    work: Path | None = None  # keeps slow photos and libraries, so that a stopped run can go on
 
     @lazy
     def engine(self) -> SGLora:

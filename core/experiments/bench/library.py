@@ -42,7 +42,7 @@ TOP = 10
 def run(context: BenchmarkContext) -> dict[str, Any]:
     """{"indexing": …, "search": …, "growth": [{"rows", …}, …]}."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = context.work or Path(temporary)
+        folder = Path(temporary)
         indexing = _indexing(context, folder)
         backbone = context.engine.backbone
         photos = LibraryPhotos(PhotoLibrary.open(folder / "library", backbone), backbone)
@@ -56,17 +56,14 @@ def run(context: BenchmarkContext) -> dict[str, Any]:
 
 
 def _indexing(context: BenchmarkContext, folder: Path) -> dict[str, Any]:
-    """Run the command ``index`` twice; the result of an earlier run is read from ``folder``."""
-    finished = folder / "indexing.json"
-    if finished.is_file():
-        return json.loads(finished.read_text())
+    """Run the command ``index`` twice."""
     files = _link(folder / "photos", context)
     context.log(f"library: indexing {files:,} photos in {folder}")
     command = ("index", str(folder / "photos"), "--library", str(folder / "library"))
     report, made = _command(*command)
     _, nothing_new = _command(*command)
     size = sum(path.stat().st_size for path in (folder / "library").rglob("*") if path.is_file())
-    result = {
+    return {
         "photos": report["photos"],
         "encoded": report["added"],
         "photos a second": round(report["added"] / report["seconds"]["encode"], 1),
@@ -75,23 +72,19 @@ def _indexing(context: BenchmarkContext, folder: Path) -> dict[str, Any]:
         "nothing new": {"files": files, **nothing_new},
         "bytes a photo": round(size / report["photos"]),
     }
-    finished.write_text(json.dumps(result))
-    return result
 
 
 def _link(folder: Path, context: BenchmarkContext) -> int:
     """Put links to the data folder's photos into ``folder``, or write sample photos there; returns how many."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
     number = min(PHOTOS, context.largest)
     if context.data is None:
         for name, content in jpegs(number):
             (folder / name).write_bytes(content)
         return number
     paths = list(dict.fromkeys(sample.path for data in data_folders(context.data) for sample in read_folder(data)))
-    for place in np.random.default_rng(0).permutation(len(paths))[:number]:
-        link = folder / f"{place}.jpg"
-        if not link.is_symlink():
-            link.symlink_to(paths[place].resolve())
+    for row in np.random.default_rng(0).permutation(len(paths))[:number]:
+        (folder / f"{row}.jpg").symlink_to(paths[row].resolve())
     return min(number, len(paths))
 
 
@@ -118,8 +111,8 @@ def _grown(context: BenchmarkContext, photos: LibraryPhotos, file: Path, n: int)
     context.log(f"library: a question among {n:,} rows")
     engine, number, random = context.engine, count(), torch.Generator().manual_seed(n)
     with file.open("wb") as out:
-        for places in np.split(np.arange(n) % len(photos), range(10_000, n, 10_000)):
-            vectors = photos.index.take(places)
+        for rows in np.split(np.arange(n) % len(photos), range(10_000, n, 10_000)):
+            vectors = photos.index.take(rows)
             noise = F.normalize(torch.randn(vectors.shape, generator=random), dim=-1)
             out.write(F.normalize(vectors + 0.3 * noise, dim=-1).numpy().tobytes())
     index = Index(np.memmap(file, np.float32, "r", shape=(n, photos.library.about.dim)))
