@@ -139,19 +139,22 @@ class Names(Step):
 
     def _box(self, tab: Tab) -> gr.Dropdown:
         """The box with the photos for the next name."""
-        names = _photo_names(tab)
+        names, comparison = _photo_names(tab), tab.comparison
         chosen = [photo for photo in tab.for_name.all(tab.ticked) if photo in names]
-        listed = dict.fromkeys((*(photo.id for photo in tab.visitor.photos[:LISTED]), *chosen))
+        gallery = [*tab.visitor.photos[:LISTED], *(() if comparison is None else comparison.photos[:LISTED])]
+        listed = dict.fromkeys((*(photo.id for photo in gallery if photo.id in names), *chosen))
         return gr.Dropdown(choices=[(names[photo], photo) for photo in listed], value=chosen, multiselect=True)
 
 
 def _photo_names(tab: Tab) -> dict[str, str]:
-    """The photos that can be taught, by key: the visitor's own, and those of a library or the samples in the last answer."""
-    comparison = tab.comparison
-    elsewhere = comparison is not None and (comparison.library is not None or comparison.asked.scope.samples)
-    columns = comparison.columns if comparison is not None and elsewhere else ()
+    """The photos that can be taught, by key: the visitor's own, the samples once they are asked, and a library's results."""
+    comparison, own = tab.comparison, {photo.id: photo.name for photo in tab.visitor.photos}
+    if comparison is None:
+        return own
+    samples = comparison.photos if comparison.asked.scope.samples else ()
+    columns = comparison.columns if comparison.library is not None else ()
     found = {hit.key: hit.label for column in columns for hit in column.ranking.hits}
-    return found | {photo.id: photo.name for photo in tab.visitor.photos}
+    return found | {photo.id: photo.name for photo in samples} | own
 
 
 def _chip(taught: tuple[str, int]) -> str:

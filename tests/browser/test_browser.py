@@ -21,7 +21,7 @@ import pytest
 import torch
 from app_process import PATIENCE_SECONDS, START_SECONDS, chromium, script_errors, serve
 from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
-from page_state import box, column, settles
+from page_state import ask, box, column, settles
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, expect
 from recalls import recalls
@@ -152,8 +152,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(page.locator("#gallery .thumbnail-item")).to_have_count(len(samples) + 3)
 
     # Without a sentence, only the shared part is applied. Typing makes the results stale, and Enter asks again.
-    box(page, "query").fill(QUERY)
-    page.click("#search")
+    ask(page, QUERY, "")
     expect(page.locator(f'#results section[aria-label="{texts.SHARED}"]')).to_be_visible()
     expect(page.locator("#results section")).to_have_count(2)
     box(page, "description").fill(SENTENCE)

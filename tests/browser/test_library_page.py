@@ -88,7 +88,7 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     expect(page.locator("#names-chips button")).to_have_text(["wug (2 photos)"])
     hits(page).first.locator(".sg-open").click()
     page.locator("dialog [data-similar]").click()
-    expect(page.locator("#results h3")).to_contain_text(texts.ASKED_LIKE.format(name=name))
+    expect(page.locator("#results h3")).to_contain_text(f"Photos like {name}")
     expect(page.locator("dialog.sg-view")).to_be_hidden()
     page.go_back()
     expect(page.locator("#results h3")).to_contain_text(QUERY)
@@ -131,7 +131,7 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
     expect_filtered(1, until=DAYS[1])
     page.go_back()
     expect_filtered(len(DAYS) - 1, until="")
-    other, _ = visit(page.context.browser, f"{page.url.partition('?')[0]}?q=a+lion&since=2031-01-01")
+    other, _ = visit(page.context.browser, f"{page.url.partition('?')[0]}?q=a+lion&in=library:pictures&since=2031-01-01")
     expect(box(other, "since")).to_have_value("2031-01-01")  # a filter that leaves no photo can be changed
     expect(other.locator("#results")).to_contain_text("No photo matches this folder")
     other.context.close()
