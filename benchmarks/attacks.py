@@ -81,7 +81,7 @@ def add(client: Client, caption: str = "") -> None:
     """Index one more photo, a new one each time."""
     number = next(_number)
     name = f"{number}.png"
-    client.asked("index", [client.upload(name, encode(picture(number), "PNG"))], caption and f"{name}: {caption}", None)
+    client.asked("index", [client.upload(name, encode(picture(number), "PNG"))], caption and f"{name}: {caption}", None, "")
     client.names.add(name)
 
 
@@ -101,7 +101,7 @@ def many_captions(client: Client) -> Callable[[], object]:
     photo, captions = encode(picture(next(_number)), "PNG"), "\n".join(f"a.png: dog {n}" for n in range(100_000))
 
     def again() -> None:
-        client.asked("index", [client.upload("a.png", photo)], captions, None)
+        client.asked("index", [client.upload("a.png", photo)], captions, None, "")
         client.asked("search", "", *SETTINGS, client.upload("b.png", photo), *NO_FILTERS)
 
     return again
@@ -111,7 +111,7 @@ def empty_photos(client: Client) -> Callable[[], object]:
     photo = flat((7_000, 4_700), "WEBP", lossless=True, method=0)  # 34 bytes; the four from the 22nd on hold both sides
     sides = (((7_000 - n) | 4_700 << 14).to_bytes(4, "little") for n in range(2_000))
     archive = pack(*(Member(f"{n}.webp".encode(), photo[:21] + side + photo[25:]) for n, side in enumerate(sides)))
-    return lambda: client.asked("index", [client.upload("a.zip", archive)], "", None)
+    return lambda: client.asked("index", [client.upload("a.zip", archive)], "", None, "")
 
 
 def tabs_of_a_network(client: Client) -> Callable[[], object]:

@@ -122,7 +122,7 @@ def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], l
     with log.timed("index"):
         sent = [("files", (path.name, path.read_bytes())) for path in files]
         kept = caller.post(f"{API}/upload", files=sent).raise_for_status().json()
-        added = call("index", [value(at, path.name) for at, path in zip(kept, files, strict=True)], "", None)[0]
+        added = call("index", [value(at, path.name) for at, path in zip(kept, files, strict=True)], "", None, "")[0]
         if added["photos"] != len(files):
             raise ValueError(f"{added['photos']} of {len(files)} photos, {added['failed'][:1]}")
     task = None

@@ -105,7 +105,7 @@ def test_a_client_that_leaves_ends_its_upload(app: Running, monkeypatch: pytest.
     with httpx.stream("GET", f"{app.url}{API}/heartbeat/{stranger.session}", **PLAIN) as heart:
         beats = heart.iter_raw()  # kept in a variable: when the iterator is collected, httpx closes the connection
         next(beats)
-        body = {"data": [[photos], "", None], "session_hash": stranger.session}
+        body = {"data": [[photos], "", None, ""], "session_hash": stranger.session}
         assert stranger.post(f"{API}/call/index", json=body).status_code == 200
         wait(lambda: len(names) >= 3)
     wait(lambda: not app.page._queue.event_ids_to_events)

@@ -173,7 +173,7 @@ def searched(honest: Stranger) -> float:
     for file in files:
         assert honest.get(file).status_code == 200
     photos = [honest.upload(f"{n}.png", encode(picture(n), "PNG")) for n in range(2)]
-    assert honest.call("index", photos, "", None).values[0]["added"] == 2
+    assert honest.call("index", photos, "", None, "").values[0]["added"] == 2
     begin = time.monotonic()
     found = honest.call("search", *SEARCH).values
     seconds = time.monotonic() - begin

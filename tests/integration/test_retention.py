@@ -78,7 +78,7 @@ def test_data_ends_by_time_and_its_visitor_sees_why_once(app: Running, tmp_path:
     left.used -= 3600
     app.sweep(60)
     assert tokens(app.visitors) == [stays.client.session_hash]
-    assert (left.photos, left.tabs, left.memory) == ((), {}, 0)
+    assert (left.photos, left.sessions, left.memory) == ((), set(), 0)
     with stays.person.in_use():
         app.sweep()
     # The app deletes uploads of the visitor who stays, too: it has read them.
@@ -244,7 +244,7 @@ def test_a_flood_of_tabs_takes_nobodys_photos(app: Running, tmp_path: Path, monk
     for number in range(16):
         stranger = Stranger(app.url, headers={"x-forwarded-for": f"198.51.100.{number}"}, connections=one.connections)
         opens(app, stranger)
-    assert len(app.visitors.all()) <= 8 and sum(len(person.tabs) for person in app.visitors.all()) <= 5
+    assert len(app.visitors.all()) <= 8 and sum(len(person.sessions) for person in app.visitors.all()) <= 5
     for pupil in class_behind_one_address:
         assert pupil.found() == pupil.names()
 
