@@ -232,15 +232,15 @@ def test_a_flood_of_tabs_takes_nobodys_photos(app: Running, tmp_path: Path, monk
     class_behind_one_address = [Visitor(app, tmp_path, number) for number in (6, 7)]
     for pupil in class_behind_one_address:
         pupil.add()
-    used = sum(pupil.person.memory for pupil in class_behind_one_address)
+    used = sum(app.visitors.memory(pupil.person) for pupil in class_behind_one_address)
     one = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
     assert one.call("adapt", SENTENCE, 4, 0.1, 0, None, None).values is not None
-    adapter = app.visitors.visitor(one.session).memory
+    adapter = app.visitors.memory(app.visitors.visitor(one.session))
     with app.limited(memory=int(used + 4.5 * adapter)):
         for number in range(16):
             flood = Stranger(app.url, headers=one.headers, connections=one.connections)
             assert flood.call("adapt", SENTENCE, 4, 0.1, number, None, None).values is not None
-        assert sum(person.memory for person in app.visitors.all()) <= used + 4.5 * adapter
+        assert sum(map(app.visitors.memory, app.visitors.all())) <= used + 4.5 * adapter
     for number in range(16):
         stranger = Stranger(app.url, headers={"x-forwarded-for": f"198.51.100.{number}"}, connections=one.connections)
         opens(app, stranger)
