@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +17,7 @@ from starlette.websockets import WebSocketClose
 
 from app import texts
 from app.languages import ENGLISH, speaking, wanted
+from app.scratch import upload_folder
 from app.server.hosts import Hosts, host_name
 
 API = "/gradio_api"
@@ -133,7 +133,7 @@ def is_kept(name: str) -> bool:
     Such files are in folders whose names cannot be guessed.
     """
     try:
-        path, folder = Path(name), Path(get_upload_folder()).resolve()
+        path, folder = Path(name), upload_folder().resolve()
         inside = path.resolve().relative_to(folder)
         return path.is_absolute() and len(inside.parts) > 1 and path.is_file()
     except (OSError, ValueError):  # elsewhere, too long, or with a null byte

@@ -6,12 +6,11 @@ import base64
 import mimetypes
 import re
 import secrets
-from pathlib import Path
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from app import texts
+from app.scratch import upload_folder
 from app.server.routes import is_kept
 
 DATA = re.compile(r"data:([\w.+/-]*)(?:;[\w=.+-]+)*;base64,(.*)")
@@ -35,7 +34,7 @@ def _file(number: int, line: str) -> str:
         content = base64.b64decode(data[2], validate=True)
     except ValueError:
         raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False) from None
-    folder = Path(get_upload_folder()) / secrets.token_hex(32)
+    folder = upload_folder() / secrets.token_hex(32)
     folder.mkdir(parents=True)
     path = folder / f"photo-{number}{mimetypes.guess_extension(data[1]) or ''}"
     path.write_bytes(content)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
 
-RIDGE = 0.01  # this and the numbers below were chosen on watched photos; 0.1 and 0.5 give nearly the same
+RIDGE = 0.01  # this and the numbers below were chosen on validation photos; 0.1 and 0.5 give nearly the same
 MOST_SUGGESTED = 3
 MOST_PHOTOS = 256  # of a gallery, for a suggestion
 FEWEST_SHARE = 0.1  # another expert has to be the closest one for this share of the photos
