@@ -86,7 +86,7 @@ def test_a_tab_that_the_app_forgot_goes_on_with_the_photos(
     (mine,) = (each for each in app.visitors.all() if each.photos)
     monkeypatch.setattr(visitors, "MOST_TABS", 1)
     Visitor(app, tmp_path, 1).client.predict(description=SENTENCE, api_name="/route")
-    assert not mine.tabs and len(mine.photos) == 2
+    assert not mine.sessions and len(mine.photos) == 2
     page.locator("#only-changed input").check()  # the tab's answer is gone
     expect_photos(page, 2)
     expect(page.locator("#results .sg-waiting img")).to_have_count(2)
@@ -110,7 +110,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     expect(page.locator("#history")).to_be_visible()
     expect(page.locator("#lora .sg-made-line")).to_be_visible()
     (mine,) = (each for each in app.visitors.all() if each.photos)
-    (tab,) = mine.tabs.values()
+    (tab,) = map(app.visitors.find_tab, mine.sessions)
     adapter = actions.write_zip(engine, tab)
     expert_actions.import_files(engine, tab, [str(adapter)], "photos of my sea")
     second.goto(app.url)
