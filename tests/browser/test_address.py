@@ -10,7 +10,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from app import texts
 
-OFFLINE_MS = 3_000
 SENTENCE, QUERY, OTHER = "photos of wild animals", "a lion on a rock", "a tower at night"
 
 
@@ -100,20 +99,3 @@ def test_reloads_links_and_back_keep_questions(opened: Page, browser: Browser, u
     box(page, "query").fill(OTHER)
     page.goto(f"{url}?q=a+tree&about=photos+of+boats")
     answered(page, "a tree", len(photos))
-
-
-def test_the_page_goes_on_after_seconds_offline(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url)  # the browser reports the lost connection as an error
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
-    ask(page, QUERY, SENTENCE)
-    page.context.set_offline(True)
-    page.wait_for_timeout(OFFLINE_MS)
-    page.context.set_offline(False)
-    # If one of Gradio's own requests failed meanwhile, Gradio shows a message and reloads the page. In both cases, sentence,
-    # question and results are there.
-    expect(page.get_by_text("Connection to the server was lost")).to_have_count(0)
-    expect(page.locator("#status .sg-ready")).to_be_visible()
-    answered(page, QUERY)
-    expect(box(page, "description")).to_have_value(SENTENCE)
-    ask(page, OTHER)
-    page.context.close()

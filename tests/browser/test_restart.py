@@ -110,9 +110,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     expect(page.locator("#history")).to_be_visible()
     expect(page.locator("#lora .sg-made-line")).to_be_visible()
     (mine,) = (each for each in app.visitors.all() if each.photos)
-    (session,) = mine.sessions
-    tab = app.visitors.find_tab(session)
-    assert tab is not None
+    (tab,) = map(app.visitors.find_tab, mine.sessions)
     adapter = actions.write_zip(engine, tab)
     expert_actions.import_files(engine, tab, [str(adapter)], "photos of my sea")
     second.goto(app.url)
