@@ -70,9 +70,9 @@ def joining(backbone, origin, shared=None) -> SGLora:
     return replace(engine, repository=replace(engine.repository, origin=origin, shared=shared))
 
 
-def train(gallery, origin, shared=None, **options):
-    options = {"recipe": QUICK, "seed": 1, **options}
-    return train_own_expert(joining(gallery.backbone, origin, shared), gallery, " my  papers ", DESCRIPTION, **options)
+def train(gallery, origin, shared=None, recipe=QUICK, seed=1, **options):
+    engine, recipe = joining(gallery.backbone, origin, shared), replace(recipe, seed=seed)
+    return train_own_expert(engine, gallery, " my  papers ", DESCRIPTION, recipe=recipe, **options)
 
 
 def alike(one: torch.Tensor, other: torch.Tensor, origin: torch.Tensor) -> bool:
