@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.common.errors import GalleryError
-from core.common.paths import ASSETS, results_path
+from core.common.paths import ASSETS
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,14 @@ class Examples(NamedTuple):
     """Example questions, the number they were chosen from, and for how many of these the photo rose or fell."""
 
     shown: tuple[Example, ...]
-    questions: int = 0
-    rose: int = 0
-    fell: int = 0
+    questions: int
+    rose: int
+    fell: int
 
 
 @cache
 def examples() -> Examples:
-    """The examples chosen by the experiment ``samples``. Without its result: the first captions of five photos."""
-    try:
-        result = json.loads(results_path("samples").read_text(encoding="utf-8"))
-        shown = tuple(Example(str(example["description"]), str(example["query"])) for example in result["shown"])
-        return Examples(shown, len(result["questions"]), int(result["rose"]), int(result["fell"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return Examples(tuple(Example(sample.subject, sample.captions[0]) for sample in sample_photos()[:5]))
+    """The questions that the page offers: the three largest rises of different photos (first those whose sentence an expert
+    fits), the median and the largest fall, by the reciprocal rank of the right photo."""
+    written = json.loads((ASSETS / "examples.json").read_text(encoding="utf-8"))
+    return Examples(**{**written, "shown": tuple(Example(**example) for example in written["shown"])})

@@ -37,9 +37,7 @@ class ExperimentContext:
     @lazy
     def corpus(self) -> Corpus:
         """The data folder's photos, each with its role in training. Raises DataError: when there are no photos."""
-        corpus = load_corpus(self.data, self.backbone, self.cache, self.log)
-        corpus.tell_unreadable(self.log)
-        return corpus
+        return load_corpus(self.data, self.backbone, self.cache, self.log)
 
     @lazy
     def contents(self) -> str:

@@ -72,13 +72,8 @@ def evaluate(
     log: Log = print,
     adapters: Mapping[str, Adapter] = MappingProxyType({}),
 ) -> Evaluation:
-    """``measure`` methods and other ``adapters``. Raises DataError: when a method is unknown; and as ``measure`` and
-    ``SGLora.adapt``.
-
-    Args:
-        request: for the adapters of all methods; its strength scales each.
-        methods: names from ``core.experiments.controls.METHODS``.
-    """
+    """``measure`` the adapters that methods of ``core.experiments.controls`` make for a request, and other ``adapters``. Raises
+    DataError: when a method is unknown; and as ``measure`` and ``SGLora.adapt``."""
     unknown = [m for m in methods if m not in METHODS]
     if unknown:
         raise DataError("CORE_METHOD", method=unknown[0], known=", ".join(METHODS))
@@ -92,11 +87,8 @@ def evaluate(
 def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print) -> Evaluation:
     """Recall@1, 5 and 10 under each adapter in both directions, with all photos as one gallery.
 
-    Any caption of a photo counts as a hit, and equal captions are one text. Raises DataError: when no photo is readable, or no
-    readable photo has a caption.
-
-    Args:
-        samples: photos with captions or labels; photos without either stay in the gallery as distractors.
+    Any caption or label of a photo counts as a hit, and equal ones are one text. Photos without any are distractors. Raises
+    DataError: when no photo is readable, or no readable photo has a caption.
     """
     gallery = gather(samples)
     kept, prefixes, skipped = read_prefixes(backbone, list(gallery), log)

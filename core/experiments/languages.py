@@ -30,8 +30,8 @@ GROUPS = tuple(f"{group}, {method}" for group in (EVERYDAY, KNOWN, UNSEEN) for m
 Row = dict[str, Any]
 
 
-def run(context: ExperimentContext, folds: int = FOLDS) -> dict[str, Any]:
-    """Recalls of every task in every language, zero-shot and adapted, and the gap to English. ``folds``: for unseen tasks."""
+def run(context: ExperimentContext) -> dict[str, Any]:
+    """Recalls of every task in every language, zero-shot and adapted, and the gap to English."""
     corpus = context.corpus
     translations = read_translations(context.data / TRANSLATIONS, tuple(LANGUAGES))
     everyday = np.flatnonzero(corpus.scenes & corpus.test)
@@ -39,7 +39,7 @@ def run(context: ExperimentContext, folds: int = FOLDS) -> dict[str, Any]:
     rows = _rows(EVERYDAY, whole, corpus, context.engine, translations)
     for task in scene_tasks(corpus):
         rows += _rows(KNOWN, task, corpus, context.engine, translations)
-    for fold in range(folds):
+    for fold in range(FOLDS):
         prepared = prepare_fold(context, fold)
         for task in prepared.held:
             if task.group == "scenes":

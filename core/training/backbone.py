@@ -22,7 +22,6 @@ from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
-from core.common.messages import message
 from core.common.metrics import Relevance, both_directions
 from core.common.paths import data_of
 from core.common.progress import Bar, Log
@@ -72,15 +71,9 @@ def _read(data: Path, recipe: BackboneRecipe) -> Photos:
     labelled, coco, flickr8k = (read_folder(data / name) for name in ("labelled", "coco", "flickr8k"))
     captioned, needed = sum(bool(s.captions) for s in coco), COCO_HELD_OUT + recipe.captioned
     labels = {s.label for s in labelled if s.domain == OBJECTS}
-    lacking = []
-    if captioned < needed:
-        lacking.append(message("CORE_LACKS_COCO", folder=data / "coco", n=captioned, needed=needed, held=COCO_HELD_OUT))
-    if len(labels) < 2:
-        lacking.append(message("CORE_LACKS_LABELS", folder=data / "labelled", n=len(labels), domain=OBJECTS))
-    for split in sorted({"train", "val"} - {s.split for s in flickr8k}):
-        lacking.append(message("CORE_LACKS_SPLIT", folder=data / "flickr8k", split=split))
-    if lacking:
-        raise DataError("CORE_FEW_PHOTOS", lacking="; ".join(map(str, lacking)))
+    if captioned < needed or len(labels) < 2 or not {"train", "val"} <= {s.split for s in flickr8k}:
+        found = {"captioned": captioned, "labels": len(labels)}
+        raise DataError("CORE_FEW_PHOTOS", data=data, needed=needed, held=COCO_HELD_OUT, domain=OBJECTS, **found)
     return labelled, coco, flickr8k
 
 

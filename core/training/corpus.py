@@ -64,7 +64,6 @@ class Corpus:
     train: np.ndarray  # [n] bool; each photo trains, validates, or measures
     validation: np.ndarray  # [n] bool: photos that choose recipes and calibrate
     test: np.ndarray  # [n] bool: photos that measure
-    unreadable: tuple[Path, ...] = ()  # photos left out
     views: tuple[Features, ...] = ()  # prefixes of seeded, maybe mirrored crops, as alternatives in training
 
     def __len__(self) -> int:
@@ -162,12 +161,6 @@ class Corpus:
         popular = popularity(photos[spread_rows(len(photos))], questions)
         return measure(*with_popularity(photos, questions, popular), relevance)
 
-    def tell_unreadable(self, log: Log) -> None:
-        """List the photos that cannot be read. Commands call this at their end, where people look."""
-        if self.unreadable:
-            shown = "".join(f"\n  {path}" for path in self.unreadable[:UNREADABLE_SHOWN])
-            log(f"{len(self.unreadable)} photos left out, because they cannot be read:{shown}")
-
 
 def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:
     """A LoRA as search uses it. If the backbone has a shared LoRA, ``strength`` is its weight in mixed scores; else it scales
@@ -203,7 +196,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
     out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. Unreadable photos are left
-    out and listed in ``unreadable``. Raises DataError: when there is no photo to train on.
+    out and listed in the log. Raises DataError: when there is no photo to train on.
     """
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS, TRAINED_LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
@@ -225,6 +218,10 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     if not samples:
         failed = message("CORE_UNREADABLE_PHOTOS", n=len(unreadable), photo=unreadable[0]) if unreadable else ""
         raise DataError("CORE_NO_TRAINING_PHOTO", data=data, failed=failed)
+
+    if unreadable:
+        shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
+        log(f"{len(unreadable)} photos left out, because they cannot be read:{shown}")
 
     def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; tokens are fast
         return text_features(texts, cache, log, backbone) if backbone.text_key else backbone.text_prefix(texts)
@@ -249,6 +246,5 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
         train=train,
         validation=validation,
         test=test,
-        unreadable=tuple(unreadable),
         views=tuple(augmented),
     )

@@ -113,7 +113,6 @@ def train_experts(
         log_once(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
     tasks = described(tasks, descriptions)
     if not tasks:
-        corpus.tell_unreadable(log_once)
         raise DataError("CORE_NO_TOPIC", data=data)
     left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
@@ -124,7 +123,6 @@ def train_experts(
     if first:
         save_repository(repository, out)
     log_once(f"{len(repository)} experts were written to {out}")
-    corpus.tell_unreadable(log_once)
     return repository
 
 

@@ -7,12 +7,8 @@ from torch import Tensor
 
 
 def contrastive(images: Tensor, texts: Tensor, positive: Tensor, scale: float | Tensor) -> Tensor:
-    """Symmetric contrastive loss (CLIP, arXiv 2103.00020) that allows several positives.
-
-    Args:
-        images: [n, d]; texts: [m, d]. positive: [n, m] bool; the mean leaves out rows and columns without a positive.
-        scale: inverse temperature.
-    """
+    """Symmetric contrastive loss (CLIP, arXiv 2103.00020) of images [n, d] and texts [m, d] that allows several positives.
+    ``positive``: [n, m] bool; the mean leaves out rows and columns without one. ``scale``: inverse temperature."""
     logits = scale * images @ texts.T
     target = positive.to(logits.dtype)
 

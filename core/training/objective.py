@@ -110,7 +110,8 @@ def adapter_loss(
         after = mixed(before, adapted_texts(backbone, names.prefixes, device_lora), weight)
         penalty = CONFUSED_NAMES * confused_names(photos, base, after, before)
     elif names and lora.moves_texts:
-        penalty = MOVED_NAMES * moved_names(backbone, device_lora, names)
+        after = adapted_texts(backbone, names.prefixes, device_lora)
+        penalty = MOVED_NAMES * (after - names.embeddings.to(device)).square().sum(1).mean()
     return contrastive(photos[: len(texts)], texts, batch.positive.to(device), scale) + memory * penalty
 
 
@@ -124,12 +125,6 @@ def adapted_texts(backbone: Backbone, prefix: Tensor, lora: Lora) -> Tensor:
     if not lora.moves_texts:
         return backbone.text_suffix(prefix).to(backbone.device)
     return backbone.adapted.text(prefix.to(backbone.device), lora).float()
-
-
-def moved_names(backbone: Backbone, lora: Lora, names: ClassNames) -> Tensor:
-    """Mean squared distance by which a LoRA on the backbone's device moves class names; 0 to 4."""
-    adapted = adapted_texts(backbone, names.prefixes, lora)
-    return (adapted - names.embeddings.to(backbone.device)).square().sum(1).mean()
 
 
 def confused_names(images: Tensor, before: Tensor, names: Tensor, names_before: Tensor) -> Tensor:

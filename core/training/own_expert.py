@@ -60,6 +60,7 @@ class OwnRecipe:
     snapshots: int = 16
     scale: float = 20.0
     memory: float = 1.0
+    seed: int = 0  # of batches and captions; equal seeds and photos give equal experts
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ class OwnProgress:
     steps: int
     loss: float
     seconds_left: float
+
+
+Progress = Callable[[OwnProgress], None]
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,8 @@ def train_own_expert(
     gallery: Gallery,
     name: str,
     description: str,
-    progress: Callable[[OwnProgress], None] = lambda step: None,
+    progress: Progress = lambda step: None,
     stop: threading.Event | None = None,
-    seed: int = 0,
     recipe: OwnRecipe = OwnRecipe(),
 ) -> OwnExpert:
     """Train an expert on the captioned photos that the gallery has when the call begins.
@@ -166,7 +169,6 @@ def train_own_expert(
         engine: has the experts that the new one joins; training starts from their origin.
         name: short, such as "my garden". description: the sentence that routing compares.
         progress: called after every step. stop: once set, training ends within a step.
-        seed: of batches and captions; equal seeds and photos give equal experts.
 
     Raises:
         GalleryError: when fewer than MIN_PHOTOS photos have captions. AdapterError: when a trained value is not finite.
@@ -189,24 +191,18 @@ def train_own_expert(
 
         train, validation, held = map(pick, (split.train, split.validation, split.held))
         began = time.monotonic()
-        snapshots, steps = _fit(training, start, train, validation, seed, progress, stop or threading.Event())
+        snapshots, steps = _fit(training, start, train, validation, progress, stop or threading.Event())
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
         raise AdapterError("CORE_TRAINING_FAILED")
     mean, std = snapshots.mean(0), snapshots.std(0, correction=0)
     before, at_start, after = (training.recalls(held, vector) for vector in (None, start, mean))
-    expert = Expert(name, description, "own", SOURCE, len(split.train), seed, len(snapshots), before, after)
+    expert = Expert(name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots), before, after)
     return OwnExpert(expert, mean, std, embed_descriptions(backbone, [description])[0], at_start, steps, seconds)
 
 
 def _fit(
-    training: _Training,
-    start: Tensor,
-    train: _Photos,
-    validation: _Photos,
-    seed: int,
-    progress: Callable[[OwnProgress], None],
-    stop: threading.Event,
+    training: _Training, start: Tensor, train: _Photos, validation: _Photos, progress: Progress, stop: threading.Event
 ) -> tuple[Tensor, int]:
     """Train from ``start``; return snapshots [M, P] and the number of steps.
 
@@ -217,7 +213,7 @@ def _fit(
     steps = recipe.steps if validates else recipe.fixed_steps
     vector = torch.nn.Parameter(start.detach().clone())
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(recipe.seed)
     last = deque([start], maxlen=recipe.snapshots)
     best, lowest, waited = torch.stack([start]), training.loss(validation, start) if validates else math.inf, 0
     began = time.monotonic()

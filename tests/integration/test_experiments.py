@@ -2,114 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from random_engines import random_engine
 from tiny_models import random_lora, tiny_backbone
-from torch import nn
 
-from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.backbones.lora import Lora
 from core.data import Sample
 from core.experiments import controls, statistics
 from core.experiments.folds import FOLDS, split
 from core.experiments.held_tasks import SCENES, scene_rows
 from core.experts import recall_summary
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.fit import Fit
-from core.sglora.generator import LoraGenerator
-from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
-from core.sglora.router import SparseRouter
-from core.sglora.subspace import Basis
-from core.sglora.vae import ConditionalVAE, VaeConfig
 from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
 from core.training.features import Features
 
-LAYOUT = LoraLayout((LoraModule("vision.blocks.0.q", 6, 5), LoraModule("vision.blocks.0.v", 6, 5)), 2)
-SHARED = random_lora(LoraLayout(LAYOUT.modules, 3), 5)
-
 
 @pytest.fixture(scope="module")
 def engine() -> SGLora:
-    g = torch.Generator().manual_seed(0)
-    n = 5
-    means = torch.randn(n, LAYOUT.size, generator=g)
-    embeddings = torch.nn.functional.normalize(torch.randn(n, 8, generator=g), dim=-1)
-    recalls = {"i2t": {"R@1": 10.0, "R@5": 20.0}, "t2i": {"R@1": 30.0, "R@5": 40.0}, "images": 9}
-    better = {"i2t": {"R@1": 12.0, "R@5": 20.0}, "t2i": {"R@1": 34.0, "R@5": 50.0}, "images": 9}
-    experts = tuple(
-        Expert(f"e{i}", f"photo {i}", "scenes" if i < 3 else "food", "made-up", 9, 0, 1, recalls, better if i else recalls)
-        for i in range(n)
-    )
-    origin, notes = torch.zeros(LAYOUT.size), {"recipe": {"share": 0.5}}
-    stds = torch.full_like(means, 0.1)
-    repository = ExpertRepository("f" * 16, LAYOUT, experts, means, stds, embeddings, origin, notes, shared=SHARED)
-    basis = Basis.fit(means, origin, 3)
-    generator = LoraGenerator(basis, ConditionalVAE(VaeConfig(basis.dimensions)), "f" * 16, {})
-    return SGLora(nn.Identity(), repository, generator)  # type: ignore[arg-type]  (no control uses the backbone)
+    """An untrained generator, and experts on top of half of a shared LoRA."""
+    made = random_engine(tiny_backbone(adapt_blocks=1), trained=False)
+    shared = random_lora(replace(made.repository.layout, rank=3), 5)
+    return replace(made, repository=replace(made.repository, shared=shared, notes={"recipe": {"share": 0.5}}))
 
 
 @pytest.fixture(scope="module")
 def adaptation(engine: SGLora) -> Adaptation:
-    """The adaptation to a random sentence embedding."""
-    repository, generator = engine.repository, engine.generator
-    sentence = torch.nn.functional.normalize(torch.randn(8, generator=torch.Generator().manual_seed(1)), dim=-1)
-    routing = SparseRouter(repository.embeddings).route("x", sentence, 3, 0.1)
-    prior, fit = repository.prior(routing), Fit(routing.closeness, True, 0.0, None)
-    sample = generator.sample(prior, 0)
-    own = Lora.from_vector(repository.layout, sample.vector)
-    full = repository.with_shared([own], [1.0])
-    return Adaptation(AdapterRequest("x", 3), routing, fit, prior, sample.z, own, full, 1.0, full, 1.0, {})
+    return engine.adapt(AdapterRequest("photos of puppies in the snow", 3))
 
 
-def deltas(vector: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Weight changes for each linear, read by hand: the vector holds A, then B, linear by linear."""
-    out, start = {}, 0
-    for m in LAYOUT.modules:
-        a = vector[start : start + 12].reshape(2, 6)
-        b = vector[start + 12 : start + 22].reshape(5, 2)
-        out[m.name] = torch.einsum("or,ri->oi", b, a)
-        start += 22
-    return out
-
-
-def assert_delta(lora: Lora | None, own: dict[str, torch.Tensor], shared: float = 1.0) -> None:
-    assert lora is not None
-    for name, delta in own.items():
-        expected = delta + shared * SHARED.factors[name].b @ SHARED.factors[name].a
-        torch.testing.assert_close(lora.factors[name].delta, expected, rtol=1e-4, atol=1e-5)
-
-
-def weighted(engine: SGLora, weights: dict[int, float]) -> dict[str, torch.Tensor]:
-    parts = {i: deltas(engine.repository.means[i]) for i in weights}
-    return {m.name: sum((w * parts[i][m.name] for i, w in weights.items()), torch.zeros(5, 6)) for m in LAYOUT.modules}
+def assert_sum(engine: SGLora, lora: Lora | None, weights: list[float], vectors: torch.Tensor, share: float = 1.0) -> None:
+    """The weight change of a LoRA is ``share`` of the shared one plus the weighted sum over vectors [n, P], read by hand: a
+    vector holds A, then B, linear by linear."""
+    layout, shared, start = engine.repository.layout, engine.repository.shared, 0
+    assert lora is not None and shared is not None
+    for m in layout.modules:
+        middle, end = start + layout.rank * m.in_features, start + layout.rank * (m.in_features + m.out_features)
+        a, b = vectors[:, start:middle].unflatten(1, (layout.rank, -1)), vectors[:, middle:end].unflatten(1, (-1, layout.rank))
+        expected = torch.einsum("n,nor,nri->oi", torch.tensor(weights), b, a)
+        expected += share * shared.factors[m.name].b @ shared.factors[m.name].a
+        torch.testing.assert_close(lora.factors[m.name].delta, expected, rtol=1e-4, atol=1e-5)
+        start = end
 
 
 def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Adaptation) -> None:
-    chosen = adaptation.routing.chosen.tolist()
-    soft = dict(zip(chosen, adaptation.routing.weights.tolist(), strict=True))
-    assert controls.METHODS["zero-shot"](engine, adaptation) is None
-    assert_delta(controls.METHODS["merge"](engine, adaptation), weighted(engine, soft))
-    assert_delta(controls.METHODS["equal-merge"](engine, adaptation), weighted(engine, dict.fromkeys(chosen, 1 / 3)))
-    assert_delta(controls.METHODS["mean-of-all"](engine, adaptation), weighted(engine, dict.fromkeys(range(5), 1 / 5)))
-    assert_delta(controls.METHODS["nearest"](engine, adaptation), weighted(engine, {chosen[0]: 1.0}))
-    assert_delta(controls.one_lora(engine, adaptation), weighted(engine, {0: 0.0}), shared=2.0)  # experts use half of it
+    means, chosen, weights = engine.repository.means, adaptation.routing.chosen, adaptation.routing.weights.tolist()
+    made = {name: method(engine, adaptation) for name, method in controls.METHODS.items()}
+    assert made["zero-shot"] is None
+    assert_sum(engine, made["merge"], weights, means[chosen])
+    assert_sum(engine, made["equal-merge"], [1 / 3] * 3, means[chosen])
+    assert_sum(engine, made["mean-of-all"], [1 / 6] * 6, means)
+    assert_sum(engine, made["nearest"], [1.0], means[chosen[:1]])
+    assert_sum(engine, made["one-lora"], [0.0], means[:1], share=2.0)  # experts use half of it
+    assert_sum(engine, adaptation.own, weights, means[chosen], share=0.0)  # an untrained decoder adds nothing to the merge
+    assert made["sg-lora"] is adaptation.full
 
 
 def test_ridge_agrees_with_scikit_learn(engine: SGLora, adaptation: Adaptation) -> None:
     from sklearn.linear_model import Ridge
 
     x, y = engine.repository.embeddings.numpy(), engine.repository.means.numpy()
-    expected = Ridge(alpha=controls.RIDGE).fit(x, y).predict(adaptation.routing.embedding.numpy()[None])[0]
-    assert_delta(controls.ridge(engine, adaptation), deltas(torch.from_numpy(expected)))
-
-
-def test_an_untrained_decoder_gives_the_prior_mean(engine: SGLora, adaptation: Adaptation) -> None:
-    mean = adaptation.routing.weights @ engine.repository.means[adaptation.routing.chosen]
-    assert_delta(controls.METHODS["sg-lora"](engine, adaptation), deltas(mean))
+    expected = Ridge(alpha=controls.RIDGE).fit(x, y).predict(adaptation.routing.embedding.numpy()[None])
+    assert_sum(engine, controls.ridge(engine, adaptation), [1.0], torch.from_numpy(expected))
 
 
 def small_corpus() -> Corpus:
@@ -171,7 +132,13 @@ def test_summary_averages_seeds_first_and_pairs_by_task() -> None:
 
 
 def test_verification_counts_and_averages(engine: SGLora) -> None:
-    found = recall_summary.verify(engine.repository)
+    recalls = {"i2t": {"R@1": 10.0, "R@5": 20.0}, "t2i": {"R@1": 30.0, "R@5": 40.0}, "images": 9}
+    better = {"i2t": {"R@1": 12.0, "R@5": 20.0}, "t2i": {"R@1": 34.0, "R@5": 50.0}, "images": 9}
+    experts = tuple(
+        Expert(f"e{i}", f"photo {i}", "scenes" if i < 3 else "food", "none", 9, 0, 1, recalls, better if i else recalls)
+        for i in range(5)
+    )
+    found = recall_summary.verify(replace(engine.repository, experts=experts))
     assert (found["trained"], found["won"]) == (5, 4)
     assert found["all"]["experts"] == 5
     assert found["special domains"]["gain"]["R@5"][0] == 5.0

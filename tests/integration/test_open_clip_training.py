@@ -64,16 +64,20 @@ def experts(data: Path, backbone: list[str], tmp_path_factory: pytest.TempPathFa
     The number of threads changes rounding, and Adam turns the rounding of nearly zero gradients into whole steps.
     """
     root = tmp_path_factory.mktemp("trained")
-    common = ["--data", str(data), "--cache", str(root / "cache"), *backbone]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert main(["train", "experts", "--out", str(root / "experts"), *common, *settings(*RECIPE)]) == 0
+        return trained_in(root, data, backbone)
     finally:
         torch.set_num_threads(threads)
-    quick = settings("steps=4", "dimensions=4")
-    assert main(["train", "generator", "--experts", str(root / "experts"), *common, *quick]) == 0
-    return root / "experts"
+
+
+def trained_in(folder: Path, data: Path, options: list[str]) -> Path:
+    """Train experts and a generator by two commands, in a folder."""
+    out, common = folder / "experts", ["--data", str(data), "--cache", str(folder / "cache"), *options]
+    assert main(["train", "experts", "--out", str(out), *common, *settings(*RECIPE)]) == 0
+    assert main(["train", "generator", "--experts", str(out), *common, *settings("steps=4", "dimensions=4")]) == 0
+    return out
 
 
 def settings(*fields: str) -> list[str]:
@@ -117,13 +121,9 @@ def test_a_sentence_becomes_an_adapter_that_searches(
     assert found["total"] == 240 and not found["failed"]
     assert found["rankings"]["sg-lora"] != found["rankings"]["zero-shot"]
 
-
-def test_evaluation_measures_all_methods(
-    experts: Path, backbone: list[str], data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
     where = ["--data", str(data / "shapes"), "--split", "val", "--task", "photos of things", "--methods", ",".join(METHODS)]
-    found = answer(capsys, "evaluate", *where, "--strength", "0.5", *backbone, "--experts", str(experts))
-    assert found["images"] == 60 and list(found["methods"]) == list(METHODS)
+    measured = answer(capsys, "evaluate", *where, "--strength", "0.5", *engine)
+    assert measured["images"] == 60 and list(measured["methods"]) == list(METHODS)
 
 
 def test_experts_of_texts_search_libraries(
@@ -133,14 +133,10 @@ def test_experts_of_texts_search_libraries(
     model = backbone[:4]
     library = ["--library", str(tmp_path / "library")]
     assert main(["index", str(data / "shapes"), *library, *model]) == 0
-    common = ["--data", str(data), "--cache", str(tmp_path / "cache"), *model, "--adapt", "texts"]
-    assert main(["train", "experts", "--out", str(tmp_path / "experts"), *common, *settings(*RECIPE)]) == 0
+    engine = ["--experts", str(trained_in(tmp_path, data, [*model, "--adapt", "texts"]))]
     index = json.loads((tmp_path / "experts" / "index.json").read_text())
     assert index["backbone"]["adapt"] == "texts" and "text.projection" in index["linears"]
     assert all(name.startswith("text.") for name in index["linears"])
-    quick = settings("steps=4", "dimensions=4")
-    assert main(["train", "generator", "--experts", str(tmp_path / "experts"), *common, *quick]) == 0
-    engine = ["--experts", str(tmp_path / "experts")]
     made = answer(capsys, "adapt", "a photo of a dog", "--out", str(tmp_path / "dog"), *engine)
     assert made["parameters"] > 0
     asked = answer(capsys, "search", "a red dog", *library, "--task", "a photo of a dog", "--top", "20", *engine)
@@ -155,19 +151,15 @@ def test_experts_of_texts_search_libraries(
     assert "--adapt texts" in capsys.readouterr().err
 
 
-def test_another_cut_is_another_backbone(experts: Path, backbone: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    capsys.readouterr()
-    assert main(["route", "a dog", *backbone[:4], "--experts", str(experts)]) == 1
-    assert "was trained on another backbone" in capsys.readouterr().err
-
-
-def test_wrong_settings_are_named(data: Path, backbone: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    for setting, reason in (
-        ("stepz=3", "the recipe has no 'stepz'; it has rank, steps"),
-        ("steps=few", "a number such as 400"),
+def test_wrong_usage_is_named(data: Path, experts: Path, backbone: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    train = ["train", "experts", "--data", str(data), *backbone, "--set"]
+    for command, reason in (
+        (["route", "a dog", *backbone[:4], "--experts", str(experts)], "was trained on another backbone"),  # cut elsewhere
+        ([*train, "stepz=3"], "the recipe has no 'stepz'; it has rank, steps"),
+        ([*train, "steps=few"], "a number such as 400"),
     ):
         capsys.readouterr()
-        assert main(["train", "experts", "--data", str(data), *backbone, "--set", setting]) == 1
+        assert main(command) == 1
         assert reason in capsys.readouterr().err
 
 

@@ -34,17 +34,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_of_the_list_can_be_run_and_shown(name: str) -> None:
-    module = EXPERIMENTS[name].module
-    for part in ("run", "findings", "table"):
-        assert callable(getattr(module, part))
-    assert EXPERIMENTS[name].question.endswith("?")
-
-
 @pytest.mark.parametrize("experiment", [*EXPERIMENTS.values(), *BENCHMARKS.values()], ids=lambda experiment: experiment.file)
 def test_shipped_reports_match_their_numbers(experiment: Experiment) -> None:
     """The report in a result file must equal the report that the current code writes for its numbers."""
+    assert callable(experiment.module.run) and experiment.question.endswith("?")
     result = json.loads(results_path(Path(experiment.file).stem).read_text())
     assert result.pop("report") == report(experiment, result)
 
@@ -86,8 +79,7 @@ def test_all_runs_what_is_left_and_says_what_failed(run: Run, tmp_path: Path, mo
 
 def test_without_data_the_folder_is_named(run: Run, tmp_path: Path) -> None:
     code, _, err = run("experiment", "all", "--data", tmp_path / "nowhere")
-    assert code == 1
-    assert "nowhere does not exist" in err
+    assert code == 1 and "nowhere does not exist" in err
 
 
 def test_figures_take_the_pages_colours_and_keep_their_words() -> None:

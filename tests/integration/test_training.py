@@ -37,28 +37,18 @@ from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
 from core.training.discovery import discover, keyword_tasks, read_descriptions
-from core.training.experts import photos_like, runs_folder, train_experts
+from core.training.experts import photos_like, runs_folder, train_expert_lora, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import BETWEEN, GeneratorRecipe, between, fit_generator, train_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
-from core.training.losses import contrastive, distillation
+from core.training.losses import contrastive
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
 from core.training.snapshots import read_snapshots, snapshots_file
 
 RECIPE = ExpertRecipe(
-    steps=4,
-    batch=12,
-    everyday=4,
-    snapshots=2,
-    tokens=9,
-    shared_steps=6,
-    shared_rank=3,
-    keyword=20,
-    fine=40,
-    least=20,
-    classes=3,
+    steps=4, batch=12, everyday=4, snapshots=2, tokens=9, shared_steps=6, keyword=20, fine=40, least=20, classes=3
 )
 
 
@@ -69,19 +59,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     captioned(root / "flickr8k")
     for name in ("coco", "labelled"):
         (root / name / "images").mkdir(parents=True)
-    lines: dict[str, list[dict[str, object]]] = {"coco": [], "labelled": []}
+    lines: dict[str, list[dict[str, object]]] = {"coco/captions.jsonl": [], "labelled/labels.jsonl": []}
+    captions, labels = lines.values()
     for i in range(170):
         draw(root / "coco" / f"images/{i}.png", i % 3, i % 5, 1000 + i)
-        lines["coco"].append(
-            {"image": f"images/{i}.png", "split": "train", "captions": [f"a {COLOURS[i % 5]} thing number {i}"]}
-        )
+        captions.append({"image": f"images/{i}.png", "split": "train", "captions": [f"a {COLOURS[i % 5]} thing number {i}"]})
     for i in range(160):
         domain, label = ("objects", SHAPES[i % 3]) if i % 2 else ("aerial", f"{COLOURS[i // 2 % 5]} field")
         draw(root / "labelled" / f"images/{i}.png", i % 3, i // 2 % 5, 2000 + i)
-        lines["labelled"].append({"image": f"images/{i}.png", "set": "made-up", "domain": domain, "label": label})
-    for name, rows in lines.items():
-        file = "labels.jsonl" if name == "labelled" else "captions.jsonl"
-        (root / name / file).write_text("\n".join(json.dumps(r) for r in rows))
+        labels.append({"image": f"images/{i}.png", "set": "made-up", "domain": domain, "label": label})
+    for file, rows in lines.items():
+        (root / file).write_text("\n".join(map(json.dumps, rows)))
     return root
 
 
@@ -120,67 +108,37 @@ def test_contrastive_shares_the_target_among_several_positives() -> None:
     torch.testing.assert_close(contrastive(images, texts, positive, 1.0), expected)
 
 
-def test_distillation_is_zero_when_student_and_teacher_agree() -> None:
-    images, classes = (F.normalize(torch.randn(n, 8), dim=-1) for n in (4, 10))
-    teacher = F.log_softmax(5.0 * images @ classes.T, dim=1)
-    assert float(distillation(images, classes, teacher, 5.0)) == pytest.approx(0, abs=1e-6)
-    assert float(distillation(images, classes, teacher.roll(1, 1), 5.0)) > 0.01
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("weight", [1.0, 0.7])
-def test_the_loss_of_a_batch_by_hand(corpus: Corpus, backbone: EmbeddedBackbone, weight: float) -> None:
-    """The batch holds photos with one caption each. The loss compares adapted texts with photos under the shared part.
-    Zero-shot has the share 1 - weight in the scores. The penalty counts how far names move from their places under the
-    shared part."""
+@pytest.mark.parametrize(("adapted", "weight"), [("texts", 1.0), ("texts", 0.7), ("photos", 1.0), ("both", 1.0), ("both", 0.7)])
+def test_the_loss_of_a_batch_by_hand(data: Path, cache: Path, backbone: EmbeddedBackbone, adapted: str, weight: float) -> None:
+    """The batch holds photos with one caption each. Zero-shot has the share 1 - weight in the scores. For adapters of texts the
+    penalty counts how far names move from their places under the shared part. For adapters of photos it is the divergence on
+    these photos and on all everyday photos."""
+    texts_alone, shared = adapted == "texts", backbone.shared
+    model = backbone if texts_alone else backbone.adapting("photos")
+    corpus = load_corpus(data, model, cache, lambda _: None)
     corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
-    shared = backbone.shared
-    assert shared is not None
-    lora = merge([shared, random_lora(backbone.layout, 2, 0.1)], [1.0, 1.0])
-    with torch.no_grad():
-        objectives = [Objective(corpus, 20.0, memory, weight=weight) for memory in (2.0, 0.0)]
-        lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
-    said, photos = [corpus.strings[corpus.own_texts[r][0]] for r in rows], corpus.prefixes[torch.from_numpy(rows)]
-    zero_shot = backbone.suffix(photos) @ backbone.encode_text(said).T
-    adapted, target = backbone.suffix(photos, shared) @ backbone.encode_text(said, lora).T, torch.arange(10)
-    logits = 20.0 * ((1 - weight) * zero_shot + weight * adapted)
-    assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=5e-3)
-    after, before = (backbone.encode_text(class_name_texts(), change) for change in (lora, shared))
-    moved = (after - before).square().sum(1).mean()
-    assert lost - free == pytest.approx(2.0 * MOVED_NAMES * float(moved), rel=1e-2)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("both", "weight"), [(False, 1.0), (True, 1.0), (True, 0.7)])
-def test_the_loss_of_adapters_of_photos_by_hand(
-    data: Path, cache: Path, backbone: EmbeddedBackbone, both: bool, weight: float
-) -> None:
-    """The same with adapted photos and plain texts; zero-shot has the share 1 - weight in the scores. The penalty is the
-    divergence on these photos and on all everyday photos."""
-    paper = backbone.adapting("photos")
-    corpus = load_corpus(data, paper, cache, lambda _: None)
-    corpus, rows = replace(corpus, own_texts=tuple(own[:1] for own in corpus.own_texts)), np.flatnonzero(corpus.captioned)[:10]
-    lora = random_lora(LoraLayout(tuple(paper.linears.values()), 2) if both else paper.layout, 2, 0.05)
-    objectives = [Objective(corpus, 20.0, m, everyday=1000, weight=weight) for m in (2.0, 0.0)]
+    lora = random_lora(LoraLayout(tuple(model.linears.values()), 2) if adapted == "both" else model.layout, 2, 0.05)
+    lora = merge([shared, lora], [1.0, 1.0]) if texts_alone and shared else lora
+    objectives = [Objective(corpus, 20.0, m, everyday=0 if texts_alone else 1000, weight=weight) for m in (2.0, 0.0)]
     with torch.no_grad():
         lost, free = (float(objective.loss(rows, lora, np.random.default_rng(0))) for objective in objectives)
-    others = np.flatnonzero(corpus.everyday & corpus.train)
-    assert len(others) > 10
-    prefixes = [corpus.prefixes[torch.from_numpy(some)] for some in (rows, others)]
-    before, after = ([paper.suffix(part, change) for part in prefixes] for change in (None, lora))
 
-    def scores(texts: list[str], *photos: int) -> tuple[torch.Tensor, torch.Tensor]:
-        zero, adapted = (
-            torch.cat([part[i] for i in photos]) @ paper.encode_text(texts, change).T
-            for part, change in ((before, None), (after, lora))
-        )
-        return zero, (1 - weight) * zero + weight * adapted
+    def scores(texts: list[str], rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        photos = corpus.prefixes[torch.from_numpy(rows)]
+        before, after = (model.suffix(photos, change) @ model.encode_text(texts, change).T for change in (None, lora))
+        return before, (1 - weight) * before + weight * after
 
-    logits = 20.0 * scores([corpus.strings[corpus.own_texts[r][0]] for r in rows], 0)[1]
-    target = torch.arange(10)
+    logits, target = 20.0 * scores([corpus.strings[corpus.own_texts[r][0]] for r in rows], rows)[1], torch.arange(10)
     assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=2e-2)
-    p, q = (torch.log_softmax(20 * each, 1) for each in scores(class_name_texts(), 0, 1))
-    penalty = CONFUSED_NAMES * float((p.exp() * (p - q)).sum(1).mean())
+    if texts_alone:
+        after, before = (model.encode_text(class_name_texts(), change) for change in (lora, shared))
+        penalty = MOVED_NAMES * float((after - before).square().sum(1).mean())
+    else:
+        others = np.flatnonzero(corpus.everyday & corpus.train)
+        assert len(others) > 10
+        p, q = (torch.log_softmax(20 * each, 1) for each in scores(class_name_texts(), np.concatenate([rows, others])))
+        penalty = CONFUSED_NAMES * float((p.exp() * (p - q)).sum(1).mean())
     assert lost - free == pytest.approx(2.0 * penalty, rel=3e-2)
 
 
@@ -265,17 +223,24 @@ def test_sampled_tasks_are_made_of_allowed_photos_that_fit_their_words(corpus: C
 
 @pytest.mark.slow
 def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    tasks = discover(corpus, ExpertRecipe(keyword=20, fine=40, least=20, classes=3))
+    tasks = discover(corpus, RECIPE)
     assert len({t.name for t in tasks}) == len(tasks)
     assert all(corpus.train[t.rows].all() and len(t.rows) >= 2 for t in tasks)
     by_name = {t.name: t for t in tasks}
     assert by_name["aerial"].description == "aerial photos" and len(by_name["aerial"].classes) == 5
     scenes = [t for t in tasks if t.group == "scenes"]
     assert scenes and {word for t in scenes for word in t.keywords.split(", ")} & {*SHAPES, *COLOURS}
+    assert any(common_phrases(corpus, [t.rows for t in scenes], [""] * len(scenes)))
     for task in scenes:
         first = task.keywords.split(", ")[0]
-        named = [first in photo_words(corpus.samples[r].captions) for r in task.rows]
-        assert np.mean(named) >= 0.15 and task.example in {t[:1].upper() + t[1:] for t in corpus.strings}
+        assert np.mean([first in photo_words(corpus.samples[r].captions) for r in task.rows]) >= 0.15
+        assert task.example in {t[:1].upper() + t[1:] for t in corpus.strings}
+        assert task.example in task.wordings and task.example != task.description
+        # A description must not quote a single caption: each phrase occurs in the captions of at least five photos.
+        for named in task.description.removeprefix("photos of ").split(" and "):
+            phrase = re.sub("^(an?|people|dogs) ", "", named)
+            having = [r for r in task.rows if any(phrase in c.lower() for c in corpus.samples[r].captions)]
+            assert len(having) >= 5 or len(phrase.split()) == 1, phrase
 
 
 def test_descriptions_are_an_object_of_sentences(tmp_path: Path) -> None:
@@ -302,8 +267,6 @@ def test_a_rare_keyword_becomes_a_topic(corpus: Corpus, backbone: EmbeddedBackbo
 
 @pytest.mark.slow
 def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    from core.training.experts import train_expert_lora
-
     before = {k: v.clone() for k, v in backbone.adapted.state_dict().items()}
     recipe = replace(RECIPE, steps=25, lr=5e-3, memory=0.0)
     objective = recipe.objective(corpus)
@@ -325,21 +288,6 @@ def test_phrases_begin_and_end_with_a_word_that_names_something() -> None:
     assert {"brown dog", "running on the grass"} <= found
     assert not any(p.startswith(("a ", "the ", "on ")) or p.endswith((" the", " a", " on")) for p in found)
     assert not any("is" in p.split() or "with a ball" in p for p in found)
-
-
-@pytest.mark.slow
-def test_experts_are_named_in_words_that_many_captions_share(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    """A description must not quote a single caption: each phrase occurs in the captions of at least five photos."""
-    tasks = [t for t in discover(corpus, RECIPE) if t.group == "scenes"]
-    rows = [t.rows for t in tasks]
-    shared = common_phrases(corpus, rows, [""] * len(rows))
-    assert any(shared)
-    for task in tasks:
-        for named in task.description.removeprefix("photos of ").split(" and "):
-            phrase = re.sub("^(an?|people|dogs) ", "", named)
-            having = [r for r in task.rows if any(phrase in c.lower() for c in corpus.samples[r].captions)]
-            assert len(having) >= 5 or len(phrase.split()) == 1, phrase
-        assert task.example in task.wordings and task.example != task.description
 
 
 @pytest.mark.slow
@@ -379,6 +327,8 @@ def test_backbone_training_gives_the_same_heads_again(data: Path, cache: Path, t
     assert (tmp_path / "b" / "heads.safetensors").stat().st_size < 8_000_000
     held = coco_held_out(read_folder(data / "coco"))
     assert held.sum() == 160
+    with pytest.raises(DataError, match=r"needs 1160 captioned photos in coco .*has 170\)"):
+        train_backbone(data, tmp_path / "none", cache, BackboneRecipe(captioned=1000), lambda _: None)
 
 
 @pytest.mark.slow
@@ -440,6 +390,12 @@ def test_experts_and_generators_end_to_end(
         train_generator(tmp_path / "none", loaded, runs, small, said.append)
 
 
+def made_up(means: torch.Tensor, stds: torch.Tensor, keys: torch.Tensor) -> ExpertRepository:
+    """A repository of these expert LoRAs [n, 30] with keys [n, s]."""
+    experts = tuple(Expert(f"e{i}", f"photo {i}", "scenes", "none", 1, i, 4, {}, {}) for i in range(len(means)))
+    return ExpertRepository("f" * 16, LoraLayout((LoraModule("q", 7, 8),), 2), experts, means, stds, keys, torch.zeros(30))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("weight", "spread"), [(0.01, (1.0, 3.0)), (10.0, (0.0, 0.2))])
 def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, spread: tuple[float, float]) -> None:
@@ -450,9 +406,7 @@ def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, sp
     keys = torch.stack([angles.cos(), angles.sin()], 1)
     means = keys @ axes
     snapshots = means[:, None] * (1 + 0.4 * torch.tensor([[1.0], [-1.0]]).repeat(m // 2, 1)) + 0.05 * noise
-    experts = tuple(Expert(f"e{i}", f"photo {i}", "scenes", "none", 1, i, m, {}, {}) for i in range(n))
-    layout = LoraLayout((LoraModule("q", 7, 8),), 2)
-    repository = ExpertRepository("f" * 16, layout, experts, means, snapshots.std(1), keys, torch.zeros(30))
+    repository = made_up(means, snapshots.std(1), keys)
     recipe = GeneratorRecipe(dimensions=2, latent=2, hidden=32, steps=800, kl=weight, conditions=16)
     generator = fit_generator(repository, snapshots, recipe, lambda _: None)
     spreads = []
@@ -468,9 +422,7 @@ def test_a_sentence_between_experts_asks_for_their_merge() -> None:
     """All snapshots of an expert are equal, so the merge is the prior's mean, with which the condition begins."""
     n, random = 20, torch.Generator().manual_seed(0)
     means, keys = torch.randn(n, 30, generator=random), F.normalize(torch.randn(n, 6, generator=random), dim=-1)
-    experts = tuple(Expert(f"e{i}", f"photo {i}", "scenes", "none", 1, i, 4, {}, {}) for i in range(n))
-    layout = LoraLayout((LoraModule("q", 7, 8),), 2)
-    repository = ExpertRepository("f" * 16, layout, experts, means, torch.full((n, 30), 0.1), keys, torch.zeros(30))
+    repository = made_up(means, torch.full((n, 30), 0.1), keys)
     basis = Basis.fit(means, repository.origin, 10)
     targets = basis.encode(means)[:, None].repeat(1, 4, 1)
     conditions, merges = between(repository, basis, targets, np.random.default_rng(0))

@@ -30,12 +30,12 @@ INDEXED, TOWER, NAIVE = "indexed", "tower", "naive"
 Files = Sequence[tuple[str, bytes]]
 
 
-def run(context: BenchmarkContext, sizes: Sequence[tuple[int, int]] = SIZES, photos: int = PHOTOS) -> dict[str, Any]:
-    """For each size (width, height): photos per second of each way, over ``photos`` photos, and ratios."""
-    backbone, number = context.engine.backbone, min(context.largest, photos)
+def run(context: BenchmarkContext) -> dict[str, Any]:
+    """For each of SIZES (width, height): photos per second of each way, and ratios."""
+    backbone, number = context.engine.backbone, min(context.largest, PHOTOS)
     assert isinstance(backbone, EmbeddedBackbone)
     rows = []
-    for width, height in sizes:
+    for width, height in SIZES:
         context.log(f"indexing: {number} photos of {width} x {height}")
         figures = _measured(backbone, jpegs(number, (width, height)), context.rounds)
         rows.append({"width": width, "height": height, "photos": number, **figures})
