@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from app.visitors.uploads import sort_uploads
 from hostile_cases import check_inert, check_message
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -28,6 +27,7 @@ from core.common.paths import GENERATOR_FILE, asset_path
 from core.common.text import MAX_DESCRIPTION, clean_text, safe_name
 from core.data.captions import captions_from_names, match_captions, parse_typed, read_captions
 from core.data.image_io import open_photo
+from core.data.uploads import sort_uploads
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
 from core.experts.own import OwnExperts, load_zip, save_zip
 from core.sglora.engine import SGLora

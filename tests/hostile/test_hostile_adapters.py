@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from app.visitors.session import Session
 from hostile_cases import Case, Watch, check_inert, check_message, watched
 from make_adapters import Good, adapters, saved_experts
 from safetensors.torch import load_file, save
 
 from app import expert_actions
+from app.tab import Tab
 from app.views import experts_html
+from app.visitor import Visitor
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import StudioError
 from core.experts.own import OwnExperts, save_zip
@@ -37,9 +38,9 @@ def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
     return Good(config, load_file(folder / WEIGHTS_FILE), engine.backbone.fingerprint, save_zip(own_experts))
 
 
-def shown(engine: SGLora, session: Session) -> None:
+def shown(engine: SGLora, tab: Tab) -> None:
     """Check that the page shows imported values as text, and that generated adapters are finite."""
-    own_experts = session.album.own_experts(engine)
+    own_experts = tab.visitor.own_experts(engine)
     check_inert(experts_html.own_list(own_experts))
     for entry in own_experts.entries:
         assert bool(torch.isfinite(entry.mean).all()) and bool(torch.isfinite(entry.std).all())
@@ -63,9 +64,9 @@ def tried_on(folder: Path, case: Case, take: Callable[[str], object]) -> tuple[s
 def test_adapters(engine: SGLora, good: Good, tmp_path: Path) -> None:
     tried = []
     for number, case in enumerate(adapters(good)):
-        session = Session()
+        tab = Tab(Visitor())
         said, watch = tried_on(
-            tmp_path / str(number), case, lambda path, to=session: expert_actions.import_files(engine, to, [path], SENTENCE)
+            tmp_path / str(number), case, lambda path, to=tab: expert_actions.import_files(engine, to, [path], SENTENCE)
         )
         tried.append(case.what)
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
@@ -73,8 +74,8 @@ def test_adapters(engine: SGLora, good: Good, tmp_path: Path) -> None:
             assert case.reason in said, f"{case.what}: {said}"
             assert said.startswith(("Adapter in the ZIP", "The adapter")), said
             check_message(said, tmp_path)
-        assert len(session.album.own_experts(engine).entries) == (said is None), case.what
-        shown(engine, session)
+        assert len(tab.visitor.own_experts(engine).entries) == (said is None), case.what
+        shown(engine, tab)
         assert watch.outside == [], case.what
         assert watch.grown < MEMORY_MB, case.what
     assert len(tried) >= 60
@@ -85,27 +86,27 @@ def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good
     paths = [tmp_path / name for name in names]
     paths[0].write_text(json.dumps(good.config))
     paths[1].write_bytes(save(good.tensors))
-    session = Session()
+    tab = Tab(Visitor())
     with watched(tmp_path) as watch:
-        expert_actions.import_files(engine, session, [str(path) for path in paths], SENTENCE)
-    assert len(session.album.own_experts(engine).entries) == 1
+        expert_actions.import_files(engine, tab, [str(path) for path in paths], SENTENCE)
+    assert len(tab.visitor.own_experts(engine).entries) == 1
     assert watch.outside == []
-    assert session.album.folder.is_relative_to(tmp_path)
-    assert list(session.album.folder.rglob("*")) == []
+    assert tab.visitor.files.folder.is_relative_to(tmp_path)
+    assert list(tab.visitor.files.folder.rglob("*")) == []
 
 
 def test_own_experts(engine: SGLora, good: Good, tmp_path: Path) -> None:
     for number, case in enumerate(saved_experts(good)):
-        session = Session()
+        tab = Tab(Visitor())
         said, watch = tried_on(
-            tmp_path / str(number), case, lambda path, to=session: expert_actions.load_own_experts(engine, to, path)
+            tmp_path / str(number), case, lambda path, to=tab: expert_actions.load_own_experts(engine, to, path)
         )
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
         if said is not None:
             assert case.reason in said, f"{case.what}: {said}"
             assert said.startswith("The experts' ZIP"), said
             check_message(said, tmp_path)
-        assert len(session.album.own_experts(engine).entries) == (said is None), case.what
-        shown(engine, session)
+        assert len(tab.visitor.own_experts(engine).entries) == (said is None), case.what
+        shown(engine, tab)
         assert watch.outside == [], case.what
         assert watch.grown < MEMORY_MB, case.what

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from app.visitors.session import Session
 from hostile_cases import EITHER, Case, Watch, check_inert, check_message, watched
 from make_captions import captions
 from make_images import TOO_LONG, images, picture
@@ -14,13 +13,15 @@ from make_zips import Archive, zips
 
 from app import actions
 from app.actions import Added
+from app.tab import Tab
 from app.views import page_html
+from app.visitor import Visitor
 from core.common.text import safe_name
 from core.data import decode_pool
 from core.sglora.engine import SGLora
 
 MEMORY_MB = 900  # a 64-megapixel picture with transparency, and a second copy while it is resized
-Drop = Callable[[Case], tuple[Added, Session]]
+Drop = Callable[[Case], tuple[Added, Tab]]
 
 
 @pytest.fixture
@@ -35,25 +36,25 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 def drop(engine: SGLora, tmp_path: Path, watch: Watch) -> Drop:
     """Upload a case together with a good photo and its caption, which must always be added."""
 
-    def drop(case: Case) -> tuple[Added, Session]:
-        folder, session = tmp_path / "sent", Session()
+    def drop(case: Case) -> tuple[Added, Tab]:
+        folder, tab = tmp_path / "sent", Tab(Visitor())
         folder.mkdir()
         hostile = folder / safe_name(case.name)
         hostile.write_bytes(case.data)
         picture(999).save(folder / "beside.png")
         (folder / "beside.csv").write_text("image,caption\nbeside.png,beside it\n")
         paths = [folder / "beside.png", folder / "beside.csv", hostile]
-        done = actions.add_uploads(engine, session, [str(path) for path in paths])
-        beside = [p for p in session.album.photos if p.name == "beside.png"]
+        done = actions.add_uploads(engine, tab, [str(path) for path in paths])
+        beside = [p for p in tab.visitor.photos if p.name == "beside.png"]
         assert [p.captions for p in beside] == [("beside it",)]
-        page = page_html.report(done.remarks, done.report, done.failed) + page_html.gallery_line(session.album)
+        page = page_html.report(done.remarks, done.report, done.failed) + page_html.gallery_line(tab.visitor)
         check_inert(page)
         for name, reason in (*done.report.failed, *done.failed):
             check_message(f"{name}: {reason}", tmp_path)
         # The app must delete unpacked files.
         left = [p for p in tmp_path.rglob("*") if p.is_file() and p.parent != folder]
         assert left == []
-        return done, session
+        return done, tab
 
     return drop
 
@@ -66,23 +67,23 @@ def reasons(done: Added) -> dict[str, str]:
 def test_images(drop: Drop, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     if case.reason == TOO_LONG:
         monkeypatch.setattr(decode_pool, "MAX_SECONDS", 1)  # instead of ten, which this file would take, too
-    done, session = drop(case)
+    done, tab = drop(case)
     name = safe_name(case.name)
     if case.reason is EITHER:  # a decoder's memory depends on its version; the limit is ours
         assert reasons(done) == {} or "too much memory" in reasons(done)[name]
     elif case.reason is None:
         assert reasons(done) == {}
-        assert [photo.name for photo in session.album.photos] == ["beside.png", name]
+        assert [photo.name for photo in tab.visitor.photos] == ["beside.png", name]
     else:
         assert list(reasons(done)) == [name]
         assert case.reason in reasons(done)[name]
-        assert len(session.album.photos) == 1
+        assert len(tab.visitor.photos) == 1
 
 
 @pytest.mark.parametrize("case", zips(), ids=str)
 def test_zips(drop: Drop, case: Archive) -> None:
-    done, session = drop(case)
-    assert len(session.album.photos) == case.photos + 1
+    done, tab = drop(case)
+    assert len(tab.visitor.photos) == case.photos + 1
     if case.reason is None:
         assert reasons(done) == {}
     else:
@@ -94,14 +95,14 @@ def test_zips(drop: Drop, case: Archive) -> None:
 
 @pytest.mark.parametrize("case", captions(), ids=str)
 def test_captions(drop: Drop, case: Case) -> None:
-    done, session = drop(case)
+    done, tab = drop(case)
     if case.reason is None:
         assert reasons(done) == {}
         assert len(done.remarks) == 2
     else:
         assert list(reasons(done)) == [case.name]
         assert case.reason in reasons(done)[case.name]
-    for photo in session.album.photos:
+    for photo in tab.visitor.photos:
         assert all(caption.isprintable() and len(caption) <= 1_000 for caption in photo.captions)
 
 

@@ -13,7 +13,6 @@ import open_clip
 import pytest
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 from timm_lite0 import timm_map
@@ -138,6 +137,9 @@ def test_cached_prefix_is_close_to_the_direct_path(case):
     direct = case.direct(case.pixels)
     cached = case.backbone.suffix(case.backbone.prefix(case.pixels))
     assert (cached - direct).norm(dim=-1).max() < 2e-3
+    if isinstance(case.backbone, OpenClipBackbone):
+        exact = case.backbone.suffix(case.backbone.prefix(case.pixels, torch.float32))
+        torch.testing.assert_close(exact, direct, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -287,20 +289,6 @@ def test_embedded_refuses_missing_and_damaged_heads(tmp_path):
 # open_clip
 
 
-@pytest.mark.parametrize("tower", TOWERS)
-@torch.no_grad()
-def test_split_tower_equals_the_original(tower):
-    options = dict(TOWERS[tower])
-    adapt_blocks = options.pop("adapt_blocks", None)
-    backbone = tiny_backbone(adapt_blocks=adapt_blocks, **options)
-    options.pop("adapt", None)
-    original, pixels = tiny_clip(**options), noise(3, 3, 48, 48, seed=1)
-    expected = F.normalize(original.encode_image(pixels), dim=-1)
-    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32)), expected, atol=1e-5, rtol=0)
-    tokens = open_clip.SimpleTokenizer(context_length=CONTEXT)(["a dog"])
-    torch.testing.assert_close(backbone.encode_text(["a dog"]), original.encode_text(tokens, normalize=True), atol=1e-5, rtol=0)
-
-
 @torch.no_grad()
 def test_photos_that_are_not_square():
     options = {"image_size": (32, 64)}
@@ -404,11 +392,8 @@ def test_open_clip_fingerprint():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"attentional_pool": True, "attn_pooler_heads": 4}, "attention pooling"),
         ({"pool_type": "none"}, "none pooling"),
         ({"qk_norm": True}, "custom attention blocks"),
-        ({"layers": [1, 1, 1, 1], "image_size": 64}, "not ModifiedResNet"),
-        ({"timm_model_name": "efficientvit_b0", "timm_pool": "avg", "timm_proj": "linear"}, "not timm's EfficientVit"),
     ],
 )
 def test_other_towers_are_refused(options, reason):

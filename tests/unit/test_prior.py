@@ -30,16 +30,6 @@ def test_against_samples_of_the_mixture():
     np.testing.assert_allclose(prior.variance.numpy(), samples.var(0), rtol=0.02)
 
 
-def test_one_expert_is_its_own_prior():
-    prior = semantic_prior(MEANS[:1], VARIANCES[:1], torch.ones(1))
-    assert torch.equal(prior.mean, MEANS[0]) and torch.equal(prior.variance, VARIANCES[0])
-
-
-def test_disagreement_adds_variance():
-    prior = semantic_prior(torch.tensor([[1.0], [-1.0]]), torch.zeros(2, 1), torch.tensor([0.5, 0.5]))
-    assert prior.mean.item() == 0 and prior.variance.item() == 1
-
-
 def test_large_means_do_not_make_the_variance_negative():
     means = 1e4 + noise(3, 50, seed=3) * 1e-3
     prior = semantic_prior(means, torch.full((3, 50), 1e-8), WEIGHTS)
