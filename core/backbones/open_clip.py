@@ -186,14 +186,14 @@ def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> 
 
 
 def load_open_clip(
-    name: str, pretrained: str | None = None, adapt_blocks: int | None = None, seed: int = 0, adapt: Side = "photos"
+    name: str, pretrained: str | None = None, adapt_blocks: int | None = None, adapt: Side = "photos"
 ) -> OpenClipBackbone:
     """Build an open_clip model as a backbone.
 
     Args:
         name: "ViT-B-16", "local-dir:folder" or "hf-hub:owner/repository".
-        pretrained: a checkpoint file, a tag of open_clip (downloaded on first use), or None for random weights drawn with
-            ``seed`` (for tests only). Folders and hub repositories have their own weights.
+        pretrained: a checkpoint file, a tag of open_clip (downloaded on first use), or None for random weights, always the
+            same. Folders and hub repositories have their own weights.
 
     Files from OpenAI need another activation (quick GELU). This function detects OpenAI's archives, such as ViT-B-16.pt. For
     OpenAI's weights in another format, choose a name that ends in "-quickgelu".
@@ -218,7 +218,7 @@ def load_open_clip(
         if not is_file and tag.get("hf_hub"):
             _reach_hub(tag["hf_hub"])
         with torch.random.fork_rng(devices=[]), _readable(pretrained, archive) as weights:
-            torch.manual_seed(seed)
+            torch.manual_seed(0)
             model = open_clip.create_model(
                 name,
                 pretrained=weights,
