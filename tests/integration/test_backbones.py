@@ -455,34 +455,17 @@ def test_local_checkpoint(tiny_name, tmp_path, suffix):
     assert backbone.layout.modules[0].name == "vision.blocks.1.attn.q_proj"
 
 
-class Holder(torch.nn.Module):
-    """An empty module that holds parameters under their names."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-def save_archive(state: dict[str, Tensor], path) -> None:
-    """Save ``state`` like OpenAI's ViT-B-16.pt: TorchScript in half precision, with three sizes beside the weights."""
-    root = Holder()
-    for key, value in state.items():
-        *folders, leaf = key.split(".")
-        place = root
-        for folder in folders:
-            if not hasattr(place, folder):
-                place.add_module(folder, Holder())
-            place = getattr(place, folder)
-        place.register_parameter(leaf, torch.nn.Parameter(value.half(), requires_grad=False))
-    for size in ("input_resolution", "context_length", "vocab_size"):
-        root.register_buffer(size, torch.tensor(1))
-    torch.jit.script(root).save(str(path))
-
-
 @torch.no_grad()
 def test_openais_own_archive(tiny_name, tmp_path):
-    original = tiny_clip(7, quick_gelu=True)
-    save_archive(original.state_dict(), tmp_path / "ViT.pt")
-    backbone, pixels = load_backbone(tiny_name, str(tmp_path / "ViT.pt")), noise(2, 3, 48, 48)
+    """TorchScript in half precision, with three sizes beside the weights."""
+    original, pixels = tiny_clip(7, quick_gelu=True), noise(2, 3, 48, 48)
+    archived = copy.deepcopy(original)
+    archived.attn_mask = None
+    for size in ("input_resolution", "context_length", "vocab_size"):
+        vars(archived).pop(size, None)
+        archived.register_buffer(size, torch.tensor(1))
+    torch.jit.trace_module(archived, {"encode_image": pixels}).half().save(str(tmp_path / "ViT.pt"))
+    backbone = load_backbone(tiny_name, str(tmp_path / "ViT.pt"))
     halved = original.half().float()  # the archive holds half precision
     torch.testing.assert_close(
         backbone.suffix(backbone.prefix(pixels, torch.float32)), halved.encode_image(pixels, normalize=True), atol=1e-5, rtol=0

@@ -140,7 +140,6 @@ def test_basis_round_trip_and_whitening():
     basis = Basis.fit(VECTORS, ORIGIN, 8)
     coordinates = noise(5, 8, seed=3)
     torch.testing.assert_close(basis.encode(ORIGIN + basis.step(coordinates)), coordinates, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(ORIGIN + basis.step(basis.encode(VECTORS)), VECTORS, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(basis.encode(VECTORS).square().mean(0), torch.ones(8), atol=1e-4, rtol=0)
     torch.testing.assert_close(basis.encode(ORIGIN), torch.zeros(8))
 
