@@ -17,7 +17,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from random_engines import random_engine
 from repositories import make_model
-from tiny_models import CONTEXT, noise, random_lora, tiny_clip_config
+from tiny_models import CONTEXT, noise, random_lora, shaken, tiny_clip_config
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
@@ -77,13 +77,7 @@ def transformers_clip() -> CLIPModel:
     text = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
     text |= {"vocab_size": 49408, "max_position_embeddings": CONTEXT, "hidden_act": "gelu", "projection_dim": DIM}
     text |= {"bos_token_id": 49406, "eos_token_id": 49407}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=DIM)).eval()
-        with torch.no_grad():
-            for parameter in clip.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    return clip
+    return shaken(lambda: CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=DIM)))
 
 
 Pair = tuple[CLIPModel, OpenClipBackbone]

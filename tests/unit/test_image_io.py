@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from make_images import encode
 from PIL import Image
 
 from core.backbones.embedded import EmbeddedTowers
@@ -18,12 +19,6 @@ from core.backbones.frozen_towers import MEAN, STD
 from core.common.errors import PhotoError
 from core.common.text import safe_name
 from core.data.image_io import MAX_BYTES, open_photo, photo_bytes, thumbnail
-
-
-def encode(image: Image.Image, fmt: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    image.save(out, fmt, **options)
-    return out.getvalue()
 
 
 def noise(height: int = 40, width: int = 60) -> np.ndarray:
