@@ -50,9 +50,11 @@ def align(lora: Lora, origin: Lora) -> Lora:
 def _closest(given: Factors, origin: Factors) -> Factors:
     target = Factors(origin.a.double(), origin.b.double())
     a, b = _balanced(given, target.a)
+    # The best rotation and the best reflection. No descent leads from one to the other, since S would be singular in between.
+    u, _, v = torch.linalg.svd(target.a @ a.T + target.b.T @ b)
     candidates = []
-    for start in _starts(a, b, target):
-        s = _descend(start, a, b, target)
+    for left in (u, torch.cat([u[:, :-1], -u[:, -1:]], 1)):
+        s = _descend(left @ v, a, b, target)
         candidates.append(Factors((s @ a).float(), torch.linalg.solve(s, b, left=False).float()))
     delta = given.delta.double()
     tolerance = 1e-5 * float(delta.norm())
@@ -83,19 +85,6 @@ def _balanced(given: Factors, target: Tensor) -> tuple[Tensor, Tensor]:
     a = torch.cat([root[:, None] * v[:used], spread[:free, None] * directions[:free]])
     b = torch.cat([u[:, :used] * root, u.new_zeros(len(u), free)], 1)
     return a, b
-
-
-def _starts(a: Tensor, b: Tensor, target: Factors) -> list[Tensor]:
-    """Starting points [r, r]: the best rotation, the best reflection, and the S that fits A or B alone. No descent leads from a
-    rotation to a reflection, since S would be singular in between."""
-    u, _, v = torch.linalg.svd(target.a @ a.T + target.b.T @ b)
-    flip = torch.ones(len(a), dtype=a.dtype)
-    flip[-1] = -1
-    starts = [u @ v, (u * flip) @ v, target.a @ torch.linalg.pinv(a)]
-    fits_b = torch.linalg.pinv(b) @ target.b
-    if torch.linalg.matrix_rank(fits_b) == len(a):
-        starts.append(torch.linalg.inv(fits_b))
-    return [s for s in starts if float(torch.linalg.cond(s)) < 1e6]
 
 
 def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:

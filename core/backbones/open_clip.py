@@ -186,14 +186,14 @@ def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> 
 
 
 def load_open_clip(
-    name: str, pretrained: str | None = None, adapt_blocks: int | None = None, seed: int = 0, adapt: Side = "photos"
+    name: str, pretrained: str | None = None, adapt_blocks: int | None = None, adapt: Side = "photos"
 ) -> OpenClipBackbone:
     """Build an open_clip model as a backbone.
 
     Args:
         name: "ViT-B-16", "local-dir:folder" or "hf-hub:owner/repository".
-        pretrained: a checkpoint file, a tag of open_clip (downloaded on first use), or None for random weights drawn with
-            ``seed`` (for tests only). Folders and hub repositories have their own weights.
+        pretrained: a checkpoint file, a tag of open_clip (downloaded on first use), or None for random weights, always the
+            same. Folders and hub repositories have their own weights.
 
     Files from OpenAI need another activation (quick GELU). This function detects OpenAI's archives, such as ViT-B-16.pt. For
     OpenAI's weights in another format, choose a name that ends in "-quickgelu".
@@ -201,24 +201,24 @@ def load_open_clip(
     Raises BackboneError: when the model, tag or file is unknown, there is no plain ViT, or weights cannot be downloaded or do
         not fit.
     """
-    config = _config(name)
-    _check_runs_no_code(name, config)
     own_weights = name.startswith(OWN_WEIGHTS)
     if own_weights and pretrained:
         raise BackboneError("CORE_OWN_WEIGHTS", name=name, pretrained=pretrained)
     is_file = pretrained is not None and Path(pretrained).is_file()
-    archive = pretrained is not None and is_file and _is_archive(Path(pretrained))
     tag = {} if pretrained is None or is_file else open_clip.get_pretrained_cfg(name, pretrained)
-    if pretrained is not None and not is_file and not tag:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
-        raise BackboneError("CORE_NO_TAG", pretrained=pretrained, name=name, tags=tags or message("CORE_NO_TAGS"))
     try:
+        config = _config(name)
+        _check_runs_no_code(name, config)
+        if pretrained is not None and not is_file and not tag:
+            tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
+            raise BackboneError("CORE_NO_TAG", pretrained=pretrained, name=name, tags=tags or message("CORE_NO_TAGS"))
+        archive = pretrained is not None and is_file and _is_archive(Path(pretrained))
         with torch.device("meta"):  # refuses another tower before gigabytes are downloaded
             PlainViT.of(_build_vision_tower(config["embed_dim"], config["vision_cfg"]))
         if not is_file and tag.get("hf_hub"):
             _reach_hub(tag["hf_hub"])
         with torch.random.fork_rng(devices=[]), _readable(pretrained, archive) as weights:
-            torch.manual_seed(seed)
+            torch.manual_seed(0)
             model = open_clip.create_model(
                 name,
                 pretrained=weights,
@@ -238,12 +238,9 @@ def load_open_clip(
 
 
 def _config(name: str) -> dict[str, Any]:
-    try:
-        if name.startswith(HUB):
-            _reach_hub(name.removeprefix(HUB))
-        config = open_clip.get_model_config(name)
-    except Exception as error:  # as above
-        raise _failure(name, None, False, {}, error) from error
+    if name.startswith(HUB):
+        _reach_hub(name.removeprefix(HUB))
+    config = open_clip.get_model_config(name)
     if config is None:
         close = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5)
         hint = message("CORE_DID_YOU_MEAN", names=" or ".join(close)) if close else ""

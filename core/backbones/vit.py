@@ -67,12 +67,7 @@ def _of_open_clip(visual: Any) -> PlainViT:
         raise BackboneError("CORE_VIT_BLOCKS")
     visual.transformer = nn.Identity()
     tokens, width = visual.positional_embedding.shape
-    facts = {
-        "pool": [visual.pool_type, visual.final_ln_after_pool],
-        "heads": blocks[0].attn.num_heads,
-        "activation": type(blocks[0].mlp.gelu).__name__,
-        "eps": blocks[0].ln_1.eps,
-    }
+    facts = _facts([visual.pool_type, visual.final_ln_after_pool], blocks[0].attn, blocks[0].mlp.gelu, blocks[0].ln_1)
     dim = width if visual.proj is None else visual.proj.shape[1]
     head = Step(visual, partial(_open_clip_head, visual))
     return PlainViT(Step(visual, visual._embeds), blocks, head, tokens, 1, width, dim, facts)
@@ -97,14 +92,13 @@ def _of_timm(visual: TimmModel) -> PlainViT:
     tokens = trunk.patch_embed.num_patches + special
     head = nn.Sequential(trunk.norm, Step(trunk, trunk.forward_head), visual.head)
     trunk.blocks, trunk.norm = nn.Sequential(), nn.Identity()
-    facts = {
-        "pool": [trunk.global_pool, trunk.pool_include_prefix],
-        "heads": blocks[0].attn.num_heads,
-        "activation": type(blocks[0].mlp.act).__name__,
-        "eps": blocks[0].norm1.eps,
-    }
+    facts = _facts([trunk.global_pool, trunk.pool_include_prefix], blocks[0].attn, blocks[0].mlp.act, blocks[0].norm1)
     dim = head(torch.zeros(1, tokens, width, device=blocks[0].norm1.weight.device)).shape[1]
     return PlainViT(Step(trunk, trunk.forward_features), blocks, head, tokens, special, width, dim, facts)
+
+
+def _facts(pool: list[object], attention: Any, activation: nn.Module, norm: Any) -> dict[str, object]:
+    return {"pool": pool, "heads": attention.num_heads, "activation": type(activation).__name__, "eps": norm.eps}
 
 
 def _is_plain(block: Any) -> bool:

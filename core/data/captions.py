@@ -186,15 +186,12 @@ def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
 
 def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
     """Yield (image, caption) from COCO captions. Also accepts a JSONL file with the name .json."""
-    first = list(islice(lines(text), 2))
-    if len(first) > 1 and first[0][1].rstrip().endswith("}"):
+    first = next((line for _, line in lines(text)), "").rstrip()
+    if first.endswith("}") and '"image"' in first:
         yield from _jsonl(label, text)
         return
     content = parse_json(label, text)
     try:
-        if "images" not in content and isinstance(content.get("image"), str):
-            yield from _jsonl(label, text)
-            return
         names = {image["id"]: image["file_name"] for image in content["images"]}
         pairs = [(names[a["image_id"]], a["caption"]) for a in content["annotations"]]
     except (AttributeError, KeyError, TypeError) as error:

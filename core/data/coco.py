@@ -15,36 +15,28 @@ from typing import Any
 
 from core.common.errors import DataError, brief
 from core.common.text import one_line
-from core.data.find_images import ImageFinder, is_there
+from core.data.find_images import ImageFinder
 from core.data.sample import Sample
 from core.data.text import read_json
 
 PATTERN = "*caption*.json"
 
 
-def read_coco(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:
-    """Samples of the COCO captions in ``folder`` or its ``annotations``, else in ``beside`` or its ``annotations``, else empty.
+def read_coco(images: ImageFinder, categories: bool) -> list[Sample]:
+    """Samples of the COCO captions among ``images.lists``; empty if there are none.
 
     If several files (train and val) have photos there, they are joined. ``categories``: whether to read the instances too.
     Raises DataError: when a file is malformed, or there are files of 2014 and 2017, whose splits share photos.
     """
-    for place in (folder, beside):
-        files = sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")])
-        parsed = {file: _samples(file, images) for file in files}
-        present = [file for file, samples in parsed.items() if any(is_there(s.path) for s in samples)]
-        # Several files match if their photos have the same names: prefer the file whose name holds the folder's (val2017).
-        present = [file for file in present if images.folder.name in file.stem] or present
-        _check_years(present)
-        if not present and place == folder:
-            present = [file for file, samples in parsed.items() if samples][:1]
-        for file in present if categories else ():
-            instances = file.with_name(file.name.replace("captions", "instances"))
-            parsed[file] = _samples(file, images, read_categories(instances))
-        if len(present) == 1:
-            return parsed[present[0]]
-        if present:
-            return [replace(s, split=_split_of(file)) for file in present for s in parsed[file]]
-    return []
+    found = images.lists(PATTERN, lambda file: _samples(file, images))
+    # Several files match if their photos have the same names: prefer the file whose name holds the folder's (val2017).
+    files = [file for file in found if images.folder.name in file.stem] or [*found]
+    _check_years(files)
+    for file in files if categories else ():
+        found[file] = _samples(file, images, read_categories(file.with_name(file.name.replace("captions", "instances"))))
+    if len(files) == 1:
+        return found[files[0]]
+    return [replace(s, split=_split_of(file)) for file in files for s in found[file]]
 
 
 def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +39,7 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     if (folder / LABELS_FILE).is_file():
         return read_labels(folder)
     images = ImageFinder(folder)
-    # For a link: the folder beside the link, not beside its target. absolute() makes "." work.
-    beside = Path(os.path.normpath(folder.absolute())).parent
-    samples = read_karpathy(folder, beside, images, categories) or read_coco(folder, beside, images, categories)
+    samples = read_karpathy(images, categories) or read_coco(images, categories)
     images.check(samples)
     samples = samples or read_classes(folder)
     if samples:

@@ -12,7 +12,7 @@ from typing import Any
 from core.common.errors import DataError, brief
 from core.common.text import one_line
 from core.data.coco import read_categories
-from core.data.find_images import ImageFinder, is_there
+from core.data.find_images import ImageFinder
 from core.data.sample import Sample
 from core.data.text import read_json
 
@@ -20,24 +20,17 @@ PATTERN = "dataset_*.json"
 SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
-def read_karpathy(folder: Path, beside: Path, images: ImageFinder, categories: bool) -> list[Sample]:
-    """Samples of the split JSON in ``folder`` or its ``annotations``, else in ``beside`` or its ``annotations``, else empty.
+def read_karpathy(images: ImageFinder, categories: bool) -> list[Sample]:
+    """Samples of the split JSON among ``images.lists``; empty if there is none.
 
     The ZIP holds the JSON of three data sets: the one whose photos exist is used. ``restval`` counts as train, as in the
     literature. ``categories``: whether to read COCO's 2014 instances from the same places. Raises DataError: when a file is
     malformed, or photos of more than one data set exist.
     """
-    for place in (folder, beside):
-        files = [f for f in sorted([*place.glob(PATTERN), *place.glob(f"annotations/{PATTERN}")]) if f.is_file()]
-        parsed = [(f, samples) for f in files if (samples := _samples(f, images, categories))]
-        present = [(f, samples) for f, samples in parsed if any(is_there(s.path) for s in samples)]
-        if not present and place == folder:
-            present = parsed
-        if len(present) > 1:
-            raise DataError("CORE_TWO_SETS", folder=folder, files=" and ".join(f.name for f, _ in present))
-        if present:
-            return present[0][1]
-    return []
+    found = images.lists(PATTERN, lambda file: _samples(file, images, categories))
+    if len(found) > 1:
+        raise DataError("CORE_TWO_SETS", folder=images.folder, files=" and ".join(file.name for file in found))
+    return next(iter(found.values()), [])
 
 
 def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:

@@ -101,8 +101,7 @@ class SGLora:
         watch.lap("prior")
         sample = self.generator.sample(prior, request.seed)
         own = repository.generated(routing, prior, sample.vector)
-        shared_alone = None if fit.fits else repository.shared
-        full = shared_alone or repository.with_shared([own], [1.0])
+        full = repository.with_shared([own], [1.0]) if fit.fits else repository.with_shared([], [])
         strength = self.usual_strength if request.strength is None else request.strength
         applied = self.applied(full, strength)
         watch.lap("decode")

@@ -75,6 +75,7 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "a tensor too few", save(dict(list(good.tensors.items())[1:])), "is missing"
     yield "another shape", changed(lambda t: t[:, 1:]), "has shapes"
     yield "one dimension more", changed(lambda t: t[None]), "has shapes"
+    yield "numbers of four bits", changed(lambda t: t.to(torch.uint8).view(torch.float4_e2m1fn_x2)), ""
     for kind in (torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn):
         yield f"numbers of {kind}", changed(lambda t, kind=kind: t.to(kind)), ""
     for kind in (torch.float16, torch.bfloat16, torch.float64):
@@ -83,6 +84,7 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
         changed_one = changed(lambda t, v=value: torch.where(torch.arange(t.numel()).view(t.shape) == 3, v, t))
         yield f"one {value}", changed_one, "NaN or inf"
     yield "numbers of 1e38", changed(lambda t: torch.full_like(t, 1e38)), "too large for a working LoRA"
+    yield "numbers beyond float32", changed(lambda t: torch.full_like(t, 1e300, dtype=torch.float64)), "NaN or infinite"
     yield "zeros", changed(torch.zeros_like), None
     yield "a pickle", pickle.dumps({first: [0.0]}), damaged
     torch.save({first: torch.zeros(shape)}, buffer := io.BytesIO())
@@ -126,6 +128,9 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "DoRA", changed(use_dora=True), "use_dora is set"
     yield "ranks of linears that are not there", changed(rank_pattern={**ranks, "q": 8}), None
     yield "ranks that the weights have not", changed(rank_pattern={"mlp.3": 8, **ranks}), "has shapes"
+    for ranks_or_scales in ({"rank_pattern": ["v_proj"]}, {"rank_pattern": {"v": "four"}}, {"alpha_pattern": {"v": None}}):
+        yield f"{ranks_or_scales}", changed(**ranks_or_scales), none
+    yield "a rank of a linear of 257", changed(rank_pattern={**ranks, "mlp.3": 257}), "is not between 1 and 256"
     yield "ranks by an endless expression", changed(rank_pattern={"(.*)*x": 8}), "is not the name of a linear"
     yield "scales by an expression of markup", changed(alpha_pattern={MARKUP: 8}), "is not the name of a linear"
     yield "a scale of a linear of 1e30", changed(alpha_pattern={**ranks, "mlp.3": 1e30}), "too large for a working LoRA"

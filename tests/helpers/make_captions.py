@@ -45,26 +45,14 @@ def encodings() -> Iterator[Case]:
     row = "image,caption\ngood.png,ein Hündchen\n"
     for encoding in ("latin-1", "utf-16", "utf-32", "cp500"):
         yield Case(f"CSV in {encoding}", "encoding.csv", row.encode(encoding), "UTF-8")
-    yield Case("CSV with a byte order mark", "mark.csv", row.encode("utf-8-sig"))
-    yield Case("overlong UTF-8", "overlong.csv", b"image,caption\ngood.png,\xc0\xae\xc0\xae/", "not UTF-8")
     yield Case("surrogates in UTF-8", "surrogates.csv", b"image,caption\ngood.png,\xed\xa0\x80", "not UTF-8")
-    yield Case("no byte", "empty.csv", b"", "holds no captions")
     yield Case("a byte order mark alone", "mark.csv", b"\xef\xbb\xbf", "holds no captions")
     yield Case("NUL bytes", "nul.csv", b"image,caption\n\x00,\x00\n", "")
     yield Case("a pickle", "pickle.json", pickle.dumps({"image": "x"}), "")
-    yield Case("a photo's first bytes", "photo.csv", b"\xff\xd8\xff\xe0" * 50, "not UTF-8")
 
 
 def tables() -> Iterator[Case]:
-    yield Case("header alone", "header.csv", b"image,caption\n", "holds no captions")
-    yield Case("no caption column", "column.csv", b"image,size\ngood.png,3\n", "no caption column")
     yield Case("one column", "one.csv", b"image\ngood.png\n", "")
-    yield Case("a row too short", "short.csv", b"image,caption\ngood.png\n", "line 2")
-    yield Case("a row without a name", "nameless.csv", b"image,caption\n,a dog\n", "line 2")
-    yield Case("a row too long", "long.csv", b"caption,image\na dog,good.png,1,2,3\n", "line 2")
-    yield Case("a quote that never ends", "quote.csv", b'image,caption\ngood.png,"a dog\n' + b"x,y\n" * 9_000, "not valid CSV")
-    field = b'image,caption\ngood.png,"' + b"d" * 200_000 + b'"\n'
-    yield Case("a field of 200,000 letters", "field.csv", field, "not valid CSV")
     yield Case("100,001 captions", "many.csv", b"image,caption\n" + b"a,b\n" * 100_001, "100,000")
     yield Case("a million lines that are blank", "blank.csv", b"\n" * 1_000_000, "holds no captions")
     yield Case("9 MB", "large.csv", b"image,caption\n" + b"x" * 9 * 2**20, "8 MB")
@@ -80,27 +68,17 @@ def objects() -> Iterator[Case]:
         "brackets without end": "[" * 1_000_000,
         "objects without end": '{"a":' * 100_000,
         "a number of 10,000 digits": '{"images": ' + "9" * 10_000 + "}",
-        "a number alone": "3",
         "a text alone": '"x"',
         "nothing": "null",
-        "a list": "[1, 2, 3]",
-        "an empty object": "{}",
         "images that are none": '{"images": 3, "annotations": 4}',
         "an id that cannot be one": '{"images": [{"id": [], "file_name": "a"}], "annotations": []}',
-        "annotations of no image": '{"images": [], "annotations": [{"image_id": 1, "caption": "x"}]}',
-        "a caption that is a number": '{"images": [{"id": 1, "file_name": "a"}],"annotations":[{"image_id": 1, "caption": 3}]}',
-        "a caption that is not closed": '{"images": [{"id": 1, "file_name": "a',
         "an id of NaN": '{"images": [{"id": NaN, "file_name": "a"}],"annotations":[{"image_id":NaN,"caption":""}]}',
     }.items():
         yield Case(f"JSON of {what}", "captions.json", text.encode(), "")
     for what, line in {
-        "a list": "[]",
         "no image": '{"captions": ["a"]}',
         "an image that is a number": '{"image": 3, "captions": ["a"]}',
         "captions that are a number": '{"image": "a", "captions": 3}',
-        "captions of objects": '{"image": "a", "captions": [{}]}',
-        "brackets without end": "[" * 500_000,
-        "half an object": '{"image": "a"',
     }.items():
         yield Case(f"JSONL of {what}", "captions.jsonl", f"\n{line}\n".encode(), "line 2")
 

@@ -134,9 +134,7 @@ def many_scans(count: int) -> bytes:
 def disguises() -> Iterator[Case]:
     rgb = picture(5)
     yield Case("PNG called .jpg", "really-png.jpg", encode(picture(6), "PNG"))
-    yield Case("GIF called .png", "really-gif.png", encode(picture(7), "GIF"))
     yield Case("JPEG without an ending", "noending", encode(picture(8), "JPEG"))
-    yield Case("JPEG called .exe", "setup.exe", encode(picture(9), "JPEG"))
     yield Case("page called .jpg", "page.jpg", b"<!doctype html><script>alert(1)</script>" * 20, NOT_AN_IMAGE)
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
     for name in ("script.svg", "svg.png"):
@@ -144,20 +142,13 @@ def disguises() -> Iterator[Case]:
     for name in ("draw.eps", "draw.jpg"):
         yield Case(f"PostScript called {name}", name, encode(rgb, "EPS"), NOT_AN_IMAGE)
     yield Case("PDF", "paper.pdf", encode(rgb, "PDF"), NOT_AN_IMAGE)
-    yield Case("pickle called .jpg", "pickle.jpg", b"\x80\x04cos\nsystem\n(S'true'\ntR.", NOT_AN_IMAGE)
-    yield Case("program called .png", "elf.png", b"\x7fELF" + bytes(200), NOT_AN_IMAGE)
     yield Case("ImageMagick script", "magick.mvg", b"push graphic-context\nfill 'url(https://127.0.0.1/)'\n", NOT_AN_IMAGE)
-    yield Case("playlist", "list.m3u8", b"#EXTM3U\nfile:///etc/passwd\n", NOT_AN_IMAGE)
     archive = zipped({"../evil.sh": b"true"})
     yield Case("JPEG that is a ZIP as well", "polyglot.jpg", encode(picture(10), "JPEG") + archive)
     yield Case("GIF that is a script as well", "polyglot.gif", encode(picture(11), "GIF") + b"*/=1;alert(1)//")
     yield Case("PNG with a page behind it", "tail.png", encode(picture(12), "PNG") + b"<script>alert(1)</script>")
     yield Case("ZIP before a JPEG", "front.jpg", archive + encode(picture(13), "JPEG"), NOT_AN_IMAGE)
     yield Case("no byte", "empty.jpg", b"", "empty")
-    yield Case("one byte", "one.jpg", b"\xff", NOT_AN_IMAGE)
-    yield Case("zeros", "zeros.png", bytes(5_000), NOT_AN_IMAGE)
-    yield Case("JPEG's first bytes alone", "start.jpg", b"\xff\xd8\xff\xe0", "")
-    yield Case("PNG's first bytes alone", "start.png", b"\x89PNG\r\n\x1a\n", "")
 
 
 MODES = {

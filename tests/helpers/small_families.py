@@ -12,9 +12,9 @@ from pathlib import Path
 
 import open_clip
 import timm
-import torch
 from safetensors.torch import save_file
 from timm.models import register_model
+from tiny_models import shaken
 from torch import nn
 
 CONTEXT = 16
@@ -48,7 +48,7 @@ class SmallModel:
 
 
 def small_model(name: str, folder: Path) -> SmallModel:
-    """A small version of an open_clip model. No bias is zero and no norm is the identity."""
+    """A small version of an open_clip model."""
     config = open_clip.get_model_config(name)
     vision, text = config["vision_cfg"], config["text_cfg"]
     if timm_name := vision.get("timm_model_name"):
@@ -62,11 +62,7 @@ def small_model(name: str, folder: Path) -> SmallModel:
     small = f"small-{name}".replace("SigLIP", "Sig")  # for a name with "SigLIP", open_clip downloads a tokenizer
     (folder / f"{small}.json").write_text(json.dumps(config), encoding="utf-8")
     open_clip.add_model_config(folder / f"{small}.json")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        original = open_clip.create_model(small, pretrained_image=False).eval().requires_grad_(False)
-        for parameter in original.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    original = shaken(lambda: open_clip.create_model(small, pretrained_image=False))
     save_file(original.state_dict(), folder / f"{small}.safetensors")
     return SmallModel(small, folder / f"{small}.safetensors", original)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import open_clip
 import torch
 from torch import Tensor, nn
@@ -28,15 +30,19 @@ def tiny_clip_config(**vision: object) -> dict:
     return {"embed_dim": 32, "vision_cfg": image, "text_cfg": text}
 
 
-def tiny_clip(seed: int = 0, quick_gelu: bool = False, **vision: object) -> nn.Module:
-    """An open_clip model with noise added to all parameters, so that no bias is zero and no norm is the identity."""
+def shaken(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    """A frozen model with random weights, and noise added to all parameters: no bias is zero and no norm is the identity."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = open_clip.CLIP(**tiny_clip_config(**vision), quick_gelu=quick_gelu).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
+        model = make().eval().requires_grad_(False)
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
     return model
+
+
+def tiny_clip(seed: int = 0, quick_gelu: bool = False, **vision: object) -> nn.Module:
+    """A small open_clip model."""
+    return shaken(lambda: open_clip.CLIP(**tiny_clip_config(**vision), quick_gelu=quick_gelu), seed)
 
 
 def tiny_backbone(

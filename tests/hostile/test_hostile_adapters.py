@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hostile_cases import Case, Watch, check_inert, check_message, watched
+from hostile_cases import Case, check_inert, check_message, watched
 from make_adapters import Good, adapters, saved_experts
 from safetensors.torch import load_file, save
 
@@ -47,38 +47,43 @@ def shown(engine: SGLora, tab: Tab) -> None:
         check_inert(experts_html.details(entry.expert, {"q": 1.0}))
 
 
-def tried_on(folder: Path, case: Case, take: Callable[[str], object]) -> tuple[str | None, Watch]:
-    """Give the case to the page as a file in a new folder. Return the error message (None: accepted) and the watch."""
-    folder.mkdir()
-    path = folder / case.name
-    path.write_bytes(case.data)
-    said = None
-    with watched(folder) as watch:
-        try:
-            take(str(path))
-        except StudioError as error:
-            said = str(error)
-    return said, watch
+def import_adapter(engine: SGLora, tab: Tab, path: str) -> None:
+    expert_actions.import_files(engine, tab, [path], SENTENCE)
 
 
-def test_adapters(engine: SGLora, good: Good, tmp_path: Path) -> None:
-    tried = []
-    for number, case in enumerate(adapters(good)):
-        tab = Tab(Visitor())
-        said, watch = tried_on(
-            tmp_path / str(number), case, lambda path, to=tab: expert_actions.import_files(engine, to, [path], SENTENCE)
-        )
-        tried.append(case.what)
+@pytest.mark.parametrize(
+    ("made", "take", "starts"),
+    [
+        (adapters, import_adapter, ("Adapter in the ZIP", "The adapter")),
+        (saved_experts, expert_actions.load_own_experts, ("The experts' ZIP",)),
+    ],
+)
+def test_adapters_and_saved_experts(
+    engine: SGLora,
+    good: Good,
+    tmp_path: Path,
+    made: Callable[[Good], list[Case]],
+    take: Callable,
+    starts: tuple[str, ...],
+) -> None:
+    for number, case in enumerate(made(good)):
+        tab, folder, said = Tab(Visitor()), tmp_path / str(number), None
+        folder.mkdir()
+        (folder / case.name).write_bytes(case.data)
+        with watched(folder) as watch:
+            try:
+                take(engine, tab, str(folder / case.name))
+            except StudioError as error:
+                said = str(error)
         assert (said is None) == (case.reason is None), f"{case.what}: {said}"
         if said is not None:
             assert case.reason in said, f"{case.what}: {said}"
-            assert said.startswith(("Adapter in the ZIP", "The adapter")), said
+            assert said.startswith(starts), said
             check_message(said, tmp_path)
         assert len(tab.visitor.own_experts(engine).entries) == (said is None), case.what
         shown(engine, tab)
         assert watch.outside == [], case.what
         assert watch.grown < MEMORY_MB, case.what
-    assert len(tried) >= 60
 
 
 @pytest.mark.parametrize("names", [("x.json", "y.safetensors"), ("$(id).JSON", "<b>.safetensors")])
@@ -93,20 +98,3 @@ def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good
     assert watch.outside == []
     assert tab.visitor.files.folder.is_relative_to(tmp_path)
     assert list(tab.visitor.files.folder.rglob("*")) == []
-
-
-def test_own_experts(engine: SGLora, good: Good, tmp_path: Path) -> None:
-    for number, case in enumerate(saved_experts(good)):
-        tab = Tab(Visitor())
-        said, watch = tried_on(
-            tmp_path / str(number), case, lambda path, to=tab: expert_actions.load_own_experts(engine, to, path)
-        )
-        assert (said is None) == (case.reason is None), f"{case.what}: {said}"
-        if said is not None:
-            assert case.reason in said, f"{case.what}: {said}"
-            assert said.startswith("The experts' ZIP"), said
-            check_message(said, tmp_path)
-        assert len(tab.visitor.own_experts(engine).entries) == (said is None), case.what
-        shown(engine, tab)
-        assert watch.outside == [], case.what
-        assert watch.grown < MEMORY_MB, case.what

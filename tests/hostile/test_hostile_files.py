@@ -104,9 +104,3 @@ def test_captions(drop: Drop, case: Case) -> None:
         assert case.reason in reasons(done)[case.name]
     for photo in tab.visitor.photos:
         assert all(caption.isprintable() and len(caption) <= 1_000 for caption in photo.captions)
-
-
-def test_there_are_many_cases() -> None:
-    everything = [*images(), *zips(), *captions()]
-    assert len(everything) >= 200
-    assert len({(type(c), c.what, c.name, c.data) for c in everything}) == len(everything)

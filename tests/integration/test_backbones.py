@@ -13,7 +13,6 @@ import open_clip
 import pytest
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 from timm_lite0 import timm_map
@@ -27,7 +26,7 @@ from core.backbones.base import Backbone, TwoTowers
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import Lora, LoraLayout
-from core.backbones.open_clip import OpenClipBackbone, load_open_clip
+from core.backbones.open_clip import OpenClipBackbone
 from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.errors import AdapterError, BackboneError
 from core.common.paths import heads_path
@@ -138,6 +137,9 @@ def test_cached_prefix_is_close_to_the_direct_path(case):
     direct = case.direct(case.pixels)
     cached = case.backbone.suffix(case.backbone.prefix(case.pixels))
     assert (cached - direct).norm(dim=-1).max() < 2e-3
+    if isinstance(case.backbone, OpenClipBackbone):
+        exact = case.backbone.suffix(case.backbone.prefix(case.pixels, torch.float32))
+        torch.testing.assert_close(exact, direct, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -287,20 +289,6 @@ def test_embedded_refuses_missing_and_damaged_heads(tmp_path):
 # open_clip
 
 
-@pytest.mark.parametrize("tower", TOWERS)
-@torch.no_grad()
-def test_split_tower_equals_the_original(tower):
-    options = dict(TOWERS[tower])
-    adapt_blocks = options.pop("adapt_blocks", None)
-    backbone = tiny_backbone(adapt_blocks=adapt_blocks, **options)
-    options.pop("adapt", None)
-    original, pixels = tiny_clip(**options), noise(3, 3, 48, 48, seed=1)
-    expected = F.normalize(original.encode_image(pixels), dim=-1)
-    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32)), expected, atol=1e-5, rtol=0)
-    tokens = open_clip.SimpleTokenizer(context_length=CONTEXT)(["a dog"])
-    torch.testing.assert_close(backbone.encode_text(["a dog"]), original.encode_text(tokens, normalize=True), atol=1e-5, rtol=0)
-
-
 @torch.no_grad()
 def test_photos_that_are_not_square():
     options = {"image_size": (32, 64)}
@@ -404,11 +392,8 @@ def test_open_clip_fingerprint():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"attentional_pool": True, "attn_pooler_heads": 4}, "attention pooling"),
         ({"pool_type": "none"}, "none pooling"),
         ({"qk_norm": True}, "custom attention blocks"),
-        ({"layers": [1, 1, 1, 1], "image_size": 64}, "not ModifiedResNet"),
-        ({"timm_model_name": "efficientvit_b0", "timm_pool": "avg", "timm_proj": "linear"}, "not timm's EfficientVit"),
     ],
 )
 def test_other_towers_are_refused(options, reason):
@@ -452,12 +437,11 @@ def tiny_name(tmp_path_factory) -> str:
     return path.stem
 
 
-def test_random_weights_come_from_the_seed(tiny_name):
+def test_random_weights_are_always_the_same(tiny_name):
     state = torch.get_rng_state()
-    first, again = load_open_clip(tiny_name), load_backbone(tiny_name)
+    first, again = load_backbone(tiny_name), load_backbone(tiny_name)
     assert torch.equal(torch.get_rng_state(), state), "loading must not change the caller's random state"
-    assert first.fingerprint == again.fingerprint != load_open_clip(tiny_name, seed=4).fingerprint
-    assert first.name == tiny_name
+    assert first.fingerprint == again.fingerprint and first.name == tiny_name
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
@@ -471,34 +455,17 @@ def test_local_checkpoint(tiny_name, tmp_path, suffix):
     assert backbone.layout.modules[0].name == "vision.blocks.1.attn.q_proj"
 
 
-class Holder(torch.nn.Module):
-    """An empty module that holds parameters under their names."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-def save_archive(state: dict[str, Tensor], path) -> None:
-    """Save ``state`` like OpenAI's ViT-B-16.pt: TorchScript in half precision, with three sizes beside the weights."""
-    root = Holder()
-    for key, value in state.items():
-        *folders, leaf = key.split(".")
-        place = root
-        for folder in folders:
-            if not hasattr(place, folder):
-                place.add_module(folder, Holder())
-            place = getattr(place, folder)
-        place.register_parameter(leaf, torch.nn.Parameter(value.half(), requires_grad=False))
-    for size in ("input_resolution", "context_length", "vocab_size"):
-        root.register_buffer(size, torch.tensor(1))
-    torch.jit.script(root).save(str(path))
-
-
 @torch.no_grad()
 def test_openais_own_archive(tiny_name, tmp_path):
-    original = tiny_clip(7, quick_gelu=True)
-    save_archive(original.state_dict(), tmp_path / "ViT.pt")
-    backbone, pixels = load_backbone(tiny_name, str(tmp_path / "ViT.pt")), noise(2, 3, 48, 48)
+    """TorchScript in half precision, with three sizes beside the weights."""
+    original, pixels = tiny_clip(7, quick_gelu=True), noise(2, 3, 48, 48)
+    archived = copy.deepcopy(original)
+    archived.attn_mask = None
+    for size in ("input_resolution", "context_length", "vocab_size"):
+        vars(archived).pop(size, None)
+        archived.register_buffer(size, torch.tensor(1))
+    torch.jit.trace_module(archived, {"encode_image": pixels}).half().save(str(tmp_path / "ViT.pt"))
+    backbone = load_backbone(tiny_name, str(tmp_path / "ViT.pt"))
     halved = original.half().float()  # the archive holds half precision
     torch.testing.assert_close(
         backbone.suffix(backbone.prefix(pixels, torch.float32)), halved.encode_image(pixels, normalize=True), atol=1e-5, rtol=0

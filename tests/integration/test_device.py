@@ -31,7 +31,7 @@ TEXTS = ["a dog", "two people on a beach at sunset", "a dog"]
 
 
 def prefix_of_noise(backbone: Backbone) -> torch.Tensor:
-    return backbone.prefix(noise(3, *backbone.pixels(sample()).shape, seed=1))
+    return backbone.prefix(noise(3, 3, backbone.framing.height, backbone.framing.width, seed=1))
 
 
 def answers(backbone: Backbone, prefix: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -46,12 +46,6 @@ def answers(backbone: Backbone, prefix: torch.Tensor) -> dict[str, torch.Tensor]
         "shared": backbone.text_suffix(backbone.encode_sentence(TEXTS)),
         "adapted shared": backbone.text_suffix(backbone.encode_sentence(TEXTS), lora),
     }
-
-
-def sample():
-    from PIL import Image
-
-    return Image.new("RGB", (64, 48), (200, 30, 90))
 
 
 @pytest.fixture(params=["embedded", "open_clip", "open_clip, last block", "SigLIP 2"])

@@ -6,7 +6,7 @@ import open_clip
 import pytest
 import torch
 from open_clip.model import CustomTextCLIP
-from tiny_models import CONTEXT, tiny_clip_config
+from tiny_models import CONTEXT, shaken, tiny_clip_config
 from torch import Tensor, nn
 
 from core.backbones.clip_text import TEXT_BATCH, text_tower
@@ -29,15 +29,9 @@ WHOLE = {
 
 
 def model(kind: type[nn.Module], **text: object) -> nn.Module:
-    """An open_clip model in which no bias is zero. Its text tower is part of the model or, in newer models, a separate
-    module."""
+    """An open_clip model. Its text tower is part of the model or, in newer models, a separate module."""
     config = tiny_clip_config()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        made = kind(config["embed_dim"], config["vision_cfg"], config["text_cfg"] | text).eval().requires_grad_(False)
-        for parameter in made.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return made
+    return shaken(lambda: kind(config["embed_dim"], config["vision_cfg"], config["text_cfg"] | text), 3)
 
 
 def tokens(texts: list[str]) -> Tensor:

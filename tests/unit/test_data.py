@@ -1,12 +1,13 @@
-"""Data folders in all supported formats, and the error messages for invalid ones."""
+"""Data folders in all supported formats, compared with torchvision where it reads them, and errors for invalid ones."""
 
 import json
 from pathlib import Path
 
 import pytest
+from torchvision.datasets import ImageFolder
 
 from core.common.errors import DataError
-from core.data import read_folder
+from core.data import data_folders, read_folder
 from core.data.find_images import photos_in
 from core.data.folder import contents
 from core.data.jsonl import read_translations
@@ -14,8 +15,13 @@ from core.data.jsonl import read_translations
 CAPTIONS = {"a.jpg": ["A dog runs.", "a  dog "], "b.jpg": ["A cat."], "c.jpg": []}
 
 
+def write(file, content):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+
+
 def write_lines(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def coco(captions, first=1):
@@ -27,9 +33,8 @@ def coco(captions, first=1):
 
 
 def photos(folder, *names):
-    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_bytes(b"not read here")
+        write(folder / name, "not read here")
 
 
 def listed(samples):
@@ -96,7 +101,7 @@ def test_a_folder_whose_name_is_part_of_a_word_decides_nothing(tmp_path):
     photos(tmp_path / "a", "1.jpg")
     photos(tmp_path / "trip", "1.jpg")
     (tmp_path / "captions_val2017.json").write_text(coco({"1.jpg": ["a dog"]}))
-    with pytest.raises(DataError, match=r"two photos called 1\.jpg"):
+    with pytest.raises(DataError, match=r"two photos called 1\.jpg, a/1\.jpg and trip/1\.jpg"):
         read_folder(tmp_path)
 
 
@@ -139,33 +144,9 @@ def test_a_malformed_coco_file_is_named(tmp_path):
         read_folder(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "line 2: not valid JSON"),
-        ("[]", 'line 2: an object with an "image"'),
-        ('{"image": 3}', 'line 2: an object with an "image"'),
-        ('{"image": "a.jpg", "captions": [1]}', 'line 2: "captions" must be a list of texts'),
-        ('{"image": "a.jpg"}', 'line 2: "captions" must be a list of texts'),
-        ("[" * 100_000, "line 2: "),
-        ('{"image": ' + "1" * 10_000 + "}", "line 2: "),
-    ],
-)
-def test_a_malformed_line_is_named_by_number(tmp_path, line, message):
-    (tmp_path / "captions.jsonl").write_text('{"image": "a.jpg", "captions": []}\n' + line)
-    with pytest.raises(DataError, match=message):
-        read_folder(tmp_path)
-
-
-def test_a_label_must_be_a_text(tmp_path):
-    (tmp_path / "labels.jsonl").write_text('{"image": "a.jpg", "label": 3}')
-    with pytest.raises(DataError, match='line 1: a "label" text'):
-        read_folder(tmp_path)
-
-
-def test_text_that_is_not_utf8_is_named(tmp_path):
-    (tmp_path / "captions.jsonl").write_bytes(b'{"image": "a"}\n{"image": "\xff"}')
-    with pytest.raises(DataError, match=r"captions\.jsonl, line 2: not UTF-8"):
+def test_a_malformed_line_is_named_by_number(tmp_path):
+    (tmp_path / "captions.jsonl").write_text('{"image": "a.jpg", "captions": []}\n{"image": ' + "1" * 10_000 + "}")
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 2: "):
         read_folder(tmp_path)
 
 
@@ -199,3 +180,150 @@ def test_photos_are_found_behind_links_and_hidden_ones_are_left_out(tmp_path):
     (folder / "linked").symlink_to(disk)
     (folder / "linked" / "circle").symlink_to(folder)
     assert [path.relative_to(folder).as_posix() for path in photos_in(folder)] == ["below/a.png", "linked/b.JPG"]
+
+
+# Splits, categories and classes
+
+
+def splits_and_captions(folder):
+    return {s.path.relative_to(folder).as_posix(): (s.split, s.captions) for s in read_folder(folder)}
+
+
+def karpathy(*images):
+    return {"dataset": "made up", "images": list(images)}
+
+
+def entry(name, split, *captions, **more):
+    sentences = [{"raw": c, "tokens": c.split(), "imgid": 0, "sentid": 0} for c in captions]
+    return {"filename": name, "split": split, "sentences": sentences, **more}
+
+
+INSTANCES = {
+    "categories": [
+        {"id": 1, "name": "person", "supercategory": "person"},
+        {"id": 18, "name": "dog", "supercategory": "animal"},
+    ],
+    "images": [{"id": 7, "file_name": "7.jpg"}, {"id": 8, "file_name": "8.jpg"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 18, "segmentation": [[1, 2, 3]], "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 18, "segmentation": {"counts": [1], "size": [4, 4]}, "iscrowd": 1},
+        {"id": 3, "image_id": 7, "category_id": 1, "segmentation": [], "iscrowd": 0},
+    ],
+}
+DOGS = {
+    "images": INSTANCES["images"],
+    "annotations": [{"image_id": 7, "caption": "a dog and a man"}, {"image_id": 8, "caption": "a  wall\n"}],
+}
+
+
+def test_karpathys_split_with_restval_and_categories(tmp_path):
+    photos(tmp_path, "train2014/a.jpg", "val2014/a.jpg", "val2014/b.jpg", "val2014/c.jpg")
+    write(
+        tmp_path / "dataset_coco.json",
+        karpathy(
+            entry("a.jpg", "train", "one", filepath="train2014", cocoid=1),
+            entry("a.jpg", "restval", "two", filepath="val2014", cocoid=7),
+            entry("b.jpg", "val", "three", " ", filepath="val2014", cocoid=8),
+            entry("c.jpg", "test", "a\nfour", filepath="val2014", cocoid=9),
+        ),
+    )
+    write(tmp_path / "annotations" / "instances_val2014.json", INSTANCES)
+    assert splits_and_captions(tmp_path) == {
+        "train2014/a.jpg": ("train", ("one",)),
+        "val2014/a.jpg": ("train", ("two",)),
+        "val2014/b.jpg": ("val", ("three",)),
+        "val2014/c.jpg": ("test", ("a four",)),
+    }
+    assert [s.categories for s in read_folder(tmp_path, categories=True)] == [(), ("dog", "person"), (), ()]
+    # The path of the image folder alone also works, if the JSON is beside the folder.
+    assert [s.path.is_file() for s in read_folder(tmp_path / "val2014")] == [True, True, True, True]
+
+
+def test_of_karpathys_three_files_the_one_whose_photos_are_there(tmp_path):
+    photos(tmp_path, "images/8k.jpg")
+    write(tmp_path / "dataset_flickr8k.json", karpathy(entry("8k.jpg", "val", "a dog")))
+    write(tmp_path / "dataset_flickr30k.json", karpathy(entry("30k.jpg", "val", "a cat")))
+    assert splits_and_captions(tmp_path) == {"images/8k.jpg": ("val", ("a dog",))}
+    photos(tmp_path, "images/30k.jpg")
+    with pytest.raises(DataError, match=r"dataset_flickr30k\.json and dataset_flickr8k\.json"):
+        read_folder(tmp_path)
+
+
+def test_coco_categories_come_from_the_instances_beside_the_captions(tmp_path):
+    photos(tmp_path, "val2017/7.jpg", "val2017/8.jpg")
+    write(tmp_path / "annotations" / "captions_val2017.json", DOGS)
+    write(tmp_path / "annotations" / "instances_val2017.json", INSTANCES)
+    assert {s.categories for s in read_folder(tmp_path)} == {()}
+    found = {s.path.name: (s.captions, s.categories) for s in read_folder(tmp_path, categories=True)}
+    assert found == {"7.jpg": (("a dog and a man",), ("dog", "person")), "8.jpg": (("a wall",), ())}
+    write(tmp_path / "annotations" / "instances_val2017.json", {"annotations": [{"image_id": 7}]})
+    with pytest.raises(DataError, match=r"instances_val2017\.json is not a file of COCO instances"):
+        read_folder(tmp_path, categories=True)
+
+
+def test_categories_by_the_line(tmp_path):
+    write(tmp_path / "captions.jsonl", '{"image": "a.jpg", "captions": [], "categories": ["dog", "cat", "dog"]}')
+    assert read_folder(tmp_path)[0].categories == ("cat", "dog")
+
+
+def test_two_years_of_coco_share_photos(tmp_path):
+    for split in ("val2014", "train2017"):
+        photos(tmp_path, f"{split}/7.jpg", f"{split}/8.jpg")
+        write(tmp_path / "annotations" / f"captions_{split}.json", DOGS)
+    with pytest.raises(DataError, match=r"captions_val2014\.json and captions_train2017\.json share photos"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("root", ["", "train"])
+def test_an_image_folder_reads_as_torchvision_reads_it(tmp_path, root):
+    top = tmp_path / "pets"
+    photos(top / root, "cat/1.jpg", "cat/more/2.jpg", "maine_coon/1.JPG", "dog/x.png")
+    write(top / root / "dog" / "notes.txt", "no photo")
+    theirs = ImageFolder(str(top / root))
+    names = {str(Path(path)): theirs.classes[i].replace("_", " ") for path, i in theirs.samples}
+    samples = read_folder(top)
+    assert {str(s.path): s.label for s in samples} == names
+    assert {(s.split, s.domain, s.dataset) for s in samples} == {(root, "pets", "pets")}
+
+
+def test_folders_that_are_no_classes(tmp_path):
+    photos(tmp_path / "coco", "train2017/1.jpg", "val2017/2.jpg")
+    photos(tmp_path / "bare", "train/1.jpg", "val/2.jpg")
+    photos(tmp_path / "one", "images/1.jpg", "thumbnails/1.jpg")
+    for folder in ("coco", "bare", "one"):
+        with pytest.raises(DataError, match="one of them is needed"):
+            read_folder(tmp_path / folder)
+    photos(tmp_path / "mixed", "train/cat/1.jpg", "train/dog/1.jpg", "cat/1.jpg")
+    with pytest.raises(DataError, match="holds train and cat"):
+        read_folder(tmp_path / "mixed")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("dataset_coco.json", '{"images": [', r"dataset_coco\.json: not valid JSON"),
+        ("captions_val2017.json", '{"images":\n[{', r"captions_val2017\.json, line 2: not valid JSON"),
+        (
+            "dataset_x.json",
+            karpathy(entry("a.jpg", "train"), entry("b.jpg", "dev")),
+            r"dataset_x\.json, image 2, .*KeyError: 'dev'",
+        ),
+        ("dataset_x.json", karpathy(entry("a.jpg", "train"), {"split": "val"}), "image 2, .*sentences"),
+    ],
+)
+def test_what_is_damaged_is_named(tmp_path, file, content, message):
+    write(tmp_path / file, content)
+    with pytest.raises(DataError, match=message):
+        read_folder(tmp_path)
+
+
+def test_which_folders_data_means(tmp_path):
+    photos(tmp_path / "sets", "pets/cat/1.jpg", "pets/dog/1.jpg", "flickr/images/a.jpg")
+    write(tmp_path / "sets" / "flickr" / "dataset_flickr8k.json", karpathy(entry("a.jpg", "val", "a dog")))
+    (tmp_path / "sets" / ".git").mkdir()
+    assert [f.name for f in data_folders(tmp_path / "sets")] == ["flickr", "pets"]
+    assert data_folders(tmp_path / "sets" / "pets") == [tmp_path / "sets" / "pets"]
+    assert data_folders(tmp_path / "sets" / "flickr") == [tmp_path / "sets" / "flickr"]
+    write(tmp_path / "coco" / "annotations" / "captions_val2017.json", DOGS)
+    photos(tmp_path / "coco" / "val2017", "7.jpg")
+    assert data_folders(tmp_path / "coco") == [tmp_path / "coco"]

@@ -203,12 +203,6 @@ def test_uploads_take_turns_photo_by_photo(monkeypatch: pytest.MonkeyPatch) -> N
     assert sorted(order) == sorted([f"large-{i}" for i in range(20)] + [f"small-{i}" for i in range(3)])
 
 
-def test_an_upload_has_its_time_and_the_rest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_pool, "UPLOAD_SECONDS", -1_000)
-    with pytest.raises(PhotoError, match=r"b\.png: the upload reached its time limit"):
-        decoded(DecodePool(1), encode(picture(10), "PNG"), "b.png")
-
-
 def test_a_decoder_without_a_core_costs_an_upload_little_time(pool: DecodePool) -> None:
     """Decoders step back for answers. On a busy machine, visitors would lose photos to the limit of an upload's time."""
     started, upload = children(), Upload(SEEN)
@@ -224,10 +218,10 @@ def test_a_decoder_without_a_core_costs_an_upload_little_time(pool: DecodePool) 
     assert upload.seconds - before < wall / 2
 
 
-def test_the_time_limit_does_not_grow_without_end() -> None:
-    upload = Upload(SEEN, photos=5_000, seconds=decode_pool.MOST_SECONDS + 1)
+@pytest.mark.parametrize(("photos", "seconds"), [(0, 62), (5_000, 1_201)])
+def test_an_upload_has_its_time_which_does_not_grow_without_end(photos: int, seconds: float) -> None:
     with pytest.raises(PhotoError, match=r"last\.png: the upload reached its time limit"):
-        DecodePool(1).decode(upload, "last.png", b"")
+        DecodePool(1).decode(Upload(SEEN, photos=photos, seconds=seconds), "last.png", b"")
 
 
 def test_the_pixel_limit_grows_with_the_size_of_the_upload(pool: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:

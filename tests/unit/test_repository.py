@@ -72,11 +72,6 @@ def test_repository_round_trip(folder):
     assert torch.equal(read.lora(1).vector(), read.means[1])
 
 
-def test_repository_of_another_rank_than_the_backbone_generates(folder):
-    asked = LoraLayout(LAYOUT.modules, rank=8)
-    assert load_repository(folder, asked, FINGERPRINT).layout == LAYOUT
-
-
 def test_subset():
     whole, part = repository(), repository().subset([2, 0])
     assert [e.name for e in part.experts] == ["expert-2", "expert-0"]

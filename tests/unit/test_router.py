@@ -54,13 +54,11 @@ def test_large_tau_weighs_equally(tau):
 
 
 @pytest.mark.parametrize(
-    ("k", "tau", "reason"), [(0, 0.1, "k is 0"), (-2, 0.1, "k is -2"), (1, 0.0, "tau is 0.0"), (1, -1.0, "tau")]
+    ("k", "tau", "reason"), [(0, 0.1, "k is 0"), (-2, 0.1, "k is -2"), (1, 0.0, "tau is 0.0"), (1, float("nan"), "tau is nan")]
 )
 def test_bad_numbers(k, tau, reason):
     with pytest.raises(DescriptionError, match=reason):
         ROUTER.route("x", SENTENCE, k, tau)
-    with pytest.raises(DescriptionError, match="tau is nan"):
-        ROUTER.route("x", SENTENCE, 1, float("nan"))
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "!?…", "🐕", "\x00\x07", "\u200b\u200b"])

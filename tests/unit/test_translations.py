@@ -30,16 +30,6 @@ SENTENCES = {
         "French": "deux filles mangent une glace sur un banc",
         "Czech": "dvě dívky jedí zmrzlinu na lavičce",
     },
-    "a cyclist rides through a forest with a red helmet": {
-        "German": "ein Radfahrer fährt mit einem roten Helm durch einen Wald",
-        "French": "un cycliste traverse une forêt avec un casque rouge",
-        "Czech": "cyklista jede lesem s červenou helmou na hlavě",
-    },
-    "a waiter carries a tray with glasses to the table": {
-        "German": "ein Kellner trägt ein Tablett mit Gläsern zum Tisch",
-        "French": "un serveur porte un plateau avec des verres vers la table",
-        "Czech": "číšník nese tác se sklenicemi ke stolu",
-    },
 }
 
 

@@ -38,19 +38,6 @@ def test_kl_against_torch_distributions():
     assert (p.kl(q) > 0).all()
 
 
-def test_samples_have_the_gaussians_moments():
-    one = Gaussian(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, 2.0]]))
-    samples = one.sample(noise(100_000, 2))
-    torch.testing.assert_close(samples.mean(0), torch.tensor([1.0, -2.0]), atol=0.05, rtol=0)
-    torch.testing.assert_close(samples.var(0), torch.tensor([1.0, torch.e**2]), rtol=0.02, atol=0)
-
-
-def test_an_untrained_decoder_adds_nothing():
-    vae, condition = new_vae(), noise(3, 2 * CONFIG.coordinates, seed=2)
-    for seed in range(3):
-        assert torch.equal(vae.decode_step(noise(3, CONFIG.latent, seed=seed), condition), torch.zeros(3, CONFIG.coordinates))
-
-
 @pytest.mark.parametrize("slope", [0.0, 0.1])
 def test_networks_by_hand(slope: float) -> None:
     """Encoder, prior and decoder have 2, 2 and 3 layers, as in the paper. No activation comes after the last one."""
@@ -153,7 +140,6 @@ def test_basis_round_trip_and_whitening():
     basis = Basis.fit(VECTORS, ORIGIN, 8)
     coordinates = noise(5, 8, seed=3)
     torch.testing.assert_close(basis.encode(ORIGIN + basis.step(coordinates)), coordinates, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(ORIGIN + basis.step(basis.encode(VECTORS)), VECTORS, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(basis.encode(VECTORS).square().mean(0), torch.ones(8), atol=1e-4, rtol=0)
     torch.testing.assert_close(basis.encode(ORIGIN), torch.zeros(8))
 
