@@ -71,12 +71,6 @@ def search(
     return photos.index_for(adapter).search(question.row(photos.backbone, adapter), top, among=among)
 
 
-def zero_shot_ranks(photos: Photos, question: Asked, among: np.ndarray | None = None) -> dict[int, int]:
-    """Rank, from 1, by row, of the first ``MOST_RANKED``."""
-    results = search(photos, question, top=MOST_RANKED, among=among)
-    return {row: rank for rank, (row, _) in enumerate(results, 1)}
-
-
 def some_embeddings(photos: Photos, most: int) -> Tensor:
     """Zero-shot embeddings [k, d] of at most ``most`` photos, at evenly spread rows."""
     index = photos.index_for(ZERO_SHOT)

@@ -13,7 +13,7 @@ from core.backbones.base import Backbone
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows
 from core.retrieval.questions import WITHOUT, EncodedQuery, Query
-from core.retrieval.search import KEPT_ADAPTERS, PhotoIndexes, search, zero_shot_ranks
+from core.retrieval.search import KEPT_ADAPTERS, PhotoIndexes, search
 
 PHOTOS = 400
 AMONG = np.arange(7, PHOTOS, 3)
@@ -59,17 +59,6 @@ def test_adapters_of_photos_rank_as_photos_that_went_through_them(vit, prefixes,
     for top in (1, 10, None):
         check(search(photos, asked, chosen, top), scores, np.arange(PHOTOS), top)
         check(search(photos, asked, chosen, top, AMONG), scores, AMONG, top)
-
-
-def test_ranks_are_those_of_brute_force(vit, prefixes, photos) -> None:
-    asked = question(vit, 9)
-    scores = (vit.suffix(prefixes) @ vit.text_suffix(asked.texts)[0]).numpy()
-    for places, among in ((np.arange(PHOTOS), None), (AMONG, AMONG)):
-        order = places[np.argsort(-scores[places], kind="stable")]
-        ranks = zero_shot_ranks(photos, asked, among)
-        assert sorted(ranks.values()) == list(range(1, len(places) + 1))
-        by_rank = sorted(ranks, key=ranks.__getitem__)
-        np.testing.assert_allclose(scores[by_rank], scores[order], atol=1e-5)
 
 
 def test_indexes_of_the_last_adapters_are_kept_and_counted(vit, photos) -> None:
