@@ -24,6 +24,7 @@ from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
 from core.retrieval.gallery import KEPT_CAPTIONS, ZERO_SHOT, Adapter, Gallery, Photo, moves
+from core.retrieval.search import KEPT_ADAPTERS
 
 
 class Spy:
@@ -282,6 +283,18 @@ def test_captions_are_embedded_once_for_all_adapters_of_photos(vit, samples) -> 
     for adapter in (ZERO_SHOT, *(Adapter.of(lora(spy, seed)) for seed in range(3))):
         recalls(gallery, adapter)
     assert (spy.read, spy.embedded) == (captions, captions)
+
+
+def test_indexes_of_the_last_adapters_are_kept_and_counted(vit) -> None:
+    gallery = Gallery(vit)
+    gallery.add(pictures(3))
+    photos, adapters = gallery.searchable, [Adapter.of(lora(vit, seed)) for seed in range(KEPT_ADAPTERS + 1)]
+    zero_shot, indexes = photos.index.nbytes, [photos.index_for(one) for one in adapters]
+    assert zero_shot == 3 * vit.dim * 4 and photos.nbytes == (1 + KEPT_ADAPTERS) * zero_shot
+    assert photos.index_for(adapters[1]) is indexes[1]
+    assert photos.index_for(adapters[0]) is not indexes[0], "the index of the first adapter was dropped"
+    assert photos.index_for(adapters[1]) is indexes[1], "the second adapter was used after the third, so its index is kept"
+    assert photos.index_for(ZERO_SHOT) is photos.index
 
 
 def test_results_cannot_be_changed_from_outside(filled) -> None:
