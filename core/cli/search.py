@@ -126,8 +126,8 @@ def _rank_photos(
         ids = sorted(report.ids.items(), reverse=True)
         paths = {key: files[row].relative_to(arguments.gallery).as_posix() for row, key in ids}
         stopwatch.lap("index")
-    elif search.library is not None and arguments.folder is not None:
-        search.library.check_folder(arguments.folder)
+    elif search.library is not None and search.folder:
+        search.library.check_folder(Path(search.folder))
     # Ranks are compared, so all photos of a gallery need one.
     rankings = {name: search.rank(adapter, max(arguments.top, len(search.photos))) for name, adapter in adapters.items()}
     moved = {name: search.moves(rankings["zero-shot"], ranking) for name, ranking in rankings.items()}
@@ -178,7 +178,7 @@ def _where(arguments: Namespace) -> Where:
     if arguments.library is None and arguments.folder is not None:
         raise UsageError("CORE_FOLDER_OF_LIBRARY")
     try:
-        return Where(arguments.folder, arguments.since, arguments.until)
+        return Where(arguments.folder and arguments.folder.absolute(), arguments.since, arguments.until)
     except DescriptionError as error:
         raise UsageError(error.message) from None
 

@@ -85,8 +85,6 @@ class ScopedSearch:
             return self.gallery.image_to_text(self._photo, adapter, top, stop)
         if not self._total and self._where:
             raise GalleryError(NONE_LEFT)
-        if self.gallery is not None and self.library is None and self.kind == WORDS:
-            return self.gallery.rank(self._asked_of(adapter), adapter, top, self._where)
         most = MOST_FOUND if top is None and self.library is not None else top
         results = self._found(adapter, most)[:most]
         labels = self._labels([key for key, _ in results])
@@ -119,9 +117,6 @@ class ScopedSearch:
         if not isinstance(self.question, EncodedQuery):
             return self.question
         return self.question.with_names([name for text in self._query.texts for name in self.names.within_sentence(text)])
-
-    def _asked_of(self, adapter: Adapter) -> Asked:
-        return self._with_names if adapter.named else self.question
 
     @lazy
     def _photo(self) -> str | Image.Image:
@@ -158,7 +153,7 @@ class ScopedSearch:
 
     def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float]]:
         """(key, score), best first; ``top``: most results of the library."""
-        scores, asked = dict[str, float](), self._asked_of(adapter)
+        scores, asked = dict[str, float](), self._with_names if adapter.named else self.question
         if self.gallery is not None:
             scores = {hit.key: hit.score for hit in self.gallery.rank(asked, adapter, None, self._where).hits}
         if self.library is not None:

@@ -428,7 +428,7 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
     others = Gallery(engine.backbone)
     others.add(sorted(tmp_path.glob("*.png"))[3:])
     others.set_captions({f"{i}.png": [f"the photo number {i}"] for i in range(3, 8)})
-    assert made.columns[0].hits["t2i"].places.tolist() == others.hits()["t2i"].places.tolist()
+    assert made.columns[0].hits["t2i"].ranks.tolist() == others.hits()["t2i"].ranks.tolist()
     assert texts.LEFT_OUT.format(n=3) in results_html.recalls(made)
 
 

@@ -56,20 +56,6 @@ def adapter(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def answer(capsys):
-    """Run a command; return its JSON."""
-
-    def call(*argv: object) -> dict:
-        capsys.readouterr()
-        code = main([*map(str, argv), "--json"])
-        out, err = capsys.readouterr()
-        assert code == 0, err
-        return json.loads(out)
-
-    return call
-
-
 def test_the_shared_part_is_the_backbones(engine: SGLora) -> None:
     folder = experts_path()
     index = RepositoryIndex.read(folder)
