@@ -122,8 +122,8 @@ class LibraryPhotos:
         return [Path(names.get(id) or id.hex()) for id in ids]
 
     def among(self, where: Where) -> np.ndarray | None:
-        """The rows [k] of the photos that pass the filter, ascending. None: all photos. The folder is a path, or a name in
-        ``folders``."""
+        """The rows [k] of the photos that pass the filter, ascending. None: all photos. The folder is an absolute path,
+        or a name in ``folders``."""
         if not where:
             return None
         with self.library.readable():
@@ -167,7 +167,10 @@ class LibraryPhotos:
 
     def _in_folder(self, folder: Path) -> np.ndarray:
         """Whether each photo has a file in the folder or below it, [n] bool."""
-        inside = absolute(self.folders.get(str(folder), folder)).rstrip(os.sep) + os.sep
+        path = folder if folder.is_absolute() else self.folders.get(folder.as_posix())
+        if path is None:  # a folder of other photos
+            return np.zeros(len(self), bool)
+        inside = absolute(path).rstrip(os.sep) + os.sep
         literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
         return np.isin(_numbers(self.ids), _numbers(ids_of(table["id"])))

@@ -40,7 +40,7 @@ class ScopedSearch:
     gallery: Gallery | None  # None: it is not asked
     library: LibraryPhotos | None  # None: it is not asked
     names: TaughtNames
-    folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``; "": all folders
+    folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``, or an absolute path; "": all folders
     since: date | None = None
     until: date | None = None  # included, like ``since``
     query: Query | None = None  # for several texts or photos together, in the place of words
@@ -86,7 +86,7 @@ class ScopedSearch:
         if not self._total and self._where:
             raise GalleryError(NONE_LEFT)
         most = MOST_FOUND if top is None and self.library is not None else top
-        results = self._found(adapter, most)[:most]
+        results = self._found(adapter, None if most is None else most + 1)[:most]  # one more: the photo itself is left out
         labels = self._labels([key for key, _ in results])
         return Ranking(tuple(Hit(key, labels[key], score, rank) for rank, (key, score) in enumerate(results, 1)), self._total)
 

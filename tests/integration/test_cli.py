@@ -358,28 +358,19 @@ def test_a_full_disk_is_named(run, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == "The answer cannot be written: No space left on device.\n"
 
 
-def test_other_files_that_are_not_there_are_named(run, tmp_path):
-    for option in ("--experts", "--generator", "--heads"):
-        code, out, err = run("route", TEXT, option, tmp_path / "nowhere")
-        assert (code, out) == (1, "")
-        assert "nowhere" in err
-    code, _, err = run("route", TEXT, "--backbone", "ViT-Z-99")
-    assert code == 1
-    assert "ViT-Z-99" in err
-
-
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "message"),
     [
-        ["search", "a dog", "--gallery", "NOWHERE"],
-        ["evaluate", "--task", TEXT, "--data", "NOWHERE"],
-        *(["train", part, "--data", "NOWHERE"] for part in ("backbone", "experts", "generator")),
+        *((["route", TEXT, option, "NOWHERE"], "nowhere") for option in ("--experts", "--generator", "--heads")),
+        (["route", TEXT, "--backbone", "ViT-Z-99"], "ViT-Z-99"),
+        (["search", "a dog", "--gallery", "NOWHERE"], "nowhere does not exist"),
+        (["evaluate", "--task", TEXT, "--data", "NOWHERE"], "nowhere does not exist"),
+        *((["train", part, "--data", "NOWHERE"], "nowhere does not exist") for part in ("backbone", "experts", "generator")),
     ],
 )
-def test_a_missing_folder_is_named(run, tmp_path, argv):
+def test_what_is_not_there_is_named(run, tmp_path, argv, message):
     code, out, err = run(*(tmp_path / "nowhere" if a == "NOWHERE" else a for a in argv))
-    assert (code, out) == (1, "")
-    assert "nowhere does not exist" in err
+    assert (code, out) == (1, "") and message in err
 
 
 def bounds(similarity: np.ndarray, relevant: np.ndarray, k: int) -> tuple[float, float]:
