@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from app_process import serve
+from command_line import Answer, Run, answers, runner
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.common.paths import heads_path
@@ -45,6 +46,18 @@ def backbone() -> EmbeddedBackbone:
 def engine(backbone: EmbeddedBackbone) -> SGLora:
     """The engine with all shipped files."""
     return load_engine(backbone)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """``call(*argv)`` runs a command line: (exit code, stdout, stderr)."""
+    return runner(capsys)
+
+
+@pytest.fixture
+def answer(run: Run) -> Answer:
+    """``call(*argv)`` runs a command line that succeeds: its JSON."""
+    return answers(run)
 
 
 @pytest.fixture(scope="session")

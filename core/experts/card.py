@@ -71,10 +71,11 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
         str(TEMPLATE),
         model_name=data.model_name,
         index=index,
-        adapted=_adapted(index),
+        side=adapted_side(index.backbone),
+        embedded=spec == EMBEDDED,
         sizes=", ".join(f"{group} {count}" for group, count in Counter(e.group for e in index.experts).most_common()),
         options="" if usual else f" {shlex.join(backbone_options(choice))}",
-        weights=_weights(index),
+        local={key: name.removeprefix(FOLDER) for key, name in local_names(index.backbone).items()},
         arguments=", ".join(f"{key}={value!r}" for key, value in choice.items() if value is not None),
         tensors_file=TENSORS_FILE,
         generator_file=GENERATOR_FILE,
@@ -95,20 +96,6 @@ def _licence(path: Path) -> str | None:
         raise RepositoryError("CORE_CARD_TAKEN", path=path)
     stated = re.search(r"^license: (.+)$", front[0], re.MULTILINE)
     return stated[1] if stated else None
-
-
-def _adapted(index: RepositoryIndex) -> str:
-    if adapted_side(index.backbone) == "photos":
-        return "the query, key and value projections of the vision blocks"
-    embedded = index.backbone["spec"] == EMBEDDED
-    return "the text head's two linears" if embedded else "the linears of the last text blocks and the text projection"
-
-
-def _weights(index: RepositoryIndex) -> str:
-    """The trainer's local file or folder with the weights. Empty if the weights have a public name."""
-    kinds = {"spec": "the folder", "pretrained": "the file"}
-    local = local_names(index.backbone)
-    return " and ".join(f"{kinds[key]} `{name.removeprefix(FOLDER)}`" for key, name in local.items())
 
 
 def _data(experts: Sequence[Expert]) -> str:

@@ -210,11 +210,10 @@ def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | Non
     return Lora((module,), {module.name: closed_form(keys, residuals, inverse_moment(backbone))})
 
 
-def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor, damping: float = LAMBDA) -> Factors:
-    """The factors that add residuals [n, d] to the outputs for keys [n, in]. ``inverse``: C^-1 [in, in] in float64.
-    ``damping``: lambda, as a share of the mean of the diagonal of K C^-1 K^T."""
+def closed_form(keys: Tensor, residuals: Tensor, inverse: Tensor) -> Factors:
+    """The factors that add residuals [n, d] to the outputs for keys [n, in]. ``inverse``: C^-1 [in, in] in float64."""
     k = keys.double()
     whitened = k @ inverse  # [n, in]
     gram = whitened @ k.T
-    gram = gram + damping * gram.diagonal().mean() * torch.eye(len(k), dtype=k.dtype)
+    gram = gram + LAMBDA * gram.diagonal().mean() * torch.eye(len(k), dtype=k.dtype)
     return Factors(torch.linalg.solve(gram, whitened).float(), residuals.T.contiguous())

@@ -160,7 +160,10 @@ class PhotoLibrary:
             }
 
     def write_about(self, about: About) -> None:
-        replace_file(self.folder / ABOUT, json.dumps(asdict(about), indent=2) + "\n")
+        with whole(self.folder / ABOUT) as partial, partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(about), indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -243,14 +246,6 @@ def file_schema() -> pa.Schema:
             pa.field("captions", pa.list_(pa.string())),
         ]
     )
-
-
-def replace_file(path: Path, content: str) -> None:
-    """Write a small file atomically."""
-    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def absolute(path: Path) -> str:

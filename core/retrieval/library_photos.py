@@ -29,6 +29,7 @@ from core.retrieval.where import Where
 CAPTION_BATCH = 512
 READ_ROWS = 1_024
 MOST_FOLDERS = 1_000  # folders to choose from
+MOST_LISTED = 10  # folders in an error message
 _KEY = re.compile("[0-9a-f]{32}")
 
 
@@ -121,7 +122,8 @@ class LibraryPhotos:
         return [Path(names.get(id) or id.hex()) for id in ids]
 
     def among(self, where: Where) -> np.ndarray | None:
-        """The rows [k] of the photos that pass the filter, ascending. None: all photos."""
+        """The rows [k] of the photos that pass the filter, ascending. None: all photos. The folder is an absolute path,
+        or a name in ``folders``."""
         if not where:
             return None
         with self.library.readable():
@@ -155,9 +157,20 @@ class LibraryPhotos:
         """The date of each photo, [n] datetime64[D]. NaT: unknown."""
         return self._photos.to_table(columns=["taken"])["taken"].to_numpy().astype("datetime64[D]")
 
+    def check_folder(self, folder: Path) -> None:
+        """Raise GalleryError if no photo is in the folder or below it."""
+        with self.library.readable():
+            if self._in_folder(folder).any():
+                return
+        known = ", ".join(map(str, list(self.folders.values())[:MOST_LISTED]))
+        raise GalleryError("CORE_LIBRARY_FOLDER", folder=folder, known=known)
+
     def _in_folder(self, folder: Path) -> np.ndarray:
         """Whether each photo has a file in the folder or below it, [n] bool."""
-        inside = absolute(folder).rstrip(os.sep) + os.sep
+        path = folder if folder.is_absolute() else self.folders.get(folder.as_posix())
+        if path is None:  # a folder of other photos
+            return np.zeros(len(self), bool)
+        inside = absolute(path).rstrip(os.sep) + os.sep
         literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
         return np.isin(_numbers(self.ids), _numbers(ids_of(table["id"])))

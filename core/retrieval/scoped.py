@@ -40,10 +40,12 @@ class ScopedSearch:
     gallery: Gallery | None  # None: it is not asked
     library: LibraryPhotos | None  # None: it is not asked
     names: TaughtNames
-    folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``; "": all folders
+    folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``, or an absolute path; "": all folders
     since: date | None = None
     until: date | None = None  # included, like ``since``
+    query: Query | None = None  # for several texts or photos together, in the place of words
     rows: dict[str, int] = field(default_factory=dict)  # row in the library of each photo found there, by key
+    paths: dict[str, Path] = field(default_factory=dict)  # their files
 
     @lazy
     def photos(self) -> tuple[Photo, ...]:
@@ -75,7 +77,7 @@ class ScopedSearch:
         return frozenset(photo.id for photo in self.photos if _plain(caption) in map(_plain, photo.captions))
 
     def rank(self, adapter: Adapter, top: int | None = None, stop: Stop = never) -> Ranking:
-        """Rank all photos or captions of the gallery; with a library, the best MOST_FOUND of both. ``top``: most results.
+        """Rank photos or captions. ``top``: most results; None: all, or MOST_FOUND if a library is asked.
 
         Raises GalleryError: when no photo may be an answer. Also raises as ``search``.
         """
@@ -83,11 +85,8 @@ class ScopedSearch:
             return self.gallery.image_to_text(self._photo, adapter, top, stop)
         if not self._total and self._where:
             raise GalleryError(NONE_LEFT)
-        if self.gallery is not None and self.library is None and self.kind == WORDS:
-            return self.gallery.rank(self._asked_of(adapter), adapter, top, self._where)
-        results = self._found(adapter, MOST_FOUND)[:top]
-        if self.library is not None:
-            results = results[:MOST_FOUND]
+        most = MOST_FOUND if top is None and self.library is not None else top
+        results = self._found(adapter, None if most is None else most + 1)[:most]  # one more: the photo itself is left out
         labels = self._labels([key for key, _ in results])
         return Ranking(tuple(Hit(key, labels[key], score, rank) for rank, (key, score) in enumerate(results, 1)), self._total)
 
@@ -101,7 +100,7 @@ class ScopedSearch:
     def question(self) -> Asked:
         """The question, encoded up to where adapters begin. Raises PhotoError: when the photo is gone."""
         if self.kind == WORDS:
-            return Query.parse([self.what]).question(self.names.backbone)
+            return self._query.question(self.names.backbone)
         if self.gallery is not None and (like := self.gallery.like(self.what)) is not None:
             return like
         if self.library is None:
@@ -110,12 +109,14 @@ class ScopedSearch:
         return LikePhoto(self.library, row)
 
     @lazy
-    def _with_names(self) -> Asked:
-        question = self.question
-        return question.with_names(self.names.within_sentence(self.what)) if isinstance(question, EncodedQuery) else question
+    def _query(self) -> Query:
+        return self.query or Query.parse([self.what])
 
-    def _asked_of(self, adapter: Adapter) -> Asked:
-        return self._with_names if adapter.named else self.question
+    @lazy
+    def _with_names(self) -> Asked:
+        if not isinstance(self.question, EncodedQuery):
+            return self.question
+        return self.question.with_names([name for text in self._query.texts for name in self.names.within_sentence(text)])
 
     @lazy
     def _photo(self) -> str | Image.Image:
@@ -135,10 +136,7 @@ class ScopedSearch:
     @lazy
     def _among(self) -> np.ndarray | None:
         """Rows [k] in the library of the photos that may be answers; None: all of them."""
-        assert self.library is not None
-        if self.folder and self.folder not in self.library.folders:  # a folder of the gallery's photos
-            return np.empty(0, int)
-        return self.library.among(Where(self.library.folders[self.folder] if self.folder else None, self.since, self.until))
+        return None if self.library is None else self.library.among(self._where)
 
     @lazy
     def _total(self) -> int:
@@ -155,7 +153,7 @@ class ScopedSearch:
 
     def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float]]:
         """(key, score), best first; ``top``: most results of the library."""
-        scores, asked = dict[str, float](), self._asked_of(adapter)
+        scores, asked = dict[str, float](), self._with_names if adapter.named else self.question
         if self.gallery is not None:
             scores = {hit.key: hit.score for hit in self.gallery.rank(asked, adapter, None, self._where).hits}
         if self.library is not None:
@@ -171,8 +169,8 @@ class ScopedSearch:
         labels = {photo.id: photo.name for photo in self.photos}
         if self.library is not None:
             keys = [key for key in keys if key not in labels]
-            paths = self.library.paths([self.rows[key] for key in keys])
-            labels |= {key: shown_path(path.name) for key, path in zip(keys, paths, strict=True)}
+            self.paths.update(zip(keys, self.library.paths([self.rows[key] for key in keys]), strict=True))
+            labels |= {key: shown_path(self.paths[key].name) for key in keys}
         return labels
 
 

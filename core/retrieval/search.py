@@ -7,8 +7,6 @@ rejects such adapters.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -71,12 +69,6 @@ def search(
     return photos.index_for(adapter).search(question.row(photos.backbone, adapter), top, among=among)
 
 
-def zero_shot_ranks(photos: Photos, question: Asked, among: np.ndarray | None = None) -> dict[int, int]:
-    """Rank, from 1, by row, of the first ``MOST_RANKED``."""
-    results = search(photos, question, top=MOST_RANKED, among=among)
-    return {row: rank for rank, (row, _) in enumerate(results, 1)}
-
-
 def some_embeddings(photos: Photos, most: int) -> Tensor:
     """Zero-shot embeddings [k, d] of at most ``most`` photos, at evenly spread rows."""
     index = photos.index_for(ZERO_SHOT)
@@ -87,26 +79,21 @@ class Recent(Generic[T]):
     """The last few computed values, by key. Thread-safe; two threads may compute the same value at once."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
-        self._values: OrderedDict[Hashable, T] = OrderedDict()  # most recently used last
+        self._most = most
+        self._values: dict[Hashable, T] = {}  # most recently used last; replaced, never changed
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value of a key; ``make`` computes it if it is not kept."""
-        with self._lock:
-            value = self._values.get(key)
+        value = self._values.get(key)
         if value is None:
             value = make()
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
+        others = [(other, kept) for other, kept in self._values.items() if other != key]
+        self._values = dict([*others, (key, value)][-self._most :])
         return value
 
     @property
     def values(self) -> list[T]:
-        with self._lock:
-            return list(self._values.values())
+        return list(self._values.values())
 
     @property
     def nbytes(self) -> int:

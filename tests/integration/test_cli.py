@@ -48,22 +48,6 @@ def engine():
     return load_engine()
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command line; return (exit code, stdout, stderr)."""
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = main([str(a) for a in argv])
-        except SystemExit as end:  # argparse ends like this on --help and wrong usage
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
 def test_names_control_no_terminal(run, tmp_path: Path) -> None:
     name = "\x1b[2J\x9b31mred\u202egpj\nfake line.jpg"
     draw(tmp_path / "photos" / name, "red", 1)
@@ -115,16 +99,10 @@ def test_help_explains_every_command_with_an_example_and_the_exit_codes(run):
     code, out, _ = run("--help")
     assert code == 0
     assert "exit codes:" in out
-    for command in (
-        ["route"],
-        ["adapt"],
-        ["search"],
-        ["evaluate"],
-        *(["train", p] for p in ("backbone", "experts", "generator")),
-    ):
-        code, out, _ = run(*command, "--help")
+    for command in ("route", "adapt", "search", "evaluate", "train backbone", "train experts", "train generator"):
+        code, out, _ = run(*command.split(), "--help")
         assert code == 0
-        assert f"python -m core {' '.join(command)} " in out.split("example:")[1]
+        assert f"python -m core {command} " in out.split("example:")[1]
         assert "JSON" in out.split("example:")[1]
         assert "exit codes:\n  0 " in out
 
@@ -200,7 +178,9 @@ def test_defaults_are_the_engines():
 
 
 @pytest.mark.slow
-def test_route_as_a_program_prints_only_json_on_stdout():
+def test_a_program_prints_only_json_on_stdout_and_errors_on_stderr():
+    done = started("route", "  ")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and "description is empty" in done.stderr
     done = started("route", TEXT, "--k", 3, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -210,38 +190,21 @@ def test_route_as_a_program_prints_only_json_on_stdout():
 
 
 @pytest.mark.slow
-def test_an_error_as_a_program_is_its_message_alone():
-    done = started("route", "  ")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert "description is empty" in done.stderr
-
-
-@pytest.mark.slow
 def test_output_survives_a_terminal_without_unicode():
     done = started("route", "фотографии собак", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "\\u0444" in done.stdout
 
 
-def test_route_is_what_the_engine_says(run, engine):
-    code, out, _ = run("route", TEXT, "--k", 4, "--tau", 0.05, "--json")
+def test_route_is_what_the_engine_says(run, answer, engine):
+    found = answer("route", TEXT, "--k", 4, "--tau", 0.05)
     routing = engine.route(TEXT, 4, 0.05)
-    found = json.loads(out)
-    assert code == 0
     assert found["experts"] == routed_experts(engine, routing)
     assert sum(e["weight"] for e in found["experts"]) == pytest.approx(1, abs=1e-5)
     similarity = [e["similarity"] for e in found["experts"]]
     assert similarity == sorted(similarity, reverse=True)
-
-
-def test_route_for_people_names_the_experts(run, engine):
-    code, out, err = run("route", TEXT)
-    assert (code, err) == (0, "")
-    assert TEXT in out
-    for expert in routed_experts(engine, engine.route(TEXT)):
-        assert expert["name"] in out
+    code, out, err = run("route", TEXT, "--k", 4, "--tau", 0.05)
+    assert (code, err) == (0, "") and TEXT in out and all(expert["name"] in out for expert in found["experts"])
 
 
 @pytest.mark.parametrize(
@@ -303,12 +266,10 @@ def test_wrong_usage_is_exit_code_2(run, argv):
     assert err.startswith("usage: python -m core")
 
 
-def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
+def test_adapt_writes_the_engines_lora_and_says_so(run, answer, engine, tmp_path):
     out_folder = tmp_path / "new" / "adapter"
     options = ["--k", 3, "--tau", 0.2, "--seed", 5, "--strength", 0.5]
-    code, out, _ = run("adapt", TEXT, "--out", out_folder, *options, "--json")
-    assert code == 0
-    found = json.loads(out)
+    found = answer("adapt", TEXT, "--out", out_folder, *options)
     expected = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 5, 0.5))
     assert found["experts"] == routed_experts(engine, expected.routing)
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
@@ -330,14 +291,6 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, engine, tmp_path):
     assert f"{engine.parameters:,} parameters" in out
 
 
-def test_adapt_cannot_write_over_a_file(run, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    code, out, err = run("adapt", TEXT, "--out", tmp_path / "file", "--json")
-    assert (code, out) == (1, "")
-    assert str(tmp_path / "file") in err
-    assert (tmp_path / "file").read_text() == "mine"
-
-
 def test_adapt_replaces_an_adapter_and_no_other_file(run, tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("mine")
     monkeypatch.chdir(tmp_path)
@@ -345,6 +298,9 @@ def test_adapt_replaces_an_adapter_and_no_other_file(run, tmp_path, monkeypatch)
         code, _, err = run("adapt", TEXT, "--out", out)
         assert code == 1 and "holds other files and no adapter: name a new folder" in err
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"] and (tmp_path / "README.md").read_text() == "mine"
+    code, out, err = run("adapt", TEXT, "--out", tmp_path / "README.md", "--json")
+    assert (code, out) == (1, "") and str(tmp_path / "README.md") in err
+    assert (tmp_path / "README.md").read_text() == "mine"
     for seed in (0, 1):  # an adapter may be replaced
         assert run("adapt", TEXT, "--out", tmp_path / "out", "--seed", seed)[0] == 0
 
@@ -402,28 +358,19 @@ def test_a_full_disk_is_named(run, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == "The answer cannot be written: No space left on device.\n"
 
 
-def test_other_files_that_are_not_there_are_named(run, tmp_path):
-    for option in ("--experts", "--generator", "--heads"):
-        code, out, err = run("route", TEXT, option, tmp_path / "nowhere")
-        assert (code, out) == (1, "")
-        assert "nowhere" in err
-    code, _, err = run("route", TEXT, "--backbone", "ViT-Z-99")
-    assert code == 1
-    assert "ViT-Z-99" in err
-
-
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "message"),
     [
-        ["search", "a dog", "--gallery", "NOWHERE"],
-        ["evaluate", "--task", TEXT, "--data", "NOWHERE"],
-        *(["train", part, "--data", "NOWHERE"] for part in ("backbone", "experts", "generator")),
+        *((["route", TEXT, option, "NOWHERE"], "nowhere") for option in ("--experts", "--generator", "--heads")),
+        (["route", TEXT, "--backbone", "ViT-Z-99"], "ViT-Z-99"),
+        (["search", "a dog", "--gallery", "NOWHERE"], "nowhere does not exist"),
+        (["evaluate", "--task", TEXT, "--data", "NOWHERE"], "nowhere does not exist"),
+        *((["train", part, "--data", "NOWHERE"], "nowhere does not exist") for part in ("backbone", "experts", "generator")),
     ],
 )
-def test_a_missing_folder_is_named(run, tmp_path, argv):
+def test_what_is_not_there_is_named(run, tmp_path, argv, message):
     code, out, err = run(*(tmp_path / "nowhere" if a == "NOWHERE" else a for a in argv))
-    assert (code, out) == (1, "")
-    assert "nowhere does not exist" in err
+    assert (code, out) == (1, "") and message in err
 
 
 def bounds(similarity: np.ndarray, relevant: np.ndarray, k: int) -> tuple[float, float]:
@@ -441,16 +388,18 @@ def bounds(similarity: np.ndarray, relevant: np.ndarray, k: int) -> tuple[float,
     return 100 * low / rows - 1e-3, 100 * high / rows + 1e-3
 
 
-def test_evaluate_is_what_hand_merged_models_find(run, engine, folder):
+def test_evaluate_is_what_hand_merged_models_find(run, answer, engine, folder):
     options = ["--k", 3, "--tau", 0.2, "--seed", 2, "--strength", 0.6]
-    code, out, _ = run("evaluate", "--data", folder, "--task", TEXT, *options, "--json")
-    assert code == 0
-    found = json.loads(out)
+    found = answer("evaluate", "--data", folder, "--task", TEXT, *options)
     assert list(found) == ["images", "captions", "methods"]
     captions = [json.loads(line)["captions"] for line in (folder / "captions.jsonl").read_text().splitlines()]
     texts = sorted({c for own in captions for c in own})
     assert (found["images"], found["captions"]) == (12, len(texts))
     assert list(found["methods"]) == ["zero-shot", "merge", "sg-lora"]
+
+    code, out, err = run("evaluate", "--data", folder, "--task", TEXT)
+    assert code == 0 and "12/12 photos" in err and "12 photos, 18 captions" in out
+    assert [line.split()[0] for line in out.splitlines()[3:]] == ["zero-shot", "merge", "sg-lora"]
 
     # Reference: one model for each method, its weights changed by hand; photo by photo and text by text.
     routing = engine.route(TEXT, 3, 0.2)
@@ -516,27 +465,17 @@ def test_evaluate_reads_coco_labels_and_lines_alike(run, folder, tmp_path):
     assert json.loads(by_label)["captions"] == len(COLOURS)
 
 
-def test_evaluate_for_people_is_a_table(run, folder):
-    code, out, err = run("evaluate", "--data", folder, "--task", TEXT)
-    assert code == 0
-    assert "12/12 photos" in err
-    assert "12 photos, 18 captions" in out
-    assert [line.split()[0] for line in out.splitlines()[3:]] == ["zero-shot", "merge", "sg-lora"]
-
-
-def test_search_prints_both_rankings(run, engine, folder, tmp_path):
+def test_search_prints_both_rankings(run, answer, engine, folder, tmp_path):
     shutil.copytree(folder / "images", tmp_path / "photos")
     shutil.copy(tmp_path / "photos" / "00.jpg", tmp_path / "photos" / "again.jpg")
     draw(tmp_path / "photos" / "deeper" / "00.jpg", "purple", 15)
     (tmp_path / "photos" / "broken.jpg").write_text("no image")
     (tmp_path / "photos" / "notes.txt").write_text("not looked at")
-    code, out, err = run("search", "a red ball", "--gallery", tmp_path / "photos", "--task", TEXT, "--top", 50, "--json")
-    assert code == 0
-    found = json.loads(out)
+    found = answer("search", "a red ball", "--gallery", tmp_path / "photos", "--task", TEXT, "--top", 50)
+    assert "left out: broken.jpg: " in run("search", "a red ball", "--gallery", tmp_path / "photos")[2]
     assert (found["query"], found["task"], found["photos"], found["total"]) == ("a red ball", TEXT, 13, 13)
     assert found["duplicates"] == ["again.jpg"]
     assert [f["name"] for f in found["failed"]] == ["broken.jpg"]
-    assert "left out: broken.jpg: " in err
     expected = {*(f"{i:02}.jpg" for i in range(12)), "deeper/00.jpg"}
     ranks = {}
     backbone, made = engine.backbone, engine.adapt(AdapterRequest(TEXT))
@@ -558,10 +497,8 @@ def test_search_prints_both_rankings(run, engine, folder, tmp_path):
         assert hit["moved"] == ranks["zero-shot"][hit["photo"]] - ranks["sg-lora"][hit["photo"]]
 
 
-def test_search_without_a_task_adapts_to_the_query_and_keeps_the_top(run, folder):
-    code, out, _ = run("search", "a red ball", "--gallery", folder, "--top", 3, "--json")
-    found = json.loads(out)
-    assert code == 0
+def test_search_without_a_task_adapts_to_the_query_and_keeps_the_top(run, answer, folder):
+    found = answer("search", "a red ball", "--gallery", folder, "--top", 3)
     assert found["task"] == "a red ball"
     assert [len(hits) for hits in found["rankings"].values()] == [3, 3]
     code, out, _ = run("search", "a red ball", "--gallery", folder, "--top", 3)
@@ -570,24 +507,16 @@ def test_search_without_a_task_adapts_to_the_query_and_keeps_the_top(run, folder
     assert "\nsg-lora\n" in out
 
 
-def test_search_of_a_folder_leaves_out_other_days(run, tmp_path):
-    days = ("2023:05:01", "2024:05:01", "2024:05:02", None)
-    for number, day in enumerate(days):
+def test_search_of_a_folder_leaves_out_other_days(run, answer, tmp_path):
+    for number, day in enumerate(("2023:05:01", "2024:05:01", "2024:05:02")):
         exif = Image.Exif()
-        if day:
-            exif[0x0132] = f"{day} 12:00:00"
+        exif[0x0132] = f"{day} 12:00:00"
         Image.effect_noise((64, 64), 40 + number).convert("RGB").save(tmp_path / f"{number}.jpg", exif=exif)
-
-    def found(*filters: str) -> dict[str, list[str]]:
-        code, out, err = run("search", "a dog", "--gallery", tmp_path, *filters, "--json")
-        assert code == 0, err
-        answer = json.loads(out)
-        assert all(len(hits) == answer["total"] for hits in answer["rankings"].values())
-        return {method: [hit["photo"] for hit in hits] for method, hits in answer["rankings"].items()}
-
-    everything = found()
+    draw(tmp_path / "3.jpg", "red", 1)
     for filters, left in ((["--since=2024-05-01"], "12"), (["--since=2023-05-01", "--until=2024-05-01"], "01")):
-        assert found(*filters) == {m: [name for name in hits if name[0] in left] for m, hits in everything.items()}
+        found = answer("search", "a dog", "--gallery", tmp_path, *filters)
+        assert found["total"] == 2
+        assert all({hit["photo"][0] for hit in hits} == set(left) for hits in found["rankings"].values())
     code, _, err = run("search", "a dog", "--gallery", tmp_path, "--since", "2030-01-01")
     assert code == 1 and "No photo matches this folder" in err
     code, _, err = run("search", "a dog", "--gallery", tmp_path, "--folder", tmp_path)
@@ -611,6 +540,13 @@ def test_search_of_captions_rejects_the_options_that_choose_photos(run, folder, 
             assert (code, out) == (2, "") and "choose photos: leave them out to look for captions." in err
 
 
+def test_captions_of_a_folder_need_a_task(run, answer, folder):
+    search = ("search", folder / "images" / "00.jpg", "--gallery", folder)
+    assert answer(*search, "--task", TEXT)["total"] == 18
+    code, _, err = run(*search)
+    assert code == 1 and "--task" in err
+
+
 @pytest.mark.parametrize("question", ["photos/nix.jpg", "nix.JPG", "~/nix/a.jpg", "nix/a dog.png"])
 def test_a_photo_that_is_not_there_is_not_searched_as_words(run, folder, question):
     for argv in (
@@ -623,10 +559,8 @@ def test_a_photo_that_is_not_there_is_not_searched_as_words(run, folder, questio
 
 
 @pytest.mark.parametrize("question", ["a photo called a.jpg of a dog", "a photo called a.jpg", "cats and/or dogs"])
-def test_words_with_the_name_of_a_photo_are_words(run, question):
-    code, out, err = run("vector", question, "--json")
-    assert code == 0, err
-    assert json.loads(out)["query"] == question
+def test_words_with_the_name_of_a_photo_are_words(answer, question):
+    assert answer("vector", question)["query"] == question
 
 
 def test_an_unknown_folder_of_a_library_is_named_with_those_that_it_has(run, folder, photo_library):
@@ -635,19 +569,6 @@ def test_an_unknown_folder_of_a_library_is_named_with_those_that_it_has(run, fol
     assert f"no photo in {folder / 'nowhere'}: name one of its folders, such as {folder}, {folder / 'images'}." in err
     code, _, err = run("search", "a dog", "--library", photo_library, "--folder", folder, "--since", "2030-01-01")
     assert code == 1 and "No photo matches this folder" in err
-
-
-def test_search_with_a_photo_ranks_captions(run, folder):
-    photo = folder / "images" / "00.jpg"
-    code, out, err = run("search", photo, "--gallery", folder, "--task", TEXT, "--top", 100, "--json")
-    assert code == 0, err
-    found = json.loads(out)
-    assert found["total"] == 18
-    for hits in found["rankings"].values():
-        assert len({hit["caption"] for hit in hits}) == 18
-    code, _, err = run("search", photo, "--gallery", folder)
-    assert code == 1
-    assert "--task" in err
 
 
 def test_search_refuses_what_it_cannot_search(run, folder, tmp_path):
@@ -673,15 +594,12 @@ def photo_library(folder, tmp_path_factory) -> Path:
     return library
 
 
-def test_index_says_what_became_of_files(run, folder, photo_library):
-    code, out, _ = run("index", folder, "--library", photo_library, "--json")
-    assert code == 0
-    found = json.loads(out)
+def test_index_says_what_became_of_files(run, answer, folder, photo_library):
+    found = answer("index", folder, "--library", photo_library)
     assert list(found) == [*("library", "photos", "added", "changed", "moved", "removed", "duplicates", "failed", "seconds")]
     assert (found["photos"], found["added"], found["failed"]) == (12, 0, [])
-    code, out, _ = run("library", photo_library, "--verify", "--json")
-    found = json.loads(out)
-    assert (code, found["photos"], found["captions"], found["problems"]) == (0, 12, 18, [])
+    found = answer("library", photo_library, "--verify")
+    assert (found["photos"], found["captions"], found["problems"]) == (12, 18, [])
     assert found["folders"] == [str(folder)]
     code, out, err = run("index", folder / "nowhere", "--library", photo_library)
     assert (code, out) == (1, "") and "nowhere" in err
@@ -689,37 +607,32 @@ def test_index_says_what_became_of_files(run, folder, photo_library):
     assert (code, out) == (2, "") and "it needs --engine ray" in err
 
 
-def test_a_photo_finds_itself_and_its_captions(run, folder, photo_library):
+def test_a_photo_finds_itself_and_its_captions(answer, folder, photo_library):
     photo = folder / "images" / "03.jpg"
-    code, out, err = run("search", photo, "--library", photo_library, "--find", "photos", "--top", 3, "--json")
-    assert code == 0, err
-    found = json.loads(out)
+    found = answer("search", photo, "--library", photo_library, "--find", "photos", "--top", 3)
     assert list(found["rankings"]) == ["zero-shot"] and found["rankings"]["zero-shot"][0]["photo"] == str(photo)
     assert found["rankings"]["zero-shot"][0]["score"] == pytest.approx(1, abs=1e-2)
-    code, out, err = run("search", photo, "--library", photo_library, "--task", TEXT, "--top", 100, "--json")
-    assert code == 0, err
-    for hits in json.loads(out)["rankings"].values():
+    found = answer("search", photo, "--library", photo_library, "--task", TEXT, "--top", 100)
+    assert found["total"] == 18
+    for hits in found["rankings"].values():
         scores = [hit["score"] for hit in hits]
-        assert len(scores) == 18 and scores == sorted(scores, reverse=True)
+        assert len({hit["caption"] for hit in hits}) == len(scores) == 18 and scores == sorted(scores, reverse=True)
 
 
-def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tmp_path):
+def test_an_adapter_is_searched_and_measured_with(run, answer, folder, photo_library, tmp_path):
     assert run("adapt", TEXT, "--out", tmp_path / "adapter", "--strength", 1)[0] == 0
-    search = ("search", "a red ball", "--library", photo_library, "--json")
-    by_task = json.loads(run(*search, "--task", TEXT, "--strength", 1)[1])["rankings"]["sg-lora"]
-    code, out, err = run(*search, "--adapter", tmp_path / "adapter")
-    assert code == 0, err
-    for ours, theirs in zip(json.loads(out)["rankings"]["adapter"], by_task, strict=True):
-        assert ours["score"] == pytest.approx(theirs["score"], abs=2e-3)
-    code, out, err = run("evaluate", "--data", folder, "--adapter", tmp_path / "adapter", "--json")
-    assert code == 0, err
-    assert list(json.loads(out)["methods"]) == ["zero-shot", "adapter"]
+    search = ("search", "a red ball", "--library", photo_library)
+    by_task = answer(*search, "--task", TEXT, "--strength", 1)["rankings"]["sg-lora"]
+    by_file = answer(*search, "--adapter", tmp_path / "adapter")["rankings"]["adapter"]
+    assert [hit["score"] for hit in by_file] == pytest.approx([hit["score"] for hit in by_task], abs=2e-3)
+    alone = ("evaluate", "--data", folder, "--adapter", tmp_path / "adapter")
+    found = answer(*alone)
+    assert list(found["methods"]) == ["zero-shot", "adapter"]
     code, _, err = run("evaluate", "--data", folder)
     assert code == 2 and "--adapter" in err
-    alone = ("evaluate", "--data", folder, "--adapter", tmp_path / "adapter", "--json")
     code, _, err = run(*alone, "--methods", "sg-lora,zero-shot,merge")
     assert code == 2 and "--methods sg-lora,merge needs --task TEXT" in err
-    assert run(*alone, "--methods", "zero-shot")[1] == out
+    assert answer(*alone, "--methods", "zero-shot") == found
     sampling = (("--k", 4), ("--tau", 0.1), ("--seed", 0), ("--strength", 0.8))
     for option, value in sampling:
         code, _, err = run(*alone, option, value)
@@ -731,12 +644,10 @@ def test_an_adapter_is_searched_and_measured_with(run, folder, photo_library, tm
     assert code == 1 and "adapter_config.json is missing" in err
 
 
-def test_adapted_vectors_rank_like_the_adapter(run, engine, photo_library, tmp_path):
+def test_adapted_vectors_rank_like_the_adapter(run, answer, engine, photo_library, tmp_path):
     dogs = tmp_path / "dogs"
     assert run("adapt", TEXT, "--out", dogs, "--strength", 0.6)[0] == 0
-    code, out, err = run("vector", "a red ball", "--adapter", dogs, "--json")
-    assert code == 0, err
-    adapted, plain = json.loads(out), json.loads(run("vector", "a red ball", "--json")[1])
+    adapted, plain = answer("vector", "a red ball", "--adapter", dogs), answer("vector", "a red ball")
     assert list(adapted) == ["query", "adapter", "backbone", "fingerprint", "dim", "vector"] == list(plain)
     assert (adapted["adapter"], plain["adapter"]) == (str(dogs), None)
 
@@ -757,14 +668,14 @@ def test_adapted_vectors_rank_like_the_adapter(run, engine, photo_library, tmp_p
 
     photos = LibraryPhotos(PhotoLibrary.open(photo_library), engine.backbone)
     scores = np.sort(photos.index.take(np.arange(12)).numpy() @ np.array(adapted["vector"]))[::-1]
-    hits = json.loads(run("search", "a red ball", "--library", photo_library, "--adapter", dogs, "--top", 12, "--json")[1])
+    hits = answer("search", "a red ball", "--library", photo_library, "--adapter", dogs, "--top", 12)
     assert [hit["score"] for hit in hits["rankings"]["adapter"]] == pytest.approx(scores.tolist(), abs=1e-5)
 
     # A vector excludes words as a search does.
     query = "a red ball -blue"
-    wanted = json.loads(run("vector", query, "--adapter", dogs, "--json")[1])["vector"]
+    wanted = answer("vector", query, "--adapter", dogs)["vector"]
     scores = np.sort(photos.index.take(np.arange(12)).numpy() @ np.array(wanted))[::-1]
-    hits = json.loads(run("search", query, "--library", photo_library, "--adapter", dogs, "--top", 12, "--json")[1])
+    hits = answer("search", query, "--library", photo_library, "--adapter", dogs, "--top", 12)
     assert [hit["score"] for hit in hits["rankings"]["adapter"]] == pytest.approx(scores.tolist(), abs=1e-5)
 
     assert run("vector", "dog", "--adapter", tmp_path / "none")[0] == 1
@@ -785,28 +696,26 @@ def test_a_library_of_photos_is_made_again_for_texts(run, folder, tmp_path):
     assert run(*command[3:])[0] == 0 and run("search", "dog", "--library", command[-1])[0] == 0
 
 
-def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, folder, tmp_path):
+def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, answer, folder, tmp_path):
     """On a small ViT. The reference runs the ViT's own forward pass on each photo."""
     repository, library, adapter = make_repository(tmp_path, 3), tmp_path / "library", tmp_path / "adapter"
     model = ["--backbone", f"local-dir:{tmp_path / 'model-3'}", "--adapt-blocks", 2]
     assert run("index", folder, "--library", library, *model)[0] == 0
     assert run("adapt", TEXT, *model, "--experts", repository, "--strength", 4, "--out", adapter)[0] == 0
-    code, out, err = run("search", "a red ball", *model, "--gallery", folder, "--adapter", adapter, "--top", 12, "--json")
-    assert code == 0, err
+    found = answer("search", "a red ball", *model, "--gallery", folder, "--adapter", adapter, "--top", 12)["rankings"]
     backbone = load_backbone(model[1], adapt_blocks=2)
     lora, _ = load_peft(adapter, backbone.layout.modules, backbone.fingerprint)
     query = backbone.encode_text(["a red ball"])[0]
     for name, factors in (("zero-shot", None), ("adapter", lora)):
-        hits = json.loads(out)["rankings"][name]
-        assert len(hits) == 12
-        for hit in hits:
+        assert len(found[name]) == 12
+        for hit in found[name]:
             prefix = backbone.prefix(backbone.pixels(open_photo(folder / hit["photo"]))[None])
             assert hit["score"] == pytest.approx(float(backbone.suffix(prefix, factors)[0] @ query), abs=2e-3)
-    zero_shot, adapted = ([hit["score"] for hit in hits] for hits in json.loads(out)["rankings"].values())
+    zero_shot, adapted = ([hit["score"] for hit in hits] for hits in found.values())
     assert np.abs(np.array(zero_shot) - adapted).max() > 5e-3
-    by_task = run("evaluate", "--data", folder, *model, "--experts", repository, "--strength", 4, "--task", TEXT, "--json")[1]
-    code, out, err = run("evaluate", "--data", folder, *model, "--adapter", adapter, "--json")
-    assert code == 0 and json.loads(out)["methods"]["adapter"] == json.loads(by_task)["methods"]["sg-lora"], err
+    by_task = answer("evaluate", "--data", folder, *model, "--experts", repository, "--strength", 4, "--task", TEXT)
+    by_file = answer("evaluate", "--data", folder, *model, "--adapter", adapter)
+    assert by_file["methods"]["adapter"] == by_task["methods"]["sg-lora"]
 
     search = ("search", "a red ball", *model, "--library", library)
     for command in ((*search, "--adapter", adapter), (*search, "--experts", repository, "--strength", 4),
@@ -814,7 +723,7 @@ def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, f
                     ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
         code, out, err = run(*command)
         assert (code, out) == (1, "") and "use an adapter of texts" in err and "search --gallery FOLDER" in err
-    zero_shot = json.loads(run("vector", "a red ball", *model, "--json")[1])
+    zero_shot = answer("vector", "a red ball", *model)
     np.testing.assert_allclose(zero_shot["vector"], query, atol=1e-6)
 
 

@@ -10,11 +10,10 @@ import pytest
 import torch
 from made_up_photos import blurred
 from recalls import recalls
-from shared_parts import random_shared, with_shared_part
+from shared_parts import random_shared
 from tiny_models import noise, random_lora
 
 from core.backbones.lora import Lora
-from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, DescriptionError
 from core.common.metrics import Relevance
 from core.data.image_io import open_photo
@@ -35,12 +34,6 @@ PHOTOS = 30
 
 
 @pytest.fixture(scope="module")
-def mixing(engine: SGLora) -> SGLora:
-    """An engine whose heads have a shared part."""
-    return with_shared_part(engine)
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("photos")
     blurred(folder, [f"{i:02}.jpg" for i in range(PHOTOS)], 1)
@@ -48,57 +41,40 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def gallery(mixing: SGLora, photos: list[Path]) -> Gallery:
-    gallery = Gallery(mixing.backbone)
+def gallery(engine: SGLora, photos: list[Path]) -> Gallery:
+    gallery = Gallery(engine.backbone)
     gallery.add(photos)
     gallery.set_captions({path.name: [f"a photo of number {i}", f"picture {i % 7}"] for i, path in enumerate(photos)})
     return gallery
 
 
 @pytest.fixture(scope="module")
-def prefixes(mixing: SGLora, photos: list[Path]) -> torch.Tensor:
-    return torch.cat([mixing.backbone.prefix(mixing.backbone.pixels(open_photo(path))[None]) for path in photos])
+def prefixes(engine: SGLora, photos: list[Path]) -> torch.Tensor:
+    return torch.cat([engine.backbone.prefix(engine.backbone.pixels(open_photo(path))[None]) for path in photos])
 
 
-def mixture(mixing: SGLora, prefixes: torch.Tensor, texts: list[str], lora: Lora, weight: float) -> np.ndarray:
+def mixture(engine: SGLora, prefixes: torch.Tensor, texts: list[str], lora: Lora, weight: float) -> np.ndarray:
     """[n, m] scores with two matrices: (1 - w) zero-shot + w adapted."""
-    backbone = mixing.backbone
+    backbone = engine.backbone
     zero = backbone.suffix(prefixes) @ backbone.encode_text(texts).T
     adapted = backbone.suffix(prefixes, lora) @ backbone.encode_text(texts, lora).T
     return ((1 - weight) * zero + weight * adapted).numpy()
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_one_index_ranks_and_scores_as_two_matrices_do(mixing, gallery, prefixes, weight: float) -> None:
-    made = mixing.adapt(AdapterRequest(SENTENCE, strength=weight))
-    assert made.weight == made.strength == weight and made.lora is made.full
-    adapter = Adapter.of(made.lora, made.weight)
-    scores = mixture(mixing, prefixes, [QUERY], made.full, weight)[:, 0]
-    found = gallery.text_to_image(QUERY, adapter, top=None)
-    places = {photo.id: place for place, photo in enumerate(gallery.photos)}
-    order = [places[hit.key] for hit in found.hits]
-    np.testing.assert_allclose([hit.score for hit in found.hits], scores[order], atol=5e-3)
-    np.testing.assert_allclose(scores[order], np.sort(scores)[::-1], atol=5e-3)
-    if weight == 0:
-        assert found == gallery.text_to_image(QUERY, ZERO_SHOT, top=None)
-    else:
-        assert [hit.key for hit in found.hits] != [hit.key for hit in gallery.text_to_image(QUERY, top=None).hits]
-
-
-def test_rows_have_unit_length_and_hold_both_embeddings(mixing, gallery, prefixes) -> None:
-    backbone, index = mixing.backbone, gallery.searchable.index
+def test_rows_have_unit_length_and_hold_both_embeddings(engine, gallery, prefixes) -> None:
+    backbone, index = engine.backbone, gallery.searchable.index
     rows = index.take(np.arange(len(index)))
     assert width(backbone) == 2 * backbone.dim == rows.shape[1]
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(PHOTOS))
-    adapter = Adapter.of(mixing.adapt(AdapterRequest(SENTENCE)).lora)
+    adapter = Adapter.of(engine.adapt(AdapterRequest(SENTENCE)).lora)
     assert gallery.searchable.index_for(adapter) is index, "a new sentence must reuse the photos' index"
     torch.testing.assert_close(gallery.embeddings(), backbone.suffix(prefixes), atol=5e-3, rtol=0)
     torch.testing.assert_close(gallery.embeddings(adapter), backbone.suffix(prefixes, adapter.lora), atol=5e-3, rtol=0)
     assert (gallery.embeddings() - gallery.embeddings(adapter)).abs().max() > 0.02
 
 
-def test_questions_of_words_and_photos_are_mixed_alike(mixing, prefixes, photos) -> None:
-    backbone, lora, weight = mixing.backbone, mixing.adapt(AdapterRequest(SENTENCE)).lora, 0.4
+def test_questions_of_words_and_photos_are_mixed_alike(engine, prefixes, photos) -> None:
+    backbone, lora, weight = engine.backbone, engine.adapt(AdapterRequest(SENTENCE)).lora, 0.4
     asked = Query((QUERY,), (open_photo(photos[3]),), ("a boat",)).question(backbone)
     scores = torch.zeros(PHOTOS)
     for share, one in ((1 - weight, None), (weight, lora)):
@@ -112,18 +88,18 @@ def test_questions_of_words_and_photos_are_mixed_alike(mixing, prefixes, photos)
     assert found[0][0] == int(scores.argmax())
 
 
-def test_an_adapter_of_texts_alone_asks_the_zero_shot_half(mixing, prefixes) -> None:
-    backbone, own = mixing.backbone, random_lora(mixing.repository.layout, 5, 0.1)
+def test_an_adapter_of_texts_alone_asks_the_zero_shot_half(engine, prefixes) -> None:
+    backbone, own = engine.backbone, random_lora(engine.repository.layout, 5, 0.1)
     read = backbone.text_prefix([QUERY, "two boats"])
     for weight in (0.25, 1.0):
-        expected = mixture(mixing, prefixes, [QUERY, "two boats"], own, weight)
+        expected = mixture(engine, prefixes, [QUERY, "two boats"], own, weight)
         found = photo_rows(backbone, prefixes) @ text_rows(backbone, read, Adapter.of(own, weight)).T
         np.testing.assert_allclose(found, expected, atol=1e-5)
         np.testing.assert_allclose(backbone.suffix(prefixes, own), backbone.suffix(prefixes), atol=0)
 
 
-def test_galleries_and_libraries_reject_adapters_that_change_photos(mixing, gallery) -> None:
-    other = random_shared(mixing.backbone, 9)
+def test_galleries_and_libraries_reject_adapters_that_change_photos(engine, gallery) -> None:
+    other = random_shared(engine.backbone, 9)
     adapter = Adapter.of(other)
     for use in (
         lambda: gallery.text_to_image(QUERY, adapter),
@@ -135,11 +111,11 @@ def test_galleries_and_libraries_reject_adapters_that_change_photos(mixing, gall
             use()
 
 
-def test_the_strength_is_the_weight_and_ends_at_one(mixing) -> None:
-    assert mixing.usual_strength == mixing.adapt(AdapterRequest(SENTENCE)).weight
+def test_the_strength_is_the_weight_and_ends_at_one(engine) -> None:
+    assert engine.usual_strength == engine.adapt(AdapterRequest(SENTENCE)).weight
     with pytest.raises(DescriptionError, match="this backbone takes 0 to 1"):
-        mixing.adapt(AdapterRequest(SENTENCE, strength=1.5))
-    lora = mixing.adapt(AdapterRequest(SENTENCE)).lora
+        engine.adapt(AdapterRequest(SENTENCE, strength=1.5))
+    lora = engine.adapt(AdapterRequest(SENTENCE)).lora
     for weight in (-0.1, 1.1, float("nan")):
         with pytest.raises(AdapterError, match="between 0 and 1"):
             Adapter.of(lora, weight)
@@ -147,27 +123,14 @@ def test_the_strength_is_the_weight_and_ends_at_one(mixing) -> None:
     assert len(keys) == 4 and ZERO_SHOT.key in keys
 
 
-def test_generated_adapters_are_the_shared_part_and_an_own_part(mixing) -> None:
-    made = mixing.adapt(AdapterRequest(SENTENCE))
-    shared = mixing.backbone.shared
-    assert made.full.parameters == mixing.parameters
-    own = merge([made.own], [1.0 if made.fit.fits else 0.0])
-    for name, factors in made.full.factors.items():
-        if name.startswith("vision."):
-            assert factors is shared.factors[name]
-        else:
-            expected = shared.factors[name].delta + (own.factors[name].delta if name in own.factors else 0)
-            torch.testing.assert_close(factors.delta, expected)
-
-
 # Photo -> words
 
 
-def test_captions_are_ranked_by_the_mixture_less_their_popularity(mixing, gallery, prefixes) -> None:
-    made = mixing.adapt(AdapterRequest(SENTENCE, strength=0.6))
+def test_captions_are_ranked_by_the_mixture_less_their_popularity(engine, gallery, prefixes) -> None:
+    made = engine.adapt(AdapterRequest(SENTENCE, strength=0.6))
     adapter = Adapter.of(made.lora, made.weight)
     texts = list(dict.fromkeys(text for photo in gallery.photos for text in photo.captions))
-    scores = mixture(mixing, prefixes, texts, made.lora, 0.6).astype(np.float64)
+    scores = mixture(engine, prefixes, texts, made.lora, 0.6).astype(np.float64)
     less = scores - np.log(np.exp(20 * scores).sum(0)) / 20
     differently = 0
     for row in (0, 5, 11):
@@ -195,8 +158,8 @@ def test_popularity_is_the_log_sum_over_photos() -> None:
 # Libraries
 
 
-def test_library_gallery_and_matrices_agree(mixing, gallery, prefixes, photos, tmp_path: Path) -> None:
-    backbone = mixing.backbone
+def test_library_gallery_and_matrices_agree(engine, gallery, prefixes, photos, tmp_path: Path) -> None:
+    backbone = engine.backbone
     library = PhotoLibrary.create(tmp_path / "library", backbone)
     index_folders(library, [photos[0].parent], backbone)
     opened = LibraryPhotos(PhotoLibrary.open(library.folder, backbone), backbone)
@@ -204,13 +167,15 @@ def test_library_gallery_and_matrices_agree(mixing, gallery, prefixes, photos, t
     names = [path.name for path in opened.paths(range(PHOTOS))]
     question = Query((QUERY,)).question(backbone)
     for strength in (0.0, 0.5, 1.0):
-        made = mixing.adapt(AdapterRequest(SENTENCE, strength=strength))
+        made = engine.adapt(AdapterRequest(SENTENCE, strength=strength))
         adapter = Adapter.of(made.lora, made.weight)
-        scores = mixture(mixing, prefixes, [QUERY], made.lora, strength)[:, 0]
+        scores = mixture(engine, prefixes, [QUERY], made.lora, strength)[:, 0]
         by_name = {path.name: scores[i] for i, path in enumerate(photos)}
         found = search(opened, question, adapter, None)
         np.testing.assert_allclose([score for _, score in found], [by_name[names[place]] for place, _ in found], atol=5e-3)
         there = gallery.text_to_image(QUERY, adapter, top=None)
         np.testing.assert_allclose([hit.score for hit in there.hits], [score for _, score in found], atol=5e-3)
+        zero_shot = gallery.text_to_image(QUERY, ZERO_SHOT, top=None)
+        assert there == zero_shot if strength == 0 else [h.key for h in there.hits] != [h.key for h in zero_shot.hits]
     with pytest.raises(AdapterError, match="in another way"):
         search(opened, question, Adapter.of(random_shared(backbone, 9)))

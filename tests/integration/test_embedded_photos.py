@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import Answer, Run
 from made_up_photos import blurred
 from random_engines import random_engine
 
@@ -16,11 +15,8 @@ from app import actions
 from app.tab import Tab
 from app.visitor import Visitor
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.peft_format import load_peft
-from core.cli.main import main
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, asset_path
-from core.data.image_io import open_photo
 from core.experts.files import load_repository, save_repository
 from core.experts.load import FoundRepository
 from core.retrieval.adapter import Adapter
@@ -55,41 +51,26 @@ def test_a_repository_says_how_it_is_chosen_and_takes_the_loaded_backbone(folder
         load_repository(folder, backbone.layout, backbone.fingerprint)
 
 
-def test_a_generator_of_other_experts_is_rejected(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_generator_of_other_experts_is_rejected(folder: Path, run: Run) -> None:
     """Both forms of the backbone have one fingerprint."""
     for options in (
-        ["--experts", str(folder), "--generator", str(asset_path(GENERATOR_FILE))],
-        ["--generator", str(folder / GENERATOR_FILE)],
+        ("--experts", folder, "--generator", asset_path(GENERATOR_FILE)),
+        ("--generator", folder / GENERATOR_FILE),
     ):
-        assert main(["route", TEXT, *options]) == 1
-        assert "parameters, and those of the experts in" in capsys.readouterr().err
+        code, _, err = run("route", TEXT, *options)
+        assert code == 1 and "parameters, and those of the experts in" in err
 
 
-@torch.no_grad()
 def test_the_command_line_takes_the_backbone_of_the_experts(
-    folder: Path, photos: list[Path], backbone: EmbeddedBackbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, photos: list[Path], tmp_path: Path, run: Run, answer: Answer
 ) -> None:
-    """Compares ``search`` with a vision head whose weights have the adapter's numbers added by hand."""
-    experts = ["--experts", str(folder), "--strength", "4"]
-    assert main(["adapt", TEXT, "--out", str(tmp_path / "adapter"), *experts]) == 0
-    capsys.readouterr()
-    search = ["search", "the sea", "--gallery", str(photos[0].parent), "--task", TEXT, "--json"]
-    assert main([*search, *experts]) == 0
-    hits = json.loads(capsys.readouterr().out)["rankings"]
-    paper = backbone.adapting("photos")
-    lora, _ = load_peft(tmp_path / "adapter", paper.layout.modules, paper.fingerprint)
-    merged, word = copy.deepcopy(paper.adapted), backbone.encode_text(["the sea"])[0]
-    maps = paper.prefix(torch.stack([paper.pixels(open_photo(path)) for path in photos])).float()
-    before = merged.vision(maps) @ word
-    for name, factors in lora.factors.items():
-        merged.get_submodule(name).weight += factors.b @ factors.a
-    after = merged.vision(maps) @ word
-    for ranking, expected in (("zero-shot", before), ("sg-lora", after)):
-        scores = {Path(hit["photo"]).name: hit["score"] for hit in hits[ranking]}
-        assert [scores[path.name] for path in photos] == pytest.approx(expected.tolist(), abs=4e-3)
-    assert (after - before).abs().max() > 0.01
-    assert main(["search", "the sea", "--gallery", str(photos[0].parent), "--adapter", str(tmp_path / "adapter")]) == 1
-    assert "--adapt photos" in capsys.readouterr().err
+    experts, search = ("--experts", folder, "--strength", 4), ("search", "the sea", "--gallery", photos[0].parent)
+    assert run("adapt", TEXT, "--out", tmp_path / "adapter", *experts)[0] == 0
+    by_task = answer(*search, "--task", TEXT, *experts)["rankings"]
+    by_file = answer(*search, "--adapter", tmp_path / "adapter", "--adapt", "photos")["rankings"]
+    assert by_task["zero-shot"] == by_file["zero-shot"] and by_task["sg-lora"] == by_file["adapter"] != by_task["zero-shot"]
+    code, _, err = run(*search, "--adapter", tmp_path / "adapter")
+    assert code == 1 and "--adapt photos" in err
 
 
 def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, folder: Path, photos: list[Path]) -> None:

@@ -24,6 +24,7 @@ from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
 from core.retrieval.gallery import KEPT_CAPTIONS, ZERO_SHOT, Adapter, Gallery, Photo, moves
+from core.retrieval.search import KEPT_ADAPTERS
 
 
 class Spy:
@@ -230,15 +231,6 @@ def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
     assert spy.prefixed == 7
 
 
-def test_captions_do_not_cost_the_embeddings(spy, samples) -> None:
-    gallery = Gallery(spy)
-    gallery.add([s.path for s in samples[:4]])
-    gallery.embeddings()
-    gallery.set_captions({s.name: s.captions for s in samples})
-    recalls(gallery)
-    assert spy.suffixed == (4 if spy.shared is None else 2 * 4)
-
-
 def test_indexes_follow_the_photos(either, prefixes, samples) -> None:
     """Even if the number of photos stays the same: an index keyed by that number would be stale."""
     gallery = Gallery(either)
@@ -263,7 +255,7 @@ def test_captions_of_many_adapters_of_texts_are_kept_within_bounds(backbone, sam
     captions = len({text for photo in gallery.photos for text in photo.captions})
     adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_CAPTIONS + 1)]
     first = [recalls(gallery, adapter) for adapter in adapters]
-    assert (spy.read, spy.embedded) == (captions, len(adapters) * captions)
+    assert (spy.read, spy.embedded, spy.suffixed) == (captions, len(adapters) * captions, 2 * 4), "no photo is embedded again"
     assert recalls(gallery, adapters[-1]) == first[-1] and spy.embedded == len(adapters) * captions
     assert recalls(gallery, adapters[0]) == first[0] and spy.embedded == (len(adapters) + 1) * captions, "the oldest is dropped"
     recalls(gallery, adapters[2])
@@ -281,7 +273,19 @@ def test_captions_are_embedded_once_for_all_adapters_of_photos(vit, samples) -> 
     captions = len({text for photo in gallery.photos for text in photo.captions})
     for adapter in (ZERO_SHOT, *(Adapter.of(lora(spy, seed)) for seed in range(3))):
         recalls(gallery, adapter)
-    assert (spy.read, spy.embedded) == (captions, captions)
+    assert (spy.read, spy.embedded, spy.suffixed) == (captions, captions, (1 + 3) * 4)
+
+
+def test_indexes_of_the_last_adapters_are_kept_and_counted(vit) -> None:
+    gallery = Gallery(vit)
+    gallery.add(pictures(3))
+    photos, adapters = gallery.searchable, [Adapter.of(lora(vit, seed)) for seed in range(KEPT_ADAPTERS + 1)]
+    zero_shot, indexes = photos.index.nbytes, [photos.index_for(one) for one in adapters]
+    assert zero_shot == 3 * vit.dim * 4 and photos.nbytes == (1 + KEPT_ADAPTERS) * zero_shot
+    assert photos.index_for(adapters[1]) is indexes[1]
+    assert photos.index_for(adapters[0]) is not indexes[0], "the index of the first adapter was dropped"
+    assert photos.index_for(adapters[1]) is indexes[1], "the second adapter was used after the third, so its index is kept"
+    assert photos.index_for(ZERO_SHOT) is photos.index
 
 
 def test_results_cannot_be_changed_from_outside(filled) -> None:
@@ -437,19 +441,13 @@ def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None
     gallery.image_to_text(photo.id, top=None)
     sentences = CAPTIONS_A_PHOTO * 4 * backbone.sentence_dim
     assert gallery.memory >= before + texts + sentences
+    gallery.set_captions({"1.png": ["not read yet"]})
     with pytest.raises(StudioError, match="stopped"):
-        Gallery.image_to_text(copied(gallery), photo.id, stop=lambda: True)
+        gallery.image_to_text(photo.id, stop=lambda: True)
 
     monkeypatch.setattr("core.retrieval.gallery.MOST_TEXTS", 50)
     gallery.set_captions({f"{i}.png": [f"{i} {n}" for n in range(CAPTIONS_A_PHOTO)] for i in range(4)})
     assert gallery.image_to_text(photo.id, top=None).total == 2 * CAPTIONS_A_PHOTO
-
-
-def copied(gallery: Gallery) -> Gallery:
-    """A gallery with the same photos and captions. No caption has been read yet."""
-    other = Gallery(gallery.backbone)
-    other._contents = gallery._contents
-    return other
 
 
 # Questions that cannot be answered

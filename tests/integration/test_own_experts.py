@@ -13,14 +13,15 @@ from safetensors.torch import load, save
 from tiny_models import noise, random_lora, tiny_backbone
 from zips import unzipped, zipped
 
-from core.backbones.lora import Factors, Lora, LoraLayout, LoraModule
+from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import align, merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.common.digest import digest
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.experts.own import MAX_OWN, OwnExperts, import_adapter, load_zip, save_zip
-from core.experts.projection import description_map, latent_map
+from core.experts.projection import ExpertMap, description_map, latent_map
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.prior import SemanticPrior
@@ -79,23 +80,6 @@ def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
         full.remove("dog")
 
 
-def test_own_experts_are_routed_merged_and_generated_with(engine):
-    expert, mean, std, embedding = own(engine, "cactus")
-    own_experts = OwnExperts(engine.repository).add(expert, mean, std, embedding)
-    mine = replace(engine, repository=own_experts.repository)
-    routing = mine.route(SENTENCE, k=1)
-    assert routing.chosen.tolist() == [len(TASKS)]
-    torch.testing.assert_close(mine.repository.merged(routing).vector(), mean)
-    prior = mine.repository.prior(routing)
-    torch.testing.assert_close(prior.mean, mean)
-    torch.testing.assert_close(prior.variance, std.square())
-    with_it, without = mine.adapt(AdapterRequest(SENTENCE, k=3, seed=1)), engine.adapt(AdapterRequest(SENTENCE, k=3, seed=1))
-    assert torch.isfinite(with_it.full.vector()).all() and not torch.allclose(
-        with_it.full.vector(), without.full.vector(), atol=1e-4
-    )
-    assert "cactus" in [e["name"] for e in provenance(mine, with_it)["experts"]]
-
-
 def test_own_experts_take_part_in_generation(engine):
     """Inside the basis, the generator decides the LoRA. Outside it, the LoRA equals the prior's mean."""
     expert, mean, std, embedding = own(engine, "cactus")
@@ -106,6 +90,10 @@ def test_own_experts_take_part_in_generation(engine):
 
     adaptation = mine.adapt(AdapterRequest(SENTENCE, k=1, seed=2))
     assert adaptation.routing.chosen.tolist() == [len(TASKS)]
+    torch.testing.assert_close(mine.repository.merged(adaptation.routing).vector(), mean)
+    torch.testing.assert_close(adaptation.prior.mean, mean)
+    torch.testing.assert_close(adaptation.prior.variance, std.square())
+    assert [e["name"] for e in provenance(mine, adaptation)["experts"]] == ["cactus"]
     assert beside(mean).norm() > 1
     vector = mine.generator.sample(adaptation.prior, 2).vector
     torch.testing.assert_close(beside(vector), beside(mean), atol=1e-4, rtol=0)
@@ -171,31 +159,6 @@ def test_reduced_rank_is_the_truncated_svd(rank):
     assert reduce_rank(lora.scaled(0), 2)[1] == 0
 
 
-def regauged(lora: Lora, seed: int) -> Lora:
-    """The same weight changes as products of other factors."""
-    factors = {}
-    for i, m in enumerate(lora.modules):
-        mixing = noise(2, 2, seed=seed + i) + torch.eye(2)
-        f = lora.factors[m.name]
-        factors[m.name] = Factors(torch.linalg.solve(mixing, f.a), f.b @ mixing)
-    return Lora(lora.modules, factors)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_alignment_keeps_the_weight_change_and_comes_closer(seed):
-    origin = random_lora(LAYOUT, 100)
-    foreign = random_lora(LAYOUT, seed)
-    near = Lora.from_vector(LAYOUT, origin.vector() + 0.05 * noise(LAYOUT.size, seed=seed))
-    for lora, bound in ((foreign, foreign), (regauged(near, seed), near)):
-        aligned = align(lora, origin)
-        torch.testing.assert_close(delta(aligned), delta(lora), atol=1e-5, rtol=1e-4)
-        before = (lora.vector() - origin.vector()).norm()
-        after = (aligned.vector() - origin.vector()).norm()
-        assert after < before - 1e-3
-        # The trained expert's own factors are one possible gauge, so the best gauge is no further away.
-        assert after <= (bound.vector() - origin.vector()).norm() + 1e-4
-
-
 def test_alignment_finds_the_best_gauge_of_a_grid():
     """Brute force over many mixings of one linear: none is closer, and some come near."""
     layout = LoraLayout(LAYOUT.modules[:1], 2)
@@ -208,7 +171,9 @@ def test_alignment_finds_the_best_gauge_of_a_grid():
         distance = ((s @ grams[0]) * s).sum((1, 2)) - 2 * (s * grams[1].T).sum((1, 2))
         distance += ((grams[2] @ t) * t).sum((1, 2)) - 2 * (t * grams[3]).sum((1, 2))
         best = float(distance.min()) + float(o.a.square().sum() + o.b.square().sum())
-        found = float((align(lora, origin).vector() - origin.vector()).square().sum())
+        aligned = align(lora, origin)
+        torch.testing.assert_close(delta(aligned), delta(lora), atol=1e-5, rtol=1e-4)
+        found = float((aligned.vector() - origin.vector()).square().sum())
         assert found <= best + 1e-4
         assert found >= 0.8 * best, "the grid must be fine enough for this comparison"
 
@@ -316,13 +281,11 @@ def test_zip_round_trip(engine, own_experts):
 
 def changed(data: bytes, tensors: dict | None = None, first: dict | None = None, **index) -> bytes:
     """The ZIP with other tensors, other fields of its first expert, or other fields of the index. The checksum is valid."""
-    import hashlib
-
     files = unzipped(data)
     content = json.loads(files[INDEX_FILE])
     if tensors is not None:
         files[TENSORS_FILE] = save({**load(files[TENSORS_FILE]), **tensors})
-        content["tensors_sha256"] = hashlib.sha256(files[TENSORS_FILE]).hexdigest()
+        content["tensors_sha256"] = digest(files[TENSORS_FILE])
     content["experts"][0] |= first or {}
     files[INDEX_FILE] = json.dumps(content | index).encode()
     return zipped(files)
@@ -375,28 +338,23 @@ def test_zips_that_are_refused(engine, own_experts):
 # Maps
 
 
-def principal(rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """The two directions of largest variance, from the covariance's eigenvectors, and their share of the variance."""
-    values, vectors = np.linalg.eigh(np.cov(rows.T))
-    order = np.argsort(-values)
-    return vectors[:, order[:2]].T, float(values[order[:2]].sum() / values.sum())
+def check(found: ExpertMap, rows: torch.Tensor, *others: torch.Tensor) -> None:
+    """Check the experts' points, and those of ``others``, on the two directions of largest variance: from the covariance's
+    eigenvectors, whose signs are arbitrary."""
+    experts, every = rows.double().numpy(), torch.cat([rows, *(other[None] for other in others)]).double().numpy()
+    values, vectors = np.linalg.eigh(np.cov(experts.T))
+    order = np.argsort(-values)[:2]
+    assert len(found.points) == len(rows) and found.shown == pytest.approx(values[order].sum() / values.sum(), abs=1e-6)
+    points = np.array([*found.points, *(point for point in (found.placed, found.prior) if point is not None)])
+    expected = (every - experts.mean(0)) @ vectors[:, order]
+    np.testing.assert_allclose(points, expected * np.sign(points[0] * expected[0]), atol=1e-4)
 
 
 def test_description_map_is_the_principal_plane(engine):
     repository = engine.repository
     embedding = embed_descriptions(engine.backbone, [SENTENCE])[0]
     found = description_map(repository, embedding)
-    rows = repository.embeddings.double().numpy()
-    axes, share = principal(rows)
-    assert len(found.points) == len(repository) and found.prior is None
-    assert found.shown == pytest.approx(share, abs=1e-6)
-    points, placed = np.array(found.points), np.array(found.placed)
-    expected = (rows - rows.mean(0)) @ axes.T
-    expected_placed = (embedding.double().numpy() - rows.mean(0)) @ axes.T
-    for axis in range(2):
-        sign = np.sign(points[0, axis] * expected[0, axis])
-        np.testing.assert_allclose(points[:, axis], sign * expected[:, axis], atol=1e-5)
-        assert placed[axis] == pytest.approx(sign * expected_placed[axis], abs=1e-5)
+    check(found, repository.embeddings, embedding)
     assert description_map(repository, embedding) == found
     alone = description_map(repository)
     assert alone.placed is None and alone.points == found.points
@@ -434,15 +392,7 @@ def test_latent_map_is_the_plane_of_the_priors(engine):
     found = latent_map(engine, adaptation.routing, adaptation.z)
     repository = engine.repository
     priors = [SemanticPrior(repository.means[i], repository.stds[i].square()) for i in range(len(repository))]
-    rows = torch.stack([engine.generator.latent(prior).mean for prior in priors]).double().numpy()
-    axes, share = principal(rows)
-    assert found.shown == pytest.approx(share, abs=1e-6)
-    centre = engine.generator.latent(adaptation.prior).mean
-    others = torch.stack([adaptation.z, centre]).double().numpy()
-    points = np.array([*found.points, found.placed, found.prior])
-    expected = (np.concatenate([rows, others]) - rows.mean(0)) @ axes.T
-    for axis in range(2):
-        sign = np.sign(points[0, axis] * expected[0, axis])
-        np.testing.assert_allclose(points[:, axis], sign * expected[:, axis], atol=1e-4)
+    rows = torch.stack([engine.generator.latent(prior).mean for prior in priors])
+    check(found, rows, adaptation.z, engine.generator.latent(adaptation.prior).mean)
     again = latent_map(engine, adaptation.routing, engine.adapt(AdapterRequest(SENTENCE, k=2, seed=4)).z)
     assert again.points == found.points and again.prior == found.prior and again.placed != found.placed

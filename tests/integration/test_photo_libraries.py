@@ -244,15 +244,14 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
 
     def photo(file: Path, folder: str, day: date | None) -> Path:
         exif = Image.Exif()
-        if day is not None:
-            exif[0x0132] = f"{day:%Y:%m:%d} 12:30:00"
+        exif[0x0132] = "0000:00:00 00:00:00" if day is None else f"{day:%Y:%m:%d} 12:30:00"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((64, 64), 30 + 9 * len(facts)).convert("RGB").save(file, exif=exif)
         facts[file.name] = folder, day
         return file
 
     days = (date(2023, 5, 1), date(2024, 5, 1), date(2024, 5, 2), None)
-    for place in ("pictures", "pictures/sea", "pictures/sea/boats", "pictures/seaside"):
+    for place in ("pictures", "pictures/sea", "pictures/sea/boat's", "pictures/seaside"):
         for number, day in enumerate(days):
             photo(tmp_path / place / f"{place.replace('/', '-')}-{number}.jpg", place, day)
     index_folders(PhotoLibrary.create(tmp_path / "library", engine.backbone), [tmp_path / "pictures"], engine.backbone)
@@ -265,6 +264,7 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
     tab, sources = Tab(Visitor()), Sources(PhotoLibraries([tmp_path / "library"]))
     actions.add_uploads(engine, tab, [str(tmp_path / "trip.zip"), str(photo(tmp_path / "alone.jpg", "", days[1]))])
 
+    assert PhotoLibrary.open(tmp_path / "library").counts()["dated"] == 4 * 3
     asked = 0
     for own, library in ((True, ""), (False, "library"), (True, "library")):
         plain = Scope(own, library=library)
@@ -272,7 +272,7 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
         there = ("trip",) * own + ("pictures",) * bool(library)
         assert set(whole.folders) == {place for place, _ in facts.values() if place.startswith(there)} and whole.several_days
         for folder, (since, until) in product(
-            ("", "trip", "trip/sea", "trip/sea/boats", "pictures", "pictures/sea", "pictures/seaside", "elsewhere"),
+            ("", "trip", "trip/sea", "trip/sea/boats", "pictures/sea", "pictures/sea/boat's", "pictures/seaside", "elsewhere"),
             ((None, None), (days[1], None), (None, days[1]), (days[1], days[1]), (days[2], days[0])),
         ):
             left = {

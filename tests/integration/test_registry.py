@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from command_line import Answer, Run
 
 from core.cli import experiment
-from core.cli.main import main
 from core.common import markdown
 from core.common.paths import results_path
 from core.common.text import listed
 from core.experiments import figures
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
 from core.experiments.report import report
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line; return (exit code, stdout, stderr)."""
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(a) for a in argv])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.mark.parametrize("experiment", [*EXPERIMENTS.values(), *BENCHMARKS.values()], ids=lambda experiment: experiment.file)
@@ -43,7 +29,9 @@ def test_shipped_reports_match_their_numbers(experiment: Experiment) -> None:
 
 
 @pytest.mark.slow
-def test_all_runs_what_is_left_and_says_what_failed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_runs_what_is_left_and_says_what_failed(
+    run: Run, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = {name: EXPERIMENTS[name] for name in ("verification",)}
     monkeypatch.setattr(experiment, "EXPERIMENTS", few)
     out, cache = tmp_path / "results", tmp_path / "cache"
@@ -63,9 +51,9 @@ def test_all_runs_what_is_left_and_says_what_failed(run: Run, tmp_path: Path, mo
     assert code == 0, err
     assert json.loads(text)["verification"]["won"] == 1
     # An experiment that is named runs again. It also runs again if code or models changed.
-    assert json.loads(run("experiment", "verification", *options, "--json")[1])["won"] > 1
+    assert answer("experiment", "verification", *options)["won"] > 1
     monkeypatch.setattr(experiment, "_models", lambda: "changed")
-    assert json.loads(run("experiment", "all", *options, "--json")[1])["verification"]["won"] > 1
+    assert answer("experiment", "all", *options)["verification"]["won"] > 1
 
     # After one experiment fails, the others still run.
     monkeypatch.setattr(experiment, "EXPERIMENTS", {name: EXPERIMENTS[name] for name in ("forgetting", "verification")})

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from command_line import Answer, Run
 from peft import PeftModel
 from PIL import Image, ImageDraw
 
@@ -21,7 +20,6 @@ from app.tab import Tab
 from app.visitor import Visitor
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
-from core.cli.main import main
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE
 from core.experts.load import load_engine
@@ -31,8 +29,6 @@ from core.names.teach import TaughtNames
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.request import AdapterRequest
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 def drawn(folder: Path, kind: str, number: int) -> Path:
@@ -61,55 +57,35 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = main([str(a) for a in argv])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
-def test_a_folder_of_folders_is_taught_and_found(run: Run, folders: Path, tmp_path: Path) -> None:
-    code, out, _ = run("teach", folders, "--out", tmp_path / "names", "--json")
-
-    answer = json.loads(out)
-    assert code == 0
-    assert answer["names"] == [{"name": "dax", "photos": 4}, {"name": "wug", "photos": 4}]
-    assert answer["failed"] == answer["remarks"] == []
+def test_a_folder_of_folders_is_taught_and_found(answer: Answer, folders: Path, tmp_path: Path) -> None:
+    found = answer("teach", folders, "--out", tmp_path / "names")
+    assert found["names"] == [{"name": "dax", "photos": 4}, {"name": "wug", "photos": 4}]
+    assert found["failed"] == found["remarks"] == []
     shared = load_backbone().shared
-    assert shared is not None and answer["rank"] == shared.rank + 2
-    assert sorted(answer["files"]) == sorted(path.name for path in (tmp_path / "names").iterdir())
+    assert shared is not None and found["rank"] == shared.rank + 2
+    assert sorted(found["files"]) == sorted(path.name for path in (tmp_path / "names").iterdir())
     new = tmp_path / "new"
     for number in (7, 8):
         drawn(new, "wug", number), drawn(new, "dax", number)
     for kind in ("wug", "dax"):
-        _, out, _ = run("search", f"a photo of a {kind}", "--gallery", new, "--adapter", tmp_path / "names", "--json")
-        first = json.loads(out)["rankings"]["adapter"][:2]
-        assert all(kind in Path(hit["photo"]).name for hit in first)
+        ranked = answer("search", f"a photo of a {kind}", "--gallery", new, "--adapter", tmp_path / "names")["rankings"]
+        assert all(kind in Path(hit["photo"]).name for hit in ranked["adapter"][:2])
 
 
-def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_path: Path) -> None:
+def test_search_with_names_ranks_as_the_page_does(run: Run, answer: Answer, folders: Path, tmp_path: Path) -> None:
     """The name's photos also count in a sentence with the name. Zero-shot does not change."""
     new, query = tmp_path / "new", "a wug beside a house"
     photos = [drawn(new, kind, number) for kind in ("wug", "dax") for number in (7, 8, 9)]
     run("teach", folders, "--out", tmp_path / "taught")
-    ask = ("search", query, "--gallery", new, "--task", "photos of drawings", "--json")
-    code, out, err = run(*ask, "--names", tmp_path / "taught" / NAMES_FILE)
-    assert code == 0, err
-    found, without = json.loads(out)["rankings"], json.loads(run(*ask)[1])["rankings"]
+    ask = ("search", query, "--gallery", new, "--task", "photos of drawings")
+    found, without = (answer(*ask, *more)["rankings"] for more in (("--names", tmp_path / "taught" / NAMES_FILE), ()))
 
     engine, tab = load_engine(), Tab(Visitor())
     actions.add_uploads(engine, tab, [str(photo) for photo in photos])
     name_actions.load(engine, tab, str(tmp_path / "taught" / NAMES_FILE))
-    answer = actions.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
-    assert answer is not None
-    columns = {column.title: column.ranking.hits for column in answer.columns}
+    shown = actions.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
+    assert shown is not None
+    columns = {column.title: column.ranking.hits for column in shown.columns}
     for ours, theirs in (("zero-shot", ZERO), ("sg-lora", SG_LORA)):
         assert [hit["photo"] for hit in found[ours]] == [hit.label for hit in columns[theirs]]
         scores = [hit.score for hit in columns[theirs]]
@@ -118,25 +94,22 @@ def test_search_with_names_ranks_as_the_page_does(run: Run, folders: Path, tmp_p
     assert all("wug" in hit["photo"] for hit in found["sg-lora"][:3])
 
 
-def test_a_folder_stands_for_its_photos_and_for_its_file_of_names(run: Run, folders: Path, tmp_path: Path) -> None:
-    code, out, err = run("teach", "--name", "wug", folders / "wug", "--out", tmp_path / "taught", "--json")
-    assert code == 0 and json.loads(out)["names"] == [{"name": "wug", "photos": 4}], err
-    code, out, err = run("search", "a wug", "--gallery", folders, "--names", tmp_path / "taught", "--json")
-    assert code == 0, err
-    assert all("wug" in Path(hit["photo"]).name for hit in json.loads(out)["rankings"]["sg-lora"][:4])
+def test_a_folder_stands_for_its_photos_and_for_its_file_of_names(answer: Answer, folders: Path, tmp_path: Path) -> None:
+    found = answer("teach", "--name", "wug", folders / "wug", "--out", tmp_path / "taught")
+    assert found["names"] == [{"name": "wug", "photos": 4}]
+    ranked = answer("search", "a wug", "--gallery", folders, "--names", tmp_path / "taught")["rankings"]
+    assert all("wug" in Path(hit["photo"]).name for hit in ranked["sg-lora"][:4])
 
 
-def test_names_also_count_without_the_adapter_when_captions_are_found(run: Run, folders: Path, tmp_path: Path) -> None:
-    run("teach", folders, "--out", tmp_path / "taught")
+def test_names_also_count_without_the_adapter_when_captions_are_found(answer: Answer, folders: Path, tmp_path: Path) -> None:
+    answer("teach", folders, "--out", tmp_path / "taught")
     wug = drawn(tmp_path / "new", "wug", 9)
     # The weight of the adapter is nearly 0, so the names must be in the other part of the score.
-    ask = ("search", wug, "--gallery", folders, "--find", "captions", "--task", "drawings", "--strength", 0.01, "--json")
-    scores = []
-    for names in ((), ("--names", tmp_path / "taught" / NAMES_FILE)):
-        code, out, err = run(*ask, *names)
-        assert code == 0, err
-        scores.append({hit["caption"]: hit["score"] for hit in json.loads(out)["rankings"]["sg-lora"]})
-    without, found = scores
+    ask = ("search", wug, "--gallery", folders, "--find", "captions", "--task", "drawings", "--strength", 0.01)
+    without, found = (
+        {hit["caption"]: hit["score"] for hit in answer(*ask, *names)["rankings"]["sg-lora"]}
+        for names in ((), ("--names", tmp_path / "taught" / NAMES_FILE))
+    )
     assert max(found, key=lambda caption: found[caption]) == "a photo of a wug"
     assert found["a photo of a wug"] > without["a photo of a wug"] + 0.1
 
@@ -150,16 +123,12 @@ def test_a_file_without_names_is_rejected(run: Run, folders: Path, tmp_path: Pat
     assert code == 1 and reason in err
 
 
-def test_names_on_top_of_an_adapter_are_those_of_the_library_call(run: Run, folders: Path, tmp_path: Path) -> None:
+def test_names_on_top_of_an_adapter_are_those_of_the_library_call(answer: Answer, folders: Path, tmp_path: Path) -> None:
     photos = sorted((folders / "wug").iterdir())
-    run("adapt", "photos of boats", "--out", tmp_path / "boats", "--seed", 3)
-
-    code, _, _ = run("teach", "--name", "wug", *photos, "--adapter", tmp_path / "boats", "--out", tmp_path / "a")
-    again, out, _ = run(
-        "teach", "--name", "wug", *photos, "--task", "photos of boats", "--seed", 3, "--out", tmp_path / "b", "--json"
-    )
-
-    assert (code, again) == (0, 0)
+    answer("adapt", "photos of boats", "--out", tmp_path / "boats", "--seed", 3)
+    teach = ("teach", "--name", "wug", *photos)
+    answer(*teach, "--adapter", tmp_path / "boats", "--out", tmp_path / "a")
+    found = answer(*teach, "--task", "photos of boats", "--seed", 3, "--out", tmp_path / "b")
     engine = load_engine()
     backbone, linears = engine.backbone, list(engine.backbone.linears.values())
     base = engine.adapt(AdapterRequest("photos of boats", seed=3)).lora
@@ -171,7 +140,7 @@ def test_names_on_top_of_an_adapter_are_those_of_the_library_call(run: Run, fold
         lora, origin = load_peft(tmp_path / folder, linears, backbone.fingerprint, partly=True)
         assert torch.allclose(backbone.encode_text(sentences, lora), backbone.encode_text(sentences, expected), atol=1e-4)
         assert origin["names"] == [{"name": "wug", "photos": 4}]
-    assert json.loads(out)["rank"] == base.rank + 1
+    assert found["rank"] == base.rank + 1
     text = (tmp_path / "b" / README_FILE).read_text()
     assert "photos of boats" in text and "Taught names: wug (4 photos)" in text
     # peft itself gives the same result, with a different rank for each linear.
@@ -180,26 +149,24 @@ def test_names_on_top_of_an_adapter_are_those_of_the_library_call(run: Run, fold
     assert torch.allclose(theirs, backbone.encode_text(sentences, expected), atol=1e-4)
 
 
-def test_vector_and_evaluate_take_names(run: Run, folders: Path, tmp_path: Path) -> None:
-    run("teach", folders, "--out", tmp_path / "names")
-    code, out, _ = run("vector", "a photo of a wug", "--adapter", tmp_path / "names", "--json")
+def test_vector_and_evaluate_take_names(answer: Answer, folders: Path, tmp_path: Path) -> None:
+    answer("teach", folders, "--out", tmp_path / "names")
+    found = answer("vector", "a photo of a wug", "--adapter", tmp_path / "names")
     backbone = load_backbone()
     photos = torch.stack([backbone.pixels(open_photo(path)) for path in sorted((folders / "wug").iterdir())])
     everyday = everyday_photos(backbone, backbone.shared)
     assert everyday is not None
     target = everyday.apart(F.normalize(backbone.suffix(backbone.prefix(photos), backbone.shared).mean(0), dim=0))
     plain = backbone.encode_text(["a photo of a wug"], backbone.shared)[0]
-    zero_shot, taught = torch.tensor(json.loads(out)["vector"]).unflatten(0, (2, -1)) / 2**0.5
-    assert code == 0 and not zero_shot.any(), "the zero-shot part does not know the name, so it is zero"
+    zero_shot, taught = torch.tensor(found["vector"]).unflatten(0, (2, -1)) / 2**0.5
+    assert not zero_shot.any(), "the zero-shot part does not know the name, so it is zero"
     assert float(taught @ target) > 0.8 > float(plain @ target) + 0.3
 
-    code, out, _ = run("evaluate", "--data", folders, "--adapter", tmp_path / "names", "--json")
-    found = json.loads(out)["methods"]
-    assert code == 0
+    found = answer("evaluate", "--data", folders, "--adapter", tmp_path / "names")["methods"]
     assert found["adapter"]["i2t"]["R@1"] == 100 >= found["zero-shot"]["i2t"]["R@1"]
 
 
-def test_photos_of_a_library(run: Run, folders: Path, tmp_path: Path) -> None:
+def test_photos_of_a_library(run: Run, answer: Answer, folders: Path, tmp_path: Path) -> None:
     """The library's vectors teach the same as the photo files. The name works in a search of the library."""
     photos, library = tmp_path / "photos", tmp_path / "library"
     shutil.copytree(folders, photos)
@@ -209,12 +176,11 @@ def test_photos_of_a_library(run: Run, folders: Path, tmp_path: Path) -> None:
     by_id = opened.key(opened.find(str(wugs[2])))
     wugs[1].unlink()
 
-    options = ["--name", "wug", *wugs[:2], by_id, photos / "none.png", "--out", tmp_path / "names", "--json"]
-    code, out, err = run("teach", "--library", library, *options)
-
-    answer = json.loads(out)
-    assert (code, answer["names"]) == (0, [{"name": "wug", "photos": 3}]), err
-    assert [each["name"] for each in answer["failed"]] == ["wug"] and "none.png is not in the library" in out
+    options = ["--name", "wug", *wugs[:2], by_id, photos / "none.png", "--out", tmp_path / "names"]
+    found = answer("teach", "--library", library, *options)
+    assert found["names"] == [{"name": "wug", "photos": 3}]
+    ((name, reason),) = (each.values() for each in found["failed"])
+    assert name == "wug" and "none.png is not in the library" in reason
     run("teach", "--name", "wug", *sorted((folders / "wug").iterdir())[:3], "--out", tmp_path / "files")
     backbone = load_backbone()
     one, two = (
@@ -222,28 +188,25 @@ def test_photos_of_a_library(run: Run, folders: Path, tmp_path: Path) -> None:
     )
     texts = ["a wug outdoors", "a dog"]
     assert torch.allclose(backbone.encode_text(texts, one), backbone.encode_text(texts, two), atol=2e-3)
-    _, out, _ = run("search", "a photo of a wug", "--library", library, "--adapter", tmp_path / "names", "--json")
-    assert all("wug" in Path(hit["photo"]).name for hit in json.loads(out)["rankings"]["adapter"][:4])
+    ranked = answer("search", "a photo of a wug", "--library", library, "--adapter", tmp_path / "names")["rankings"]
+    assert all("wug" in Path(hit["photo"]).name for hit in ranked["adapter"][:4])
 
 
-def test_bad_names_are_reported_and_the_rest_is_taught(run: Run, folders: Path, tmp_path: Path) -> None:
+def test_bad_names_are_reported_and_the_rest_is_taught(answer: Answer, folders: Path, tmp_path: Path) -> None:
     photo, broken = folders / "wug" / "wug 0.png", tmp_path / "broken.jpg"
     broken.write_bytes(b"no photo")
     options = ["--name", "wug", photo, broken, "--name", "dax", "--name", " ", photo, "--name", "fep", broken]
     options += ["--name", "Wug", folders / "wug" / "wug 1.png", "--name", "gone", tmp_path / "gone.jpg"]
 
-    code, out, err = run("teach", *options, "--out", tmp_path / "names", "--json")
-
-    answer = json.loads(out)
-    assert code == 0 and "Traceback" not in err
-    assert answer["names"] == [{"name": "wug", "photos": 2}]
-    reasons = [(each["name"], each["reason"]) for each in answer["failed"]]
+    found = answer("teach", *options, "--out", tmp_path / "names")
+    assert found["names"] == [{"name": "wug", "photos": 2}]
+    reasons = [(each["name"], each["reason"]) for each in found["failed"]]
     assert any(name == "wug" and "broken.jpg" in reason for name, reason in reasons)
     assert ("dax", "“dax” has no photo: choose at least one that shows it; three are better.") in reasons
     assert any(name == " " and "name is empty" in reason for name, reason in reasons)
     assert any(name == "fep" and "has no photo" in reason for name, reason in reasons)
     assert any(name == "gone" and "gone.jpg" in reason for name, reason in reasons)
-    assert answer["remarks"] == ["“wug” and “Wug” are one name: the photos of both were taught together."]
+    assert found["remarks"] == ["“wug” and “Wug” are one name: the photos of both were taught together."]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ def test_names_come_back_as_they_were(backbone: EmbeddedBackbone, small_bank: No
     assert torch.equal(names.entries[0].without, loaded.entries[0].without) and loaded.entries[1].without is None
     assert torch.equal(loaded.on(None).vector(), names.on(None).vector())  # type: ignore[union-attr]
     assert len(content) < most_bytes(backbone)
+    with pytest.raises(RepositoryError, match="no names to save yet"):
+        save_names(TaughtNames(backbone))
 
 
 def test_a_file_that_is_too_large_is_not_read(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
@@ -50,11 +52,6 @@ def test_a_file_that_is_too_large_is_not_read(backbone: EmbeddedBackbone, tmp_pa
     file.write_bytes(b"none")
     with pytest.raises(RepositoryError, match=r"wugs\.safetensors is damaged or not a file of names"):
         read_names(file, backbone)
-
-
-def test_nothing_to_save(backbone: EmbeddedBackbone) -> None:
-    with pytest.raises(RepositoryError, match="no names to save yet"):
-        save_names(TaughtNames(backbone))
 
 
 def test_a_file_of_another_backbone(backbone: EmbeddedBackbone) -> None:

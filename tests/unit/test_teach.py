@@ -62,30 +62,14 @@ def model(request: pytest.FixtureRequest, backbone: EmbeddedBackbone, small_bank
     return backbone.adapting("photos") if request.param == "embedded photos" else backbone
 
 
-def test_closed_form_is_the_least_change_that_adds_the_residuals() -> None:
-    keys, residuals = noise(3, 12, seed=1), noise(3, 5, seed=2)
-    bank = noise(40, 12, seed=3)
-    moment = bank.T.double() @ bank.double() / len(bank)
-
-    factors = closed_form(keys, residuals, torch.linalg.inv(moment), damping=0.0)
-
-    # Among all W with W k_i = r_i, this W has the smallest mean of |W k|^2 over the bank. A linear system with Lagrange
-    # multipliers gives each row of W.
-    k, r = keys.double(), residuals.double()
-    system = torch.zeros(15, 15, dtype=torch.float64)
-    system[:12, :12], system[:12, 12:], system[12:, :12] = moment, k.T, k
-    rows = [torch.linalg.solve(system, torch.cat([torch.zeros(12, dtype=torch.float64), r[:, i]]))[:12] for i in range(5)]
-    assert torch.allclose(factors.delta, torch.stack(rows).float(), atol=1e-4)
-    assert factors.a.shape == (3, 12) and factors.b.shape == (5, 3)
-
-
-def test_damping_is_ridge_regression_in_the_bank_s_metric() -> None:
+def test_the_closed_form_is_ridge_regression_in_the_bank_s_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teach, "LAMBDA", 0.2)
     keys, residuals, bank = noise(3, 12, seed=1), noise(3, 5, seed=2), noise(40, 12, seed=3)
     c = bank.T.double() @ bank.double() / len(bank)
     k, r = keys.double(), residuals.double()
     weight = 0.2 * torch.einsum("ni,ij,nj->n", k, torch.linalg.inv(c), k).mean()
 
-    factors = closed_form(keys, residuals, torch.linalg.inv(c), damping=0.2)
+    factors = closed_form(keys, residuals, torch.linalg.inv(c))
 
     # The gradient of sum_i |W k_i - r_i|^2 + weight tr(W C W^T) is zero where W (K^T K + weight C) = R^T K.
     direct = torch.linalg.solve(k.T @ k + weight * c, k.T @ r).T
