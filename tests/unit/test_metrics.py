@@ -67,7 +67,6 @@ def test_a_perfect_and_an_empty_ranking():
     assert recall(np.eye(4), np.eye(4, dtype=bool)) == {"R@1": 100.0, "R@5": 100.0, "R@10": 100.0}
     assert recall(np.eye(4), np.zeros((4, 4), dtype=bool)) == {"R@1": 0.0, "R@5": 0.0, "R@10": 0.0}
     assert first_hits(np.eye(4), np.zeros((4, 4), dtype=bool)).tolist() == [4] * 4
-    assert mean_average_precision(np.ones((2, 3)), np.zeros((2, 3), dtype=bool)) == 0.0
 
 
 def test_bootstrap_interval_is_close_to_scipys():
