@@ -14,8 +14,7 @@ from pathlib import Path
 
 from app import texts
 from app.comparison import MERGE, NAMES, ON_DEMAND, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison, Marked
-from app.files import Files
-from app.question import Asked, Question, Scope
+from app.question import Asked, Scope
 from app.sources import Sources
 from app.tab import Tab
 from app.texts import Text
@@ -225,8 +224,21 @@ def answer(
         if search.library is None and not search.photos and question.scope.own and tab.visitor.adding:
             _show(engine, tab, asked, adaptation, None)
             raise StillAdding(texts.ADDING_FIRST)
-        files = sources.files(tab.visitor, question.scope)
-        comparison = _ranked(engine, tab, asked, question, adaptation, search, files, progress, stop)
+        unranked = Comparison(
+            search.title,
+            (),
+            question,
+            search.right(texts.original(question.what) if question.scope.samples else question.what),
+            left_out=_trained_on(engine, tab, adaptation),
+            photos=search.photos,
+            files=sources.files(tab.visitor, question.scope),
+            backbone=engine.backbone.fingerprint,
+            names=search.taught,
+            sentence="" if adaptation is None else adaptation.routing.description,
+            library=search.library,
+            rows=search.rows,
+        )
+        comparison = _ranked(tab, unranked, search, columns(engine, tab, asked, adaptation), progress, stop)
     _show(engine, tab, asked, adaptation, comparison)
     count_marked(engine, tab, sources)
     return comparison
@@ -243,37 +255,20 @@ def _show(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None,
 
 
 def _ranked(
-    engine: SGLora,
     tab: Tab,
-    asked: Asked,
-    question: Question,
-    adaptation: Adaptation | None,
+    unranked: Comparison,
     search: ScopedSearch,
-    files: Files,
+    wanted: Sequence[tuple[str, Text, Adapter]],
     progress: RankingProgress | None,
     stop: Stop,
 ) -> Comparison:
-    unranked = Comparison(
-        search.title,
-        (),
-        question,
-        search.right(texts.original(question.what) if question.scope.samples else question.what),
-        left_out=_trained_on(engine, tab, adaptation),
-        photos=search.photos,
-        files=files,
-        backbone=engine.backbone.fingerprint,
-        names=search.taught,
-        sentence="" if adaptation is None else adaptation.routing.description,
-        library=search.library,
-        rows=search.rows,
-    )
+    """The comparison with the ``wanted`` columns. All photos are ranked: how far a photo moved is known only if it has a rank
+    in both columns."""
     last = tab.comparison
     if last is None or replace(last, columns=()) != unranked:
         last = unranked
     kept = {(column.title, column.adapter): column for column in last.columns}
     ranked: list[Column] = []
-    # Rank all photos: how far a photo moved is known only if it has a rank in both columns.
-    wanted = columns(engine, tab, asked, adaptation)
     for title, note, adapter in wanted:
         if (title, adapter) in kept:
             ranked.append(kept[title, adapter])
