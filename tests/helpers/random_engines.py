@@ -18,8 +18,9 @@ TASKS = ("a dog", "the sea", "a market", "a bicycle", "snow", "an airport from a
 DESCRIPTION = "photos of puppies in the snow"
 
 
-def random_engine(backbone: Backbone) -> SGLora:
-    """Six random experts and a generator with random weights. The experts use the backbone's shared part, if it has one."""
+def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
+    """Six random experts and a generator with random weights. The experts use the backbone's shared part, if it has one.
+    ``trained=False``: the generator's decoder is zero."""
     size, n = backbone.layout.size, len(TASKS)
     experts = tuple(Expert(t.split()[-1], f"a photo of {t}", "scenes", "none", 1, i, 1, {}, {}) for i, t in enumerate(TASKS))
     origin, means = 0.05 * noise(size, seed=1), 0.05 * noise(n, size, seed=2)
@@ -28,7 +29,7 @@ def random_engine(backbone: Backbone) -> SGLora:
     repository = ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, shared=backbone.shared)
     vae = ConditionalVAE(VaeConfig(n, latent=4, hidden=16))
     with torch.no_grad():
-        for i, parameter in enumerate(vae.parameters()):
+        for i, parameter in enumerate(vae.parameters() if trained else ()):
             parameter.copy_(0.3 * noise(*parameter.shape, seed=10 + i))
     generator = LoraGenerator(Basis.fit(means, origin, n), vae.eval().requires_grad_(False), backbone.fingerprint, {})
     return SGLora(backbone, repository, generator)
