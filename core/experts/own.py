@@ -113,7 +113,7 @@ class OwnExperts:
         return any(e.name.casefold() == name.casefold() for e in experts)
 
 
-def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts | None = None) -> OwnExperts:
+def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts) -> OwnExperts:
     """Add an adapter in PEFT format as an own expert. Its name comes from ``description``, which routing compares.
 
     ``source``: the adapter's folder, or the bytes of a ZIP with its two files.
@@ -125,7 +125,6 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     Raises AdapterError: when it cannot be read, belongs to another backbone, or moves photos differently from the experts.
     DescriptionError: when the description is unusable. RepositoryError: as ``OwnExperts.add``.
     """
-    own_experts = own_experts or OwnExperts(engine.repository)
     description = clean_text(description)
     name = free_name(_short(description), own_experts.has)
     shipped = own_experts.shipped

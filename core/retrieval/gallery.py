@@ -132,12 +132,6 @@ class Gallery:
         self._lock = threading.Lock()  # held briefly, to replace the contents
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
 
-    def copy(self) -> Gallery:
-        """A gallery with the same photos. Both share the computed tensors, which never change in place."""
-        copy = Gallery(self.backbone, self.limit, self.most_bytes)
-        copy._contents, copy._texts = self._contents, self._texts
-        return copy
-
     @property
     def photos(self) -> tuple[Photo, ...]:
         """All photos, in order of arrival."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -93,8 +93,10 @@ def indexed(either: Backbone, samples: tuple[SamplePhoto, ...]) -> Gallery:
 
 
 @pytest.fixture
-def filled(indexed: Gallery) -> Gallery:
-    return indexed.copy()
+def filled(indexed: Gallery, samples: tuple[SamplePhoto, ...]) -> Iterator[Gallery]:
+    """A test may change the captions."""
+    yield indexed
+    indexed.set_captions({s.name: s.captions for s in samples})
 
 
 def lora(backbone: Backbone, seed: int, scale: float = 0.2) -> Lora:

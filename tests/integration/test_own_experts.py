@@ -197,7 +197,7 @@ def test_alignment_of_weight_changes_of_a_lower_rank():
 
 def test_imported_adapter_takes_part(engine, tmp_path):
     lora = random_lora(engine.repository.layout, 7)
-    own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE)
+    own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, OwnExperts(engine.repository))
     entry = own_experts.entries[0]
     assert entry.name == "cactus on a window" and entry.lost == 0 and entry.expert.gain() is None
     assert (entry.expert.description, entry.expert.group, entry.expert.source) == (SENTENCE, "imported", "adapter of rank 2")
@@ -216,13 +216,13 @@ def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
     lora = merge([engine.repository.lora(i) for i in range(3)], [0.5, 0.3, 0.2])
     folder = exported(engine, lora, tmp_path / "mine")
     files = {f.name: f.read_bytes() for f in folder.iterdir()}
-    first = import_adapter(engine, folder, SENTENCE)
+    first = import_adapter(engine, folder, SENTENCE, OwnExperts(engine.repository))
     s = [np.linalg.svd(f.delta.numpy(), compute_uv=False) for f in lora.factors.values()]
     expected = sum((x[2:] ** 2).sum() for x in s) / sum((x**2).sum() for x in s)
     assert first.entries[0].lost == pytest.approx(expected, rel=1e-3) and expected > 0.01
     for content in (files, {f"my adapter/{name}": data for name, data in files.items()}):
         content = {"__MACOSX/adapter_config.json": b"", "README.md": b"x", **content}
-        again = import_adapter(engine, zipped(content), SENTENCE, own_experts=first)
+        again = import_adapter(engine, zipped(content), SENTENCE, first)
         assert [e.name for e in again.entries] == ["cactus on a window", "cactus on a window 2"]
         assert torch.equal(again.entries[0].mean, again.entries[1].mean)
 
@@ -232,9 +232,9 @@ def test_adapters_that_are_refused(engine, tmp_path):
     folder = exported(engine, lora, tmp_path / "mine")
     files = {f.name: f.read_bytes() for f in folder.iterdir()}
     with pytest.raises(DescriptionError):
-        import_adapter(engine, folder, " ")
+        import_adapter(engine, folder, " ", OwnExperts(engine.repository))
     with pytest.raises(AdapterError, match="another backbone"):
-        import_adapter(engine, exported(engine, lora, tmp_path / "other", "ffff"), SENTENCE)
+        import_adapter(engine, exported(engine, lora, tmp_path / "other", "ffff"), SENTENCE, OwnExperts(engine.repository))
     config = files[CONFIG_FILE]
     bombs = {CONFIG_FILE: b" " * (2**20 + 1), WEIGHTS_FILE: b""}
     for data, reason in (
@@ -249,7 +249,7 @@ def test_adapters_that_are_refused(engine, tmp_path):
         (zipped({**files, WEIGHTS_FILE: b"x" * 100}), "Adapter in the ZIP"),
     ):
         with pytest.raises(AdapterError, match=reason):
-            import_adapter(engine, data, SENTENCE)
+            import_adapter(engine, data, SENTENCE, OwnExperts(engine.repository))
 
 
 # Files

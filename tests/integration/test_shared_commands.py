@@ -30,7 +30,7 @@ from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE, adapter_files, provenance, weight_of, write_files
 from core.experts.files import RepositoryIndex, load_repository, save_repository
 from core.experts.load import load_engine
-from core.experts.own import import_adapter
+from core.experts.own import OwnExperts, import_adapter
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
@@ -166,7 +166,7 @@ def test_an_imported_adapter_becomes_an_own_part_on_the_shared_part(engine: SGLo
     save_peft(whole, tmp_path / "whole", engine.backbone.fingerprint, "embedded", {})
     save_peft(whole.only(layout.modules), tmp_path / "texts", engine.backbone.fingerprint, "embedded", {})
     for name in ("whole", "texts"):
-        (entry,) = import_adapter(engine, tmp_path / name, SENTENCE).entries
+        (entry,) = import_adapter(engine, tmp_path / name, SENTENCE, OwnExperts(engine.repository)).entries
         assert entry.lost < 1e-6
         got = repository.with_shared([Lora.from_vector(layout, entry.mean)], [1.0])
         torch.testing.assert_close(delta(got), delta(whole), atol=1e-4, rtol=1e-3)
@@ -185,7 +185,7 @@ def test_imported_adapters_that_do_not_fit_are_refused(engine: SGLora, tmp_path:
     ):
         save_peft(lora, tmp_path, engine.backbone.fingerprint, "embedded", {})
         with pytest.raises(AdapterError, match=reason):
-            import_adapter(engine, tmp_path, SENTENCE)
+            import_adapter(engine, tmp_path, SENTENCE, OwnExperts(engine.repository))
         (tmp_path / WEIGHTS_FILE).unlink()
 
 
