@@ -70,7 +70,7 @@ def test_recall_of_the_samples(engine: SGLora, sources: Sources, tab: Tab, sente
         assert column.hits is not None
         by_hand = recalls(sources.gallery(engine, tab.visitor, SAMPLES), column.adapter)
         for way, hits in column.hits.items():
-            assert 100 * np.mean(np.asarray(hits.places) < 10) == pytest.approx(by_hand[way]["R@10"]), way
+            assert 100 * np.mean(np.asarray(hits.ranks) < 10) == pytest.approx(by_hand[way]["R@10"]), way
 
 
 def test_captions_and_similar_photos_of_a_sample(engine: SGLora, sources: Sources, tab: Tab) -> None:
