@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.common.errors import PhotoError, brief
-from core.common.messages import Message, message
+from core.common.messages import Message, english, message
 
 
 def photo_error(name: str, reason: str | Message, /, **fields: object) -> PhotoError:
@@ -28,5 +28,7 @@ def from_json(answer: Any) -> Message:
     AttributeError: when it has another form."""
     key, fields = answer
     reason = message(key, **{name: message(v[0]) if isinstance(v, list) else brief(v) for name, v in fields.items()})
-    str(reason)  # raises KeyError for an unknown message
+    for part in (reason, *reason.fields.values()):
+        if isinstance(part, Message):
+            english()[part.key].format(**part.fields)  # raises KeyError for an unknown message or a missing field
     return reason
