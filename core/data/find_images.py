@@ -77,14 +77,14 @@ class ImageFinder:
 
     def lists(self, pattern: str, read: Callable[[Path], list[Sample]]) -> dict[Path, list[Sample]]:
         """The samples of each list of photos that is there: in the folder or its ``annotations``, else beside the folder. If no
-        photo is there, those of the folder's first list."""
+        photo is there, all lists of the folder."""
         # For a link: the folder beside the link, not beside its target. absolute() makes "." work.
         for place in (self.folder, Path(os.path.normpath(self.folder.absolute())).parent):
             files = sorted([*place.glob(pattern), *place.glob(f"annotations/{pattern}")])
             parsed = {file: samples for file in files if file.is_file() and (samples := read(file))}
             present = {file: samples for file, samples in parsed.items() if any(is_there(s.path) for s in samples)}
             if present or (parsed and place == self.folder):
-                return present or dict([*parsed.items()][:1])
+                return present or parsed
         return {}
 
     def check(self, samples: Iterable[Sample]) -> None:

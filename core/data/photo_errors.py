@@ -28,7 +28,7 @@ def from_json(answer: Any) -> Message:
     AttributeError: when it has another form."""
     key, fields = answer
     reason = message(key, **{name: message(v[0]) if isinstance(v, list) else brief(v) for name, v in fields.items()})
-    if not {key, *(value.key for value in reason.fields.values() if isinstance(value, Message))} <= english().keys():
-        raise LookupError("an unknown message")
-    str(reason)  # raises KeyError for a missing field
+    for part in (reason, *reason.fields.values()):
+        if isinstance(part, Message):
+            english()[part.key].format(**part.fields)  # raises KeyError for an unknown message or a missing field
     return reason

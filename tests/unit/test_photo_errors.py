@@ -37,6 +37,7 @@ def test_a_decoder_gives_its_reason_as_json(reason, text) -> None:
         ["CORE_MEMORY"],
         ["CORE_MEMORY", []],
         ["nothing", {}],
+        ["CORE_NO_IMAGE", {"known": ["nothing"]}],
         ["CORE_PIXELS", {}],
         ["CORE_PIXELS", {"width": []}],
     ],
