@@ -24,10 +24,7 @@ class SampleQuestions(Step):
 
     def about_samples(self) -> None:
         """Lay out the questions that are shown with the samples."""
-        chosen_from = examples()._asdict()
-        label = self.t("EXAMPLES_LABEL")
-        if chosen_from["questions"]:
-            label = self.t.html("EXAMPLES_CHOSEN", lambda: texts.EXAMPLES_CHOSEN.format(**chosen_from))
+        label = self.t.html("EXAMPLES_CHOSEN", lambda: texts.EXAMPLES_CHOSEN.format(**examples()._asdict()))
         self.examples = self.chips("examples", label, (), self.context.opens_on_samples)
         self.context.shows(Part.RESULTS, [self.examples, self.try_it], self.show)
 
