@@ -16,9 +16,9 @@ addEventListener("beforeunload", () => {
 });
 
 let search = location.search;
-// Back does not return to what the page showed by itself when it was opened.
+// Back does not return to what the page showed by itself: when it was opened, or when an answer came after two steps back.
 let used = false;
-for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (used = true), { capture: true, once: true });
+for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (used = true), { capture: true });
 const put = (changes) => {
   const now = changed(changes);
   if (now.href !== location.href) history[used ? "pushState" : "replaceState"](null, "", now);
@@ -82,6 +82,7 @@ new MutationObserver(() => {
   }
 }).observe(document.body, { childList: true, subtree: true });
 addEventListener("popstate", () => {
+  used = false;
   if (panel() && !new URLSearchParams(location.search).has("view")) {
     overlaid = false;
     panel().querySelector(".backdrop").click();

@@ -155,7 +155,9 @@ class ScopedSearch:
         """(key, score), best first; ``top``: most results of the library."""
         scores, asked = dict[str, float](), self._with_names if adapter.named else self.question
         if self.gallery is not None:
-            scores = {hit.key: hit.score for hit in self.gallery.rank(asked, adapter, None, self._where).hits}
+            known = {photo.id for photo in self.photos}  # others were added since
+            hits = self.gallery.rank(asked, adapter, None, self._where).hits
+            scores = {hit.key: hit.score for hit in hits if hit.key in known}
         if self.library is not None:
             for row, score in search(self.library, asked, adapter, top, self._among):
                 key = self.library.key(row)

@@ -23,7 +23,9 @@ from core.common.errors import AdapterError, DescriptionError, GalleryError, Stu
 from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
+from core.names.teach import TaughtNames
 from core.retrieval.gallery import KEPT_CAPTIONS, ZERO_SHOT, Adapter, Gallery, Photo, moves
+from core.retrieval.scoped import WORDS, ScopedSearch
 from core.retrieval.search import KEPT_ADAPTERS
 
 
@@ -559,3 +561,14 @@ def test_searching_while_photos_come_and_go(backbone) -> None:
         assert all(future.result() > 0 for future in asking)
     assert len(gallery.photos) == 10
     assert {h.key for h in gallery.text_to_image("x1", adapter, top=None).hits} == {p.id for p in gallery.photos}
+
+
+def test_an_answer_has_the_photos_of_its_beginning(backbone) -> None:
+    """Photos that another tab adds or removes while columns are ranked."""
+    files, gallery = pictures(6), Gallery(backbone)
+    gallery.add(files[:4])
+    search = ScopedSearch(WORDS, "a pattern", None, gallery, None, TaughtNames(backbone))
+    first = {hit.key for hit in search.rank(ZERO_SHOT).hits}
+    gallery.add(files[4:])
+    gallery.remove([gallery.photos[0].id])
+    assert {hit.key for hit in search.rank(Adapter.of(lora(backbone, 9))).hits} == first & {p.id for p in gallery.photos}

@@ -137,7 +137,7 @@ def test_an_answer_gets_most_of_a_core_beside_the_image_tower() -> None:
     engine, answer, tower = run.stdout.split()
     if engine != "openvino":
         pytest.skip("torch's threads compute answers, too")
-    assert float(answer) > 2 * float(tower) > 0
+    assert float(answer) > 1.3 * float(tower) > 0  # without a priority, they share the core
 
 
 def test_openvino_serves_several_threads_and_any_batch() -> None:
