@@ -10,10 +10,10 @@ from typing import Any
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 
 from app.server.answers import Answers
 from app.server.calls import Calls, refuse_fields
+from app.server.compression import Compression
 from app.server.hosts import Hosts
 from app.server.mcp_visitors import McpVisitors, is_from_tool
 from app.server.rate_limit import Allowances, RateLimit
@@ -88,7 +88,7 @@ def guards(hosts: Hosts, mcp: bool, could_fit: Callable[[int], bool], max_upload
     # An address may fill three quarters of the disk that uploads have. A tool's call is not counted: its client's request was.
     allowances = Allowances(megabytes=3 * max_upload // 2**21, exempt=is_from_tool)
     return [
-        Middleware(GZipMiddleware, compresslevel=5),  # Gradio compresses only named files, not the page
+        Middleware(Compression),  # Gradio compresses only named files, not the page
         Middleware(Routes, mcp=mcp, hosts=hosts),
         Middleware(Answers),
         Middleware(McpVisitors),

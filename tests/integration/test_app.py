@@ -22,6 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
 from PIL import Image
+from strangers import Stranger
 from zips import zipped
 
 from app import actions, texts
@@ -61,14 +62,18 @@ def client(app: Running, tmp_path_factory: pytest.TempPathFactory) -> Client:
 # Endpoints
 
 
-def test_the_page_goes_compressed(app: Running) -> None:
-    def fetched(**headers: str) -> tuple[bytes, str | None]:
-        with urllib.request.urlopen(urllib.request.Request(app.url, headers=headers)) as answer:
+def test_the_page_goes_compressed_but_files_do_not(app: Running) -> None:
+    def fetched(route: str = "", **headers: str) -> tuple[bytes, str | None]:
+        with urllib.request.urlopen(urllib.request.Request(app.url + route, headers=headers)) as answer:
             return answer.read(), answer.headers["content-encoding"]
 
     (plain, encoding), (packed, packed_encoding) = fetched(), fetched(**{"Accept-Encoding": "gzip"})
     assert (encoding, packed_encoding) == (None, "gzip") and len(packed) < len(plain) / 4
     assert len(gzip.decompress(packed)) == len(plain)
+    adapted = Stranger(app.url).call("adapt", SENTENCE, 4, 0.1, 0, None, None).values
+    assert adapted is not None
+    adapter, encoding = fetched(f"gradio_api/file={adapted[1]['path']}", **{"Accept-Encoding": "gzip"})
+    assert encoding is None and adapter[:2] == b"PK"
 
 
 def test_only_the_steps_are_public(client: Client) -> None:
