@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app import texts
-from app.api import add_endpoints
+from app.api import OPEN, add_endpoints
 from app.engines import Models
 from app.errors import without_paths
 from app.labels import Labels
@@ -22,7 +22,7 @@ from app.steps.ask import Ask
 from app.steps.compare import Compare
 from app.steps.context import ANSWER, Controls, Part, StepContext, Updates
 from app.steps.describe import Describe
-from app.steps.event import remembered, tab_of
+from app.steps.event import memory_of, remembered, tab_of
 from app.steps.experts import Experts
 from app.steps.generate import Generate
 from app.steps.names import Names
@@ -38,7 +38,6 @@ from app.views.template import script
 from app.visitors import Visitors
 from core.common.errors import StudioError
 
-OPEN = "open"  # concurrency group of events that wait for the models; it has no limit
 READY = (Part.STATUS, Part.EXPERTS, Part.ROUTING, Part.SUGGESTIONS)  # parts shown as soon as the models are loaded
 
 
@@ -143,7 +142,7 @@ class Studio:
         if shown := evidence.shipped():
             address.on(self.evidence.focus, lambda tab, _: {self.evidence: evidence.page(shown)}, also=[self.evidence])
         page.unload(self._closed)
-        address.on(context.changed.change, self._show_all, parts=tuple(Part))
+        address.on(context.changed.change, self._show_all, parts=tuple(Part), group=OPEN)
 
     def _open(self, memory: Any, last: Any, request: gr.Request) -> Updates:
         """Resume the visitor of this browser in a new tab."""
@@ -152,7 +151,9 @@ class Studio:
             tab, _ = tab_of(context, request, memory)
             first = sample_questions()[0] if context.opens_on_samples else None
             values = self.address.resume(tab, last, request.query_params, first)
-            updates = {context.memory: remembered(tab)} | self._chosen_tab(request) | context.boxes(**values)
+            updates = (
+                {context.memory: remembered(tab, memory_of(memory)[1])} | self._chosen_tab(request) | context.boxes(**values)
+            )
             controls = Controls(**values)
             updates |= context.show(tab, controls, Part.PHOTOS)
             if self.models.loaded and not tab.visitor.photos:  # on a slow network, a second event takes a second

@@ -25,11 +25,13 @@ MESSAGE_SECONDS = 15
 _numbers = itertools.count(1)  # values for ``StepContext.changed``, each a new one
 
 
-def event(context: StepContext, handler: Callable[..., Any], outputs: Sequence[Any], in_turn: bool) -> Callable[..., Any]:
+def event(
+    context: StepContext, handler: Callable[..., Any], outputs: Sequence[Any], in_turn: bool, opening: bool
+) -> Callable[..., Any]:
     """The handler, which takes a ``tab`` among its parameters and the controls last, as Gradio calls it.
 
     Gradio passes what the browser remembers in the place of the tab, and a value for each control. ``in_turn``: events of a tab
-    run one after the other, so that an earlier answer is not shown last.
+    run one after the other, so that an earlier answer is not shown last. ``opening``: the page calls it by itself.
     """
     *others, _ = inspect.signature(handler).parameters.values()
     row = [parameter.name for parameter in others].index("tab")
@@ -49,7 +51,8 @@ def event(context: StepContext, handler: Callable[..., Any], outputs: Sequence[A
                 updates = dict(zip(outputs, [answer] if len(outputs) == 1 else answer, strict=True))
             if new:
                 updates = updates | {context.changed: next(_numbers)}
-            if visitor.has_own != had:
+            # After a restart, the page may be loaded twice: a notice comes again until the visitor does something.
+            if visitor.has_own if not had else not (visitor.has_own or new or opening):
                 updates = updates | {context.memory: remembered(tab)}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
 
@@ -70,7 +73,6 @@ def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[T
     token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
     tab = visitors.tab(session, token, address_of(request))
     tab.visitor.keeps_files = True
-    # For every new tab until the browser knows it: a page that is loaded twice after a restart never shows the first notice.
     if tab is not before and had and not tab.visitor.has_own:
         why = visitors.why_gone(token, keep=True) or TIME
         gr.Warning(getattr(texts, why).format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
@@ -84,6 +86,6 @@ def memory_of(memory: object) -> tuple[str, bool]:
     return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True
 
 
-def remembered(tab: Tab) -> dict[str, Any]:
+def remembered(tab: Tab, had: bool = False) -> dict[str, Any]:
     """What the browser remembers, as ``memory_of`` reads it."""
-    return {"token": tab.visitor.token, "has": tab.visitor.has_own}
+    return {"token": tab.visitor.token, "has": tab.visitor.has_own or had}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from app import actions, texts
-from app.api import HEAVY, LIGHT, LIMITS, SEARCH
+from app.api import HEAVY, LIGHT, LIMITS, OPEN, SEARCH
 from app.question import Question
 from app.steps.context import ANSWER, Controls, Part, StepContext, Updates
 from app.steps.event import event
@@ -64,7 +64,7 @@ class Step:
             return self.context.show(tab, controls, *parts)
 
         context, outputs = self.context, list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
-        called = event(context, handler or show, outputs, turn and Part.RESULTS in parts)
+        called = event(context, handler or show, outputs, turn and Part.RESULTS in parts, group == OPEN)
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
         outputs = list(dict.fromkeys([*outputs, context.memory, context.changed]))

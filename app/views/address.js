@@ -16,7 +16,7 @@ addEventListener("beforeunload", () => {
 });
 
 let search = location.search;
-// Back does not return to what the page showed by itself: when it was opened, or when an answer came after two steps back.
+// Back does not return to what the page showed by itself, when it was opened or when an answer came after one more step back.
 let used = false;
 for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (used = true), { capture: true });
 const put = (changes) => {
@@ -82,7 +82,6 @@ new MutationObserver(() => {
   }
 }).observe(document.body, { childList: true, subtree: true });
 addEventListener("popstate", () => {
-  used = false;
   if (panel() && !new URLSearchParams(location.search).has("view")) {
     overlaid = false;
     panel().querySelector(".backdrop").click();
@@ -93,6 +92,7 @@ addEventListener("popstate", () => {
   open();
   if (question() === shown) return; // another tab, or a place on this page
   shown = question();
+  used = false;
   trigger("select", { index: 0, value: location.search });
 });
 // A restarted server does not know this tab. Gradio reloads the page only if an answer was on its way.
