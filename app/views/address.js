@@ -11,6 +11,7 @@ const [left, typed] = JSON.parse(sessionStorage.getItem(TYPED) ?? "[]");
 sessionStorage.removeItem(TYPED);
 if (left === location.href && typed !== left) history.pushState(null, "", typed);
 addEventListener("beforeunload", () => {
+  if (!used) return; // the boxes of a page that is still loading are empty
   const box = (name) => document.querySelector(`#${name} textarea, #${name} input`)?.value.trim() ?? "";
   sessionStorage.setItem(TYPED, JSON.stringify([location.href, changed({ q: box("query"), about: box("description") }).href]));
 });
