@@ -53,6 +53,11 @@ class ScopedSearch:
         return () if self.gallery is None else self.gallery.photos
 
     @lazy
+    def _own(self) -> dict[str, str]:
+        """Names of the gallery's photos, by id."""
+        return {photo.id: photo.name for photo in self.photos}
+
+    @lazy
     def title(self) -> Message:
         """The question as text. Raises PhotoError: when its photo is missing or cannot be read."""
         if self.kind == WORDS:
@@ -155,9 +160,8 @@ class ScopedSearch:
         """(key, score), best first; ``top``: most results of the library."""
         scores, asked = dict[str, float](), self._with_names if adapter.named else self.question
         if self.gallery is not None:
-            known = {photo.id for photo in self.photos}  # others were added since
             hits = self.gallery.rank(asked, adapter, None, self._where).hits
-            scores = {hit.key: hit.score for hit in hits if hit.key in known}
+            scores = {hit.key: hit.score for hit in hits if hit.key in self._own}  # others were added since
         if self.library is not None:
             for row, score in search(self.library, asked, adapter, top, self._among):
                 key = self.library.key(row)
@@ -168,12 +172,11 @@ class ScopedSearch:
         return sorted(scores.items(), key=lambda pair: -pair[1])
 
     def _labels(self, keys: Sequence[str]) -> dict[str, str]:
-        labels = {photo.id: photo.name for photo in self.photos}
-        if self.library is not None:
-            keys = [key for key in keys if key not in labels]
-            self.paths.update(zip(keys, self.library.paths([self.rows[key] for key in keys]), strict=True))
-            labels |= {key: shown_path(self.paths[key].name) for key in keys}
-        return labels
+        if self.library is None:
+            return self._own
+        keys = [key for key in keys if key not in self._own]
+        self.paths.update(zip(keys, self.library.paths([self.rows[key] for key in keys]), strict=True))
+        return self._own | {key: shown_path(self.paths[key].name) for key in keys}
 
 
 def _plain(text: str) -> str:
