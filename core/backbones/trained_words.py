@@ -12,8 +12,8 @@ from pathlib import Path
 
 from core.common.languages import language
 
-LANGUAGES = ("English", "German", "French")  # of the training texts
-_WORD = re.compile(r"[^\W\d_]{2,}")
+LANGUAGES = ("English", "German", "French")  # of the training texts with Latin letters
+_WORD = re.compile("[a-zß-ɏ]{2,}")  # Latin letters: Chinese has no spaces between words
 _ENDINGS = ("", "s", "es", "e", "en", "ed", "ing")
 # They say nothing about the content of a photo, so they do not make a question known.
 _FUNCTION_WORDS = frozenset(

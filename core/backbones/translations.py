@@ -21,8 +21,9 @@ from core.common.errors import BackboneError
 from core.common.languages import language
 from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 
-Maps = Mapping[str, Tensor]  # [FORMS * s, s] each, by the English name of the language
+Maps = Mapping[str, Tensor]  # [FORMS * s, s] each, [s, s] in a CASELESS language, by the English name of the language
 FORMS = 3  # of a sentence, see ``in_forms``
+CASELESS = ("Chinese",)  # languages without capitals: a sentence has one form
 Encode = Callable[[Sequence[str]], Tensor]  # sentence embeddings [n, s] of texts
 
 
@@ -41,7 +42,9 @@ def toward_english(maps: Maps, texts: Sequence[str], encode: Encode) -> Tensor:
     names = [language(text) for text in texts]
     for name in maps.keys() & set(names):
         rows = [row for row, other in enumerate(names) if other == name]
-        forms = in_forms([texts[row] for row in rows], sentences[rows], encode)
+        forms = sentences[rows]
+        if name not in CASELESS:
+            forms = in_forms([texts[row] for row in rows], forms, encode)
         sentences[rows] = F.normalize(forms @ maps[name], dim=-1)
     return sentences
 
@@ -60,6 +63,7 @@ def load_maps(path: Path, text_tower: str, dim: int) -> Maps:
         if metadata.get("text_tower") != text_tower:
             return {}
         maps = {name: map.float() for name, map in tensors.items()}
-        if any(map.shape != (FORMS * dim, dim) or not bool(torch.isfinite(map).all()) for map in maps.values()):
+        shapes = {name: (dim if name in CASELESS else FORMS * dim, dim) for name in maps}
+        if any(map.shape != shapes[name] or not bool(torch.isfinite(map).all()) for name, map in maps.items()):
             raise ValueError("no maps of these sentences")
     return maps

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.common.errors import DataError
 from core.common.messages import Message, message
@@ -37,14 +38,39 @@ def _places(row: dict[str, Any]) -> dict[str, Any]:
     return {field: str(row.get(key, "")) for field, key in (("split", "split"), ("domain", "domain"), ("dataset", "set"))}
 
 
-def read_translations(folder: Path, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Captions in these languages by image, from lines ``{"image": "images/1.jpg", "de": "…", "fr": "…"}``. Raises DataError:
-    when there is no such file."""
-    if not (folder / CAPTIONS_FILE).is_file():
-        raise DataError("CORE_NO_TRANSLATIONS", folder=folder, file=CAPTIONS_FILE)
-    return {
-        row["image"]: tuple(one_line(str(row.get(key, ""))) for key in languages) for _, row in _rows(folder / CAPTIONS_FILE)
-    }
+class Translation(NamedTuple):
+    """A caption in another language."""
+
+    language: str  # its code, such as "de"
+    text: str
+    english: str  # the caption that it translates; "" if a native speaker wrote it for the photo
+
+
+def read_translations(folder: Path) -> dict[str, list[Translation]]:
+    """Captions in other languages by image, from all ``*.jsonl`` files of a folder.
+
+    A line is ``{"image": "images/1.jpg", "en": "…", "de": "…"}`` for translations of one English caption, or
+    ``{"image": "images/1.jpg", "zh": ["…"], "en-zh": [["English", "Chinese"]]}`` for captions by native speakers and for
+    translations of several captions. Raises DataError: when there is no file, or a line has other types.
+    """
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise DataError("CORE_NO_TRANSLATIONS", folder=folder)
+    found: dict[str, list[Translation]] = defaultdict(list)
+    for where, row in (line for file in files for line in _rows(file)):
+        for key, value in row.items():
+            if key in ("image", "split", "en"):
+                continue
+            if key.startswith("en-"):
+                pairs = [_texts(where, key, pair) for pair in (value if isinstance(value, list) else [None])]
+                texts = [Translation(key, pair[1], pair[0]) for pair in pairs if len(pair) == 2]
+            elif isinstance(value, str):
+                texts = [Translation(key, value, str(row.get("en", "")))]
+            else:
+                texts = [Translation(key, text, "") for text in _texts(where, key, value)]
+            cleaned = [Translation(key.removeprefix("en-"), one_line(t.text), one_line(t.english)) for t in texts]
+            found[row["image"]] += [t for t in cleaned if t.text]
+    return found
 
 
 def rows(name: str, text: str) -> Iterator[tuple[Message, dict[str, Any]]]:

@@ -1,18 +1,19 @@
 """Does search work in other languages? Translations of the same captions search for the same photos.
 
-German and French captions of training photos train the shared LoRA and the experts; these and Czech ones train the maps toward
-English. The text tower does not know Czech.
+German, French and Chinese captions of training photos train the shared LoRA and the experts; these and Czech ones train the
+maps toward English. The text tower does not know Czech. Chinese translations are by machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from core.common.metrics import Relevance
-from core.data.jsonl import read_translations
+from core.data.jsonl import Translation, read_translations
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FOLDS, prepare_fold
@@ -27,13 +28,16 @@ FEWEST = 10  # photos of a task with captions in all languages
 EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
 METHODS = ("zero-shot", "SG-LoRA")
 GROUPS = tuple(f"{group}, {method}" for group in (EVERYDAY, KNOWN, UNSEEN) for method in METHODS)
+NATIVE = "Chinese by native speakers"  # of the photo: no translation, and shorter
 Row = dict[str, Any]
+Captions = dict[str, str]  # by language
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """Recalls of every task in every language, zero-shot and adapted, and the gap to English."""
     corpus = context.corpus
-    translations = read_translations(context.data / TRANSLATIONS, tuple(LANGUAGES))
+    read = read_translations(context.data / TRANSLATIONS)
+    translations = {image: captions for image, found in read.items() if (captions := translated(found))}
     everyday = np.flatnonzero(corpus.scenes & corpus.test)
     whole = HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)
     rows = _rows(EVERYDAY, whole, corpus, context.engine, translations)
@@ -47,24 +51,38 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     return {"rows": rows, "groups": statistics.summary(rows, GROUPS, "English")}
 
 
-def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, translations: Mapping[str, tuple[str, ...]]) -> list[Row]:
+def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, translations: Mapping[str, Captions]) -> list[Row]:
     """One row per language and method; none if too few photos have captions in all languages."""
-    keys = {int(row): corpus.image(row) for row in task.test}
-    photos = [row for row, key in keys.items() if key in translations and all(translations[key])]
+    photos = [row for row in task.test.tolist() if corpus.image(row) in translations]
     if len(photos) < FEWEST:
         return []
     adapted = engine.adapt(AdapterRequest(task.description)).lora
-    captions = dict(zip(LANGUAGES.values(), zip(*(translations[keys[row]] for row in photos), strict=True), strict=True))
-    captions |= {"German in lower case": as_typed(captions["German"])}
+    captions = [translations[corpus.image(row)] for row in photos]
     rows = []
-    for language, texts in captions.items():
-        relevance = Relevance.of([(text,) for text in texts])
+    for language in captions[0]:
+        relevance = Relevance.of([(each[language],) for each in captions])
         prefixes = corpus.backbone.text_prefix(relevance.texts)
         for method, lora in zip(METHODS, (None, adapted), strict=True):
             recalls = corpus.gallery_recalls(np.array(photos), relevance, prefixes, lora)
             about = {"group": f"{group}, {method}", "task": task.name, "variant": language, "photos": len(photos)}
             rows.append({**about, **statistics.both_ways(recalls)})
     return rows
+
+
+def translated(found: Sequence[Translation]) -> Captions:
+    """A photo's captions by language: an English one, its translations, and a Chinese one by a native speaker. {} if one is
+    missing."""
+    english = next((t.english for t in found if t.english), "")
+    captions = {LANGUAGES[t.language]: t.text for t in found if _letters(t.english) == _letters(english)}
+    native = [t.text for t in found if not t.english]
+    if captions.keys() != set(LANGUAGES.values()) or not native:
+        return {}
+    return {"English": english, **captions, "German in lower case": as_typed([captions["German"]])[0], NATIVE: native[0]}
+
+
+def _letters(text: str) -> str:
+    """Flickr8k and its translations differ in spaces and full stops."""
+    return re.sub(r"\W", "", text.lower())
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from core.common.messages import message
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
-from core.data.jsonl import read_translations
+from core.data.jsonl import Translation, read_translations
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.popularity import popularity, spread_rows, with_popularity
@@ -37,8 +37,8 @@ LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
 UNREADABLE_SHOWN = 20
 TRANSLATIONS = "languages"  # folder in the data folder, with captions in other languages
-LANGUAGES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech"}
-TRAINED_LANGUAGES = ("de", "fr")
+LANGUAGES = {"de": "German", "fr": "French", "zh": "Chinese", "cs": "Czech"}
+TRAINED_LANGUAGES = ("de", "fr", "zh")  # the text tower knows them
 
 
 def draw(text: str) -> float:
@@ -191,6 +191,12 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return ~test & ~validation, validation, test
 
 
+def _one_of_each(translations: Iterable[Translation]) -> tuple[str, ...]:
+    """A photo's first translation and first caption by a native speaker in each language that the text tower knows."""
+    kinds = {(t.language, bool(t.english)): t.text for t in reversed([*translations])}
+    return tuple(text for (language, _), text in sorted(kinds.items()) if language in TRAINED_LANGUAGES)
+
+
 def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
     """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
@@ -199,7 +205,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     out and listed in the log. Raises DataError: when there is no photo to train on.
     """
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
-    translated = read_translations(data / TRANSLATIONS, TRAINED_LANGUAGES) if (data / TRANSLATIONS).is_dir() else {}
+    translated = read_translations(data / TRANSLATIONS) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     unreadable: list[Path] = []
     features: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
@@ -212,7 +218,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
         for view, arrays in enumerate(features):
             arrays.append((image_features(photos, cache, view, log, backbone) if view else array, keep))
         for sample in (photos[i] for i in keep):
-            translations = translated.get(str(sample.path.relative_to(folder)), ())
+            translations = _one_of_each(translated.get(str(sample.path.relative_to(folder)), ()))
             samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=translations))
         log(f"{folder.name}: {len(keep)} photos")
     if not samples:

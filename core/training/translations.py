@@ -8,6 +8,7 @@ people type them.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
-from core.backbones.translations import Maps, in_forms
+from core.backbones.translations import CASELESS, Maps, in_forms
 from core.common.progress import Bar, Log
-from core.data.jsonl import read_translations
+from core.data.jsonl import Translation, read_translations
 from core.training.corpus import LANGUAGES, TRANSLATIONS
 from core.training.descent import descend
 from core.training.losses import contrastive
@@ -50,31 +51,37 @@ def translation_maps(
     weight: float,
     log: Log = print,
 ) -> Maps:
-    """Maps [FORMS * s, s] by language, from a data folder's translated captions; none without such captions.
+    """Maps toward English by the name of the language, from a data folder's captions in other languages; none without such
+    captions.
 
     By image: ``photos``, embeddings [2d] for mixed scores of ``weight``, and ``described``, all English captions.
     """
     if not (data / TRANSLATIONS).is_dir():
         return {}
-    translations = read_translations(data / TRANSLATIONS, tuple(LANGUAGES))
-    pairs = {image: texts for image, texts in translations.items() if image in photos and all(texts)}
-    captions = dict(zip(LANGUAGES.values(), zip(*pairs.values(), strict=True), strict=True))
-    english = backbone.encode_sentence(captions.pop("English"))
-    shown = torch.stack([photos[image] for image in pairs])
+    captions: dict[str, list[tuple[str, Translation]]] = defaultdict(list)
+    for image, found in read_translations(data / TRANSLATIONS).items():
+        for each in found:
+            if image in photos and each.english and each.language in LANGUAGES:
+                captions[LANGUAGES[each.language]].append((image, each))
 
     def read(sentences: Tensor) -> Tensor:
         base = backbone.adapted.text(sentences)
         return mixed(base, adapted_texts(backbone, sentences, shared), weight)
 
     with torch.no_grad():
-        means = torch.stack([read(backbone.encode_sentence(described[image])).mean(0) for image in pairs])
-        target = F.normalize(read(english) + F.normalize(means, dim=-1), dim=-1)
-    english, target, shown = (each.repeat(2, 1) for each in (english, target, shown))
+        means = {image: read(backbone.encode_sentence(described[image])).mean(0) for image in photos}
     maps = {}
-    for name, texts in captions.items():
-        with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
+    for name, pairs in captions.items():
+        english = backbone.encode_sentence([t.english for _, t in pairs])
+        with torch.no_grad():
+            target = F.normalize(read(english) + F.normalize(torch.stack([means[i] for i, _ in pairs]), dim=-1), dim=-1)
+        shown, texts = torch.stack([photos[image] for image, _ in pairs]), [t.text for _, t in pairs]
+        sentences = backbone.encode_sentence(texts)
+        if name not in CASELESS:
+            english, target, shown = (each.repeat(2, 1) for each in (english, target, shown))
             texts = [*texts, *as_typed(texts)]
             sentences = in_forms(texts, backbone.encode_sentence(texts), backbone.encode_sentence)
+        with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
             maps[name] = train_map(sentences, english, target, shown, read, MapRecipe(), bar)
     return maps
 

@@ -10,7 +10,7 @@ from core.common.errors import DataError
 from core.data import data_folders, read_folder
 from core.data.find_images import photos_in
 from core.data.folder import contents
-from core.data.jsonl import read_translations
+from core.data.jsonl import Translation, read_translations
 
 CAPTIONS = {"a.jpg": ["A dog runs.", "a  dog "], "b.jpg": ["A cat."], "c.jpg": []}
 
@@ -155,9 +155,23 @@ def test_a_missing_folder_is_named(tmp_path):
         read_folder(tmp_path / "nowhere")
 
 
-def test_missing_translations_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"languages holds no captions\.jsonl"):
-        read_translations(tmp_path / "languages", ["de"])
+def test_captions_in_other_languages_from_all_files(tmp_path):
+    english = {"image": "1.jpg", "split": "val", "en": "A dog .", "de": "Ein  Hund", "fr": " "}
+    write_lines(tmp_path / "captions.jsonl", [english])
+    rows = [{"image": "1.jpg", "zh": ["一只狗"], "en-zh": [["A dog .", "一条狗"]]}, {"image": "2.jpg", "zh": []}]
+    write_lines(tmp_path / "chinese.jsonl", rows)
+    german, native, chinese = ("de", "Ein Hund", "A dog ."), ("zh", "一只狗", ""), ("zh", "一条狗", "A dog .")
+    expected = {"1.jpg": [Translation(*each) for each in (german, native, chinese)], "2.jpg": []}
+    assert read_translations(tmp_path) == expected
+
+
+@pytest.mark.parametrize("wrong", [{"de": 3}, {"en-zh": "一只狗"}, {"en-zh": [["A dog", 1]]}, {"en-zh": ["A dog"]}])
+def test_malformed_translations_are_named(tmp_path, wrong):
+    with pytest.raises(DataError, match=r"nowhere holds no \.jsonl file with captions in other languages"):
+        read_translations(tmp_path / "nowhere")
+    write_lines(tmp_path / "chinese.jsonl", [{"image": "1.jpg", **wrong}])
+    with pytest.raises(DataError, match=r"chinese\.jsonl, line 1: "):
+        read_translations(tmp_path)
 
 
 def test_the_checksum_of_a_data_folder_depends_on_its_files_alone(tmp_path):

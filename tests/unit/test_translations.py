@@ -24,11 +24,13 @@ SENTENCES = {
         "German": "ein alter Fischer flickt sein Netz im Hafen",
         "French": "un vieux pêcheur répare son filet dans le port",
         "Czech": "starý rybář opravuje svou síť v přístavu",
+        "Chinese": "一位老渔夫在港口修补渔网",
     },
     "two girls are eating ice cream on a bench": {
         "German": "zwei Mädchen essen Eis auf einer Bank",
         "French": "deux filles mangent une glace sur un banc",
         "Czech": "dvě dívky jedí zmrzlinu na lavičce",
+        "Chinese": "两个女孩坐在长椅上吃冰淇淋",
     },
 }
 
@@ -52,14 +54,16 @@ def encode(texts: Sequence[str]) -> torch.Tensor:
 
 
 def test_english_stays_as_it_is() -> None:
-    texts = ["ein Hund mit einem Ball", "a dog with a ball", "un chien avec une balle", "un perro con una pelota"]
+    texts = ["ein Hund mit einem Ball", "a dog with a ball", "un chien avec une balle", "un perro con una pelota", "一只狗"]
     sentences = encode(texts)
-    maps = {"German": random_map(3, FORMS), "French": random_map(4, FORMS)}
+    maps = {"German": random_map(3, FORMS), "French": random_map(4, FORMS), "Chinese": random_map(5)}
     moved = toward_english(maps, texts, encode)
     assert torch.equal(moved[[1, 3]], sentences[[1, 3]]), "English, and a language without a map, stay unchanged"
     for row, name in ((0, "German"), (2, "French")):
         wanted = in_forms(texts[row : row + 1], sentences[row : row + 1], encode)[0] @ maps[name]
         assert torch.allclose(moved[row], wanted / wanted.norm(), atol=1e-6)
+    chinese = sentences[4] @ maps["Chinese"]  # without capitals, a sentence has one form
+    assert torch.allclose(moved[4], chinese / chinese.norm(), atol=1e-6)
     assert torch.equal(toward_english({}, texts, encode), sentences)
 
 
@@ -73,14 +77,20 @@ def test_a_sentence_is_read_in_three_forms() -> None:
 def test_a_file_is_for_one_text_tower_and_says_when_it_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "translations.safetensors"
     assert load_maps(path, "tower", 6) == {}
-    save_maps({"German": random_map(0, FORMS)}, "tower", path)
+    save_maps({"German": random_map(0, FORMS), "Chinese": random_map(1)}, "tower", path)
     assert load_maps(path, "another tower", 6) == {}
+    assert torch.allclose(load_maps(path, "tower", 6)["Chinese"], random_map(1), atol=2e-3)
     assert torch.allclose(load_maps(path, "tower", 6)["German"], random_map(0, FORMS), atol=2e-3)
     with pytest.raises(BackboneError, match="damaged"):
         load_maps(path, "tower", 7)
-    save_maps({"German": torch.full((FORMS * 6, 6), torch.inf)}, "tower", path)
-    with pytest.raises(BackboneError, match="damaged"):
-        load_maps(path, "tower", 6)
+    for name, wrong in (
+        ("German", torch.full((FORMS * 6, 6), torch.inf)),
+        ("German", random_map(0)),
+        ("Chinese", random_map(0, FORMS)),
+    ):
+        save_maps({name: wrong}, "tower", path)
+        with pytest.raises(BackboneError, match="damaged"):
+            load_maps(path, "tower", 6)
     path.write_bytes(b"none")
     with pytest.raises(BackboneError, match="damaged"):
         load_maps(path, "tower", 6)
@@ -88,7 +98,7 @@ def test_a_file_is_for_one_text_tower_and_says_when_it_is_damaged(tmp_path: Path
 
 def test_shipped_maps_bring_translations_closer(backbone: EmbeddedBackbone) -> None:
     """With the shared part, as the app encodes questions."""
-    assert load_embedded(heads_path()).translations.keys() == {"German", "French", "Czech"}
+    assert load_embedded(heads_path()).translations.keys() == {"German", "French", "Czech", "Chinese"}
     sentences = backbone.text_prefix(list(SENTENCES))
     assert torch.equal(sentences, backbone.encode_sentence(list(SENTENCES)))
     english = backbone.text_suffix(sentences, backbone.shared)
@@ -97,7 +107,7 @@ def test_shipped_maps_bring_translations_closer(backbone: EmbeddedBackbone) -> N
         return float((backbone.text_suffix(sentences, backbone.shared) * wanted).sum(1).mean())
 
     texts = [text for translated in SENTENCES.values() for text in translated.values()]
-    wanted = english.repeat_interleave(3, dim=0)
+    wanted = english.repeat_interleave(len(texts) // len(english), dim=0)
     assert closeness(backbone.text_prefix(texts), wanted) > closeness(backbone.encode_sentence(texts), wanted) + 0.01
     typed = [translated["German"].lower() for translated in SENTENCES.values()]
     assert closeness(backbone.text_prefix(typed), english) > closeness(backbone.encode_sentence(typed), english) + 0.01
