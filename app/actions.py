@@ -24,7 +24,7 @@ from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
 from core.data.uploads import MAX_CAPTIONS, sort_uploads
-from core.experts.adapter_files import adapter_files, names_provenance, provenance, with_names
+from core.experts.adapter_files import WHOLE, adapter_files, adapter_part, names_provenance, with_names
 from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport, Stop, never
@@ -88,15 +88,18 @@ def suggested(engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos 
     return [] if photos is None else suggest.suggested(engine.repository, some_embeddings(photos, suggest.MOST_PHOTOS))
 
 
-def write_zip(engine: SGLora, tab: Tab) -> Path:
-    """Write the adapter with the visitor's names, or these alone, as a ZIP. Raises AdapterError: when there is neither."""
+def write_zip(engine: SGLora, tab: Tab, part: str = WHOLE) -> Path:
+    """Write a part of the adapter (the whole: with the visitor's names), or names alone, as a ZIP. Raises AdapterError: as
+    ``adapter_part``, when there is neither, or when names are taught and the part is not the whole."""
     adaptation, names = tab.adaptation, tab.visitor.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
     if adaptation is None:
         stem, lora, origin = "names", engine.backbone.shared, names_provenance(engine.backbone)
     else:
-        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", adaptation.lora, provenance(engine, adaptation)
+        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", *adapter_part(engine, adaptation, part)
+    if part != WHOLE and names.entries:
+        raise AdapterError(texts.API_PART_NAMES)
     lora, origin = with_names(names, lora, origin)
     assert lora is not None
     files = adapter_files(engine.backbone, lora, origin)
@@ -193,10 +196,11 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
     beside = list[tuple[str, Text, Adapter]]()
     if asked.random:
         other = engine.adapt(adaptation.request.with_random_sentence())
-        whole = engine.applied(engine.repository.with_shared([other.own], [1.0]), adaptation.strength)
+        whole = engine.applied(engine.repository.with_shared(other.own), adaptation.strength)
         beside.append((RANDOM, message("RANDOM_NOTE", sentence=other.request.description), Adapter.of(*whole)))
     if asked.merge:
-        merged = engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength)
+        chosen, weights = adaptation.routing.chosen, adaptation.routing.weights
+        merged = engine.applied(engine.repository.merged(chosen, weights), adaptation.strength)
         beside.append((MERGE, message("MERGE_NOTE"), Adapter.of(*merged)))
     return [*beside, (SG_LORA, message("SG_LORA_NOTE"), Adapter.of(adaptation.lora, adaptation.weight))]
 

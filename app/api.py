@@ -25,7 +25,7 @@ from app.visitors import Visitors
 from core.common.errors import DescriptionError
 from core.common.runtime import shared_cores
 from core.data.captions import parse_typed
-from core.experts.adapter_files import fit_facts, listed_names, routed_experts
+from core.experts.adapter_files import WHOLE, adapter_part, fit_facts, listed_names, routed_experts
 from core.names.teach import left_out
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -71,19 +71,22 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         seed: float,
         strength: float | None = None,
         repository: str | None = None,
+        part: str = WHOLE,
     ) -> tuple[dict[str, Any], str]:
         """Generate a LoRA from a task description.
 
         ``strength``: how much of the LoRA to apply, from 0 (zero-shot) to 1 (as generated). Above 1 only if the backbone scales
-        adapters. Empty: the default. Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank",
-        "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness", "forgetting", "remark"}. If no expert fits, only
-        the part that all experts share is applied. "forgetting" is in points of R@1 of class names.
+        adapters. Empty: the default. ``part``: "whole", "expert" (without the shared LoRA: 143 kB, not 3.9 MB), or "shared".
+        Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format.
+        "fit" is {"fits", "closeness", "forgetting", "remark"}. If no expert fits, only the part that all experts share is
+        applied. "forgetting" is in points of R@1 of class names.
         """
         engine = engine_of(tab, repository)
         wanted = actions.request(description, k, tau, seed, strength)
         actions.answer(engine, tab, Asked(request=wanted))
         result = tab.adaptation
         assert result is not None
+        lora, _ = adapter_part(engine, result, part or WHOLE)
         answer = {
             "experts": routed_experts(engine, result.routing),
             "fit": fit_facts(result.fit),
@@ -91,11 +94,11 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             "k": len(result.routing.chosen),
             "tau": result.routing.tau,
             "strength": result.strength,
-            "parameters": result.lora.parameters,
-            "rank": result.lora.rank,
+            "parameters": lora.parameters,
+            "rank": lora.rank,
             "seconds": dict(result.seconds),
         }
-        return answer, str(actions.write_zip(engine, tab))
+        return answer, str(actions.write_zip(engine, tab, part or WHOLE))
 
     def index(
         tab: Tab, files: list[str] | None = None, captions: str = "", repository: str | None = None, sent: str = ""
@@ -203,8 +206,8 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
 
         ``files``: a ZIP as ``adapt`` returns it, or ``adapter_config.json`` and ``adapter_model.safetensors``, for this
         backbone or with the names of transformers' CLIPModel. ``description``: what its photos show. ``sent``: as for
-        ``index``. Returns {"name", "description", "lost", "experts"}: the share of its energy, 0 to 1, that the experts' rank
-        could not hold, and how many experts there are now.
+        ``index``. Returns {"name", "description", "lost", "experts"}: the share of its effect that is lost, 0 to 1, and how
+        many experts there are now.
         """
         engine = engine_of(tab, None)
         entry = expert_actions.import_files(engine, tab, [*(files or []), *sent_files(sent)], description)
@@ -224,7 +227,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         photo = gr.File(label="photo")
         repository = gr.Textbox(label="repository", value=None)
         name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
-        sent = gr.Textbox(label="sent", value="")
+        sent, part = gr.Textbox(label="sent", value=""), gr.Textbox(label="part", value=WHOLE)
         take_back = gr.Checkbox(label="take_back", value=False)
         filters = [gr.Textbox(label=label, value="") for label in ("folder", "since", "until")]
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
@@ -232,7 +235,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
     sampling = [k, tau, seed, strength]
     for endpoint, inputs, outputs, group in (
         (route, [description, k, tau, repository], answer, LIGHT),
-        (adapt, [description, *sampling, repository], [answer, adapter], LIGHT),
+        (adapt, [description, *sampling, repository, part], [answer, adapter], LIGHT),
         (index, [files, captions, repository, sent], answer, HEAVY),
         (search, [query, description, *sampling, top, photo, repository, *filters], answer, SEARCH),
         (teach, [name, files, photos, take_back, repository, sent], answer, HEAVY),

@@ -37,9 +37,8 @@ def train(
     trained = train_own_expert(engine, visitor.gallery(engine), name, description, progress, stop, recipe=RECIPE)
     split = split_photos(ids, RECIPE.stop_from)
     visitor.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.validation))
-    visitor.change_own_experts(
-        engine, lambda experts: experts.add(trained.expert, trained.mean, trained.std, trained.embedding)
-    )
+    entry = OwnEntry(trained.expert, trained.mean, trained.variance, trained.embedding)
+    visitor.change_own_experts(engine, lambda experts: experts.add(entry))
     return trained
 
 
@@ -72,7 +71,7 @@ def load_own_experts(engine: SGLora, tab: Tab, path: str) -> int:
         for entry in loaded:
             if any(e.name == entry.name for e in own_experts.entries):
                 own_experts = own_experts.remove(entry.name)
-            own_experts = own_experts.add(entry.expert, entry.mean, entry.std, entry.embedding, entry.lost)
+            own_experts = own_experts.add(entry)
         return own_experts
 
     tab.visitor.change_own_experts(engine, join)

@@ -95,7 +95,7 @@ class Visitor:
     def memory(self) -> int:
         """Bytes of photos, their embeddings, own experts and names. Small objects are not counted."""
         own_entries = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
-        experts = sum(t.nbytes for entry in own_entries for t in (entry.mean, entry.std, entry.embedding))
+        experts = sum(entry.memory for entry in own_entries)
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
         photos = 0 if self._gallery is None else self._gallery.memory
         removed = sum(entry.memory for _, entry in self.removed)

@@ -83,7 +83,8 @@ def prepare(engine: SGLora, files: Sequence[Path], number: int) -> list[Search]:
         task, query = i * ADAPTERS // SEARCHES, QUERIES[(number + i) % len(QUERIES)]
         description, seed = descriptions[(number + task) % len(descriptions)], 10 * number + task
         adaptation = engine.adapt(AdapterRequest(description, seed=seed))
-        merged = Adapter.of(*engine.applied(engine.repository.merged(adaptation.routing), adaptation.strength))
+        merge = engine.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
+        merged = Adapter.of(*engine.applied(merge, adaptation.strength))
         ranked = [
             gallery.text_to_image(query, adapter, top=10).hits
             for adapter in (ZERO_SHOT, merged, Adapter.of(adaptation.lora, adaptation.weight))

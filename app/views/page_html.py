@@ -72,9 +72,11 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
     """The generated LoRA in one line, and what a strength of 0 means."""
     own, shared = result.own, repository.shared
-    rank: object = result.lora.only(own.modules).rank
-    if shared and result.fit.fits:
-        rank = texts.RANKS.format(rank=rank, shared=shared.only(own.modules).rank, own=own.rank)
+    rank: object = own.rank
+    if shared:
+        rank = ours = shared.only(own.modules).rank
+        if result.fit.fits:
+            rank = texts.RANKS.format(rank=ours + own.rank, shared=ours, own=own.rank)
     description, ms = brief(result.routing.description), sum(result.seconds.values()) * 1000
     words = texts.LORA_MADE.format(description=description, parameters=result.lora.parameters, rank=rank, ms=ms)
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])

@@ -7,13 +7,13 @@ order of the flattened factors.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from core.common.digest import tensors_digest
+from core.common.digest import digest, tensors_digest
 from core.common.errors import AdapterError
 from core.common.lazy import lazy
 from core.common.messages import Message
@@ -49,11 +49,16 @@ class _OnTowers:
 
 @dataclass(frozen=True)
 class LoraLayout(_OnTowers):
-    """The linears that a LoRA adapts, in order, and the rank. The layout defines the vector form. The vector holds, module by
-    module, A [r, in] and then B [out, r], both row-major."""
+    """The linears that a LoRA adapts, in order, and the rank. The layout defines the vector form: module by module, A [r, in]
+    and then B [out, r], both row-major.
+
+    With a frozen A (LoRA-FA, arXiv 2308.03303) the vector holds the B's alone. Then a weighted mean of vectors is the weighted
+    mean of weight changes: sum_i w_i B_i A = (sum_i w_i B_i) A.
+    """
 
     modules: tuple[LoraModule, ...]
     rank: int
+    a: Mapping[str, Tensor] | None = field(default=None, compare=False)  # [r, in] by linear, if frozen
 
     @staticmethod
     def of(linears: Mapping[str, LoraModule], names: Iterable[str], rank: int) -> LoraLayout:
@@ -63,14 +68,24 @@ class LoraLayout(_OnTowers):
             raise AdapterError("CORE_NO_LINEAR", name=unknown[0])
         return LoraLayout(tuple(linears[name] for name in names), rank)
 
+    def frozen(self, a: Mapping[str, Tensor]) -> LoraLayout:
+        """The layout with this A [r, in] of each linear frozen; the rank is theirs."""
+        return LoraLayout(self.modules, len(a[self.modules[0].name]), {m.name: a[m.name] for m in self.modules})
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(m.name for m in self.modules)
 
     @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """The shapes of the factors in a vector, in order."""
+        r = self.rank
+        return [shape for m in self.modules for shape in ([] if self.a else [(r, m.in_features)]) + [(m.out_features, r)]]
+
+    @property
     def size(self) -> int:
-        """Number of parameters P (11,776 for `embedded` at rank 4; 110,592 for ViT-B/16 at rank 2)."""
-        return sum(self.rank * (m.in_features + m.out_features) for m in self.modules)
+        """Number of parameters P of a vector."""
+        return sum(rows * columns for rows, columns in self.shapes)
 
 
 @dataclass(frozen=True)
@@ -110,12 +125,17 @@ class Lora(_OnTowers):
         """Unflatten a vector [P]; differentiable. Raises AdapterError: when its length does not match the layout."""
         if vector.shape != (layout.size,):
             raise AdapterError("CORE_VECTOR_SIZE", size=layout.size, shape=tuple(vector.shape))
-        r = layout.rank
-        parts = iter(vector.split([r * width for m in layout.modules for width in (m.in_features, m.out_features)]))
-        return Lora(layout.modules, {m.name: Factors(next(parts).view(r, -1), next(parts).view(-1, r)) for m in layout.modules})
+        shapes = layout.shapes
+        split = vector.split([rows * columns for rows, columns in shapes])
+        parts = iter([part.view(shape) for part, shape in zip(split, shapes, strict=True)])
+        frozen = layout.a or {}
+        return Lora(
+            layout.modules,
+            {m.name: Factors(frozen[m.name] if frozen else next(parts), next(parts)) for m in layout.modules},
+        )
 
     def vector(self) -> Tensor:
-        """The flattened form [P] in layout order."""
+        """All factors, flattened, as in the vector of a layout without a frozen A."""
         return torch.cat([part.reshape(-1) for m in self.modules for part in (self.factors[m.name].a, self.factors[m.name].b)])
 
     @property
@@ -127,6 +147,11 @@ class Lora(_OnTowers):
     def rank(self) -> int:
         """The highest rank of its linears."""
         return max(self.ranks.values(), default=0)
+
+    @lazy
+    def digest(self) -> str:
+        """Digest of the numbers of all linears."""
+        return digest(" ".join(f"{name} {self.factors[name].digest}" for name in sorted(self.factors)))
 
     @lazy
     def parameters(self) -> int:
@@ -158,6 +183,8 @@ class Lora(_OnTowers):
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
     """The initial vector [P]: A drawn as in peft (Kaiming-uniform with a = sqrt 5), B zero."""
+    if layout.a:
+        return torch.zeros(layout.size)
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for m in layout.modules:

@@ -1,21 +1,15 @@
-"""LoRA algebra: exact merging, rank reduction, and alignment of a foreign LoRA to the experts.
-
-A weight change B A does not determine its factors: (B S^-1)(S A) is the same for any invertible S. All experts start from the
-same factors, so that their parameters may be averaged. A LoRA from elsewhere is first aligned to that start. Otherwise the
-prior's mean over experts would mean nothing (docs/design.md, section 3).
-"""
+"""LoRA algebra: exact merging, rank reduction, and projection on a frozen A."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from core.backbones.lora import VISION, Factors, Lora
+from core.backbones.lora import VISION, Factors, Lora, LoraLayout
 
 NEGLIGIBLE = 1e-6  # singular values below this share of the largest count as zero
-ITERATIONS = 100
 HALF_ROUNDING = 2**-10  # relative rounding error of a product of two float16 factors
 
 
@@ -38,30 +32,6 @@ def reduce_rank(lora: Lora, rank: int) -> tuple[Lora, float]:
     return Lora(lora.modules, factors), max(0.0, 1 - kept / whole) if whole else 0.0
 
 
-def align(lora: Lora, origin: Lora) -> Lora:
-    """The same weight change in factors closer to those of ``origin``, which has the same rank.
-
-    Linear by linear, S minimises ||S A - A_origin||^2 + ||B S^-1 - B_origin||^2. Matching A alone would let B explode if both
-    A's have little in common. The result is never further from ``origin`` than the given factors.
-    """
-    return Lora(lora.modules, {name: _closest(f, origin.factors[name]) for name, f in lora.factors.items()})
-
-
-def _closest(given: Factors, origin: Factors) -> Factors:
-    target = Factors(origin.a.double(), origin.b.double())
-    a, b = _balanced(given, target.a)
-    # The best rotation and the best reflection. No descent leads from one to the other, since S would be singular in between.
-    u, _, v = torch.linalg.svd(target.a @ a.T + target.b.T @ b)
-    candidates = []
-    for left in (u, torch.cat([u[:, :-1], -u[:, -1:]], 1)):
-        s = _descend(left @ v, a, b, target)
-        candidates.append(Factors((s @ a).float(), torch.linalg.solve(s, b, left=False).float()))
-    delta = given.delta.double()
-    tolerance = 1e-5 * float(delta.norm())
-    same = [f for f in candidates if float((f.b.double() @ f.a.double() - delta).norm()) <= tolerance]
-    return min([given, *same], key=lambda f: float((f.a - target.a).square().sum() + (f.b - target.b).square().sum()))
-
-
 def _svd(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:
     """Singular values [r] and vectors ([out, r], [r, in]) of B A, in float64, without forming B A."""
     qb, rb = torch.linalg.qr(factors.b.double())
@@ -70,43 +40,30 @@ def _svd(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:
     return qb @ u, s, v @ qa.T
 
 
-def _balanced(given: Factors, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Factors A [r, in] and B [out, r] of the same product, with its singular values split evenly.
-
-    If the product has a lower rank, the other columns of B are zero, and the rows of A beside them are free. They take the part
-    of the target that the used rows cannot form.
-    """
-    u, s, v = _svd(given)
-    used = int((s > NEGLIGIBLE * s[0]).sum()) if float(s[0]) > 0 else 0
-    root = s[:used].sqrt()
-    rest = target - target @ v[:used].T @ v[:used]
-    _, spread, directions = torch.linalg.svd(rest, full_matrices=False)
-    free = given.a.shape[0] - used
-    a = torch.cat([root[:, None] * v[:used], spread[:free, None] * directions[:free]])
-    b = torch.cat([u[:, :used] * root, u.new_zeros(len(u), free)], 1)
-    return a, b
+def compact(lora: Lora) -> Lora:
+    """The same weight change without negligible singular values, in the lowest rank that all its linears allow."""
+    values = [_svd(f)[1] for f in lora.factors.values()]
+    return reduce_rank(lora, max(1, *(int((s > NEGLIGIBLE * s[0]).sum()) for s in values)))[0]
 
 
-def _descend(start: Tensor, a: Tensor, b: Tensor, target: Factors) -> Tensor:
-    """Find an S [r, r] that minimises the squared distance, with products of size r only."""
-    aa, ca, bb, cb = a @ a.T, a @ target.a.T, b.T @ b, b.T @ target.b
-    with torch.inference_mode(False), torch.enable_grad():
-        s = start.clone().requires_grad_()
-        optimizer = torch.optim.LBFGS([s], max_iter=ITERATIONS, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+def project(lora: Lora, layout: LoraLayout, moments: Mapping[str, Tensor]) -> tuple[Tensor, float]:
+    """The vector [P] of B's for the layout's frozen A that changes outputs most like the LoRA: linear by linear, the least
+    squares of (BA - dW) x over inputs x with these second moments [in, in]. Also the share of the squared effect |dW x|^2 that
+    is lost, 0 to 1."""
+    frozen, parts, lost, whole = layout.a or {}, [], 0.0, 0.0
+    for m in layout.modules:
+        given, a, moment = lora.factors[m.name], frozen[m.name].double(), moments[m.name].double()
+        inside = given.a.double() @ moment @ a.T
+        b = given.b.double() @ torch.linalg.lstsq(a @ moment @ a.T, inside.T).solution.T
+        rest = torch.cat([given.b.double(), -b], 1), torch.cat([given.a.double(), a])
+        lost, whole = lost + _energy(*rest, moment), whole + _energy(given.b.double(), given.a.double(), moment)
+        parts.append(b.float().reshape(-1))
+    return torch.cat(parts), max(0.0, lost / whole) if whole else 0.0
 
-        def distance() -> Tensor:
-            optimizer.zero_grad()
-            t = torch.linalg.inv(s)
-            value = ((s @ aa) * s).sum() - 2 * (s * ca.T).sum() + ((bb @ t) * t).sum() - 2 * (t * cb).sum()
-            value.backward()
-            return value
 
-        try:
-            optimizer.step(distance)
-        except RuntimeError:  # a step reached a singular S; the start is a valid answer
-            return start
-    minimum = s.detach()
-    return minimum if bool(torch.isfinite(minimum).all()) and float(torch.linalg.cond(minimum)) < 1e8 else start
+def _energy(b: Tensor, a: Tensor, moment: Tensor) -> float:
+    """E |B A x|^2 over inputs with this second moment."""
+    return float(((b.T @ b) * (a @ moment @ a.T)).sum())
 
 
 def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:

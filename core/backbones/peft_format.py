@@ -36,6 +36,7 @@ def peft_files(
     provenance: Mapping[str, Any],
     base_class: Mapping[str, str] | None = None,
     rename: Callable[[str], str] = str,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, bytes]:
     """The contents of ``adapter_config.json`` and ``adapter_model.safetensors`` as peft writes them (scale alpha / r = 1).
 
@@ -61,7 +62,7 @@ def peft_files(
         "target_modules": [rename(m.name) for m in lora.modules],
     }
     tensors = {
-        _key(rename(name), which): part.detach().float().cpu().contiguous()
+        _key(rename(name), which): part.detach().to("cpu", dtype).contiguous()
         for name, f in lora.factors.items()
         for which, part in (("A", f.a), ("B", f.b))
     }

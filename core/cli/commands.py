@@ -11,17 +11,18 @@ from typing import Any
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone, photo_column
 from core.backbones.embedded import load_embedded
+from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import load_peft
 from core.cli import format
 from core.common.device import current
-from core.common.errors import BackboneError, DataError, UsageError
+from core.common.errors import AdapterError, BackboneError, DataError, UsageError
 from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.data import read_folder
 from core.experiments.evaluate import DEFAULT_METHODS, measure
 from core.experiments.evaluate import evaluate as evaluate_methods
-from core.experts.adapter_files import adapter_files, provenance, routing_facts, weight_of, write_files
+from core.experts.adapter_files import EXPERT, adapter_files, adapter_part, provenance, routing_facts, weight_of, write_files
 from core.experts.files import RepositoryIndex
 from core.experts.load import load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -48,15 +49,16 @@ def route(arguments: Namespace) -> Answer:
 def adapt(arguments: Namespace) -> Answer:
     wanted, stopwatch = request(arguments, arguments.text), Stopwatch()
     engine, adaptation = adapted(arguments, wanted, stopwatch)
-    origin = provenance(engine, adaptation)
-    files = adapter_files(engine.backbone, adaptation.lora, origin, arguments.format == "transformers")
+    facts, (lora, origin) = provenance(engine, adaptation), adapter_part(engine, adaptation, arguments.part)
+    files = adapter_files(engine.backbone, lora, origin, arguments.format == "transformers")
     write_files(arguments.out, files)
     stopwatch.lap("write")
     seconds = {"load": stopwatch.laps["load"], **adaptation.seconds, "write": stopwatch.laps["write"]}
     data = {
-        **{key: origin[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")},
-        "parameters": adaptation.lora.parameters,
-        "rank": adaptation.lora.rank,
+        **{key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")},
+        "part": arguments.part,
+        "parameters": lora.parameters,
+        "rank": lora.rank,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},
         "out": str(arguments.out),
         "files": list(files),
@@ -130,9 +132,13 @@ def request(arguments: Namespace, description: str) -> AdapterRequest:
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
-    """The adapter of ``--adapter``, with the weight in its files. Raises AdapterError: as ``load_peft``, or when it changes
-    photos differently from the backbone's shared LoRA."""
+    """The adapter of ``--adapter``, with the weight in its files. An expert's part gets the backbone's shared LoRA. Raises
+    AdapterError: as ``load_peft``, when there is no such LoRA, or when it changes photos differently from it."""
     lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint, partly=True)
+    if origin.get("part") == EXPERT:
+        if backbone.shared is None:
+            raise AdapterError("CORE_PART_ALONE", folder=folder)
+        lora = merge([backbone.shared, lora], [1.0, 1.0])
     if backbone.shared is None:
         return Adapter.of(lora)
     photo_column(lora, backbone.shared)

@@ -127,6 +127,8 @@ def _searching(command: Command) -> None:
     _path_option(parser, "--out", "folder to write the adapter to", required=True)
     names = "names of the linears: as they are here (peft), or those of transformers' CLIPModel"
     parser.add_argument("--format", choices=("peft", "transformers"), default="peft", help=names)
+    parts = "what to write: the whole adapter, the expert's part alone, or the shared LoRA, which is the same for all sentences"
+    parser.add_argument("--part", choices=("whole", "expert", "shared"), default="whole", help=parts)
     _sampling_options(parser)
 
     parser = command("teach", "teach.teach")

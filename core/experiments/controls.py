@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor
 
 from core.backbones.lora import Lora
 from core.sglora.engine import Adaptation, SGLora
@@ -14,29 +15,26 @@ RIDGE = 1.0
 Method = Callable[[SGLora, Adaptation], "Lora | None"]  # None: zero-shot
 
 
-def mean(engine: SGLora, experts: Sequence[int]) -> Lora:
-    """The exact merge of experts with equal weights."""
-    own = [engine.repository.own(i) for i in experts]
-    return engine.repository.with_shared(own, [1 / len(own)] * len(own))
+def merge(engine: SGLora, experts: Tensor, weights: Tensor | None = None) -> Lora:
+    """The exact merge of experts, with equal weights by default."""
+    weights = torch.full((len(experts),), 1 / len(experts)) if weights is None else weights
+    return engine.repository.merged(experts, weights)
 
 
 def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
     """Ridge regression from sentence embeddings to expert LoRAs: a deterministic generator."""
     repository = engine.repository
-    x, y = repository.embeddings, repository.means
-    mean_x, mean_y = x.mean(0), y.mean(0)
-    centred = x - mean_x
-    gram = centred @ centred.T + RIDGE * torch.eye(len(x))
-    weights = torch.linalg.solve(gram, centred @ (adaptation.routing.embedding - mean_x))
-    own = Lora.from_vector(repository.layout, mean_y + weights @ (y - mean_y))
-    return repository.with_shared([own], [1.0])
+    x = repository.embeddings - repository.embeddings.mean(0)
+    gram, everyone = x @ x.T + RIDGE * torch.eye(len(x)), torch.arange(len(x))
+    weights = torch.linalg.solve(gram, x @ (adaptation.routing.embedding - repository.embeddings.mean(0)))
+    return merge(engine, everyone, weights - weights.mean() + 1 / len(x))
 
 
 def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
     """One LoRA for everything: the full shared LoRA, or the mean of all experts if there is none."""
     repository = engine.repository
     if repository.shared is None:
-        return mean(engine, range(len(repository)))
+        return merge(engine, torch.arange(len(repository)))
     share = float(repository.notes.get("recipe", {}).get("share", 1.0))
     return repository.shared.scaled(1 / share)
 
@@ -44,14 +42,14 @@ def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
 def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
     """SG-LoRA for a sentence unrelated to the photos. The expert LoRA is applied even if no expert fits."""
     other = engine.adapt(adaptation.request.with_random_sentence())
-    return engine.repository.with_shared([other.own], [1.0])
+    return engine.repository.with_shared(other.own)
 
 
 METHODS: Mapping[str, Method] = {
     "zero-shot": lambda engine, adaptation: None,
-    "merge": lambda engine, adaptation: engine.repository.merged(adaptation.routing),  # the paper's control
-    "equal-merge": lambda engine, adaptation: mean(engine, adaptation.routing.chosen.tolist()),
-    "mean-of-all": lambda engine, adaptation: mean(engine, range(len(engine.repository))),
+    "merge": lambda engine, adaptation: merge(engine, adaptation.routing.chosen, adaptation.routing.weights),  # the paper's
+    "equal-merge": lambda engine, adaptation: merge(engine, adaptation.routing.chosen),
+    "mean-of-all": lambda engine, adaptation: merge(engine, torch.arange(len(engine.repository))),
     "nearest": lambda engine, adaptation: engine.repository.lora(int(adaptation.routing.chosen[0])),
     "ridge": ridge,
     "one-lora": one_lora,

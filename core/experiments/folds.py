@@ -20,11 +20,11 @@ from core.common.errors import DataError
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.experts.files import INDEX_FILE, load_repository, save_repository
+from core.experts.generator_file import load_generator
 from core.sglora.engine import SGLora
-from core.sglora.generator import LoraGenerator
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
-from core.training.experts import assemble, shared_lora, train_expert_loras
+from core.training.experts import assemble, expert_layout, shared_lora, train_expert_loras
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
 from core.training.shared_lora import BothHeadsRecipe, kept_run
@@ -45,7 +45,7 @@ class FoldRecipe:
     @staticmethod
     def of(backbone: Backbone) -> FoldRecipe:
         """The recipe for a backbone; CLIP uses its full recipe, on a GPU."""
-        short = replace(EMBEDDED_RECIPE, steps=60, keyword=60, fine=110, classes=20, views=1)
+        short = replace(EMBEDDED_RECIPE, steps=60, names=128, keyword=60, fine=110, classes=20, views=1)
         experts = short if backbone.slug == EMBEDDED else recipe_for(backbone)
         return FoldRecipe(experts, GeneratorRecipe(), BothHeadsRecipe(steps=300))
 
@@ -88,15 +88,16 @@ def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | Non
     folder = context.folder("folds") / f"fold{fold}-seed{seed}-{key}"
     if not (folder / INDEX_FILE).is_file():
         shared = shared_lora(corpus, experts, folder, log)
+        layout = expert_layout(corpus, experts, folder, shared)
         tasks = discover(corpus, experts)
         left = [(task, number) for number, task in enumerate(tasks) if not snapshots_file(folder, task.name).is_file()]
-        train_expert_loras(experts.objective(corpus), left, folder, shared, experts, folder.name, log)
-        save_repository(assemble(corpus, tasks, folder, shared, experts, log, measured=False), folder)
+        train_expert_loras(experts.objective(corpus), left, folder, layout, shared, experts, folder.name, log)
+        save_repository(assemble(corpus, tasks, folder, layout, shared, experts, log, measured=False), folder)
     repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         train_generator(file, repository, folder, recipe.generator, log)
-    return PreparedFold(held, SGLora(backbone, repository, LoraGenerator.load(file, backbone.fingerprint)), everything)
+    return PreparedFold(held, SGLora(backbone, repository, load_generator(file, backbone.fingerprint)), everything)
 
 
 def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe) -> Backbone:

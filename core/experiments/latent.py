@@ -29,7 +29,7 @@ from core.training.experts import runs_of
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.snapshots import read_snapshots
 
-LAMBDAS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+LAMBDAS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 TASKS = 100
 SEEDS = (0, 1, 2)
 PHOTOS = 8  # fewest photos of a keyword
@@ -62,7 +62,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     for number, (task, sentence) in enumerate(tasks):
         for group, experts in ((KNOWN, repository), (UNKNOWN, _without(repository, task, sentence))):
             routing = SparseRouter(experts.embeddings).route("", sentence)
-            variants = [("merge", experts.merged(routing))]
+            variants = [("merge", experts.merged(routing.chosen, routing.weights))]
             for label, generator in generators.items():
                 mean, *samples = _decoded(experts, generator, routing)
                 variants += [(f"mean {label}", mean), *((f"sample {label}", sample) for sample in samples)]
@@ -102,8 +102,8 @@ def _without(repository: ExpertRepository, task: DenseTask, sentence: torch.Tens
 def _decoded(experts: ExpertRepository, generator: LoraGenerator, routing: Routing) -> list[Lora]:
     """The LoRA of the mean of p(z | c), and of one sample per seed."""
     prior = experts.prior(routing)
-    vectors = (generator.sample(prior, seed).vector for seed in (None, *SEEDS))
-    return [experts.with_shared([experts.generated(routing, prior, vector)], [1.0]) for vector in vectors]
+    thetas = (generator.sample(prior, seed).theta for seed in (None, *SEEDS))
+    return [experts.with_shared(experts.generated(routing, theta)) for theta in thetas]
 
 
 def _between_experts(repository: ExpertRepository) -> float:

@@ -1,8 +1,9 @@
 """The expert repository on disk: a readable index and one file of tensors.
 
 ``index.json`` names the backbone, and what each expert was trained on and gained. ``experts.safetensors`` holds one row per
-expert in the same order: the means mu, the standard deviations sigma and the embeddings of the descriptions. It also holds what
-all experts share: the origin, a shared LoRA of their own, and the regression that suggests experts for photos.
+expert in the same order: the means mu and the variances sigma^2 in the basis, and the embeddings of the descriptions. It also
+holds what all experts share: the frozen A, the basis, a shared LoRA of their own, and the regression that suggests experts for
+photos.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from core.common.messages import message
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
 from core.common.tensor_files import damage_raises, write_tensors
 from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
+from core.sglora.subspace import Basis
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
@@ -33,7 +35,7 @@ TENSORS_FILE = "experts.safetensors"
 class RepositoryIndex(BaseModel, frozen=True):
     """The content of ``index.json``: everything known about a repository before its backbone is loaded."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     fingerprint: Text = Field(alias="backbone_fingerprint")
     backbone: BackboneChoice  # arguments of ``load_backbone``
     linears: Annotated[tuple[Text, ...], Field(min_length=1)]  # adapted linears, in order
@@ -69,9 +71,13 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
-    """Write the index and the tensors (float16). The backbone's own shared LoRA is not written: the backbone has it."""
-    tensors = {name: getattr(repository, name).half() for name in ("means", "stds", "embeddings", "origin")}
-    shared = repository.shared if repository.shared and repository.shared.modules == repository.layout.modules else None
+    """Write the index and the tensors. The experts' means become their projections on the basis. The backbone's own shared LoRA
+    is not written: the backbone has it."""
+    layout, basis = repository.layout, repository.basis
+    tensors = {f"{name}.a": a.half() for name, a in (layout.a or {}).items()}
+    tensors |= {**basis.tensors(), "coordinates": repository.coordinates, "variances": repository.variances}
+    tensors["embeddings"] = repository.embeddings.half()
+    shared = repository.shared if repository.shared and repository.shared.modules == layout.modules else None
     if shared is not None:
         tensors["shared"] = shared.vector().half()
     if (of_photos := repository.photo_sentences) is not None:
@@ -80,10 +86,10 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
     RepositoryIndex(
         backbone_fingerprint=repository.fingerprint,
         backbone=repository.backbone,
-        linears=repository.layout.names,
-        rank=repository.layout.rank,
+        linears=layout.names,
+        rank=layout.rank,
         shared_rank=shared.rank if shared else 0,
-        parameters=repository.layout.size,
+        parameters=layout.size,
         tensors_sha256=digest((folder / TENSORS_FILE).read_bytes()),
         notes=dict(repository.notes),
         closeness_threshold=repository.closeness_threshold,
@@ -116,22 +122,24 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         raise RepositoryError("CORE_EXPERTS_OTHER", folder=folder, theirs=theirs, ours=ours, options=options)
     layout = _layout(folder, index, layout)
     with damage_raises(RepositoryError, message("CORE_EXPERTS_TENSORS", folder=folder, file=TENSORS_FILE)):
-        tensors = load(raw)
-        means, stds = tensors["means"].float(), tensors["stds"].float()
-        embeddings, origin = tensors["embeddings"].float(), tensors["origin"].float()
+        tensors = {name: tensor.float() for name, tensor in load(raw).items()}
+        a = {m.name: tensors[f"{m.name}.a"] for m in layout.modules}
+        basis = Basis.of(tensors["components"], tensors["steps"], tensors["scale"])
+        numbers = (tensors["coordinates"], tensors["variances"], tensors["embeddings"])
         if index.shared_rank:
-            shared = Lora.from_vector(LoraLayout(layout.modules, index.shared_rank), tensors["shared"].float())
+            shared = Lora.from_vector(LoraLayout(layout.modules, index.shared_rank), tensors["shared"])
         of_photos = None
         if "photo_mean" in tensors:
-            of_photos = PhotoSentences(tensors["photo_mean"].float(), tensors["photo_weights"].float())
-    n = len(experts)
-    fits = means.shape == stds.shape == (n, layout.size) and origin.shape == (layout.size,)
-    fits &= embeddings.dim() == 2 and len(embeddings) == n
-    if of_photos is not None:
-        fits &= of_photos.mean.dim() == 1 and of_photos.weights.shape == (len(of_photos.mean), embeddings.shape[-1])
-    if not n or not fits:
-        shape = " x ".join(map(str, means.shape))
+            of_photos = PhotoSentences(tensors["photo_mean"], tensors["photo_weights"])
+        layout, n, d = layout.frozen(a), len(experts), basis.dimensions
+        coordinates, variances, embeddings = numbers
+        fits = all(a[m.name].shape == (index.rank, m.in_features) for m in layout.modules) and len(embeddings) == n
+        fits &= basis.components.shape == (d, layout.size) and coordinates.shape == variances.shape == (n, d)
+        if of_photos is not None:
+            fits &= of_photos.mean.dim() == 1 and of_photos.weights.shape == (len(of_photos.mean), embeddings.shape[-1])
+    if not n or not fits or embeddings.dim() != 2:
+        shape = " x ".join(map(str, coordinates.shape))
         raise RepositoryError("CORE_EXPERTS_INCONSISTENT", folder=folder, n=n, size=layout.size, shape=shape)
-    numbers = (means, stds, torch.nn.functional.normalize(embeddings, dim=-1), origin)
     facts = (index.notes, index.backbone, index.closeness_threshold, shared, of_photos)
-    return ExpertRepository(fingerprint, layout, experts, *numbers, *facts)
+    unit = torch.nn.functional.normalize(embeddings, dim=-1)
+    return ExpertRepository(fingerprint, layout, experts, basis, basis.decode(coordinates), variances, unit, *facts)

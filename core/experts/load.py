@@ -12,8 +12,8 @@ from core.backbones.spec import adapted_side, needed_options
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
+from core.experts.generator_file import load_generator
 from core.sglora.engine import SGLora
-from core.sglora.generator import LoraGenerator
 
 
 def load_engine(backbone: Backbone | None = None, experts: Path | None = None, generator: Path | None = None) -> SGLora:
@@ -33,10 +33,9 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
         raise RepositoryError("CORE_EXPERTS_SUGGEST", folder=experts)
     places = [experts / GENERATOR_FILE, *(asset_path(GENERATOR_FILE, name) for name in (experts.name, model.slug))]
     file = generator or next((place for place in places if place.is_file()), places[0])
-    loaded = LoraGenerator.load(file, model.fingerprint)
-    if loaded.parameters != repository.layout.size:
-        sizes = {"made": loaded.parameters, "size": repository.layout.size}
-        raise RepositoryError("CORE_GENERATOR_SIZE", file=file, folder=experts, **sizes)
+    loaded = load_generator(file, model.fingerprint)
+    if loaded.basis != repository.basis.digest:
+        raise RepositoryError("CORE_GENERATOR_EXPERTS", file=file, folder=experts)
     return SGLora(model, repository, loaded)
 
 

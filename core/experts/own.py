@@ -7,6 +7,7 @@ import json
 import re
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,18 +19,22 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from core.backbones.base import photo_column
-from core.backbones.lora import Lora
-from core.backbones.lora_algebra import align, merge, reduce_rank
+from core.backbones.inputs import second_moments
+from core.backbones.lora import TEXT, Factors, Lora, LoraModule
+from core.backbones.lora_algebra import compact, merge, project
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft
 from core.common.digest import digest
-from core.common.errors import AdapterError, RepositoryError, StudioError, brief
+from core.common.errors import AdapterError, RepositoryError, StudioError
 from core.common.lazy import lazy
 from core.common.messages import message
 from core.common.schema import where_invalid
 from core.common.tensor_files import DAMAGED
 from core.common.text import clean_name, clean_text, free_name
+from core.data.image_io import open_photo
 from core.data.safe_zip import read_members
+from core.data.sample_photos import sample_photos
 from core.experts.files import INDEX_FILE, TENSORS_FILE
+from core.names.ordinary_texts import ordinary_texts
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
@@ -37,20 +42,28 @@ from core.sglora.repository import Expert, ExpertRepository
 MAX_OWN = 20
 MAX_NUMBER = 1e4  # far above the numbers of a working LoRA, far below an overflow of squares in the prior
 IMPORTED = "imported"
+MAX_LOST = 0.1
 _MAX_CONFIG_BYTES = 2**20
+_moments: dict[tuple[str, ...], dict[str, Tensor]] = {}  # see ``_ordinary_moments``
 
 
 @dataclass(frozen=True)
 class OwnEntry:
     expert: Expert  # an imported one has no ``before`` and ``after``
     mean: Tensor  # [P]
-    std: Tensor  # [P]
+    variance: Tensor  # [D], in the experts' basis
     embedding: Tensor  # [s], unit length
-    lost: float = 0.0  # share of an imported adapter's squared norm lost by the experts' rank, 0 to 1
+    lost: float = 0.0  # share of an imported adapter's effect that the frozen A cannot hold, 0 to MAX_LOST
+    rest: Lora | None = None  # an imported adapter that would lose more; its mean is 0
 
     @property
     def name(self) -> str:
         return self.expert.name
+
+    @property
+    def memory(self) -> int:
+        """Bytes of its numbers."""
+        return 4 * (len(self.mean) + len(self.variance) + len(self.embedding) + (self.rest.parameters if self.rest else 0))
 
 
 @dataclass(frozen=True)
@@ -69,28 +82,31 @@ class OwnExperts:
             self.shipped,
             experts=(*self.shipped.experts, *(e.expert for e in self.entries)),
             means=torch.cat([self.shipped.means, torch.stack([e.mean for e in self.entries])]),
-            stds=torch.cat([self.shipped.stds, torch.stack([e.std for e in self.entries])]),
+            variances=torch.cat([self.shipped.variances, torch.stack([e.variance for e in self.entries])]),
+            rests={len(self.shipped) + i: e.rest for i, e in enumerate(self.entries) if e.rest},
             embeddings=torch.cat([self.shipped.embeddings, torch.stack([e.embedding for e in self.entries])]),
         )
 
     def engine(self, engine: SGLora) -> SGLora:
         return replace(engine, repository=self.repository)
 
-    def add(self, expert: Expert, mean: Tensor, std: Tensor, embedding: Tensor, lost: float = 0.0) -> OwnExperts:
-        """Add an own expert; the arguments are as in ``OwnEntry``. Raises RepositoryError: as ``check_room``, or when sizes are
-        wrong or numbers unusable (NaN, huge, negative ``std``)."""
-        self.check_room(expert.name)
-        expert = replace(expert, name=clean_name(expert.name))
-        size, width = self.shipped.layout.size, self.shipped.embeddings.shape[1]
-        if mean.shape != (size,) or std.shape != (size,) or embedding.shape != (width,):
-            shapes = ", ".join(str(tuple(numbers.shape)) for numbers in (mean, std, embedding))
-            raise RepositoryError("CORE_OWN_UNFIT", name=expert.name, shapes=shapes, size=size, width=width)
+    def add(self, entry: OwnEntry) -> OwnExperts:
+        """Add an own expert. Raises RepositoryError: as ``check_room``, or when sizes are wrong or numbers unusable (NaN, huge,
+        negative variances)."""
+        self.check_room(entry.name)
+        name, mean, variance, embedding = entry.name, entry.mean.float(), entry.variance.float(), entry.embedding.float()
+        sizes = self.shipped.layout.size, self.shipped.basis.dimensions, self.shipped.embeddings.shape[1]
+        if tuple(tuple(numbers.shape) for numbers in (mean, variance, embedding)) != tuple((size,) for size in sizes):
+            shapes = ", ".join(str(tuple(numbers.shape)) for numbers in (mean, variance, embedding))
+            raise RepositoryError("CORE_OWN_UNFIT", name=name, shapes=shapes, sizes=", ".join(map(str, sizes)))
+        rest = [part for f in (entry.rest.factors.values() if entry.rest else ()) for part in (f.a, f.b)]
         # NaN fails these comparisons too.
-        sound = bool((mean.abs() <= MAX_NUMBER).all()) and bool(((std >= 0) & (std <= MAX_NUMBER)).all())
+        sound = all(bool((part.abs() <= MAX_NUMBER).all()) for part in (mean, variance, *rest)) and bool((variance >= 0).all())
         if not sound or not bool(torch.isfinite(embedding).all()) or not bool(embedding.any()):
-            raise RepositoryError("CORE_OWN_NUMBERS", name=expert.name)
-        numbers = (mean.detach().float().clone(), std.detach().float().clone(), F.normalize(embedding.detach().float(), dim=0))
-        return replace(self, entries=(*self.entries, OwnEntry(expert, *numbers, lost)))
+            raise RepositoryError("CORE_OWN_NUMBERS", name=name)
+        expert = replace(entry.expert, name=clean_name(name))
+        own = (mean.detach().clone(), variance.detach().clone(), F.normalize(embedding.detach(), dim=0))
+        return replace(self, entries=(*self.entries, OwnEntry(expert, *own, entry.lost, entry.rest)))
 
     def check_room(self, name: str) -> None:
         """Raise RepositoryError if there are MAX_OWN own experts, or the name is taken (ignoring case) or unusable."""
@@ -118,9 +134,9 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
 
     ``source``: the adapter's folder, or the bytes of a ZIP with its two files.
 
-    The expert LoRA is the adapter minus the shared LoRA, reduced to the experts' rank. If the adapter itself loses less
-    (``OwnEntry.lost``), it is reduced instead. On other linears, the adapter must equal the shared LoRA or change nothing. The
-    factors are aligned with those of the experts. The expert has no measured gain, and the shipped experts' mean spread.
+    The expert LoRA is the adapter, minus the shared LoRA if it was built on it, projected on the frozen A over ordinary texts
+    (or sample photos). If more than MAX_LOST of its effect is lost, the adapter is kept as it came. On other linears, the
+    adapter must equal the shared LoRA or change nothing. The expert has no measured gain, and the shipped experts' mean spread.
 
     Raises AdapterError: when it cannot be read, belongs to another backbone, or moves photos differently from the experts.
     DescriptionError: when the description is unusable. RepositoryError: as ``OwnExperts.add``.
@@ -142,11 +158,13 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     rank = lora.rank
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
         raise AdapterError("CORE_IMPORT_NUMBERS")
-    lora, lost = _expert_lora(lora, shipped)
-    vector = align(lora, Lora.from_vector(shipped.layout, shipped.origin)).vector()
-    std = shipped.stds.square().mean(0).sqrt()
+    lora = _expert_lora(lora, shipped.shared)
+    vector, lost = project(lora, shipped.layout, _ordinary_moments(engine))
+    whole = (torch.zeros_like(vector), 0.0, lora) if lost > MAX_LOST else (vector, lost, None)
+    mean, lost, rest = whole
     expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {})
-    return own_experts.add(expert, vector, std, embed_descriptions(engine.backbone, [description])[0], lost)
+    embedding = embed_descriptions(engine.backbone, [description])[0]
+    return own_experts.add(OwnEntry(expert, mean, shipped.variances.mean(0), embedding, lost, rest))
 
 
 def _read(folder: Path, shipped: ExpertRepository) -> Lora:
@@ -163,16 +181,25 @@ def _read(folder: Path, shipped: ExpertRepository) -> Lora:
     return lora.only(modules)
 
 
-def _expert_lora(lora: Lora, shipped: ExpertRepository) -> tuple[Lora, float]:
-    """The adapter as an expert LoRA of the experts' rank, and the share of its squared norm that is lost, 0 to 1."""
-    rank = shipped.layout.rank
-    whole = reduce_rank(lora, rank)
-    if shipped.shared is None:
-        return whole
-    difference = merge([lora, shipped.shared.only(lora.modules)], [1.0, -1.0])
-    rest, lost = reduce_rank(difference, rank)
-    lost *= _squared(difference) / max(_squared(lora), 1e-12)
-    return (rest, lost) if lost < whole[1] else whole
+def _expert_lora(lora: Lora, shared: Lora | None) -> Lora:
+    """The adapter without the shared LoRA, if it was built on it: then the difference is the smaller change."""
+    if shared is None:
+        return lora
+    difference = compact(merge([lora, shared.only(lora.modules)], [1.0, -1.0]))
+    return difference if _squared(difference) < _squared(lora) else lora
+
+
+def _ordinary_moments(engine: SGLora) -> dict[str, Tensor]:
+    """Second moments of what adapted linears read of ordinary texts, or of the sample photos, under the shared LoRA. Cached."""
+    backbone, modules, shared = engine.backbone, engine.repository.layout.modules, engine.repository.shared
+    key = backbone.fingerprint, shared.digest if shared else "", *(m.name for m in modules)
+    if key not in _moments:
+        if modules[0].name.startswith(TEXT):
+            prefixes = backbone.text_prefix(ordinary_texts())
+        else:
+            prefixes = backbone.prefix(torch.stack([backbone.pixels(open_photo(photo.path)) for photo in sample_photos()]))
+        _moments[key] = second_moments(backbone, modules, prefixes, shared)
+    return _moments[key]
 
 
 def _squared(lora: Lora) -> float:
@@ -190,10 +217,9 @@ class _SavedExpert(Expert):
 
 
 class _SavedIndex(BaseModel, frozen=True):
-    format: Literal[1]
+    format: Literal[2]
     kind: Literal["own experts"]
-    backbone_fingerprint: Annotated[str, Strict()]
-    rank: Annotated[int, Strict()]
+    basis_sha256: Annotated[str, Strict()]  # of the experts that they joined
     tensors_sha256: Annotated[str, Strict()]
     experts: tuple[_SavedExpert, ...]
 
@@ -212,13 +238,14 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     if not own_experts.entries:
         raise RepositoryError("CORE_OWN_NONE")
     entries = own_experts.entries
-    tensors = save({"means": torch.stack([e.mean for e in entries]), "stds": torch.stack([e.std for e in entries])})
+    numbers = {"means": torch.stack([e.mean for e in entries]), "variances": torch.stack([e.variance for e in entries])}
+    for i, name, f in ((i, name, f) for i, e in enumerate(entries) if e.rest for name, f in e.rest.factors.items()):
+        numbers |= {f"{i}.{name}.a": f.a.contiguous(), f"{i}.{name}.b": f.b.contiguous()}
+    tensors = save(numbers)
     index = {
-        "format": 1,
+        "format": 2,
         "kind": "own experts",
-        "backbone_fingerprint": own_experts.shipped.fingerprint,
-        "rank": own_experts.shipped.layout.rank,
-        "parameters": own_experts.shipped.layout.size,
+        "basis_sha256": own_experts.shipped.basis.digest,
         "tensors_sha256": digest(tensors),
         "experts": [{**asdict(e.expert), "lost": e.lost} for e in entries],
     }
@@ -237,7 +264,7 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
     damaged, another one, too large, of another backbone, or has a name that is taken.
     """
     label, shipped = message("CORE_OWN_ZIP"), engine.repository
-    limits = {INDEX_FILE: 2**20, TENSORS_FILE: 2**20 + 2 * 4 * MAX_OWN * shipped.layout.size}
+    limits = {INDEX_FILE: 2**20, TENSORS_FILE: MAX_ADAPTER_BYTES}
     files = read_members(data, limits, str(label), RepositoryError)
     try:
         index = _SavedIndex.model_validate_json(files[INDEX_FILE])
@@ -246,28 +273,37 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
         raise RepositoryError("CORE_OWN_ZIP_INVALID", label=label, error=error.message) from None
     except ValidationError as error:
         raise RepositoryError("CORE_OWN_ZIP_INDEX", label=label, file=INDEX_FILE, where=where_invalid(error)) from None
-    if (index.backbone_fingerprint, index.rank) != (shipped.fingerprint, shipped.layout.rank):
-        theirs, ours = (brief(index.backbone_fingerprint), brief(index.rank)), (shipped.fingerprint, shipped.layout.rank)
-        raise RepositoryError("CORE_OWN_ZIP_OTHER", label=label, theirs=theirs, ours=ours)
+    if index.basis_sha256 != shipped.basis.digest:
+        raise RepositoryError("CORE_OWN_ZIP_OTHER", label=label)
     if digest(files[TENSORS_FILE]) != index.tensors_sha256:
         raise RepositoryError("CORE_OWN_ZIP_CHECKSUM", label=label, file=TENSORS_FILE)
     if not 1 <= len(entries) <= MAX_OWN:
         raise RepositoryError("CORE_OWN_ZIP_MANY", label=label, n=len(entries), most=MAX_OWN)
     try:
-        tensors = load(files[TENSORS_FILE])
-        means, stds = tensors["means"], tensors["stds"]
-        if means.is_floating_point() and stds.is_floating_point():
-            means, stds = means.float(), stds.float()  # torch has no abs() for float8
-    except DAMAGED as error:
+        tensors = {name: tensor.float() for name, tensor in load(files[TENSORS_FILE]).items()}
+        means, variances = tensors.pop("means"), tensors.pop("variances")
+        rests = [_rest(tensors, f"{i}.", shipped.layout.modules) for i in range(len(entries))]
+    except (*DAMAGED, RuntimeError) as error:
         raise RepositoryError("CORE_OWN_ZIP_DAMAGED", label=label, file=TENSORS_FILE, damage=type(error).__name__) from None
-    shape = (len(entries), shipped.layout.size)
-    if means.shape != shape or stds.shape != shape or not (means.is_floating_point() and stds.is_floating_point()):
-        raise RepositoryError("CORE_OWN_ZIP_SIZE", label=label, file=TENSORS_FILE, n=shape[0], size=shape[1])
+    if not means.shape[:1] == variances.shape[:1] == (len(entries),):
+        raise RepositoryError("CORE_OWN_ZIP_SIZE", label=label, file=TENSORS_FILE, n=len(entries))
     own_experts = OwnExperts(shipped)
     embeddings = embed_descriptions(engine.backbone, [expert.description for expert, _ in entries])
     try:
-        for (expert, lost), mean, std, embedding in zip(entries, means, stds, embeddings, strict=True):
-            own_experts = own_experts.add(expert, mean, std, embedding, lost)
+        for (expert, lost), mean, variance, embedding, rest in zip(entries, means, variances, embeddings, rests, strict=True):
+            own_experts = own_experts.add(OwnEntry(expert, mean, variance, embedding, lost, rest))
     except RepositoryError as error:
         raise RepositoryError("CORE_OWN_ZIP_INVALID", label=label, error=error.message) from None
     return own_experts
+
+
+def _rest(tensors: Mapping[str, Tensor], start: str, modules: Sequence[LoraModule]) -> Lora | None:
+    """The LoRA whose factors' names begin so; None without any. Raises LookupError, ValueError: when they are no factors."""
+    if not any(name.startswith(start) for name in tensors):
+        return None
+    factors = {m.name: Factors(tensors[f"{start}{m.name}.a"], tensors[f"{start}{m.name}.b"]) for m in modules}
+    for m in modules:
+        a, b = factors[m.name].a, factors[m.name].b
+        if a.dim() != 2 or a.shape != (len(a), m.in_features) or b.shape != (m.out_features, len(a)):
+            raise ValueError(f"{m.name} has other shapes")
+    return Lora(tuple(modules), factors)

@@ -36,7 +36,7 @@ def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> E
     """A map of the generator's latent space: each expert at the mean of p(z | its own mu and sigma), and a sample z [latent].
     ``owned``: as for ``description_map``."""
     repository = engine.repository
-    alone = SemanticPrior(repository.means, repository.stds.square())  # one row per expert, as if routed to it alone
+    alone = SemanticPrior(repository.coordinates, repository.variances)  # one row per expert, as if routed to it alone
     means = engine.generator.latent(alone).mean
     place, shown = _plane(means[: len(repository) - owned])
     prior = engine.generator.latent(repository.prior(routing)).mean

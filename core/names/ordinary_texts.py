@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.backbones.base import Backbone, last_linear, last_text_linear
+from core.backbones.base import Backbone, last_text_linear
+from core.backbones.inputs import second_moments
 from core.common.errors import BackboneError
 from core.common.messages import message
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
@@ -46,11 +47,15 @@ def inverse_moment(backbone: Backbone) -> Tensor:
 
 def second_moment(backbone: Backbone) -> Tensor:
     """C [in, in] in float64 over the ordinary texts, under the backbone's shared LoRA. Raises as ``last_text_linear``."""
+    module = last_text_linear(backbone)
+    return second_moments(backbone, [module], backbone.text_prefix(ordinary_texts()), backbone.shared)[module.name]
+
+
+def ordinary_texts() -> list[str]:
+    """Each of ImageNet's class names in both templates, and in a sentence."""
     names = imagenet_class_names()
     texts = [template.format(name) for template in TEMPLATES for name in names]
-    texts += [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names)]
-    keys = last_linear(backbone, backbone.text_prefix(texts), backbone.shared)[0].double()
-    return keys.T @ keys / len(keys)
+    return texts + [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names)]
 
 
 def save_moment(moment: Tensor, fingerprint: str, path: Path) -> None:

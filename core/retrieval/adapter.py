@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from core.backbones.lora import Lora
-from core.common.digest import digest
 from core.common.errors import AdapterError
 
 
@@ -32,9 +31,8 @@ class Adapter:
             raise AdapterError("CORE_WEIGHT", weight=weight)
         if weight == 0:
             return ZERO_SHOT
-        content = digest(" ".join(f"{name} {lora.factors[name].digest}" for name in sorted(lora.factors)))
         mixed = "" if weight == 1 else f"-{weight!r}"
-        return Adapter(f"{content[:32]}{mixed}{'' if base is None else '-named'}", lora, weight, base)
+        return Adapter(f"{lora.digest[:32]}{mixed}{'' if base is None else '-named'}", lora, weight, base)
 
     def with_names(self, on: Callable[[Lora | None], Lora | None]) -> Adapter:
         """Add taught names to the adapter and to the zero-shot part of its score. ``on``: as ``TaughtNames.on``."""

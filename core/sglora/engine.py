@@ -34,8 +34,8 @@ class Adaptation:
     fit: Fit
     prior: SemanticPrior  # c
     z: Tensor  # [latent], the sample
-    own: Lora  # the generated expert LoRA, see ``ExpertRepository.generated``
-    full: Lora  # the generated LoRA: the shared LoRA, plus the expert LoRA if an expert fits
+    own: Lora  # the generated expert LoRA
+    full: Lora  # the generated LoRA: the shared LoRA, plus the expert LoRA (times 0 if no expert fits)
     strength: float  # the request's strength, or the default
     lora: Lora  # the LoRA to search with, see ``SGLora.applied``
     weight: float  # the weight of its scores
@@ -52,10 +52,8 @@ class SGLora:
 
     @property
     def parameters(self) -> int:
-        """Size of a generated LoRA with the default k: the shared LoRA, k expert LoRAs and the decoder's part, joined."""
-        shared, added = self.repository.shared, 2  # the decoded sample, and the prior's mean with weight -1
-        own = self.repository.layout.size * (min(DEFAULT_K, len(self.repository)) + added)
-        return own + (shared.parameters if shared else 0)
+        """Size of a generated LoRA: the shared LoRA, and an expert LoRA."""
+        return self.repository.lora(0).parameters
 
     @property
     def mixes(self) -> bool:
@@ -100,8 +98,8 @@ class SGLora:
         prior = repository.prior(routing)
         watch.lap("prior")
         sample = self.generator.sample(prior, request.seed)
-        own = repository.generated(routing, prior, sample.vector)
-        full = repository.with_shared([own], [1.0]) if fit.fits else repository.with_shared([], [])
+        own = repository.generated(routing, sample.theta)
+        full = repository.with_shared(own.scaled(float(fit.fits)))  # of the same shape for all sentences
         strength = self.usual_strength if request.strength is None else request.strength
         applied = self.applied(full, strength)
         watch.lap("decode")

@@ -16,10 +16,12 @@ from torch import Tensor
 from core.backbones import EMBEDDED
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
+from core.common.lazy import lazy
 from core.common.metrics import mean_of_ways
 from core.common.schema import Count, Figure, Label, Measured, Text
 from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
+from core.sglora.subspace import Basis
 
 CLASS_NAMES = "class names"  # in ``Expert.forgetting``
 
@@ -70,61 +72,65 @@ class PhotoSentences(NamedTuple):
 
 @dataclass(frozen=True)
 class ExpertRepository:
-    """All experts of one backbone. The weight change of an expert is the shared LoRA plus its own: dW = dW_shared + B_i A_i."""
+    """All experts of one backbone. The weight change of an expert is dW_shared + B_i A: the shared LoRA, and its own LoRA with
+    the frozen A of all experts."""
 
     fingerprint: str  # of the backbone
-    layout: LoraLayout  # of the vectors of expert LoRAs
+    layout: LoraLayout  # of expert LoRAs, with the frozen A
     experts: tuple[Expert, ...]
-    means: Tensor  # [n, P] mu_i of the expert LoRAs
-    stds: Tensor  # [n, P] sigma_i
+    basis: Basis  # of the shipped experts' vectors
+    means: Tensor  # [n, P] mu_i: the B's of each expert
+    variances: Tensor  # [n, D] sigma_i^2 along each direction of the basis
     embeddings: Tensor  # [n, s], unit length
-    origin: Tensor  # [P], the initialisation of all expert LoRAs (B = 0 if there is a shared LoRA)
     notes: Mapping[str, Any] = field(default_factory=dict)  # about the training
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # its ``Backbone.choice``
     closeness_threshold: float | None = None  # below this closeness, no expert fits; None: not measured
     shared: Lora | None = None  # at the strength at which experts' training starts; None: expert LoRAs only, as in the paper
     photo_sentences: PhotoSentences | None = None  # None: it suggests nothing
+    rests: Mapping[int, Lora] = field(default_factory=dict)  # by expert: what an imported LoRA has beyond the frozen A
 
     def __len__(self) -> int:
         return len(self.experts)
 
+    @lazy
+    def coordinates(self) -> Tensor:
+        """mu_i in the basis, [n, D]."""
+        return self.basis.encode(self.means)
+
     def own(self, index: int) -> Lora:
         """The mean LoRA of one expert, without the shared LoRA."""
-        return Lora.from_vector(self.layout, self.means[index])
+        return self._lora(torch.tensor([index]), torch.ones(1), self.means[index])
 
     def lora(self, index: int) -> Lora:
         """The mean LoRA of one expert, with the shared LoRA."""
-        return self.with_shared([self.own(index)], [1.0])
+        return self.with_shared(self.own(index))
 
-    def start(self) -> Lora:
-        """The LoRA at which the training of all experts starts."""
-        return self.shared or Lora.from_vector(self.layout, self.origin)
+    def with_shared(self, own: Lora) -> Lora:
+        """The shared LoRA, if there is one, plus an expert LoRA."""
+        return merge([self.shared, own], [1.0, 1.0]) if self.shared else own
 
-    def with_shared(self, own: Sequence[Lora], weights: Sequence[float]) -> Lora:
-        """The shared LoRA, if there is one, plus the exact weighted sum of expert LoRAs (of weight changes)."""
-        return merge([self.shared, *own], [1.0, *weights]) if self.shared else merge(own, weights)
+    def merged(self, chosen: Tensor, weights: Tensor) -> Lora:
+        """The exact merge of experts, sum_i w_i B_i A, with the shared LoRA."""
+        return self.with_shared(self._lora(chosen, weights, weights @ self.means[chosen]))
 
     def prior(self, routing: Routing) -> SemanticPrior:
         """The semantic prior of the routed experts."""
-        chosen = routing.chosen
-        return semantic_prior(self.means[chosen], self.stds[chosen].square(), routing.weights)
+        return semantic_prior(self.coordinates[routing.chosen], self.variances[routing.chosen], routing.weights)
 
-    def merged(self, routing: Routing) -> Lora:
-        """The exact weighted merge of the routed experts (of weight changes)."""
-        return self.with_shared([self.own(i) for i in routing.chosen.tolist()], routing.weights.tolist())
+    def generated(self, routing: Routing, theta: Tensor) -> Lora:
+        """The generated expert LoRA with coordinates theta [D]. What own experts have outside the basis is merged exactly."""
+        merged = routing.weights @ self.means[routing.chosen]
+        vector = self.basis.decode(theta) + merged - self.basis.decode(self.basis.encode(merged))
+        return self._lora(routing.chosen, routing.weights, vector)
 
-    def generated(self, routing: Routing, prior: SemanticPrior, vector: Tensor) -> Lora:
-        """The generated expert LoRA: the routed experts' exact merge, plus what the decoder adds to the prior's mean.
-
-        As in the paper, the prior averages A and B separately. The product of these means is not the mean of the products, and
-        costs recall if the routed experts differ (docs/design.md, section 2). So the merge takes its place. ``vector`` [P] is
-        the generator's sample for this prior.
-        """
-        routed = [self.own(i) for i in routing.chosen.tolist()]
-        decoded, mean = (Lora.from_vector(self.layout, v) for v in (vector, prior.mean))
-        return merge([*routed, decoded, mean], [*routing.weights.tolist(), 1.0, -1.0])
+    def _lora(self, chosen: Tensor, weights: Tensor, vector: Tensor) -> Lora:
+        rests = [(self.rests[i], w) for i, w in zip(chosen.tolist(), weights.tolist(), strict=True) if i in self.rests]
+        own = Lora.from_vector(self.layout, vector)
+        return merge([own, *(rest for rest, _ in rests)], [1.0, *(w for _, w in rests)]) if rests else own
 
     def subset(self, keep: Sequence[int]) -> ExpertRepository:
         """A repository of only the experts at these indexes."""
         experts, rows = tuple(self.experts[i] for i in keep), torch.as_tensor(list(keep))
-        return replace(self, experts=experts, means=self.means[rows], stds=self.stds[rows], embeddings=self.embeddings[rows])
+        numbers = {name: getattr(self, name)[rows] for name in ("means", "variances", "embeddings")}
+        rests = {new: self.rests[old] for new, old in enumerate(keep) if old in self.rests}
+        return replace(self, experts=experts, rests=rests, **numbers)

@@ -1,25 +1,26 @@
-"""A low-dimensional, whitened basis of LoRA vectors: principal directions of the experts' means around their shared start."""
+"""A whitened basis of expert LoRAs: the principal directions of their vectors.
+
+A repository stores its experts in this basis, and the VAE generates coordinates of it: a few hundred numbers that span all
+experts, instead of tens of thousands that are mostly noise.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from core.common.digest import tensors_digest
 from core.common.lazy import lazy
-from core.sglora.prior import SemanticPrior
-
-VARIANCE_FLOOR = 1e-4  # added to a whitened variance, so that the log-variance of a single expert stays finite
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Coordinates x of a vector theta: origin + (x * scale) @ components is theta without what no component spans."""
+    """Coordinates x [..., D] of vectors [..., P]: (x * scale) @ components is a vector without what no component spans. The
+    vector 0, no weight change, has coordinates 0."""
 
-    origin: Tensor  # [P], the vector with zero coordinates: the experts' shared initialisation
-    components: Tensor  # [D, P], orthonormal rows
+    components: Tensor  # [D, P], orthonormal rows but for rounding
     scale: Tensor  # [D], spread of the experts along each component
 
     @property
@@ -27,38 +28,41 @@ class Basis:
         return len(self.scale)
 
     @lazy
-    def squares(self) -> Tensor:
-        """Squared components [D, P], which project variances. Cached, since squaring takes most of a condition's time."""
-        return self.components.square()
+    def digest(self) -> str:
+        """Changes with any of its numbers, but for rounding."""
+        return tensors_digest({"components": _rounded(self.components)[0], "scale": self.scale})
 
     @staticmethod
-    def fit(vectors: Tensor, origin: Tensor, dimensions: int) -> Basis:
-        """Find the principal directions of vectors [n, P] around the origin [P]. D is ``dimensions``, or the rank if lower."""
-        _, singular, rows = torch.linalg.svd(vectors - origin, full_matrices=False)
-        d = min(dimensions, int((singular > 1e-6 * singular[0]).sum()))
-        return Basis(origin, rows[:d].contiguous(), singular[:d] / len(vectors) ** 0.5)
+    def fit(vectors: Tensor) -> Basis:
+        """The principal directions of vectors [n, P] around 0; D is their rank. Components are rounded as in a file."""
+        _, singular, rows = torch.linalg.svd(vectors, full_matrices=False)
+        d = int((singular > 1e-6 * singular[0]).sum())
+        return Basis.of(*_rounded(rows[:d]), singular[:d] / len(vectors) ** 0.5)
 
     @staticmethod
-    def of(tensors: Mapping[str, Tensor], dimensions: int) -> Basis:
-        """Rebuild a basis from its ``tensors``. Raises KeyError, ValueError: when a tensor is missing or sizes do not match."""
-        basis = Basis(*(tensors[f"basis.{k}"] for k in ("origin", "components", "scale")))
-        if basis.components.shape != (dimensions, len(basis.origin)) or basis.scale.shape != (dimensions,):
-            raise ValueError("a basis of another size")
-        return basis
-
-    def encode(self, vectors: Tensor) -> Tensor:
-        """Coordinates [..., D] of vectors [..., P]."""
-        return (vectors - self.origin) @ self.components.T / self.scale
-
-    def step(self, coordinates: Tensor) -> Tensor:
-        """The change of vectors [..., P] for a change of coordinates [..., D]."""
-        return (coordinates * self.scale) @ self.components
+    def of(components: Tensor, steps: Tensor, scale: Tensor) -> Basis:
+        """The basis of ``tensors``."""
+        return Basis(components.float() * steps[:, None], scale)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its tensors, by their names in a file."""
-        return {f"basis.{name}": getattr(self, name) for name in ("origin", "components", "scale")}
+        """Components as whole numbers from -127 to 127 times a step each; half the size of float16, 1 % rounding."""
+        components, steps = _rounded(self.components)
+        return {"components": components, "steps": steps, "scale": self.scale}
 
-    def condition(self, prior: SemanticPrior) -> Tensor:
-        """c = (mu*, log sigma*^2) in coordinates, [2 D]. The variance is that of the projected diagonal Gaussian."""
-        variance = prior.variance @ self.squares.T / self.scale.square()
-        return torch.cat([self.encode(prior.mean), (variance + VARIANCE_FLOOR).log()], -1)
+    @lazy
+    def _inverse(self) -> Tensor:
+        """[D, D]; rounded components are not quite orthonormal."""
+        return torch.linalg.inv(self.components @ self.components.T)
+
+    def encode(self, vectors: Tensor) -> Tensor:
+        """Coordinates [..., D] of vectors [..., P], by least squares."""
+        return vectors @ self.components.T @ self._inverse / self.scale
+
+    def decode(self, coordinates: Tensor) -> Tensor:
+        """Vectors [..., P] of coordinates [..., D]."""
+        return (coordinates * self.scale) @ self.components
+
+
+def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
+    steps = rows.abs().amax(1) / 127
+    return (rows / steps[:, None]).round().to(torch.int8), steps

@@ -2,8 +2,7 @@
 
 Paper: https://arxiv.org/abs/2509.10535, conditional VAE.
 
-theta and c are coordinates of ``core.sglora.subspace``. The raw vectors, thousands of numbers from a few dozen experts, would
-be mostly noise.
+theta, mu* and sigma*^2 are coordinates of ``core.sglora.subspace``.
 """
 
 from __future__ import annotations
@@ -15,16 +14,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from core.sglora.prior import SemanticPrior
+
+VARIANCE_FLOOR = 1e-4  # added to a variance, so that the log-variance of a single expert stays finite
+
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """Sizes and the slope of the leaky ReLUs."""
+    """Sizes of the networks."""
 
     coordinates: int  # D of theta
     latent: int = 16  # of z
     hidden: int = 128  # width of the MLPs
-    # Slope of the leaky ReLUs below 0. With 0, some conditions switch whole decoder layers off, and all z give the same theta.
-    slope: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,24 @@ class Gaussian:
 
 
 class Elbo(NamedTuple):
-    """The parts of the negative ELBO: ``error``, the mean squared error, and ``kl`` in nats, summed over latents."""
+    """The parts of the negative ELBO, both in nats: ``error``, -log p(theta | z, c) for a Gaussian of unit variance in whitened
+    coordinates, without its constant; and ``kl``, KL(q(z | theta, c) || p(z | c)). Means over the batch."""
 
     error: Tensor
     kl: Tensor
 
 
 class ConditionalVAE(nn.Module):
-    """Encoder, prior and decoder are MLPs with 2, 2 and 3 layers, as in the paper. The decoder's output is added to the
-    condition's mean. It starts at zero, so an untrained generator merges."""
+    """Encoder, prior and decoder are MLPs with 2, 2 and 3 layers, as in the paper. The decoder's output is added to mu*. It
+    starts at zero, so an untrained generator merges."""
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
         self.config = config
         d, c, z, h = config.coordinates, 2 * config.coordinates, config.latent, config.hidden
-        self.encoder = _mlp(config.slope, d + c, h, 2 * z)
-        self.prior = _mlp(config.slope, c, h, 2 * z)
-        self.decoder = _mlp(config.slope, z + c, h, h, d)
+        self.encoder = _mlp(d + c, h, 2 * z)
+        self.prior = _mlp(c, h, 2 * z)
+        self.decoder = _mlp(z + c, h, h, d)
         for parameter in self.decoder[-1].parameters():
             nn.init.zeros_(parameter)
 
@@ -74,22 +76,26 @@ class ConditionalVAE(nn.Module):
         """p(z | c) for c [n, 2 D]."""
         return _gaussian(self.prior(condition))
 
-    def decode_step(self, z: Tensor, condition: Tensor) -> Tensor:
-        """theta minus the condition's mean, [n, D], from z [n, latent] and c [n, 2 D]."""
-        return self.decoder(torch.cat([z, condition], -1))
+    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
+        """theta [n, D] from z [n, latent] and c [n, 2 D]."""
+        return condition[..., : self.config.coordinates] + self.decoder(torch.cat([z, condition], -1))
 
     def elbo(self, theta: Tensor, condition: Tensor, noise: Tensor) -> Elbo:
         """The parts of the negative ELBO for theta [n, D], c [n, 2 D] and standard normal noise [n, latent]."""
         posterior, prior = self.encode(theta, condition), self.condition_prior(condition)
-        mean = condition[..., : self.config.coordinates]
-        rebuilt = mean + self.decode_step(posterior.sample(noise), condition)
-        return Elbo((rebuilt - theta).square().mean(), posterior.kl(prior).mean(0).sum())
+        rebuilt = self.decode(posterior.sample(noise), condition)
+        return Elbo(0.5 * (rebuilt - theta).square().sum(-1).mean(), posterior.kl(prior).sum(-1).mean())
 
 
-def _mlp(slope: float, *widths: int) -> nn.Sequential:
+def condition(prior: SemanticPrior) -> Tensor:
+    """c = (mu*, log sigma*^2), [..., 2 D]."""
+    return torch.cat([prior.mean, (prior.variance + VARIANCE_FLOOR).log()], -1)
+
+
+def _mlp(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for a, b in itertools.pairwise(widths):
-        layers += [nn.Linear(a, b), nn.LeakyReLU(slope)]
+        layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 

@@ -1,9 +1,9 @@
 """Train experts: expert LoRAs on top of one shared LoRA, all with a penalty for forgetting (paper, expert onboarding).
 
 The shared LoRA is one LoRA for everything (``core.training.shared_lora``). Experts take ``share`` of it; an expert LoRA, of its
-own rank, learns what is special about a topic. All expert LoRAs start from one draw of A with B = 0, so that their parameters
-may be averaged (docs/design.md, section 3). Without a shared LoRA (``shared_steps`` 0), an expert is this LoRA alone, as in
-the paper.
+own rank, learns what is special about a topic. All expert LoRAs have one A, the widest directions of each linear's inputs
+(EVA, arXiv 2410.07170), and train B alone, so that their mean is their merge (docs/design.md, section 2). Without a shared LoRA
+(``shared_steps`` 0), an expert is this LoRA alone, as in the paper.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraLayout, initial_vector
+from core.backbones.inputs import second_moments, widest_directions
+from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import DataError
@@ -32,6 +33,7 @@ from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import fit_sentences
 from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.subspace import Basis
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.descent import descend
@@ -43,16 +45,18 @@ from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import train_shared
 from core.training.snapshots import read_snapshots, snapshots_file
 
+INPUTS = 4096  # photos, or texts of as many photos, that choose the frozen A
 FORGETTING_PHOTOS = 300  # most photos of each set of class names, to measure an expert on
 TOPIC_PHOTOS = 256  # most photos of the expert's own topic
 FEWEST_PHOTOS = 8  # a topic with fewer is not measured
 
 
-def train_expert_lora(objective: Objective, rows: np.ndarray, shared: Lora | None, recipe: ExpertRecipe, seed: int) -> Tensor:
+def train_expert_lora(
+    objective: Objective, rows: np.ndarray, layout: LoraLayout, shared: Lora | None, recipe: ExpertRecipe, seed: int
+) -> Tensor:
     """Train an expert LoRA on the photos at these rows, on top of the shared LoRA. Returns the last snapshots [M, P] (paper:
     M = 100), in float16."""
-    layout = LoraLayout(objective.corpus.backbone.layout.modules, recipe.rank)
-    vector = torch.nn.Parameter(initial_vector(layout, recipe.seed))
+    vector = torch.nn.Parameter(torch.zeros(layout.size))
     optimizer = torch.optim.Adam([vector], lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.lr / 10)
     rng = np.random.default_rng(seed)
@@ -70,6 +74,7 @@ def train_expert_loras(
     objective: Objective,
     tasks: Sequence[tuple[ExpertTask, int]],
     runs: Path,
+    layout: LoraLayout,
     shared: Lora | None,
     recipe: ExpertRecipe,
     title: str,
@@ -78,7 +83,7 @@ def train_expert_loras(
     """Train the expert LoRA of each (task, seed), and keep its snapshots in ``runs``."""
     with Bar(title, len(tasks), log, "experts") as bar:
         for done, (task, seed) in enumerate(tasks, 1):
-            snapshots = train_expert_lora(objective, task.rows, shared, recipe, seed)
+            snapshots = train_expert_lora(objective, task.rows, layout, shared, recipe, seed)
             write_tensors(snapshots_file(runs, task.name), {"snapshots": snapshots})
             bar.to(done, task.name)
 
@@ -108,6 +113,7 @@ def train_experts(
         corpus = load_corpus(data, backbone, cache, log_once, recipe.views)
     with processes.state.main_process_first():
         shared = shared_lora(corpus, recipe, runs, log_once)
+        layout = expert_layout(corpus, recipe, runs, shared)
     tasks = processes.agreed(discover(corpus, recipe))
     if strangers := descriptions.keys() - {t.name for t in tasks}:
         log_once(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
@@ -117,9 +123,9 @@ def train_experts(
     left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
     log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
     seeded = [(t, int(2**32 * draw(t.name))) for t in left]
-    train_expert_loras(recipe.objective(corpus), seeded, runs, shared, recipe, f"{processes.title}experts", log)
+    train_expert_loras(recipe.objective(corpus), seeded, runs, layout, shared, recipe, f"{processes.title}experts", log)
     processes.state.wait_for_everyone()
-    repository = assemble(corpus, tasks, runs, shared, recipe, log_once)
+    repository = assemble(corpus, tasks, runs, layout, shared, recipe, log_once)
     if first:
         save_repository(repository, out)
     log_once(f"{len(repository)} experts were written to {out}")
@@ -130,6 +136,7 @@ def assemble(
     corpus: Corpus,
     tasks: list[ExpertTask],
     runs: Path,
+    layout: LoraLayout,
     shared: Lora | None,
     recipe: ExpertRecipe,
     log: Log = print,
@@ -139,9 +146,10 @@ def assemble(
     forgetting, on photos that trained nothing."""
     backbone = corpus.backbone
     trained = read_snapshots(runs, [task.name for task in tasks])
-    layout = LoraLayout(backbone.layout.modules, recipe.rank)
     keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
     means = torch.stack([snapshots.float().mean(0) for snapshots in trained])
+    basis = Basis.fit(means)
+    means = basis.decode(basis.encode(means))  # as the repository stores them
     entries = []
     with Bar("measuring", len(tasks), log if measured else silent, "experts") as bar:
         for number, (task, mean, key) in enumerate(zip(tasks, means, keys, strict=True), 1):
@@ -160,10 +168,10 @@ def assemble(
         backbone.fingerprint,
         layout,
         tuple(entries),
+        basis,
         means,
-        torch.stack([snapshots.float().std(0, correction=0) for snapshots in trained]),
+        torch.stack([basis.encode(snapshots.float()).var(0, correction=0) for snapshots in trained]),
         keys,
-        initial_vector(layout, recipe.seed),
         {"recipe": asdict(recipe), "tasks": len(tasks)},
         backbone.choice,
         shared=shared,
@@ -186,6 +194,22 @@ def shared_lora(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> L
         shared = train_shared(objective, layout, recipe.shared_steps, recipe.shared_lr, seed=recipe.seed, log=log)
         write_tensors(file, {"shared": shared})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
+
+
+def expert_layout(corpus: Corpus, recipe: ExpertRecipe, runs: Path, shared: Lora | None) -> LoraLayout:
+    """The layout of expert LoRAs. Its frozen A, kept in ``runs``: the widest directions of each linear's inputs over texts (or
+    photos) that train, under the shared LoRA."""
+    layout, file = corpus.backbone.layout, runs / "frozen-a.safetensors"
+    if not file.is_file():
+        rng, rows = np.random.default_rng(recipe.seed), np.flatnonzero(corpus.train)
+        rows = torch.from_numpy(rng.choice(rows, min(INPUTS, len(rows)), replace=False))
+        if layout.moves_texts:
+            prefixes = corpus.texts[torch.tensor([int(rng.choice(corpus.own_texts[row])) for row in rows.tolist()])]
+        else:
+            prefixes = corpus.prefixes[rows]
+        moments = second_moments(corpus.backbone, layout.modules, prefixes, shared)
+        write_tensors(file, {name: widest_directions(moment, recipe.rank) for name, moment in moments.items()})
+    return layout.frozen(load_file(file))
 
 
 def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:

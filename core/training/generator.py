@@ -14,40 +14,34 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from core.common.errors import RepositoryError
 from core.common.progress import Bar, Log
+from core.experts.generator_file import save_generator
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import semantic_prior
 from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
-from core.sglora.subspace import Basis
-from core.sglora.vae import ConditionalVAE, VaeConfig
+from core.sglora.vae import ConditionalVAE, VaeConfig, condition
 from core.training.descent import descend
 from core.training.snapshots import read_snapshots
-
-BETWEEN, NEIGHBOURS = 2048, 12  # number of sentences between experts; each mixes an expert with some of its 12 closest
 
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
     """How to train the conditional VAE."""
 
-    dimensions: int = 80
     latent: int = 16
     hidden: int = 128
-    slope: float = 0.1
     steps: int = 2000
     batch: int = 64
     lr: float = 1e-3
-    kl: float = 0.003  # lambda
+    kl: float = 1.0  # lambda
     warm_up: float = 0.2  # share of the steps in which the KL weight rises to lambda
     conditions: int = 32  # per expert
     left_out: float = 0.5  # share of conditions without the expert itself
     dropout: float = 0.2  # share of the other experts that a condition leaves out
-    between: float = 0.5  # share of a batch that is sentences between experts
     seed: int = 0
 
 
@@ -55,38 +49,30 @@ def fit_generator(
     repository: ExpertRepository, snapshots: Tensor, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
 ) -> LoraGenerator:
     """Train on the last snapshots [n, M, P] of a repository's experts. Raises RepositoryError: with fewer than two experts."""
-    n = len(repository)
+    n, basis = len(repository), repository.basis
     if n < 2:
         raise RepositoryError("CORE_ONE_EXPERT")
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    basis = Basis.fit(repository.means, repository.origin, recipe.dimensions)
     targets = torch.stack([basis.encode(rows.float()) for rows in snapshots])  # [n, M, D]
-    conditions = torch.stack([_conditions(repository, basis, i, recipe, rng) for i in range(n)])  # [n, C, 2 D]
-    mixed_conditions, mixed_targets = between(repository, basis, targets, rng)
-    vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden, recipe.slope))
+    conditions = torch.stack([_conditions(repository, i, recipe, rng) for i in range(n)])  # [n, C, 2 D]
+    vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
     optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
     with Bar("generator", recipe.steps, log, "steps") as bar:
         for step in range(1, recipe.steps + 1):
             expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
             theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
-            condition = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
-            mixed = torch.from_numpy(rng.random(recipe.batch) < recipe.between)[:, None]
-            some = torch.from_numpy(rng.integers(0, BETWEEN, recipe.batch))
-            theta = torch.where(mixed, mixed_targets[some], theta)
-            condition = torch.where(mixed, mixed_conditions[some], condition)
-            elbo = vae.elbo(theta, condition, torch.randn(recipe.batch, recipe.latent))
+            c = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
+            elbo = vae.elbo(theta, c, torch.randn(recipe.batch, recipe.latent))
             weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
             descend(elbo.error + weight * elbo.kl, optimizer, schedule, [*vae.parameters()])
             bar.to(step, f"error {elbo.error.detach():.3f}, KL {elbo.kl.detach():.2f} nats")
     notes = {"recipe": asdict(recipe), "experts": n, "KL in nats": round(float(elbo.kl.detach()), 3)}
-    return LoraGenerator(basis, vae.eval().requires_grad_(False), repository.fingerprint, notes)
+    return LoraGenerator(vae.eval().requires_grad_(False), repository.fingerprint, basis.digest, notes)
 
 
-def _conditions(
-    repository: ExpertRepository, basis: Basis, expert: int, recipe: GeneratorRecipe, rng: np.random.Generator
-) -> Tensor:
+def _conditions(repository: ExpertRepository, expert: int, recipe: GeneratorRecipe, rng: np.random.Generator) -> Tensor:
     """Conditions [C, 2 D] of an expert's description, each routed among another random set of experts."""
     n = len(repository)
     others = np.delete(np.arange(n), expert)
@@ -95,36 +81,12 @@ def _conditions(
         kept = others[rng.random(n - 1) > recipe.dropout]
         kept = kept if len(kept) else others
         rows = torch.from_numpy(kept if rng.random() < recipe.left_out else np.append(kept, expert))
-        conditions.append(_routed(repository, basis, rows, repository.embeddings[expert], rng)[0])
+        k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
+        routing = SparseRouter(repository.embeddings[rows]).route("", repository.embeddings[expert], k, tau)
+        chosen = rows[routing.chosen]
+        prior = semantic_prior(repository.coordinates[chosen], repository.variances[chosen], routing.weights)
+        conditions.append(condition(prior))
     return torch.stack(conditions)
-
-
-def between(repository: ExpertRepository, basis: Basis, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Sentences between an expert and some of its neighbours, such as "photos of sports": their conditions [BETWEEN, 2 D], and
-    the routed experts' merges [BETWEEN, D], each of ``targets`` [n, M, D] at one random snapshot."""
-    keys, everyone = repository.embeddings, torch.arange(len(repository))
-    conditions, merges = [], []
-    for _ in range(BETWEEN):
-        expert = int(rng.integers(len(keys)))
-        near = (keys @ keys[expert]).topk(min(NEIGHBOURS, len(keys))).indices[1:].numpy()
-        some = np.append(expert, rng.choice(near, min(len(near), int(rng.integers(2, 5))), replace=False))
-        sentence = F.normalize(keys[torch.from_numpy(some)].mean(0), dim=-1)
-        condition, chosen, weights = _routed(repository, basis, everyone, sentence, rng)
-        conditions.append(condition)
-        merges.append(weights @ targets[chosen, int(rng.integers(targets.shape[1]))])
-    return torch.stack(conditions), torch.stack(merges)
-
-
-def _routed(
-    repository: ExpertRepository, basis: Basis, rows: Tensor, sentence: Tensor, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Route a sentence embedding [s] among the experts at ``rows``, with random k and tau: the condition [2 D], the chosen
-    experts, and their weights."""
-    k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
-    routing = SparseRouter(repository.embeddings[rows]).route("", sentence, k, tau)
-    chosen = rows[routing.chosen]
-    prior = semantic_prior(repository.means[chosen], repository.stds[chosen].square(), routing.weights)
-    return basis.condition(prior), chosen, routing.weights
 
 
 def train_generator(
@@ -134,6 +96,6 @@ def train_generator(
     ``out``. Raises as ``fit_generator`` and ``read_snapshots``."""
     snapshots = read_snapshots(runs, [expert.name for expert in repository.experts])
     generator = fit_generator(repository, snapshots, recipe, log)
-    generator.save(out)
+    save_generator(generator, out)
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return generator

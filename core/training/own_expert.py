@@ -82,7 +82,7 @@ class OwnExpert:
 
     expert: Expert  # index entry; ``before`` and ``after`` are measured on the held photos, and may show a loss
     mean: Tensor  # [P]
-    std: Tensor  # [P]
+    variance: Tensor  # [D], in the experts' basis
     embedding: Tensor  # [s], of the description
     start: Mapping[str, Any]  # as ``expert.before``, under the shared LoRA alone: the gain without the visitor's photos
     steps: int  # of the training
@@ -119,7 +119,7 @@ class _Training:
 
     def lora(self, vector: Tensor) -> Lora:
         """The shared LoRA plus an expert LoRA [P]."""
-        return self.experts.with_shared([Lora.from_vector(self.experts.layout, vector)], [1.0])
+        return self.experts.with_shared(Lora.from_vector(self.experts.layout, vector))
 
     def batch_loss(self, photos: _Photos, vector: Tensor, rng: np.random.Generator) -> Tensor:
         """The loss of a random batch with one random caption per photo; differentiable in the vector [P]."""
@@ -166,7 +166,7 @@ def train_own_expert(
     """Train an expert on the captioned photos that the gallery has when the call begins.
 
     Args:
-        engine: has the experts that the new one joins; training starts from their origin.
+        engine: has the experts that the new one joins; training starts from the shared LoRA.
         name: short, such as "my garden". description: the sentence that routing compares.
         progress: called after every step. stop: once set, training ends within a step.
 
@@ -180,7 +180,7 @@ def train_own_expert(
         photos, prefix = gallery.captioned()
         if len(photos) < MIN_PHOTOS:
             raise GalleryError("CORE_OWN_FEW", least=MIN_PHOTOS, n=len(photos))
-        start = engine.repository.origin.detach().clone()
+        start = torch.zeros(engine.repository.layout.size)
         names = ClassNames.of(backbone, backbone.text_prefix) if recipe.memory else None
         training = _Training(backbone, engine.repository, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
@@ -195,10 +195,10 @@ def train_own_expert(
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
         raise AdapterError("CORE_TRAINING_FAILED")
-    mean, std = snapshots.mean(0), snapshots.std(0, correction=0)
+    mean, variance = snapshots.mean(0), engine.repository.basis.encode(snapshots).var(0, correction=0)
     before, at_start, after = (training.recalls(held, vector) for vector in (None, start, mean))
     expert = Expert(name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots), before, after)
-    return OwnExpert(expert, mean, std, embed_descriptions(backbone, [description])[0], at_start, steps, seconds)
+    return OwnExpert(expert, mean, variance, embed_descriptions(backbone, [description])[0], at_start, steps, seconds)
 
 
 def _fit(

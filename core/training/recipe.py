@@ -14,14 +14,14 @@ from core.training.objective import TRAINED_WEIGHT, Objective
 class ExpertRecipe:
     """How to find the experts' topics and train the experts."""
 
-    rank: int = 4  # of expert LoRAs, as are steps, lr and batch
+    rank: int = 24  # of expert LoRAs, as are steps, lr and batch
     steps: int = 120
-    lr: float = 2e-3
+    lr: float = 3e-3
     batch: int = 128
     everyday: int = 0  # for adapters of photos: everyday photos added to a batch
     snapshots: int = 16  # M, the last steps that are averaged
     share: float = 1.0  # factor of the shared LoRA in experts
-    memory: float = 1.0  # factor of the penalty for forgetting
+    memory: float = 3.0  # factor of the penalty for forgetting
     scale: float = 20.0  # inverse temperature
     tokens: int = 100_000  # for adapters of photos: most patches per photo
     names: int = 256  # class names in the penalty of one step
@@ -48,9 +48,11 @@ class ExpertRecipe:
 
 EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=TRAINED_WEIGHT)
 
-# For CLIP: its own temperature, all patches, the paper's rank and M = 100. Not measured.
+# For CLIP: its own temperature, all patches and M = 100. At rank 4, B alone has as many numbers as the paper's A and B at rank
+# 2. Not measured.
 CLIP_RECIPE = ExpertRecipe(
-    rank=2,
+    rank=4,
+    memory=1.0,
     steps=400,
     lr=5e-4,
     batch=32,
@@ -68,10 +70,11 @@ CLIP_RECIPE = ExpertRecipe(
 # With CLIP's texts adapted, photos cost nothing, but each step runs texts through the text tower.
 CLIP_TEXTS_RECIPE = replace(CLIP_RECIPE, batch=64, everyday=0, names=128, shared_batch=128)
 
-# The paper's form on the embedded backbone: rank 2 on q, k and v of the vision head. Each step runs its photos through the
-# head, so there are fewer experts and shorter trainings.
+# The paper's form on the embedded backbone: LoRAs on q, k and v of the vision head, with as many numbers as at the paper's rank
+# 2. Each step runs its photos through the head, so there are fewer experts and shorter trainings.
 PHOTOS_RECIPE = ExpertRecipe(
-    rank=2,
+    rank=4,
+    memory=1.0,
     steps=40,
     batch=24,
     everyday=8,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from tiny_models import noise
+from tiny_models import frozen_layout, noise
 
 from core.backbones.base import Backbone
 from core.sglora.description import embed_descriptions
@@ -21,15 +21,16 @@ DESCRIPTION = "photos of puppies in the snow"
 def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
     """Six random experts and a generator with random weights. The experts use the backbone's shared part, if it has one.
     ``trained=False``: the generator's decoder is zero."""
-    size, n = backbone.layout.size, len(TASKS)
+    layout, n = frozen_layout(backbone.layout), len(TASKS)
     experts = tuple(Expert(t.split()[-1], f"a photo of {t}", "scenes", "none", 1, i, 1, {}, {}) for i, t in enumerate(TASKS))
-    origin, means = 0.05 * noise(size, seed=1), 0.05 * noise(n, size, seed=2)
+    basis = Basis.fit(noise(n, layout.size, seed=2) / layout.rank)
+    means = basis.decode(noise(n, n, seed=4))
     embeddings = embed_descriptions(backbone, [e.description for e in experts])
-    numbers = (means, 0.02 * noise(n, size, seed=3).abs(), embeddings, origin)
-    repository = ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, shared=backbone.shared)
+    numbers = (basis, means, 0.02 * noise(n, n, seed=3).square(), embeddings)
+    repository = ExpertRepository(backbone.fingerprint, layout, experts, *numbers, shared=backbone.shared)
     vae = ConditionalVAE(VaeConfig(n, latent=4, hidden=16))
     with torch.no_grad():
         for i, parameter in enumerate(vae.parameters() if trained else ()):
             parameter.copy_(0.3 * noise(*parameter.shape, seed=10 + i))
-    generator = LoraGenerator(Basis.fit(means, origin, n), vae.eval().requires_grad_(False), backbone.fingerprint, {})
+    generator = LoraGenerator(vae.eval().requires_grad_(False), backbone.fingerprint, repository.basis.digest, {})
     return SGLora(backbone, repository, generator)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tiny_models import noise, tiny_clip, tiny_clip_config
+from tiny_models import frozen_layout, noise, tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_repository
+from core.experts.generator_file import save_generator
 from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
@@ -33,14 +34,13 @@ def make_model(folder: Path, seed: int) -> Path:
 def make_repository(folder: Path, seed: int) -> Path:
     """Write random experts and an untrained generator. They adapt the last two blocks of the model with this seed."""
     backbone = load_backbone(f"local-dir:{make_model(folder / f'model-{seed}', seed)}", adapt_blocks=2)
-    size, n = backbone.layout.size, len(EXPERTS)
-    means, origin = 0.1 * noise(n, size, seed=seed), torch.zeros(size)
+    layout, n = frozen_layout(backbone.layout), len(EXPERTS)
+    basis = Basis.fit(0.1 * noise(n, layout.size, seed=seed))
     experts = tuple(Expert(name, f"photos of {name}", "scenes", "random", 20, 0, 1, {}, {}) for name in EXPERTS)
     embeddings = embed_descriptions(backbone, [e.description for e in experts])
-    numbers = (means, 0.01 * torch.ones(n, size), embeddings, origin)
+    numbers = (basis, basis.decode(noise(n, n, seed=seed)), 0.01 * torch.ones(n, n), embeddings)
     out = folder / f"repository-{seed}"
-    save_repository(ExpertRepository(backbone.fingerprint, backbone.layout, experts, *numbers, backbone=backbone.choice), out)
-    basis = Basis.fit(means, origin, n)
+    save_repository(ExpertRepository(backbone.fingerprint, layout, experts, *numbers, backbone=backbone.choice), out)
     vae = ConditionalVAE(VaeConfig(basis.dimensions)).eval()
-    LoraGenerator(basis, vae, backbone.fingerprint, {}).save(out / GENERATOR_FILE)
+    save_generator(LoraGenerator(vae, backbone.fingerprint, basis.digest, {}), out / GENERATOR_FILE)
     return out

@@ -23,6 +23,12 @@ def random_lora(layout: LoraLayout, seed: int, size: float = 0.3) -> Lora:
     return Lora.from_vector(layout, size * noise(layout.size, seed=seed))
 
 
+def frozen_layout(layout: LoraLayout, seed: int = 0) -> LoraLayout:
+    """The layout with a random frozen A: orthonormal rows, as of principal directions."""
+    widths = {m.name: m.in_features for m in layout.modules}
+    return layout.frozen({n: torch.linalg.qr(noise(w, layout.rank, seed=seed + w)).Q.T for n, w in widths.items()})
+
+
 def tiny_clip_config(**vision: object) -> dict:
     """Three blocks of width 64 over nine patches. The vocabulary has the size that open_clip's tokenizer needs."""
     image = {"layers": 3, "width": 64, "head_width": 16, "patch_size": 16, "image_size": 48, **vision}

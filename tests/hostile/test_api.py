@@ -23,7 +23,7 @@ from core.sglora.engine import SGLora
 MADE = [4, 0.1, 0, None]
 GOOD = {
     "route": [SENTENCE, 4, 0.1, None],
-    "adapt": [SENTENCE, *MADE, None],
+    "adapt": [SENTENCE, *MADE, None, "whole"],
     "index": [None, "", None, ""],
     "search": ["a dog", SENTENCE, *MADE, 10, None, None, "", "", ""],
     "import_adapter": [None, SENTENCE, ""],

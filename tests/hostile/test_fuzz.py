@@ -29,9 +29,9 @@ from core.data.captions import captions_from_names, match_captions, parse_typed,
 from core.data.image_io import open_photo
 from core.data.uploads import sort_uploads
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
-from core.experts.own import OwnExperts, load_zip, save_zip
+from core.experts.generator_file import load_generator
+from core.experts.own import OwnEntry, OwnExperts, load_zip, save_zip
 from core.sglora.engine import SGLora
-from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
 
@@ -239,7 +239,8 @@ def own_experts(engine: SGLora) -> bytes:
     recall = {"i2t": {"R@1": 1.0, "R@5": 3.0, "R@10": 5.0}, "t2i": {"R@1": 2.0, "R@5": 4.0, "R@10": 6.0}, "images": 50}
     expert = Expert("mine", "a photo of a cactus", "own", "own photos", 30, 0, 16, recall, recall)
     repository = engine.repository
-    return save_zip(OwnExperts(repository).add(expert, repository.means[0], repository.stds[0], repository.embeddings[0]))
+    numbers = repository.means[0], repository.variances[0], repository.embeddings[0]
+    return save_zip(OwnExperts(repository).add(OwnEntry(expert, *numbers)))
 
 
 @fuzz(120)
@@ -301,7 +302,7 @@ def test_generators(engine: SGLora, tmp_path: Path, data: st.DataObject) -> None
     made = json.dumps(header).encode()
     (tmp_path / "generator").write_bytes(struct.pack("<Q", len(made)) + made + whole[8 + size :])
     try:
-        LoraGenerator.load(tmp_path / "generator", engine.backbone.fingerprint)
+        load_generator(tmp_path / "generator", engine.backbone.fingerprint)
     except RepositoryError as error:
         check_message(str(error), tmp_path)
 

@@ -18,7 +18,7 @@ from app.views import experts_html
 from app.visitor import Visitor
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import StudioError
-from core.experts.own import OwnExperts, save_zip
+from core.experts.own import OwnEntry, OwnExperts, save_zip
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
 
@@ -32,8 +32,8 @@ def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
     folder, repository = tmp_path_factory.mktemp("good"), engine.repository
     save_peft(repository.lora(0), folder, engine.backbone.fingerprint, "embedded", {})
     expert = Expert("mine", SENTENCE, "own", "own photos", 30, 0, 16, RECALL, RECALL)
-    numbers = repository.means[0], repository.stds[0], repository.embeddings[0]
-    own_experts = OwnExperts(repository).add(expert, *numbers)
+    numbers = repository.means[0], repository.variances[0], repository.embeddings[0]
+    own_experts = OwnExperts(repository).add(OwnEntry(expert, *numbers))
     config = json.loads((folder / CONFIG_FILE).read_text())
     return Good(config, load_file(folder / WEIGHTS_FILE), engine.backbone.fingerprint, save_zip(own_experts))
 
@@ -43,7 +43,7 @@ def shown(engine: SGLora, tab: Tab) -> None:
     own_experts = tab.visitor.own_experts(engine)
     check_inert(experts_html.own_list(own_experts))
     for entry in own_experts.entries:
-        assert bool(torch.isfinite(entry.mean).all()) and bool(torch.isfinite(entry.std).all())
+        assert bool(torch.isfinite(entry.mean).all()) and bool(torch.isfinite(entry.variance).all())
         check_inert(experts_html.details(entry.expert, {"q": 1.0}))
 
 

@@ -25,6 +25,7 @@ from core.common.errors import AdapterError, BackboneError, GalleryError, Reposi
 from core.common.paths import EXPERTS as SHIPPED
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_repository
+from core.experts.generator_file import save_generator
 from core.experts.load import FoundRepository
 from core.experts.own import save_zip
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
@@ -116,7 +117,8 @@ def test_switching_indexes_photos_again(models: Models, name: str, photos: list[
     expected = Gallery(other.backbone)
     expected.add(photos)
     adaptation = other.adapt(AdapterRequest(SENTENCE, 2, 0.1, 0, 1.0))
-    adapters = (ZERO_SHOT, Adapter.of(other.repository.merged(adaptation.routing)), Adapter.of(adaptation.lora))
+    merged = other.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
+    adapters = (ZERO_SHOT, Adapter.of(merged), Adapter.of(adaptation.lora))
     assert tab.comparison is not None and shipped is not None
     for found, adapter in zip(tab.comparison.columns, adapters, strict=True):
         hits = expected.text_to_image(QUERY, adapter, None).hits
@@ -162,7 +164,7 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, name: str,
     assert visitor.engine(other) is other, "no own expert may take part"
     with pytest.raises(AdapterError, match=f"another backbone .*{shipped.backbone.fingerprint}.*{other.backbone.fingerprint}"):
         expert_actions.import_files(other, tab, files, SENTENCE)
-    with pytest.raises(RepositoryError, match="another backbone"):
+    with pytest.raises(RepositoryError, match="belongs to other experts"):
         expert_actions.load_own_experts(other, tab, str(tmp_path / "experts.zip"))
     # An event that began before the switch must get neither photos nor experts of the other backbone.
     for ask in (visitor.gallery, visitor.own_experts, visitor.engine):
@@ -205,7 +207,7 @@ def test_a_failed_backbone_says_why_and_can_be_tried_again(engine: SGLora, tmp_p
 
 def test_an_engine_stays_loaded_and_experts_of_a_loaded_backbone_share_it(engine: SGLora, tmp_path: Path) -> None:
     save_repository(engine.repository.subset(range(2)), tmp_path / "few")
-    engine.generator.save(tmp_path / "few" / GENERATOR_FILE)
+    save_generator(engine.generator, tmp_path / "few" / GENERATOR_FILE)
     models = Models(lambda: engine, besides_shipped([tmp_path / "few"]))
     (name,) = models.repositories
     assert name == "model-0, last 2 blocks (few)"

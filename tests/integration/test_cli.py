@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from random_engines import random_engine
 from repositories import make_repository
 from safetensors.torch import load_file
 
@@ -251,6 +252,7 @@ def test_descriptions_that_cannot_be_used(run, tmp_path, text, message):
         ["adapt", TEXT],
         ["adapt", TEXT, "--out", "x", "--seed", "-1"],
         ["adapt", TEXT, "--out", "x", "--strength", "inf"],
+        ["adapt", TEXT, "--out", "x", "--part", "half"],
         ["search", "dog"],
         ["search", "dog", "--gallery", ".", "--top", "0"],
         ["evaluate", "--task", TEXT],
@@ -275,7 +277,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, answer, engine, tmp_path
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
     tensors = load_file(out_folder / "adapter_model.safetensors")
     assert found["parameters"] == sum(tensor.numel() for tensor in tensors.values())
-    assert found["parameters"] == engine.parameters - engine.repository.layout.size, "k = 3: one expert fewer than by default"
+    assert found["parameters"] == engine.parameters, "the same for all sentences and k"
     assert list(found["seconds"]) == ["load", "encode", "route", "prior", "decode", "write"]
     assert all(value >= 0 for value in found["seconds"].values())
     assert found["out"] == str(out_folder)
@@ -289,6 +291,21 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, answer, engine, tmp_path
     code, out, err = run("adapt", TEXT, "--out", out_folder)
     assert (code, err) == (0, "")
     assert f"{engine.parameters:,} parameters" in out
+
+
+def test_an_experts_part_works_like_the_whole(run, answer, backbone, tmp_path, monkeypatch):
+    engine = random_engine(backbone)
+    monkeypatch.setattr(commands, "load_chosen_engine", lambda arguments: engine)
+    vectors = {}
+    for part in ("whole", "expert", "shared"):
+        found = answer("adapt", TEXT, "--out", tmp_path / part, "--part", part)
+        assert (found["part"], found["description"]) == (part, TEXT)
+        vectors[part] = np.array(answer("vector", "a red ball", "--adapter", tmp_path / part)["vector"])
+    np.testing.assert_allclose(vectors["expert"], vectors["whole"], atol=1e-3)
+    assert np.abs(vectors["shared"] - vectors["whole"]).max() > 0.01
+    engine = random_engine(backbone.with_shared(None))
+    code, _, err = run("adapt", TEXT, "--out", tmp_path / "none", "--part", "expert")
+    assert (code, (tmp_path / "none").exists()) == (1, False) and "no part “expert”: choose the whole" in err
 
 
 def test_adapt_replaces_an_adapter_and_no_other_file(run, tmp_path, monkeypatch):

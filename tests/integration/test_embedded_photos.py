@@ -18,6 +18,7 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, asset_path
 from core.experts.files import load_repository, save_repository
+from core.experts.generator_file import save_generator
 from core.experts.load import FoundRepository
 from core.retrieval.adapter import Adapter
 from core.sglora.engine import SGLora
@@ -32,7 +33,7 @@ def folder(backbone: EmbeddedBackbone, tmp_path_factory: pytest.TempPathFactory)
     paper = backbone.adapting("photos")
     engine, out = random_engine(paper), tmp_path_factory.mktemp("experts") / paper.slug
     save_repository(replace(engine.repository, backbone=paper.choice), out)
-    engine.generator.save(out / GENERATOR_FILE)
+    save_generator(engine.generator, out / GENERATOR_FILE)
     return out
 
 
@@ -58,7 +59,7 @@ def test_a_generator_of_other_experts_is_rejected(folder: Path, run: Run) -> Non
         ("--generator", folder / GENERATOR_FILE),
     ):
         code, _, err = run("route", TEXT, *options)
-        assert code == 1 and "parameters, and those of the experts in" in err
+        assert code == 1 and "belongs to other experts than those in" in err
 
 
 def test_the_command_line_takes_the_backbone_of_the_experts(

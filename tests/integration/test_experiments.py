@@ -11,11 +11,13 @@ import torch
 from random_engines import random_engine
 from tiny_models import random_lora, tiny_backbone
 
-from core.backbones.lora import Lora
+from core.backbones.lora import Lora, LoraLayout
 from core.data import Sample
+from core.data.jsonl import Translation
 from core.experiments import controls, statistics
 from core.experiments.folds import FOLDS, split
 from core.experiments.held_tasks import SCENES, scene_rows
+from core.experiments.languages import NATIVE, translated
 from core.experts import recall_summary
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
@@ -29,7 +31,7 @@ from core.training.features import Features
 def engine() -> SGLora:
     """An untrained generator, and experts on top of half of a shared LoRA."""
     made = random_engine(tiny_backbone(adapt_blocks=1), trained=False)
-    shared = random_lora(replace(made.repository.layout, rank=3), 5)
+    shared = random_lora(LoraLayout(made.repository.layout.modules, 3), 5)
     return replace(made, repository=replace(made.repository, shared=shared, notes={"recipe": {"share": 0.5}}))
 
 
@@ -40,13 +42,13 @@ def adaptation(engine: SGLora) -> Adaptation:
 
 def assert_sum(engine: SGLora, lora: Lora | None, weights: list[float], vectors: torch.Tensor, share: float = 1.0) -> None:
     """The weight change of a LoRA is ``share`` of the shared one plus the weighted sum over vectors [n, P], read by hand: a
-    vector holds A, then B, linear by linear."""
+    vector holds the B's, linear by linear."""
     layout, shared, start = engine.repository.layout, engine.repository.shared, 0
-    assert lora is not None and shared is not None
+    assert lora is not None and shared is not None and layout.a is not None
     for m in layout.modules:
-        middle, end = start + layout.rank * m.in_features, start + layout.rank * (m.in_features + m.out_features)
-        a, b = vectors[:, start:middle].unflatten(1, (layout.rank, -1)), vectors[:, middle:end].unflatten(1, (-1, layout.rank))
-        expected = torch.einsum("n,nor,nri->oi", torch.tensor(weights), b, a)
+        end = start + layout.rank * m.out_features
+        b = vectors[:, start:end].unflatten(1, (-1, layout.rank))
+        expected = torch.einsum("n,nor,ri->oi", torch.tensor(weights), b, layout.a[m.name])
         expected += share * shared.factors[m.name].b @ shared.factors[m.name].a
         torch.testing.assert_close(lora.factors[m.name].delta, expected, rtol=1e-4, atol=1e-5)
         start = end
@@ -109,6 +111,16 @@ def test_a_photo_belongs_to_a_scene_that_two_captions_name() -> None:
     found = scene_rows({3: ("a dog runs", "my puppy"), 5: ("a dog", "a cat"), 7: ("snow and a dog", "dogs in snow")})
     assert found["dog"].tolist() == [3, 7] and found["snow"].tolist() == [7]
     assert len({scene["description"] for scene in SCENES.values()}) == len(SCENES)
+
+
+def test_captions_of_one_photo_in_all_languages() -> None:
+    """All translate the same English caption, up to spaces and full stops."""
+    texts = (("de", "Ein Hund."), ("fr", "un chien"), ("cs", "pes"), ("zh", "一条狗"))
+    found = [Translation(language, text, f"A dog{'.' * i}") for i, (language, text) in enumerate(texts)]
+    found += [Translation("zh", "一只猫", "A cat."), Translation("zh", "狗", ""), Translation("zh", "只狗", "")]
+    english, expected = {"English": "A dog"}, {"German": "Ein Hund.", "French": "un chien", "Czech": "pes", "Chinese": "一条狗"}
+    assert translated(found) == english | expected | {"German in lower case": "ein hund", NATIVE: "狗"}
+    assert translated(found[1:]) == translated(found[:5]) == {}, "no German, and no native speaker's"
 
 
 def rows(values: dict[str, list[float]], group: str = "scenes") -> list[dict[str, object]]:

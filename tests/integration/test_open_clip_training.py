@@ -76,7 +76,7 @@ def trained_in(folder: Path, data: Path, options: list[str]) -> Path:
     """Train experts and a generator by two commands, in a folder."""
     out, common = folder / "experts", ["--data", str(data), "--cache", str(folder / "cache"), *options]
     assert main(["train", "experts", "--out", str(out), *common, *settings(*RECIPE)]) == 0
-    assert main(["train", "generator", "--experts", str(out), *common, *settings("steps=4", "dimensions=4")]) == 0
+    assert main(["train", "generator", "--experts", str(out), *common, *settings("steps=4")]) == 0
     return out
 
 
@@ -93,7 +93,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
 def test_index_says_what_was_trained_and_which_backbone_loads_it(experts: Path, backbone: list[str]) -> None:
     index = json.loads((experts / "index.json").read_text())
     assert {word for e in index["experts"] for word in e["name"].split()} & set(SHAPES) and len(index["experts"]) >= 4
-    assert index["parameters"] == 2 * 3 * 2 * (64 + 64), "q, k and v of two blocks, rank 2"
+    assert index["parameters"] == 2 * 3 * 4 * 64, "B of q, k and v of two blocks, rank 4"
     assert index["shared_rank"] == 3
     loaded = load_backbone(**index["backbone"])
     assert loaded.fingerprint == index["backbone_fingerprint"]
@@ -109,7 +109,7 @@ def test_a_sentence_becomes_an_adapter_that_searches(
 ) -> None:
     engine = [*backbone, "--experts", str(experts)]
     made = answer(capsys, "adapt", "a photo of a dog", "--out", str(tmp_path / "dog"), *engine)
-    assert len(made["experts"]) == 4 and made["parameters"] == 2 * 3 * (3 + 6 * 2) * (64 + 64)
+    assert len(made["experts"]) == 4 and made["parameters"] == 2 * 3 * (3 + 4) * (64 + 64)
     model = load_backbone(backbone[1], backbone[3], int(backbone[5]))
     lora, provenance = load_peft(tmp_path / "dog", model.layout.modules, model.fingerprint)
     assert provenance["description"] == "a photo of a dog"
@@ -155,7 +155,7 @@ def test_wrong_usage_is_named(data: Path, experts: Path, backbone: list[str], ca
     train = ["train", "experts", "--data", str(data), *backbone, "--set"]
     for command, reason in (
         (["route", "a dog", *backbone[:4], "--experts", str(experts)], "was trained on another backbone"),  # cut elsewhere
-        ([*train, "stepz=3"], "the recipe has no 'stepz'; it has rank, steps"),
+        ([*train, "stepz=3"], "the recipe has no 'stepz'; it has rank, dimensions, steps"),
         ([*train, "steps=few"], "a number such as 400"),
     ):
         capsys.readouterr()
@@ -225,4 +225,4 @@ def test_two_processes_killed_in_the_middle_end_as_one_does(
 
 def trained(cache: Path) -> dict[str, int]:
     """The time when each finished own part was written."""
-    return {f.stem: f.stat().st_mtime_ns for f in cache.glob("experts/*/*.safetensors") if f.stem != "shared"}
+    return {f.stem: f.stat().st_mtime_ns for f in cache.glob("experts/*/*.safetensors") if f.stem not in ("shared", "frozen-a")}

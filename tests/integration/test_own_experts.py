@@ -14,13 +14,13 @@ from tiny_models import noise, random_lora, tiny_backbone
 from zips import unzipped, zipped
 
 from core.backbones.lora import Lora, LoraLayout, LoraModule
-from core.backbones.lora_algebra import align, merge, reduce_rank
+from core.backbones.lora_algebra import merge, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.digest import digest
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
 from core.experts.files import INDEX_FILE, TENSORS_FILE
-from core.experts.own import MAX_OWN, OwnExperts, import_adapter, load_zip, save_zip
+from core.experts.own import MAX_LOST, MAX_OWN, OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
 from core.experts.projection import ExpertMap, description_map, latent_map
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
@@ -38,12 +38,12 @@ def engine() -> SGLora:
     return random_engine(tiny_backbone(adapt_blocks=2))
 
 
-def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE):
-    """Arguments for ``OwnExperts.add``."""
-    size = engine.repository.layout.size
+def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE) -> OwnEntry:
+    layout, basis = engine.repository.layout, engine.repository.basis
     expert = Expert(name, description, "own", "own photos", 30, seed, 16, RECALL, RECALL)
     embedding = embed_descriptions(engine.backbone, [description])[0]
-    return expert, 0.05 * noise(size, seed=50 + seed), 0.01 * noise(size, seed=90 + seed).abs(), embedding
+    numbers = 0.05 * noise(layout.size, seed=50 + seed), 0.01 * noise(basis.dimensions, seed=90 + seed).square()
+    return OwnEntry(expert, *numbers, embedding)
 
 
 def exported(engine: SGLora, lora: Lora, folder, fingerprint: str | None = None):
@@ -64,79 +64,78 @@ def test_repository_is_the_shipped_experts_and_then_the_own_ones(engine):
     own_experts = OwnExperts(engine.repository)
     assert own_experts.repository is engine.repository and own_experts.entries == ()
     one, two = own(engine, "cactus", 1), own(engine, "window", 2)
-    full = own_experts.add(*one).add(*two)
+    full = own_experts.add(one).add(two)
     assert own_experts.entries == (), "``add`` must not change the old object"
     repository, n = full.repository, len(TASKS)
     assert [e.name for e in repository.experts[n:]] == [e.name for e in full.entries] == ["cactus", "window"]
     assert repository.experts[:n] == engine.repository.experts
-    for attribute, position in (("means", 1), ("stds", 2), ("embeddings", 3)):
-        joined = getattr(repository, attribute)
-        assert torch.equal(joined[:n], getattr(engine.repository, attribute))
+    for attribute in ("mean", "variance", "embedding"):
+        joined = getattr(repository, f"{attribute}s")
+        assert torch.equal(joined[:n], getattr(engine.repository, f"{attribute}s"))
         for row, added in ((n, one), (n + 1, two)):
-            torch.testing.assert_close(joined[row], added[position], atol=1e-6, rtol=0)
-    assert torch.equal(repository.origin, engine.repository.origin) and repository.layout == engine.repository.layout
+            torch.testing.assert_close(joined[row], getattr(added, attribute), atol=1e-6, rtol=0)
+    assert repository.basis is engine.repository.basis and repository.layout is engine.repository.layout
     assert [e.name for e in full.remove("cactus").repository.experts[n:]] == ["window"]
     with pytest.raises(RepositoryError, match="no own expert called dog"):
         full.remove("dog")
 
 
 def test_own_experts_take_part_in_generation(engine):
-    """Inside the basis, the generator decides the LoRA. Outside it, the LoRA equals the prior's mean."""
-    expert, mean, std, embedding = own(engine, "cactus")
-    mine, basis = OwnExperts(engine.repository).add(expert, mean, std, embedding).engine(engine), engine.generator.basis
-
-    def beside(vector):
-        return (vector - basis.origin) - ((vector - basis.origin) @ basis.components.T) @ basis.components
-
+    """Inside the basis, the generator decides the LoRA. Outside it, the LoRA equals the merge."""
+    entry, layout, basis = own(engine, "cactus"), engine.repository.layout, engine.repository.basis
+    mine, mean = OwnExperts(engine.repository).add(entry).engine(engine), entry.mean
+    outside = mean - (mean @ basis.components.T) @ basis.components
     adaptation = mine.adapt(AdapterRequest(SENTENCE, k=1, seed=2))
-    assert adaptation.routing.chosen.tolist() == [len(TASKS)]
-    torch.testing.assert_close(mine.repository.merged(adaptation.routing).vector(), mean)
-    torch.testing.assert_close(adaptation.prior.mean, mean)
-    torch.testing.assert_close(adaptation.prior.variance, std.square())
+    routing = adaptation.routing
+    assert routing.chosen.tolist() == [len(TASKS)] and outside.norm() > 1
+    merged = mine.repository.merged(routing.chosen, routing.weights)
+    torch.testing.assert_close(delta(merged), delta(Lora.from_vector(layout, mean)))
+    torch.testing.assert_close(adaptation.prior.mean, (basis.components @ mean) / basis.scale)
+    torch.testing.assert_close(adaptation.prior.variance, entry.variance)
     assert [e["name"] for e in provenance(mine, adaptation)["experts"]] == ["cactus"]
-    assert beside(mean).norm() > 1
-    vector = mine.generator.sample(adaptation.prior, 2).vector
-    torch.testing.assert_close(beside(vector), beside(mean), atol=1e-4, rtol=0)
+    vector = (mine.generator.sample(adaptation.prior, 2).theta * basis.scale) @ basis.components + outside
     assert (vector - mean).norm() > 1e-2
-    # A merge of one expert is that expert, so the generated LoRA is the sample itself.
-    torch.testing.assert_close(delta(adaptation.full), delta(Lora.from_vector(engine.repository.layout, vector)))
+    torch.testing.assert_close(delta(adaptation.full), delta(Lora.from_vector(layout, vector)), atol=1e-4, rtol=0)
     # If routing chooses only shipped experts, nothing changes.
     request = AdapterRequest("a photo of a dog", k=1, seed=2)
     torch.testing.assert_close(mine.adapt(request).full.vector(), engine.adapt(request).full.vector(), atol=1e-4, rtol=0)
 
 
 def test_what_is_not_added(engine):
-    own_experts = OwnExperts(engine.repository).add(*own(engine, "cactus"))
-    expert, mean, std, embedding = own(engine, "other")
+    own_experts, entry = OwnExperts(engine.repository).add(own(engine, "cactus")), own(engine, "other")
+
+    def named(name: str) -> OwnEntry:
+        return replace(entry, expert=replace(entry.expert, name=name))
+
     for name, reason in (("CACTUS", "expert called CACTUS already"), ("Dog", "Dog already"), ("  ", "no name")):
         with pytest.raises(RepositoryError, match=reason):
-            own_experts.add(replace(expert, name=name), mean, std, embedding)
-    nan, huge, negative = mean.clone(), mean.clone(), std.clone()
-    nan[3], huge[3], negative[3] = float("nan"), 1e9, -1
-    for numbers in ((nan, std), (huge, std), (mean, nan), (mean, negative)):
+            own_experts.add(named(name))
+    mean, variance, embedding = entry.mean, entry.variance, entry.embedding
+    nan, huge, negative, unknown = mean.clone(), mean.clone(), variance.clone(), variance.clone()
+    nan[3], huge[3], negative[3], unknown[3] = float("nan"), 1e9, -1, float("nan")
+    rest = random_lora(engine.repository.layout, 1).scaled(float("nan"))
+    invalid = [{"mean": nan}, {"mean": huge}, {"variance": unknown}, {"variance": negative}, {"rest": rest}]
+    for wrong in (*invalid, {"embedding": embedding * 0}, {"embedding": embedding * float("inf")}):
         with pytest.raises(RepositoryError, match="Expert other holds invalid numbers"):
-            own_experts.add(expert, *numbers, embedding)
-    for bad in (embedding * 0, embedding * float("inf")):
-        with pytest.raises(RepositoryError, match="Expert other holds invalid numbers"):
-            own_experts.add(expert, mean, std, bad)
-    for numbers in ((mean[1:], std, embedding), (mean, std[None], embedding), (mean, std, embedding[1:])):
+            own_experts.add(replace(entry, **wrong))
+    for wrong in ({"mean": mean[1:]}, {"variance": variance[None]}, {"embedding": embedding[1:]}):
         with pytest.raises(RepositoryError, match="Expert other does not fit"):
-            own_experts.add(expert, *numbers)
+            own_experts.add(replace(entry, **wrong))
     for i in range(MAX_OWN - 1):
-        own_experts = own_experts.add(replace(expert, name=f"other {i}"), mean, std, embedding)
+        own_experts = own_experts.add(named(f"other {i}"))
     with pytest.raises(RepositoryError, match=f"{MAX_OWN} own experts, the most"):
-        own_experts.add(expert, mean, std, embedding)
-    assert len(own_experts.remove("cactus").add(expert, mean, std, embedding).entries) == MAX_OWN
+        own_experts.add(entry)
+    assert len(own_experts.remove("cactus").add(entry).entries) == MAX_OWN
 
 
 def test_gain_of_an_expert(engine):
-    expert = replace(own(engine, "cactus")[0], after={**RECALL, "i2t": {"R@1": 13.0, "R@5": 35.0}})
+    expert = replace(own(engine, "cactus").expert, after={**RECALL, "i2t": {"R@1": 13.0, "R@5": 35.0}})
     assert expert.measured and expert.gain() == 1.5 and expert.gain(5) == 2.5, "the mean of both directions"
     unknown = replace(expert, before={}, after={})
     assert not unknown.measured and unknown.gain() is None and unknown.gain(5) is None
 
 
-# Gauge and rank
+# Rank
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5])
@@ -159,67 +158,60 @@ def test_reduced_rank_is_the_truncated_svd(rank):
     assert reduce_rank(lora.scaled(0), 2)[1] == 0
 
 
-def test_alignment_finds_the_best_gauge_of_a_grid():
-    """Brute force over many mixings of one linear: none is closer, and some come near."""
-    layout = LoraLayout(LAYOUT.modules[:1], 2)
-    for seed in range(2):
-        lora, origin = random_lora(layout, seed), random_lora(layout, seed + 10)
-        f, o = lora.factors["vision.blocks.0.attn.q_proj"], origin.factors["vision.blocks.0.attn.q_proj"]
-        s = 1.5 * noise(400_000, 2, 2, seed=seed)
-        t = torch.linalg.inv(s)
-        grams = [f.a @ f.a.T, f.a @ o.a.T, f.b.T @ f.b, f.b.T @ o.b]
-        distance = ((s @ grams[0]) * s).sum((1, 2)) - 2 * (s * grams[1].T).sum((1, 2))
-        distance += ((grams[2] @ t) * t).sum((1, 2)) - 2 * (t * grams[3]).sum((1, 2))
-        best = float(distance.min()) + float(o.a.square().sum() + o.b.square().sum())
-        aligned = align(lora, origin)
-        torch.testing.assert_close(delta(aligned), delta(lora), atol=1e-5, rtol=1e-4)
-        found = float((aligned.vector() - origin.vector()).square().sum())
-        assert found <= best + 1e-4
-        assert found >= 0.8 * best, "the grid must be fine enough for this comparison"
-
-
-def test_alignment_of_weight_changes_of_a_lower_rank():
-    origin = random_lora(LAYOUT, 100)
-    none = align(random_lora(LAYOUT, 1).scaled(0), origin)
-    assert not delta(none).any()
-    one, _ = reduce_rank(random_lora(LoraLayout(LAYOUT.modules, 1), 2), 2)
-    aligned = align(one, origin)
-    torch.testing.assert_close(delta(aligned), delta(one), atol=1e-5, rtol=1e-4)
-    assert torch.isfinite(aligned.vector()).all()
-    assert (aligned.vector() - origin.vector()).norm() < (one.vector() - origin.vector()).norm()
-    flat = Lora.from_vector(LAYOUT, torch.zeros(LAYOUT.size))
-    for lora in (one, flat):
-        torch.testing.assert_close(delta(align(lora, flat)), delta(lora), atol=1e-5, rtol=1e-4)
-
-
 # Import
 
 
-def test_imported_adapter_takes_part(engine, tmp_path):
-    lora = random_lora(engine.repository.layout, 7)
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_generated_adapter_comes_back_as_it_was(engine, tmp_path, shares):
+    engine = replace(engine, generator=random_engine(engine.backbone, trained=False).generator)  # its sample is the merge
+    shared = random_lora(LoraLayout(engine.repository.layout.modules, 3), 5) if shares else None
+    engine = replace(engine, repository=replace(engine.repository, shared=shared))
+    lora = engine.repository.with_shared(engine.adapt(AdapterRequest("photos of puppies", seed=3)).own)
     own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, OwnExperts(engine.repository))
-    entry = own_experts.entries[0]
-    assert entry.name == "cactus on a window" and entry.lost == 0 and entry.expert.gain() is None
-    assert (entry.expert.description, entry.expert.group, entry.expert.source) == (SENTENCE, "imported", "adapter of rank 2")
-    got = Lora.from_vector(engine.repository.layout, entry.mean)
-    torch.testing.assert_close(delta(got), delta(lora), atol=1e-5, rtol=1e-4)
-    origin = engine.repository.origin
-    assert (entry.mean - origin).norm() < (lora.vector() - origin).norm()
-    mine = replace(engine, repository=own_experts.repository)
+    entry, mine = own_experts.entries[0], own_experts.engine(engine)
+    assert entry.name == "cactus on a window" and entry.lost < 1e-4 and entry.rest is None and entry.expert.gain() is None
+    source = f"adapter of rank {lora.rank}"
+    assert (entry.expert.description, entry.expert.group, entry.expert.source) == (SENTENCE, "imported", source)
+    found = mine.adapt(AdapterRequest(SENTENCE, k=1, seed=4))
+    assert found.routing.chosen.tolist() == [len(TASKS)]
+    torch.testing.assert_close(delta(found.full), delta(lora), atol=1e-4, rtol=1e-3)
     prefix = noise(3, *engine.backbone.prefix_shape).half()
-    adapted = mine.backbone.suffix(prefix, mine.repository.merged(mine.route(SENTENCE, k=1)))
-    torch.testing.assert_close(adapted, engine.backbone.suffix(prefix, lora), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        engine.backbone.suffix(prefix, found.lora), engine.backbone.suffix(prefix, lora), atol=1e-4, rtol=0
+    )
+
+
+def test_a_foreign_adapter_is_kept_as_it_came(engine, tmp_path):
+    layout, n = engine.repository.layout, len(TASKS)
+    lora = random_lora(LoraLayout(layout.modules, 3), 7)
+    own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, OwnExperts(engine.repository))
+    (entry,) = own_experts.entries
+    assert entry.rest is not None and entry.lost == 0 and not entry.mean.any()
+    assert entry.memory == 4 * (layout.size + n + engine.backbone.sentence_dim + lora.parameters)
+    repository = load_zip(save_zip(own_experts), engine).repository
+    first = repository.own(0)
+    for found in (own_experts.repository, repository, repository.subset([0, n])):
+        torch.testing.assert_close(delta(found.lora(len(found) - 1)), delta(lora))
+        merged = found.merged(torch.tensor([len(found) - 1, 0]), torch.tensor([0.7, 0.3]))
+        torch.testing.assert_close(delta(merged), 0.7 * delta(lora) + 0.3 * delta(first), atol=1e-6, rtol=1e-4)
+    mine = own_experts.engine(engine)
     assert torch.isfinite(mine.adapt(AdapterRequest(SENTENCE, k=1)).full.vector()).all()
 
 
-def test_imported_adapter_of_another_rank_from_a_zip(engine, tmp_path):
-    lora = merge([engine.repository.lora(i) for i in range(3)], [0.5, 0.3, 0.2])
-    folder = exported(engine, lora, tmp_path / "mine")
+def test_an_adapter_loses_what_the_frozen_a_cannot_hold(engine, tmp_path):
+    lora = merge([engine.repository.lora(0), random_lora(LoraLayout(engine.repository.layout.modules, 3), 7)], [1.0, 0.1])
+    own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, OwnExperts(engine.repository))
+    (entry,) = own_experts.entries
+    assert 1e-3 < entry.lost < MAX_LOST and entry.rest is None
+    assert load_zip(save_zip(own_experts), engine).entries[0].lost == entry.lost
+
+
+def test_imported_adapters_from_a_zip(engine, tmp_path):
+    weights = torch.tensor([0.5, 0.3, 0.2])
+    folder = exported(engine, merge([engine.repository.lora(i) for i in range(3)], weights.tolist()), tmp_path / "mine")
     files = {f.name: f.read_bytes() for f in folder.iterdir()}
     first = import_adapter(engine, folder, SENTENCE, OwnExperts(engine.repository))
-    s = [np.linalg.svd(f.delta.numpy(), compute_uv=False) for f in lora.factors.values()]
-    expected = sum((x[2:] ** 2).sum() for x in s) / sum((x**2).sum() for x in s)
-    assert first.entries[0].lost == pytest.approx(expected, rel=1e-3) and expected > 0.01
+    torch.testing.assert_close(first.entries[0].mean, weights @ engine.repository.means[:3], atol=1e-4, rtol=1e-3)
     for content in (files, {f"my adapter/{name}": data for name, data in files.items()}):
         content = {"__MACOSX/adapter_config.json": b"", "README.md": b"x", **content}
         again = import_adapter(engine, zipped(content), SENTENCE, first)
@@ -258,7 +250,7 @@ def test_adapters_that_are_refused(engine, tmp_path):
 @pytest.fixture
 def own_experts(engine, tmp_path) -> OwnExperts:
     own_experts = (
-        OwnExperts(engine.repository).add(*own(engine, "Käktus", 1)).add(*own(engine, "window", 2, "a photo of a window"))
+        OwnExperts(engine.repository).add(own(engine, "Käktus", 1)).add(own(engine, "window", 2, "a photo of a window"))
     )
     lora = random_lora(LoraLayout(engine.repository.layout.modules, 3), 7)
     return import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, own_experts)
@@ -271,12 +263,13 @@ def test_zip_round_trip(engine, own_experts):
     assert read.shipped is engine.repository
     assert [(e.expert, e.lost) for e in read.entries] == [(e.expert, e.lost) for e in own_experts.entries]
     for a, b in zip(read.entries, own_experts.entries, strict=True):
-        assert torch.equal(a.mean, b.mean) and torch.equal(a.std, b.std)
+        assert torch.equal(a.mean, b.mean) and torch.equal(a.variance, b.variance)
         torch.testing.assert_close(a.embedding, b.embedding, atol=1e-5, rtol=0)
     with pytest.raises(RepositoryError, match="no own experts to save"):
         save_zip(OwnExperts(engine.repository))
-    with pytest.raises(RepositoryError, match="another backbone"):
-        load_zip(data, random_engine(tiny_backbone(seed=1, adapt_blocks=2)))
+    with pytest.raises(RepositoryError, match="belongs to other experts"):
+        basis = replace(engine.repository.basis, scale=2 * engine.repository.basis.scale)
+        load_zip(data, replace(engine, repository=replace(engine.repository, basis=basis)))
 
 
 def changed(data: bytes, tensors: dict | None = None, first: dict | None = None, **index) -> bytes:
@@ -294,7 +287,7 @@ def changed(data: bytes, tensors: dict | None = None, first: dict | None = None,
 def test_zips_that_are_refused(engine, own_experts):
     data, size = save_zip(own_experts), engine.repository.layout.size
     assert len(load_zip(changed(data), engine).entries) == 3
-    nan = torch.full((3, size), float("nan"))
+    nan, first = torch.full((3, size), float("nan")), engine.repository.layout.names[0]
     experts = json.loads(unzipped(data)[INDEX_FILE])["experts"]
     cases = [
         (b"junk", "damaged or not a ZIP"),
@@ -302,15 +295,17 @@ def test_zips_that_are_refused(engine, own_experts):
         (zipped({INDEX_FILE: b"[" * 10**6, TENSORS_FILE: b""}), "not that of saved experts"),
         (zipped({INDEX_FILE: b"", TENSORS_FILE: b"0" * 10**8}), "unpacked"),
         (zipped({**unzipped(data), TENSORS_FILE: b"0" * 80}), "checksum"),
-        (changed(data, format=2), "not that of saved experts"),
-        (changed(data, rank=5), "another backbone"),
+        (changed(data, format=1), "not that of saved experts"),
+        (changed(data, basis_sha256="0" * 64), "belongs to other experts"),
         (changed(data, experts=[]), "lists 0 experts"),
         (changed(data, experts=experts * 7), "lists 21 experts"),
-        (changed(data, experts=experts[:2]), "does not hold 2 x"),
-        (changed(data, tensors={"means": torch.zeros(3, size - 1)}), "does not hold 3 x"),
-        (changed(data, tensors={"means": torch.zeros(3, size, dtype=torch.int64)}), "does not hold"),
+        (changed(data, experts=experts[:2]), "does not hold 2 experts"),
+        (changed(data, tensors={"means": torch.zeros(())}), "does not hold 3 experts"),
+        (changed(data, tensors={"means": torch.zeros(3, size - 1)}), "does not fit this backbone"),
         (changed(data, tensors={"means": nan}), "holds invalid numbers"),
-        (changed(data, tensors={"stds": -torch.ones(3, size)}), "holds invalid numbers"),
+        (changed(data, tensors={"variances": -torch.ones(3, len(TASKS))}), "holds invalid numbers"),
+        (changed(data, tensors={f"2.{first}.a": torch.zeros(3, 7)}), "damaged"),
+        (changed(data, tensors={f"0.{first}.a": torch.zeros(3, 64)}), "damaged"),
         (changed(data, first={"name": "Dog"}), "Dog already"),
         (changed(data, first={"name": ""}), "ZIP: The expert has no name"),
         (changed(data, first={"description": "?"}), "ZIP: The description is empty"),
@@ -368,7 +363,7 @@ def test_an_own_expert_turns_no_map(engine):
     repository, n = engine.repository, len(engine.repository)
     far = -3 * repository.means[1]
     expert = replace(repository.experts[0], name="far away")
-    own_experts = OwnExperts(repository).add(expert, far, torch.zeros_like(far), -repository.embeddings[1])
+    own_experts = OwnExperts(repository).add(OwnEntry(expert, far, repository.variances[0], -repository.embeddings[1]))
     before, after = description_map(repository), description_map(own_experts.repository, owned=1)
     assert after.points[:n] == before.points and len(after.points) == n + 1 and after.shown == before.shown
     mine, made = own_experts.engine(engine), engine.adapt(AdapterRequest(SENTENCE, k=2))
@@ -391,7 +386,8 @@ def test_latent_map_is_the_plane_of_the_priors(engine):
     adaptation = engine.adapt(AdapterRequest(SENTENCE, k=2, seed=3))
     found = latent_map(engine, adaptation.routing, adaptation.z)
     repository = engine.repository
-    priors = [SemanticPrior(repository.means[i], repository.stds[i].square()) for i in range(len(repository))]
+    coordinates = repository.means @ repository.basis.components.T / repository.basis.scale
+    priors = [SemanticPrior(mean, variance) for mean, variance in zip(coordinates, repository.variances, strict=True)]
     rows = torch.stack([engine.generator.latent(prior).mean for prior in priors])
     check(found, rows, adaptation.z, engine.generator.latent(adaptation.prior).mean)
     again = latent_map(engine, adaptation.routing, engine.adapt(AdapterRequest(SENTENCE, k=2, seed=4)).z)

@@ -21,7 +21,6 @@ from core.sglora.fit import Fit
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 CLOSE, FAR, ODD = "a photo of a dog", "photos of screws and bolts", "the quarterly tax report of a bank"
-OWN_PARTS = 6  # stacked: four experts, the sample, and minus the prior's mean
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_a_sentence_that_does_not_fit_applies_only_the_shared_part(
     answer, path = client.predict(description=sentence, seed=3, **given, api_name="/adapt")
     shared = engine.repository.shared
     assert shared is not None
-    rank = shared.rank + (OWN_PARTS * engine.repository.layout.rank if sentence == CLOSE else 0)
+    rank = shared.rank + engine.repository.layout.rank
     assert answer["strength"] == (DEFAULT_WEIGHT if strength is None else strength) and answer["rank"] == rank
     shutil.unpack_archive(path, tmp_path / "adapter")
     lora, provenance = load_peft(

@@ -28,7 +28,7 @@ from core.experiments import report
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 from core.experts import recall_summary
 from core.experts.adapter_files import routed_experts
-from core.experts.own import MAX_OWN, save_zip
+from core.experts.own import MAX_OWN, OwnEntry, save_zip
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
@@ -38,10 +38,10 @@ NASTY = "<img src=x onerror=alert(1)> \"'&"
 
 
 def add_own(engine: SGLora, visitor: Visitor, name: str, description: str = SENTENCE) -> None:
-    embedding = engine.backbone.encode_sentence([description])[0]
-    mean = engine.repository.means[0]
+    embedding, repository = engine.backbone.encode_sentence([description])[0], engine.repository
     expert = Expert(name, description, "own", "own photos", 20, 0, 1, {}, {})
-    visitor.change_own_experts(engine, lambda experts: experts.add(expert, mean, torch.zeros_like(mean), embedding))
+    entry = OwnEntry(expert, repository.means[0], repository.variances[0], embedding)
+    visitor.change_own_experts(engine, lambda experts: experts.add(entry))
 
 
 @pytest.fixture

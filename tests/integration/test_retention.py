@@ -234,12 +234,12 @@ def test_a_flood_of_tabs_takes_nobodys_photos(app: Running, tmp_path: Path, monk
         pupil.add()
     used = sum(app.visitors.memory(pupil.person) for pupil in class_behind_one_address)
     one = Stranger(app.url, headers={"x-forwarded-for": "203.0.113.1"})
-    assert one.call("adapt", SENTENCE, 4, 0.1, 0, None, None).values is not None
+    assert one.call("adapt", SENTENCE, 4, 0.1, 0, None, None, "whole").values is not None
     adapter = app.visitors.memory(app.visitors.visitor(one.session))
     with app.limited(memory=int(used + 4.5 * adapter)):
         for number in range(16):
             flood = Stranger(app.url, headers=one.headers, connections=one.connections)
-            assert flood.call("adapt", SENTENCE, 4, 0.1, number, None, None).values is not None
+            assert flood.call("adapt", SENTENCE, 4, 0.1, number, None, None, "whole").values is not None
         assert sum(map(app.visitors.memory, app.visitors.all())) <= used + 4.5 * adapter
     for number in range(16):
         stranger = Stranger(app.url, headers={"x-forwarded-for": f"198.51.100.{number}"}, connections=one.connections)

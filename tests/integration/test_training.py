@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +15,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from made_up_photos import COLOURS, SHAPES, captioned, draw
-from tiny_models import random_lora
+from tiny_models import frozen_layout, random_lora
 
 from core.backbones.embedded import EmbeddedBackbone, load_shared
-from core.backbones.lora import Lora, LoraLayout, LoraModule, initial_vector
+from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge
 from core.common.errors import DataError, DescriptionError, RepositoryError
 from core.common.metrics import Relevance
 from core.data import Sample, read_folder
 from core.experts.files import load_repository
+from core.experts.generator_file import load_generator
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
-from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import SparseRouter
@@ -39,7 +39,7 @@ from core.training.dense_tasks import DenseTasks
 from core.training.discovery import discover, keyword_tasks, read_descriptions
 from core.training.experts import photos_like, runs_folder, train_expert_lora, train_experts
 from core.training.features import image_features, text_features
-from core.training.generator import BETWEEN, GeneratorRecipe, between, fit_generator, train_generator
+from core.training.generator import GeneratorRecipe, fit_generator, train_generator
 from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
 from core.training.losses import contrastive
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective
@@ -68,6 +68,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         domain, label = ("objects", SHAPES[i % 3]) if i % 2 else ("aerial", f"{COLOURS[i // 2 % 5]} field")
         draw(root / "labelled" / f"images/{i}.png", i % 3, i // 2 % 5, 2000 + i)
         labels.append({"image": f"images/{i}.png", "set": "made-up", "domain": domain, "label": label})
+    lines["languages/captions.jsonl"] = [{"image": "images/201.png", "en": "A boat", "de": "ein Boot", "cs": "loď"}]
+    chinese = {"zh": ["红色的船", "船"], "en-zh": [["A boat", "一艘船"], ["A red boat", "一艘红船"]]}
+    lines["languages/chinese.jsonl"] = [{"image": "images/201.png", **chinese}]
+    (root / "languages").mkdir()
     for file, rows in lines.items():
         (root / file).write_text("\n".join(map(json.dumps, rows)))
     return root
@@ -81,6 +85,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def corpus(data: Path, cache: Path, backbone: EmbeddedBackbone) -> Corpus:
     return load_corpus(data, backbone, cache, lambda _: None)
+
+
+def test_captions_in_other_languages_join_their_photo(corpus: Corpus) -> None:
+    """In each language that the text tower knows: the first translation, and the first caption by a native speaker."""
+    own = [[corpus.strings[i] for i in rows] for rows in corpus.own_texts]
+    texts = {sample.path.name: (sample.captions, each) for sample, each in zip(corpus.samples, own, strict=True)}
+    captions, joined = texts["201.png"]
+    assert joined == [*captions, "ein Boot", "红色的船", "一艘船"] and texts["202.png"][1] == [*texts["202.png"][0]]
 
 
 class Stopped(Exception):
@@ -271,15 +283,15 @@ def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbon
     recipe = replace(RECIPE, steps=25, lr=5e-3, memory=0.0)
     objective = recipe.objective(corpus)
     rows = np.flatnonzero(corpus.train & corpus.captioned)
-    trained = train_expert_lora(objective, rows, None, recipe, 0)
-    layout = replace(backbone.layout, rank=recipe.rank)
+    layout = frozen_layout(replace(backbone.layout, rank=recipe.rank))
+    trained = train_expert_lora(objective, rows, layout, None, recipe, 0)
 
     def loss(vector: torch.Tensor) -> float:
         with torch.no_grad():
             lora = Lora.from_vector(layout, vector)
             return float(np.mean([objective.loss(rows, lora, np.random.default_rng(s)) for s in range(8)]))
 
-    assert loss(trained.float().mean(0)) < loss(initial_vector(layout, 0)) - 0.05
+    assert loss(trained.float().mean(0)) < loss(torch.zeros(layout.size)) - 0.05
     assert all(torch.equal(v, before[k]) for k, v in backbone.adapted.state_dict().items())
 
 
@@ -339,7 +351,7 @@ def test_experts_and_generators_end_to_end(
     repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append)
     runs = runs_folder(cache, backbone, RECIPE, data)
     stamps = {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")}
-    assert len(stamps) == len(repository), "one own part for each expert; the shared part is the backbone's"
+    assert len(stamps) == len(repository) + 1, "the frozen A, and one file for each expert; the shared part is the backbone's"
     name, sentence = repository.experts[0].name, "drawings that a person described"
     written = {name: sentence, "unicorns": "photos of unicorns"}
     again = train_experts(data, tmp_path / "again", cache, backbone, RECIPE, said.append, written)
@@ -370,16 +382,18 @@ def test_experts_and_generators_end_to_end(
     assert repository.closeness_threshold == closeness_threshold(repository)
     loaded = load_repository(tmp_path / "experts", backbone.layout, backbone.fingerprint, backbone.shared)
     snapshots = read_snapshots(runs, [expert.name for expert in loaded.experts]).float()
-    assert snapshots.shape == (len(loaded), RECIPE.snapshots, loaded.layout.size)
+    assert snapshots.shape == (len(loaded), RECIPE.snapshots, loaded.layout.size) and loaded.basis.dimensions == len(loaded)
     torch.testing.assert_close(snapshots.mean(1), loaded.means, atol=1e-3, rtol=1e-2)
-    torch.testing.assert_close(snapshots.std(1, correction=0), loaded.stds, atol=1e-3, rtol=1e-2)
+    inside = snapshots @ loaded.basis.components.T / loaded.basis.scale
+    torch.testing.assert_close(inside.var(1, correction=0), loaded.variances, atol=1e-3, rtol=1e-2)
     assert (snapshots[:, 0] - snapshots[:, 1]).abs().max() > 1e-4, "snapshots must come from different steps"
+    check_frozen_a(corpus, loaded.layout.a or {}, backbone)
 
-    small = GeneratorRecipe(dimensions=4, latent=2, hidden=8, steps=5, batch=4)
+    small = GeneratorRecipe(latent=2, hidden=8, steps=5, batch=4)
     with pytest.raises(RepositoryError, match="at least two experts"):
         train_generator(tmp_path / "none", loaded.subset([0]), runs, small, said.append)
     trained = train_generator(tmp_path / "generator.safetensors", loaded, runs, small, said.append)
-    read = LoraGenerator.load(tmp_path / "generator.safetensors", backbone.fingerprint)
+    read = load_generator(tmp_path / "generator.safetensors", backbone.fingerprint)
     assert read.notes["experts"] == trained.notes["experts"] == len(loaded)
     adaptation = SGLora(backbone, loaded, read).adapt(AdapterRequest("photos of a red boat", seed=1))
     assert torch.isfinite(adaptation.lora.vector()).all()
@@ -390,10 +404,21 @@ def test_experts_and_generators_end_to_end(
         train_generator(tmp_path / "none", loaded, runs, small, said.append)
 
 
-def made_up(means: torch.Tensor, stds: torch.Tensor, keys: torch.Tensor) -> ExpertRepository:
-    """A repository of these expert LoRAs [n, 30] with keys [n, s]."""
+def check_frozen_a(corpus: Corpus, frozen: Mapping[str, torch.Tensor], backbone: EmbeddedBackbone) -> None:
+    """The widest directions of what linears read under the shared part: of one text of each training photo."""
+    texts = corpus.texts[torch.from_numpy(np.concatenate([corpus.own_texts[row] for row in np.flatnonzero(corpus.train)]))]
+    read = F.layer_norm(texts, texts.shape[1:], *backbone.adapted.text.mlp[0].parameters()).double()
+    a = frozen["text.mlp.1"].double()
+    torch.testing.assert_close(a @ a.T, torch.eye(len(a), dtype=torch.float64), atol=2e-3, rtol=0)
+    most = torch.linalg.svdvals(read)[: len(a)].square().sum()
+    assert (read @ a.T).square().sum() > 0.95 * most, "no directions of this number may read much more"
+
+
+def made_up(means: torch.Tensor, snapshots: torch.Tensor, keys: torch.Tensor) -> ExpertRepository:
+    """A repository of expert LoRAs [n, 30] with snapshots [n, M, 30] and keys [n, s]."""
     experts = tuple(Expert(f"e{i}", f"photo {i}", "scenes", "none", 1, i, 4, {}, {}) for i in range(len(means)))
-    return ExpertRepository("f" * 16, LoraLayout((LoraModule("q", 7, 8),), 2), experts, means, stds, keys, torch.zeros(30))
+    layout, basis = LoraLayout((LoraModule("q", 7, 8),), 2), Basis.fit(means)
+    return ExpertRepository("f" * 16, layout, experts, basis, means, basis.encode(snapshots).var(1), keys)
 
 
 @pytest.mark.slow
@@ -406,26 +431,13 @@ def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, sp
     keys = torch.stack([angles.cos(), angles.sin()], 1)
     means = keys @ axes
     snapshots = means[:, None] * (1 + 0.4 * torch.tensor([[1.0], [-1.0]]).repeat(m // 2, 1)) + 0.05 * noise
-    repository = made_up(means, snapshots.std(1), keys)
-    recipe = GeneratorRecipe(dimensions=2, latent=2, hidden=32, steps=800, kl=weight, conditions=16)
+    repository = made_up(means, snapshots, keys)
+    recipe = GeneratorRecipe(latent=2, hidden=32, steps=800, kl=weight, conditions=16)
     generator = fit_generator(repository, snapshots, recipe, lambda _: None)
     spreads = []
     for i in range(n):
         others = repository.subset([j for j in range(n) if j != i])
         prior = others.prior(SparseRouter(others.embeddings).route("", keys[i]))
-        samples = torch.stack([generator.sample(prior, seed).vector for seed in range(32)])
+        samples = repository.basis.decode(torch.stack([generator.sample(prior, seed).theta for seed in range(32)]))
         spreads.append(float((samples @ means[i] / 5).std()))
     assert spread[0] <= np.mean(spreads) <= spread[1]
-
-
-def test_a_sentence_between_experts_asks_for_their_merge() -> None:
-    """All snapshots of an expert are equal, so the merge is the prior's mean, with which the condition begins."""
-    n, random = 20, torch.Generator().manual_seed(0)
-    means, keys = torch.randn(n, 30, generator=random), F.normalize(torch.randn(n, 6, generator=random), dim=-1)
-    repository = made_up(means, torch.full((n, 30), 0.1), keys)
-    basis = Basis.fit(means, repository.origin, 10)
-    targets = basis.encode(means)[:, None].repeat(1, 4, 1)
-    conditions, merges = between(repository, basis, targets, np.random.default_rng(0))
-    assert merges.shape == (BETWEEN, 10) and conditions.shape == (BETWEEN, 20)
-    assert torch.allclose(conditions[:, :10], merges, atol=1e-4)
-    assert len(merges.unique(dim=0)) > BETWEEN // 2

@@ -19,6 +19,7 @@ from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.sglora.repository import CLASS_NAMES, Expert, ExpertRepository
 from core.sglora.request import AdapterRequest
+from core.sglora.subspace import Basis
 from core.training.closeness import LOWEST, NEAR, closeness_threshold, others_of
 
 LAYOUT = LoraLayout((LoraModule("q", 2, 2),), 1)
@@ -27,7 +28,8 @@ LAYOUT = LoraLayout((LoraModule("q", 2, 2),), 1)
 def repository(embeddings: torch.Tensor, groups: tuple[str, ...]) -> ExpertRepository:
     experts = tuple(Expert(f"e{i}", f"e{i}", group, "none", 1, 0, 1, {}, {}) for i, group in enumerate(groups))
     n = len(experts)
-    return ExpertRepository("f" * 16, LAYOUT, experts, torch.zeros(n, 4), torch.zeros(n, 4), embeddings, torch.zeros(4))
+    numbers = (Basis(torch.eye(4), torch.ones(4)), torch.zeros(n, 4), torch.zeros(n, 4), embeddings)
+    return ExpertRepository("f" * 16, LAYOUT, experts, *numbers)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +74,7 @@ def test_where_no_expert_fits_the_shared_part_is_all(sglora: SGLora, beyond: flo
     closeness = sglora.route(DESCRIPTION).closeness
     result = with_threshold(sglora, closeness + beyond).adapt(AdapterRequest(DESCRIPTION, seed=2))
     assert result.fit.fits is (beyond < 0) and result.fit.closeness == pytest.approx(closeness, abs=1e-5)
-    vector = sglora.generator.sample(result.prior, 2).vector
-    own = sglora.repository.generated(result.routing, result.prior, vector)
+    own = sglora.repository.generated(result.routing, sglora.generator.sample(result.prior, 2).theta)
     assert sglora.repository.shared is not None
     for name, shared in sglora.repository.shared.factors.items():
         expected = shared.b @ shared.a + (own.factors[name].delta if result.fit.fits else 0)

@@ -8,16 +8,17 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from tiny_models import noise, random_lora, tiny_backbone
+from tiny_models import frozen_layout, noise, random_lora, tiny_backbone
 from torch import Tensor, nn
 
 from core.backbones.embedded import load_embedded
 from core.backbones.lora import Lora, LoraLayout, LoraModule
-from core.backbones.lora_algebra import merge, reduce_rank
+from core.backbones.lora_algebra import compact, merge, project, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError
 from core.common.paths import heads_path
@@ -86,6 +87,47 @@ def test_reduced_to_one_rank_where_ranks_differ():
     assert set(reduced.ranks.values()) == {3} and 0 < lost < 1
     name = LAYOUT.modules[1].name
     torch.testing.assert_close(reduced.factors[name].delta, lora.factors[name].delta, atol=1e-5, rtol=1e-4)
+
+
+def test_a_mean_of_vectors_with_a_frozen_a_is_the_exact_merge():
+    layout, weights = frozen_layout(LAYOUT), torch.tensor([0.5, 0.3, 0.2])
+    vectors = noise(3, layout.size, seed=1)
+    assert layout.size == 3 * (7 + 4) and layout.a is not None
+    mean, start = Lora.from_vector(layout, weights @ vectors), 0
+    for m in LAYOUT.modules:
+        b = vectors[:, start : start + 3 * m.out_features].view(3, m.out_features, 3)
+        expected = sum(w * b_i @ layout.a[m.name] for w, b_i in zip(weights, b, strict=True))
+        torch.testing.assert_close(mean.factors[m.name].delta, expected, atol=1e-5, rtol=1e-5)
+        start += 3 * m.out_features
+
+
+def test_projection_is_least_squares_over_inputs():
+    layout, lora, lost, whole = frozen_layout(LAYOUT), random_lora(LoraLayout(LAYOUT.modules, 2), 1), 0.0, 0.0
+    inputs = {m.name: noise(50, m.in_features, seed=2) @ noise(m.in_features, m.in_features, seed=3) for m in LAYOUT.modules}
+    vector, share = project(lora, layout, {name: x.double().T @ x.double() / len(x) for name, x in inputs.items()})
+    for name, found in Lora.from_vector(layout, vector).factors.items():
+        x, a, change = (t.double().numpy() for t in (inputs[name], found.a, lora.factors[name].delta))
+        b = np.linalg.lstsq(x @ a.T, x @ change.T, rcond=None)[0].T
+        np.testing.assert_allclose(found.b.numpy(), b, atol=1e-4)
+        lost, whole = lost + np.square(x @ (change - b @ a).T).sum(), whole + np.square(x @ change.T).sum()
+    assert share == pytest.approx(lost / whole, rel=1e-4) and share > 0.05
+
+
+def test_a_lora_in_the_span_of_the_frozen_a_loses_nothing():
+    layout, moments = frozen_layout(LAYOUT), {m.name: torch.eye(m.in_features) for m in LAYOUT.modules}
+    lora = random_lora(LAYOUT.frozen({name: noise(2, 3, seed=1) @ a for name, a in (layout.a or {}).items()}), 2)
+    vector, lost = project(lora, layout, moments)
+    assert lost < 1e-6 and project(lora.scaled(0), layout, moments)[1] == 0
+    for name, found in Lora.from_vector(layout, vector).factors.items():
+        torch.testing.assert_close(found.delta, lora.factors[name].delta, atol=1e-5, rtol=1e-4)
+
+
+def test_compact_drops_what_cancels():
+    shared, own = random_lora(LAYOUT, 1), random_lora(LoraLayout(LAYOUT.modules, 2), 2)
+    found = compact(merge([shared, own, shared], [1.0, 0.5, -1.0]))
+    assert set(found.ranks.values()) == {2} and set(compact(own.scaled(0)).ranks.values()) == {1}
+    for name, factors in found.factors.items():
+        torch.testing.assert_close(factors.delta, 0.5 * own.factors[name].delta, atol=1e-5, rtol=1e-4)
 
 
 # Files

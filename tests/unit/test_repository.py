@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import noise
+from tiny_models import frozen_layout, noise
 
 from core.backbones.lora import LoraLayout, LoraModule
 from core.common.errors import RepositoryError
 from core.common.tensor_files import read_tensors
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
+from core.experts.generator_file import load_generator, save_generator
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.subspace import VARIANCE_FLOOR, Basis
-from core.sglora.vae import ConditionalVAE, VaeConfig
+from core.sglora.subspace import Basis
+from core.sglora.vae import VARIANCE_FLOOR, ConditionalVAE, VaeConfig
 
 FINGERPRINT = "0123456789abcdef"
 LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 5, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 4)), rank=2)
@@ -32,10 +33,10 @@ def repository(n: int = 3) -> ExpertRepository:
         Expert(f"expert-{i}", f"a photo of a Hündin {i}", "scenes", "flickr8k", 40 + i, i, 100, RECALL, BETTER, ("a", "b")[:i])
         for i in range(n)
     )
-    means, stds = 0.1 * noise(n, LAYOUT.size, seed=1), 0.01 * noise(n, LAYOUT.size, seed=2).abs()
-    embeddings = torch.nn.functional.normalize(noise(n, 9, seed=3), dim=-1)
-    origin = 0.1 * noise(LAYOUT.size, seed=4)
-    return ExpertRepository(FINGERPRINT, LAYOUT, experts, means, stds, embeddings, origin, {"steps": 150})
+    layout, embeddings = frozen_layout(LAYOUT), torch.nn.functional.normalize(noise(n, 9, seed=3), dim=-1)
+    basis = Basis.fit(0.1 * noise(n, layout.size, seed=1))
+    numbers = (basis, basis.decode(noise(n, n, seed=4)), 0.01 * noise(n, n, seed=2).square(), embeddings)
+    return ExpertRepository(FINGERPRINT, layout, experts, *numbers, {"steps": 150})
 
 
 @pytest.fixture
@@ -65,19 +66,32 @@ def test_repository_round_trip(folder):
     saved, read = repository(), load_repository(folder, LAYOUT, FINGERPRINT)
     assert read.experts == saved.experts and read.layout == saved.layout and read.notes == saved.notes
     assert (read.fingerprint, len(read)) == (FINGERPRINT, 3)
-    for name in ("means", "stds", "embeddings", "origin"):
-        torch.testing.assert_close(getattr(read, name), getattr(saved, name), rtol=1e-3, atol=1e-6, msg=name)
+    for name in ("means", "variances", "embeddings", "coordinates"):
+        torch.testing.assert_close(getattr(read, name), getattr(saved, name), rtol=2e-3, atol=1e-3, msg=name)
         assert getattr(read, name).dtype == torch.float32
     torch.testing.assert_close(read.embeddings.norm(dim=-1), torch.ones(3))
-    assert torch.equal(read.lora(1).vector(), read.means[1])
+    for name, factors in read.lora(1).factors.items():
+        torch.testing.assert_close(factors.a, (saved.layout.a or {})[name], rtol=1e-3, atol=1e-3)
+    assert torch.equal(torch.cat([f.b.flatten() for f in read.lora(1).factors.values()]), read.means[1])
+
+
+def test_an_expert_outside_the_basis_is_saved_as_its_projection(tmp_path):
+    saved = repository()
+    outside = noise(LAYOUT.size, seed=9)[: saved.layout.size]
+    spanned = saved.basis.components.T
+    outside -= spanned @ torch.linalg.lstsq(spanned, outside[:, None]).solution[:, 0]
+    save_repository(replace(saved, means=saved.means + outside), tmp_path / "more")
+    read = load_repository(tmp_path / "more", LAYOUT, FINGERPRINT)
+    torch.testing.assert_close(read.means, saved.means, rtol=2e-3, atol=1e-3)
 
 
 def test_subset():
-    whole, part = repository(), repository().subset([2, 0])
+    whole = repository()
+    part = whole.subset([2, 0])
     assert [e.name for e in part.experts] == ["expert-2", "expert-0"]
-    for name in ("means", "stds", "embeddings"):
+    for name in ("means", "variances", "embeddings"):
         assert torch.equal(getattr(part, name), getattr(whole, name)[[2, 0]])
-    assert torch.equal(part.origin, whole.origin) and part.notes == whole.notes
+    assert part.basis is whole.basis and part.notes == whole.notes
 
 
 @pytest.mark.parametrize(
@@ -91,7 +105,7 @@ def test_subset():
             (lambda folder, text=text: (folder / INDEX_FILE).write_bytes(text), f"damaged {INDEX_FILE}")
             for text in (b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"experts": 3}', b'{"experts": [{"name": "x"}]}')
         ),
-        (lambda folder: change_index(folder, format=1), f"damaged {INDEX_FILE} (format"),
+        (lambda folder: change_index(folder, format=2), f"damaged {INDEX_FILE} (format"),
         *(
             (lambda folder, choice=choice: change_index(folder, backbone=choice), f"damaged {INDEX_FILE} (backbone")
             for choice in ("ViT-B-16", None, {}, {"spec": 3}, {"spec": "x", "adapt_blocks": "2"}, {"spec": "x", "adapt": 1})
@@ -122,7 +136,13 @@ def test_counts_that_do_not_match(folder):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"origin": torch.zeros(3)}, {"embeddings": torch.zeros(3)}, {"stds": torch.zeros(3, 4)}, {"means": torch.zeros(2, 44)}],
+    [
+        {"components": torch.zeros(3, 5)},
+        {"embeddings": torch.zeros(3)},
+        {"variances": torch.zeros(3, 4)},
+        {"coordinates": torch.zeros(2, 3)},
+        {f"{LAYOUT.names[0]}.a": torch.zeros(2, 4)},
+    ],
 )
 def test_tensors_whose_shapes_do_not_match(folder, wrong):
     import hashlib
@@ -154,32 +174,31 @@ def test_the_index_says_which_linears_its_experts_adapt(folder):
 # The generator
 
 
-PRIOR = SemanticPrior(noise(20, seed=7), noise(20, seed=8).square())
+PRIOR = SemanticPrior(noise(5, seed=7), noise(5, seed=8).square())
 
 
 def generator() -> LoraGenerator:
     """A generator whose decoder has nonzero weights, so that z has an effect."""
-    basis = Basis.fit(noise(6, 20, seed=1), 0.1 * noise(20, seed=2), 5)
     vae = ConditionalVAE(VaeConfig(5, latent=3, hidden=8))
     with torch.no_grad():
         for i, parameter in enumerate(vae.parameters()):
             parameter.copy_(0.3 * noise(*parameter.shape, seed=i))
-    return LoraGenerator(basis, vae.eval().requires_grad_(False), FINGERPRINT, {"lambda": 1.0})
+    return LoraGenerator(vae.eval().requires_grad_(False), FINGERPRINT, "basis", {"lambda": 1.0})
 
 
 @pytest.fixture
 def path(tmp_path) -> Path:
-    generator().save(tmp_path / "new" / "generator.safetensors")
+    save_generator(generator(), tmp_path / "new" / "generator.safetensors")
     return tmp_path / "new" / "generator.safetensors"
 
 
 def generated(one: LoraGenerator, seed: int | None) -> torch.Tensor:
-    return one.sample(PRIOR, seed).vector
+    return one.sample(PRIOR, seed).theta
 
 
 def test_seeds():
     one, state = generator(), torch.get_rng_state()
-    assert one.sample(PRIOR, 3).z.shape == (3,) and generated(one, 3).shape == (20,)
+    assert one.sample(PRIOR, 3).z.shape == (3,) and generated(one, 3).shape == (5,)
     assert torch.equal(one.sample(PRIOR, 3).z, one.sample(PRIOR, 3).z)
     assert (generated(one, 3) - generated(one, 4)).abs().max() > 1e-3
     assert torch.equal(torch.get_rng_state(), state)
@@ -194,29 +213,26 @@ def test_samples_have_the_moments_of_the_latent_prior():
 
 
 def test_a_sample_is_decoded_to_the_priors_mean_and_a_step():
-    """Computes the decoder's layers and the basis by hand."""
+    """Computes the decoder's layers by hand."""
     one = generator()
     sample = one.sample(PRIOR, 9)
-    basis, layers = one.basis, [m for m in one.vae.decoder if isinstance(m, torch.nn.Linear)]
-    mean = (PRIOR.mean - basis.origin) @ basis.components.T / basis.scale
-    variance = (basis.components @ PRIOR.variance.diag() @ basis.components.T).diag() / basis.scale**2
-    hidden = torch.cat([sample.z, mean, (variance + VARIANCE_FLOOR).log()])
+    layers = [m for m in one.vae.decoder if isinstance(m, torch.nn.Linear)]
+    hidden = torch.cat([sample.z, PRIOR.mean, (PRIOR.variance + VARIANCE_FLOOR).log()])
     for number, layer in enumerate(layers):
         hidden = layer.weight @ hidden + layer.bias
         hidden = hidden if number == len(layers) - 1 else hidden.clamp(min=0)
-    expected = PRIOR.mean + sum(hidden[d] * basis.scale[d] * basis.components[d] for d in range(5))
-    torch.testing.assert_close(sample.vector, expected, atol=1e-4, rtol=1e-4)
-    assert (expected - PRIOR.mean).abs().max() > 0.1, "the step must be large enough to notice"
+    torch.testing.assert_close(sample.theta, PRIOR.mean + hidden, atol=1e-4, rtol=1e-4)
+    assert hidden.abs().max() > 0.1, "the step must be large enough to notice"
 
 
 def test_an_untrained_generator_merges():
     untrained = replace(generator(), vae=ConditionalVAE(VaeConfig(5)))
     for seed in (None, 0, 1):
-        assert torch.equal(generated(untrained, seed), PRIOR.mean), "the mean's part outside the basis stays, too"
+        assert torch.equal(generated(untrained, seed), PRIOR.mean)
 
 
 def test_generator_round_trip(path):
-    saved, read = generator(), LoraGenerator.load(path, FINGERPRINT)
+    saved, read = generator(), load_generator(path, FINGERPRINT)
     assert read.notes == saved.notes and read.fingerprint == FINGERPRINT and read.vae.config == saved.vae.config
     torch.testing.assert_close(generated(read, 1), generated(saved, 1), atol=0.02, rtol=0.01)
     for key, value in saved.vae.state_dict().items():
@@ -224,14 +240,15 @@ def test_generator_round_trip(path):
     assert not read.vae.training and not any(p.requires_grad for p in read.vae.parameters())
 
 
-def smaller_basis(path: Path) -> None:
-    basis = Basis.fit(noise(6, 20, seed=1), torch.zeros(20), 4)
-    LoraGenerator(basis, generator().vae, FINGERPRINT, {}).save(path)
+def other_sizes(path: Path) -> None:
+    tensors, metadata = read_tensors(path)
+    config = json.dumps(json.loads(metadata["config"]) | {"coordinates": 4})
+    save_file(tensors, path, metadata | {"config": config})
 
 
 def another_format(path: Path) -> None:
     tensors, metadata = read_tensors(path)
-    save_file(tensors, path, metadata | {"format": "3"})
+    save_file(tensors, path, metadata | {"format": "2"})
 
 
 @pytest.mark.parametrize(
@@ -239,16 +256,19 @@ def another_format(path: Path) -> None:
     [
         (Path.unlink, "is missing: `python -m core train generator`"),
         *((lambda path, n=n: path.write_bytes(path.read_bytes()[:n]), "is damaged") for n in (0, 7, 100, -1)),
-        (smaller_basis, "is damaged"),
+        (other_sizes, "is damaged"),
         (another_format, "is damaged"),
         (lambda path: save_file({"x": torch.zeros(1)}, path), "is damaged"),
-        (lambda path: replace(generator(), fingerprint="ffff").save(path), f"belongs to backbone ffff, not to {FINGERPRINT}"),
+        (
+            lambda path: save_generator(replace(generator(), fingerprint="ffff"), path),
+            f"belongs to backbone ffff, not to {FINGERPRINT}",
+        ),
     ],
 )
 def test_a_generator_that_cannot_be_used(path, change, reason):
     change(path)
     with pytest.raises(RepositoryError, match=rf"generator\.safetensors {reason}"):
-        LoraGenerator.load(path, FINGERPRINT)
+        load_generator(path, FINGERPRINT)
 
 
 def test_generator_with_any_flipped_byte(path):
@@ -271,4 +291,4 @@ def test_generator_with_any_flipped_byte(path):
 
 
 def generator_output(path: Path) -> torch.Tensor:
-    return generated(LoraGenerator.load(path, FINGERPRINT), 1)
+    return generated(load_generator(path, FINGERPRINT), 1)

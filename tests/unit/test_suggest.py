@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from tiny_models import noise
+from tiny_models import frozen_layout, noise
 
 from core.backbones.lora import LoraLayout, LoraModule
 from core.common.digest import digest
@@ -25,6 +25,7 @@ from core.retrieval.search import some_embeddings
 from core.retrieval.suggest import FEWEST_SHARE, MOST_SUGGESTED, RIDGE, covering, fit_sentences, suggested
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
+from core.sglora.subspace import Basis
 
 FINGERPRINT, LAYOUT = "0123456789abcdef", LoraLayout((LoraModule("text.q", 2, 2),), 1)
 
@@ -72,9 +73,11 @@ def test_photos_that_no_expert_knows_have_no_suggestion() -> None:
 
 def repository() -> ExpertRepository:
     experts = tuple(Expert(f"e{i}", f"photos of {i}", "scenes", "none", 1, 0, 1, {}, {}) for i in range(3))
-    zeros, keys = torch.zeros(3, LAYOUT.size), F.normalize(noise(3, 5, seed=1), dim=-1)
+    layout, keys = frozen_layout(LAYOUT), F.normalize(noise(3, 5, seed=1), dim=-1)
+    basis = Basis.fit(noise(3, layout.size))
+    numbers = (basis, torch.zeros(3, layout.size), torch.zeros(3, basis.dimensions), keys)
     fitted = fit_sentences(noise(50, 4, seed=2), noise(50, 5, seed=3))
-    return ExpertRepository(FINGERPRINT, LAYOUT, experts, zeros, zeros, keys, zeros[0], photo_sentences=fitted)
+    return ExpertRepository(FINGERPRINT, layout, experts, *numbers, photo_sentences=fitted)
 
 
 def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from tiny_models import noise
 from torch.distributions import Normal, kl_divergence
 
 from core.sglora.prior import SemanticPrior
-from core.sglora.subspace import VARIANCE_FLOOR, Basis
-from core.sglora.vae import ConditionalVAE, Gaussian, VaeConfig
+from core.sglora.subspace import Basis
+from core.sglora.vae import VARIANCE_FLOOR, ConditionalVAE, Gaussian, VaeConfig, condition
 
 CONFIG = VaeConfig(coordinates=6, latent=4, hidden=32)
 
@@ -38,13 +38,12 @@ def test_kl_against_torch_distributions():
     assert (p.kl(q) > 0).all()
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.1])
-def test_networks_by_hand(slope: float) -> None:
+def test_networks_by_hand() -> None:
     """Encoder, prior and decoder have 2, 2 and 3 layers, as in the paper. No activation comes after the last one."""
     torch.manual_seed(1)
-    vae = ConditionalVAE(replace(CONFIG, slope=slope))
+    vae = ConditionalVAE(CONFIG)
     torch.nn.init.normal_(vae.decoder[-1].weight)
-    theta, condition, z = (3 * noise(5, n, seed=n) for n in (6, 12, 4))
+    theta, c, z = (3 * noise(5, n, seed=n) for n in (6, 12, 4))
 
     def output(name: str, layers: int, *inputs: torch.Tensor) -> np.ndarray:
         parameters = [p.detach().numpy() for key, p in vae.named_parameters() if key.startswith(f"{name}.")]
@@ -52,36 +51,43 @@ def test_networks_by_hand(slope: float) -> None:
         x = np.concatenate([i.numpy() for i in inputs], 1)
         for number, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True), 1):
             x = x @ weight.T + bias
-            x = np.where(x < 0, slope * x, x) if number < layers else x
+            x = np.maximum(x, 0) if number < layers else x
         return x
 
     with torch.no_grad():
         found = {
-            "encoder": (vae.encode(theta, condition), output("encoder", 2, theta, condition)),
-            "prior": (vae.condition_prior(condition), output("prior", 2, condition)),
+            "encoder": (vae.encode(theta, c), output("encoder", 2, theta, c)),
+            "prior": (vae.condition_prior(c), output("prior", 2, c)),
         }
-        decoded = vae.decode_step(z, condition).numpy()
+        decoded = vae.decode(z, c).numpy()
     for gaussian, expected in found.values():
         mean, log_variance = np.split(expected, 2, 1)
         assert min(mean.min(), log_variance.min()) < 0 < max(mean.max(), log_variance.max())
         np.testing.assert_allclose(gaussian.mean.numpy(), mean, atol=1e-5, rtol=1e-4)
         np.testing.assert_allclose(gaussian.log_variance.numpy(), log_variance.clip(-8, 4), atol=1e-5, rtol=1e-4)
-    np.testing.assert_allclose(decoded, output("decoder", 3, z, condition), atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(decoded, c[:, :6].numpy() + output("decoder", 3, z, c), atol=1e-4, rtol=1e-4)
+
+
+def test_an_untrained_vae_returns_the_priors_mean():
+    c = noise(5, 12, seed=1)
+    with torch.no_grad():
+        assert torch.equal(new_vae().decode(noise(5, 4, seed=2), c), c[:, :6])
 
 
 def test_elbo_against_torch_distributions():
-    vae, theta, condition, z_noise = new_vae(), noise(5, 6, seed=1), noise(5, 12, seed=2), noise(5, 4, seed=3)
+    vae, theta, c, z_noise = new_vae(), noise(5, 6, seed=1), noise(5, 12, seed=2), noise(5, 4, seed=3)
     with torch.no_grad():
         vae.decoder[-1].weight.copy_(noise(6, 32, seed=4))
-        elbo = vae.elbo(theta, condition, z_noise)
-        posterior, prior = (as_torch(g) for g in (vae.encode(theta, condition), vae.condition_prior(condition)))
-        rebuilt = condition[:, :6] + vae.decode_step(posterior.mean + posterior.stddev * z_noise, condition)
-    torch.testing.assert_close(elbo.error, torch.nn.functional.mse_loss(rebuilt, theta))
+        elbo = vae.elbo(theta, c, z_noise)
+        posterior, prior = (as_torch(g) for g in (vae.encode(theta, c), vae.condition_prior(c)))
+        likelihood = Normal(vae.decode(posterior.mean + posterior.stddev * z_noise, c), 1)
+    nats = (likelihood.log_prob(likelihood.mean) - likelihood.log_prob(theta)).sum(1).mean()  # without the constant
+    assert float(elbo.error) == pytest.approx(float(nats), rel=1e-4)
     assert float(elbo.kl) == pytest.approx(float(kl_divergence(posterior, prior).sum(1).mean()), rel=1e-4)
 
 
-def loss(vae: ConditionalVAE, theta: torch.Tensor, condition: torch.Tensor, seed: int, weight: float) -> torch.Tensor:
-    elbo = vae.elbo(theta, condition, noise(len(theta), 4, seed=seed))
+def loss(vae: ConditionalVAE, theta: torch.Tensor, c: torch.Tensor, seed: int, weight: float) -> torch.Tensor:
+    elbo = vae.elbo(theta, c, noise(len(theta), 4, seed=seed))
     return elbo.error + weight * elbo.kl
 
 
@@ -97,17 +103,17 @@ def test_gradients_reach_every_weight():
 
 def test_training_learns_what_the_condition_says():
     """theta is a linear function of the condition. The decoder must learn to be better than the condition's mean."""
-    theta_of, condition = noise(12, 6, seed=1), noise(64, 12, seed=2)
-    theta = condition @ theta_of / 3
+    theta_of, c = noise(12, 6, seed=1), noise(64, 12, seed=2)
+    theta = c @ theta_of / 3
     vae = new_vae()
     optimiser = torch.optim.Adam(vae.parameters(), lr=1e-2)
     for step in range(150):
         optimiser.zero_grad()
-        loss(vae, theta, condition, step, 0.03).backward()
+        loss(vae, theta, c, step, 0.03).backward()
         optimiser.step()
     with torch.no_grad():
-        rebuilt = condition[:, :6] + vae.decode_step(vae.condition_prior(condition).mean, condition)
-    assert (rebuilt - theta).square().mean() < 0.1 * (condition[:, :6] - theta).square().mean()
+        rebuilt = vae.decode(vae.condition_prior(c).mean, c)
+    assert (rebuilt - theta).square().mean() < 0.1 * (c[:, :6] - theta).square().mean()
 
 
 def test_log_variances_are_bounded():
@@ -119,42 +125,44 @@ def test_log_variances_are_bounded():
 # The basis
 
 
-VECTORS, ORIGIN = noise(8, 40, seed=1) @ torch.diag(torch.linspace(3, 0.1, 40)), noise(40, seed=2)
+VECTORS = noise(8, 40, seed=1) @ torch.diag(torch.linspace(3, 0.1, 40))
 
 
-@pytest.mark.parametrize("dimensions", [3, 8, 100])
-def test_basis_against_numpy(dimensions):
-    basis = Basis.fit(VECTORS, ORIGIN, dimensions)
-    centred = (VECTORS - ORIGIN).numpy().astype(np.float64)
-    _, singular, rows = np.linalg.svd(centred, full_matrices=False)
-    d = min(dimensions, 8)
-    assert basis.dimensions == d and basis.components.shape == (d, 40)
-    np.testing.assert_allclose(basis.scale.numpy(), singular[:d] / np.sqrt(8), rtol=1e-4)
-    projector = rows[:d].T @ rows[:d]  # independent of the directions' signs
-    np.testing.assert_allclose((basis.components.T @ basis.components).numpy(), projector, atol=1e-4)
-    expected = ORIGIN.numpy() + centred @ projector
-    np.testing.assert_allclose((ORIGIN + basis.step(basis.encode(VECTORS))).numpy(), expected, atol=1e-4)
+def test_basis_against_numpy():
+    """Components are rounded to 8 bits."""
+    basis = Basis.fit(VECTORS)
+    vectors = VECTORS.numpy().astype(np.float64)
+    _, singular, rows = np.linalg.svd(vectors, full_matrices=False)
+    np.testing.assert_allclose(basis.scale.numpy(), singular / np.sqrt(8), rtol=1e-4)
+    projector = rows.T @ rows  # independent of the directions' signs
+    np.testing.assert_allclose((basis.components.T @ basis.components).numpy(), projector, atol=2e-2)
+    np.testing.assert_allclose(basis.decode(basis.encode(VECTORS)).numpy(), vectors, atol=0.1)
 
 
-def test_basis_round_trip_and_whitening():
-    basis = Basis.fit(VECTORS, ORIGIN, 8)
+def test_basis_whitens():
+    basis = Basis.fit(VECTORS)
     coordinates = noise(5, 8, seed=3)
-    torch.testing.assert_close(basis.encode(ORIGIN + basis.step(coordinates)), coordinates, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(basis.encode(VECTORS).square().mean(0), torch.ones(8), atol=1e-4, rtol=0)
-    torch.testing.assert_close(basis.encode(ORIGIN), torch.zeros(8))
+    torch.testing.assert_close(basis.encode(basis.decode(coordinates)), coordinates, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(basis.encode(VECTORS).square().mean(0), torch.ones(8), atol=5e-2, rtol=0)
+    assert not basis.encode(torch.zeros(40)).any(), "no weight change is at 0"
+
+
+def test_a_file_holds_the_basis_exactly():
+    basis = Basis.fit(VECTORS)
+    tensors = basis.tensors()
+    assert tensors["components"].dtype == torch.int8
+    again = Basis.of(**tensors)
+    torch.testing.assert_close(again.components, basis.components)
+    assert again.digest == basis.digest != replace(basis, scale=2 * basis.scale).digest
 
 
 def test_basis_stops_at_the_rank():
-    assert Basis.fit(torch.cat([VECTORS[:3], VECTORS[:3]]), ORIGIN, 6).dimensions == 3
+    assert Basis.fit(torch.cat([VECTORS[:3], VECTORS[:3]])).dimensions == 3
 
 
-def test_condition_projects_mean_and_variance():
-    basis = Basis.fit(VECTORS, ORIGIN, 4)
-    prior = SemanticPrior(noise(40, seed=5), noise(40, seed=6).square())
-    condition = basis.condition(prior)
-    covariance = basis.components.numpy() @ np.diag(prior.variance.numpy()) @ basis.components.numpy().T
-    expected = np.log(np.diag(covariance) / basis.scale.numpy() ** 2 + VARIANCE_FLOOR)
-    torch.testing.assert_close(condition[:4], basis.encode(prior.mean))
-    np.testing.assert_allclose(condition[4:].numpy(), expected, rtol=1e-4, atol=1e-4)
-    certain = basis.condition(SemanticPrior(prior.mean, torch.zeros(40)))
+def test_condition_is_the_priors_mean_and_log_variance():
+    mean, variance = noise(3, 4, seed=5), noise(3, 4, seed=6).square()
+    expected = np.concatenate([mean.numpy(), np.log(variance.numpy() + VARIANCE_FLOOR)], 1)
+    np.testing.assert_allclose(condition(SemanticPrior(mean, variance)).numpy(), expected, rtol=1e-5, atol=1e-6)
+    certain = condition(SemanticPrior(mean, torch.zeros(3, 4)))
     assert torch.isfinite(certain).all(), "an expert without variance still gives a finite condition"
