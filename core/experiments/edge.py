@@ -32,7 +32,7 @@ INDEX, ADAPT, SEARCH = "index 200 photos", "sentence to LoRA", "search"
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """{"limits": {megabytes: {step: {"seconds", "cpu", "peak"} or {"failed": last line}}}, "bytes": of what would travel}."""
+    """{"limits": {megabytes: {step: {"seconds", "cpu", "peak"} or {"failed": why}}}, "bytes": of what would travel}."""
     from core.data.sample_jpegs import captioned
 
     files, captions = captioned(PHOTOS)
@@ -114,7 +114,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     made, tuned = (result["limits"][str(LIMITS[0])][step].get("cpu", 0.0) for step in (ADAPT, FINE_TUNE))
     return [
         *told,
-        f"A sentence takes {made:.1f} s of processor time with the start, fine-tuning on {result['photos']} photos {tuned:.1f} s.",
+        f"A sentence takes {made:.1f} s of processor time, start included; fine-tuning on {result['photos']} photos {tuned:.1f} s.",
         f"If a server generates, {sizes['sentence']} bytes go up and {sizes['expert LoRA'] / 1e6:.1f} MB come down; if it "
         f"fine-tunes, {sizes['photos and captions'] / 1e6:.1f} MB go up.",
     ]

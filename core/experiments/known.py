@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
-from core.common import markdown
-from core.experiments import figures, runner, statistics
+from core.common import figures, markdown
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import SCENES as SUBJECTS
 from core.experiments.held_tasks import HeldTask, scene_rows

@@ -14,14 +14,13 @@ import torch
 from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist, pdist
 
-from core.common import markdown
+from core.common import figures, markdown
 from core.common.paths import data_of
-from core.experiments import figures, runner, statistics
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
-from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing, SparseRouter
 from core.training.experts import runs_of
 from core.training.generator import GeneratorRecipe, fit_generator
@@ -45,12 +44,6 @@ def dimensions(points: np.ndarray) -> float:
     """How many directions the points spread over: (sum of variances)^2 / sum of squared variances."""
     variances = np.linalg.svd(points - points.mean(0), compute_uv=False) ** 2
     return round(float(variances.sum() ** 2 / (variances**2).sum()), 1)
-
-
-def generated(experts: ExpertRepository, generator: LoraGenerator, routings: list[Routing]) -> np.ndarray:
-    """A point [D] for each sentence and seed, [sentences, seeds, D]."""
-    thetas = [[generator.sample(experts.prior(r), seed).theta for seed in SEEDS] for r in routings]
-    return (torch.stack([torch.stack(row) for row in thetas]) * experts.basis.scale).double().numpy()
 
 
 def structure(points: np.ndarray, categories: np.ndarray) -> dict[str, float]:
@@ -80,31 +73,31 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     router, embeddings = SparseRouter(experts.embeddings), embed_descriptions(context.backbone, sentences)
     routings = [router.route(s, e) for s, e in zip(sentences, embeddings, strict=True)]
     categories = np.arange(len(SENTENCES)).repeat([len(listed) for listed in SENTENCES.values()])
-    points = {weight: generated(experts, generator, routings) for weight, generator in generators.items()}
-    own = (experts.coordinates * experts.basis.scale).double().numpy()
-    merges = np.stack([r.weights.double().numpy() @ own[r.chosen.numpy()] for r in routings])
+
+    def made(routing: Routing, generator: LoraGenerator) -> torch.Tensor:
+        return torch.stack([generator.sample(experts.prior(routing), seed).theta for seed in SEEDS])  # [seeds, D]
+
+    points = {w: torch.stack([made(r, g) * experts.basis.scale for r in routings]).numpy() for w, g in generators.items()}
+    own = (experts.coordinates * experts.basis.scale).numpy()
+    merges = np.stack([r.weights.numpy() @ own[r.chosen.numpy()] for r in routings])
 
     def variants(task: HeldTask) -> Iterable[runner.Variant]:
         routing = engine.route(task.description)
         yield {"variant": "merge"}, experts.merged(routing.chosen, routing.weights)
         for weight, generator in generators.items():
-            for seed in SEEDS:
-                theta = generator.sample(experts.prior(routing), seed).theta
-                yield {"variant": weight, "seed": seed}, experts.with_shared(experts.generated(routing, theta))
+            for theta in made(routing, generator):
+                yield {"variant": weight}, experts.with_shared(experts.generated(routing, theta))
 
     rows = runner.measured(context, "latent", runner.known_tasks(context.corpus), variants)
-    shipped = next(iter(points))
+    shipped, *_ = points
     everything = np.concatenate([points[shipped].reshape(-1, own.shape[1]), merges, own])
-    flat = TSNE(init="pca", perplexity=30, random_state=0).fit_transform(everything.astype(np.float32))
+    flat = TSNE(init="pca", perplexity=30, random_state=0).fit_transform(everything)
     return {
         "shipped": shipped,
         "lambdas": {w: {"nats": g.notes["KL in nats"], **structure(points[w], categories)} for w, g in generators.items()},
-        "merges": structure(merges[:, None].repeat(2, 1), categories),
+        "merges": structure(merges[:, None].repeat(len(SEEDS), 1), categories),
         "experts": {"categories": float(pdist(own).mean()), "dimensions": dimensions(own)},
-        "minus merge": {
-            w: {g: statistics.difference([r for r in rows if r["group"] == g], w, "merge", "R@1") for g in runner.GROUPS}
-            for w in generators
-        },
+        "groups": statistics.summary(rows, runner.GROUPS, "merge"),
         "map": np.round(flat, 1).tolist(),
     }
 
@@ -124,13 +117,10 @@ def table(result: Mapping[str, Any]) -> str:
     unit, lines = result["experts"]["categories"], []
     for weight, v in {**result["lambdas"], "merges": result["merges"]}.items():
         spread = [f"{100 * v[name] / unit:.1f} %" for name in ("seeds", "sentences", "categories")]
-        minus = result["minus merge"].get(weight, {})
-        gains = [markdown.difference(minus[g]) if g in minus else "" for g in runner.GROUPS]
-        nats = f"{v['nats']:.2f}" if "nats" in v else ""
-        lines.append([weight, nats, *spread, f"{v['neighbours']:.0f} %", f"{v['dimensions']:.0f}", *gains])
+        lines.append([weight, f"{v.get('nats', 0):.2f}", *spread, f"{v['neighbours']:.0f} %", f"{v['dimensions']:.0f}"])
     head = ["lambda", "KL, nats", "two seeds apart", "two sentences", "two categories", "neighbours alike", "directions"]
-    note = "Distances in percent of that of two experts; samples minus the merge in R@1."
-    return f"{note}\n\n{markdown.table([*head, *(f'minus merge, {g}' for g in runner.GROUPS)], lines)}"
+    recalls = statistics.summary_table(result["groups"], "merge")
+    return f"Distances in percent of that of two experts\n\n{markdown.table(head, lines)}\n\n{recalls}"
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
