@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora import Lora
+from core.backbones.lora_algebra import cosines
 from core.common import markdown
 from core.common.digest import digest
 from core.common.tensor_files import write_tensors
@@ -45,28 +46,16 @@ def score(corpus: Corpus, task: HeldTask, lora: Lora | None) -> dict[str, float]
     return {SCORE: round(100 * float((named == answers).mean()), 3)}
 
 
-def cosines(layout: LoraLayout, vectors: Tensor) -> np.ndarray:
-    """Cosines [n, n] of the weight changes of vectors [n, P] of B's, for the layout's frozen A."""
-    parts, start, frozen = [], 0, layout.a or {}
-    for m in layout.modules:
-        b = vectors[:, start : (start := start + m.out_features * layout.rank)].view(len(vectors), m.out_features, -1)
-        a = frozen[m.name].double()
-        parts.append((b.double() @ torch.linalg.cholesky(a @ a.T)).flatten(1))  # |B L| = |B A| where L L' = A A'
-    unit = torch.nn.functional.normalize(torch.cat(parts, 1), dim=1)
-    return (unit @ unit.T).numpy()
-
-
 def tuned(context: ExperimentContext, task: HeldTask) -> Tensor:
     """The vector [P] of a LoRA fine-tuned on a task's training photos; trained once and kept."""
     corpus, repository = context.corpus, context.engine.repository
-    recipe = ExpertRecipe(**repository.notes.get("recipe", {}))
-    rows = task.rows[corpus.train[task.rows]]
+    recipe, rows = ExpertRecipe(**repository.notes.get("recipe", {})), task.rows[corpus.train[task.rows]]
     shared = "" if repository.shared is None else repository.shared.digest
     key = digest(f"{rows.tolist()} {recipe} {shared} {corpus.backbone.fingerprint} {context.contents}")[:12]
     file = context.folder("classification") / f"{task.name}-{key}.safetensors"
     if not file.is_file():
-        objective = recipe.objective(corpus)
-        snapshots = train_expert_lora(objective, rows, repository.layout, repository.shared, recipe, recipe.seed)
+        start = recipe.objective(corpus), rows, repository.layout, repository.shared
+        snapshots = train_expert_lora(*start, recipe, recipe.seed)
         write_tensors(file, {"mean": snapshots.float().mean(0)})
         context.log(f"fine-tuned on {len(rows)} photos: {task.name}")
     return load_file(file)["mean"]
@@ -96,7 +85,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         content["reached"] = {variant: reached(own, variant) for variant in ("sg-lora", LEFT_OUT)}
         content["nearest"] = statistics.interval([100 * row["nearest"] for row in own if "nearest" in row])
     kinds = [(e.group, bool(e.classes)) for e in repository.experts]
-    return {"groups": groups, "cosines": of_pairs(cosines(repository.layout, repository.means), kinds), "rows": rows}
+    return {"groups": groups, "cosines": of_pairs(cosines(repository.layout, repository.means).numpy(), kinds), "rows": rows}
 
 
 def reached(rows: Sequence[Mapping[str, Any]], variant: str) -> list[float]:

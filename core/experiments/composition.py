@@ -22,8 +22,7 @@ from core.sglora.controls import METHODS
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
-SIZES = (1, 4, 16, 64)
-DRAWS = 3
+SIZES, DRAWS = (1, 4, 16, 64), 3
 RANDOM, COVER, SPREAD, ALL, OWN = "random", "covering", "k-means++", "all experts", "of its kind"
 OWN_SIZES = (0, 1, 2, 4, 8)
 CLOSEST = 8  # experts that count as of a scene's kind
@@ -61,8 +60,7 @@ def of_kind(engine: SGLora, task: HeldTask) -> list[int]:
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """Recall by subset, and what all experts have above it, paired by task; gains of one more expert of the task's kind."""
-    engine = context.engine
-    n = len(engine.repository)
+    engine, n = context.engine, len(context.engine.repository)
 
     def part(keep: Sequence[int]) -> SGLora:
         return replace(engine, repository=engine.repository.subset(sorted(keep)))
@@ -81,7 +79,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         request = AdapterRequest(task.description)
         for variant, some in (*made, *own(task)):
             adaptation = some.adapt(request)
-            yield {"variant": variant, "closest": float(adaptation.routing.similarity.max())}, adaptation.full
+            yield {"variant": variant}, adaptation.full
             yield {"variant": f"{variant}, merge"}, METHODS["merge"](some, adaptation)
         adaptation = engine.adapt(request)
         yield {"variant": ALL}, adaptation.full
@@ -99,9 +97,8 @@ def one_more(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     gains = {}
     for few, many in pairwise(OWN_SIZES):
         a, b = (statistics.by_task(rows, f"{size} {OWN}", "R@1") for size in (many, few))
-        if both := sorted(a.keys() & b.keys()):
-            each = statistics.interval([(a[t] - b[t]) / (many - few) for t in both])
-            gains[f"{few} to {many}"] = {"tasks": len(both), "each": each}
+        if each := [(a[task] - b[task]) / (many - few) for task in sorted(a.keys() & b.keys())]:
+            gains[f"{few} to {many}"] = {"tasks": len(each), "each": statistics.interval(each)}
     return gains
 
 
@@ -126,8 +123,7 @@ def plot(result: Mapping[str, Any]) -> Figure:
         for rule, colour in zip((RANDOM, COVER, SPREAD), figures.COLOURS, strict=False):
             sizes = [s for s in SIZES if f"{rule} {s}" in means]
             panel.plot(sizes, [means[f"{rule} {s}"] for s in sizes], "o-", color=colour, label=rule, markersize=4)
-        for name, style in ((ALL, "--"), ("one-lora", ":")):
-            panel.axhline(means[name], color=figures.INK, linewidth=0.8, linestyle=style, label=name)
+        panel.axhline(means[ALL], color=figures.INK, linewidth=0.8, linestyle="--", label=ALL)
         panel.set_xscale("log", base=2)
         panel.set_title(f"{group}: R@1 by number of experts")
     axes[0].legend(fontsize=8)

@@ -8,6 +8,7 @@ system may drop and read again what is only read from files, such as torch's cod
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import runpy
@@ -24,11 +25,9 @@ from core.common import markdown
 if TYPE_CHECKING:
     from core.experiments.context import ExperimentContext
 
-LIMITS = (1024, 512)  # megabytes
-PHOTOS = 200
+LIMITS, PHOTOS = (1024, 512), 200  # megabytes
 SENTENCE, QUESTION = "photos of buildings, animals and things", "a cat"
-FINE_TUNE = "fine-tune"
-INDEX, ADAPT, SEARCH = "index 200 photos", "sentence to LoRA", "search"
+INDEX, ADAPT, SEARCH, FINE_TUNE = "index 200 photos", "sentence to LoRA", "search", "fine-tune"
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
@@ -43,13 +42,14 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         for name, content in files:
             (home / "photos" / name).write_bytes(content)
         (home / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
-        commands: dict[str, list[str | Path]] = {
-            INDEX: ["index", home / "photos", "--library", home / "library"],
-            ADAPT: ["adapt", SENTENCE, "--out", home / "adapter"],
-            SEARCH: ["search", QUESTION, "--library", home / "library", "--adapter", home / "adapter"],
-            FINE_TUNE: [FINE_TUNE, home],
-        }
         for memory in LIMITS:
+            library, first = (home / f"library-{size}" for size in (memory, LIMITS[0]))
+            commands: dict[str, list[str | Path]] = {
+                INDEX: ["index", home / "photos", "--library", library],
+                ADAPT: ["adapt", SENTENCE, "--out", home / "adapter"],
+                SEARCH: ["search", QUESTION, "--library", first, "--adapter", home / "adapter"],
+                FINE_TUNE: [FINE_TUNE, home],
+            }
             limits[str(memory)] = {step: attempt(memory, command) for step, command in commands.items()}
             context.log(f"edge, {memory} MB: {limits[str(memory)]}")
         attempt(2 * LIMITS[0], ["adapt", SENTENCE, "--part", "expert", "--out", home / "expert"])
@@ -66,30 +66,26 @@ def attempt(memory: int, command: Sequence[str | Path]) -> dict[str, Any]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     call = [sys.executable, "-m", "core.experiments.edge", str(memory), *map(str, command)]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
-    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-    return json.loads(lines[-1]) if done.returncode == 0 else {"failed": lines[-1][:200]}
+    lines = done.stderr.strip().splitlines()
+    said = [line for line in lines if not line.startswith("{")] or [f"exit status {done.returncode}"]
+    return json.loads(lines[-1]) if done.returncode == 0 else {"failed": said[-1][:200]}
 
 
-def limited(memory: int, command: Sequence[str]) -> dict[str, float]:
-    """Run a command of ``python -m core``, or FINE_TUNE, in this process, within the limit. Raises SystemExit: as it does."""
+def limit(memory: int) -> None:
+    """Keep this process to one core and so many megabytes, and print at its end what it took, as JSON."""
     import resource  # not on Windows
 
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     resource.setrlimit(resource.RLIMIT_DATA, (memory * 2**20, memory * 2**20))
     began = time.monotonic()
-    if command[0] == FINE_TUNE:
-        fine_tune(Path(command[1]))
-    else:
-        sys.argv = ["core", *command]
-        try:
-            runpy.run_module("core", run_name="__main__")
-        except SystemExit as end:
-            if end.code:
-                raise
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
-    peak = int(status["VmHWM"].split()[0]) / 1024  # ru_maxrss would count the process that started this one
-    seconds, cpu = (round(clock, 2) for clock in (time.monotonic() - began, time.process_time()))
-    return {"seconds": seconds, "cpu": cpu, "peak": round(peak, 1), "cores": len(os.sched_getaffinity(0))}
+
+    def took() -> None:
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+        peak = int(status["VmHWM"].split()[0]) / 1024  # ru_maxrss would count the process that started this one
+        taken = {"seconds": time.monotonic() - began, "cpu": time.process_time(), "peak": peak}
+        print(json.dumps({**taken, "cores": len(os.sched_getaffinity(0))}), file=sys.stderr)
+
+    atexit.register(took)
 
 
 def fine_tune(home: Path) -> None:
@@ -107,27 +103,27 @@ def fine_tune(home: Path) -> None:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    told, sizes = [], result["bytes"]
+    told, sizes, large = [], result["bytes"], result["limits"][str(LIMITS[0])]
     for memory, steps in result["limits"].items():
         failed = [step for step, taken in steps.items() if "failed" in taken]
         told.append(f"On one core with {memory} MB, {' and '.join(failed) + ' fail' if failed else 'everything runs'}.")
-    made, tuned = (result["limits"][str(LIMITS[0])][step].get("cpu", 0.0) for step in (ADAPT, FINE_TUNE))
-    return [
-        *told,
-        f"A sentence takes {made:.1f} s of processor time, start included; fine-tuning on {result['photos']} photos {tuned:.1f} s.",
-        f"If a server generates, {sizes['sentence']} bytes go up and {sizes['expert LoRA'] / 1e6:.1f} MB come down; if it "
-        f"fine-tunes, {sizes['photos and captions'] / 1e6:.1f} MB go up.",
-    ]
+    made, tuned = (large[step].get("cpu", 0.0) for step in (ADAPT, FINE_TUNE))
+    told.append(f"With the start, a sentence takes {made:.1f} s of processor time, fine-tuning {tuned:.1f} s.")
+    up, down = sizes["photos and captions"] / 1e6, sizes["expert LoRA"] / 1e6
+    told.append(f"From a server, {down:.1f} MB come down for {sizes['sentence']} bytes; to fine-tune there, {up:.1f} MB go up.")
+    return told
 
 
 def table(result: Mapping[str, Any]) -> str:
     rows = []
     for memory, steps in result["limits"].items():
         for step, v in steps.items():
-            cells = [f"{v['seconds']:.1f}", f"{v['cpu']:.1f}", f"{v['peak']:.0f}"] if "peak" in v else ["fails", "", ""]
-            rows.append([memory, step, *cells])
+            figures = ["fails", "", ""] if "failed" in v else [f"{v[name]:.1f}" for name in ("seconds", "cpu", "peak")]
+            rows.append([memory, step, *figures])
     return markdown.table(["limit, MB", "step", "seconds", "processor seconds", "largest resident set, MB"], rows)
 
 
 if __name__ == "__main__":
-    print(json.dumps(limited(int(sys.argv[1]), sys.argv[2:])), file=sys.stderr)
+    limit(int(sys.argv[1]))
+    sys.argv = ["core", *sys.argv[2:]]
+    fine_tune(Path(sys.argv[2])) if sys.argv[1] == FINE_TUNE else runpy.run_module("core", run_name="__main__")

@@ -143,7 +143,6 @@ def table(result: Mapping[str, Any]) -> str:
 
 def plot(result: Mapping[str, Any]) -> Figure:
     figure, (axes,) = figures.panels(height=4.0, grid="x")
-    figures.intervals(
-        axes, {name: average(result, "sg-lora", name) for name in result["sets"]}, "points of R@1 lost under SG-LoRA"
-    )
+    rows = {name: average(result, "sg-lora", name) for name in result["sets"]}
+    figures.intervals(axes, rows, "points of R@1 lost under SG-LoRA")
     return figure

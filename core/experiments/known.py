@@ -13,7 +13,6 @@ import torch
 from matplotlib.figure import Figure
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.lora import Lora
 from core.common import figures, markdown
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
@@ -75,12 +74,8 @@ def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]
 def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarray) -> list[Row]:
     """Recalls of every method on the photos at these rows, as means of both directions; SEEDED methods with every seed."""
     adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in SEEDS}
-
-    def recalls(lora: Lora | None) -> dict[str, float]:
-        return statistics.both_ways(corpus.recalls(photos, lora))
-
     return [
-        {"variant": name, "seed": seed, **recalls(method(engine, adaptations[seed]))}
+        {"variant": name, "seed": seed, **statistics.both_ways(corpus.recalls(photos, method(engine, adaptations[seed])))}
         for name, method in METHODS.items()
         for seed in (SEEDS if name in SEEDED else SEEDS[:1])
     ]

@@ -19,16 +19,14 @@ from core.common.paths import data_of
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
-from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
-from core.sglora.router import Routing, SparseRouter
+from core.sglora.router import Routing
 from core.training.experts import runs_of
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.snapshots import read_snapshots
 
 SENTENCES: Mapping[str, list[str]] = data_of(__file__)  # by category
-SEEDS = (0, 1, 2)
-NEIGHBOURS = 10
+SEEDS, NEIGHBOURS = (0, 1, 2), 10
 LAMBDAS = (0.1, 0.01, 0.001)  # beside the shipped one
 
 
@@ -48,14 +46,13 @@ def dimensions(points: np.ndarray) -> float:
 
 def structure(points: np.ndarray, categories: np.ndarray) -> dict[str, float]:
     """Mean distances of two seeds, two sentences of a category and two categories; neighbours; and dimensions."""
-    n, seeds = points.shape[:2]
+    n, seeds, _ = points.shape
     apart, alike = cdist(points[:, 0], points[:, 0]), categories[:, None] == categories
-    sentences = np.arange(n).repeat(seeds)
     return {
         "seeds": float(np.linalg.norm(points[:, 0] - points[:, 1], axis=1).mean()),
         "sentences": float(apart[alike & ~np.eye(n, dtype=bool)].mean()),
         "categories": float(apart[~alike].mean()),
-        "neighbours": neighbours_alike(points.reshape(n * seeds, -1), categories.repeat(seeds), sentences),
+        "neighbours": neighbours_alike(points.reshape(n * seeds, -1), categories.repeat(seeds), np.arange(n).repeat(seeds)),
         "dimensions": dimensions(points[:, 0]),
     }
 
@@ -64,14 +61,12 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """The structure of generated parameters for each lambda and of merges; recall of samples minus the merge; a map."""
     from sklearn.manifold import TSNE
 
-    engine = context.engine
-    experts, sentences = engine.repository, [s for listed in SENTENCES.values() for s in listed]
+    engine, experts = context.engine, context.engine.repository
     runs = runs_of(experts, context.backbone, context.cache, context.data)
     snapshots = read_snapshots(runs, [e.name for e in experts.experts])
     generators = {f"{engine.generator.notes['recipe']['kl']:g}": engine.generator}
     generators |= {f"{w:g}": fit_generator(experts, snapshots, GeneratorRecipe(kl=w), context.log) for w in LAMBDAS}
-    router, embeddings = SparseRouter(experts.embeddings), embed_descriptions(context.backbone, sentences)
-    routings = [router.route(s, e) for s, e in zip(sentences, embeddings, strict=True)]
+    routings = [engine.route(sentence) for listed in SENTENCES.values() for sentence in listed]
     categories = np.arange(len(SENTENCES)).repeat([len(listed) for listed in SENTENCES.values()])
 
     def made(routing: Routing, generator: LoraGenerator) -> torch.Tensor:
@@ -89,11 +84,10 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                 yield {"variant": weight}, experts.with_shared(experts.generated(routing, theta))
 
     rows = runner.measured(context, "latent", runner.known_tasks(context.corpus), variants)
-    shipped, *_ = points
-    everything = np.concatenate([points[shipped].reshape(-1, own.shape[1]), merges, own])
+    everything = np.concatenate([next(iter(points.values())).reshape(-1, own.shape[1]), merges, own])
     flat = TSNE(init="pca", perplexity=30, random_state=0).fit_transform(everything)
     return {
-        "shipped": shipped,
+        "shipped": next(iter(points)),
         "lambdas": {w: {"nats": g.notes["KL in nats"], **structure(points[w], categories)} for w, g in generators.items()},
         "merges": structure(merges[:, None].repeat(len(SEEDS), 1), categories),
         "experts": {"categories": float(pdist(own).mean()), "dimensions": dimensions(own)},
@@ -127,7 +121,7 @@ def plot(result: Mapping[str, Any]) -> Figure:
     figure, (axes,) = figures.panels(height=4.6, grid="both")
     counts = [len(SEEDS) * len(listed) for listed in SENTENCES.values()]
     parts = np.split(np.array(result["map"]), np.cumsum([*counts, sum(counts) // len(SEEDS)]))
-    axes.plot(*parts[-1].T, "+", color=figures.QUIET, markersize=4, label="experts")
+    axes.plot(*parts[-1].T, "+", color=figures.QUIET, label="experts")
     for number, (name, points) in enumerate(zip(SENTENCES, parts, strict=False)):
         again, colour = divmod(number, len(figures.COLOURS))
         axes.plot(*points.T, "^" if again else "o", color=figures.COLOURS[colour], markersize=3, label=name)

@@ -50,10 +50,8 @@ def measured(
             made = [(about, lora, "" if lora is None else lora.digest) for about, lora in variants(task)]
 
             def piece(task: HeldTask = task, made: Sequence[tuple[Any, Lora | None, str]] = made) -> list[Mapping[str, float]]:
-                found: dict[str, Mapping[str, float]] = {}
-                for _, lora, digest in made:
-                    if digest not in found:
-                        found[digest] = measure(context.corpus, task, lora)
+                distinct = {digest: lora for _, lora, digest in made}
+                found = {digest: measure(context.corpus, task, lora) for digest, lora in distinct.items()}
                 return [found[digest] for *_, digest in made]
 
             key = [measure.__qualname__, task.test.tolist(), [digest for *_, digest in made]]

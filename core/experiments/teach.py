@@ -147,11 +147,8 @@ def asked(questions: Sequence[str], prefixes: Tensor, names: TaughtNames, named:
 
 
 def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str, float]:
-    """Two shares in percent: "right", photos whose own name fits best; "ten", right photos among a name's first ten.
-
-    Args:
-        texts: names [c, w]. held: the photos [n, w] of each name. beside: everyday photos [m, w], which compete for "ten".
-    """
+    """Two shares in percent: "right", photos whose own name fits best; "ten", right photos among a name's first ten. ``texts``:
+    names [c, w]; ``held``: the photos [n, w] of each name; ``beside``: everyday photos [m, w], which compete for "ten"."""
     beside_scores, right, ten = beside @ texts.T, [], []
     for i, photos in enumerate(held):
         scores = photos @ texts.T  # [photos, names]
@@ -250,8 +247,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def _share(interval: Sequence[float]) -> str:
-    value, low, high = interval
-    return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
+    return "{:.0f} % [{:.0f}, {:.0f}]".format(*interval)
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from random_engines import random_engine
 from tiny_models import noise, tiny_backbone
 
 from core.backbones.lora import Lora
+from core.backbones.lora_algebra import cosines
 from core.experiments import classification, composition, descriptions, edge, latent, routing, runner
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
@@ -108,7 +109,7 @@ def test_cosines_are_those_of_the_weight_changes(engine: SGLora) -> None:
     scaled = replace(layout, a={name: 2 * a + 0.1 for name, a in (layout.a or {}).items()})  # no rows of unit length
     flat = torch.stack([torch.cat([f.delta.flatten() for f in Lora.from_vector(scaled, m).factors.values()]) for m in means])
     expected = torch.corrcoef(torch.cat([flat, -flat], 1)).numpy()  # without a mean, a correlation is a cosine
-    assert classification.cosines(scaled, means) == pytest.approx(expected, abs=1e-4)
+    assert cosines(scaled, means).numpy() == pytest.approx(expected, abs=1e-4)
     kinds = [("scenes", False), ("scenes", False), ("food", False), ("food", True), ("food", True), ("aerial", True)]
     found = classification.of_pairs(expected, kinds)
     assert found["captioned, one domain"][0] == pytest.approx(100 * expected[0, 1], abs=0.01)
