@@ -109,13 +109,16 @@ def of_pairs(similar: np.ndarray, kinds: Sequence[tuple[str, bool]]) -> dict[str
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    told = []
-    for group, content in result["groups"].items():
-        gap = markdown.difference(content["methods"][LEFT_OUT]["ours minus it"][SCORE])
-        share, known = (markdown.share(content["reached"][name]) for name in (LEFT_OUT, "sg-lora"))
+    groups = result["groups"]
+    told = [
+        f"Without experts of the task's kind, SG-LoRA reaches {markdown.share(groups[LABELS]['reached'][LEFT_OUT])} % of "
+        f"fine-tuning's gain with class names, and {markdown.share(groups[CAPTIONS]['reached'][LEFT_OUT])} % with captions."
+    ]
+    for group, content in groups.items():
+        gap, known = (markdown.difference(content["methods"][m]["ours minus it"][SCORE]) for m in (LEFT_OUT, "sg-lora"))
+        near = content["nearest"][0] / 100
         told.append(
-            f"{group}: without experts of its kind, SG-LoRA reaches {share} % of fine-tuning's gain over zero-shot, {gap} "
-            f"points behind; with them {known} %. The closest other expert has a cosine of {content['nearest'][0] / 100:.2f}."
+            f"{group}: fine-tuning minus SG-LoRA {gap}, with all experts {known}; cosine of the closest other {near:.2f}."
         )
     return told
 

@@ -103,13 +103,11 @@ def one_more(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    told = []
-    for group, content in result["groups"].items():
-        gains = [
-            f"from {step} {markdown.difference(v['each'])} ({v['tasks']} tasks)" for step, v in content["one more"].items()
-        ]
-        told.append(f"{group}: one more expert of a task's kind brings, in points of R@1: {', '.join(gains)}.")
-    return told
+    def gains(steps: Mapping[str, Any]) -> str:
+        return ", ".join(f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in steps.items())
+
+    told = "one more expert of a task's kind brings, in points of R@1:"
+    return [f"{group}: {told} {gains(content['one more'])}." for group, content in result["groups"].items()]
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -50,27 +50,28 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     known = runner.known_tasks(context.corpus)
     tasks = {group: [task for task in known[group] if task.name in _WRITTEN[group]] for group in runner.GROUPS}
     rows = runner.measured(context, "descriptions", tasks, variants)
-    written = [row for row in rows if "fits" in row]
-    notices = {wording: [not row["fits"] for row in written if row["variant"] == wording] for wording in (*LENGTHS, *OTHERS)}
+    own = {group: [row for row in rows if row["group"] == group] for group in tasks}
+    notices = {name: [not row["fits"] for row in rows if row["variant"] == name] for name in (*LENGTHS, *OTHERS)}
     return {
         "groups": statistics.summary(rows, runner.GROUPS, REFERENCE),
-        "wrong minus one-lora": {
-            group: statistics.difference([row for row in rows if row["group"] == group], WRONG, "one-lora", "R@1")
-            for group in tasks
-        },
+        "wrong minus one-lora": {group: statistics.difference(own[group], WRONG, "one-lora", "R@1") for group in tasks},
         "notices": {wording: round(100 * float(np.mean(given)), 1) for wording, given in notices.items()},
     }
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     told = []
-    for group, content in result["groups"].items():
-        above = {name: v["ours minus it"]["R@1"] for name, v in content["methods"].items() if name != REFERENCE}
-        costs = ", ".join(f"{name} {markdown.difference(above[name])}" for name in (*LENGTHS, *OTHERS) if name in above)
-        nothing = markdown.difference(result["wrong minus one-lora"][group])
-        told.append(
-            f"{group}: the {REFERENCE} minus others, R@1: {costs}. Wrong ones minus one LoRA for everything: {nothing}."
-        )
+    for name, said in {
+        "1 word": "One word",
+        "40 words": "Forty words",
+        "vague": "A vague sentence",
+        WRONG: "A wrong one",
+    }.items():
+        lost = {group: content["methods"][name]["ours minus it"]["R@1"] for group, content in result["groups"].items()}
+        changes = [f"{markdown.difference([-v[i] for i in (0, 2, 1)])} ({group})" for group, v in lost.items()]
+        told.append(f"{said} instead of {REFERENCE} changes R@1 by {' and '.join(changes)}.")
+    nothing = [f"{markdown.difference(v)} ({group})" for group, v in result["wrong minus one-lora"].items()]
+    told.append(f"A wrong sentence minus no sentence, one LoRA for everything: {' and '.join(nothing)}.")
     notices = ", ".join(f"{name} {share:.0f} %" for name, share in result["notices"].items())
     return [*told, f"Sentences with a notice that no expert fits: {notices}."]
 

@@ -99,10 +99,10 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 def findings(result: Mapping[str, Any]) -> list[str]:
     shipped, merges = result["lambdas"][result["shipped"]], result["merges"]
     return [
-        f"{shipped['neighbours']:.0f} % of the {NEIGHBOURS} nearest neighbours of generated parameters share their category "
-        f"(merges {merges['neighbours']:.0f} %, by chance {100 / len(SENTENCES):.0f} %).",
-        f"Two seeds are {shipped['seeds'] / shipped['sentences']:.1%} as far apart as two sentences of one category, at "
-        f"{shipped['nats']:.1f} nats. Sentences spread over {shipped['dimensions']:.0f} directions, merges over "
+        f"They cluster: {shipped['neighbours']:.0f} % of the {NEIGHBOURS} nearest neighbours share the category (merges "
+        f"{merges['neighbours']:.0f} %, by chance {100 / len(SENTENCES):.0f} %). Two seeds are "
+        f"{100 * shipped['seeds'] / shipped['sentences']:.0f} % as far apart as two sentences of one category.",
+        f"z says {shipped['nats']:.1f} nats. Sentences spread over {shipped['dimensions']:.0f} directions, merges over "
         f"{merges['dimensions']:.0f}, experts over {result['experts']['dimensions']:.0f}.",
     ]
 

@@ -31,8 +31,7 @@ def right(expected: str, experts: Sequence[Expert]) -> list[bool]:
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """A row for each sentence, and shares in percent by kind, with intervals over sentences."""
-    engine, rows = context.engine, []
-    experts = engine.repository.experts
+    engine, experts, rows = context.engine, context.engine.repository.experts, []
     for kind, sentences in WRITTEN.items():
         for sentence, expected in sentences.items():
             routing, of_kind = engine.route(sentence), right(expected, experts)

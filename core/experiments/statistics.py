@@ -81,6 +81,5 @@ def summary_table(groups: Mapping[str, Any], ours: str) -> str:
             shown = ["" if differences is None else markdown.difference(differences[m]) for m in measures[:2]]
             rows.append([f"**{method}**" if method == ours else method, means, *shown])
         head = ["", " / ".join(measures), f"{ours} minus it, {measures[0]}", *measures[1:2]]
-        number = content["tasks"]
-        parts.append(f"{group} ({number} task{'s' if number > 1 else ''})\n\n{markdown.table(head, rows)}")
+        parts.append(f"{group} ({content['tasks']} task{'s' * (content['tasks'] > 1)})\n\n{markdown.table(head, rows)}")
     return "\n\n".join(parts)

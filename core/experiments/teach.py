@@ -32,8 +32,7 @@ NONSENSE = tuple(
     "wug dax blicket toma fep zorp kiki bouba gazzer modi tulver quillop snarf vex plim drunt yorb masp fendle grib".split()
 )
 PHOTOS = (1, 3, 10)  # to teach a name from
-MOST = 11  # names at once
-DRAWS = 3  # of classes, names and photos
+MOST, DRAWS = 11, 3  # names at once; draws of classes, names and photos
 FEWEST = 4  # photos of a class to measure on
 OTHERS = 1_000  # everyday photos beside those of a class
 FIRST = 10
