@@ -18,7 +18,6 @@ from core.common import figures, markdown
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
-from core.sglora.controls import METHODS
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
@@ -78,9 +77,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     def variants(task: HeldTask) -> Iterable[runner.Variant]:
         request = AdapterRequest(task.description)
         for variant, some in (*made, *own(task)):
-            adaptation = some.adapt(request)
-            yield {"variant": variant}, adaptation.full
-            yield {"variant": f"{variant}, merge"}, METHODS["merge"](some, adaptation)
+            yield {"variant": variant}, some.adapt(request).full
         adaptation = engine.adapt(request)
         yield {"variant": ALL}, adaptation.full
         yield from runner.controls(engine, adaptation)
