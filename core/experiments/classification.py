@@ -32,7 +32,7 @@ from core.training.recipe import ExpertRecipe
 
 LABELS, CAPTIONS, SCORE = "class names", "captions", "score"
 TUNED, LEFT_OUT = "fine-tuned", "sg-lora, left out"
-EVERY = 4  # every fourth captioned task
+EVERY = 6  # every sixth captioned task
 
 
 def score(corpus: Corpus, task: HeldTask, lora: Lora | None) -> dict[str, float]:

@@ -21,7 +21,7 @@ from core.experiments.held_tasks import HeldTask
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
-SIZES, DRAWS = (1, 4, 16, 64), 3
+SIZES, DRAWS, EVERY = (1, 4, 16, 64), 3, 3  # every third scene
 RANDOM, COVER, SPREAD, ALL, OWN = "random", "covering", "k-means++", "all experts", "of its kind"
 OWN_SIZES = (0, 1, 2, 4, 8)
 CLOSEST = 8  # experts that count as of a scene's kind
@@ -82,7 +82,9 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         yield {"variant": ALL}, adaptation.full
         yield from runner.controls(engine, adaptation)
 
-    rows = runner.measured(context, "composition", runner.known_tasks(context.corpus), variants)
+    tasks = runner.known_tasks(context.corpus)
+    tasks[runner.SCENES] = tasks[runner.SCENES][::EVERY]
+    rows = runner.measured(context, "composition", tasks, variants)
     groups = statistics.summary(rows, runner.GROUPS, ALL)
     for group, content in groups.items():
         content["one more"] = one_more([row for row in rows if row["group"] == group])
