@@ -31,8 +31,7 @@ from core.training.experts import train_expert_lora
 from core.training.recipe import ExpertRecipe
 
 LABELS, CAPTIONS, SCORE = "class names", "captions", "score"
-TUNED, LEFT_OUT = "fine-tuned", "sg-lora, left out"
-EVERY = 6  # every sixth captioned task
+TUNED, LEFT_OUT, EVERY = "fine-tuned", "sg-lora, left out", 6  # every sixth captioned task
 
 
 def score(corpus: Corpus, task: HeldTask, lora: Lora | None) -> dict[str, float]:
