@@ -60,6 +60,8 @@ def build_parser() -> Parser:
     _searching(command)
     places["train"] = add("train").add_subparsers(title="parts", metavar="PART", required=True)
     _training(command)
+    places["export"] = add("export").add_subparsers(title="formats", metavar="FORMAT", required=True)
+    _exporting(command)
     _measuring_and_sharing(command)
     return parser
 
@@ -228,6 +230,13 @@ def _training(command: Command) -> None:
     parser = command("train generator", "train.generator")
     _train_options(parser, "FILE", "beside the experts; for `embedded` assets/embedded")
     _path_option(parser, "--experts", "expert repository (default: the backbone's own, experts/NAME)")
+    _backbone_options(parser)
+
+
+def _exporting(command: Command) -> None:
+    parser = command("export open-clip", "export.open_clip")
+    _path_option(parser, "--adapter", "adapter in PEFT format", required=True)
+    _path_option(parser, "--out", "folder to write the model to", required=True)
     _backbone_options(parser)
 
 
