@@ -52,14 +52,14 @@ def write_merged(backbone: Backbone, lora: Lora, folder: Path) -> list[str]:
 
 def weight_of(model: Any, name: str) -> Tensor:
     """The weight [out, in] of a linear of ``Backbone.linears`` in open_clip's own model, as a view."""
-    text = getattr(model, "text", model)
+    text: Any = getattr(model, "text", model)
     if name == "text.projection":
         projection = text.text_projection
         return projection.weight if isinstance(projection, nn.Linear) else projection.T
     match = _LINEAR.fullmatch(name)
     assert match is not None
-    tower = text if match[1] == "text" else model.visual
-    block = (tower.trunk.blocks if isinstance(tower, TimmModel) else tower.transformer.resblocks)[int(match[2])]
+    tower: Any = text if match[1] == "text" else model.visual
+    block: Any = (tower.trunk.blocks if isinstance(tower, TimmModel) else tower.transformer.resblocks)[int(match[2])]
     if match[3] == "mlp":
         return block.mlp.get_submodule(match[4]).weight
     theirs = isinstance(block.attn, nn.MultiheadAttention)

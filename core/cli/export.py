@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from core.backbones.open_clip_export import check_folder, write_merged
-from core.cli.commands import Answer, chosen_backbone, load_adapter
+from core.cli.commands import Answer, chosen_backbone
+from core.experts.load import load_adapter
 
 
 def open_clip(arguments: Namespace) -> Answer:

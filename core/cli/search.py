@@ -15,7 +15,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, request, sampling_given
+from core.cli.commands import Answer, adapted, chosen_backbone, log, request, sampling_given
 from core.common.errors import DataError, DescriptionError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
@@ -27,6 +27,7 @@ from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there, photos_in
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
+from core.experts.load import load_adapter
 from core.names.file import NAMES_FILE, read_names
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite

@@ -10,13 +10,14 @@ from typing import Any
 
 from core.backbones.base import Backbone
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, request, sampling_given
+from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, request, sampling_given
 from core.cli.search import load_names
 from core.common.errors import GalleryError, UsageError
 from core.common.progress import Steps
 from core.common.text import clean_text, one_line
 from core.data.sidecars import change_all
 from core.data.xmp import LEVELS
+from core.experts.load import load_adapter
 from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.library import PhotoLibrary
