@@ -192,9 +192,9 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _one_of_each(translations: Iterable[Translation]) -> tuple[str, ...]:
-    """A photo's first translation and first caption by a native speaker in each language that the text tower knows."""
-    kinds = {(t.language, bool(t.english)): t.text for t in reversed([*translations])}
-    return tuple(text for (language, _), text in sorted(kinds.items()) if language in TRAINED_LANGUAGES)
+    """A photo's first caption in each of TRAINED_LANGUAGES."""
+    first = {t.language: t.text for t in reversed([*translations])}
+    return tuple(first[language] for language in TRAINED_LANGUAGES if language in first)
 
 
 def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:

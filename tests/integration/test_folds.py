@@ -26,9 +26,7 @@ from core.training.shared_lora import BothHeadsRecipe
 
 pytestmark = pytest.mark.slow
 
-EXPERTS = ExpertRecipe(
-    rank=2, dimensions=4, steps=2, batch=8, snapshots=2, shared_rank=2, shared_steps=2, keyword=20, fine=40, least=20
-)
+EXPERTS = ExpertRecipe(rank=2, steps=2, batch=8, snapshots=2, shared_rank=2, shared_steps=2, keyword=20, fine=40, least=20)
 RECIPE = FoldRecipe(EXPERTS, GeneratorRecipe(steps=2), BothHeadsRecipe())
 CODE = """
 import os

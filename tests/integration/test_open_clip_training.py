@@ -155,7 +155,7 @@ def test_wrong_usage_is_named(data: Path, experts: Path, backbone: list[str], ca
     train = ["train", "experts", "--data", str(data), *backbone, "--set"]
     for command, reason in (
         (["route", "a dog", *backbone[:4], "--experts", str(experts)], "was trained on another backbone"),  # cut elsewhere
-        ([*train, "stepz=3"], "the recipe has no 'stepz'; it has rank, dimensions, steps"),
+        ([*train, "stepz=3"], "the recipe has no 'stepz'; it has rank, steps"),
         ([*train, "steps=few"], "a number such as 400"),
     ):
         capsys.readouterr()

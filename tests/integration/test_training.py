@@ -88,11 +88,11 @@ def corpus(data: Path, cache: Path, backbone: EmbeddedBackbone) -> Corpus:
 
 
 def test_captions_in_other_languages_join_their_photo(corpus: Corpus) -> None:
-    """In each language that the text tower knows: the first translation, and the first caption by a native speaker."""
+    """In German and French, the first translation. Chinese trains its map alone."""
     own = [[corpus.strings[i] for i in rows] for rows in corpus.own_texts]
     texts = {sample.path.name: (sample.captions, each) for sample, each in zip(corpus.samples, own, strict=True)}
     captions, joined = texts["201.png"]
-    assert joined == [*captions, "ein Boot", "红色的船", "一艘船"] and texts["202.png"][1] == [*texts["202.png"][0]]
+    assert joined == [*captions, "ein Boot"] and texts["202.png"][1] == [*texts["202.png"][0]]
 
 
 class Stopped(Exception):
