@@ -21,7 +21,7 @@ from app.views.results_html import Shown
 from app.views.template import script
 from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
-from core.sglora.fit import language_remark
+from core.common.languages import language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
 TRAINED = ("en", "de", "fr")  # page languages: a single word is hardly of a language that did not train the model

@@ -183,8 +183,6 @@ class Lora(_OnTowers):
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
     """The initial vector [P]: A drawn as in peft (Kaiming-uniform with a = sqrt 5), B zero."""
-    if layout.a:
-        return torch.zeros(layout.size)
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for m in layout.modules:

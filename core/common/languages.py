@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from core.common.messages import Message, english, message
 from core.common.paths import data_of
 
 # The languages of the Universal Sentence Encoder, multilingual v3 (arXiv 1907.04307).
@@ -51,6 +52,15 @@ def language(text: str) -> str:
     # noodles" is English.
     least = 1 if best in TOWER_LANGUAGES else min(2, len(words))
     return best if counts[best] >= least else next(iter(languages))
+
+
+def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Message | None:
+    """Warn if the sentence seems to be in none of the known languages (English names)."""
+    name = language(description)
+    if name in known:
+        return None
+    key = f"CORE_{name.split()[0].upper()}"
+    return message("CORE_LANGUAGE", language=message(key) if key in english() else name)
 
 
 def _count_signs(sentence: Sequence[str], words: str, letters: str = "") -> int:

@@ -43,6 +43,7 @@ MAX_OWN = 20
 MAX_NUMBER = 1e4  # far above the numbers of a working LoRA, far below an overflow of squares in the prior
 IMPORTED = "imported"
 MAX_LOST = 0.1
+NOISE = 1e-8  # a squared difference below this share is rounding: the adapter is the shared LoRA
 _MAX_CONFIG_BYTES = 2**20
 _moments: dict[tuple[str, ...], dict[str, Tensor]] = {}  # see ``_ordinary_moments``
 
@@ -186,6 +187,8 @@ def _expert_lora(lora: Lora, shared: Lora | None) -> Lora:
     if shared is None:
         return lora
     difference = compact(merge([lora, shared.only(lora.modules)], [1.0, -1.0]))
+    if _squared(difference) < NOISE * _squared(lora):
+        return lora.scaled(0.0)
     return difference if _squared(difference) < _squared(lora) else lora
 
 

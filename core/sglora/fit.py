@@ -5,14 +5,13 @@ The app predicts no gain: over left-out topics, predictions and gains had a rank
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from core.backbones.base import Towers
-from core.common.languages import TOWER_LANGUAGES, language
-from core.common.messages import Message, english, message
+from core.common.languages import language_remark
+from core.common.messages import Message, message
 from core.common.paths import data_of
 from core.sglora.description import embed_descriptions
 from core.sglora.repository import CLASS_NAMES, ExpertRepository
@@ -51,12 +50,3 @@ class Fit:
             for expert, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
         )
         return Fit(routing.closeness, fits, forgetting, remark)
-
-
-def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Message | None:
-    """Warn if the sentence seems to be in none of the known languages (English names)."""
-    name = language(description)
-    if name in known:
-        return None
-    key = f"CORE_{name.split()[0].upper()}"
-    return message("CORE_LANGUAGE", language=message(key) if key in english() else name)

@@ -120,9 +120,9 @@ class ExpertRepository:
 
     def generated(self, routing: Routing, theta: Tensor) -> Lora:
         """The generated expert LoRA with coordinates theta [D]. What own experts have outside the basis is merged exactly."""
-        merged = routing.weights @ self.means[routing.chosen]
-        vector = self.basis.decode(theta) + merged - self.basis.decode(self.basis.encode(merged))
-        return self._lora(routing.chosen, routing.weights, vector)
+        chosen, weights = routing.chosen, routing.weights
+        step = theta - weights @ self.coordinates[chosen]
+        return self._lora(chosen, weights, weights @ self.means[chosen] + self.basis.decode(step))
 
     def _lora(self, chosen: Tensor, weights: Tensor, vector: Tensor) -> Lora:
         rests = [(self.rests[i], w) for i, w in zip(chosen.tolist(), weights.tolist(), strict=True) if i in self.rests]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.common.errors import RepositoryError
@@ -26,6 +27,8 @@ from core.sglora.router import SparseRouter
 from core.sglora.vae import ConditionalVAE, VaeConfig, condition
 from core.training.descent import descend
 from core.training.snapshots import read_snapshots
+
+BETWEEN, NEIGHBOURS = 2048, 12  # number of sentences between experts; each mixes an expert with some of its 12 closest
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class GeneratorRecipe:
     conditions: int = 32  # per expert
     left_out: float = 0.5  # share of conditions without the expert itself
     dropout: float = 0.2  # share of the other experts that a condition leaves out
+    between: float = 0.5  # share of a batch that is sentences between experts
     seed: int = 0
 
 
@@ -56,6 +60,7 @@ def fit_generator(
     rng = np.random.default_rng(recipe.seed)
     targets = torch.stack([basis.encode(rows.float()) for rows in snapshots])  # [n, M, D]
     conditions = torch.stack([_conditions(repository, i, recipe, rng) for i in range(n)])  # [n, C, 2 D]
+    wide = between(repository, rng)
     vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
     optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
@@ -64,6 +69,9 @@ def fit_generator(
             expert = torch.from_numpy(rng.integers(0, n, recipe.batch))
             theta = targets[expert, torch.from_numpy(rng.integers(0, targets.shape[1], recipe.batch))]
             c = conditions[expert, torch.from_numpy(rng.integers(0, recipe.conditions, recipe.batch))]
+            mixed = torch.from_numpy(rng.random(recipe.batch) < recipe.between)[:, None]
+            c = torch.where(mixed, wide[torch.from_numpy(rng.integers(0, BETWEEN, recipe.batch))], c)
+            theta = torch.where(mixed, c[:, : basis.dimensions], theta)
             elbo = vae.elbo(theta, c, torch.randn(recipe.batch, recipe.latent))
             weight = recipe.kl * min(1.0, step / max(1.0, recipe.warm_up * recipe.steps))
             descend(elbo.error + weight * elbo.kl, optimizer, schedule, [*vae.parameters()])
@@ -81,12 +89,29 @@ def _conditions(repository: ExpertRepository, expert: int, recipe: GeneratorReci
         kept = others[rng.random(n - 1) > recipe.dropout]
         kept = kept if len(kept) else others
         rows = torch.from_numpy(kept if rng.random() < recipe.left_out else np.append(kept, expert))
-        k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
-        routing = SparseRouter(repository.embeddings[rows]).route("", repository.embeddings[expert], k, tau)
-        chosen = rows[routing.chosen]
-        prior = semantic_prior(repository.coordinates[chosen], repository.variances[chosen], routing.weights)
-        conditions.append(condition(prior))
+        conditions.append(_routed(repository, rows, repository.embeddings[expert], rng))
     return torch.stack(conditions)
+
+
+def between(repository: ExpertRepository, rng: np.random.Generator) -> Tensor:
+    """Conditions [BETWEEN, 2 D] of sentences between an expert and some of its neighbours, such as "photos of sports". Their
+    target is mu*: a wide sentence asks for the merge."""
+    keys, everyone, conditions = repository.embeddings, torch.arange(len(repository)), []
+    for _ in range(BETWEEN):
+        expert = int(rng.integers(len(keys)))
+        near = (keys @ keys[expert]).topk(min(NEIGHBOURS, len(keys))).indices[1:].numpy()
+        some = np.append(expert, rng.choice(near, min(len(near), int(rng.integers(2, 5))), replace=False))
+        sentence = F.normalize(keys[torch.from_numpy(some)].mean(0), dim=-1)
+        conditions.append(_routed(repository, everyone, sentence, rng))
+    return torch.stack(conditions)
+
+
+def _routed(repository: ExpertRepository, rows: Tensor, sentence: Tensor, rng: np.random.Generator) -> Tensor:
+    """The condition [2 D] of a sentence embedding [s] routed among the experts at ``rows``, with random k and tau."""
+    k, tau = int(rng.choice([1, 2, 3, 4, 4, 4, 6, 8])), float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
+    routing = SparseRouter(repository.embeddings[rows]).route("", sentence, k, tau)
+    chosen = rows[routing.chosen]
+    return condition(semantic_prior(repository.coordinates[chosen], repository.variances[chosen], routing.weights))
 
 
 def train_generator(

@@ -49,7 +49,7 @@ class OwnRecipe:
     """How to train an own expert; ``snapshots``, ``scale`` and ``memory`` as in ``core.training.recipe``."""
 
     batch: int = 64
-    lr: float = 1e-3
+    lr: float = 3e-3
     steps: int = 96  # at most
     fixed_steps: int = 32  # if no photos decide when to stop
     # With this many photos besides the held ones, a fifth of them decides when to stop instead of training. With fewer, this
@@ -59,7 +59,7 @@ class OwnRecipe:
     patience: int = 2  # checks without progress that end the training
     snapshots: int = 16
     scale: float = 20.0
-    memory: float = 1.0
+    memory: float = 3.0
     seed: int = 0  # of batches and captions; equal seeds and photos give equal experts
 
 

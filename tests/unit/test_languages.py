@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.common.languages import TOWER_LANGUAGES, language
-from core.sglora.fit import language_remark
+from core.common.languages import TOWER_LANGUAGES, language, language_remark
 
 KNOWN = {
     "Arabic": ("صور كلبي في الثلج", "أطفال يلعبون على الشاطئ"),

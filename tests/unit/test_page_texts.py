@@ -21,6 +21,7 @@ from app.photo_libraries import PhotoLibraries
 from app.views import page_html
 from app.visitors import Visitors
 from core.common.errors import StudioError
+from core.common.languages import language_remark
 from core.common.messages import Message, message
 from core.common.messages import english as of_core
 from core.common.paths import ROOT, experts_path
@@ -34,7 +35,6 @@ from core.names.teach import clean_taught_name
 from core.retrieval.where import Where
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
-from core.sglora.fit import language_remark
 
 OF_CORE = "CORE_"
 OTHERS = [code for code in TAGS if code != ENGLISH]
