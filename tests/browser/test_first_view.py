@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from app import texts
 from app.samples import OPENING, sample_questions
-from core.data.sample_photos import sample_photos, sample_sets
+from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -155,6 +155,31 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     page.locator("#examples button").nth(1).click()
     answered(page, SECOND.query, SAMPLES)
     expect(box(page, "description")).to_have_value(SECOND.description)
+
+
+def test_the_headline_follows_the_sentence_and_each_set_has_its_own(opened: Page) -> None:
+    page = opened
+    opens(page)
+    verdict = page.locator("#recall .sg-verdict")
+    expect(verdict).to_contain_text(f"of {SAMPLES} before")
+    before, random, yours = map(int, page.locator("#recall .sg-verdict b").all_inner_texts())
+    assert before < random and yours >= random + 0.15 * SAMPLES
+    expect(page.locator("#results section")).to_have_count(3)
+    ask(page, FIRST.query, "quarterly tax returns and invoices")
+    expect(page.locator("#recall .sg-verdict b.sg-up")).to_have_count(0)
+    now = [int(count) for count in page.locator("#recall .sg-verdict b").all_inner_texts()]
+    assert now[0] == before and now[2] <= now[1] + 2
+    expect(page.locator("#credits")).to_contain_text("public domain")
+
+    # The sentence and the question of the page are those of the chosen set. What a visitor typed stays.
+    page.locator("#sets button", has_text=sample_sets()["clothes"].title).click()
+    clothes = sample_questions("clothes")[0]
+    answered(page, clothes.query, len(sample_photos("clothes")))
+    expect(box(page, "description")).to_have_value(clothes.description)
+    choose(page, "where", sample_sets()[EVERYDAY].title)
+    answered(page, sample_questions(EVERYDAY)[0].query, len(sample_photos()))
+    expect(verdict).to_contain_text(texts.FIRST_TEN)
+    expect(page.locator("#examples")).to_contain_text(texts.EVERYDAY)
 
 
 def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: list[Path], tmp_path: Path) -> None:
