@@ -33,7 +33,7 @@ setup(
             "training/*.json",
         ],
         "core.experiments": ["*.json"],
-        "core.shipped.assets": ["*.json", "*/*.safetensors", "*/words.txt", "results/*"],
+        "core.shipped.assets": ["*.json", "*/*.safetensors", "*/words.txt", "results/*", "opening/*/*", "opening/*/images/*"],
         "core.shipped.experts": ["*/*"],
     },
 )

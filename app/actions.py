@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import texts
-from app.comparison import MERGE, NAMES, ON_DEMAND, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison, Marked
+from app.comparison import CONTROLS, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison, Marked
 from app.question import Asked, Scope
 from app.sources import Sources
 from app.tab import Tab
@@ -232,7 +232,7 @@ def answer(
             search.title,
             (),
             question,
-            search.right(texts.original(question.what) if question.scope.samples else question.what),
+            search.right(question.what),
             left_out=_trained_on(engine, tab, adaptation),
             photos=search.photos,
             files=sources.files(tab.visitor, question.scope),
@@ -382,6 +382,6 @@ def count_marked(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> Non
     shown = tab.comparison.columns if searches and tab.comparison is not None else ()
     counts: dict[str, int] = {}
     with suppress(GalleryError, PhotoError, LibraryError):
-        for title, adapter in [(c.title, c.adapter) for c in shown if c.title not in ON_DEMAND]:
+        for title, adapter in [(c.title, c.adapter) for c in shown if c.title not in CONTROLS]:
             counts[title] = sum(hit.key in photos for search, photos in searches for hit in search.rank(adapter, 10).hits)
     tab.marked = Marked(len(searches), sum(len(photos) for _, photos in searches), counts)

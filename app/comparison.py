@@ -16,7 +16,7 @@ from core.retrieval.library_photos import LibraryPhotos
 
 # Titles of columns: keys of texts.
 ZERO, SHARED, NAMES, RANDOM, MERGE, SG_LORA = "ZERO_SHOT", "SHARED", "NAMES", "RANDOM", "MERGE", "SG_LORA"
-ON_DEMAND = (MERGE, RANDOM)  # columns that are shown only on demand
+CONTROLS = (MERGE, RANDOM)  # columns to compare the adapter with
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ class Comparison:
     @property
     def measured(self) -> bool:
         return all(column.hits is not None for column in self.columns)
+
+    @property
+    def named(self) -> bool:
+        """Whether captions are names: one a photo, and each of several photos."""
+        own = [photo.captions for photo in self.photos if photo.captions and photo.id not in self.left_out]
+        return all(len(captions) == 1 for captions in own) and 2 * self.captions <= len(own)
 
     @property
     def captions(self) -> int:

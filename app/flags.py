@@ -35,8 +35,9 @@ def flags() -> argparse.Namespace:
     )
     words = "cuda, mps, cpu, or auto (default): the first available one"
     parser.add_argument("--device", default="auto", metavar="NAME", help=words)
-    words = "offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp"
-    parser.add_argument("--mcp", action="store_true", help=words)
+    words = "offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp (default: $GRADIO_MCP_SERVER)"
+    wanted = os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true"  # on a Space, where no flags are given
+    parser.add_argument("--mcp", action="store_true", default=wanted, help=words)
     args = parser.parse_args()
     if args.mcp and find_spec("mcp") is None:
         sys.exit('--mcp needs one more package: pip install "mcp>=1.21,<2"')

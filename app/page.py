@@ -15,7 +15,7 @@ from app.errors import without_paths
 from app.labels import Labels
 from app.languages import speaking, wanted
 from app.photo_libraries import PhotoLibraries
-from app.samples import Samples, sample_questions
+from app.samples import OPENING, Samples, sample_questions
 from app.sources import Sources
 from app.steps.address import Address
 from app.steps.ask import Ask
@@ -73,7 +73,7 @@ class Studio:
         """Index the samples before the first visitor waits for them."""
         with suppress(Exception):  # the first visitor gets the error message
             if (samples := self.context.sources.samples) is not None:
-                samples.gallery(self.models.get())
+                samples.gallery(self.models.get(), OPENING)
 
     def lay_out(self) -> list[Step]:
         """Lay out the components and return the steps. A component that only one event needs is made with the event."""
@@ -119,6 +119,8 @@ class Studio:
         if samples is not None:
             samples.about_samples()
         compare.results()
+        if samples is not None:
+            samples.credits()
         ask.asked_before()
         photos.manage()
         steps: list[Step] = [photos, ask, describe, generate, names, compare, TakeHome(context)]

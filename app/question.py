@@ -9,10 +9,11 @@ from datetime import date, datetime
 from app import texts
 from core.common.errors import DescriptionError, brief
 from core.common.text import read_day
+from core.data.sample_photos import sample_sets
 from core.sglora.request import AdapterRequest
 
-# Values of the control “Search in”. A library's is "library:NAME", or "both:NAME" with the visitor's own photos.
-OWN, SAMPLES = "mine", "samples"
+# A value of the control “Search in”. A set of samples has its name, a library "library:NAME", or "both:NAME" with own photos.
+OWN = "mine"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Scope:
     """Which photos are searched: own ones, the samples, a library, or own ones and a library; all, or those of a filter."""
 
     own: bool = True
-    samples: bool = False
+    samples: str = ""  # the set of samples that is searched instead
     library: str = ""
     folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``; "": all folders
     since: date | None = None
@@ -35,19 +36,19 @@ class Scope:
     def value(self) -> str:
         """The value of the control “Search in”, also in the address."""
         if self.samples:
-            return SAMPLES
+            return self.samples
         return OWN if not self.library else f"{'both' if self.own else 'library'}:{self.library}"
 
     @staticmethod
     def of(value: object, folder: object = "", since: object = "", until: object = "") -> Scope:
         """Read such a ``value``, and days such as 2024-05-31. Unreadable ones mean the visitor's own photos, without filter."""
         filters = str(folder or ""), _day(since), _day(until)
-        if value == SAMPLES:
-            return Scope(False, True, "", *filters)
+        if str(value) in sample_sets():
+            return Scope(False, str(value), "", *filters)
         kind, _, library = str(value or "").partition(":")
         if kind not in ("both", "library") or not library:
-            return Scope(True, False, "", *filters)
-        return Scope(kind == "both", False, library, *filters)
+            return Scope(True, "", "", *filters)
+        return Scope(kind == "both", "", library, *filters)
 
 
 def checked_day(text: object) -> date | None:

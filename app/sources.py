@@ -23,7 +23,11 @@ class Sources:
 
     def gallery(self, engine: SGLora, visitor: Visitor, scope: Scope) -> Gallery:
         """The samples or the visitor's photos. Raises GalleryError: as ``Visitor.gallery`` and ``Samples.gallery``."""
-        return self.samples.gallery(engine) if scope.samples and self.samples is not None else visitor.gallery(engine)
+        return (
+            self.samples.gallery(engine, scope.samples)
+            if scope.samples and self.samples is not None
+            else visitor.gallery(engine)
+        )
 
     def files(self, visitor: Visitor, scope: Scope) -> Files:
         """The files of the photos of ``gallery``."""

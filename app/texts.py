@@ -1,8 +1,8 @@
 """Every text of the page in one place, for review. ``texts.SEARCH`` is in the language of the current visitor.
 
 They are in ``app/languages``, one file per language. Texts that stay English are in ``english.json`` (API, server, Evidence and
-the drawer for researchers) and in ``about.md``. ``topics.json`` has the descriptions of the shipped experts. The English texts
-of core are in ``core/messages``.
+the drawer for researchers) and in ``about.md``. ``topics.json`` has the descriptions of the shipped experts, ``samples.json``
+what is asked of the samples. The English texts of core are in ``core/messages``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.common.messages import english as of_core
 ENGLISH_ONLY: dict[str, str] = json.loads(Path(__file__).with_name("english.json").read_text(encoding="utf-8"))
 ABOUT = Path(__file__).with_name("about.md").read_text(encoding="utf-8")
 STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "decode": "decode"}
-topic, original, of_sample = languages.topic, languages.original, languages.of_sample
+topic, of_sample = languages.topic, languages.of_sample
 
 
 Text = Message | str  # a message, or a text that is in the visitor's language already

@@ -33,7 +33,7 @@ from made_up_photos import blurred
 from strangers import API, Answer, Stranger, value
 
 from core.common import markdown
-from core.data.sample_photos import examples
+from core.data.sample_photos import EVERYDAY, sample_sets
 from core.experts.load import load_engine
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
@@ -43,7 +43,7 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 SCORE_TOLERANCE = 1e-3  # of a cosine: other thread counts may change a score so much
 PHOTOS, ADAPTERS, SEARCHES = 20, 3, 10  # of a visitor
 COLUMNS = ("zero_shot", "merge", "sg_lora")
-QUERIES = (*(example.query for example in examples().shown), "something red", "a quiet evening")
+QUERIES = (*(example.query for example in sample_sets()[EVERYDAY].examples), "something red", "a quiet evening")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def prepare(engine: SGLora, files: Sequence[Path], number: int) -> list[Search]:
     """The questions of a visitor with the right answers, computed by the engine alone."""
     gallery = Gallery(engine.backbone)
     gallery.add(files)
-    descriptions, searches = [example.description for example in examples().shown], []
+    descriptions, searches = [example.description for example in sample_sets()[EVERYDAY].examples], []
     for i in range(SEARCHES):
         task, query = i * ADAPTERS // SEARCHES, QUERIES[(number + i) % len(QUERIES)]
         description, seed = descriptions[(number + task) % len(descriptions)], 10 * number + task

@@ -14,7 +14,6 @@ from string import Formatter
 FOLDER = Path(__file__).parent
 ENGLISH = "en"
 TAGS = {"en": "en", "de": "de", "fr": "fr", "es": "es", "pt": "pt-BR", "zh": "zh-CN", "ja": "ja"}  # as browsers write them
-SAMPLES = "SAMPLE_"  # how the keys of questions about the samples begin
 LONGEST = 1_000  # characters of a header that are read
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
@@ -89,24 +88,14 @@ def _read(code: str) -> dict[str, str]:
 
 def topic(description: str) -> str:
     """A shipped expert's description in the current language. Another one stays as it is."""
-    return _topics().get(description, {}).get(language(), description)
-
-
-@cache
-def _topics() -> Mapping[str, Mapping[str, str]]:
-    return json.loads((FOLDER.parent / "topics.json").read_text(encoding="utf-8"))
+    return _translated("topics").get(description, {}).get(language(), description)
 
 
 def of_sample(words: str) -> str:
-    """A question about the samples, or their sentence, in the current language. Other words stay as they are."""
-    return _same_sample(words, ENGLISH, language())
+    """A title, sentence, question or name of the samples in the current language. Other words stay as they are."""
+    return _translated("samples").get(words, {}).get(language(), words)
 
 
-def original(words: str) -> str:
-    """A question about the samples in English, like their captions. Other words stay as they are."""
-    return _same_sample(words, language(), ENGLISH)
-
-
-def _same_sample(words: str, code: str, other: str) -> str:
-    keys = (key for key, text in texts_in(code).items() if text == words and key.startswith(SAMPLES))
-    return str(texts_in(other).get(next(keys, ""), words))
+@cache
+def _translated(file: str) -> Mapping[str, Mapping[str, str]]:
+    return json.loads((FOLDER.parent / f"{file}.json").read_text(encoding="utf-8"))

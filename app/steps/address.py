@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 
 from app import actions
-from app.question import OWN, SAMPLES, Question
+from app.question import OWN, Question, Scope
+from app.samples import OPENING
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step
 from app.tab import Tab
@@ -61,7 +62,7 @@ class Address(Step):
         kept = {name: last[name] for name in KEPT if isinstance(last.get(name), str)} if isinstance(last, dict) else {}
         asked = linked or kept
         if not asked and first is not None and not tab.visitor.has_own:
-            asked = {"q": first.query, "about": first.description, "in": SAMPLES}
+            asked = {"q": first.query, "about": first.description, "in": OPENING}
         values = self._values(tab, {"q": tab.asked.words} | asked)
         request, question = tab.asked.request, tab.asked.question
         if request is not None and request.description == values["description"]:
@@ -85,6 +86,6 @@ class Address(Step):
     def _values(self, tab: Tab, asked: Mapping[str, str]) -> dict[str, Any]:
         """The values of the boxes, from a link or the browser's memory. Without a question, own photos come first."""
         values, where = {name: asked.get(key, "") for key, name in KEPT.items()}, self.context.controls["where"]
-        own = bool(asked.get("q")) or (where.value == SAMPLES and tab.visitor.has_own)
+        own = bool(asked.get("q")) or (bool(Scope.of(where.value).samples) and tab.visitor.has_own)
         wanted = values["where"] or (OWN if own else where.value)
         return values | {"where": wanted if wanted in [choice for _, choice in where.choices] else where.value}

@@ -6,12 +6,14 @@ import gradio as gr
 
 from app import actions, texts
 from app.api import SEARCH
-from app.question import OWN, SAMPLES, Question, Scope
+from app.question import OWN, Question, Scope
+from app.samples import OPENING, elsewhere
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, choice, clicked, dropped, private, rows, textbox
 from app.tab import Tab
 from app.views import page_html
 from app.visitor import LISTED
+from core.data.sample_photos import sample_sets
 
 
 class Ask(Step):
@@ -24,8 +26,10 @@ class Ask(Step):
                 both, alone = Scope(library=name), Scope(False, library=name)
                 choices += [(self.t("WITHIN_BOTH", name=name), both.value), (name, alone.value)]
             if self.context.sources.samples is not None:
-                choices.append((self.t("WITHIN_SAMPLES"), SAMPLES))
-            default = SAMPLES if self.context.opens_on_samples else choices[min(1, len(names))][1]
+                choices += [
+                    (self.t.html(s.title, lambda s=s: texts.of_sample(s.title)), name) for name, s in sample_sets().items()
+                ]
+            default = OPENING if self.context.opens_on_samples else choices[min(1, len(names))][1]
             several = len(choices) > 1
             self.where = choice("where", self.t("WITHIN"), choices, default, scale=2, min_width=190, visible=several)
             self.search = gr.Button(self.t("SEARCH"), variant="primary", scale=1, min_width=100, elem_id="search")
@@ -52,7 +56,8 @@ class Ask(Step):
     def wire(self) -> None:
         self.answers([self.search.click, self.query.submit], self._search)
         parts, shown_on = (Part.PHOTOS, *ANSWER), self.context.answer
-        self.on(self.where.input, self._elsewhere, (), [], parts, shown_on, SEARCH, trigger_mode="once")
+        boxes = [self.query, self.context.controls["description"]]
+        self.on(self.where.input, self._elsewhere, (), boxes, parts, shown_on, SEARCH, trigger_mode="once")
         self.answers(self.find.click, self._find, first=[self.pick, self.other])
         self.answers(
             self.history.select, self._again, [self.query, self.context.controls["description"]], trigger_mode="multiple"
@@ -65,15 +70,17 @@ class Ask(Step):
         return self.answer(tab, Question.words(controls.query, controls.scope), controls)
 
     def _elsewhere(self, tab: Tab, controls: Controls) -> Updates:
-        """Ask the same question of other photos. Their folders are others, so the folder is reset."""
-        controls = controls._replace(folder="")
+        """Ask the same question of other photos, or what the page asks of them. The folder is reset: theirs are others."""
+        changes = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
+        controls = controls._replace(**changes)
         if self.context.can_ask(tab, controls):
-            return self._search(tab, controls) | self.context.show(tab, controls, Part.PHOTOS)
+            shown = self._search(tab, controls) | self.context.show(tab, controls, Part.PHOTOS)
+            return shown | self.context.boxes(**changes)
         actions.answer(self.context.engine(tab), tab, controls.asked(None), self.context.sources)
-        return self.context.boxes(folder="") | self.context.show(tab, controls, Part.PHOTOS, *ANSWER)
+        return self.context.boxes(**changes) | self.context.show(tab, controls, Part.PHOTOS, *ANSWER)
 
     def _find(self, picked: str | None, other: str | None, tab: Tab, controls: Controls) -> Updates:
-        scope = Scope.of(SAMPLES if controls.where == SAMPLES else OWN)
+        scope = Scope.of(controls.scope.samples or OWN)
         return self.answer(tab, Question.photo(picked, other, scope), controls)
 
     def _again(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:

@@ -16,7 +16,7 @@ from app import actions
 from app.engines import Models
 from app.files import Files
 from app.labels import Labels
-from app.question import OWN, SAMPLES, Asked, Question, Scope, checked_day
+from app.question import OWN, Asked, Question, Scope, checked_day
 from app.sources import Sources
 from app.tab import Tab
 from app.visitors import Visitors
@@ -72,7 +72,8 @@ class Controls(NamedTuple):
         """What an answer to the question depends on. Raises DescriptionError: when the sentence or a day is unusable."""
         for day in (self.since, self.until):
             checked_day(day)
-        return Asked(question, self.request, bool(self.merge), bool(self.random))
+        of_samples = question is not None and bool(question.scope.samples)  # what a sentence does shows beside a random one
+        return Asked(question, self.request, bool(self.merge), bool(self.random) or of_samples)
 
 
 class Part(Enum):
@@ -164,8 +165,8 @@ class StepContext:
     def photos(self, tab: Tab, controls: Controls) -> tuple[tuple[Photo, ...], Files]:
         """The photos that are searched beside a library, and their files: the samples, or the visitor's own."""
         samples = self.sources.samples
-        if controls.where == SAMPLES and samples is not None and self.models.loaded:
-            return samples.gallery(self.engine(tab)).photos, samples.files
+        if (name := controls.scope.samples) and samples is not None and self.models.loaded:
+            return samples.gallery(self.engine(tab), name).photos, samples.files
         return tab.visitor.photos, tab.visitor.files
 
     def library(self, tab: Tab, controls: Controls) -> LibraryPhotos | None:
@@ -177,6 +178,6 @@ class StepContext:
 
     def can_ask(self, tab: Tab, controls: Controls) -> bool:
         """Whether there are a question and photos to ask it of."""
-        samples = controls.where == SAMPLES and self.sources.samples is not None
+        samples = bool(controls.scope.samples) and self.sources.samples is not None
         has_photos = samples or bool(tab.visitor.photos) or controls.scope.library in self.sources.libraries.names
         return has_photos and controls.words is not None

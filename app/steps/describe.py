@@ -15,7 +15,7 @@ from core.common.errors import StudioError
 from core.common.text import clean_text
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
-from core.sglora.repository import Expert
+from core.sglora.repository import EVERYDAY, Expert
 from core.sglora.router import Routing
 
 
@@ -31,6 +31,7 @@ class Describe(Step):
         self.routing = gr.HTML(page_html.note(self.t("ROUTE_EMPTY")), elem_id="routing")
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
         self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
+        self.everyday = gr.HTML(page_html.note(self.t("EVERYDAY")), visible=False, elem_id="everyday")
         self.context.controls["description"] = self.description
 
     def more(self) -> None:
@@ -40,7 +41,7 @@ class Describe(Step):
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion], self.show)
         self.context.shows_once_open(Part.DETAILS, Part.ROUTING, [self.chart, self.map], self._details)
         self.context.shows(Part.ADAPTER, [self.folded], self._folded)
-        self.context.shows(Part.SUGGESTIONS, [self.look_like], self._suggested)
+        self.context.shows(Part.SUGGESTIONS, [self.look_like, self.everyday], self._suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
@@ -65,7 +66,10 @@ class Describe(Step):
     def _suggested(self, tab: Tab, controls: Controls) -> Updates:
         library = self.context.library(tab, controls)
         experts = actions.suggested(self.context.engine(tab), tab, controls.scope, library)
-        return {self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))}
+        has_photos = library is not None or (controls.scope.own and bool(tab.visitor.photos))
+        everyday = has_photos and all(expert.group == EVERYDAY for expert in experts)
+        chips = gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))
+        return {self.look_like: chips, self.everyday: gr.HTML(visible=everyday)}
 
     def _folded(self, tab: Tab, _: Controls) -> Updates:
         """Fold a sentence that is applied. Without an adapter, or with a remark about it, all stays open."""

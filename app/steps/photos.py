@@ -9,8 +9,8 @@ import gradio as gr
 from app import actions, texts
 from app.actions import Added
 from app.api import HEAVY, SEARCH
-from app.question import OWN, SAMPLES
-from app.samples import sample_questions
+from app.question import OWN
+from app.samples import elsewhere
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, chosen, dropped
 from app.tab import Tab
@@ -111,7 +111,7 @@ class Photos(Step):
 
     def _line(self, tab: Tab, controls: Controls) -> str:
         photos, _ = self.context.photos(tab, controls)
-        return page_html.gallery_line(tab.visitor, len(photos) if controls.where == SAMPLES else 0)
+        return page_html.gallery_line(tab.visitor, len(photos) if controls.scope.samples else 0)
 
     def _thumbnails(self, tab: Tab, _: Controls) -> Updates:
         return {self.gallery: gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)}
@@ -135,11 +135,9 @@ class Photos(Step):
     def _own(self, tab: Tab, controls: Controls) -> tuple[Controls, Updates]:
         """The controls once own photos are searched instead of the samples, and the updates of the boxes. The page's own
         question and sentence do not fit other photos."""
-        if controls.where != SAMPLES or not tab.visitor.photos:
+        if not controls.scope.samples or not tab.visitor.photos:
             return controls, {}
-        descriptions, queries = zip(*sample_questions(), strict=True)
-        changes = {"where": OWN} | ({"query": ""} if controls.query in queries else {})
-        changes |= {"description": ""} if controls.description in descriptions else {}
+        changes = {"where": OWN, **elsewhere(OWN, controls.description, controls.query)}
         controls = controls._replace(**changes)
         with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
             tab.asked = controls.asked(controls.words)

@@ -1,4 +1,4 @@
-"""The sample photos and questions about them, for a first look."""
+"""The sample photos, and what the page asks of them, for a first look."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import gradio as gr
 
 from app import texts
 from app.api import HEAVY
-from app.question import SAMPLES, Question
-from app.samples import sample_questions
+from app.question import Question
+from app.samples import OPENING, sample_questions
 from app.steps.context import ANSWER, Controls, Part, Updates
-from app.steps.step import Step, clicked, with_estimate
+from app.steps.step import Step, clicked, rows, with_estimate
 from app.tab import Tab
-from core.data.sample_photos import Example, examples
+from app.views import page_html
+from core.data.sample_photos import EVERYDAY, Example, sample_sets
 
 
 class SampleQuestions(Step):
@@ -23,34 +24,59 @@ class SampleQuestions(Step):
         )
 
     def about_samples(self) -> None:
-        """Lay out the questions that are shown with the samples."""
-        label = self.t.html("EXAMPLES_CHOSEN", lambda: texts.EXAMPLES_CHOSEN.format(**examples()._asdict()))
-        self.examples = self.chips("examples", label, (), self.context.opens_on_samples)
-        self.context.shows(Part.RESULTS, [self.examples, self.try_it], self.show)
+        """Lay out the sets of samples, and what is asked of the chosen one."""
+        opening = self.context.opens_on_samples
+        with gr.Row(equal_height=False, elem_classes="sg-samples"):
+            self.sets = self.chips("sets", self.t("SETS"), (), opening)
+            self.examples = self.chips("examples", self.t("SET_NOTE"), (), opening)
+
+    def credits(self) -> None:
+        """Lay out who made the photos."""
+        self.made_by = gr.HTML(visible=False, elem_id="credits")
+        self.context.shows(Part.RESULTS, [self.sets, self.examples, self.try_it, self.made_by], self.show)
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
-        """Show the questions about the samples, or the button that brings them."""
-        samples, words = controls.where == SAMPLES, [[example.query] for example in sample_questions()]
-        button = gr.Button(visible=not samples, variant="secondary" if tab.visitor.photos else "primary")
-        return {self.examples: gr.Dataset(samples=words, visible=samples), self.try_it: button}
+        """Show the sets and the questions about the chosen one, or the button that brings them."""
+        name, button = controls.scope.samples, "secondary" if tab.visitor.photos else "primary"
+        about, credits = texts.EVERYDAY if name == EVERYDAY else texts.SET_NOTE, sample_sets()[name].credits if name else ""
+        asked = rows(example.query for example in sample_questions(name))
+        return {
+            self.sets: gr.Dataset(samples=rows(map(_title, sample_sets())), visible=bool(name)),
+            self.examples: gr.Dataset(label=about, samples=asked, visible=bool(name)),
+            self.try_it: gr.Button(visible=not name, variant=button),
+            self.made_by: gr.HTML(page_html.note(credits), visible=bool(credits)),
+        }
 
     def wire(self) -> None:
         controls, answer = self.context.controls, self.context.answer
         boxes = [controls["description"], controls["query"], controls["where"], controls["folder"]]
         shown = (Part.PHOTOS, *ANSWER)
         self.on(self.try_it.click, self._try, (), boxes, shown, answer, HEAVY)
+        self.on(self.sets.select, self._open, (), boxes, shown, answer, HEAVY, trigger_mode="multiple")
         self.on(self.examples.select, self._chosen, (), boxes, shown, answer, HEAVY, trigger_mode="multiple")
 
-    def _try(self, tab: Tab, controls: Controls) -> Updates:
+    def _try(self, tab: Tab, controls: Controls, name: str = OPENING) -> Updates:
         assert self.context.sources.samples is not None
-        self.context.sources.samples.gallery(self.context.engine(tab), with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
-        return self._ask(sample_questions()[0], tab, controls)
+        self.context.sources.samples.gallery(self.context.engine(tab), name, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
+        return self._ask(sample_questions(name)[0], tab, controls._replace(where=name))
+
+    def _open(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
+        return self._try(tab, controls, clicked(sample_sets(), _title, event))
 
     def _chosen(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        return self._ask(clicked(sample_questions(), lambda example: example.query, event), tab, controls)
+        """Ask a question of the page. A sentence that the visitor typed stays, if the set has one sentence for all photos."""
+        questions = sample_questions(controls.where)
+        example = clicked(questions, lambda example: example.query, event)
+        if len({each.description for each in questions}) == 1:
+            example = example._replace(description=controls.description)
+        return self._ask(example, tab, controls)
 
     def _ask(self, example: Example, tab: Tab, controls: Controls) -> Updates:
-        values = {**example._asdict(), "where": SAMPLES, "folder": ""}
+        values = {**example._asdict(), "where": controls.where, "folder": ""}
         controls = controls._replace(**values, since="", until="")
         answer = self.answer(tab, Question.words(controls.query, controls.scope), controls)
         return answer | self.context.show(tab, controls, Part.PHOTOS) | self.context.boxes(**values)
+
+
+def _title(name: str) -> str:
+    return texts.of_sample(sample_sets()[name].title)

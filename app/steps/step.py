@@ -19,6 +19,7 @@ from app.views.template import script
 from core.common.errors import StudioError
 
 Item = TypeVar("Item")
+MOST_CHIPS = 100  # beyond them, a list of chips would have pages
 ON_SIGHT = "trigger('focus')"  # HTML fires “focus” once its tab is opened; Gradio would fire “load” with the page
 
 
@@ -111,7 +112,8 @@ class Step:
     def chips(self, elem_id: str, label: str, words: Sequence[str] = (), visible: bool = False) -> gr.Dataset:
         """A list of words to click. ``clicked`` reads its event ``select``."""
         boxes = [self.context.controls["query"]]
-        return gr.Dataset(label=label, components=boxes, samples=rows(words), type="index", visible=visible, elem_id=elem_id)
+        chips = {"label": label, "components": boxes, "samples": rows(words), "samples_per_page": MOST_CHIPS}
+        return gr.Dataset(**chips, type="index", visible=visible, elem_id=elem_id)
 
     def answer(self, tab: Tab, question: Question, controls: Controls) -> Updates:
         """Generate the adapter if there is a sentence, ask the question, and show both. Raises DescriptionError: when a day or

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from app import texts
-from app.comparison import ON_DEMAND, RANDOM, Column, Comparison, Marked
+from app.comparison import MERGE, Column, Comparison, Marked
 from app.files import Files
 from app.views.page_html import taught_name
 from app.views.template import macros
@@ -49,7 +49,7 @@ def comparison(result: Comparison, own: Files, shown: Shown, marks: Mapping[str,
             texts.of(column.note),
             _cards(result, column, own, photos, shown, changed if filtered else None, marks),
         )
-        for column in sorted(result.columns, key=lambda column: column.title in ON_DEMAND)  # these columns come last
+        for column in result.columns
         if compared or not others or column is not zero_shot
     ]
     subject = _subject(result, own, photos)
@@ -127,7 +127,7 @@ def marked(counted: Marked) -> Markup:
         return Markup("")
     counts = list(counted.among_ten.values())
     words = texts.MARKED if len(counts) > 1 else texts.MARKED_ALONE
-    return _html.verdict(_counts(words, counts[:1] + counts[-1:], counted.photos))
+    return _html.verdict(_counts(words, counts, total=counted.photos))
 
 
 def counting(result: Comparison) -> Markup:
@@ -140,10 +140,12 @@ def not_counted() -> Markup:
     return _html.counting(texts.LOADING, 0)
 
 
-def _counts(words: str, counts: Sequence[int], total: int) -> Markup:
-    before, after = counts[0], counts[-1]
-    kind = "sg-up" if after > before else "sg-down" if after < before else ""
-    return Markup(words).format(before=_html.bold(before), after=_html.bold(after, kind), total=total)
+def _counts(words: str, counts: Sequence[int], **fields: object) -> Markup:
+    """Fill in the counts of columns. The last one is coloured by the one before: zero-shot, or a random sentence."""
+    base, after = [*counts[:1], *counts][-2:]
+    kind = "sg-up" if after > base else "sg-down" if after < base else ""
+    shown = {"before": _html.bold(counts[0]), "random": _html.bold(base), "after": _html.bold(after, kind)}
+    return Markup(words).format(**shown, **fields)
 
 
 def address(path: Path) -> str:
@@ -153,12 +155,13 @@ def address(path: Path) -> str:
 
 def _right_places(result: Comparison) -> Markup:
     """The place of the right answer in each column, if captions tell which one that is."""
-    rankings = [column.ranking.hits for column in result.columns if column.title not in ON_DEMAND]
+    rankings = [column.ranking.hits for column in result.columns if column.title != MERGE]
     best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
     places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
     if all(place.startswith(">") for place in places):
         return Markup("")
-    kind = "sg-up" if best[-1] < best[0] else "sg-down" if best[-1] > best[0] else ""
+    base, after = [*best[:1], *best][-2:]
+    kind = "sg-up" if after < base else "sg-down" if after > base else ""
     words = Markup(texts.RIGHT_PHOTO if result.of == "photos" else texts.RIGHT_CAPTION)
     return _html.right_places(words.format(places=_html.bold(" → ".join(places), kind)))
 
@@ -176,9 +179,10 @@ def recalls(result: Comparison) -> Markup:
     photos, captions = base["i2t"].total, len(base["t2i"].ranks)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    found_by_title = {title: int((hits["t2i"].ranks < FIRST).sum()) for title, hits in columns}
-    counts = [count for title, count in found_by_title.items() if title not in ON_DEMAND]
-    verdict = _counts(texts.VERDICT if len(counts) > 1 else texts.VERDICT_ALONE, counts, captions)
-    if RANDOM in found_by_title:
-        verdict += Markup(texts.VERDICT_RANDOM).format(random=_html.bold(found_by_title[RANDOM]))
+    what, way, k, total = (texts.FIRST_TEN, "t2i", FIRST, captions)
+    if result.named:
+        what, way, k, total = (texts.FIRST_NAME, "i2t", 1, photos)
+    counts = [int((hits[way].ranks < k).sum()) for title, hits in columns if title != MERGE]
+    words = (texts.VERDICT_ALONE, texts.VERDICT, texts.VERDICT_RANDOM)[len(counts) - 1]
+    verdict = _counts(words, counts, what=what, total=total)
     return _html.recalls(verdict, len(result.left_out), note, rows)

@@ -108,6 +108,10 @@ class OpenClipBackbone(Backbone):
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (settings.mean, settings.std))
 
     @property
+    def tokenizer(self) -> Callable[[list[str]], Tensor]:
+        return self._tokenizer
+
+    @property
     def dtype(self) -> torch.dtype:
         """Half precision on a GPU. float32 on the CPU, so that CLIP's embeddings are as in its paper."""
         return torch.float32 if self.device.type == "cpu" else compute_dtype(self.device)
@@ -201,6 +205,13 @@ def load_open_clip(
     Raises BackboneError: when the model, tag or file is unknown, there is no plain ViT, or weights cannot be downloaded or do
         not fit.
     """
+    model, config = open_clip_model(name, pretrained)
+    tokenizer = _tokenizer(name, config["text_cfg"])
+    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, pretrained, adapt)
+
+
+def open_clip_model(name: str, pretrained: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
+    """open_clip's own model and its configuration. Raises as ``load_open_clip``."""
     own_weights = name.startswith(OWN_WEIGHTS)
     if own_weights and pretrained:
         raise BackboneError("CORE_OWN_WEIGHTS", name=name, pretrained=pretrained)
@@ -213,6 +224,8 @@ def load_open_clip(
             tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
             raise BackboneError("CORE_NO_TAG", pretrained=pretrained, name=name, tags=tags or message("CORE_NO_TAGS"))
         archive = pretrained is not None and is_file and _is_archive(Path(pretrained))
+        # If a tag was trained with another activation, open_clip only warns, and computes wrong embeddings.
+        quick = archive or bool(tag.get("quick_gelu"))
         with torch.device("meta"):  # refuses another tower before gigabytes are downloaded
             PlainViT.of(_build_vision_tower(config["embed_dim"], config["vision_cfg"]))
         if not is_file and tag.get("hf_hub"):
@@ -222,8 +235,7 @@ def load_open_clip(
             model = open_clip.create_model(
                 name,
                 pretrained=weights,
-                # If a tag was trained with another activation, open_clip only warns, and computes wrong embeddings.
-                force_quick_gelu=archive or bool(tag.get("quick_gelu")),
+                force_quick_gelu=quick,
                 pretrained_image=False,
                 pretrained_text=False,
                 force_preprocess_cfg={} if tag or own_weights else _usual_preprocessing(name),
@@ -233,8 +245,7 @@ def load_open_clip(
         raise
     except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types
         raise _failure(name, pretrained, is_file, tag, error) from error
-    tokenizer = _tokenizer(name, config["text_cfg"])
-    return OpenClipBackbone(name, model, tokenizer, adapt_blocks, pretrained, adapt)
+    return model, config | ({"quick_gelu": True} if quick else {})
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -5,27 +5,24 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from core.backbones import EMBEDDED, load_backbone
-from core.backbones.base import Backbone, photo_column
+from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
-from core.backbones.lora_algebra import merge
-from core.backbones.peft_format import load_peft
 from core.cli import format
 from core.cli.evaluate import DEFAULT_METHODS, measure
 from core.cli.evaluate import evaluate as evaluate_methods
 from core.common.device import current
-from core.common.errors import AdapterError, BackboneError, DataError, UsageError
+from core.common.errors import BackboneError, DataError, UsageError
 from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.data import read_folder
-from core.experts.adapter_files import EXPERT, adapter_files, adapter_part, provenance, routing_facts, weight_of, write_files
+from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
 from core.experts.files import RepositoryIndex
-from core.experts.load import load_engine
-from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.experts.load import load_adapter, load_engine
+from core.retrieval.adapter import ZERO_SHOT
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
 
@@ -129,20 +126,6 @@ def request(arguments: Namespace, description: str) -> AdapterRequest:
     """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``; None is the default. Raises DescriptionError: before
     seconds of loading models."""
     return AdapterRequest(description, **{name: getattr(arguments, name) for name in sampling_given(arguments)})
-
-
-def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
-    """The adapter of ``--adapter``, with the weight in its files. An expert's part gets the backbone's shared LoRA. Raises
-    AdapterError: as ``load_peft``, when there is no such LoRA, or when it changes photos differently from it."""
-    lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint, partly=True)
-    if origin.get("part") == EXPERT:
-        if backbone.shared is None:
-            raise AdapterError("CORE_PART_ALONE", folder=folder)
-        lora = merge([backbone.shared, lora], [1.0, 1.0])
-    if backbone.shared is None:
-        return Adapter.of(lora)
-    photo_column(lora, backbone.shared)
-    return Adapter.of(lora, weight_of(origin))
 
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:

@@ -48,6 +48,25 @@ def taught(data: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *data["remarks"], "", f"{size} is in {data['out']}: {', '.join(data['files'])}", seconds])
 
 
+def tagged(data: Mapping[str, Any]) -> str:
+    lines = []
+    for each in data["tags"]:
+        if each.get("photos"):
+            line = f"“{each['keyword']}”: {each['photos']:,} photos with a score of {each['score']:.3f} or more"
+            for scores, whose in ((each["own"], "its own"), (each["wrong"], "the crossed")):
+                kept = sum(score >= each["score"] for score in scores)
+                line += f"; {kept} of {whose} {len(scores)} too, each left out once" if scores else ""
+            lines.append(line)
+        if each.get("proposed") is not None:
+            more = f"--at-least {each['proposed']:.3f} finds {each['proposed_photos']:,} photos"
+            lines.append(f"“{each['keyword']}”: proposed for this name: {more}")
+        done = "removed from" if data["remove"] else "added to"
+        could = f"would be {done}" if data["dry_run"] else done
+        lines.append(f"“{each['keyword']}”: {could} {len(each['changed']):,} sidecars; {each['same']:,} stay as they are")
+        lines += [f"  {file}" for file in each["changed"][: MOST_LISTED if data["dry_run"] else 0]]
+    return "\n".join([*lines, *(f"left alone: {failure['name']}: {failure['reason']}" for failure in data["failed"])])
+
+
 def rankings(data: Mapping[str, Any], kind: str) -> str:
     """The rankings one below the other; ``kind``: "photo" or "caption"."""
     adapted = f", adapted to “{data['task']}”" if data["task"] else ""
@@ -57,6 +76,9 @@ def rankings(data: Mapping[str, Any], kind: str) -> str:
         for hit in hits:
             moved = f"{hit['moved']:+d}" if hit["moved"] and name != "zero-shot" else ""
             lines.append(f"  {hit['rank']:4}  {hit['score']:6.3f}  {moved:>5}  {hit[kind]}")
+    if album := data["album"]:
+        counts = ", ".join(f"{album[key]:,} {key}" for key in ("made", "kept", "removed"))
+        lines += ["", f"links in {album['folder']}: {counts}"]
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_adapter, log
+from core.cli.commands import Answer, chosen_backbone, log
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError, UsageError
 from core.common.files import no_folder
@@ -17,6 +17,7 @@ from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.data.image_io import open_photo
+from core.experts.load import load_adapter
 from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.columns import photo_rows
 from core.retrieval.indexing import Progress, index_folders

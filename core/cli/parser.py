@@ -10,6 +10,7 @@ from typing import Any
 
 from core import __version__
 from core.common.text import read_day
+from core.data.sidecars import STYLES
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 from core.sglora.request import DEFAULT_K, DEFAULT_TAU, DEFAULT_WEIGHT
 
@@ -59,6 +60,8 @@ def build_parser() -> Parser:
     _searching(command)
     places["train"] = add("train").add_subparsers(title="parts", metavar="PART", required=True)
     _training(command)
+    places["export"] = add("export").add_subparsers(title="formats", metavar="FORMAT", required=True)
+    _exporting(command)
     _measuring_and_sharing(command)
     return parser
 
@@ -160,6 +163,25 @@ def _searching(command: Command) -> None:
     parser.add_argument("--since", type=_day, metavar="DAY", help="only photos taken on this day (2024-05-31) or later")
     parser.add_argument("--until", type=_day, metavar="DAY", help="only photos taken on this day or earlier")
     parser.add_argument("--top", type=_count, default=10, metavar="N", help="hits to print (10)")
+    _path_option(parser, "--link", "make a folder of links to the photos found, in their order, or update it")
+    _sampling_options(parser)
+
+    parser = command("tag", "tag.tag")
+    _path_option(parser, "--library", "library of photos, see `index`", required=True)
+    _path_option(parser, "--names", "each taught name is a keyword: what `teach` or the page wrote of them", "FILE")
+    parser.add_argument("--query", nargs="+", metavar="TEXT", help="what to look for, in the place of the names alone")
+    parser.add_argument("--keyword", metavar="WORD", help="keyword to add (default: the name, or the query)")
+    cut = parser.add_mutually_exclusive_group()
+    cut.add_argument("--first", type=_count, metavar="N", help="the first N photos")
+    cut.add_argument("--at-least", type=_finite, metavar="SCORE", help="photos with this score or a higher one")
+    _path_option(parser, "--folder", "only photos of the library in this folder or below it")
+    styles = "name of a sidecar (%(default)s); photo.xmp for Lightroom"
+    parser.add_argument("--style", choices=STYLES, default=STYLES[0], help=styles)
+    _flag(parser, "--dry-run", "write nothing, and say what would change")
+    _flag(parser, "--remove", "take the keyword out again (without --first and --at-least: of all photos)")
+    base = parser.add_mutually_exclusive_group()
+    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the name, or the query)")
+    base.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format in the place of a task")
     _sampling_options(parser)
 
     parser = command("index", "library.index")
@@ -208,6 +230,13 @@ def _training(command: Command) -> None:
     parser = command("train generator", "train.generator")
     _train_options(parser, "FILE", "beside the experts; for `embedded` assets/embedded")
     _path_option(parser, "--experts", "expert repository (default: the backbone's own, experts/NAME)")
+    _backbone_options(parser)
+
+
+def _exporting(command: Command) -> None:
+    parser = command("export open-clip", "export.open_clip")
+    _path_option(parser, "--adapter", "adapter in PEFT format", required=True)
+    _path_option(parser, "--out", "folder to write the model to", required=True)
     _backbone_options(parser)
 
 

@@ -8,23 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, adapted, chosen_backbone, load_adapter, log, request, sampling_given
+from core.cli.commands import Answer, adapted, chosen_backbone, log, request, sampling_given
 from core.common.errors import DataError, DescriptionError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.data import check_folder, read_folder
+from core.data.album import make_album
 from core.data.captions import clean_captions
 from core.data.decode import Failure
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there, photos_in
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
+from core.experts.load import load_adapter
 from core.names.file import NAMES_FILE, read_names
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
@@ -60,6 +63,8 @@ def search(arguments: Namespace) -> Answer:
     kind = (arguments.find or ("photos" if words else "captions")).removesuffix("s")
     if kind == "caption" and where:
         raise UsageError("CORE_FILTERED_CAPTIONS")
+    if kind == "caption" and arguments.link is not None:
+        raise UsageError("CORE_LINK_CAPTIONS")
     query = Query.parse(words, [open_photo(path) for path in files], arguments.without)
     task = arguments.task
     if task is None and arguments.adapter is None and query.texts:
@@ -73,7 +78,7 @@ def search(arguments: Namespace) -> Answer:
 
     stopwatch = Stopwatch()
     backbone, adapters = _adapters(arguments, wanted, stopwatch)
-    names = TaughtNames(backbone) if arguments.names is None else _names(arguments.names, backbone)
+    names = load_names(arguments.names, backbone)
     if names.entries:
         adapters = {name: a if a == ZERO_SHOT else a.with_names(names.on) for name, a in adapters.items()}
     opened = None if library is None else LibraryPhotos(library, backbone)
@@ -86,6 +91,7 @@ def search(arguments: Namespace) -> Answer:
         scoped = ScopedSearch(WORDS, "", None, gallery, opened, names, *filters, query)
         found = _rank_photos(scoped, paths, arguments, adapters, stopwatch)
     stopwatch.lap("search")
+    album = None if arguments.link is None else _album(arguments, found)
     data = {
         "query": " + ".join([*query.texts, *map(str, files), *(f"-{text}" for text in query.without)]),
         "task": task,
@@ -93,6 +99,7 @@ def search(arguments: Namespace) -> Answer:
         "total": next(iter(found.rankings.values())).total,
         "failed": [{"name": failure.name, "reason": str(failure.reason)} for failure in found.failed],
         "duplicates": list(found.duplicates),
+        "album": album,
         "rankings": {
             name: [
                 {
@@ -173,6 +180,17 @@ def _rank_captions(
     return _Found(photos, rankings, {name: moves(rankings["zero-shot"], r) for name, r in rankings.items()}, {})
 
 
+def _album(arguments: Namespace, found: _Found) -> dict[str, Any]:
+    """Make the album of ``--link`` from the last ranking, the adapted one if there is one."""
+    hits = list(found.rankings.values())[-1].hits[: arguments.top]
+    report = make_album(arguments.link, [(arguments.gallery or Path()) / str(found.paths[hit.key]) for hit in hits])
+    failed = [{"name": str(file), "reason": str(error)} for file, error in report.failed]
+    for failure in failed:
+        log(f"left out: {failure['name']}: {failure['reason']}")
+    counts = {"made": report.made, "kept": report.kept, "removed": report.removed}
+    return {"folder": str(arguments.link), **counts, "failed": failed}
+
+
 def _where(arguments: Namespace) -> Where:
     """The filter of ``--folder``, ``--since`` and ``--until``. Raises UsageError: when they cannot be combined."""
     if arguments.library is None and arguments.folder is not None:
@@ -195,7 +213,10 @@ def _adapters(arguments: Namespace, wanted: AdapterRequest | None, stopwatch: St
     return backbone, adapters
 
 
-def _names(file: Path, backbone: Backbone) -> TaughtNames:
+def load_names(file: Path | None, backbone: Backbone) -> TaughtNames:
+    """The names of ``--names``: of a file, or of the folder that `teach` wrote it to."""
+    if file is None:
+        return TaughtNames(backbone)
     file = file / NAMES_FILE if file.is_dir() else file
     try:
         return read_names(file, backbone)

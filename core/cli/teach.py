@@ -12,7 +12,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_adapter, load_chosen_engine, log, task_request
+from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, task_request
 from core.cli.evaluate import read_prefixes
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.messages import Message, message
@@ -20,6 +20,7 @@ from core.common.stopwatch import Stopwatch
 from core.data import check_folder
 from core.data.find_images import photos_in
 from core.experts import adapter_files
+from core.experts.load import load_adapter
 from core.names.file import NAMES_FILE, save_names
 from core.names.teach import MAX_PHOTOS, TaughtNames, left_out
 from core.retrieval.library import PhotoLibrary

@@ -1,4 +1,4 @@
-"""Sample photos to try the studio. They are files of installed packages, so nothing is downloaded or shipped."""
+"""Sample photos to try the studio: everyday photos, which are files of installed packages, and shipped sets of one kind."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import NamedTuple
 
 from core.common.errors import GalleryError
 from core.common.paths import ASSETS
+from core.data.jsonl import read_labels
+
+EVERYDAY = "samples"  # the set of everyday photos; the others are folders below ``assets/opening``
 
 
 @dataclass(frozen=True)
 class SamplePhoto:
-    """A sample photo: its path, file name, our captions, and a sentence for photos of its kind. The last caption is a question
-    by someone who does not know what the photo shows."""
+    """A sample photo: its path, file name, captions, and a sentence for photos of its kind. An everyday photo has our captions;
+    the last one is a question by someone who does not know what the photo shows. Another photo has its name."""
 
     path: Path
     name: str
@@ -31,11 +34,34 @@ class Example(NamedTuple):
     query: str
 
 
-def sample_photos() -> tuple[SamplePhoto, ...]:
-    """The sample photos of installed packages. Packages are located, not imported.
+@dataclass(frozen=True)
+class SampleSet:
+    """Sample photos of one kind, and what is asked of them. The first example shows best what a sentence does."""
 
-    Raises GalleryError: when the packages hold no photos.
+    title: str
+    examples: tuple[Example, ...]
+    credits: str  # who made the photos, and their licence; "" for the everyday ones, whose packages say it
+
+
+@cache
+def sample_sets() -> dict[str, SampleSet]:
+    """All sets by name, the one that the page opens on first."""
+    sets = dict[str, SampleSet]()
+    for name, written in json.loads((ASSETS / "sample-sets.json").read_text(encoding="utf-8")).items():
+        asked = tuple(Example(sentence, query) for sentence, queries in written["asks"].items() for query in queries)
+        file = ASSETS / "opening" / name / "CREDITS.txt"
+        sets[name] = SampleSet(written["title"], asked, "" if name == EVERYDAY else file.read_text(encoding="utf-8").strip())
+    return sets
+
+
+def sample_photos(name: str = EVERYDAY) -> tuple[SamplePhoto, ...]:
+    """The photos of a set. Packages with everyday photos are located, not imported.
+
+    Raises GalleryError: when the packages hold no photos. DataError: when files of another set are missing.
     """
+    if name != EVERYDAY:
+        sentence, labelled = sample_sets()[name].examples[0].description, read_labels(ASSETS / "opening" / name)
+        return tuple(SamplePhoto(photo.path, photo.path.name, (photo.label,), sentence) for photo in labelled)
     listed = json.loads((ASSETS / "samples.json").read_text(encoding="utf-8"))
     packages = sorted({row["package"] for row in listed})
     specs = {package: importlib.util.find_spec(package) for package in packages}
@@ -48,20 +74,3 @@ def sample_photos() -> tuple[SamplePhoto, ...]:
     if not photos:
         raise GalleryError("CORE_SAMPLES", packages=", ".join(packages))
     return photos
-
-
-class Examples(NamedTuple):
-    """Example questions, the number they were chosen from, and for how many of these the photo rose or fell."""
-
-    shown: tuple[Example, ...]
-    questions: int
-    rose: int
-    fell: int
-
-
-@cache
-def examples() -> Examples:
-    """The questions that the page offers: the three largest rises of different photos (first those whose sentence an expert
-    fits), the median and the largest fall, by the reciprocal rank of the right photo."""
-    written = json.loads((ASSETS / "examples.json").read_text(encoding="utf-8"))
-    return Examples(**{**written, "shown": tuple(Example(**example) for example in written["shown"])})

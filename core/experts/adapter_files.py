@@ -91,6 +91,11 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         raise
 
 
+def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, part: str = WHOLE) -> None:
+    """Write one of PARTS of a generated adapter in PEFT format. Raises as ``adapter_part`` and ``write_files``."""
+    write_files(folder, adapter_files(engine.backbone, *adapter_part(engine, adaptation, part)))
+
+
 def names_provenance(backbone: Backbone) -> dict[str, Any]:
     """How an adapter of names alone was made."""
     return {"method": "Names from photos (rank-one editing, arXiv 2202.05262)", **_model_facts(backbone)}

@@ -173,6 +173,13 @@ class Gallery:
             self._rewrite(changed)
         return len(changed)
 
+    def captioned_as(self, captions: Mapping[str, Sequence[str]]) -> Gallery:
+        """A gallery of the same photos, which shares their memory, with other captions."""
+        other = Gallery(self.backbone, self.limit, self.most_bytes)
+        other._contents = self._contents
+        other.set_captions(captions)
+        return other
+
     def take_over(
         self, photos: Sequence[Photo], files: Mapping[str, Path], progress: Progress | None = None
     ) -> tuple[Photo, ...]:

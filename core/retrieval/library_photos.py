@@ -121,6 +121,17 @@ class LibraryPhotos:
             names[id] = min(name, names.get(id, name))
         return [Path(names.get(id) or id.hex()) for id in ids]
 
+    def files(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
+        """All files of photos, sorted; ``folder``: only those in it or below it."""
+        wanted = {self.ids[row].tobytes() for row in rows}
+        with self.library.readable():
+            table = self._files.to_table(columns=["path", "raw", "id"], filter="id IS NOT NULL")
+        columns = (table[name].to_pylist() for name in ("path", "raw", "id"))
+        found = {
+            Path(path if raw is None else os.fsdecode(raw)) for path, raw, id in zip(*columns, strict=True) if id in wanted
+        }
+        return sorted(path for path in found if folder is None or path.is_relative_to(absolute(folder)))
+
     def among(self, where: Where) -> np.ndarray | None:
         """The rows [k] of the photos that pass the filter, ascending. None: all photos. The folder is an absolute path,
         or a name in ``folders``."""

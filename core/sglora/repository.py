@@ -23,6 +23,7 @@ from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis
 
+EVERYDAY = "scenes"  # the group of experts for everyday photos
 CLASS_NAMES = "class names"  # in ``Expert.forgetting``
 
 
@@ -32,7 +33,7 @@ class Expert:
 
     name: Text  # short and unique, such as "dog" or "aerial-1"
     description: Text  # the sentence that routing compares
-    group: Label  # "scenes" for tasks found in captions, else the special domain
+    group: Label  # EVERYDAY for tasks found in captions, else the special domain
     source: Label  # the data set it was trained on
     images: Count  # number of training photos
     seed: Count

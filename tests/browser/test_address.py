@@ -20,7 +20,7 @@ def expect_tab(page: Page, name: str) -> None:
 def test_back_undoes_a_link_and_closes_gradios_panel(browser: Browser, url: str) -> None:
     page, _ = visit(browser, url)  # Gradio's panel asks for files that do not exist
     expect(page.locator("#results .sg-hit").first).to_be_visible()
-    settles(lambda: asked_of(page).get("in"), "samples")
+    settles(lambda: asked_of(page).get("in"), "aerial")
     address, asked = page.url, asked_of(page)
     page.locator('.sg-header a[href="?tab=evidence"]').click()
     expect_tab(page, texts.TAB_EVIDENCE)

@@ -13,21 +13,23 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from app import texts
-from core.data.sample_photos import examples, sample_photos
+from app.samples import OPENING, sample_questions
+from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
-SAMPLES = len(sample_photos())
+SAMPLES = len(sample_photos(OPENING))
+TITLE = sample_sets()[OPENING].title
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-FIRST, ANOTHER = examples().shown[0], "photos of people surfing"
+(FIRST, SECOND, *_), ANOTHER = sample_questions(), "photos of people surfing"
 MANY = 300  # photos that take long enough to be stopped
 
 
 def opens(page: Page) -> None:
     """Wait for the answer that the page opens on."""
     answered(page, FIRST.query, SAMPLES)
-    expect(box(page, "where")).to_have_value(texts.WITHIN_SAMPLES)
+    expect(box(page, "where")).to_have_value(TITLE)
 
 
 def gallery_order(page: Page) -> list[str]:
@@ -95,7 +97,7 @@ def test_what_is_folded_is_sent_once_it_is_opened(browser: Browser, url: str) ->
     network.on("Network.dataReceived", arrived)
     page.goto(url)
     opens(page)
-    expect(page.locator("#recall .sg-verdict")).to_contain_text("Right photo")
+    expect(page.locator("#recall .sg-verdict")).to_contain_text(texts.FIRST_NAME)
     assert 10_000 < received[0] < 100_000  # 50,000; with the maps and the table 450,000
     for opened, shown, least in (
         ("#more > button", "#map .sg-dot-here", 100_000),
@@ -116,13 +118,13 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     expect(box(page, "description")).to_have_value(FIRST.description)
     expect(page.locator("#fill")).to_have_text(texts.SAMPLES_NOW.format(n=SAMPLES))
     gallery = Gallery(engine.backbone)
-    gallery.add([sample.path for sample in sample_photos()])
+    gallery.add([sample.path for sample in sample_photos(OPENING)])
     adaptation = engine.adapt(AdapterRequest(FIRST.description))
     for title, adapter in ((texts.ZERO_SHOT, ZERO_SHOT), (texts.SG_LORA, Adapter.of(adaptation.lora, adaptation.weight))):
         ranking = gallery.text_to_image(FIRST.query, adapter, 12).hits
         settles(lambda title=title: labels(page, title)[:12], [hit.label for hit in ranking])
     expect(page.locator("#examples")).to_be_visible()
-    expect(page.locator("#look-like, #clear, #take-back, #try-it").filter(visible=True)).to_have_count(0)
+    expect(page.locator("#look-like, #everyday, #clear, #take-back, #try-it").filter(visible=True)).to_have_count(0)
     page.locator("#results .sg-open").first.click()
     expect(page.locator("dialog.sg-view img")).to_be_visible()
     page.keyboard.press("Escape")
@@ -139,7 +141,7 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     # Another visitor does not see what this visitor asks. A link with a question asks that question of the same photos.
     other, _ = visit(browser, url)
     opens(other)
-    other.goto(f"{url}?q=the+moon&in=samples")
+    other.goto(f"{url}?q=the+moon&in=aerial")
     answered(other, "the moon", SAMPLES)
     expect(box(other, "description")).to_have_value("")
     other.context.close()
@@ -151,8 +153,33 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     page.click("#try-it")
     opens(page)
     page.locator("#examples button").nth(1).click()
-    answered(page, examples().shown[1].query, SAMPLES)
-    expect(box(page, "description")).to_have_value(examples().shown[1].description)
+    answered(page, SECOND.query, SAMPLES)
+    expect(box(page, "description")).to_have_value(SECOND.description)
+
+
+def test_the_headline_follows_the_sentence_and_each_set_has_its_own(opened: Page) -> None:
+    page = opened
+    opens(page)
+    verdict = page.locator("#recall .sg-verdict")
+    expect(verdict).to_contain_text(f"of {SAMPLES} before")
+    before, random, yours = map(int, page.locator("#recall .sg-verdict b").all_inner_texts())
+    assert before < random and yours >= random + 0.15 * SAMPLES
+    expect(page.locator("#results section")).to_have_count(3)
+    ask(page, FIRST.query, "quarterly tax returns and invoices")
+    expect(page.locator("#recall .sg-verdict b.sg-up")).to_have_count(0)
+    now = [int(count) for count in page.locator("#recall .sg-verdict b").all_inner_texts()]
+    assert now[0] == before and now[2] <= now[1] + 2
+    expect(page.locator("#credits")).to_contain_text("public domain")
+
+    # The sentence and the question of the page are those of the chosen set. What a visitor typed stays.
+    page.locator("#sets button", has_text=sample_sets()["clothes"].title).click()
+    clothes = sample_questions("clothes")[0]
+    answered(page, clothes.query, len(sample_photos("clothes")))
+    expect(box(page, "description")).to_have_value(clothes.description)
+    choose(page, "where", sample_sets()[EVERYDAY].title)
+    answered(page, sample_questions(EVERYDAY)[0].query, len(sample_photos()))
+    expect(verdict).to_contain_text(texts.FIRST_TEN)
+    expect(page.locator("#examples")).to_contain_text(texts.EVERYDAY)
 
 
 def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: list[Path], tmp_path: Path) -> None:
@@ -186,7 +213,7 @@ def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: li
     add(page, photos[3:4], 4)
     answered(page, "a red blot", 4)
     expect(box(page, "description")).to_have_value("")
-    choose(page, "where", texts.WITHIN_SAMPLES)
+    choose(page, "where", TITLE)
     answered(page, "a red blot", SAMPLES)
     page.go_back()
     answered(page, "a red blot", 4)

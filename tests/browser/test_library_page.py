@@ -101,7 +101,7 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     settles(lambda: asked_of(page).get("in"), "library:pictures")
     page.click("#library-folders > button")
     expect(page.locator("#library-index")).to_be_visible()
-    choose(page, "where", texts.WITHIN_SAMPLES)
+    choose(page, "where", "Everyday photos")
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos())} ranked")
     settles(lambda: asked_of(page).get("in"), "samples")
 

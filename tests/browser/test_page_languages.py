@@ -11,8 +11,10 @@ from gradio_client.exceptions import AppError
 from page_state import box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
+from app import texts
 from app.languages import TAGS, speaking, texts_in
-from app.samples import sample_questions
+from app.samples import OPENING, sample_questions
+from core.data.sample_photos import sample_photos, sample_sets
 
 SIZES = ((1280, 900), (390, 844))
 LABELS = {"#search": "SEARCH", "#generate": "GENERATE_BUTTON", "#tab-experts-button": "TAB_EXPERTS", "#names": "NAMES_TITLE"}
@@ -37,11 +39,11 @@ def test_the_page_opens_in_the_visitors_language(browser: Browser, url: str, loc
     page, errors = visit(browser, url, locale=locale)
     own = texts_in(code)
     with speaking(code):
-        query = sample_questions()[0].query
+        query, title = sample_questions()[0].query, texts.of_sample(sample_sets()[OPENING].title)
     expect(box(page, "query")).to_have_value(query)
     expect(page.locator("#results .sg-right-places")).to_be_visible()  # the page still knows its right answer
-    expect(page.locator("#results h3")).to_contain_text(own["RANKED"].format(total=40))
-    expect(box(page, "where")).to_have_value(own["WITHIN_SAMPLES"])
+    expect(page.locator("#results h3")).to_contain_text(own["RANKED"].format(total=len(sample_photos(OPENING))))
+    expect(box(page, "where")).to_have_value(title)
     for place, name in LABELS.items():
         expect(page.locator(place)).to_contain_text(own[name])
     assert page.locator("html").get_attribute("lang").partition("-")[0] == code

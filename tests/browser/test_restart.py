@@ -13,10 +13,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from app import actions, expert_actions, texts, visitors
 from app.limits import Limits
-from core.data.sample_photos import examples, sample_photos
+from app.samples import OPENING, sample_questions
+from core.data.sample_photos import sample_photos, sample_sets
 from core.sglora.engine import SGLora
 
-FIRST, SAMPLES = examples().shown[0], len(sample_photos())
+FIRST, SAMPLES = sample_questions()[0], len(sample_photos(OPENING))
 
 
 def told(page: Page, words: str) -> None:
@@ -57,7 +58,7 @@ def test_after_a_restart_the_page_says_that_photos_are_gone(
         for name, kept in (("query", QUERY), ("description", SENTENCE), ("where", texts.WITHIN_OWN)):
             expect(box(page, name)).to_have_value(kept)
         settles(lambda: asked_of(page), {"q": QUERY, "about": SENTENCE})
-        choose(page, "where", texts.WITHIN_SAMPLES)
+        choose(page, "where", sample_sets()[OPENING].title)
         answered(page, QUERY, SAMPLES)
         expect(page.locator("#fill")).to_contain_text(texts.SAMPLES_NOW.format(n=SAMPLES))
         page.reload()  # the notice comes once

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from app import texts
 from app.engines import DEFAULT, found_repositories
-from core.data.sample_photos import examples
+from app.samples import sample_questions
 from core.retrieval.gallery import Adapter, Gallery
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
@@ -34,7 +34,7 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     repository = next(each for each in found_repositories([]))
     name = texts.BACKBONE_CHOICE.format(name=repository.name, experts=len(repository.index.experts))
     # The page opened on the samples: another backbone answers about them, too.
-    first = examples().shown[0].query
+    first = sample_questions()[0].query
     answered(page, first)
     samples = column(page, texts.SG_LORA)
     choose(page, "backbone", name)

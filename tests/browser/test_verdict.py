@@ -48,7 +48,9 @@ def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page,
         which: sum(name in [hit.label for hit in gallery.text_to_image(text, adapter, 10).hits] for text, name in names.items())
         for which, adapter in adapters.items()
     }
-    expect(page.locator("#recall .sg-verdict")).to_have_text(texts.VERDICT.format(total=2 * PHOTOS, **found))
+    expect(page.locator("#recall .sg-verdict")).to_have_text(
+        texts.VERDICT.format(what=texts.FIRST_TEN, total=2 * PHOTOS, **found)
+    )
     counted, results = page.evaluate("['recall', 'results'].map(id => document.getElementById(id).getBoundingClientRect().y)")
     assert counted < results
     expect(page.locator("#recall .sg-recall")).to_be_hidden()
@@ -57,8 +59,8 @@ def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page,
 
     page.click("#more > button")
     page.locator("#with-random input").check()
-    expect(page.locator("#results section").last).to_contain_text(adaptation.request.with_random_sentence().description)
-    words = (texts.VERDICT + texts.VERDICT_RANDOM).format(total=2 * PHOTOS, **found)
+    expect(page.locator("#results section").nth(1)).to_contain_text(adaptation.request.with_random_sentence().description)
+    words = texts.VERDICT_RANDOM.format(what=texts.FIRST_TEN, total=2 * PHOTOS, **found)
     expect(page.locator("#recall .sg-verdict")).to_have_text(words)
     settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in gallery.text_to_image(QUERY, other, 12).hits])
 
@@ -73,4 +75,4 @@ def test_counting_can_be_stopped(opened: Page, tmp_path: Path) -> None:
     expect(page.locator("#recall")).to_contain_text(texts.COUNT_STOPPED)
     expect(page.locator("#stop-counting")).to_be_hidden()
     ask(page, "something blue")
-    expect(page.locator("#recall .sg-verdict")).to_contain_text(f"of {MANY * EACH} after")
+    expect(page.locator("#recall .sg-verdict")).to_contain_text(f"of {MANY * EACH} before")

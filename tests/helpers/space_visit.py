@@ -19,7 +19,7 @@ from app_process import free_port, wait_for
 from gradio_client import Client, handle_file
 from network_isolation import has_route
 
-from core.data.sample_photos import examples, sample_photos
+from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 
 
 def main(checkout: Path, archive: Path, log: Path) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def main(checkout: Path, archive: Path, log: Path) -> dict[str, Any]:
         wait_for(address, app, log)
         seen["page_seconds"] = watch.seconds()
         client = Client(address, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": 120})
-        description, query = examples().shown[0]
+        description, query = sample_sets()[EVERYDAY].examples[0]
         seen["routed"] = client.predict(description=description, api_name="/route")
         seen["models_seconds"] = watch.seconds()
         seen["memory_ready"] = memory(app)
@@ -52,7 +52,7 @@ def main(checkout: Path, archive: Path, log: Path) -> dict[str, Any]:
         seen["filled"] = client.predict(files=[handle_file(archive)], captions="", api_name="/index")
         seen["fill_seconds"] = watch.seconds()
         watch = Watch()
-        description, query = examples().shown[1]
+        description, query = sample_sets()[EVERYDAY].examples[2]
         seen["found_again"] = client.predict(query=query, description=description, api_name="/search")
         seen["search_seconds"] = watch.seconds()
         seen["memory_filled"] = memory(app)

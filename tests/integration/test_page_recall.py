@@ -76,7 +76,7 @@ def test_the_recall_table_names_its_base_and_its_uncertainty() -> None:
         Comparison(message("CORE_ASKED_PHOTOS", query="q"), columns, Question.words("q"), photos=photos)
     )
     # Every photo is among the first ten, with and without the adapter.
-    assert texts.VERDICT.format(before=f"<b>{n}</b>", after=f"<b>{n}</b>", total=n) in page
+    assert texts.VERDICT.format(what=texts.FIRST_TEN, before=f"<b>{n}</b>", after=f"<b>{n}</b>", total=n) in page
     assert f"{n} captioned photos and {n} captions" in page
     assert "<td><b>33%</b>" in page
     assert page.count('class="sg-up"') == 2  # R@1 in both directions; R@5 stays the same, and R@10 is 100 %

@@ -304,10 +304,10 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
 @pytest.mark.parametrize("value", ["mine", "", None, 7, "both:", "elsewhere:x", "library"])
 def test_search_asks_own_photos_by_default(value: object) -> None:
     assert Scope.of(value) == Scope()
-    for scope in (Scope(), Scope(True, library="a:b"), Scope(False, library="c"), Scope(False, True)):
+    for scope in (Scope(), Scope(True, library="a:b"), Scope(False, library="c"), Scope(False, "aerial")):
         assert Scope.of(scope.value) == scope
     days = {"since": date(2024, 5, 1), "until": date(2024, 5, 2)}
-    assert Scope.of("library:c", "a/b", "2024-05-01", "2024-05-02") == Scope(False, False, "c", "a/b", **days)
+    assert Scope.of("library:c", "a/b", "2024-05-01", "2024-05-02") == Scope(False, "", "c", "a/b", **days)
     assert Scope.of("mine", None, "the day before", 7) == Scope()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from app import languages, texts
 from app.engines import Models, found_repositories
-from app.languages import ENGLISH, FOLDER, SAMPLES, TAGS, speaking, texts_in, wanted
+from app.languages import ENGLISH, FOLDER, TAGS, speaking, texts_in, wanted
 from app.page import build
 from app.photo_libraries import PhotoLibraries
 from app.views import page_html
@@ -28,7 +28,7 @@ from core.common.paths import ROOT, experts_path
 from core.common.text import clean_text
 from core.data.captions import parse_typed, read_captions
 from core.data.image_io import open_photo
-from core.data.sample_photos import examples, sample_photos
+from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.data.uploads import sort_uploads
 from core.experts.files import RepositoryIndex
 from core.names.teach import clean_taught_name
@@ -87,18 +87,22 @@ def test_the_code_uses_what_is_there_and_nothing_is_left_over() -> None:
             case ast.Constant(value=str(name)) if name in TEXTS or name in texts.ENGLISH_ONLY:
                 used.add(name)
     assert used - set(TEXTS) - set(texts.ENGLISH_ONLY) - set(vars(texts)) == set()
-    assert {*texts.ENGLISH_ONLY, *(n for n in IN_FILE[ENGLISH] if not n.startswith((OF_CORE, SAMPLES)))} - used == set()
+    assert {*texts.ENGLISH_ONLY, *(n for n in IN_FILE[ENGLISH] if not n.startswith(OF_CORE))} - used == set()
     assert not set(TEXTS) & {*texts.ENGLISH_ONLY, *vars(texts)}, "a text is defined in two places"
 
 
-def test_sample_questions_are_translated_both_ways() -> None:
-    captions = {caption for sample in sample_photos() for caption in sample.captions}
-    for code in OTHERS:
-        with speaking(code):
-            for example in examples().shown:
-                asked = clean_text(texts.of_sample(example.query), "query")
-                assert asked != example.query and texts.original(asked) == example.query in captions
-                assert texts.of_sample(example.description) != example.description
+def test_what_is_asked_of_the_samples_is_in_every_language() -> None:
+    """Titles, sentences, questions and names. Two names of one set never have the same words."""
+    for name, samples in sample_sets().items():
+        captions = {caption for photo in sample_photos(name) for caption in photo.captions}
+        queries, sentences = [e.query for e in samples.examples], {e.description for e in samples.examples}
+        assert set(queries) <= captions and len(queries) == len(set(queries))
+        assert name == EVERYDAY or set(queries) == captions
+        for code in OTHERS:
+            with speaking(code):
+                same = {words for words in (samples.title, *sentences, *queries) if texts.of_sample(words) == words}
+                assert same <= {"chaparral", "short", "t-shirt"}
+                assert len({texts.of_sample(query) for query in queries}) == len(queries)
 
 
 @pytest.mark.parametrize("repository", ["embedded", "embedded-photos"])

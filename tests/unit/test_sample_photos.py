@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from core.common.errors import GalleryError
+from core.common.paths import ASSETS
 from core.common.text import safe_name
 from core.data.image_io import open_photo
-from core.data.sample_photos import examples, sample_photos
-from core.sglora.request import AdapterRequest
+from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,25 +44,15 @@ def test_without_the_packages_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPa
         sample_photos()
 
 
-def test_examples_are_the_largest_rises_a_median_and_the_largest_fall(engine) -> None:
-    """The test ranks with plain cosine similarities, and mixes them by hand, for all captions."""
-    samples = sample_photos()
-    prefix = engine.backbone.prefix(torch.stack([engine.backbone.pixels(open_photo(s.path)) for s in samples]))
-    zero_shot, rises, fits = engine.backbone.suffix(prefix), {}, {}
-    for subject in dict.fromkeys(s.subject for s in samples):
-        made = engine.adapt(AdapterRequest(subject))
-        adapted, fits[subject] = engine.backbone.suffix(prefix, made.lora), made.fit.fits
-        for row, sample in enumerate(samples):
-            for caption in sample.captions if sample.subject == subject else ():
-                ways = ((zero_shot, None), (adapted, made.lora))
-                plain, full = (images @ engine.backbone.encode_text([caption], lora)[0] for images, lora in ways)
-                mixed = (1 - made.weight) * plain + made.weight * full
-                before, after = (1 + int((each > each[row]).sum()) for each in (plain, mixed))
-                rises[subject, caption] = 1 / after - 1 / before
-    found, ordered = examples(), sorted(rises.values())
-    shown = [rises[tuple(example)] for example in found.shown]
-    assert shown[0] == max(rise for (subject, _), rise in rises.items() if fits[subject]) and shown[4] == ordered[0]
-    assert shown[:3] == sorted(shown[:3], reverse=True) and shown[2] >= ordered[-6]
-    assert shown[3] == pytest.approx(ordered[len(ordered) // 2], abs=0.02)
-    moved = (sum(r > 0 for r in ordered), sum(r < 0 for r in ordered))
-    assert found.questions == len(rises) and (found.rose, found.fell) == pytest.approx(moved, abs=3)  # rounding decides ties
+@pytest.mark.parametrize("name", [name for name in sample_sets() if name != EVERYDAY])
+def test_a_set_has_names_and_credits(name: str) -> None:
+    folder, samples = ASSETS / "opening" / name, sample_photos(name)
+    assert {s.path for s in samples} == set((folder / "images").iterdir())
+    names = [s.captions for s in samples]
+    assert {len(each) for each in names} == {1} and len(set(names)) <= len(names) / 2
+    assert sample_sets()[name].credits == (folder / "CREDITS.txt").read_text().strip()
+    assert "public domain" in sample_sets()[name].credits or (folder / "LICENSE").is_file()
+
+
+def test_the_sets_take_less_than_4_mb() -> None:
+    assert sum(file.stat().st_size for file in (ASSETS / "opening").rglob("*") if file.is_file()) < 4e6

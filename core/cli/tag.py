@@ -1,0 +1,119 @@
+"""The command ``tag``: keywords in XMP sidecars, for photos that a name or a query finds in a library."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from core.backbones.base import Backbone
+from core.cli import format
+from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, request, sampling_given
+from core.cli.search import load_names
+from core.common.errors import GalleryError, UsageError
+from core.common.progress import Steps
+from core.common.text import clean_text, one_line
+from core.data.sidecars import change_all
+from core.data.xmp import LEVELS
+from core.experts.load import load_adapter
+from core.names.teach import TaughtName, TaughtNames
+from core.retrieval.adapter import Adapter
+from core.retrieval.library import PhotoLibrary
+from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.name_scores import asked_with, proposed_cut, scores_left_out
+from core.retrieval.search import search
+from core.retrieval.where import NONE_LEFT, Where
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What finds the photos of a keyword: texts, or a taught name."""
+
+    keyword: str
+    texts: tuple[str, ...]
+    entry: TaughtName | None = None
+
+
+def tag(arguments: Namespace) -> Answer:
+    # Check the input before loading models, which takes seconds.
+    if arguments.adapter is not None and (given := sampling_given(arguments)):
+        raise UsageError("CORE_WITH_ADAPTER", option=given[0])
+    if not (arguments.names or arguments.query) and not (arguments.remove and arguments.keyword):
+        raise UsageError("CORE_TAG_WHAT")
+    keyword = None if arguments.keyword is None else _keyword(arguments.keyword)
+    library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
+    backbone, adapter_of = _adapters(arguments)
+    photos, names = LibraryPhotos(library, backbone), load_names(arguments.names, backbone)
+    if where.folder is not None:
+        photos.check_folder(where.folder)
+    tags, failed = list[dict[str, Any]](), list[dict[str, str]]()
+    for asked in _asked(arguments, names, keyword):
+        facts, rows = {"keyword": asked.keyword}, list(range(len(photos)))
+        if asked.texts and not (arguments.remove and arguments.first is arguments.at_least is None):
+            ranked, scores = _ranked(photos, names, asked, adapter_of(", ".join(asked.texts)), where)
+            rows = _chosen(ranked, arguments)
+            facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None, **scores}
+        files = photos.files(rows, where.folder) if rows else []
+        show = partial(Steps(log), f"“{asked.keyword}”")
+        report = change_all(files, asked.keyword, arguments.style, arguments.remove, arguments.dry_run, show)
+        tags.append(facts | {"changed": [str(file) for file in report.changed], "same": report.same})
+        failed += [{"name": str(file), "reason": str(error)} for file, error in report.failed]
+    for failure in failed:
+        log(f"left out: {failure['name']}: {failure['reason']}")
+    facts = {"tags": tags, "failed": failed, "dry_run": arguments.dry_run, "remove": arguments.remove}
+    return Answer(facts, format.tagged)
+
+
+def _asked(arguments: Namespace, names: TaughtNames, keyword: str | None) -> list[_Asked]:
+    if arguments.query:
+        texts = tuple(clean_text(text, "query") for text in arguments.query)
+        return [_Asked(keyword or _keyword(", ".join(texts)), texts)]
+    entries = [_Asked(keyword or _keyword(entry.name), (entry.name,), entry) for entry in names.entries]
+    return entries or [_Asked(str(keyword), ())]
+
+
+def _keyword(text: str) -> str:
+    word = one_line(text)
+    if not word or any(sign in word for sign in LEVELS):
+        raise UsageError("CORE_KEYWORD", word=word)
+    return word
+
+
+def _adapters(arguments: Namespace) -> tuple[Backbone, Callable[[str], Adapter]]:
+    """The backbone, and the adapter for a text, as `search` makes it."""
+    if arguments.adapter is not None:
+        backbone = chosen_backbone(arguments)
+        adapter = load_adapter(backbone, arguments.adapter)
+        return backbone, lambda text: adapter
+    engine = load_chosen_engine(arguments)
+
+    def adapted(text: str) -> Adapter:
+        adaptation = engine.adapt(request(arguments, arguments.task or text))
+        return Adapter.of(adaptation.lora, adaptation.weight)
+
+    return engine.backbone, adapted
+
+
+def _ranked(
+    photos: LibraryPhotos, names: TaughtNames, asked: _Asked, adapter: Adapter, where: Where
+) -> tuple[list[tuple[int, float]], dict[str, Any]]:
+    """All photos as (row, score), best first, and what the scores of the name's own photos say."""
+    named, among = adapter.with_names(names.on), photos.among(where)
+    ranked = search(photos, asked_with(names, asked.texts), named, None, among)
+    if not ranked:
+        raise GalleryError(NONE_LEFT)
+    own, wrong = ([] if asked.entry is None else scores_left_out(names, asked.entry, adapter, w) for w in (False, True))
+    cut = proposed_cut(own)
+    facts: dict[str, Any] = {"own": _rounded(own), "wrong": _rounded(wrong), "proposed": cut}
+    return ranked, facts | {"proposed_photos": None if cut is None else sum(score >= cut for _, score in ranked)}
+
+
+def _rounded(scores: Sequence[float]) -> list[float]:
+    return [round(score, 6) for score in sorted(scores, reverse=True)]
+
+
+def _chosen(ranked: Sequence[tuple[int, float]], arguments: Namespace) -> list[int]:
+    least = float("inf") if arguments.at_least is None else arguments.at_least
+    return [row for i, (row, score) in enumerate(ranked) if i < (arguments.first or 0) or score >= least]

@@ -1,0 +1,41 @@
+"""How well a taught name finds its own photos: the score of each of them, with the name taught from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from core.names.teach import TaughtName, TaughtNames
+from core.retrieval.adapter import Adapter
+from core.retrieval.columns import photo_rows
+from core.retrieval.questions import EncodedQuery, Query
+
+
+def asked_with(names: TaughtNames, texts: Sequence[str]) -> EncodedQuery:
+    """The question of texts in search: a name in a longer text also counts by its photos."""
+    photos = [batch for text in texts for batch in names.within_sentence(text)]
+    return Query(tuple(texts)).question(names.backbone).with_names(photos)
+
+
+def scores_left_out(names: TaughtNames, entry: TaughtName, adapter: Adapter, wrong: bool = False) -> list[float]:
+    """The score of each photo of a name, left out in turn, for the name under an adapter without names. [] if no photo would
+    be left. ``wrong``: of the crossed photos of a marked question."""
+    photos = entry.photos if not wrong else entry.without
+    if photos is None or (len(photos) < 2 and not wrong):
+        return []
+    scores = []
+    for i in range(len(photos)):
+        others = torch.cat([photos[:i], photos[i + 1 :]])
+        without_it = replace(entry, without=others) if wrong else replace(entry, photos=others)
+        taught = replace(names, entries=tuple(without_it if each is entry else each for each in names.entries))
+        named = adapter.with_names(taught.on)
+        query = asked_with(taught, [entry.name]).row(names.backbone, named)
+        scores.append(float(photo_rows(names.backbone, photos[i : i + 1], named)[0] @ query))
+    return scores
+
+
+def proposed_cut(own: Sequence[float]) -> float | None:
+    """The score that ends a name's photos, from ``scores_left_out``: their mean. None: unknown."""
+    return sum(own) / len(own) if own else None

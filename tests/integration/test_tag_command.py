@@ -1,0 +1,195 @@
+"""``tag``: keywords in sidecars for what a library finds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from command_line import Answer, Run
+from made_up_photos import blurred
+from PIL import Image
+from sidecar_samples import DARKTABLE, DIGIKAM
+from test_teach_command import drawn
+
+from core.backbones import load_backbone
+from core.data.sidecars import change, change_all
+from core.data.xmp import TAGS, keywords, new_xmp, with_keyword
+from core.names.file import read_names
+from core.names.teach import TaughtNames
+from core.retrieval.adapter import Adapter
+from core.retrieval.columns import photo_rows
+from core.retrieval.name_scores import asked_with, scores_left_out
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Ten drawings of a kind, and other photos, in two folders."""
+    for number in range(10):
+        drawn(tmp_path / "photos" / ("a" if number < 6 else "b"), "wug", number)
+    blurred(tmp_path / "photos" / "a", [f"{i}.jpg" for i in range(12)], 1)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def library(photos: Path, answer: Answer) -> list[object]:
+    """Options of a library of the photos, and of a name that three of them taught."""
+    made, names = photos.parent / "library", photos.parent / "names"
+    answer("index", photos, "--library", made)
+    answer("teach", "--name", "wug", *sorted((photos / "a").glob("wug*"))[:3], "--out", names)
+    return ["--library", made, "--names", names]
+
+
+def sidecars(photos: Path) -> dict[str, bytes]:
+    return {file.relative_to(photos).as_posix(): file.read_bytes() for file in sorted(photos.rglob("*.xmp"))}
+
+
+def contents(photos: Path) -> dict[Path, str]:
+    files = [file for file in photos.rglob("*") if file.is_file() and file.suffix != ".xmp"]
+    return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_a_name_is_tagged_once_and_removed(photos: Path, library: list[object], answer: Answer) -> None:
+    before = contents(photos)
+    darktable = photos / "a" / "wug 4.png.xmp"
+    darktable.write_bytes(DARKTABLE)
+    tag = ("tag", *library, "--first", 10)
+    (asked,) = answer(*tag, "--dry-run")["tags"]
+    assert (asked["photos"], len(asked["changed"]), asked["same"]) == (10, 10, 0)
+    assert sidecars(photos) == {"a/wug 4.png.xmp": DARKTABLE}
+
+    answer(*tag)
+    written = sidecars(photos)
+    assert len(written) == 10 and all("wug" in name for name in written)
+    assert all(keywords(content) == ("wug",) for content in written.values())
+    assert darktable.read_bytes() == with_keyword(DARKTABLE, "wug")
+    (asked,) = answer(*tag)["tags"]
+    assert (asked["changed"], asked["same"]) == ([], 10) and sidecars(photos) == written
+
+    answer("tag", *library[:2], "--remove", "--keyword", "wug")
+    assert sidecars(photos) == {"a/wug 4.png.xmp": DARKTABLE} and contents(photos) == before
+
+
+def test_without_a_cut_it_proposes_one_and_writes_nothing(
+    photos: Path, library: list[object], answer: Answer, run: Run
+) -> None:
+    (asked,) = answer("tag", *library)["tags"]
+    assert asked["photos"] == 0 and sidecars(photos) == {}
+    assert asked["proposed"] == pytest.approx(sum(asked["own"]) / 3, abs=1e-5) and len(asked["own"]) == 3
+    (cut,) = answer("tag", *library, "--at-least", asked["proposed"], "--keyword", "my wug")["tags"]
+    assert cut["photos"] == asked["proposed_photos"] == len(sidecars(photos)) > 0
+    assert all(keywords(content) == ("my wug",) for content in sidecars(photos).values())
+    _, out, _ = run("tag", *library, "--first", 2, "--dry-run")
+    assert "would be added to 2 sidecars" in out and "of its own 3 too, each left out once" in out
+    taught = answer("tag", *library, "--adapter", library[3], "--first", 10)["tags"][0]
+    assert taught["photos"] == len([name for name in sidecars(photos) if "wug" in name]) == 10
+
+
+def test_a_query_in_a_folder(photos: Path, library: list[object], answer: Answer) -> None:
+    """Photos rank as `search` ranks them. A photo's other files outside the folder get nothing."""
+    (photos / "b" / "copy.jpg").write_bytes((photos / "a" / "1.jpg").read_bytes())
+    answer("index", "--library", library[1])
+    asked = ("--library", library[1], "--folder", photos / "b")
+    (found,) = answer("tag", *asked, "--query", "red lines", "--first", 2, "--style", "photo.xmp")["tags"]
+    ranked = answer("search", "red lines", *asked, "--top", 2)["rankings"]["sg-lora"]
+    assert found["keyword"] == "red lines" and found["own"] == [] and found["proposed"] is None
+    assert found["score"] == pytest.approx(ranked[1]["score"], abs=1e-5)
+    assert {Path(file).stem for file in found["changed"]} == {Path(hit["photo"]).stem for hit in ranked}
+    answer("tag", *asked, "--query", "blurred", "--first", 99)
+    assert "b/copy.jpg.xmp" in sidecars(photos) and not [name for name in sidecars(photos) if name.startswith("a/")]
+
+
+def test_scores_of_photos_left_out_are_those_of_a_name_taught_without_them(library: list[object]) -> None:
+    backbone = load_backbone()
+    assert backbone.shared is not None
+    adapter = Adapter.of(backbone.shared, 0.8)
+    names = read_names(Path(str(library[3])) / "names.safetensors", backbone)
+    (entry,) = names.entries
+    others = TaughtNames(backbone).add("wug", entry.photos[1:])
+    named = adapter.with_names(others.on)
+    expected = photo_rows(backbone, entry.photos[:1]) @ asked_with(others, ["wug"]).row(backbone, named)
+    assert scores_left_out(names, entry, adapter)[0] == pytest.approx(float(expected), abs=1e-4)
+    one = TaughtNames(backbone).add("wug", entry.photos[:1])
+    assert scores_left_out(one, one.entries[0], adapter) == []
+
+
+def test_scores_of_crossed_photos(library: list[object]) -> None:
+    backbone = load_backbone()
+    photos = read_names(Path(str(library[3])) / "names.safetensors", backbone).entries[0].photos
+    names, without = (TaughtNames(backbone).add("red lines", photos[:2], crossed) for crossed in (photos[2:], photos[:0]))
+    named = Adapter.of(backbone.shared, 0.8).with_names(without.on)  # type: ignore[arg-type]
+    expected = photo_rows(backbone, photos[2:])[0] @ asked_with(without, ["red lines"]).row(backbone, named)
+    found = scores_left_out(names, names.entries[0], Adapter.of(backbone.shared, 0.8), wrong=True)  # type: ignore[arg-type]
+    assert found == pytest.approx([float(expected)], abs=1e-4)
+
+
+def test_sidecars_that_cannot_be_changed_are_named_and_left_alone(photos: Path, library: list[object], answer: Answer) -> None:
+    names = [photos / "a" / f"wug {number}.png.xmp" for number in range(4)]
+    damaged, foreign, read_only, folder = names
+    damaged.write_bytes(DIGIKAM[:500])
+    foreign.write_text("{}")
+    read_only.write_bytes(DIGIKAM)
+    read_only.chmod(0o444)
+    folder.mkdir()
+    (photos / "a" / "wug 4.png").unlink()
+    found = answer("tag", *library, "--first", 10)
+    reasons = {Path(each["name"]): each["reason"] for each in found["failed"]}
+    assert set(reasons) == {*names, photos / "a" / "wug 4.png.xmp"}
+    assert "damaged" in reasons[damaged] and "read-only" in reasons[read_only] and "no XMP" in reasons[folder]
+    assert damaged.read_bytes() == DIGIKAM[:500] and foreign.read_text() == "{}" and read_only.read_bytes() == DIGIKAM
+    assert not list(photos.rglob("*.partial"))
+    assert len(found["tags"][0]["changed"]) == 5
+
+
+def test_permissions_and_links_stay(tmp_path: Path) -> None:
+    photo, kept = tmp_path / "a.jpg", tmp_path / "kept.xmp"
+    Image.new("RGB", (8, 8)).save(photo)
+    kept.write_bytes(DIGIKAM)
+    kept.chmod(0o640)
+    (tmp_path / "a.jpg.xmp").symlink_to(kept)
+    report = change_all([photo], "wug")
+    assert report.changed == (kept,) and (tmp_path / "a.jpg.xmp").is_symlink()
+    assert keywords(kept.read_bytes())[-1] == "wug" and kept.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_full_or_read_only_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(photo)
+
+    def full(*_: object) -> int:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    ((file, error),) = change_all([photo], "wug").failed
+    assert file == tmp_path / "a.jpg.xmp" and "No space left" in str(error) and list(tmp_path.iterdir()) == [photo]
+
+
+def test_a_new_sidecar_has_the_keywords_inside_the_photo(tmp_path: Path) -> None:
+    """Programs read a sidecar's keywords in the place of the photo's."""
+    photo = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(photo, xmp=new_xmp(["Hund"], ["Tiere/Hund"]))
+    made = change(photo, "wug")
+    assert made is not None and made.content is not None
+    assert keywords(made.content) == ("Hund", "wug") and keywords(made.content, TAGS) == ("Tiere/Hund", "wug")
+    made.write()
+    removed = change(photo, "wug", remove=True)
+    assert removed is not None and removed.content is None
+    removed.write()
+    assert change(photo, "Hund") is None and list(tmp_path.iterdir()) == [photo]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "reason"),
+    [
+        ([], 2, "needs --names FILE, --query TEXT"),
+        (["--remove"], 2, "needs --names FILE, --query TEXT"),
+        (["--query", "a dog", "--first", "3", "--keyword", "pets/dogs"], 2, "levels"),
+        (["--query", "a dog", "--first", "3", "--at-least", "0.2"], 2, "not allowed with"),
+        (["--query", "a dog", "--adapter", "a", "--seed", "1"], 2, "--seed"),
+        (["--query", "a dog", "--first", "3"], 1, "holds no library"),
+    ],
+)
+def test_usage(run: Run, tmp_path: Path, options: list[str], code: int, reason: str) -> None:
+    found, out, err = run("tag", "--library", tmp_path / "none", *options)
+    assert (found, out) == (code, "") and reason in err
