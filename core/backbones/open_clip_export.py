@@ -59,7 +59,8 @@ def weight_of(model: Any, name: str) -> Tensor:
     match = _LINEAR.fullmatch(name)
     assert match is not None
     tower: Any = text if match[1] == "text" else model.visual
-    block: Any = (tower.trunk.blocks if isinstance(tower, TimmModel) else tower.transformer.resblocks)[int(match[2])]
+    blocks: Any = tower.trunk.blocks if isinstance(tower, TimmModel) else tower.transformer.resblocks
+    block = blocks[int(match[2])]
     if match[3] == "mlp":
         return block.mlp.get_submodule(match[4]).weight
     theirs = isinstance(block.attn, nn.MultiheadAttention)
