@@ -18,10 +18,10 @@ from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.read_ahead import read_ahead
 from core.data.sample import gather
+from core.experiments.controls import METHODS
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.popularity import popularity, spread_rows, with_popularity
-from core.sglora.controls import METHODS
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.corpus import usual_adapter
@@ -72,7 +72,7 @@ def evaluate(
     log: Log = print,
     adapters: Mapping[str, Adapter] = MappingProxyType({}),
 ) -> Evaluation:
-    """``measure`` the adapters that methods of ``core.sglora.controls`` make for a request, and other ``adapters``. Raises
+    """``measure`` the adapters that methods of ``core.experiments.controls`` make for a request, and other ``adapters``. Raises
     DataError: when a method is unknown; and as ``measure`` and ``SGLora.adapt``."""
     unknown = [m for m in methods if m not in METHODS]
     if unknown:

@@ -292,7 +292,7 @@ _day = _type("day (such as 2024-05-31)", read_day)
 
 
 def _methods(text: str) -> list[str]:
-    from core.sglora.controls import METHODS
+    from core.experiments.controls import METHODS
 
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     unknown = [name for name in names if name not in METHODS]

@@ -14,8 +14,8 @@ from core.common.errors import DataError
 from core.common.paths import data_of
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
+from core.experiments.controls import METHODS
 from core.experiments.held_tasks import domain_tasks, scene_tasks
-from core.sglora.controls import METHODS
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
 from core.training.corpus import usual_adapter

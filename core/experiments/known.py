@@ -16,16 +16,16 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.common import figures, markdown
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
+from core.experiments.controls import METHODS, SEEDED
+from core.experiments.fine_tuned import fine_tuned
 from core.experiments.held_tasks import SCENES as SUBJECTS
 from core.experiments.held_tasks import HeldTask, scene_rows
 from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import MOST_PHOTOS, suggested
-from core.sglora.controls import METHODS, SEEDED
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
 from core.training.corpus import Corpus, load_corpus
-from core.training.fine_tuned import fine_tuned
 from core.training.shared_lora import BothHeadsRecipe
 
 OURS = "sg-lora"

@@ -8,8 +8,8 @@ from typing import Any
 from core.backbones.lora import Lora
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
+from core.experiments.controls import METHODS
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
-from core.sglora.controls import METHODS
 from core.sglora.engine import Adaptation, SGLora
 from core.training.corpus import Corpus
 

@@ -12,9 +12,9 @@ from typing import Any
 from core.common import markdown
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
+from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
 from core.experiments.known import OURS, measured, plot
-from core.sglora.controls import METHODS
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.distributed import Processes
 

@@ -10,8 +10,8 @@ from page_state import add, ask, labels, settles
 from playwright.sync_api import Page, expect
 
 from app import texts
+from core.experiments.controls import random_sentence
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
-from core.sglora.controls import random_sentence
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 

@@ -25,9 +25,9 @@ from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.common.paths import GENERATOR_FILE, ROOT
 from core.data.image_io import open_photo
+from core.experiments.controls import METHODS
 from core.experts.card import CARD_FILE
 from core.experts.load import load_engine
-from core.sglora.controls import METHODS
 from core.sglora.request import AdapterRequest
 
 pytestmark = pytest.mark.slow
