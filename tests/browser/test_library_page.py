@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from app import texts
+from app.samples import OPENING
 from core.backbones.embedded import EmbeddedBackbone
 from core.data.sample_photos import sample_photos
 from core.retrieval.indexing import index_folders
@@ -170,7 +171,10 @@ def test_nothing_hides_at_any_width_and_an_enlarged_photo_closes_with_back(opene
     with page.expect_download() as waiting:
         view.get_by_role("button", name=texts.VIEW_DOWNLOAD).click()
     assert waiting.value.suggested_filename == names[0]
-    assert Path(waiting.value.path()).read_bytes() == next(s.path for s in sample_photos() if s.name == names[0]).read_bytes()
+    assert (
+        Path(waiting.value.path()).read_bytes()
+        == next(s.path for s in sample_photos(OPENING) if s.name == names[0]).read_bytes()
+    )
     for close in (
         page.go_back,
         lambda: page.keyboard.press("Escape"),

@@ -11,7 +11,7 @@ from core.names.file import KIND
 
 
 def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url)
+    page, _ = visit(browser, f"{url}?in=samples")
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     names = set(labels(page, texts.ZERO_SHOT)[:3])
 
@@ -78,10 +78,10 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
 
 
 def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url)
+    page, _ = visit(browser, f"{url}?in=samples")
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     other = page.context.new_page()
-    other.goto(url)
+    other.goto(f"{url}?in=samples")
     expect(other.locator("#results .sg-hit").first).to_be_visible()
     other.click("#names > button")
     other.locator("#names-photos input").click()
