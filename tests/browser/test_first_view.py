@@ -165,7 +165,10 @@ def test_the_headline_follows_the_sentence_and_each_set_has_its_own(opened: Page
     before, random, yours = map(int, page.locator("#recall .sg-verdict b").all_inner_texts())
     assert before < random and yours >= random + 0.15 * SAMPLES
     expect(page.locator("#results section")).to_have_count(3)
-    ask(page, FIRST.query, "quarterly tax returns and invoices")
+    nonsense = "quarterly tax returns and invoices"
+    ask(page, FIRST.query, nonsense)
+    expect(page.locator("#results .sg-panel")).to_have_attribute("data-description", nonsense)
+    expect(page.locator("#recall .sg-verdict b")).to_have_count(3)
     expect(page.locator("#recall .sg-verdict b.sg-up")).to_have_count(0)
     now = [int(count) for count in page.locator("#recall .sg-verdict b").all_inner_texts()]
     assert now[0] == before and now[2] <= now[1] + 2

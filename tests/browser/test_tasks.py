@@ -74,7 +74,7 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     box(page, "query").fill(QUERY)
     box(page, "query").press("Enter")
     expect(page.locator("#results h3").first).to_contain_text(QUERY)
-    expect(page.locator("#results section")).to_have_count(2)
+    expect(page.locator("#results section")).to_have_count(3)
     done("2-own-question", whole=True)
 
     # 3. Download the results.
