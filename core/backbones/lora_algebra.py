@@ -85,6 +85,17 @@ def _sum(parts: Sequence[tuple[Factors, float]]) -> Factors:
     return Factors(torch.cat([f.a for f, _ in parts], 0), torch.cat([f.b * w for f, w in parts], 1))
 
 
+def cosines(layout: LoraLayout, vectors: Tensor) -> Tensor:
+    """Cosines [n, n] of the weight changes of vectors [n, P] of B's, for the layout's frozen A."""
+    frozen, parts, start = layout.a or {}, [], 0
+    for m in layout.modules:
+        b = vectors[:, start : (start := start + m.out_features * layout.rank)].view(len(vectors), m.out_features, -1)
+        a = frozen[m.name].double()
+        parts.append((b.double() @ torch.linalg.cholesky(a @ a.T)).flatten(1))  # |B L| = |B A| where L L' = A A'
+    unit = torch.nn.functional.normalize(torch.cat(parts, 1), dim=1)
+    return unit @ unit.T
+
+
 def same_on_photos(one: Lora, other: Lora) -> bool:
     """Whether two LoRAs change photos in the same way: the same tensors, or weight changes equal within float16 rounding."""
     ours, theirs = ({name: f for name, f in lora.factors.items() if name.startswith(VISION)} for lora in (one, other))

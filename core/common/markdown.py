@@ -14,3 +14,8 @@ def difference(interval: Sequence[float]) -> str:
     """A difference with its 95 % interval: "+1.2 [-0.3, +2.7]"."""
     mean, low, high = interval
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def share(interval: Sequence[float] | None) -> str:
+    """A share in percent with its 95 % interval: "84 [73, 93]"; None: nothing."""
+    return "" if interval is None else "{:.0f} [{:.0f}, {:.0f}]".format(*interval)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from core.common import markdown
+from core.common import figures, markdown
 from core.common.errors import DataError
 from core.common.paths import data_of
-from core.experiments import figures, statistics
+from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
 from core.experiments.held_tasks import domain_tasks, scene_tasks
@@ -143,7 +143,6 @@ def table(result: Mapping[str, Any]) -> str:
 
 def plot(result: Mapping[str, Any]) -> Figure:
     figure, (axes,) = figures.panels(height=4.0, grid="x")
-    figures.intervals(
-        axes, {name: average(result, "sg-lora", name) for name in result["sets"]}, "points of R@1 lost under SG-LoRA"
-    )
+    rows = {name: average(result, "sg-lora", name) for name in result["sets"]}
+    figures.intervals(axes, rows, "points of R@1 lost under SG-LoRA")
     return figure

@@ -13,14 +13,13 @@ import torch
 from matplotlib.figure import Figure
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.lora import Lora
-from core.common import markdown
-from core.experiments import figures, statistics
+from core.common import figures, markdown
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED
 from core.experiments.fine_tuned import fine_tuned
 from core.experiments.held_tasks import SCENES as SUBJECTS
-from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_rows, scene_tasks
+from core.experiments.held_tasks import HeldTask, scene_rows
 from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import MOST_PHOTOS, suggested
 from core.sglora.engine import SGLora
@@ -30,8 +29,8 @@ from core.training.corpus import Corpus, load_corpus
 from core.training.shared_lora import BothHeadsRecipe
 
 OURS = "sg-lora"
-SCENES, EVERYDAY, SPECIAL, COCO = "scenes", "1,000 everyday photos", "special domains", "COCO scenes"
-GROUPS = (SCENES, EVERYDAY, SPECIAL, COCO)
+EVERYDAY, COCO = "1,000 everyday photos", "COCO scenes"
+GROUPS = (runner.SCENES, EVERYDAY, runner.SPECIAL, COCO)
 EVERYDAY_DESCRIPTION = "everyday photos of people and animals"
 SEEDS = (0, 1, 2)
 COCO_FEWEST = 12  # photos of a scene
@@ -43,9 +42,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     rows: list[Row] = []
     corpus, engine = context.corpus, context.engine
     everyday = np.flatnonzero(corpus.scenes & corpus.test)
-    tasks = [(SCENES, t) for t in scene_tasks(corpus)]
-    tasks.append((EVERYDAY, HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)))
-    tasks += [(SPECIAL, t) for t in (*domain_tasks(corpus, whole=True), *captioned_domain_tasks(corpus, known=True))]
+    known = {**runner.known_tasks(corpus), EVERYDAY: [HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)]}
+    tasks = [(group, task) for group in GROUPS for task in known.get(group, ())]
     for group, task in tasks:
         about = {"group": group, "task": task.name, "photos": len(task.test)}
         rows += [about | row for row in measured(engine, corpus, task.description, task.test)]
@@ -76,12 +74,8 @@ def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]
 def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarray) -> list[Row]:
     """Recalls of every method on the photos at these rows, as means of both directions; SEEDED methods with every seed."""
     adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in SEEDS}
-
-    def recalls(lora: Lora | None) -> dict[str, float]:
-        return statistics.both_ways(corpus.recalls(photos, lora))
-
     return [
-        {"variant": name, "seed": seed, **recalls(method(engine, adaptations[seed]))}
+        {"variant": name, "seed": seed, **statistics.both_ways(corpus.recalls(photos, method(engine, adaptations[seed])))}
         for name, method in METHODS.items()
         for seed in (SEEDS if name in SEEDED else SEEDS[:1])
     ]

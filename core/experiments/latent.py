@@ -1,153 +1,130 @@
-"""How much information does z carry? The generator trained with several weights lambda of the KL divergence.
+"""Has the space of generated parameters structure, and do samples differ? 12 categories of 20 sentences, with three seeds each.
 
-If lambda is too large, the posterior collapses: every seed gives the same adapter. If it is too small, adapters resemble no
-expert. Tasks are sampled from validation photos: this experiment chooses the recipe.
+Distances are those of weight changes: coordinates of the experts' basis times its scale. Generators trained with other weights
+lambda of the KL divergence show what it changes; lambda is 1, as in the paper, and nothing here chooses it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+from scipy.spatial.distance import cdist, pdist
 
-from core.backbones.lora import Lora
-from core.common import markdown
-from core.experiments import statistics
+from core.common import figures, markdown
+from core.common.paths import data_of
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
-from core.retrieval.columns import text_rows
-from core.sglora.description import embed_descriptions
+from core.experiments.held_tasks import HeldTask
 from core.sglora.generator import LoraGenerator
-from core.sglora.repository import ExpertRepository
-from core.sglora.router import Routing, SparseRouter
-from core.training.corpus import Corpus, usual_adapter
-from core.training.dense_tasks import DenseTask, DenseTasks
+from core.sglora.router import Routing
 from core.training.experts import runs_of
 from core.training.generator import GeneratorRecipe, fit_generator
 from core.training.snapshots import read_snapshots
 
-LAMBDAS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
-TASKS = 100
-SEEDS = (0, 1, 2)
-PHOTOS = 8  # fewest photos of a keyword
-LEFT_OUT = 12  # closest experts that are left out to measure unknown topics
-FIRST = 12  # photos that the page shows
-KNOWN, UNKNOWN = "known", "closest experts left out"
-VARIANTS = ("mean", "sample")
+SENTENCES: Mapping[str, list[str]] = data_of(__file__)  # by category
+SEEDS, NEIGHBOURS = (0, 1, 2), 10
+LAMBDAS = (0.1, 0.01, 0.001)  # beside the shipped one
 
 
-def validation_tasks(corpus: Corpus) -> list[tuple[DenseTask, torch.Tensor]]:
-    """Tasks sampled from validation photos with a fixed seed, each with the embedding [s] of a sentence."""
-    rng = np.random.default_rng(0)
-    sampler = DenseTasks(corpus, corpus.validation, PHOTOS)
-    tasks = [sampler.sample(rng) for _ in range(TASKS)]
-    embeddings = embed_descriptions(corpus.backbone, [task.sentence(corpus, rng) for task in tasks])
-    return list(zip(tasks, embeddings, strict=True))
+def neighbours_alike(points: np.ndarray, categories: np.ndarray, sentences: np.ndarray) -> float:
+    """The percentage of each point's NEIGHBOURS nearest points of other sentences that have its category."""
+    apart = cdist(points, points)
+    apart[sentences[:, None] == sentences] = np.inf
+    nearest = np.argsort(apart, 1)[:, :NEIGHBOURS]
+    return round(100 * float((categories[nearest] == categories[:, None]).mean()), 1)
+
+
+def dimensions(points: np.ndarray) -> float:
+    """How many directions the points spread over: (sum of variances)^2 / sum of squared variances."""
+    variances = np.linalg.svd(points - points.mean(0), compute_uv=False) ** 2
+    return round(float(variances.sum() ** 2 / (variances**2).sum()), 1)
+
+
+def structure(points: np.ndarray, categories: np.ndarray) -> dict[str, float]:
+    """Mean distances of two seeds, two sentences of a category and two categories; neighbours; and dimensions."""
+    n, seeds, _ = points.shape
+    apart, alike = cdist(points[:, 0], points[:, 0]), categories[:, None] == categories
+    return {
+        "seeds": float(np.linalg.norm(points[:, 0] - points[:, 1], axis=1).mean()),
+        "sentences": float(apart[alike & ~np.eye(n, dtype=bool)].mean()),
+        "categories": float(apart[~alike].mean()),
+        "neighbours": neighbours_alike(points.reshape(n * seeds, -1), categories.repeat(seeds), np.arange(n).repeat(seeds)),
+        "dimensions": dimensions(points[:, 0]),
+    }
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """The effects of each lambda on samples, and the recall of samples minus that of the merge."""
-    corpus, repository = context.corpus, context.engine.repository
-    runs = runs_of(repository, context.backbone, context.cache, context.data)
-    snapshots, tasks = read_snapshots(runs, [e.name for e in repository.experts]), validation_tasks(corpus)
-    generators = {
-        f"{weight:g}": fit_generator(repository, snapshots, GeneratorRecipe(kl=weight), context.log) for weight in LAMBDAS
+    """The structure of generated parameters for each lambda and of merges; recall of samples minus the merge; a map."""
+    from sklearn.manifold import TSNE
+
+    engine, experts = context.engine, context.engine.repository
+    runs = runs_of(experts, context.backbone, context.cache, context.data)
+    snapshots = read_snapshots(runs, [e.name for e in experts.experts])
+    generators = {f"{engine.generator.notes['recipe']['kl']:g}": engine.generator}
+    generators |= {f"{w:g}": fit_generator(experts, snapshots, GeneratorRecipe(kl=w), context.log) for w in LAMBDAS}
+    routings = [engine.route(sentence) for listed in SENTENCES.values() for sentence in listed]
+    categories = np.arange(len(SENTENCES)).repeat([len(listed) for listed in SENTENCES.values()])
+
+    def made(routing: Routing, generator: LoraGenerator) -> torch.Tensor:
+        return torch.stack([generator.sample(experts.prior(routing), seed).theta for seed in SEEDS])  # [seeds, D]
+
+    points = {w: torch.stack([made(r, g) * experts.basis.scale for r in routings]).numpy() for w, g in generators.items()}
+    own = (experts.coordinates * experts.basis.scale).numpy()
+    merges = np.stack([r.weights.numpy() @ own[r.chosen.numpy()] for r in routings])
+
+    def variants(task: HeldTask) -> Iterable[runner.Variant]:
+        routing = engine.route(task.description)
+        yield {"variant": "merge"}, experts.merged(routing.chosen, routing.weights)
+        for weight, generator in generators.items():
+            for theta in made(routing, generator):
+                yield {"variant": weight}, experts.with_shared(experts.generated(routing, theta))
+
+    rows = runner.measured(context, "latent", runner.known_tasks(context.corpus), variants)
+    everything = np.concatenate([next(iter(points.values())).reshape(-1, own.shape[1]), merges, own])
+    flat = TSNE(init="pca", perplexity=30, random_state=0).fit_transform(everything)
+    return {
+        "shipped": next(iter(points)),
+        "lambdas": {w: {"nats": g.notes["KL in nats"], **structure(points[w], categories)} for w, g in generators.items()},
+        "merges": structure(merges[:, None].repeat(len(SEEDS), 1), categories),
+        "experts": {"categories": float(pdist(own).mean()), "dimensions": dimensions(own)},
+        "groups": statistics.summary(rows, runner.GROUPS, "merge"),
+        "map": np.round(flat, 1).tolist(),
     }
-    rows: list[dict[str, Any]] = []
-    apart: dict[str, list[float]] = {label: [] for label in generators}
-    moved: dict[str, list[float]] = {label: [] for label in generators}
-    for number, (task, sentence) in enumerate(tasks):
-        for group, experts in ((KNOWN, repository), (UNKNOWN, _without(repository, task, sentence))):
-            routing = SparseRouter(experts.embeddings).route("", sentence)
-            variants = [("merge", experts.merged(routing.chosen, routing.weights))]
-            for label, generator in generators.items():
-                mean, *samples = _decoded(experts, generator, routing)
-                variants += [(f"mean {label}", mean), *((f"sample {label}", sample) for sample in samples)]
-                if group == KNOWN:
-                    apart[label] += [_distance(a, b) for a, b in pairwise(samples)]
-                    moved[label].append(_moved(corpus, task, samples))
-            for variant, lora in variants:
-                recalls = statistics.both_ways(corpus.recalls(task.rows, lora))
-                rows.append({"group": group, "task": str(number), "variant": variant, **recalls})
-        context.log(f"task {number + 1} of {len(tasks)}")
-    between = _between_experts(repository)
-    effects = {
-        label: {
-            "nats": generator.notes["KL in nats"],
-            "apart": float(np.mean(apart[label])) / between,
-            "moved": float(np.mean(moved[label])),
-        }
-        for label, generator in generators.items()
-    }
-    above: dict[str, Any] = {}
-    for group in (KNOWN, UNKNOWN):
-        group_rows = [row for row in rows if row["group"] == group]
-        above[group] = {
-            label: {variant: statistics.difference(group_rows, f"{variant} {label}", "merge", "R@1") for variant in VARIANTS}
-            for label in generators
-        }
-    return {"lambdas": effects, "above the merge": above, "shipped": f"{GeneratorRecipe().kl:g}"}
-
-
-def _without(repository: ExpertRepository, task: DenseTask, sentence: torch.Tensor) -> ExpertRepository:
-    """The repository without the experts closest to a task and the experts of its special domain."""
-    out = set((repository.embeddings @ sentence).topk(min(LEFT_OUT, len(repository) - 2)).indices.tolist())
-    kept = [i for i, e in enumerate(repository.experts) if i not in out and (task.domain is None or e.group != task.domain)]
-    return repository.subset(kept)
-
-
-def _decoded(experts: ExpertRepository, generator: LoraGenerator, routing: Routing) -> list[Lora]:
-    """The LoRA of the mean of p(z | c), and of one sample per seed."""
-    prior = experts.prior(routing)
-    thetas = (generator.sample(prior, seed).theta for seed in (None, *SEEDS))
-    return [experts.with_shared(experts.generated(routing, theta)) for theta in thetas]
-
-
-def _between_experts(repository: ExpertRepository) -> float:
-    """Mean distance of random pairs of experts."""
-    order = np.random.default_rng(0).permutation(len(repository)).tolist()
-    return float(np.mean([_distance(repository.own(a), repository.own(b)) for a, b in pairwise(order)]))
-
-
-def _moved(corpus: Corpus, task: DenseTask, samples: Sequence[Lora]) -> float:
-    """How many of the first photos for a caption of the task change with another seed, on average."""
-    rows, text = np.flatnonzero(corpus.validation & corpus.scenes), corpus.texts[int(corpus.own_texts[task.rows[0]][0])][None]
-    first = []
-    for lora in samples:
-        adapter = usual_adapter(corpus.backbone, lora)
-        photos = corpus.indexed(rows, adapter)
-        first.append(set((text_rows(corpus.backbone, text, adapter) @ photos.T)[0].topk(FIRST).indices.tolist()))
-    return float(np.mean([len(a - b) for a, b in pairwise(first)]))
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    shipped = result["lambdas"][result["shipped"]]
+    shipped, merges = result["lambdas"][result["shipped"]], result["merges"]
     return [
-        f"With lambda {result['shipped']}, as shipped, z says {shipped['nats']:.1f} nats, two seeds' adapters are "
-        f"{shipped['apart']:.0%} as far apart as two experts, and {shipped['moved']:.1f} of the first {FIRST} photos differ."
+        f"They cluster: {shipped['neighbours']:.0f} % of the {NEIGHBOURS} nearest neighbours share the category (merges "
+        f"{merges['neighbours']:.0f} %, by chance {100 / len(SENTENCES):.0f} %). Two seeds are "
+        f"{100 * shipped['seeds'] / shipped['sentences']:.0f} % as far apart as two sentences of one category.",
+        f"z says {shipped['nats']:.1f} nats. Sentences spread over {shipped['dimensions']:.0f} directions, merges over "
+        f"{merges['dimensions']:.0f}, experts over {result['experts']['dimensions']:.0f}.",
     ]
 
 
 def table(result: Mapping[str, Any]) -> str:
-    head = ["lambda", "KL, nats", "two seeds apart", f"others of {FIRST}"]
-    head += [f"{group}: {variant} minus merge, R@1" for group in (KNOWN, UNKNOWN) for variant in VARIANTS]
-    lines = []
-    for weight, about in result["lambdas"].items():
-        above = [result["above the merge"][group][weight][variant] for group in (KNOWN, UNKNOWN) for variant in VARIANTS]
-        figures = [f"{about['nats']:.2f}", f"{about['apart']:.0%}", f"{about['moved']:.1f}"]
-        lines.append([weight, *figures, *map(markdown.difference, above)])
-    return markdown.table(head, lines)
+    unit, lines = result["experts"]["categories"], []
+    for weight, v in {**result["lambdas"], "merges": result["merges"]}.items():
+        spread = [f"{100 * v[name] / unit:.1f} %" for name in ("seeds", "sentences", "categories")]
+        lines.append([weight, f"{v.get('nats', 0):.2f}", *spread, f"{v['neighbours']:.0f} %", f"{v['dimensions']:.0f}"])
+    head = ["lambda", "KL, nats", "two seeds apart", "two sentences", "two categories", "neighbours alike", "directions"]
+    recalls = statistics.summary_table(result["groups"], "merge")
+    return f"Distances in percent of that of two experts\n\n{markdown.table(head, lines)}\n\n{recalls}"
 
 
-def _distance(a: Lora, b: Lora) -> float:
-    """Frobenius norm of the difference of two weight changes."""
-    square = 0.0
-    for name in a.factors.keys() | b.factors.keys():
-        one, two = a.factors.get(name), b.factors.get(name)
-        if one is not two:  # the same object: both LoRAs have the shared part there
-            deltas = [0.0 if f is None else f.delta.double() for f in (one, two)]
-            square += float(torch.as_tensor(deltas[0] - deltas[1]).square().sum())
-    return math.sqrt(square)
+def plot(result: Mapping[str, Any]) -> Figure:
+    figure, (axes,) = figures.panels(height=4.6, grid="both")
+    counts = [len(SEEDS) * len(listed) for listed in SENTENCES.values()]
+    parts = np.split(np.array(result["map"]), np.cumsum([*counts, sum(counts) // len(SEEDS)]))
+    axes.plot(*parts[-1].T, "+", color=figures.QUIET, label="experts")
+    for number, (name, points) in enumerate(zip(SENTENCES, parts, strict=False)):
+        again, colour = divmod(number, len(figures.COLOURS))
+        axes.plot(*points.T, "^" if again else "o", color=figures.COLOURS[colour], markersize=3, label=name)
+    axes.set_title("t-SNE of generated parameters, three seeds a sentence")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
+    return figure

@@ -46,10 +46,10 @@ def mean(rows: Sequence[Row], variant: str, measure: str) -> float:
     return round(float(np.mean(list(by_task(rows, variant, measure).values()))), 2)
 
 
-def summary(rows: Sequence[Row], groups: Sequence[str], ours: str) -> dict[str, Any]:
+def summary(rows: Sequence[Row], groups: Sequence[str], ours: str, measures: Sequence[str] = MEASURES) -> dict[str, Any]:
     """The means of each method in each group, and ``ours`` minus the method with 95 % intervals, paired by task.
 
-    ``rows``: {"group", "task", "variant", "R@1", "R@5", "R@10"}; groups without rows are left out.
+    ``rows``: {"group", "task", "variant", and the measures}; groups without rows are left out.
     """
     results: dict[str, Any] = {}
     for group in groups:
@@ -61,8 +61,8 @@ def summary(rows: Sequence[Row], groups: Sequence[str], ours: str) -> dict[str, 
             "tasks": len({r["task"] for r in group_rows}),
             "methods": {
                 method: {
-                    "mean": {m: mean(group_rows, method, m) for m in MEASURES},
-                    "ours minus it": None if method == ours else {m: difference(group_rows, ours, method, m) for m in MEASURES},
+                    "mean": {m: mean(group_rows, method, m) for m in measures},
+                    "ours minus it": None if method == ours else {m: difference(group_rows, ours, method, m) for m in measures},
                 }
                 for method in methods
             },
@@ -71,16 +71,15 @@ def summary(rows: Sequence[Row], groups: Sequence[str], ours: str) -> dict[str, 
 
 
 def summary_table(groups: Mapping[str, Any], ours: str) -> str:
-    """The result of ``summary`` in Markdown, one table per group."""
+    """The result of ``summary`` in Markdown, one table per group; differences of the first two measures."""
     parts = []
     for group, content in groups.items():
-        rows = []
+        measures, rows = list(content["methods"][ours]["mean"]), []
         for method, values in content["methods"].items():
-            means = " / ".join(f"{values['mean'][m]:.1f}" for m in MEASURES)
+            means = " / ".join(f"{values['mean'][m]:.1f}" for m in measures)
             differences = values["ours minus it"]
-            shown = ["", ""] if differences is None else [markdown.difference(differences[m]) for m in ("R@1", "R@5")]
+            shown = ["" if differences is None else markdown.difference(differences[m]) for m in measures[:2]]
             rows.append([f"**{method}**" if method == ours else method, means, *shown])
-        head = ["", "R@1 / R@5 / R@10", f"{ours} minus it, R@1", "R@5"]
-        number = content["tasks"]
-        parts.append(f"{group} ({number} task{'s' if number > 1 else ''})\n\n{markdown.table(head, rows)}")
+        head = ["", " / ".join(measures), f"{ours} minus it, {measures[0]}", *measures[1:2]]
+        parts.append(f"{group} ({content['tasks']} task{'s' * (content['tasks'] > 1)})\n\n{markdown.table(head, rows)}")
     return "\n\n".join(parts)

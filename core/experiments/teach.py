@@ -14,9 +14,9 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
-from core.common import markdown
+from core.common import figures, markdown
 from core.common.text import listed
-from core.experiments import figures, statistics
+from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
@@ -32,8 +32,7 @@ NONSENSE = tuple(
     "wug dax blicket toma fep zorp kiki bouba gazzer modi tulver quillop snarf vex plim drunt yorb masp fendle grib".split()
 )
 PHOTOS = (1, 3, 10)  # to teach a name from
-MOST = 11  # names at once
-DRAWS = 3  # of classes, names and photos
+MOST, DRAWS = 11, 3  # names at once; draws of classes, names and photos
 FEWEST = 4  # photos of a class to measure on
 OTHERS = 1_000  # everyday photos beside those of a class
 FIRST = 10
@@ -147,11 +146,8 @@ def asked(questions: Sequence[str], prefixes: Tensor, names: TaughtNames, named:
 
 
 def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str, float]:
-    """Two shares in percent: "right", photos whose own name fits best; "ten", right photos among a name's first ten.
-
-    Args:
-        texts: names [c, w]. held: the photos [n, w] of each name. beside: everyday photos [m, w], which compete for "ten".
-    """
+    """Two shares in percent: "right", photos whose own name fits best; "ten", right photos among a name's first ten. ``texts``:
+    names [c, w]; ``held``: the photos [n, w] of each name; ``beside``: everyday photos [m, w], which compete for "ten"."""
     beside_scores, right, ten = beside @ texts.T, [], []
     for i, photos in enumerate(held):
         scores = photos @ texts.T  # [photos, names]
@@ -250,8 +246,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def _share(interval: Sequence[float]) -> str:
-    value, low, high = interval
-    return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
+    return "{:.0f} % [{:.0f}, {:.0f}]".format(*interval)
 
 
 def table(result: Mapping[str, Any]) -> str:

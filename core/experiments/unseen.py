@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from core.common import markdown
-from core.experiments import statistics
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
@@ -21,7 +21,6 @@ from core.training.distributed import Processes
 __all__ = ["findings", "plot", "run", "summary", "table"]
 
 SEEDS = (0, 1, 2)  # of trainings
-SCENES, SPECIAL = "scenes", "special domains"
 Row = dict[str, Any]
 
 
@@ -45,7 +44,7 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
         "recipe": asdict(fold_recipe),
         "seeds": list(seeds),
         "folds": sorted({r["fold"] for r in rows}),
-        "groups": statistics.summary(rows, (SCENES, SPECIAL), OURS),
+        "groups": statistics.summary(rows, (runner.SCENES, runner.SPECIAL), OURS),
         "rows": rows,
     }
 
@@ -55,7 +54,7 @@ def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: i
     prepared = prepare_fold(context, fold, recipe, seed)
     rows: list[Row] = []
     for task in prepared.held:
-        group = SCENES if task.group == "scenes" else SPECIAL
+        group = runner.SCENES if task.group == "scenes" else runner.SPECIAL
         about = {"fold": fold, "training seed": seed, "group": group, "task": task.name, "domain": task.group}
         about["photos"] = len(task.test)
         rows += [about | row for row in measured(prepared.engine, prepared.corpus, task.description, task.test)]

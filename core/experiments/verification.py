@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from core.experiments import figures
+from core.common import figures
 from core.experiments.context import ExperimentContext
 from core.experts.recall_summary import findings, table, verify
 
@@ -24,9 +24,6 @@ def plot(result: Mapping[str, Any]) -> Figure:
     before, after = zip(*(e["R@1"] for e in result["experts"]), strict=True)
     axes.plot([0, 100], [0, 100], color=figures.INK, linewidth=0.8)
     axes.scatter(before, after, color=figures.ACCENT, alpha=0.7, s=24)
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 100)
-    axes.set_xlabel("zero-shot, R@1 in percent")
-    axes.set_ylabel("with the expert")
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="zero-shot, R@1 in percent", ylabel="with the expert")
     axes.set_title("Every shipped expert on its own task")
     return figure

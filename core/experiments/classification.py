@@ -1,0 +1,130 @@
+"""Is SG-LoRA further from fine-tuning in classification than in retrieval, and are labelled experts more orthogonal there?
+
+This is an open question of the paper. Fine-tuned: an expert LoRA of the task's training photos, with the recipe of the shipped
+ones. "left out" is SG-LoRA without the experts of the task's kind (``composition.of_kind``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from core.backbones.lora import Lora
+from core.backbones.lora_algebra import cosines
+from core.common import markdown
+from core.common.digest import digest
+from core.common.tensor_files import write_tensors
+from core.experiments import runner, statistics
+from core.experiments.composition import of_kind
+from core.experiments.context import ExperimentContext
+from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
+from core.retrieval.columns import text_rows
+from core.sglora.request import AdapterRequest
+from core.training.corpus import Corpus, usual_adapter
+from core.training.experts import train_expert_lora
+from core.training.recipe import ExpertRecipe
+
+LABELS, CAPTIONS, SCORE = "class names", "captions", "score"
+TUNED, LEFT_OUT, EVERY = "fine-tuned", "sg-lora, left out", 6  # every sixth captioned task
+
+
+def score(corpus: Corpus, task: HeldTask, lora: Lora | None) -> dict[str, float]:
+    """Accuracy of the class names of a labelled task in percent; R@1 of a captioned one, mean of both directions."""
+    if corpus.captioned[task.test[0]]:
+        return {SCORE: statistics.both_ways(corpus.recalls(task.test, lora))["R@1"]}
+    own, answers = np.unique([corpus.own_texts[row][0] for row in task.test], return_inverse=True)
+    adapter = usual_adapter(corpus.backbone, lora)
+    names = text_rows(corpus.backbone, corpus.texts[torch.from_numpy(own)], adapter)
+    named = (corpus.indexed(task.test, adapter) @ names.T).argmax(1).numpy()
+    return {SCORE: round(100 * float((named == answers).mean()), 3)}
+
+
+def tuned(context: ExperimentContext, task: HeldTask) -> Tensor:
+    """The vector [P] fine-tuned on a task's training photos: the expert of a whole domain, or trained once and kept."""
+    corpus, repository = context.corpus, context.engine.repository
+    if (name := (task.group, task.name)) in (shipped := [(e.name, e.group) for e in repository.experts]):
+        return repository.means[shipped.index(name)]
+    recipe, rows = ExpertRecipe(**repository.notes.get("recipe", {})), task.rows[corpus.train[task.rows]]
+    shared = "" if repository.shared is None else repository.shared.digest
+    key = digest(f"{rows.tolist()} {recipe} {shared} {corpus.backbone.fingerprint} {context.contents}")[:12]
+    file = context.folder("classification") / f"{task.name}-{key}.safetensors"
+    if not file.is_file():
+        start = recipe.objective(corpus), rows, repository.layout, repository.shared
+        snapshots = train_expert_lora(*start, recipe, recipe.seed)
+        write_tensors(file, {"mean": snapshots.float().mean(0)})
+        context.log(f"fine-tuned on {len(rows)} photos: {task.name}")
+    return load_file(file)["mean"]
+
+
+def run(context: ExperimentContext) -> dict[str, Any]:
+    """Scores by method, what fine-tuning has above each, the share of its gain that SG-LoRA reaches, and cosines."""
+    corpus, engine, repository = context.corpus, context.engine, context.engine.repository
+    captioned = [*captioned_domain_tasks(corpus, known=True), *scene_tasks(corpus)]
+    tasks = {LABELS: domain_tasks(corpus, whole=True), CAPTIONS: captioned[::EVERY]}
+
+    def variants(task: HeldTask) -> Iterable[runner.Variant]:
+        request, kind = AdapterRequest(task.description), of_kind(engine, task)
+        rest = repository.subset([i for i in range(len(repository)) if i not in kind])
+        adaptation = engine.adapt(request)
+        yield from runner.controls(engine, adaptation)
+        yield {"variant": "sg-lora"}, adaptation.full
+        yield {"variant": LEFT_OUT}, replace(engine, repository=rest).adapt(request).full
+        own = tuned(context, task)
+        near = float(cosines(repository.layout, torch.cat([own[None], rest.means]))[0, 1:].max())
+        yield {"variant": TUNED, "nearest": near}, repository.with_shared(Lora.from_vector(repository.layout, own))
+
+    rows = runner.measured(context, "classification", tasks, variants, score)
+    groups = statistics.summary(rows, tuple(tasks), TUNED, (SCORE,))
+    for group, content in groups.items():
+        own = [row for row in rows if row["group"] == group]
+        content["reached"] = {variant: reached(own, variant) for variant in ("sg-lora", LEFT_OUT)}
+        content["nearest"] = statistics.interval([100 * row["nearest"] for row in own if "nearest" in row])
+    kinds = [(e.group, bool(e.classes)) for e in repository.experts]
+    return {"groups": groups, "cosines": of_pairs(cosines(repository.layout, repository.means).numpy(), kinds), "rows": rows}
+
+
+def reached(rows: Sequence[Mapping[str, Any]], variant: str) -> list[float]:
+    """The share of fine-tuning's mean gain over zero-shot that a method reaches, in percent, with an interval over tasks."""
+    scores = [statistics.by_task(rows, name, SCORE) for name in (variant, TUNED, "zero-shot")]
+    ours, best, zero = (np.array([s[task] for task in sorted(s)]) for s in scores)
+    picks = np.random.default_rng(0).integers(0, len(zero), (10_000, len(zero)))
+    shares = [100 * (ours - zero)[p].sum(-1) / (best - zero)[p].sum(-1) for p in (np.arange(len(zero)), picks)]
+    return [round(float(v), 1) for v in (shares[0], *np.percentile(shares[1], [2.5, 97.5]))]
+
+
+def of_pairs(similar: np.ndarray, kinds: Sequence[tuple[str, bool]]) -> dict[str, list[float]]:
+    """Mean cosines of pairs of experts, times 100, with intervals over experts. ``kinds``: (group, labelled) of each."""
+    group, labelled = np.array([g for g, _ in kinds]), np.array([named for _, named in kinds])
+    same, found = group[:, None] == group, {}
+    for name, own in {"captioned": ~labelled, "labelled": labelled}.items():
+        for where, mask in {"one domain": same & ~np.eye(len(group), dtype=bool), "two domains": ~same}.items():
+            pairs = own[:, None] & own & mask
+            found[f"{name}, {where}"] = [100 * float(row[p].mean()) for row, p in zip(similar, pairs, strict=True) if p.any()]
+    return {name: statistics.interval(means) for name, means in found.items() if means}
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    groups = result["groups"]
+    told = [
+        f"Without experts of the task's kind, SG-LoRA reaches {markdown.share(groups[LABELS]['reached'][LEFT_OUT])} % of "
+        f"fine-tuning's gain with class names, and {markdown.share(groups[CAPTIONS]['reached'][LEFT_OUT])} % with captions."
+    ]
+    for group, content in groups.items():
+        gap, known = (markdown.difference(content["methods"][m]["ours minus it"][SCORE]) for m in (LEFT_OUT, "sg-lora"))
+        near = content["nearest"][0] / 100
+        told.append(
+            f"{group}: fine-tuning minus SG-LoRA {gap}, with all experts {known}; cosine of the closest other {near:.2f}."
+        )
+    return told
+
+
+def table(result: Mapping[str, Any]) -> str:
+    lines = [[name, markdown.difference(v)] for name, v in result["cosines"].items()]
+    pairs = markdown.table(["two experts", "cosine of weight changes, times 100"], lines)
+    return f"{statistics.summary_table(result['groups'], TUNED)}\n\n{pairs}"

@@ -1,0 +1,88 @@
+"""What does the wording of a sentence cost? The same photos, described in 1 to 40 words, and well or badly.
+
+All sentences are written by hand, before any was measured. Longer ones continue shorter ones; their lengths are exact within
+a tenth. "wrong" is the 8-word sentence of a task from the other half of the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from core.common import figures, markdown
+from core.common.paths import data_of
+from core.experiments import runner, statistics
+from core.experiments.context import ExperimentContext
+from core.experiments.held_tasks import HeldTask
+from core.sglora.request import AdapterRequest
+
+_WRITTEN = data_of(__file__)
+# task -> wording -> sentence
+TASKS: Mapping[str, Mapping[str, str]] = {**_WRITTEN[runner.SCENES], **_WRITTEN[runner.SPECIAL]}
+VAGUE: list[str] = _WRITTEN["vague"]  # used in rotation
+LENGTHS = ("1 word", "3 words", "8 words", "20 words", "40 words")
+REFERENCE, WRONG = "8 words", "wrong"
+OTHERS = ("specific", "ambiguous", "incomplete", "vague", WRONG)
+
+
+def sentences(task: str) -> dict[str, str]:
+    """All sentences of a task, by wording."""
+    names = list(TASKS)
+    number = names.index(task)
+    other = names[(number + len(names) // 2) % len(names)]
+    return {**TASKS[task], "vague": VAGUE[number % len(VAGUE)], WRONG: TASKS[other][REFERENCE]}
+
+
+def run(context: ExperimentContext) -> dict[str, Any]:
+    """Recall with each wording, and what the reference has above it, paired by task."""
+    engine = context.engine
+
+    def variants(task: HeldTask) -> Iterable[runner.Variant]:
+        for wording, sentence in sentences(task.name).items():
+            adaptation = engine.adapt(AdapterRequest(sentence))
+            yield {"variant": wording, "fits": adaptation.fit.fits}, adaptation.full
+            if wording == REFERENCE:
+                yield from runner.controls(engine, adaptation)
+
+    known = runner.known_tasks(context.corpus)
+    tasks = {group: [task for task in known[group] if task.name in _WRITTEN[group]] for group in runner.GROUPS}
+    rows = runner.measured(context, "descriptions", tasks, variants)
+    own = {group: [row for row in rows if row["group"] == group] for group in tasks}
+    notices = {name: [not row["fits"] for row in rows if row["variant"] == name] for name in (*LENGTHS, *OTHERS)}
+    return {
+        "groups": statistics.summary(rows, runner.GROUPS, REFERENCE),
+        "wrong minus one-lora": {group: statistics.difference(own[group], WRONG, "one-lora", "R@1") for group in tasks},
+        "notices": {wording: round(100 * float(np.mean(given)), 1) for wording, given in notices.items()},
+    }
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    told = []
+    for name, said in {
+        "1 word": "One word",
+        "40 words": "Forty words",
+        "vague": "A vague sentence",
+        WRONG: "A wrong one",
+    }.items():
+        lost = {group: content["methods"][name]["ours minus it"]["R@1"] for group, content in result["groups"].items()}
+        changes = [f"{markdown.difference([-v[i] for i in (0, 2, 1)])} ({group})" for group, v in lost.items()]
+        told.append(f"{said} instead of {REFERENCE} changes R@1 by {' and '.join(changes)}.")
+    nothing = [f"{markdown.difference(v)} ({group})" for group, v in result["wrong minus one-lora"].items()]
+    told.append(f"A wrong sentence minus no sentence, one LoRA for everything: {' and '.join(nothing)}.")
+    notices = ", ".join(f"{name} {share:.0f} %" for name, share in result["notices"].items())
+    return [*told, f"Sentences with a notice that no expert fits: {notices}."]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    return statistics.summary_table(result["groups"], REFERENCE)
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    figure, axes = figures.panels(len(result["groups"]), 3.0, grid="x")
+    for panel, (group, content) in zip(axes, result["groups"].items(), strict=True):
+        rows = {n: v["ours minus it"]["R@1"] for n, v in content["methods"].items() if v["ours minus it"] and n != "zero-shot"}
+        figures.intervals(panel, rows, f"{group}: {REFERENCE} minus …, R@1")
+    return figure

@@ -1,0 +1,62 @@
+"""Tasks x variants: the LoRAs of an experiment, each measured on the tasks' photos, which trained nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from core.backbones.lora import Lora
+from core.experiments import statistics
+from core.experiments.context import ExperimentContext
+from core.experiments.controls import METHODS
+from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
+from core.sglora.engine import Adaptation, SGLora
+from core.training.corpus import Corpus
+
+SPECIAL, SCENES = "special domains", "scenes"
+GROUPS = (SPECIAL, SCENES)
+CONTROLS = ("zero-shot", "one-lora", "merge")
+Row = dict[str, Any]
+Variant = tuple[Mapping[str, Any], Lora | None]  # what its row says, at least {"variant": …}; its LoRA, None: zero-shot
+Measure = Callable[[Corpus, HeldTask, Lora | None], Mapping[str, float]]
+
+
+def known_tasks(corpus: Corpus) -> dict[str, list[HeldTask]]:
+    """The tasks of ``known`` by group: their photos trained nothing, their topics did."""
+    labelled, captioned = domain_tasks(corpus, whole=True), captioned_domain_tasks(corpus, known=True)
+    return {SPECIAL: [*labelled, *captioned], SCENES: scene_tasks(corpus)}
+
+
+def controls(engine: SGLora, adaptation: Adaptation, names: Sequence[str] = CONTROLS) -> list[Variant]:
+    """The controls that use the same experts and sentence."""
+    return [({"variant": name}, METHODS[name](engine, adaptation)) for name in names]
+
+
+def recalls(corpus: Corpus, task: HeldTask, lora: Lora | None) -> Mapping[str, float]:
+    return statistics.both_ways(corpus.recalls(task.test, lora))
+
+
+def measured(
+    context: ExperimentContext,
+    experiment: str,
+    tasks: Mapping[str, Sequence[HeldTask]],
+    variants: Callable[[HeldTask], Iterable[Variant]],
+    measure: Measure = recalls,
+) -> list[Row]:
+    """A row for each task and variant. A task's rows are a piece on disk; equal LoRAs are measured once."""
+    rows: list[Row] = []
+    for group, listed in tasks.items():
+        for task in listed:
+            made = [(about, lora, "" if lora is None else lora.digest) for about, lora in variants(task)]
+
+            def piece(task: HeldTask = task, made: Sequence[tuple[Any, Lora | None, str]] = made) -> list[Mapping[str, float]]:
+                distinct = {digest: lora for _, lora, digest in made}
+                found = {digest: measure(context.corpus, task, lora) for digest, lora in distinct.items()}
+                return [found[digest] for *_, digest in made]
+
+            key = [measure.__qualname__, task.test.tolist(), [digest for *_, digest in made]]
+            numbers = context.piece(experiment, task.name, key, piece)
+            about = {"group": group, "task": task.name, "photos": len(task.test)}
+            rows += [about | dict(variant) | figures for (variant, *_), figures in zip(made, numbers, strict=True)]
+        context.log(f"{experiment}: {group}, {len(listed)} tasks")
+    return rows
