@@ -160,7 +160,7 @@ def test_a_search_needs_no_mouse(opened: Page) -> None:
     expect(page.locator("#results h3")).to_contain_text(QUERY)
 
     # Tab stops once at each column, and arrows move inside it. Enter enlarges a photo; arrows work there, too.
-    columns = [page.locator(f'#results section[aria-label="{title}"] .sg-open') for title in (texts.ZERO_SHOT, texts.SG_LORA)]
+    columns = [page.locator(f'#results section[aria-label="{title}"] .sg-open') for title in (texts.ZERO_SHOT, texts.RANDOM)]
     columns[0].first.focus()
     keys.press("ArrowRight")
     keys.press("ArrowDown")
