@@ -74,7 +74,7 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     box(page, "query").fill(QUERY)
     box(page, "query").press("Enter")
     expect(page.locator("#results h3").first).to_contain_text(QUERY)
-    expect(page.locator("#results section")).to_have_count(2)
+    expect(page.locator("#results section")).to_have_count(3)
     done("2-own-question", whole=True)
 
     # 3. Download the results.
@@ -160,7 +160,7 @@ def test_a_search_needs_no_mouse(opened: Page) -> None:
     expect(page.locator("#results h3")).to_contain_text(QUERY)
 
     # Tab stops once at each column, and arrows move inside it. Enter enlarges a photo; arrows work there, too.
-    columns = [page.locator(f'#results section[aria-label="{title}"] .sg-open') for title in (texts.ZERO_SHOT, texts.SG_LORA)]
+    columns = [page.locator(f'#results section[aria-label="{title}"] .sg-open') for title in (texts.ZERO_SHOT, texts.RANDOM)]
     columns[0].first.focus()
     keys.press("ArrowRight")
     keys.press("ArrowDown")
