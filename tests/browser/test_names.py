@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from app_process import visit
-from page_state import box, labels, settles
-from playwright.sync_api import Browser, expect
+from page_state import answered, box, choose, labels, settles
+from playwright.sync_api import Browser, Page, expect
 
 from app import texts
+from app.samples import sample_questions
+from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.names.file import KIND
 
 
+def open_everyday(page: Page) -> None:
+    """Open the everyday samples, and wait for the answer to their first question."""
+    choose(page, "where", sample_sets()[EVERYDAY].title)
+    answered(page, sample_questions(EVERYDAY)[0].query, len(sample_photos()))
+
+
 def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, f"{url}?in=samples")
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    page, _ = visit(browser, url)
+    open_everyday(page)
     names = set(labels(page, texts.ZERO_SHOT)[:3])
 
     def tick(place: int) -> str:
@@ -78,11 +86,11 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
 
 
 def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, f"{url}?in=samples")
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    page, _ = visit(browser, url)
+    open_everyday(page)
     other = page.context.new_page()
-    other.goto(f"{url}?in=samples")
-    expect(other.locator("#results .sg-hit").first).to_be_visible()
+    other.goto(url)
+    open_everyday(other)
     other.click("#names > button")
     other.locator("#names-photos input").click()
     other.get_by_role("option", name="horse.png").click()

@@ -17,7 +17,7 @@ from tiny_models import noise, tiny_backbone
 
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import cosines
-from core.experiments import classification, composition, descriptions, edge, latent, routing, runner
+from core.experiments import classification, composition, descriptions, latent, routing, runner
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.engine import SGLora
@@ -166,10 +166,3 @@ def test_structure_of_points_with_known_distances() -> None:
     assert found["categories"] == pytest.approx((100 + np.hypot(100, 2)) / 2)
     assert latent.dimensions(np.concatenate([np.eye(5), -np.eye(5)])) == 5.0
     assert {len(listed) for listed in latent.SENTENCES.values()} == {20} and len(latent.SENTENCES) == 12
-
-
-@pytest.mark.slow
-def test_a_device_has_one_core_and_a_limit_that_holds() -> None:
-    done = edge.attempt(2048, ["route", "photos of dogs"])
-    assert done["peak"] > 100 and done["cores"] == 1 and 0 < done["cpu"] <= 1.2 * done["seconds"] + 5
-    assert "failed" in edge.attempt(128, ["route", "photos of dogs"])
