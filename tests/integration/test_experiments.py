@@ -14,12 +14,11 @@ from tiny_models import random_lora, tiny_backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.data import Sample
 from core.data.jsonl import Translation
-from core.experiments import statistics
+from core.experiments import controls, statistics
 from core.experiments.folds import FOLDS, split
 from core.experiments.held_tasks import SCENES, scene_rows
 from core.experiments.languages import NATIVE, translated
 from core.experts import recall_summary
-from core.sglora import controls
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest

@@ -432,7 +432,7 @@ def test_samples_scatter_like_snapshots_unless_lambda_is_large(weight: float, sp
     means = keys @ axes
     snapshots = means[:, None] * (1 + 0.4 * torch.tensor([[1.0], [-1.0]]).repeat(m // 2, 1)) + 0.05 * noise
     repository = made_up(means, snapshots, keys)
-    recipe = GeneratorRecipe(latent=2, hidden=32, steps=800, kl=weight, conditions=16)
+    recipe = GeneratorRecipe(latent=2, hidden=32, steps=800, kl=weight, conditions=16, between=0.0)
     generator = fit_generator(repository, snapshots, recipe, lambda _: None)
     spreads = []
     for i in range(n):
