@@ -11,14 +11,14 @@ from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
 from core.cli import format
-from core.cli.evaluate import DEFAULT_METHODS, measure
-from core.cli.evaluate import evaluate as evaluate_methods
 from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError
 from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.common.stopwatch import Stopwatch
 from core.data import read_folder
+from core.experiments.evaluate import DEFAULT_METHODS, measure
+from core.experiments.evaluate import evaluate as evaluate_methods
 from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
 from core.experts.files import RepositoryIndex
 from core.experts.load import load_adapter, load_engine

@@ -13,12 +13,12 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, task_request
-from core.cli.evaluate import read_prefixes
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.messages import Message, message
 from core.common.stopwatch import Stopwatch
 from core.data import check_folder
 from core.data.find_images import photos_in
+from core.experiments.evaluate import read_prefixes
 from core.experts import adapter_files
 from core.experts.load import load_adapter
 from core.names.file import NAMES_FILE, save_names

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.common import figures, markdown
-from core.experiments import runner, statistics
+from core.common import markdown
+from core.experiments import figures, runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.engine import SGLora

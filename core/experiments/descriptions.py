@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.common import figures, markdown
+from core.common import markdown
 from core.common.paths import data_of
-from core.experiments import runner, statistics
+from core.experiments import figures, runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.request import AdapterRequest

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from core.common import figures, markdown
+from core.common import markdown
 from core.common.errors import DataError
 from core.common.paths import data_of
-from core.experiments import statistics
+from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
 from core.experiments.held_tasks import domain_tasks, scene_tasks

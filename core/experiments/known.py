@@ -13,8 +13,8 @@ import torch
 from matplotlib.figure import Figure
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.common import figures, markdown
-from core.experiments import runner, statistics
+from core.common import markdown
+from core.experiments import figures, runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS, SEEDED
 from core.experiments.fine_tuned import fine_tuned

@@ -14,9 +14,9 @@ import torch
 from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist, pdist
 
-from core.common import figures, markdown
+from core.common import markdown
 from core.common.paths import data_of
-from core.experiments import runner, statistics
+from core.experiments import figures, runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.generator import LoraGenerator

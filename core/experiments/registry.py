@@ -2,7 +2,7 @@
 
 To add one, write a module ``core/experiments/NAME.py`` (or ``core/experiments/bench/NAME.py``), and its question and method in
 ``registry.json``. ``run(context)`` returns the result as JSON; ``findings(result)`` returns sentences, ``table(result)``
-Markdown, and an optional ``plot(result)`` a figure (``core.common.figures``).
+Markdown, and an optional ``plot(result)`` a figure (``core.experiments.figures``).
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
-from core.common import figures, markdown
+from core.common import markdown
 from core.common.text import listed
-from core.experiments import statistics
+from core.experiments import figures, statistics
 from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from core.common import figures
+from core.experiments import figures
 from core.experiments.context import ExperimentContext
 from core.experts.recall_summary import findings, table, verify
 

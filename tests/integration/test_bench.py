@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 
 from core.cli.main import main
-from core.data import sample_jpegs
 from core.data.sample_photos import sample_photos
-from core.experiments.bench import adaptation, indexing, library
+from core.experiments.bench import adaptation, indexing, library, sample_jpegs
 from core.experiments.bench.context import BenchmarkContext
 from core.experiments.bench.timing import clocks, in_turn, times_longer
 from core.sglora.engine import SGLora

@@ -29,11 +29,11 @@ from safetensors.torch import load_file
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 from core.cli import commands, parser
-from core.cli.evaluate import DEFAULT_METHODS
 from core.cli.main import main
 from core.common.digest import digest
 from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path, heads_path
 from core.data.image_io import open_photo
+from core.experiments.evaluate import DEFAULT_METHODS
 from core.experts.adapter_files import routed_experts
 from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary

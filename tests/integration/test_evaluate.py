@@ -16,11 +16,11 @@ from tiny_models import tiny_backbone
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import merge
-from core.cli.evaluate import Evaluation, evaluate, read_prefixes
 from core.common.errors import DataError, DescriptionError
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts, gather
+from core.experiments.evaluate import Evaluation, evaluate, read_prefixes
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 

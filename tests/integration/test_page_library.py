@@ -22,9 +22,9 @@ from app.views import evidence, experts_html
 from app.views.scatter import Mark, scatter
 from app.visitor import Visitor
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
-from core.cli import report
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, GalleryError, RepositoryError
+from core.experiments import report
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 from core.experts import recall_summary
 from core.experts.adapter_files import routed_experts

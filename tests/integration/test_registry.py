@@ -12,11 +12,12 @@ import pytest
 from command_line import Answer, Run
 
 from core.cli import experiment
-from core.cli.report import report
-from core.common import figures, markdown
+from core.common import markdown
 from core.common.paths import results_path
 from core.common.text import listed
+from core.experiments import figures
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
+from core.experiments.report import report
 
 
 @pytest.mark.parametrize("experiment", [*EXPERIMENTS.values(), *BENCHMARKS.values()], ids=lambda experiment: experiment.file)

@@ -10,8 +10,7 @@ import torch
 from made_up_photos import blurred, draw
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.common import figures
-from core.experiments import teach
+from core.experiments import figures, teach
 from core.experiments.context import ExperimentContext
 from core.retrieval.columns import text_rows
 

@@ -7,8 +7,8 @@ from itertools import count
 from typing import Any
 
 from core.common import markdown
-from core.data.sample_jpegs import captioned
 from core.experiments.bench.context import BenchmarkContext
+from core.experiments.bench.sample_jpegs import captioned
 from core.experiments.bench.timing import clocks, in_turn, times_longer
 from core.retrieval.gallery import Gallery
 from core.sglora.request import AdapterRequest

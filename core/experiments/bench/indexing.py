@@ -19,8 +19,8 @@ from core.common import markdown
 from core.common.images import SIDE
 from core.data.image_io import open_photo
 from core.data.read_ahead import BATCH
-from core.data.sample_jpegs import jpegs
 from core.experiments.bench.context import BenchmarkContext
+from core.experiments.bench.sample_jpegs import jpegs
 from core.experiments.bench.timing import clocks, in_turn, times_longer
 from core.retrieval.gallery import Gallery
 

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from core.common import markdown
 from core.common.paths import ROOT
 from core.data import data_folders, read_folder
-from core.data.sample_jpegs import jpegs
 from core.experiments.bench.context import BenchmarkContext
+from core.experiments.bench.sample_jpegs import jpegs
 from core.experiments.bench.timing import clocks, in_turn
 from core.retrieval.adapter import Adapter
 from core.retrieval.index import Index

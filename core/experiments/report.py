@@ -33,7 +33,7 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> list[Path]:
     """Write a result, its report and its picture into a folder; returns the files."""
-    from core.common import figures  # matplotlib takes a second to import
+    from core.experiments import figures  # matplotlib takes a second to import
 
     out.mkdir(parents=True, exist_ok=True)
     file = out / experiment.file
