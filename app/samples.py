@@ -1,4 +1,4 @@
-"""The sample photos: sets that all visitors search and nobody changes. The page opens on the first one."""
+"""The sample photos: read-only sets that all visitors search. The page opens on the first one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora, LoraModule
+from core.backbones.lora import TEXT, Lora, LoraModule
 
 BATCH = 256
 
@@ -20,7 +20,7 @@ def second_moments(
 ) -> dict[str, Tensor]:
     """E[x x^T] [in, in] float64 of the inputs x of each linear, under a LoRA. ``prefixes`` [n, …]: of texts if the linears are
     the text tower's, else of photos."""
-    texts = modules[0].name.startswith("text.")
+    texts = modules[0].name.startswith(TEXT)
     # A copy takes the hooks, so that other threads may use the backbone. It shares the weights.
     towers = copy.deepcopy(backbone.adapted, {id(p): p for p in (*backbone.adapted.parameters(), *backbone.adapted.buffers())})
     sums = {m.name: torch.zeros(m.in_features, m.in_features, dtype=torch.float64) for m in modules}

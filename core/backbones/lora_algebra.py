@@ -87,10 +87,10 @@ def _sum(parts: Sequence[tuple[Factors, float]]) -> Factors:
 
 def cosines(layout: LoraLayout, vectors: Tensor) -> Tensor:
     """Cosines [n, n] of the weight changes of vectors [n, P] of B's, for the layout's frozen A."""
-    frozen, parts, start = layout.a or {}, [], 0
-    for m in layout.modules:
-        b = vectors[:, start : (start := start + m.out_features * layout.rank)].view(len(vectors), m.out_features, -1)
-        a = frozen[m.name].double()
+    frozen, parts = layout.a or {}, []
+    split = vectors.split([rows * columns for rows, columns in layout.shapes], 1)
+    for name, shape, part in zip(layout.names, layout.shapes, split, strict=True):
+        a, b = frozen[name].double(), part.unflatten(1, shape)
         parts.append((b.double() @ torch.linalg.cholesky(a @ a.T)).flatten(1))  # |B L| = |B A| where L L' = A A'
     unit = torch.nn.functional.normalize(torch.cat(parts, 1), dim=1)
     return unit @ unit.T

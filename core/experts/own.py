@@ -160,9 +160,10 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     if any(float(part.abs().max()) > MAX_NUMBER for f in lora.factors.values() for part in (f.a, f.b)):
         raise AdapterError("CORE_IMPORT_NUMBERS")
     lora = _expert_lora(lora, shipped.shared)
-    vector, lost = project(lora, shipped.layout, _ordinary_moments(engine))
-    whole = (torch.zeros_like(vector), 0.0, lora) if lost > MAX_LOST else (vector, lost, None)
-    mean, lost, rest = whole
+    mean, lost = project(lora, shipped.layout, _ordinary_moments(engine))
+    rest = None
+    if lost > MAX_LOST:
+        mean, lost, rest = torch.zeros_like(mean), 0.0, lora
     expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {})
     embedding = embed_descriptions(engine.backbone, [description])[0]
     return own_experts.add(OwnEntry(expert, mean, shipped.variances.mean(0), embedding, lost, rest))
