@@ -92,8 +92,8 @@ def _clip_tokenizer() -> Any:
 
     own = open_clip.SimpleTokenizer()
     begin, end = (own.decoder[token] for token in own.all_special_ids[:2])
-    named = {"bos_token": begin, "eos_token": end, "unk_token": end, "pad_token": end}
-    return CLIPTokenizer(vocab=own.encoder, merges=list(own.bpe_ranks), **named)
+    parts: dict[str, Any] = {"vocab": own.encoder, "merges": list(own.bpe_ranks)}
+    return CLIPTokenizer(**parts, bos_token=begin, eos_token=end, unk_token=end, pad_token=end)
 
 
 def _saved(tokenizer: Any, folder: Path) -> list[str]:

@@ -93,4 +93,4 @@ def _ranked(
     own, wrong = ([] if entry is None else scores_left_out(names, entry, adapter, crossed) for crossed in (False, True))
     facts: dict[str, Any] = {key: [round(score, 6) for score in scores] for key, scores in (("own", own), ("wrong", wrong))}
     cut = proposed_cut(own)
-    return ranked, facts | {"proposed": cut, "proposed_photos": sum(score >= cut for _, score in ranked) if own else None}
+    return ranked, facts | {"proposed": cut, "proposed_photos": cut and sum(score >= cut for _, score in ranked)}

@@ -21,6 +21,7 @@ from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
+from core.retrieval.name_scores import scores_left_out
 from core.retrieval.popularity import spread_rows
 from core.retrieval.questions import EncodedQuery
 from core.sglora.repository import CLASS_NAMES
@@ -37,6 +38,13 @@ FEWEST = 4  # photos of a class to measure on
 OTHERS = 1_000  # everyday photos beside those of a class
 FIRST = 10
 PLAIN = "a photo of a {}"
+# Where a name's photos may end, by the scores of those left out. The first is ``proposed_cut``.
+RULES: dict[str, Callable[[Sequence[float]], float]] = {
+    "mean": lambda own: float(np.mean(own)),
+    "lowest": min,
+    "between": lambda own: (float(np.mean(own)) + min(own)) / 2,
+    "deviation": lambda own: float(np.mean(own) - np.std(own)),
+}
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
 SENTENCE = "photos of people and animals"  # its adapter is the base of taught names
 ZERO, USUAL = "zero-shot", "usual"
@@ -109,6 +117,26 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             forgotten.append({"column": column, "domain": domain, **points})
         context.log(domain)
     return {"names": results, "forgotten": forgotten, "composed": composed(context, others, bases, everyday_photos)}
+
+
+def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tensor) -> Iterator[dict[str, Any]]:
+    """Precision and recall of the photos above each of RULES, of the draw's and those ``beside``. Every second name chooses the
+    rule, the others measure it."""
+    backbone, plain = context.backbone, adapter(context.backbone, base)
+    held = [context.corpus.indexed(rows, plain) for rows in draw.held]
+    for photos in PHOTOS[1:]:
+        names = taught(context, draw.nonsense, draw.taught, photos)
+        rows = asked(draw.nonsense, backbone.text_prefix(draw.nonsense), names, adapter(backbone, base, names))
+        scores = torch.cat([beside, *held]) @ rows.T
+        own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+        for i, entry in enumerate(names.entries):
+            left_out = scores_left_out(names, entry, plain)
+            for rule, cut in RULES.items():
+                found = scores[:, i] >= cut(left_out)
+                right = int((found & (own == i)).sum())
+                shares = right / max(int(found.sum()), 1), right / len(held[i])
+                part = "validation" if i % 2 else "test"
+                yield {"photos": photos, "part": part, "rule": rule, "precision": 100 * shares[0], "recall": 100 * shares[1]}
 
 
 def columns(context: ExperimentContext) -> dict[str, Lora | None]:
