@@ -84,11 +84,12 @@ def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """{"names": rows of {"column", "domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"column",
-    "domain"} and the points that each of LOST loses, "composed": rows of {"column", "word", "photos", "captions", "R@10"}}."""
+    "domain"} and the points that each of LOST loses, "cuts": rows of ``cuts``, "composed": rows of {"column", "word", "photos", "captions", "R@10"}}."""
     corpus, backbone = context.corpus, context.backbone
     others = everyday(corpus)
     results: list[dict[str, Any]] = []
     forgotten: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
     bases = columns(context)
     plain = {column: adapter(backbone, base) for column, base in bases.items()}
     everyday_photos = {column: corpus.indexed(others, unnamed) for column, unnamed in plain.items()}
@@ -107,6 +108,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                         about = {"column": column, "domain": domain, "names": kind, "photos": photos, "wording": wording}
                         name_rows = asked(texts, prefixes[wording], taught_names, named)
                         results.append(about | measured(name_rows, held[column], everyday_photos[column]))
+        if all(row["domain"] != domain for row in ends):
+            ends += [{"domain": domain, **row} for row in cuts(context, draw, bases[USUAL], everyday_photos[USUAL])]
         taught_names = taught(context, draw.nonsense, draw.taught, 3)
         for column, base in bases.items():
             after = recalls(adapter(backbone, base, taught_names))
@@ -116,7 +119,12 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             points = {measure: round(lost[measure], 2) for measure in LOST if measure in lost}
             forgotten.append({"column": column, "domain": domain, **points})
         context.log(domain)
-    return {"names": results, "forgotten": forgotten, "composed": composed(context, others, bases, everyday_photos)}
+    return {
+        "names": results,
+        "forgotten": forgotten,
+        "cuts": ends,
+        "composed": composed(context, others, bases, everyday_photos),
+    }
 
 
 def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tensor) -> Iterator[dict[str, Any]]:
@@ -251,6 +259,23 @@ def _over(by: str, rows: Sequence[Mapping[str, Any]], measure: str) -> list[floa
     return statistics.interval(list(means.values()))
 
 
+def ended(result: Mapping[str, Any], part: str, rule: str, photos: int) -> tuple[list[float], list[float]]:
+    """Precision and recall of a rule on one part of the names: means over domains with their intervals."""
+    wanted = part, rule, photos
+    rows = [row for row in result["cuts"] if (row["part"], row["rule"], row["photos"]) == wanted]
+    return _over("domain", rows, "precision"), _over("domain", rows, "recall")
+
+
+def best_rule(result: Mapping[str, Any]) -> str:
+    """The rule with the best harmonic mean of precision and recall on the names that choose."""
+
+    def quality(rule: str) -> float:
+        shares = [[each[0] for each in ended(result, "validation", rule, photos)] for photos in PHOTOS[1:]]
+        return sum(2 * right * found / max(right + found, 1e-9) for right, found in shares)
+
+    return max(RULES, key=quality)
+
+
 def findings(result: Mapping[str, Any]) -> list[str]:
     domains = len({row["domain"] for row in result["names"]})
     after, before = (mean(result, "nonsense", n, [PLAIN], "right") for n in (3, 0))
@@ -263,6 +288,12 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"{forgot(result, SENTENCE, CAPTIONS)} with one; class names {forgot(result, USUAL, CLASS_NAMES)} of R@1, names of "
         f"other domains {forgot(result, USUAL, OTHER_NAMES)}.",
     ]
+    rule = best_rule(result)
+    for photos in PHOTOS[1:]:
+        right, found = map(_share, ended(result, "test", rule, photos))
+        sentences.append(
+            f"Above the proposed score, {right} of the photos show a name taught from {photos}: {found} of its photos."
+        )
     if result["composed"]:
         recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
