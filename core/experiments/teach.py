@@ -84,7 +84,8 @@ def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """{"names": rows of {"column", "domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"column",
-    "domain"} and the points that each of LOST loses, "cuts": rows of ``cuts``, "composed": rows of {"column", "word", "photos", "captions", "R@10"}}."""
+    "domain"} and the points that each of LOST loses, "cuts": rows of ``cuts``, "composed": rows of {"column", "word",
+    "photos", "captions", "R@10"}}."""
     corpus, backbone = context.corpus, context.backbone
     others = everyday(corpus)
     results: list[dict[str, Any]] = []
@@ -119,12 +120,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             points = {measure: round(lost[measure], 2) for measure in LOST if measure in lost}
             forgotten.append({"column": column, "domain": domain, **points})
         context.log(domain)
-    return {
-        "names": results,
-        "forgotten": forgotten,
-        "cuts": ends,
-        "composed": composed(context, others, bases, everyday_photos),
-    }
+    in_captions = composed(context, others, bases, everyday_photos)
+    return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": in_captions}
 
 
 def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tensor) -> Iterator[dict[str, Any]]:
@@ -291,9 +288,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     rule = best_rule(result)
     for photos in PHOTOS[1:]:
         right, found = map(_share, ended(result, "test", rule, photos))
-        sentences.append(
-            f"Above the proposed score, {right} of the photos show a name taught from {photos}: {found} of its photos."
-        )
+        sentences.append(f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos.")
     if result["composed"]:
         recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))

@@ -99,6 +99,6 @@ def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.Mo
     assert {row["word"] for row in result["composed"]} == {"dog"}
     said, table = " ".join(teach.findings(result)), teach.table(result)
     assert f"{taught:.0f} %" in table and "dog" in said
-    assert "Above the proposed score" in said and teach.best_rule(result) in teach.RULES
+    assert "Above the score proposed" in said and teach.best_rule(result) in teach.RULES
     assert "percent" in figures.svg(teach.plot, result)
     assert torch.isfinite(torch.tensor([row["captions"] for row in result["forgotten"]])).all()
