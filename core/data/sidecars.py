@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from PIL import Image, IptcImagePlugin
 from core.common.errors import DataError
 from core.common.files import whole
 from core.data.find_images import is_there
-from core.data.image_io import FORMATS, photo_bytes
+from core.data.image_io import FORMATS
 from core.data.xmp import EMPTY, HIERARCHY, SUBJECT, TAGS, Words, keywords, with_keyword, without_keyword
 
 STYLES = ("photo.jpg.xmp", "photo.xmp")  # of most programs, of Lightroom
@@ -39,7 +38,7 @@ def change(photo: Path, word: str, style: str = STYLES[0], remove: bool = False,
         return False
     elif not is_there(photo):
         raise DataError("CORE_SIDECAR_NO_PHOTO")
-    old, inside = file.read_bytes() if there else EMPTY, keywords_inside(photo)
+    old, inside = file.read_bytes() if there else EMPTY, keywords_inside(photo) if is_there(photo) else {}
     new = (without_keyword if remove else with_keyword)(old, word, inside)
     if new == old or (not there and word in inside[SUBJECT]):
         return False
@@ -93,7 +92,7 @@ def keywords_inside(photo: Path) -> Words:
     """The keywords inside a photo (XMP, IPTC), as lists of a new sidecar."""
     words, xmp = list[str](), dict[str, list[str]]()
     with suppress(Exception):  # the photo was read when it was indexed; damaged metadata do not matter
-        with Image.open(io.BytesIO(photo_bytes(photo)), formats=[key for key in FORMATS if key in Image.OPEN]) as image:
+        with Image.open(photo, formats=[key for key in FORMATS if key in Image.OPEN]) as image:
             iptc = (IptcImagePlugin.getiptcinfo(image) or {}).get(_IPTC_KEYWORDS, [])
             packet = image.info.get("xmp", b"")
         words = [word.decode() for word in (iptc if isinstance(iptc, list) else [iptc])]
