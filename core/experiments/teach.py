@@ -43,7 +43,6 @@ RULES: dict[str, Callable[[Sequence[float]], float]] = {
     "mean": lambda own: float(np.mean(own)),
     "lowest": min,
     "between": lambda own: (float(np.mean(own)) + min(own)) / 2,
-    "deviation": lambda own: float(np.mean(own) - np.std(own)),
 }
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
 SENTENCE = "photos of people and animals"  # its adapter is the base of taught names
@@ -137,11 +136,11 @@ def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tens
         for i, entry in enumerate(names.entries):
             left_out = scores_left_out(names, entry, plain)
             for rule, cut in RULES.items():
-                found = scores[:, i] >= cut(left_out)
-                right = int((found & (own == i)).sum())
-                shares = right / max(int(found.sum()), 1), right / len(held[i])
-                part = "validation" if i % 2 else "test"
-                yield {"photos": photos, "part": part, "rule": rule, "precision": 100 * shares[0], "recall": 100 * shares[1]}
+                found, mine = scores[:, i] >= cut(left_out), own == i
+                right, most, all_of_it = (int(each.sum()) for each in (found & mine, found, mine))
+                about = {"photos": photos, "part": "validation" if i % 2 else "test", "rule": rule}
+                shares = {"precision": right / max(most, 1), "recall": right / all_of_it, "F1": 2 * right / (most + all_of_it)}
+                yield about | {measure: round(100 * share, 2) for measure, share in shares.items()}
 
 
 def columns(context: ExperimentContext) -> dict[str, Lora | None]:
@@ -256,23 +255,6 @@ def _over(by: str, rows: Sequence[Mapping[str, Any]], measure: str) -> list[floa
     return statistics.interval(list(means.values()))
 
 
-def ended(result: Mapping[str, Any], part: str, rule: str, photos: int) -> tuple[list[float], list[float]]:
-    """Precision and recall of a rule on one part of the names: means over domains with their intervals."""
-    wanted = part, rule, photos
-    rows = [row for row in result["cuts"] if (row["part"], row["rule"], row["photos"]) == wanted]
-    return _over("domain", rows, "precision"), _over("domain", rows, "recall")
-
-
-def best_rule(result: Mapping[str, Any]) -> str:
-    """The rule with the best harmonic mean of precision and recall on the names that choose."""
-
-    def quality(rule: str) -> float:
-        shares = [[each[0] for each in ended(result, "validation", rule, photos)] for photos in PHOTOS[1:]]
-        return sum(2 * right * found / max(right + found, 1e-9) for right, found in shares)
-
-    return max(RULES, key=quality)
-
-
 def findings(result: Mapping[str, Any]) -> list[str]:
     domains = len({row["domain"] for row in result["names"]})
     after, before = (mean(result, "nonsense", n, [PLAIN], "right") for n in (3, 0))
@@ -285,9 +267,11 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"{forgot(result, SENTENCE, CAPTIONS)} with one; class names {forgot(result, USUAL, CLASS_NAMES)} of R@1, names of "
         f"other domains {forgot(result, USUAL, OTHER_NAMES)}.",
     ]
-    rule = best_rule(result)
+    rows = result["cuts"]
+    rule = max(RULES, key=lambda rule: _over("domain", _where(rows, part="validation", rule=rule), "F1")[0])
     for photos in PHOTOS[1:]:
-        right, found = map(_share, ended(result, "test", rule, photos))
+        above = _where(rows, part="test", rule=rule, photos=photos)
+        right, found = (_share(_over("domain", above, measure)) for measure in ("precision", "recall"))
         sentences.append(f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos.")
     if result["composed"]:
         recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
@@ -297,6 +281,10 @@ def findings(result: Mapping[str, Any]) -> list[str]:
             f"three photos, and {recall[None][0]:.0f} with the word itself."
         )
     return sentences
+
+
+def _where(rows: Sequence[Mapping[str, Any]], **values: object) -> list[Mapping[str, Any]]:
+    return [row for row in rows if values.items() <= row.items()]
 
 
 def _share(interval: Sequence[float]) -> str:
