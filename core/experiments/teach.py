@@ -21,7 +21,7 @@ from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
-from core.retrieval.name_scores import scores_left_out
+from core.retrieval.name_scores import proposed_cut, scores_left_out
 from core.retrieval.popularity import spread_rows
 from core.retrieval.questions import EncodedQuery
 from core.sglora.repository import CLASS_NAMES
@@ -38,12 +38,7 @@ FEWEST = 4  # photos of a class to measure on
 OTHERS = 1_000  # everyday photos beside those of a class
 FIRST = 10
 PLAIN = "a photo of a {}"
-# Where a name's photos may end, by the scores of those left out. The first is ``proposed_cut``.
-RULES: dict[str, Callable[[Sequence[float]], float]] = {
-    "mean": lambda own: float(np.mean(own)),
-    "lowest": min,
-    "between": lambda own: (float(np.mean(own)) + min(own)) / 2,
-}
+RULES = {"mean": lambda own: float(np.mean(own)), "lowest": min, "midway": proposed_cut}  # where a name's photos may end
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
 SENTENCE = "photos of people and animals"  # its adapter is the base of taught names
 ZERO, USUAL = "zero-shot", "usual"
