@@ -70,7 +70,8 @@ def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentConte
     backbone, corpus = context.backbone, context.corpus
     _, drawn = next(teach.draws(corpus))
     others = teach.everyday(corpus)
-    found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, None, corpus.base[others])}
+    beside = corpus.indexed(others, teach.adapter(backbone, None))
+    found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, None, beside)}
     assert set(found) == {(n, part, rule) for n in (3, 10) for part in ("test", "validation") for rule in teach.RULES}
 
     def score(names: TaughtNames, row: int) -> float:
