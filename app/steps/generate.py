@@ -88,7 +88,7 @@ class Generate(Step):
         engine = self.context.engine(tab)
         made_from = replace(adaptation.request, strength=adaptation.strength)
         return {
-            self.lora: page_html.adapter(engine.repository, adaptation),
+            self.lora: page_html.adapter(adaptation),
             self.download: gr.Button(interactive=True),
             self.resample: gr.Button(interactive=True),
             self.varied: "",  # it told about an adapter before

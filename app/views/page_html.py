@@ -18,7 +18,6 @@ from core.common.paths import results_path
 from core.retrieval.gallery import AddReport
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
-from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
 NEAR = 4  # closest other experts, shown beside the routed ones
@@ -69,16 +68,10 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     return _html.routing_details(bars, len(weights) + NEAR)
 
 
-def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
+def adapter(result: Adaptation) -> Markup:
     """The generated LoRA in one line, and what a strength of 0 means."""
-    own, shared = result.own, repository.shared
-    rank: object = own.rank
-    if shared:
-        rank = ours = shared.only(own.modules).rank
-        if result.fit.fits:
-            rank = texts.RANKS.format(rank=ours + own.rank, shared=ours, own=own.rank)
-    description, ms = brief(result.routing.description), sum(result.seconds.values()) * 1000
-    words = texts.LORA_MADE.format(description=description, parameters=result.lora.parameters, rank=rank, ms=ms)
+    ms = sum(result.seconds.values()) * 1000
+    words = texts.LORA_MADE.format(description=brief(result.routing.description), ms=ms)
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
