@@ -44,7 +44,7 @@ class Column:
 class Comparison:
     """One question and the rankings that answer it, zero-shot first."""
 
-    title: Message  # the question as text
+    title: Message | str  # the question as text
     columns: tuple[Column, ...]
     asked: Question
     right: frozenset[str] = frozenset()  # keys of the right answers, if captions tell

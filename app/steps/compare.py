@@ -133,24 +133,24 @@ class Compare(Step):
 
     def _measure(self, tab: Tab, _: Controls) -> Updates:
         """Count recall over all captions, once the answer is shown."""
-        while (comparison := tab.comparison) is not None and comparison.measurable and not comparison.measured:
+        while (comparison := tab.counted) is not None and comparison.measurable and not comparison.measured:
             try:
                 progress = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
                 actions.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
             except StudioError:
-                if tab.comparison is comparison:
+                if tab.counted is comparison:
                     tab.uncounted = comparison
-            if tab.comparison is comparison:  # else the visitor asked another question: count that
+            if tab.counted is comparison:  # else the visitor asked another question: count that
                 break
         return self._counted(tab)
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:
-        tab.uncounted = tab.comparison
+        tab.uncounted = tab.counted
         return self._counted(tab)
 
     def _counted(self, tab: Tab) -> Updates:
         """Show the verdict, or that it is being counted."""
-        comparison, shown, stoppable = tab.comparison, "", False
+        comparison, shown, stoppable = tab.counted, "", False
         if comparison is not None and comparison.measurable:
             if comparison.measured:
                 shown = results_html.recalls(comparison)
