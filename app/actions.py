@@ -243,6 +243,7 @@ def answer(
             sentence="" if adaptation is None else adaptation.routing.description,
             library=search.library,
             rows=search.rows,
+            opens=tab.here and sources.libraries.writable,
         )
         comparison = _ranked(tab, unranked, search, columns(engine, tab, asked, adaptation), progress, stop)
     _show(engine, tab, asked, adaptation, comparison)
@@ -293,7 +294,8 @@ def _ranked(
             ranking = search.rank(adapter, stop=stop)
         moved = search.moves(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(title, note, ranking, moved, None, adapter))
-    return replace(unranked, columns=tuple(ranked), rows={**last.rows, **search.rows})
+    rows, paths = {**last.rows, **search.rows}, {**last.paths, **search.paths}
+    return replace(unranked, columns=tuple(ranked), rows=rows, paths=paths)
 
 
 def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:

@@ -55,6 +55,7 @@ class Tab:
     marked: Marked = field(default_factory=Marked)  # the counts from the marks
     for_name: PhotosForName = field(default_factory=PhotosForName)  # photos chosen for the next name
     name: str = ""  # the taught name that is selected
+    here: bool = False  # whether its visitor sits at this machine
     closed: bool = False  # whether the browser closed it
     training: threading.Event | None = None  # stops the running training
     turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes the answer

@@ -42,6 +42,7 @@ class Compare(Step):
             self._lay_out_options()
         self.marked = gr.HTML(elem_id="marked")
         self.answered = gr.HTML(js_on_load=script("results"), elem_id="results")
+        self.original = gr.HTML("", js_on_load=script("original"), visible="hidden", elem_id="original")
         self.more_of_them = gr.Button(self.t("SHOW_MORE"), visible=False, elem_id="show-more")
         self.context.answer = self.answered
 
@@ -90,6 +91,7 @@ class Compare(Step):
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
         self.answers(self.answered.like, self._similar, [self.context.controls["query"]], trigger_mode="multiple")
+        self.on(self.answered.expand, self._open, (), [self.original], trigger_mode="multiple")
         counted = [self.recall, self.stop]
         # The box first shows that recall is being counted. This change starts the counting.
         self.on(self.recall.change, self._measure, (), counted, (), self.recall, SEARCH, trigger_mode="always_last")
@@ -106,6 +108,14 @@ class Compare(Step):
             controls = controls._replace(where=tab.comparison.asked.scope.value)
         question = Question("similar", str(event.index), scope=controls.scope)
         return self.answer(tab, question, controls) | self.context.boxes(query="")
+
+    def _open(self, tab: Tab, event: gr.SelectData, _: Controls) -> str:
+        """Let the browser read the file of an enlarged photo of a library."""
+        key = str(event.index)
+        path = None if tab.comparison is None else tab.comparison.file(key)
+        if path is None or not path.is_file():  # its thumbnail stays
+            return ""
+        return f"{key} {results_html.address(tab.visitor.files.borrow(path))}"
 
     def _filter(self, tab: Tab, controls: Controls) -> Updates:
         """Ask the same question of some of the photos."""

@@ -101,7 +101,8 @@ def _cards(
             picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
         moved = column.moves.get(hit.key) if shown.zero_shot else None
-        cards.append((hit, moved, picture, full, right, mark))
+        place, opens = result.place(hit) if full else hit.label, result.file(hit.key) is not None
+        cards.append((hit, place, opens, moved, picture, full, right, mark))
     return cards
 
 
