@@ -25,6 +25,7 @@ from app.steps.describe import Describe
 from app.steps.event import memory_of, remembered, tab_of
 from app.steps.experts import Experts
 from app.steps.generate import Generate
+from app.steps.how import How
 from app.steps.names import Names
 from app.steps.photo_library import LibraryFolders
 from app.steps.photos import Photos
@@ -97,9 +98,9 @@ class Studio:
                     # More than half of the page's bytes: they come once the tab is opened.
                     self.evidence = gr.HTML(js_on_load=script("evidence"))
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
-                gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
+                how = How(context)
         self.address = Address(context)
-        return [*steps, self.experts, self.address, *switch]
+        return [*steps, self.experts, how, self.address, *switch]
 
     def _search_tab(self, samples: SampleQuestions | None) -> list[Step]:
         """Lay out photos and question, beside them the sentence, and the results below."""

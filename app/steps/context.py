@@ -91,6 +91,7 @@ class Part(Enum):
     DETAILS = auto()  # charts and maps of the routing and the adapter, in the drawer for researchers
     THUMBNAILS = auto()  # the photos, to manage them
     TABLE = auto()  # all experts, on their tab
+    PICTURE = auto()  # the method with the tab's own sentence, on its tab
 
 
 ANSWER = (Part.ROUTING, Part.SUGGESTIONS, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question

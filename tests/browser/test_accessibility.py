@@ -39,7 +39,7 @@ TABS = {
     texts.TAB_STUDIO: "#results section",
     texts.TAB_EXPERTS: "#experts [role=gridcell]",
     texts.TAB_EVIDENCE: ".sg-exhibit",
-    texts.TAB_ABOUT: ".sg-about",
+    texts.TAB_ABOUT: ".sg-how svg",
 }
 
 
