@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from core.backbones.base import Backbone
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, request, sampling_given
+from core.cli.commands import Answer, chosen_adapters, log, sampling_given, task_request
 from core.cli.search import load_names
 from core.common.errors import GalleryError, UsageError
 from core.common.progress import Steps
+from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text, one_line
 from core.data.sidecars import change_all
 from core.data.xmp import LEVELS
-from core.experts.load import load_adapter
 from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.library import PhotoLibrary
@@ -44,7 +43,8 @@ def tag(arguments: Namespace) -> Answer:
         raise UsageError("CORE_TAG_WHAT")
     keyword = None if arguments.keyword is None else _keyword(arguments.keyword)
     library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
-    backbone, adapter_of = _adapters(arguments)
+    backbone, adapters = chosen_adapters(arguments, task_request(arguments), Stopwatch())
+    *_, adapter = adapters.values()
     photos, names = LibraryPhotos(library, backbone), load_names(arguments.names, backbone)
     if where.folder is not None:
         photos.check_folder(where.folder)
@@ -52,7 +52,7 @@ def tag(arguments: Namespace) -> Answer:
     for asked in _asked(arguments, names, keyword):
         facts, rows = {"keyword": asked.keyword}, list(range(len(photos)))
         if asked.texts and not (arguments.remove and arguments.first is arguments.at_least is None):
-            ranked, scores = _ranked(photos, names, asked, adapter_of(", ".join(asked.texts)), where)
+            ranked, scores = _ranked(photos, names, asked, adapter, where)
             rows = _chosen(ranked, arguments)
             facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None, **scores}
         files = photos.files(rows, where.folder) if rows else []
@@ -79,21 +79,6 @@ def _keyword(text: str) -> str:
     if not word or any(sign in word for sign in LEVELS):
         raise UsageError("CORE_KEYWORD", word=word)
     return word
-
-
-def _adapters(arguments: Namespace) -> tuple[Backbone, Callable[[str], Adapter]]:
-    """The backbone, and the adapter for a text, as `search` makes it."""
-    if arguments.adapter is not None:
-        backbone = chosen_backbone(arguments)
-        adapter = load_adapter(backbone, arguments.adapter)
-        return backbone, lambda text: adapter
-    engine = load_chosen_engine(arguments)
-
-    def adapted(text: str) -> Adapter:
-        adaptation = engine.adapt(request(arguments, arguments.task or text))
-        return Adapter.of(adaptation.lora, adaptation.weight)
-
-    return engine.backbone, adapted
 
 
 def _ranked(

@@ -132,7 +132,7 @@ def test_index_reports_and_search_ranks_as_core_does(app: Running, engine: SGLor
     gallery.add(paths)
     adaptation = engine.adapt(AdapterRequest(SENTENCE, seed=3))
     merged = engine.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
-    without = client.predict(query="a sunny beach", description=" ", api_name="/search")
+    without = client.predict(query="a sunny beach", api_name="/search")
     assert list(without) == ["zero_shot", "shared"]
     for ranked, adapter in (
         (found["zero_shot"], ZERO_SHOT),
