@@ -138,7 +138,8 @@ class Compare(Step):
         }
 
     def _rank_again(self, tab: Tab, controls: Controls) -> Updates:
-        asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
+        merge, random = controls.beside(tab.asked.question)
+        asked = replace(tab.asked, merge=merge, random=random)
         return self.context.show_again(tab, controls, *ANSWER, asked=asked, progress=by_column(tab))
 
     def _measure(self, tab: Tab, _: Controls) -> Updates:

@@ -72,8 +72,12 @@ class Controls(NamedTuple):
         """What an answer to the question depends on. Raises DescriptionError: when the sentence or a day is unusable."""
         for day in (self.since, self.until):
             checked_day(day)
-        of_samples = question is not None and bool(question.scope.samples)  # what a sentence does shows beside a random one
-        return Asked(question, self.request, bool(self.merge), bool(self.random) or of_samples)
+        return Asked(question, self.request, *self.beside(question))
+
+    def beside(self, question: Question | None) -> tuple[bool, bool]:
+        """Whether there are columns of the merged experts and of a random sentence. On samples, what a sentence does shows
+        beside a random one."""
+        return bool(self.merge), bool(self.random) or (question is not None and bool(question.scope.samples))
 
 
 class Part(Enum):
