@@ -738,7 +738,7 @@ def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, a
     assert by_file["methods"]["adapter"] == by_task["methods"]["sg-lora"]
 
     search = ("search", "a red ball", *model, "--library", library)
-    for command in ((*search, "--adapter", adapter), (*search, "--experts", repository, "--strength", 4),
+    for command in ((*search, "--adapter", adapter), (*search, "--task", TEXT, "--experts", repository, "--strength", 4),
                     (*search, "--adapter", adapter, "--find", "captions"),
                     ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
         code, out, err = run(*command)
