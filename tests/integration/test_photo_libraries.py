@@ -103,6 +103,9 @@ def test_the_user_of_this_machine_indexes_a_library_that_all_search(library_app:
     assert str(other.event(number, *values).values).count("<img") == 5
     number, values = event(library_app, "Ask._search", where="library:library", query="a dog")
     assert r"caf\\udce9.jpg" in str(other.event(number, *values).values)
+    for headers, opens in (({}, True), ({"x-forwarded-for": "203.0.113.7"}, False)):
+        shown = str(Stranger(library_app.url, headers=headers).event(number, *values).values)
+        assert (str(photos) in shown) is ("data-opens" in shown) is opens, headers
 
 
 @pytest.mark.slow
