@@ -76,7 +76,9 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     other.context.close()
     page.reload()
     expect(page.locator("#status")).to_contain_text(f"{len(repository.index.experts)} experts")
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     expect(box(page, "backbone")).to_have_value(name)
+    page.get_by_role("tab", name=texts.TAB_STUDIO).click()
     settles(lambda: column(page, texts.SG_LORA), expected)
     expect(page.get_by_test_id("toast-body")).to_have_count(0)
 
