@@ -14,7 +14,7 @@ from pathlib import Path
 
 from app import texts
 from app.comparison import CONTROLS, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison, Marked
-from app.question import Asked, Scope
+from app.question import Asked, Question, Scope
 from app.sources import Sources
 from app.tab import Tab
 from app.texts import Text
@@ -28,6 +28,7 @@ from core.experts.adapter_files import WHOLE, adapter_files, adapter_part, names
 from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport, Stop, never
+from core.retrieval.index import Ranking
 from core.retrieval.scoped import WORDS, ScopedSearch
 from core.retrieval.search import Photos, some_embeddings
 from core.sglora.engine import Adaptation, SGLora
@@ -220,6 +221,7 @@ def answer(
     shows what it showed before. Raises StillAdding: before the first photo; the question is kept. StudioError: when stopped.
     """
     adaptation, comparison = adapted(engine, tab, asked.request), None
+    left_out = _trained_on(engine, tab, adaptation)
     if (question := asked.question) is not None:
         if question.kind == WORDS:
             question = replace(question, what=clean_text(question.what, "query"))
@@ -233,7 +235,7 @@ def answer(
             (),
             question,
             search.right(question.what),
-            left_out=_trained_on(engine, tab, adaptation),
+            left_out=left_out,
             photos=search.photos,
             files=sources.files(tab.visitor, question.scope),
             backbone=engine.backbone.fingerprint,
@@ -241,9 +243,15 @@ def answer(
             sentence="" if adaptation is None else adaptation.routing.description,
             library=search.library,
             rows=search.rows,
+            opens=tab.here and sources.libraries.writable,
         )
         comparison = _ranked(tab, unranked, search, columns(engine, tab, asked, adaptation), progress, stop)
     _show(engine, tab, asked, adaptation, comparison)
+    if question is None and adaptation is not None:
+        unranked = [
+            Column(title, note, Ranking((), 0), {}, None, on) for title, note, on in columns(engine, tab, asked, adaptation)
+        ]
+        tab.unasked = Comparison("", tuple(unranked), Question.words(""), left_out=left_out, photos=tab.visitor.photos)
     count_marked(engine, tab, sources)
     return comparison
 
@@ -251,7 +259,8 @@ def answer(
 def _show(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None, comparison: Comparison | None) -> None:
     if tab.comparison is None or comparison is None or tab.comparison.asked != comparison.asked:
         tab.more = 0
-    tab.asked, tab.adaptation, tab.repository, tab.comparison = asked, adaptation, engine.repository, comparison
+    tab.asked, tab.adaptation, tab.repository = asked, adaptation, engine.repository
+    tab.comparison, tab.unasked = comparison, None
     if comparison is not None and asked.words:
         pair = (asked.words, asked.sentence)
         tab.history = [pair, *(h for h in tab.history if h != pair)][:HISTORY]
@@ -285,7 +294,8 @@ def _ranked(
             ranking = search.rank(adapter, stop=stop)
         moved = search.moves(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(title, note, ranking, moved, None, adapter))
-    return replace(unranked, columns=tuple(ranked), rows={**last.rows, **search.rows})
+    rows, paths = {**last.rows, **search.rows}, {**last.paths, **search.paths}
+    return replace(unranked, columns=tuple(ranked), rows=rows, paths=paths)
 
 
 def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:
@@ -304,9 +314,9 @@ def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:
 def measure(
     engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES, progress: Progress | None = None, stop: Stop = never
 ) -> Comparison | None:
-    """Count recall of the last comparison, after the answer, since reading many captions takes a while. Returns None if there
-    is nothing to count. Raises StudioError: when it is stopped."""
-    comparison = tab.comparison
+    """Count recall of what is shown, after the answer, since reading many captions takes a while. Returns None if there is
+    nothing to count. Raises StudioError: when it is stopped."""
+    comparison = tab.counted
     if comparison is None or comparison.measured:
         return comparison
     if not comparison.measurable:
@@ -321,6 +331,8 @@ def measure(
     measured = replace(comparison, columns=tuple(ranked))
     if tab.comparison is comparison:  # else the visitor asked something else, which is measured next
         tab.comparison = measured
+    elif tab.unasked is comparison:
+        tab.unasked = measured
     return measured
 
 

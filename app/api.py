@@ -215,7 +215,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         return {"name": entry.name, "description": entry.expert.description, "lost": entry.lost, "experts": experts}
 
     with gr.Row(visible=False):
-        description = gr.Textbox(label="description")
+        description, optional = gr.Textbox(label="description"), gr.Textbox(label="description", value="")
         query = gr.Textbox(label="query", value="")
         captions = gr.Textbox(label="captions", value="")
         k = gr.Number(label="k", value=DEFAULT_K)
@@ -237,7 +237,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         (route, [description, k, tau, repository], answer, LIGHT),
         (adapt, [description, *sampling, repository, part], [answer, adapter], LIGHT),
         (index, [files, captions, repository, sent], answer, HEAVY),
-        (search, [query, description, *sampling, top, photo, repository, *filters], answer, SEARCH),
+        (search, [query, optional, *sampling, top, photo, repository, *filters], answer, SEARCH),
         (teach, [name, files, photos, take_back, repository, sent], answer, HEAVY),
         (import_adapter, [files, description, sent], answer, LIGHT),
     ):

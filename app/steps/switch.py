@@ -21,16 +21,13 @@ class Switch(Step):
     """Laid out only if there is a choice."""
 
     def layout(self) -> None:
-        """Lay out the choice beside the status. ``panel`` comes below."""
         choices = [(self.t("BACKBONE_SHIPPED", name=DEFAULT), DEFAULT)]
         for name, repository in self.context.models.repositories.items():
             experts = len(repository.index.experts)
             choices.append((self.t("BACKBONE_CHOICE", name=name, experts=experts), name))
-        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, DEFAULT, min_width=320)
-        self.context.shows(Part.STATUS, [self.choice], lambda tab, _: {self.choice: tab.visitor.backbone})
-
-    def panel(self) -> None:
+        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, DEFAULT)
         self.report = gr.HTML(elem_id="switched")
+        self.context.shows(Part.STATUS, [self.choice], lambda tab, _: {self.choice: tab.visitor.backbone})
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.

@@ -41,7 +41,8 @@ class TakeHome(Step):
         return str(tab.visitor.files.write("sg-lora-results.csv", exports.results_csv(_asked(tab)).encode()))
 
     def _recall(self, tab: Tab, _: Controls) -> str:
-        _asked(tab)
+        if tab.unasked is None:
+            _asked(tab)
         comparison = actions.measure(self.context.engine(tab), tab, self.context.sources)
         if comparison is None:
             raise DataError(texts.TAKE_NO_CAPTIONS)

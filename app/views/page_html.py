@@ -18,7 +18,6 @@ from core.common.paths import results_path
 from core.retrieval.gallery import AddReport
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
-from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
 NEAR = 4  # closest other experts, shown beside the routed ones
@@ -69,16 +68,10 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     return _html.routing_details(bars, len(weights) + NEAR)
 
 
-def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
+def adapter(result: Adaptation) -> Markup:
     """The generated LoRA in one line, and what a strength of 0 means."""
-    own, shared = result.own, repository.shared
-    rank: object = own.rank
-    if shared:
-        rank = ours = shared.only(own.modules).rank
-        if result.fit.fits:
-            rank = texts.RANKS.format(rank=ours + own.rank, shared=ours, own=own.rank)
-    description, ms = brief(result.routing.description), sum(result.seconds.values()) * 1000
-    words = texts.LORA_MADE.format(description=description, parameters=result.lora.parameters, rank=rank, ms=ms)
+    ms = sum(result.seconds.values()) * 1000
+    words = texts.LORA_MADE.format(description=brief(result.routing.description), ms=ms)
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
@@ -118,8 +111,9 @@ def taught_name(name: str, photos: int) -> str:
     return (texts.NAMES_CHIP_ONE if photos == 1 else texts.NAMES_CHIP).format(name=name, n=photos)
 
 
-def gallery_line(visitor: Visitor, samples: int = 0) -> Markup:
-    """How full the gallery is, or the progress of photos that are being added. ``samples``: how many are searched instead."""
+def gallery_line(visitor: Visitor, samples: int = 0, library: str = "", found: int = 0) -> Markup:
+    """How full the gallery is, or the progress of photos that are being added. ``samples``, ``found``: how many of the samples
+    or of a ``library`` are searched instead."""
     photos, limit, adding = visitor.photos, visitor.limit, visitor.progress
     if adding is None and visitor.adding:
         return note(texts.ADDING)
@@ -129,7 +123,8 @@ def gallery_line(visitor: Visitor, samples: int = 0) -> Markup:
         words = words.format(done=adding.done, total=adding.total, seconds=left) if adding.total else texts.ADDING
         return _html.adding(words, adding)
     if not photos:
-        return note(texts.SAMPLES_NOW.format(n=samples) if samples else texts.GALLERY_EMPTY)
+        words = texts.SAMPLES_NOW if samples else texts.LIBRARY_NOW if found else texts.GALLERY_EMPTY
+        return note(words.format(n=samples or found, name=library))
     captioned = sum(bool(p.captions) for p in photos)
     line = texts.PHOTOS_NOW.format(n=len(photos), limit=limit, captioned=captioned)
     return note(line if len(photos) <= LISTED else f"{line} {texts.PHOTOS_LISTED.format(n=LISTED)}")

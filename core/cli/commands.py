@@ -22,9 +22,9 @@ from core.experiments.evaluate import evaluate as evaluate_methods
 from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
 from core.experts.files import RepositoryIndex
 from core.experts.load import load_adapter, load_engine
-from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SAMPLING = ("k", "tau", "seed", "strength")  # the options of ``request``
 
@@ -71,6 +71,23 @@ def adapted(arguments: Namespace, wanted: AdapterRequest, stopwatch: Stopwatch) 
     adaptation = engine.adapt(wanted)
     stopwatch.lap("adapt")
     return engine, adaptation
+
+
+def chosen_adapters(
+    arguments: Namespace, wanted: AdapterRequest | None, stopwatch: Stopwatch
+) -> tuple[Backbone, dict[str, Adapter]]:
+    """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``; without both the part
+    that all adapters share, if there is one, as on the page."""
+    if wanted is not None:
+        engine, adaptation = adapted(arguments, wanted, stopwatch)
+        return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
+    backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
+    if arguments.adapter is not None:
+        adapters["adapter"] = load_adapter(backbone, arguments.adapter)
+    elif backbone.shared is not None:
+        adapters["shared"] = Adapter.of(backbone.shared, DEFAULT_WEIGHT)
+    backbone.encode_sentence(["warm-up"])
+    return backbone, adapters
 
 
 def evaluate(arguments: Namespace) -> Answer:

@@ -152,7 +152,7 @@ def _searching(command: Command) -> None:
     place.add_argument("--library", type=Path, metavar="DIR", help="library of photos, see `index`")
     place.add_argument("--gallery", type=Path, metavar="FOLDER", help="folder of photos")
     base = parser.add_mutually_exclusive_group()
-    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
+    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: what all adapters share)")
     base.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format in the place of a task")
     _path_option(parser, "--names", "taught names on top: what `teach` or the page wrote of them", "FILE")
     found = "what to find (for words photos, for a photo captions)"
@@ -180,7 +180,7 @@ def _searching(command: Command) -> None:
     _flag(parser, "--dry-run", "write nothing, and say what would change")
     _flag(parser, "--remove", "take the keyword out again (without --first and --at-least: of all photos)")
     base = parser.add_mutually_exclusive_group()
-    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the name, or the query)")
+    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: what all adapters share)")
     base.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format in the place of a task")
     _sampling_options(parser)
 

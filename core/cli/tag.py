@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from core.backbones.base import Backbone
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, request, sampling_given
+from core.cli.commands import Answer, chosen_adapters, log, sampling_given, task_request
 from core.cli.search import load_names
 from core.common.errors import GalleryError, UsageError
 from core.common.progress import Steps
+from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text, one_line
 from core.data.sidecars import change_all
 from core.data.xmp import LEVELS
-from core.experts.load import load_adapter
 from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.library import PhotoLibrary
@@ -35,7 +33,8 @@ def tag(arguments: Namespace) -> Answer:
     texts = [clean_text(text, "query") for text in arguments.query or ()]
     keyword = _keyword(arguments.keyword or ", ".join(texts)) if arguments.keyword or texts else None
     library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
-    backbone, adapter_of = _adapters(arguments)
+    backbone, adapters = chosen_adapters(arguments, task_request(arguments), Stopwatch())
+    *_, adapter = adapters.values()
     photos, names = LibraryPhotos(library, backbone), load_names(arguments.names, backbone)
     if where.folder is not None:
         photos.check_folder(where.folder)
@@ -46,7 +45,7 @@ def tag(arguments: Namespace) -> Answer:
     for word, wanted, entry in asked:
         facts, rows = {"keyword": word}, list(range(len(photos)))
         if wanted and not (arguments.remove and arguments.first is arguments.at_least is None):
-            ranked, scores = _ranked(photos, names, wanted, entry, adapter_of(", ".join(wanted)), where)
+            ranked, scores = _ranked(photos, names, wanted, entry, adapter, where)
             first, least = arguments.first or 0, float("inf") if arguments.at_least is None else arguments.at_least
             rows = [row for place, (row, score) in enumerate(ranked) if place < first or score >= least]
             facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None, **scores}
@@ -66,21 +65,6 @@ def _keyword(text: str) -> str:
     if not word or any(sign in word for sign in LEVELS):
         raise UsageError("CORE_KEYWORD", word=word)
     return word
-
-
-def _adapters(arguments: Namespace) -> tuple[Backbone, Callable[[str], Adapter]]:
-    """The backbone, and the adapter for a text, as `search` makes it."""
-    if arguments.adapter is not None:
-        backbone = chosen_backbone(arguments)
-        adapter = load_adapter(backbone, arguments.adapter)
-        return backbone, lambda text: adapter
-    engine = load_chosen_engine(arguments)
-
-    def adapted(text: str) -> Adapter:
-        adaptation = engine.adapt(request(arguments, arguments.task or text))
-        return Adapter.of(adaptation.lora, adaptation.weight)
-
-    return engine.backbone, adapted
 
 
 def _ranked(

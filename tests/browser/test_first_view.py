@@ -129,6 +129,15 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     expect(page.locator("dialog.sg-view img")).to_be_visible()
     page.keyboard.press("Escape")
 
+    # The picture of the method has the same sentence, experts and results.
+    page.get_by_role("tab", name=texts.TAB_ABOUT).click()
+    expect(page.locator(".sg-how > li").first).to_contain_text(FIRST.description)
+    weights = [f"{100 * weight:.0f} %" for weight in adaptation.routing.weights.tolist()]
+    expect(page.locator(".sg-how .sg-experts b")).to_have_text(weights)
+    found = page.locator(".sg-found").last.locator("img").evaluate_all("all => all.map(image => image.alt)")
+    page.get_by_role("tab", name=texts.TAB_STUDIO).click()
+    assert found == labels(page, texts.SG_LORA)[:3]
+
     # Back leads from the visitor's question to the first one. A reload keeps the visitor's question.
     ask(page, "a cup of coffee")
     page.go_back()

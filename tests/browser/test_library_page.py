@@ -84,8 +84,15 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     # Mark a photo of the library, teach a name from it and from another one, and find similar photos.
     hits(page).first.locator('[data-mark="up"]').click()
     expect(page.locator("#marked")).to_contain_text("of 1 after")
-    name, second = (hits(page).nth(place).locator(".sg-label").get_attribute("title") for place in (0, 1))
+    name, second = (hits(page).nth(place).locator(".sg-label").text_content() for place in (0, 1))
+    place = str(hits(page).nth(1).locator(".sg-label").get_attribute("title"))
     hits(page).nth(1).locator(".sg-open").click()
+    # The user of this machine sees the photo itself, and where it is.
+    expect(page.locator("dialog p")).to_have_text(f"2. {place}")
+    assert Path(place).name == second
+    with Image.open(place) as original:
+        wanted = [original.width, original.height]
+    settles(lambda: page.locator("dialog img").evaluate("image => [image.naturalWidth, image.naturalHeight]"), wanted)
     page.locator("dialog [data-teach]").click()
     expect(page.locator("#names-photos .token")).to_have_text([second])
     hits(page).first.locator('[data-mark="up"]').click()

@@ -93,7 +93,7 @@ def test_a_query_in_a_folder(photos: Path, library: list[object], answer: Answer
     answer("index", "--library", library[1])
     asked = ("--library", library[1], "--folder", photos / "b")
     (found,) = answer("tag", *asked, "--query", "red lines", "--first", 2, "--style", "photo.xmp")["tags"]
-    ranked = answer("search", "red lines", *asked, "--top", 2)["rankings"]["sg-lora"]
+    ranked = answer("search", "red lines", *asked, "--top", 2)["rankings"]["shared"]
     assert found["keyword"] == "red lines" and found["own"] == [] and found["proposed"] is None
     assert found["score"] == pytest.approx(ranked[1]["score"], abs=1e-5)
     assert {Path(file).stem for file in found["changed"]} == {Path(hit["photo"]).stem for hit in ranked}
