@@ -23,6 +23,7 @@ from core.common.messages import message
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
+from core.data.sample_photos import EVERYDAY
 from core.data.uploads import MAX_CAPTIONS, sort_uploads
 from core.experts.adapter_files import WHOLE, adapter_files, adapter_part, names_provenance, with_names
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -82,9 +83,9 @@ def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptati
 def look(
     engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos | None = None, sources: Sources = NO_SOURCES
 ) -> Look | None:
-    """What the searched photos seem to show: the samples, the visitor's own photos, or else those of the library. None without
-    photos, or if the experts cannot tell. Raises GalleryError: as ``Sources.gallery``."""
-    photos, samples = library, bool(scope.samples) and sources.samples is not None
+    """What the searched photos seem to show: samples of one kind, the visitor's own photos, or else those of the library. None
+    without photos, or if the experts cannot tell. Raises GalleryError: as ``Sources.gallery``."""
+    photos, samples = library, scope.samples not in ("", EVERYDAY) and sources.samples is not None
     if samples or (scope.own and tab.visitor.photos):
         photos = sources.gallery(engine, tab.visitor, scope).searchable
     return None if photos is None else Look.of(engine.repository, some_embeddings(photos, MOST_PHOTOS))

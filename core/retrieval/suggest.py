@@ -29,7 +29,7 @@ FEWEST_SHARE = 0.1  # another expert has to be the closest one for this share of
 LEAST_CLOSENESS = 0.22  # surely below it, on average, no expert knows such photos, and none is suggested
 ORDINARY = (EVERYDAY, "objects")  # groups of one kind: everyday scenes and everyday objects
 SURE = 2.0  # standard errors of a mean over photos
-LEAST_ALIKE = 0.4  # below it, photos and routed experts are of different kinds
+LEAST_ALIKE = 0.25  # below it, photos and routed experts are of different kinds; a sentence may be about a third of them
 LEAST_CLOSER = 0.05  # and the photos are surely closer to another expert by this
 
 
