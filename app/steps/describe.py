@@ -95,17 +95,15 @@ class Describe(Step):
             return hidden | {self.routing: page_html.note(texts.of(error), "sg-warn")}
         if routing is None:
             return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY)}
-        fit, offered = engine.fit(routing), list[Expert]()
+        fit = engine.fit(routing)
         look = self._look(tab, controls) if fit.fits else None
         differs = actions.differs(engine, tab, look, routing)
-        if differs and look is not None:
-            offered = look.suggested
-        elif not fit.fits and fit.remark is None:
+        offered = look.suggested if look is not None and differs else []
+        if not fit.fits and fit.remark is None:
             offered = [engine.repository.experts[int(routing.chosen[0])]]
-        words = texts.topic(offered[0].description) if offered else ""
         return {
             self.routing: page_html.routing(engine, routing, fit, differs, bool(offered)),
-            self.suggestion: gr.Button(words, visible=bool(offered)),
+            self.suggestion: gr.Button(texts.topic(offered[0].description) if offered else "", visible=bool(offered)),
         }
 
     def _details(self, tab: Tab, controls: Controls) -> Updates:

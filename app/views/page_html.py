@@ -57,7 +57,7 @@ def fit_notice(fit: Fit, differs: bool = False, offered: bool = True) -> Markup:
     if not fit.fits:
         return _html.fit("low", texts.NO_EXPERT_FITS, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
     if differs:
-        return _html.fit("low", texts.PHOTOS_DIFFER, texts.PHOTOS_SUGGESTION if offered else texts.UNKNOWN_PHOTOS)
+        return _html.fit("low", texts.PHOTOS_DIFFER, texts.SUGGESTION if offered else texts.UNKNOWN_PHOTOS)
     if fit.forgetting >= 1:
         return _html.fit("medium", "", texts.FORGETS.format(points=fit.forgetting))
     return Markup("")
