@@ -23,17 +23,18 @@ from core.common.messages import message
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
+from core.data.sample_photos import EVERYDAY
 from core.data.uploads import MAX_CAPTIONS, sort_uploads
 from core.experts.adapter_files import WHOLE, adapter_files, adapter_part, names_provenance, with_names
-from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport, Stop, never
 from core.retrieval.index import Ranking
 from core.retrieval.scoped import WORDS, ScopedSearch
 from core.retrieval.search import Photos, some_embeddings
+from core.retrieval.suggest import MOST_PHOTOS, Look
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
+from core.sglora.router import Routing
 
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
@@ -80,13 +81,22 @@ def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptati
     return engine.adapt(wanted)
 
 
-def suggested(engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos | None = None) -> list[Expert]:
-    """Experts whose topics the visitor's own photos look like, if these are searched, or else those of the library. None for
-    the samples, which have questions of their own. Raises GalleryError: as ``Visitor.gallery``."""
-    photos = None if scope.samples else library
-    if scope.own and tab.visitor.photos:
-        photos = tab.visitor.gallery(engine).searchable
-    return [] if photos is None else suggest.suggested(engine.repository, some_embeddings(photos, suggest.MOST_PHOTOS))
+def look(
+    engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos | None = None, sources: Sources = NO_SOURCES
+) -> Look | None:
+    """What the searched photos seem to show: samples of one kind, the visitor's own photos, or else those of the library. None
+    without photos, or if the experts cannot tell. Raises GalleryError: as ``Sources.gallery``."""
+    photos, samples = library, scope.samples not in ("", EVERYDAY) and sources.samples is not None
+    if samples or (scope.own and tab.visitor.photos):
+        photos = sources.gallery(engine, tab.visitor, scope).searchable
+    return None if photos is None else Look.of(engine.repository, some_embeddings(photos, MOST_PHOTOS))
+
+
+def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bool:
+    """Whether the photos are of another kind than the experts of a sentence. Own experts know photos that shipped ones do not,
+    so with them the photos say nothing."""
+    shipped = len(engine.repository) - len(tab.visitor.own_experts(engine).entries)
+    return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
 
 
 def write_zip(engine: SGLora, tab: Tab, part: str = WHOLE) -> Path:

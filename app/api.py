@@ -116,14 +116,14 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         gallery = tab.visitor.gallery(engine)
         if typed is not None:
             gallery.set_captions(typed)
-        failed = [*(added.report.failed if added.report else ()), *added.failed]
+        failed, look = [*(added.report.failed if added.report else ()), *added.failed], actions.look(engine, tab)
         return {
             "added": len(added.report.added) if added.report else 0,
             "duplicates": list(added.report.duplicates) if added.report else [],
             "failed": [{"name": name, "reason": texts.of(reason)} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
-            "suggested": [expert.description for expert in actions.suggested(engine, tab)],
+            "suggested": [] if look is None else [expert.description for expert in look.suggested],
         }
 
     def search(

@@ -41,18 +41,22 @@ def measured(file: Path | None = None) -> str:
     return texts.MEASURED.format(before=before, one=one, after=after)
 
 
-def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
-    """The routed experts with their weights, and how well they fit the sentence."""
+def routing(engine: SGLora, result: Routing, fit: Fit, differs: bool, offered: bool) -> Markup:
+    """The routed experts with their weights, and how well they fit the sentence and the photos."""
     experts = [engine.repository.experts[i] for i in result.chosen.tolist()]
-    return _html.routing(zip(experts, map(experts_html.short, experts), result.weights.tolist(), strict=True), fit_notice(fit))
+    notice = fit_notice(fit, differs, offered)
+    return _html.routing(zip(experts, map(experts_html.short, experts), result.weights.tolist(), strict=True), notice)
 
 
-def fit_notice(fit: Fit) -> Markup:
-    """A notice that no expert fits and why, or how much the routed experts forget; empty if neither."""
+def fit_notice(fit: Fit, differs: bool = False, offered: bool = True) -> Markup:
+    """A notice that no expert fits and why, that the photos are of another kind, or how much the routed experts forget; empty
+    if none of these. ``differs``: as ``actions.differs``. ``offered``: whether another sentence is offered."""
     if fit.remark is not None:
         return _html.fit("low", texts.of(fit.remark), "" if fit.fits else texts.ONLY_SHARED)
     if not fit.fits:
         return _html.fit("low", texts.NO_EXPERT_FITS, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
+    if differs:
+        return _html.fit("low", texts.PHOTOS_DIFFER, texts.SUGGESTION if offered else texts.UNKNOWN_PHOTOS)
     if fit.forgetting >= 1:
         return _html.fit("medium", "", texts.FORGETS.format(points=fit.forgetting))
     return Markup("")
