@@ -99,12 +99,12 @@ def one_more(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    told = []
-    for group, content in result["groups"].items():
-        gains = [
-            f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in content["one more"].items()
-        ]
-        told.append(f"One more expert of a task's kind brings, in points of R@1 ({group}): {', '.join(gains)}.")
+    steps = {group: content["one more"] for group, content in result["groups"].items()}
+    first = [f"{markdown.difference(next(iter(each.values()))['each'])} ({group})" for group, each in steps.items()]
+    told = [f"The first expert of a task's kind changes R@1 by {' and '.join(first)}."]
+    for group, each in steps.items():
+        gains = [f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in each.items()]
+        told.append(f"One more expert of a task's kind, in points of R@1 ({group}): {', '.join(gains)}.")
     return told
 
 

@@ -6,24 +6,20 @@ Most people's photos are of this kind.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from core.backbones.embedded import EmbeddedBackbone
 from core.common import markdown
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.fine_tuned import fine_tuned
 from core.experiments.held_tasks import HeldTask
 from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import MOST_PHOTOS, suggested
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.corpus import Corpus, load_corpus
-from core.training.shared_lora import BothHeadsRecipe
+from core.training.corpus import Corpus
 
 OURS = "sg-lora"
 EVERYDAY = "1,000 everyday photos"
@@ -47,12 +43,6 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         yield _suggested(engine, corpus, task.test)
 
     rows = runner.measured(context, "known", tasks, variants)
-    backbone = context.backbone
-    if isinstance(backbone, EmbeddedBackbone) and backbone.shared is not None:  # the control without an adapter
-        frozen = load_corpus(context.data, backbone.adapting("photos"), context.cache, context.log, BothHeadsRecipe().views)
-        file = context.folder("known") / f"fine-tuned-{backbone.fingerprint}.safetensors"
-        tuned = replace(context, backbone=fine_tuned(frozen, file, context.log))
-        rows += runner.measured(tuned, "known", tasks, lambda task: [({"variant": "fine-tuned", "seed": 0}, None)])
     return {"groups": statistics.summary(rows, GROUPS, OURS), "seeds": list(runner.SEEDS), "rows": rows}
 
 
@@ -69,10 +59,9 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     groups = {group: content["methods"] for group, content in result["groups"].items() if content["tasks"] > 1}
     told = []
     for group, methods in groups.items():
-        means = [f"{methods[name]['mean']['R@1']:.1f}" for name in ("zero-shot", "one-lora", OURS)]
-        told.append(f"{' / '.join(means)} ({group})")
-    answer = f"R@1 with zero-shot / one LoRA / SG-LoRA: {', '.join(told)}."
-    return [answer, *(f"{group}: {_above(methods)}." for group, methods in groups.items())]
+        zero, one, ours = (f"{methods[name]['mean']['R@1']:.1f}" for name in ("zero-shot", "one-lora", OURS))
+        told.append(f"{zero} zero-shot, {one} with one LoRA and {ours} with SG-LoRA ({group})")
+    return [f"R@1 is {'; '.join(told)}.", *(f"{group}: {_above(methods)}." for group, methods in groups.items())]
 
 
 def _above(methods: Mapping[str, Any]) -> str:
