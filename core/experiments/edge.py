@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.common import markdown
+from core.common.text import listed
 
 if TYPE_CHECKING:
     from core.experiments.context import ExperimentContext
@@ -94,7 +95,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     told, sizes, large = [], result["bytes"], result["limits"][str(LIMITS[0])]
     for memory, steps in result["limits"].items():
         failed = [step for step, taken in steps.items() if "failed" in taken]
-        told.append(f"with {memory} MB, {', '.join(failed) + ' fail' if failed else 'everything runs'}")
+        told.append(f"with {memory} MB {f'all but {listed(failed)}' if failed else 'everything runs'}")
     made, tuned = (large[step].get("cpu", 0.0) for step in (ADAPT, FINE_TUNE))
     up, down = sizes["photos and captions"] / 1e6, sizes["expert LoRA"] / 1e6
     return [
@@ -106,7 +107,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 def table(result: Mapping[str, Any]) -> str:
     rows = [
-        [memory, step, *("fails" if "failed" in v else f"{v[name]:g}" for name in SHOWN)]
+        [memory, step, *(f"{v[name]:g}" if name in v else "fails" for name in SHOWN)]
         for memory, steps in result["limits"].items()
         for step, v in steps.items()
     ]
