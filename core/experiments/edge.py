@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LIMITS, PHOTOS = (1024, 512), 200  # megabytes
 SENTENCE, QUESTION = "photos of buildings, animals and things", "a cat"
 START, INDEX, ADAPT, SEARCH, FINE_TUNE = "import torch and FAISS", "index 200 photos", "sentence to LoRA", "search", "fine-tune"
-SHOWN = {"wall": "seconds", "cpu": "processor seconds", "peak MB": "largest resident set, MB"}
+# What is shown: its title, and its format.
+SHOWN = {"wall": ("seconds", ".1f"), "cpu": ("processor seconds", ".1f"), "peak MB": ("largest resident set, MB", ".0f")}
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
@@ -107,11 +108,11 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 def table(result: Mapping[str, Any]) -> str:
     rows = [
-        [memory, step, *(f"{v[name]:g}" if name in v else "fails" for name in SHOWN)]
+        [memory, step, *(f"{v[name]:{shape}}" if name in v else "fails" for name, (_, shape) in SHOWN.items())]
         for memory, steps in result["limits"].items()
         for step, v in steps.items()
     ]
-    return markdown.table(["limit, MB", "step", *SHOWN.values()], rows)
+    return markdown.table(["limit, MB", "step", *(title for title, _ in SHOWN.values())], rows)
 
 
 if __name__ == "__main__":
