@@ -53,8 +53,8 @@ def tasks_of(corpus: Corpus, domain: str, recipe: ExpertRecipe) -> list[ExpertTa
         some = sorted(rng.permutation(labels)[: (len(labels) + 1) // 2].tolist()) if number else labels
         description = style_of(domain).of(some[:SHOWN]) if number else style_of(domain).phrase
         photos = np.concatenate([rows[label] for label in some])
-        tasks.append(ExpertTask(f"{domain} {number}", description, domain, photos, classes=tuple(some)))
-    return tasks
+        tasks.append(ExpertTask("", description, domain, photos, classes=tuple(some)))
+    return [replace(task, name=f"{domain} {number}") for number, task in enumerate(tasks)]
 
 
 def joined(engine: SGLora, tasks: Iterable[ExpertTask], snapshots: Tensor) -> SGLora:
