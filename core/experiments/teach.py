@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.text import listed
-from core.experiments import figures, statistics
+from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
@@ -289,23 +288,14 @@ def _share(interval: Sequence[float]) -> str:
 def table(result: Mapping[str, Any]) -> str:
     head = ["names", "photos", f"right name, “{PLAIN}”", "in other wordings", "of the first ten", "in other wordings"]
     ways = [([PLAIN], "right"), (WORDINGS[1:], "right"), ([PLAIN], "ten"), (WORDINGS[1:], "ten")]
-    parts = []
-    for column, title in ((USUAL, "As the page searches without a sentence"), (ZERO, "Zero-shot with names")):
-        rows = [
-            [kind, str(n), *(_share(mean(result, kind, n, w, m, column)) for w, m in ways)]
-            for kind in ("real", "nonsense")
-            for n in (0, *PHOTOS)
-        ]
-        parts.append(f"{title}\n\n{markdown.table(head, rows)}")
-    own = []
-    for domain in dict.fromkeys(row["domain"] for row in result["names"]):
-        alone = {"names": [row for row in result["names"] if row["domain"] == domain]}
-        shown = [("real", 0, "right"), *(("nonsense", n, "right") for n in PHOTOS), ("nonsense", 3, "ten")]
-        own.append([domain, *(f"{mean(alone, kind, n, [PLAIN], measure)[0]:.0f}" for kind, n, measure in shown)])
-    head = ["domain", "real, untaught", *(f"made-up, {n} photos" for n in PHOTOS), "of the first ten, 3 photos"]
+    rows = [
+        [kind, str(n), *(_share(mean(result, kind, n, w, m)) for w, m in ways)]
+        for kind in ("real", "nonsense")
+        for n in (0, *PHOTOS)
+    ]
     costs = [[column, *(forgot(result, column, measure) for measure in LOST)] for column in COLUMNS]
-    parts += [
-        f"Right name, by domain\n\n{markdown.table(head, own)}",
+    parts = [
+        markdown.table(head, rows),
         "Points lost by questions without a taught name\n\n" + markdown.table(["taught on top of", *LOST.values()], costs),
     ]
     if result["composed"]:
@@ -313,15 +303,3 @@ def table(result: Mapping[str, Any]) -> str:
         lines = [[column, *(_share(_composed(result, column, n)) for n in (None, 0, *PHOTOS))] for column in SHOWN]
         parts.append(f"A name in a caption\n\n{markdown.table(head, lines)}")
     return "\n\n".join(parts)
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    figure, axes = figures.panels(2, 2.4)
-    for panel, (measure, title) in zip(axes, {"right": "right name", "ten": "of the first ten"}.items(), strict=True):
-        for kind, colour in (("real", figures.SECOND), ("nonsense", figures.ACCENT)):
-            rows = [mean(result, kind, n, [PLAIN], measure) for n in (0, *PHOTOS)]
-            figures.band(panel, range(len(rows)), rows, f"{kind} names", colour)
-        panel.set_xticks(range(len(PHOTOS) + 1), [str(n) for n in (0, *PHOTOS)])
-        panel.set_title(f"{title}, percent, by photos a name")
-    axes[0].legend()
-    return figure
