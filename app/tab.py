@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.comparison import Comparison, Marked
+from app.comparison import Comparison
 from app.question import Asked, Question
 from app.visitor import Visitor
 from core.backbones.lora import Lora
@@ -51,7 +51,6 @@ class Tab:
     more: int = 0  # results that the visitor asked for beyond the first ones
     history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
-    marked: Marked = field(default_factory=Marked)  # the counts from the marks
     for_name: PhotosForName = field(default_factory=PhotosForName)  # photos chosen for the next name
     name: str = ""  # the taught name that is selected
     closed: bool = False  # whether the browser closed it

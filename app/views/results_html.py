@@ -10,8 +10,9 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from app import texts
-from app.comparison import MERGE, Column, Comparison, Marked
+from app.comparison import CONTROLS, MERGE, Column, Comparison
 from app.files import Files
+from app.question import Question
 from app.views.page_html import taught_name
 from app.views.template import macros
 from core.common.metrics import KS, recall_interval
@@ -121,13 +122,15 @@ def waiting(
     return _html.waiting(words, photos)
 
 
-def marked(counted: Marked) -> Markup:
-    """The verdict from the visitor's marks."""
-    if not counted.photos:
+def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool]]) -> Markup:
+    """The verdict from the visitor's marks on the results of the question that is shown."""
+    photos = set() if result is None else {photo for photo, right in marks.get(result.asked, {}).items() if right}
+    if result is None or not photos:
         return Markup("")
-    counts = list(counted.among_ten.values())
+    firsts = [column.ranking.hits[:FIRST] for column in result.columns if column.title not in CONTROLS]
+    counts = [sum(hit.key in photos for hit in hits) for hits in firsts]
     words = texts.MARKED if len(counts) > 1 else texts.MARKED_ALONE
-    return _html.verdict(_counts(words, counts, total=counted.photos))
+    return _html.verdict(_counts(words, counts, question=texts.of(result.title), total=len(photos)))
 
 
 def counting(result: Comparison) -> Markup:

@@ -156,7 +156,7 @@ def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     ask(engine, tab, "my thing -snow")
     right, wrong = wugs(tab, 2), [p.id for p in tab.visitor.photos if p.name.startswith("other")][:2]
     for photo in (*right, *wrong):
-        actions.mark(engine, tab, photo, photo in right)
+        actions.mark(tab, photo, photo in right)
     entry = name_actions.from_marks(engine, tab).entries[0]
     assert entry.name == tab.name == "my thing", "without the words that the question excludes"
     gallery, backbone = tab.visitor.gallery(engine), engine.backbone
@@ -164,8 +164,8 @@ def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     text = last_linear(backbone, entry.texts)[1].mean(0)
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula
     assert torch.allclose(entry.target(backbone, None, text), target, atol=1e-5)
-    actions.answer_again(engine, tab)
-    assert first(tab) == ["wug"] * 6 and tab.marked.among_ten[SHARED] == 2
+    again = actions.answer_again(engine, tab)
+    assert first(tab) == ["wug"] * 6 and "</b> of 2 after" in results_html.marked(again, tab.marks)
     # A typed name is taught from the photos that are marked as right.
     named = name_actions.from_marks(engine, tab, " blicket ").entries[-1]
     assert named.name == "blicket" and named.without is None
@@ -225,7 +225,7 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
     taught = engine.backbone.suffix(names.entries[0].photos)
     assert len(taught) == 3 and (taught @ engine.backbone.suffix(expected).T).max(0).values.min() > 0.999
     for key in keys:
-        actions.mark(engine, tab, key, True, sources)
+        actions.mark(tab, key, True)
     assert len(name_actions.from_marks(engine, tab, sources=sources).entries[-1].photos) == 3
 
 
