@@ -361,7 +361,6 @@ def mark(tab: Tab, photo: str, right: bool) -> None:
     marks = tab.marks[comparison.asked] = tab.marks.pop(comparison.asked, {})
     for question in list(tab.marks)[:-MARKED_QUESTIONS]:
         del tab.marks[question]
-    tab.for_name.unused.discard(photo)
     if marks.get(photo) is right:
         del marks[photo]
     elif photo in comparison.rows or any(p.id == photo for p in comparison.photos):

@@ -21,7 +21,7 @@ DATA = re.compile(r"data:([\w.+/-]*)(?:;name=([^;,]*))?(?:;[\w=.+-]+)*;base64,(.
 
 
 def sent_files(lines: str | None) -> list[str]:
-    """Paths of the files that a text names, one a line: each a data URL, maybe with a name, or the path that an upload returned.
+    """Paths of the files that a text names, one a line: each a data URL, with a name or not, or a path that an upload returned.
 
     Raises:
         gr.Error: when a line is neither.

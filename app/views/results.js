@@ -104,7 +104,9 @@ view.addEventListener("click", (event) => {
   else if (button?.matches("[data-download]")) download(view.querySelector("img"));
   else if (button || event.target === view) view.close();
   if (button?.matches("[data-similar]")) trigger("like", { index: shown.dataset.key, value: "similar" });
-  if (button?.matches("[data-teach]")) trigger("edit", { index: shown.dataset.key, value: "teach" });
+  if (!button?.matches("[data-teach]")) return;
+  choose({ key: shown.dataset.key, wanted: true, alone: true });
+  trigger("edit", { index: shown.dataset.key, value: "teach" });
 });
 
 const STEP = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
@@ -119,6 +121,7 @@ view.addEventListener("keydown", (event) => {
   event.stopPropagation();
   enlarge(neighbour(shown, STEP[event.key]));
 });
+const choose = (detail) => document.dispatchEvent(new CustomEvent("sg-choose", { detail }));
 function mark(card, value) {
   for (const same of element.querySelectorAll(`[data-key="${card.dataset.key}"]`)) {
     for (const thumb of same.querySelectorAll("[data-mark]")) {
@@ -126,6 +129,7 @@ function mark(card, value) {
       thumb.setAttribute("aria-pressed", pressed);
     }
   }
+  choose({ key: card.dataset.key, wanted: Boolean(card.querySelector('[data-mark="up"][aria-pressed="true"]')) });
   trigger("select", { index: card.dataset.key, value });
 }
 element.addEventListener("click", (event) => {

@@ -96,7 +96,8 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
 
 
 def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, tab: Tab) -> None:
-    """By hand: the query is the text plus 0.6 n / (n + 1) of the mean of the name's n photos. Zero-shot uses the text alone."""
+    """By hand: the text, the text without the name by its length, and n / (n + 2) of the mean of the name's n photos. Zero-shot
+    uses the text alone."""
     name_actions.teach(engine, tab, "wug", wugs(tab))
     answer = ask(engine, tab, "a wug on the beach at night")
     gallery, names, scores = tab.visitor.gallery(engine), tab.visitor.names(engine), torch.zeros(16)
@@ -104,7 +105,8 @@ def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, tab: Tab) 
     text = backbone.text_prefix(["a wug on the beach at night"])
     for share, lora in ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, backbone.shared)):
         own = backbone.suffix(names.entries[0].photos, lora).mean(0)
-        question = F.normalize(backbone.text_suffix(text, names.on(lora))[0] + 0.6 * 3 / 4 * own, dim=-1)
+        named, rest = backbone.encode_text(["a wug on the beach at night", "a on the beach at night"], names.on(lora))
+        question = F.normalize(16 / (23 + 16) * named + 23 / (23 + 16) * rest + 3 / 5 * own, dim=-1)
         scores += share * backbone.suffix(prefixes, lora) @ question
     plain = backbone.suffix(prefixes) @ backbone.text_suffix(text)[0]
     for column, expected in zip(answer.columns, (plain, scores), strict=True):
