@@ -25,7 +25,7 @@ from core.sglora.engine import SGLora
 
 # The chosen photos take the place of the strip's HTML.
 CHOSEN = "(kept, name, _, ...others) => [kept, name, document.body.dataset.forName ?? '[]', ...others]"
-TAUGHT = "() => document.dispatchEvent(new Event('sg-taught'))"
+TAUGHT = "() => { document.body.dataset.forName = '[]'; document.dispatchEvent(new Event('sg-chosen')); }"
 
 
 class Names(Step):

@@ -105,7 +105,7 @@ view.addEventListener("click", (event) => {
   else if (button || event.target === view) view.close();
   if (button?.matches("[data-similar]")) trigger("like", { index: shown.dataset.key, value: "similar" });
   if (!button?.matches("[data-teach]")) return;
-  choose({ key: shown.dataset.key, wanted: true, alone: true });
+  choose(shown.dataset.key, true, []);
   trigger("edit", { index: shown.dataset.key, value: "teach" });
 });
 
@@ -121,7 +121,12 @@ view.addEventListener("keydown", (event) => {
   event.stopPropagation();
   enlarge(neighbour(shown, STEP[event.key]));
 });
-const choose = (detail) => document.dispatchEvent(new CustomEvent("sg-choose", { detail }));
+// Ticked photos are chosen for the next name. Its panel may not be there yet.
+function choose(key, wanted, others = JSON.parse(document.body.dataset.forName ?? "[]")) {
+  const chosen = others.filter((other) => other !== key).concat(wanted ? [key] : []);
+  document.body.dataset.forName = JSON.stringify(chosen);
+  document.dispatchEvent(new Event("sg-chosen"));
+}
 function mark(card, value) {
   for (const same of element.querySelectorAll(`[data-key="${card.dataset.key}"]`)) {
     for (const thumb of same.querySelectorAll("[data-mark]")) {
@@ -129,7 +134,7 @@ function mark(card, value) {
       thumb.setAttribute("aria-pressed", pressed);
     }
   }
-  choose({ key: card.dataset.key, wanted: Boolean(card.querySelector('[data-mark="up"][aria-pressed="true"]')) });
+  choose(card.dataset.key, card.querySelector('[data-mark="up"][aria-pressed="true"]'));
   trigger("select", { index: card.dataset.key, value });
 }
 element.addEventListener("click", (event) => {

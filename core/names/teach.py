@@ -121,7 +121,7 @@ class TaughtNames:
         return tuple(entry.name for entry in self.entries if _pattern(entry.name).search(text))
 
     def in_sentence(self, text: str) -> tuple[str, list[Tensor]]:
-        """A text without its names, "" if nothing is left, and the photos [n, *prefix_shape] of each. ("", []) if it has no name,
+        """A text without its names, "" if nothing is left, and the photos [n, *prefix_shape] of each. ("", []) if it has none,
         or is only a name in one of TEMPLATES. Marked questions stay in the text: they say something."""
         plain, rest = " ".join(text.split()).strip(".!? ").casefold(), text
         if any(plain == template.format(entry.name).casefold() for template in TEMPLATES for entry in self.entries):
