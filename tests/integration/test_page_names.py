@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from app import actions, name_actions
 from app.comparison import MERGE, SG_LORA, SHARED, ZERO, Comparison
+from app.kept_names import KeptNames
 from app.photo_libraries import PhotoLibraries
 from app.question import Asked, Question, Scope
 from app.sources import Sources
@@ -208,6 +209,25 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path:
     loaded, failed = name_actions.load(engine, tab, str(path))
     assert loaded == 2 and len(failed) == 1 and "“zorp” cannot be taught" in str(failed[0])
     assert [name for name, _ in tab.visitor.taught[-2:]] == ["fep", "dax"]
+
+
+def test_names_that_the_browser_kept_come_back_once(engine: SGLora, tab: Tab) -> None:
+    name_actions.teach(engine, tab, "wug", wugs(tab))
+    kept = KeptNames().with_names(tab.visitor.names(engine)).files
+    again = Visitor()
+    assert again.names(engine).entries == ()  # the browser was not heard yet
+    again.hear_names(kept)
+    assert [entry.name for entry in again.names(engine).entries] == ["wug"] and again.taught == (("wug", 3),)
+    again.change_names(engine, lambda names: names.remove("wug"))
+    again.hear_names(kept)  # another tab of the browser has the older names
+    assert again.names(engine).entries == ()
+    for memory in ("made up", {engine.backbone.fingerprint: "made up"}):
+        harmed = Visitor()
+        harmed.hear_names(memory)
+        assert harmed.names(engine).entries == () and harmed.names_lost
+        name_actions.teach(engine, Tab(tab.visitor), "dax", wugs(tab))  # and nothing else is
+        harmed.change_names(engine, lambda _: tab.visitor.names(engine))
+        assert harmed.taught[0] == ("wug", 3)
 
 
 def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
