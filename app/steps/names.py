@@ -131,20 +131,17 @@ class Names(Step):
         return self.context.show_again(tab, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, tab: Tab, _: Controls) -> Updates:
-        updates = self._keep(tab)
+        kept = self._keep(tab)  # also brings names back
         choices = [(_chip(taught), taught[0]) for taught in tab.visitor.taught]
         has_names = bool(choices)
         names = [name for _, name in choices]
         selected = tab.name if tab.name in names else next(reversed(names), None)
-        return (
-            updates
-            | {
-                self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=has_names),
-                self.taught: gr.Radio(choices=choices, value=selected, visible=has_names),
-                self.marks: gr.Button(visible=bool(tab.ticked)),
-            }
-            | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}
-        )
+        shown = {
+            self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=has_names),
+            self.taught: gr.Radio(choices=choices, value=selected, visible=has_names),
+            self.marks: gr.Button(visible=bool(tab.ticked)),
+        }
+        return kept | shown | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}
 
     def _keep(self, tab: Tab) -> Updates:
         """Let the browser keep the names of now."""
