@@ -20,7 +20,7 @@ from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
-from core.retrieval.name_scores import asked_with
+from core.retrieval.name_scores import asked_with, proposed_cut, scores_left_out
 from core.retrieval.popularity import spread_rows
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
@@ -36,6 +36,7 @@ FEWEST = 4  # photos of a class to measure on
 OTHERS = 1_000  # everyday photos beside those of a class
 FIRST = 10
 PLAIN = "a photo of a {}"
+RULES = {"mean": lambda own: float(np.mean(own)), "lowest": min, "midway": proposed_cut}  # where a name's photos may end
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
 SENTENCE = "photos of people and animals"
 USUAL = "usual"  # taught on top of what the page searches with if there is no sentence
@@ -74,10 +75,11 @@ def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """{"names": rows of {"domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"base", "domain"} and
-    the points that each of LOST loses, "composed": rows of {"word", "photos", "captions", "R@10"}}."""
+    the points that each of LOST loses, "cuts": see ``cuts``, "composed": rows of {"word", "photos", "captions", "R@10"}}."""
     corpus, others = context.corpus, everyday(context.corpus)
     results: list[dict[str, Any]] = []
     forgotten: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
     adapted = context.engine.adapt(AdapterRequest(SENTENCE)).lora
     bases: dict[str, Lora | None] = {USUAL: context.backbone.shared or adapted, SENTENCE: adapted}
     unnamed = adapter(context, bases[USUAL])
@@ -92,6 +94,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                 for wording in WORDINGS:
                     about = {"domain": domain, "names": kind, "photos": photos, "wording": wording}
                     results.append(about | measured(asked(taught_names, map(wording.format, names), named), held, beside))
+        if all(row["domain"] != domain for row in ends):
+            ends += [{"domain": domain, **row} for row in cuts(context, draw, bases[USUAL], beside)]
         taught_names = taught(context, draw.nonsense, draw.taught, 3)
         for name, base in bases.items():
             after = recalls(adapter(context, base, taught_names))
@@ -101,7 +105,28 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             points = {measure: round(lost[measure], 2) for measure in LOST if measure in lost}
             forgotten.append({"base": name, "domain": domain, **points})
         context.log(domain)
-    return {"names": results, "forgotten": forgotten, "composed": composed(context, others, bases[USUAL], beside)}
+    in_captions = composed(context, others, bases[USUAL], beside)
+    return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": in_captions}
+
+
+def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tensor) -> Iterator[dict[str, Any]]:
+    """Precision and recall of the photos above each of RULES, of the draw's and those ``beside``. Every second name chooses the
+    rule, the others measure it."""
+    plain = adapter(context, base)
+    held = [context.corpus.indexed(rows, plain) for rows in draw.held]
+    for photos in PHOTOS[1:]:
+        names = taught(context, draw.nonsense, draw.taught, photos)
+        rows = asked(names, draw.nonsense, adapter(context, base, names))
+        scores = torch.cat([beside, *held]) @ rows.T
+        own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+        for i, entry in enumerate(names.entries):
+            left_out = scores_left_out(names, entry, plain)
+            for rule, cut in RULES.items():
+                found, mine = scores[:, i] >= cut(left_out), own == i
+                right, most, all_of_it = (int(each.sum()) for each in (found & mine, found, mine))
+                about = {"photos": photos, "part": "validation" if i % 2 else "test", "rule": rule}
+                shares = {"precision": right / max(most, 1), "recall": right / all_of_it, "F1": 2 * right / (most + all_of_it)}
+                yield about | {measure: round(100 * share, 2) for measure, share in shares.items()}
 
 
 def adapter(context: ExperimentContext, base: Lora | None, names: TaughtNames | None = None) -> Adapter:
@@ -216,6 +241,12 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"{forgot(result, SENTENCE, CAPTIONS)} with one; class names {forgot(result, USUAL, CLASS_NAMES)} of R@1, names of "
         f"other domains {forgot(result, USUAL, OTHER_NAMES)}.",
     ]
+    rows = result["cuts"]
+    rule = max(RULES, key=lambda rule: _over("domain", _where(rows, part="validation", rule=rule), "F1")[0])
+    for photos in PHOTOS[1:]:
+        above = _where(rows, part="test", rule=rule, photos=photos)
+        right, found = (_share(_over("domain", above, measure)) for measure in ("precision", "recall"))
+        sentences.append(f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos.")
     if result["composed"]:
         recall = {n: _composed(result, n) for n in (None, 0, 3)}
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
@@ -224,6 +255,10 @@ def findings(result: Mapping[str, Any]) -> list[str]:
             f"three photos, and {recall[None][0]:.0f} with the word itself."
         )
     return sentences
+
+
+def _where(rows: Sequence[Mapping[str, Any]], **values: object) -> list[Mapping[str, Any]]:
+    return [row for row in rows if values.items() <= row.items()]
 
 
 def _share(interval: Sequence[float]) -> str:
