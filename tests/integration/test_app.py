@@ -197,7 +197,7 @@ def test_the_page_says_why_there_are_no_models() -> None:
     studio = Studio(Models(load), Visitors(), Sources())
     with gr.Blocks() as page:
         studio.build(page)
-    shown = studio._ready(Tab(Person()), Controls())[studio.status]
+    shown = studio._ready(None, Tab(Person()), Controls())[studio.status]
     assert "The experts are damaged: restore &lt;them&gt;." in shown
 
 
