@@ -58,7 +58,7 @@ def experts(arguments: Namespace) -> Answer | None:
     own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
     if not (own_weights or arguments.pretrained or arguments.random_weights):
         raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
-    model = chosen_backbone(arguments)
+    model = chosen_backbone(arguments, "photos")  # as in the paper
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = destination(arguments, experts_path(model.slug))
     descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
