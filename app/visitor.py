@@ -49,11 +49,11 @@ class Adding(NamedTuple):
 
 
 class Visitor:
-    def __init__(self, token: str = "", limits: Limits = Limits()) -> None:
+    def __init__(self, token: str = "", limits: Limits = Limits(), backbone: str = DEFAULT) -> None:
         self.token, self.limits = token, limits
         self.address = ""  # network address of the last event
         self.used = time.monotonic()  # time of the last event
-        self.backbone = DEFAULT  # name of the repository that this visitor chose, as in ``Models``
+        self.backbone = backbone  # name of the repository that this visitor chose, as in ``Models``
         self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
         self.files = Files(limits.disk / 4)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs

@@ -15,7 +15,7 @@ from core.backbones.embedded import SHARED_FILE, load_embedded
 from core.backbones.spec import OWN_WEIGHTS
 from core.cli.commands import Answer, chosen_backbone, log
 from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
-from core.common.paths import GENERATOR_FILE, asset_path, experts_path, heads_path
+from core.common.paths import GENERATOR_FILE, asset_path, default_cache, experts_path, heads_path
 from core.data import check_folder
 from core.experts.card import write_card
 from core.experts.files import load_repository
@@ -23,7 +23,6 @@ from core.training.backbone import BackboneRecipe, train_backbone
 from core.training.discovery import read_descriptions
 from core.training.distributed import Processes
 from core.training.experts import runs_of, train_experts
-from core.training.features import default_cache
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
