@@ -49,7 +49,7 @@ class Switch(Step):
             label = texts.BACKBONE_NO_EXPERTS.format(name=name)
         if self._downloads(name):
             label = texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB)
-        costs = COSTS.get(name if offered is None else offered.choice["spec"])
+        costs = None if offered is not None and offered.experts else COSTS.get(name.split()[0])
         return label if costs is None else texts.BACKBONE_COSTS.format(label=label, memory=costs[0], seconds=costs[1])
 
     def _downloads(self, name: str) -> bool:

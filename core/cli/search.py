@@ -80,7 +80,8 @@ def search(arguments: Namespace) -> Answer:
     backbone, adapters = _adapters(arguments, wanted, stopwatch)
     names = load_names(arguments.names, backbone)
     if names.entries:
-        adapters = {name: a if a == ZERO_SHOT else a.with_names(names.on) for name, a in adapters.items()}
+        beside = {name: a for name, a in adapters.items() if a != ZERO_SHOT} or {"names": ZERO_SHOT}
+        adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names.on) for name, a in beside.items()}}
     opened = None if library is None else LibraryPhotos(library, backbone)
     stopwatch.lap("load")
     if kind == "caption":
