@@ -217,7 +217,8 @@ class Visitor:
 
     def names(self, engine: SGLora) -> TaughtNames:
         self._check(engine)
-        return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
+        names, gallery = self._names.get(self.backbone, ()), self._gallery
+        return TaughtNames(engine.backbone, names, gallery.searchable.background if names and gallery is not None else None)
 
     def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
         """Replace the names with the result of ``change``. Other tabs see it at their next event."""
