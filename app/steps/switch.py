@@ -49,8 +49,8 @@ class Switch(Step):
             label = texts.BACKBONE_NO_EXPERTS.format(name=name)
         if self._downloads(name):
             label = texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB)
-        costs = None if offered is not None and offered.experts else COSTS.get(name.split()[0])
-        return label if costs is None else texts.BACKBONE_COSTS.format(label=label, memory=costs[0], seconds=costs[1])
+        known = costs(name.split()[0]) if offered is None or not offered.experts else {}
+        return texts.BACKBONE_COSTS.format(label=label, **known) if known else label
 
     def _downloads(self, name: str) -> bool:
         """Whether a choice of this repository downloads the weights that the page offers."""
@@ -138,6 +138,11 @@ class Switch(Step):
         if tab.asked.request is not None:
             tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
         return {self.report: _report(name, done, time.perf_counter() - begin)} | self.context.boxes(strength=strength)
+
+
+def costs(model: str) -> dict[str, int]:
+    """What a model costs, as ``BACKBONE_COSTS`` shows it; {} if not measured."""
+    return dict(zip(("memory", "seconds"), COSTS.get(model, ()), strict=False))
 
 
 def _report(name: str, done: Switched, seconds: float) -> str:

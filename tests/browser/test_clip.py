@@ -19,11 +19,19 @@ from tiny_models import random_lora
 
 from app import texts
 from app.engines import DEFAULT, OFFERED, OFFERED_AT, OFFERED_MB
+from app.steps.switch import costs
 from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.retrieval.gallery import Adapter, Gallery
 
 QUERY, SENTENCE = "something red", "photos of boats"
+SHIPPED, OFFERED_LABEL = (
+    texts.BACKBONE_COSTS.format(label=label, **costs(name))
+    for label, name in (
+        (texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT),
+        (texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB), OFFERED["spec"]),
+    )
+)
 
 
 def test_a_model_without_experts_searches_teaches_and_learns(browser: Browser, photos: list[Path], tmp_path: Path) -> None:
@@ -81,7 +89,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 def test_a_click_downloads_clip_once_for_all_visitors(browser: Browser, hub: Hub, photos: list[Path], tmp_path: Path) -> None:
     surroundings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    offered = texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB)
     hub.pause = 0.05  # a fast line still leaves time to stop
     with running(tmp_path, "--empty", "--hub", **surroundings) as (url, _):
         (page, errors), (other, _) = visit(browser, url), visit(browser, url)
@@ -89,17 +96,17 @@ def test_a_click_downloads_clip_once_for_all_visitors(browser: Browser, hub: Hub
         add(page, photos, len(photos))
         for each in (page, other):
             box(each, "backbone").click()
-            each.locator("#backbone").get_by_role("option", name=offered).click()
+            each.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
             expect(each.locator("#switched")).to_contain_text(f"of {OFFERED_MB} MB")
         other.click("#stop-download")
         expect(other.locator("#switched")).to_contain_text(texts.DOWNLOAD_STOPPED)
-        expect(box(other, "backbone")).to_have_value(texts.BACKBONE_SHIPPED.format(name=DEFAULT), timeout=10_000)
+        expect(box(other, "backbone")).to_have_value(SHIPPED, timeout=10_000)
         page.click("#stop-download")
         expect(page.locator("#switched")).to_contain_text(texts.DOWNLOAD_STOPPED)
 
         hub.pause = 0.0
         box(page, "backbone").click()
-        page.locator("#backbone").get_by_role("option", name=offered).click()
+        page.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
         expect(page.locator("#switched")).to_contain_text(f"{len(photos)} photos indexed again")
         assert hub.starts[0] == 0 and len(hub.starts) == 2 and hub.starts[1] > 0, "it went on where it was stopped"
         ask(page, QUERY)
@@ -115,9 +122,9 @@ def test_without_a_network_the_page_says_what_to_do(browser: Browser, photos: li
     with running(tmp_path, "--empty", "--hub", **surroundings) as (url, _):
         page, _ = visit(browser, url)
         box(page, "backbone").click()
-        page.locator("#backbone").get_by_role("option", name=texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB)).click()
+        page.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
         said = page.locator("#switched")
         expect(said).to_contain_text("--backbone ViT-B-32 --pretrained FILE, or --backbone local-dir:FOLDER")
         expect(page.locator("#stop-download")).to_be_hidden()
-        expect(box(page, "backbone")).to_have_value(texts.BACKBONE_SHIPPED.format(name=DEFAULT))
+        expect(box(page, "backbone")).to_have_value(SHIPPED)
         page.context.close()
