@@ -74,6 +74,10 @@ class Engine:
     def loaded(self) -> bool:
         return self._loaded.done()
 
+    @property
+    def failed(self) -> bool:
+        return self.loaded and self._loaded.exception() is not None
+
     def _run(self) -> None:
         try:
             self._fetch(self._note)
@@ -123,19 +127,12 @@ class Models:
 
     def get(self, name: str = DEFAULT, show: Show = lambda done, size: None, stop: Stop = never) -> SGLora:
         """Wait for an engine. Raises as ``Engine.get``."""
-        engine = self.engine(name)
-        try:
-            return engine.get(show, stop)
-        except Exception:
-            with self._lock:  # the next request tries again
-                if name != self.first and engine.loaded and self._engines.get(name) is engine:
-                    del self._engines[name]
-            raise
+        return self.engine(name).get(show, stop)
 
     def ready(self, name: str) -> bool:
         """Whether an engine is loaded."""
         engine = self._engines.get(name)
-        return engine is not None and engine.loaded
+        return engine is not None and engine.loaded and not engine.failed
 
     @property
     def loaded(self) -> bool:
@@ -143,12 +140,13 @@ class Models:
         return self.engine(self.first).loaded
 
     def engine(self, name: str = DEFAULT) -> Engine:
-        """An engine that may still be loading. Raises BackboneError: when there is no such repository."""
+        """An engine that may still be loading; one that failed is tried again. Raises BackboneError: when there is no such
+        repository."""
         if name != DEFAULT and name not in self.repositories:
             names = ", ".join(f"“{known}”" for known in (DEFAULT, *self.repositories))
             raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(name), names=names))
         with self._lock:
-            if name not in self._engines:
+            if name not in self._engines or (self._engines[name].failed and name != self.first):
                 chosen = self.repositories.get(name)
                 self._engines[name] = (
                     Engine(self._load) if chosen is None else Engine(lambda: chosen.load(self._shared_backbone()), chosen.fetch)

@@ -11,7 +11,7 @@ import gradio as gr
 
 from app import texts
 from app.api import OPEN, SWITCH
-from app.engines import DEFAULT, OFFERED, OFFERED_AT, OFFERED_MB
+from app.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB, Show
 from app.errors import without_paths
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step, choice, with_estimate
@@ -98,22 +98,9 @@ class Switch(Step):
         """Wait until a repository is loaded. If it cannot be, nothing changes, and the page says why."""
         if name == tab.visitor.backbone:  # the page set the choice itself, which also fires ``change``
             return {}
-        progress, begin, stop = gr.Progress(), list[tuple[float, int]](), threading.Event()
-        tab.download = stop
-
-        def show(done: int, size: int) -> None:
-            if not size or done >= size:
-                progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
-                return
-            begin.append((time.perf_counter(), done))
-            seconds, speed = begin[-1][0] - begin[0][0], 0.0
-            if seconds:
-                speed = (done - begin[0][1]) / seconds / 1e6
-            words = texts.DOWNLOADING.format(name=name, done=done / 1e6, size=size / 1e6, speed=speed)
-            progress(done / size, desc=words)
-
+        tab.download = stop = threading.Event()
         try:
-            self.context.models.get(name, show, lambda: stop.is_set() or tab.closed)
+            self.context.models.get(name, _downloading(name), lambda: stop.is_set() or tab.closed)
         except StudioError as error:
             failed = page_html.note(without_paths(texts.of(error)), "sg-warn")
             return self._chosen(tab, controls) | {self.report: failed, self.stop: gr.Button(visible=False)}
@@ -138,6 +125,23 @@ class Switch(Step):
         if tab.asked.request is not None:
             tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
         return {self.report: _report(name, done, time.perf_counter() - begin)} | self.context.boxes(strength=strength)
+
+
+def _downloading(name: str) -> Show:
+    """Show how much of a download is there, and how fast it comes."""
+    progress, first = gr.Progress(), list[tuple[float, int]]()
+
+    def show(done: int, size: int) -> None:
+        if not size or done >= size:
+            progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
+            return
+        now = time.perf_counter()
+        begin, before = first[0] if first else (now, done)
+        first[:] = [(begin, before)]
+        speed = (done - before) / max(now - begin, LOOK_SECONDS) / 1e6
+        progress(done / size, desc=texts.DOWNLOADING.format(name=name, done=done / 1e6, size=size / 1e6, speed=speed))
+
+    return show
 
 
 def costs(model: str) -> dict[str, int]:
