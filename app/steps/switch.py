@@ -22,7 +22,7 @@ from core.backbones.hub import Show, weights_here
 from core.common.errors import StudioError
 
 # Measured on two CPU cores, with random weights, which cost the same: MB of memory once loaded, and seconds for 1,000 photos.
-COSTS = {DEFAULT: (600, 25), "ViT-B-32": (900, 60)}
+COSTS = {DEFAULT: (400, 10), "ViT-B-32": (810, 63)}
 
 
 class Switch(Step):
