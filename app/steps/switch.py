@@ -21,6 +21,7 @@ from app.visitor import Switched
 from core.backbones.hub import Show, weights_here
 from core.common.errors import StudioError
 
+ROOM = '<div style="height: 4rem"></div>'  # of a download's progress
 # Measured on two CPU cores, with random weights, which cost the same: MB of memory once loaded, and seconds for 1,000 photos.
 COSTS = {DEFAULT: (400, 10), "ViT-B-32": (810, 63)}
 
@@ -67,7 +68,7 @@ class Switch(Step):
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
-        self.on(self.choice.change, self._begin, [self.choice], [self.stop])
+        self.on(self.choice.change, self._begin, [self.choice], [self.stop, self.report])
         # A download takes minutes: it keeps no other visitor's event waiting.
         fetched = self.on(
             self.choice.change,
@@ -92,7 +93,9 @@ class Switch(Step):
         self.on(switched.then, self._chosen, also=[self.choice])
 
     def _begin(self, name: str, tab: Tab, _: Controls) -> Updates:
-        return {self.stop: gr.Button(visible=name != tab.visitor.backbone and self._downloads(name))}
+        if name == tab.visitor.backbone or not self._downloads(name):
+            return {self.stop: gr.Button(visible=False)}
+        return {self.stop: gr.Button(visible=True), self.report: ROOM}
 
     def _fetch(self, name: str, tab: Tab, controls: Controls) -> Updates:
         """Wait until a repository is loaded. If it cannot be, nothing changes, and the page says why."""
@@ -104,7 +107,7 @@ class Switch(Step):
         except StudioError as error:
             failed = page_html.note(without_paths(texts.of(error)), "sg-warn")
             return self._chosen(tab, controls) | {self.report: failed, self.stop: gr.Button(visible=False)}
-        return {self.stop: gr.Button(visible=False)}
+        return {self.report: "", self.stop: gr.Button(visible=False)}
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:
         if tab.download is not None:
