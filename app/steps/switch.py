@@ -62,7 +62,7 @@ class Switch(Step):
         return {self.choice: gr.Dropdown([(self._label(name), name) for name in self._names], value=tab.visitor.backbone)}
 
     def panel(self) -> None:
-        with gr.Row(equal_height=True):
+        with gr.Row(equal_height=False):
             self.report = gr.HTML(elem_id="switched")
             self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-download")
 
