@@ -14,7 +14,7 @@ from pathlib import Path
 
 from app import texts
 from app.comparison import CONTROLS, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison, Marked
-from app.question import Asked, Scope
+from app.question import Asked, Question, Scope
 from app.sources import Sources
 from app.tab import Tab
 from app.texts import Text
@@ -23,16 +23,18 @@ from core.common.messages import message
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.find_images import is_image
+from core.data.sample_photos import EVERYDAY
 from core.data.uploads import MAX_CAPTIONS, sort_uploads
 from core.experts.adapter_files import WHOLE, adapter_files, adapter_part, names_provenance, with_names
-from core.retrieval import suggest
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport, Stop, never
+from core.retrieval.index import Ranking
 from core.retrieval.scoped import WORDS, ScopedSearch
 from core.retrieval.search import Photos, some_embeddings
+from core.retrieval.suggest import MOST_PHOTOS, Look
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
+from core.sglora.router import Routing
 
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
@@ -82,13 +84,22 @@ def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptati
     return engine.adapt(wanted)
 
 
-def suggested(engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos | None = None) -> list[Expert]:
-    """Experts whose topics the visitor's own photos look like, if these are searched, or else those of the library. None for
-    the samples, which have questions of their own. Raises GalleryError: as ``Visitor.gallery``."""
-    photos = None if scope.samples else library
-    if scope.own and tab.visitor.photos:
-        photos = tab.visitor.gallery(engine).searchable
-    return [] if photos is None else suggest.suggested(engine.repository, some_embeddings(photos, suggest.MOST_PHOTOS))
+def look(
+    engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos | None = None, sources: Sources = NO_SOURCES
+) -> Look | None:
+    """What the searched photos seem to show: samples of one kind, the visitor's own photos, or else those of the library. None
+    without photos, or if the experts cannot tell. Raises GalleryError: as ``Sources.gallery``."""
+    photos, samples = library, scope.samples not in ("", EVERYDAY) and sources.samples is not None
+    if samples or (scope.own and tab.visitor.photos):
+        photos = sources.gallery(engine, tab.visitor, scope).searchable
+    return None if photos is None else Look.of(engine.repository, some_embeddings(photos, MOST_PHOTOS))
+
+
+def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bool:
+    """Whether the photos are of another kind than the experts of a sentence. Own experts know photos that shipped ones do not,
+    so with them the photos say nothing."""
+    shipped = len(engine.repository) - len(tab.visitor.own_experts(engine).entries)
+    return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
 
 
 def write_zip(engine: SGLora, tab: Tab, part: str = WHOLE) -> Path:
@@ -224,6 +235,7 @@ def answer(
     shows what it showed before. Raises StillAdding: before the first photo; the question is kept. StudioError: when stopped.
     """
     adaptation, comparison = adapted(engine, tab, asked.request), None
+    left_out = _trained_on(engine, tab, adaptation)
     if (question := asked.question) is not None:
         if question.kind == WORDS:
             question = replace(question, what=clean_text(question.what, "query"))
@@ -237,7 +249,7 @@ def answer(
             (),
             question,
             search.right(question.what),
-            left_out=_trained_on(engine, tab, adaptation),
+            left_out=left_out,
             photos=search.photos,
             files=sources.files(tab.visitor, question.scope),
             backbone=engine.backbone.fingerprint,
@@ -245,9 +257,15 @@ def answer(
             sentence=asked.sentence,
             library=search.library,
             rows=search.rows,
+            opens=tab.here and sources.libraries.writable,
         )
         comparison = _ranked(tab, unranked, search, columns(engine, tab, asked, adaptation), progress, stop)
     _show(engine, tab, asked, adaptation, comparison)
+    if question is None and adaptation is not None:
+        unranked = [
+            Column(title, note, Ranking((), 0), {}, None, on) for title, note, on in columns(engine, tab, asked, adaptation)
+        ]
+        tab.unasked = Comparison("", tuple(unranked), Question.words(""), left_out=left_out, photos=tab.visitor.photos)
     count_marked(engine, tab, sources)
     return comparison
 
@@ -255,7 +273,8 @@ def answer(
 def _show(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None, comparison: Comparison | None) -> None:
     if tab.comparison is None or comparison is None or tab.comparison.asked != comparison.asked:
         tab.more = 0
-    tab.asked, tab.adaptation, tab.repository, tab.comparison = asked, adaptation, engine.repository, comparison
+    tab.asked, tab.adaptation, tab.repository = asked, adaptation, engine.repository
+    tab.comparison, tab.unasked = comparison, None
     if comparison is not None and asked.words:
         pair = (asked.words, asked.sentence)
         tab.history = [pair, *(h for h in tab.history if h != pair)][:HISTORY]
@@ -289,7 +308,8 @@ def _ranked(
             ranking = search.rank(adapter, stop=stop)
         moved = search.moves(ranked[0].ranking, ranking) if ranked else {}
         ranked.append(Column(title, note, ranking, moved, None, adapter))
-    return replace(unranked, columns=tuple(ranked), rows={**last.rows, **search.rows})
+    rows, paths = {**last.rows, **search.rows}, {**last.paths, **search.paths}
+    return replace(unranked, columns=tuple(ranked), rows=rows, paths=paths)
 
 
 def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:
@@ -308,9 +328,9 @@ def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:
 def measure(
     engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES, progress: Progress | None = None, stop: Stop = never
 ) -> Comparison | None:
-    """Count recall of the last comparison, after the answer, since reading many captions takes a while. Returns None if there
-    is nothing to count. Raises StudioError: when it is stopped."""
-    comparison = tab.comparison
+    """Count recall of what is shown, after the answer, since reading many captions takes a while. Returns None if there is
+    nothing to count. Raises StudioError: when it is stopped."""
+    comparison = tab.counted
     if comparison is None or comparison.measured:
         return comparison
     if not comparison.measurable:
@@ -325,6 +345,8 @@ def measure(
     measured = replace(comparison, columns=tuple(ranked))
     if tab.comparison is comparison:  # else the visitor asked something else, which is measured next
         tab.comparison = measured
+    elif tab.unasked is comparison:
+        tab.unasked = measured
     return measured
 
 

@@ -116,14 +116,14 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         gallery = tab.visitor.gallery(engine)
         if typed is not None:
             gallery.set_captions(typed)
-        failed = [*(added.report.failed if added.report else ()), *added.failed]
+        failed, look = [*(added.report.failed if added.report else ()), *added.failed], actions.look(engine, tab)
         return {
             "added": len(added.report.added) if added.report else 0,
             "duplicates": list(added.report.duplicates) if added.report else [],
             "failed": [{"name": name, "reason": texts.of(reason)} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
-            "suggested": [expert.description for expert in actions.suggested(engine, tab)],
+            "suggested": [] if look is None else [expert.description for expert in look.suggested],
         }
 
     def search(
@@ -215,7 +215,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         return {"name": entry.name, "description": entry.expert.description, "lost": entry.lost, "experts": experts}
 
     with gr.Row(visible=False):
-        description = gr.Textbox(label="description")
+        description, optional = gr.Textbox(label="description"), gr.Textbox(label="description", value="")
         query = gr.Textbox(label="query", value="")
         captions = gr.Textbox(label="captions", value="")
         k = gr.Number(label="k", value=DEFAULT_K)
@@ -237,7 +237,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         (route, [description, k, tau, repository], answer, LIGHT),
         (adapt, [description, *sampling, repository, part], [answer, adapter], LIGHT),
         (index, [files, captions, repository, sent], answer, HEAVY),
-        (search, [query, description, *sampling, top, photo, repository, *filters], answer, SEARCH),
+        (search, [query, optional, *sampling, top, photo, repository, *filters], answer, SEARCH),
         (teach, [name, files, photos, take_back, repository, sent], answer, HEAVY),
         (import_adapter, [files, description, sent], answer, LIGHT),
     ):

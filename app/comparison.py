@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from app.files import Files
 from app.question import Question
+from core.common.lazy import lazy
 from core.common.messages import Message
 from core.common.metrics import Hits
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.gallery import Photo, Ranking
+from core.retrieval.gallery import Hit, Photo, Ranking
+from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
 
 # Titles of columns: keys of texts.
@@ -44,7 +46,7 @@ class Column:
 class Comparison:
     """One question and the rankings that answer it, zero-shot first."""
 
-    title: Message  # the question as text
+    title: Message | str  # the question as text
     columns: tuple[Column, ...]
     asked: Question
     right: frozenset[str] = frozenset()  # keys of the right answers, if captions tell
@@ -56,6 +58,22 @@ class Comparison:
     sentence: str = field(default="", compare=False)  # the adapter's sentence
     library: LibraryPhotos | None = field(default=None, repr=False)  # the library that was asked
     rows: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # row in the library, by key
+    paths: Mapping[str, Path] = field(default_factory=dict, repr=False, compare=False)  # file of the library, by key
+    opens: bool = False  # whether the visitor may open the library's files: they are the visitor's own
+
+    def file(self, key: str) -> Path | None:
+        """The file of a library's photo, if the visitor may open it."""
+        return self.paths.get(key) if self.opens else None
+
+    def place(self, hit: Hit) -> str:
+        """Where a photo is: its folder and name, or all of its path if the visitor may open it."""
+        if self.library is not None and (path := self.paths.get(hit.key)) is not None:
+            return shown_path(str(path)) if self.opens else self.library.place(path)
+        return "/".join(filter(None, (self._folders.get(hit.key), hit.label)))
+
+    @lazy
+    def _folders(self) -> dict[str, str]:
+        return {photo.id: photo.folder for photo in self.photos}
 
     @property
     def measurable(self) -> bool:

@@ -1,9 +1,10 @@
-"""Downloads besides the adapter: results and recall as CSV, the ranked photos as a ZIP."""
+"""What a visitor takes from results: results and recall as CSV, photos or sidecars with a keyword as a ZIP."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from app.comparison import Comparison
 from app.files import Files
 from core.common.errors import DataError
 from core.common.metrics import KS, recall_interval
-from core.common.text import safe_name
-from core.retrieval.gallery import Photo
+from core.common.text import free_name, one_line, safe_name
+from core.data.sidecars import Report, change_all, sidecar_of
+from core.data.xmp import EMPTY, LEVELS, with_keyword
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 MAX_ZIP_BYTES = 512 * 2**20  # bytes of photos; beyond them, the ZIP gets thumbnails
@@ -23,13 +25,14 @@ MAX_ZIP_BYTES = 512 * 2**20  # bytes of photos; beyond them, the ZIP gets thumbn
 def results_csv(comparison: Comparison) -> str:
     """Every ranked photo or caption, in the last column's order: rank and score in each column, and ranks moved up."""
     columns = [(column, {hit.key: hit for hit in column.ranking.hits}) for column in comparison.columns]
-    header = ["question", "photo" if comparison.of == "photos" else "caption"]
+    photos = comparison.of == "photos"
+    header = ["question", *(["photo", "path"] if photos else ["caption"])]
     for number, (column, _) in enumerate(columns):
         header += [f"{texts.english(column.title)} {what}" for what in ("rank", "score", *(["moved"] if number else []))]
     question = comparison.asked.what if comparison.asked.kind == "words" else texts.english_of(comparison.title)
     rows = []
     for hit in comparison.columns[-1].ranking.hits:
-        row: list[object] = [_words(question), _words(hit.label)]
+        row: list[object] = [_words(question), _words(hit.label), *([_words(comparison.place(hit))] if photos else [])]
         for number, (column, hits) in enumerate(columns):
             column_hit = hits.get(hit.key)  # with a library, a column has only the first hits
             row += ["", ""] if column_hit is None else [column_hit.rank, f"{column_hit.score:.6f}"]
@@ -70,8 +73,8 @@ def _words(text: str) -> str:
 def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> None:
     """Write the first photos of the last column into a ZIP. Each file name begins with the photo's rank.
 
-    A photo is the original file if it still exists, else its thumbnail. ``own``: the visitor's files. Raises DataError: when
-    captions were ranked.
+    A photo is the original file if it still exists and the visitor may open it, else its thumbnail. ``own``: the visitor's
+    files. Raises DataError: when captions were ranked.
     """
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)
@@ -82,18 +85,43 @@ def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> No
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not compress
         for hit in hits:
             if (photo := photos.get(hit.key)) is not None:
-                content = _content(comparison.files, photo)
-                content = content if len(content) <= room else photo.thumbnail
+                file, small = comparison.files.original(photo), photo.thumbnail
             elif hit.key in copies:
-                content = copies[hit.key].read_bytes()
+                file, small = comparison.file(hit.key), copies[hit.key].read_bytes()
             else:
                 continue
+            content = _content(file, small)
+            content = content if len(content) <= room else small
             room -= len(content)
             archive.writestr(f"{hit.rank:03d} {safe_name(hit.label)}", content)
 
 
-def _content(files: Files, photo: Photo) -> bytes:
+def keyword_of(comparison: Comparison | None) -> str:
+    """The question as a keyword, in which / and | would be levels; "" if it is not of words and photos."""
+    asked = None if comparison is None else comparison.asked
+    return one_line(re.sub(f"[{re.escape(LEVELS)}]", " ", asked.what)) if asked is not None and asked.kind == "words" else ""
+
+
+def write_sidecars(comparison: Comparison, top: int, path: Path) -> None:
+    """Write a ZIP of new sidecars with the question as a keyword, for the first photos of the last column."""
+    content, names = with_keyword(EMPTY, keyword_of(comparison)), set[str]()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for hit in comparison.columns[-1].ranking.hits[:top]:
+            names.add(name := free_name(sidecar_of(Path(safe_name(hit.label))).name, names.__contains__))
+            archive.writestr(name, content)
+
+
+def tag_library(comparison: Comparison, top: int) -> Report:
+    """The same, in the sidecars beside the photos of a library."""
+    assert comparison.library is not None
+    hits, folders = comparison.columns[-1].ranking.hits[:top], comparison.library.folders
+    rows = [comparison.rows[hit.key] for hit in hits if hit.key in comparison.rows]
+    files = comparison.library.files(rows, folders.get(comparison.asked.scope.folder))
+    return change_all(files, keyword_of(comparison))
+
+
+def _content(file: Path | None, small: bytes) -> bytes:
     try:
-        return files.original(photo).read_bytes()
+        return small if file is None else file.read_bytes()
     except OSError:  # the file was deleted meanwhile
-        return photo.thumbnail
+        return small

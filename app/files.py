@@ -79,11 +79,11 @@ class Files:
             with suppress(OSError):
                 if (room := room - file.stat().st_size) < 0:
                     return
-                try:
-                    os.link(file, target)  # a hard link takes no disk space
-                except OSError:  # a link cannot cross file systems
-                    shutil.copyfile(file, target)
-                self.originals[key] = target
+                self.originals[key] = _linked(file, target)
+
+    def borrow(self, path: Path) -> Path:
+        """A file of a library, where the browser may read it; until the next few ones."""
+        return _linked(path, self.new(path.name))
 
     def delete_unused(self, photos: Collection[str]) -> None:
         """Delete the originals of all photos but these."""
@@ -126,6 +126,14 @@ class Files:
             self._borrowed.clear()
         if folder is not None:
             folder.cleanup()
+
+
+def _linked(file: Path, target: Path) -> Path:
+    try:
+        os.link(file, target)  # a hard link takes no disk space
+    except OSError:  # a link cannot cross file systems
+        shutil.copyfile(file, target)
+    return target
 
 
 def bytes_of(root: str | Path, skip: str = "") -> dict[Path, int]:

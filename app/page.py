@@ -25,6 +25,7 @@ from app.steps.describe import Describe
 from app.steps.event import memory_of, remembered, tab_of
 from app.steps.experts import Experts
 from app.steps.generate import Generate
+from app.steps.how import How
 from app.steps.names import Names
 from app.steps.photo_library import LibraryFolders
 from app.steps.photos import Photos
@@ -82,26 +83,24 @@ class Studio:
         context.changed = gr.State(0)
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             gr.HTML(label.html("HEADER", page_html.header))
-            with gr.Column(scale=0, min_width=320):
+            with gr.Column(scale=0, min_width=220):
                 samples = SampleQuestions(context) if context.sources.samples is not None else None
                 self.status = gr.HTML(label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait")), elem_id="status")
-                self.switch = Switch(context) if self.models.repositories else None
-        if self.switch:
-            self.switch.panel()
         context.shows(Part.STATUS, [self.status], self._status)
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
                 steps = self._search_tab(samples)
             with gr.Tab(label("TAB_EXPERTS"), id="experts", elem_id="tab-experts"):
+                switch = [Switch(context)] if self.models.repositories else []
                 self.experts = Experts(context)
             if evidence.shipped():
                 with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                     # More than half of the page's bytes: they come once the tab is opened.
                     self.evidence = gr.HTML(js_on_load=script("evidence"))
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
-                gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
+                how = How(context)
         self.address = Address(context)
-        return [*steps, self.experts, self.address, *([self.switch] if self.switch else [])]
+        return [*steps, self.experts, how, self.address, *switch]
 
     def _search_tab(self, samples: SampleQuestions | None) -> list[Step]:
         """Lay out photos and question, beside them the sentence, and the results below."""

@@ -42,6 +42,7 @@ class Tab:
     adaptation: Adaptation | None = None  # the adapter of ``asked.request``
     repository: ExpertRepository | None = None  # the experts that made it
     comparison: Comparison | None = None  # the last answer
+    unasked: Comparison | None = None  # without a question: the columns over which recall is counted
     uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
     listed: tuple[Photo, ...] = ()  # the photos that the tab's gallery shows
     adding: bool = False  # whether it adds photos, or has not yet shown them
@@ -54,11 +55,17 @@ class Tab:
     marked: Marked = field(default_factory=Marked)  # the counts from the marks
     for_name: PhotosForName = field(default_factory=PhotosForName)  # photos chosen for the next name
     name: str = ""  # the taught name that is selected
+    here: bool = False  # whether its visitor sits at this machine
     closed: bool = False  # whether the browser closed it
     training: threading.Event | None = None  # stops the running training
     download: threading.Event | None = None  # ends the wait for a model
     turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes the answer
     on_names: Recent[Adapter] = field(default_factory=lambda: Recent(KEPT_WITH_NAMES))  # adapters with names
+
+    @property
+    def counted(self) -> Comparison | None:
+        """The columns over which recall is counted."""
+        return self.comparison or self.unasked
 
     @property
     def memory(self) -> int:

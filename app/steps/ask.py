@@ -30,8 +30,8 @@ class Ask(Step):
                     (self.t.html(s.title, lambda s=s: texts.of_sample(s.title)), name) for name, s in sample_sets().items()
                 ]
             default = OPENING if self.context.opens_on_samples else choices[min(1, len(names))][1]
-            several = len(choices) > 1
-            self.where = choice("where", self.t("WITHIN"), choices, default, scale=2, min_width=190, visible=several)
+            shown = {"min_width": 240 if names else 210, "visible": len(choices) > 1}  # a library's name needs a line
+            self.where = choice("where", self.t("WITHIN"), choices, default, scale=2, **shown)
             self.search = gr.Button(self.t("SEARCH"), variant="primary", scale=1, min_width=100, elem_id="search")
         self.context.controls |= {"query": self.query, "where": self.where}
 

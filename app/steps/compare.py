@@ -42,6 +42,7 @@ class Compare(Step):
             self._lay_out_options()
         self.marked = gr.HTML(elem_id="marked")
         self.answered = gr.HTML(js_on_load=script("results"), elem_id="results")
+        self.original = gr.HTML("", js_on_load=script("original"), visible="hidden", elem_id="original")
         self.more_of_them = gr.Button(self.t("SHOW_MORE"), visible=False, elem_id="show-more")
         self.context.answer = self.answered
 
@@ -90,6 +91,7 @@ class Compare(Step):
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
         self.answers(self.answered.like, self._similar, [self.context.controls["query"]], trigger_mode="multiple")
+        self.on(self.answered.expand, self._open, (), [self.original], trigger_mode="multiple")
         counted = [self.recall, self.stop]
         # The box first shows that recall is being counted. This change starts the counting.
         self.on(self.recall.change, self._measure, (), counted, (), self.recall, SEARCH, trigger_mode="always_last")
@@ -106,6 +108,14 @@ class Compare(Step):
             controls = controls._replace(where=tab.comparison.asked.scope.value)
         question = Question("similar", str(event.index), scope=controls.scope)
         return self.answer(tab, question, controls) | self.context.boxes(query="")
+
+    def _open(self, tab: Tab, event: gr.SelectData, _: Controls) -> str:
+        """Let the browser read the file of an enlarged photo of a library."""
+        key = str(event.index)
+        path = None if tab.comparison is None else tab.comparison.file(key)
+        if path is None or not path.is_file():  # its thumbnail stays
+            return ""
+        return f"{key} {results_html.address(tab.visitor.files.borrow(path))}"
 
     def _filter(self, tab: Tab, controls: Controls) -> Updates:
         """Ask the same question of some of the photos."""
@@ -128,29 +138,30 @@ class Compare(Step):
         }
 
     def _rank_again(self, tab: Tab, controls: Controls) -> Updates:
-        asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
+        merge, random = controls.beside(tab.asked.question)
+        asked = replace(tab.asked, merge=merge, random=random)
         return self.context.show_again(tab, controls, *ANSWER, asked=asked, progress=by_column(tab))
 
     def _measure(self, tab: Tab, _: Controls) -> Updates:
         """Count recall over all captions, once the answer is shown."""
-        while (comparison := tab.comparison) is not None and comparison.measurable and not comparison.measured:
+        while (comparison := tab.counted) is not None and comparison.measurable and not comparison.measured:
             try:
                 progress = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
                 actions.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
             except StudioError:
-                if tab.comparison is comparison:
+                if tab.counted is comparison:
                     tab.uncounted = comparison
-            if tab.comparison is comparison:  # else the visitor asked another question: count that
+            if tab.counted is comparison:  # else the visitor asked another question: count that
                 break
         return self._counted(tab)
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:
-        tab.uncounted = tab.comparison
+        tab.uncounted = tab.counted
         return self._counted(tab)
 
     def _counted(self, tab: Tab) -> Updates:
         """Show the verdict, or that it is being counted."""
-        comparison, shown, stoppable = tab.comparison, "", False
+        comparison, shown, stoppable = tab.counted, "", False
         if comparison is not None and comparison.measurable:
             if comparison.measured:
                 shown = results_html.recalls(comparison)

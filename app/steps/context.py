@@ -72,8 +72,12 @@ class Controls(NamedTuple):
         """What an answer to the question depends on. Raises DescriptionError: when the sentence or a day is unusable."""
         for day in (self.since, self.until):
             checked_day(day)
-        of_samples = question is not None and bool(question.scope.samples)  # what a sentence does shows beside a random one
-        return Asked(question, self.request, bool(self.merge), bool(self.random) or of_samples)
+        return Asked(question, self.request, *self.beside(question))
+
+    def beside(self, question: Question | None) -> tuple[bool, bool]:
+        """Whether there are columns of the merged experts and of a random sentence. On samples, what a sentence does shows
+        beside a random one."""
+        return bool(self.merge), bool(self.random) or (question is not None and bool(question.scope.samples))
 
 
 class Part(Enum):
@@ -91,6 +95,7 @@ class Part(Enum):
     DETAILS = auto()  # charts and maps of the routing and the adapter, in the drawer for researchers
     THUMBNAILS = auto()  # the photos, to manage them
     TABLE = auto()  # all experts, on their tab
+    PICTURE = auto()  # the method with the tab's own sentence, on its tab
 
 
 ANSWER = (Part.ROUTING, Part.SUGGESTIONS, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question

@@ -13,6 +13,7 @@ from app.views import experts_html, page_html
 from app.views.template import script
 from core.common.errors import StudioError
 from core.common.text import clean_text
+from core.retrieval.suggest import Look
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
 from core.sglora.repository import EVERYDAY, Expert
@@ -31,7 +32,7 @@ class Describe(Step):
         self.routing = gr.HTML(page_html.note(self.t("ROUTE_EMPTY")), elem_id="routing")
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
         self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
-        self.everyday = gr.HTML(page_html.note(self.t("EVERYDAY")), visible=False, elem_id="everyday")
+        self.no_special = gr.HTML(visible=False, elem_id="no-special")
         self.context.controls["description"] = self.description
 
     def more(self) -> None:
@@ -41,7 +42,7 @@ class Describe(Step):
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion], self.show)
         self.context.shows_once_open(Part.DETAILS, Part.ROUTING, [self.chart, self.map], self._details)
         self.context.shows(Part.ADAPTER, [self.folded], self._folded)
-        self.context.shows(Part.SUGGESTIONS, [self.look_like, self.everyday], self._suggested)
+        self.context.shows(Part.SUGGESTIONS, [self.look_like, self.no_special], self._suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
@@ -64,18 +65,24 @@ class Describe(Step):
         return self._adapt(tab, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
 
     def _suggested(self, tab: Tab, controls: Controls) -> Updates:
-        library = self.context.library(tab, controls)
-        experts = actions.suggested(self.context.engine(tab), tab, controls.scope, library)
-        has_photos = library is not None or (controls.scope.own and bool(tab.visitor.photos))
-        has_experts = len(self.context.engine(tab).repository) > 0
-        everyday = has_photos and has_experts and all(expert.group == EVERYDAY for expert in experts)
+        """Show what the photos seem to show, or why there is nothing to suggest. Samples have questions of their own."""
+        look = None if controls.scope.samples else self._look(tab, controls)
+        experts = [] if look is None else look.suggested
+        why = texts.EVERYDAY if experts else texts.UNKNOWN_PHOTOS
+        shown = look is not None and all(expert.group == EVERYDAY for expert in experts)
         chips = gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))
-        return {self.look_like: chips, self.everyday: gr.HTML(visible=everyday)}
+        return {self.look_like: chips, self.no_special: gr.HTML(page_html.note(why), visible=shown)}
 
-    def _folded(self, tab: Tab, _: Controls) -> Updates:
+    def _look(self, tab: Tab, controls: Controls) -> Look | None:
+        library = self.context.library(tab, controls)
+        return actions.look(self.context.engine(tab), tab, controls.scope, library, self.context.sources)
+
+    def _folded(self, tab: Tab, controls: Controls) -> Updates:
         """Fold a sentence that is applied. Without an adapter, or with a remark about it, all stays open."""
-        made = tab.adaptation
+        made, engine = tab.adaptation, self.context.engine(tab)
         if made is None or not made.fit.fits or made.fit.remark is not None or made.strength == 0:
+            return {self.folded: ""}
+        if actions.differs(engine, tab, self._look(tab, controls), made.routing):
             return {self.folded: ""}
         return {self.folded: page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))}
 
@@ -89,10 +96,14 @@ class Describe(Step):
         if routing is None:
             return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY)}
         fit = engine.fit(routing)
-        nearest = engine.repository.experts[int(routing.chosen[0])]
+        look = self._look(tab, controls) if fit.fits else None
+        differs = actions.differs(engine, tab, look, routing)
+        offered = look.suggested if look is not None and differs else []
+        if not fit.fits and fit.remark is None:
+            offered = [engine.repository.experts[int(routing.chosen[0])]]
         return {
-            self.routing: page_html.routing(engine, routing, fit),
-            self.suggestion: gr.Button(texts.topic(nearest.description), visible=not fit.fits and fit.remark is None),
+            self.routing: page_html.routing(engine, routing, fit, differs, bool(offered)),
+            self.suggestion: gr.Button(texts.topic(offered[0].description) if offered else "", visible=bool(offered)),
         }
 
     def _details(self, tab: Tab, controls: Controls) -> Updates:

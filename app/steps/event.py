@@ -16,6 +16,7 @@ from app import texts
 from app.errors import friendly
 from app.languages import speaking, wanted
 from app.server.addresses import address_of
+from app.server.hosts import is_from_here
 from app.steps.context import Controls, StepContext
 from app.tab import Tab
 from app.visitors import TIME
@@ -73,6 +74,7 @@ def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[T
     token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
     tab = visitors.tab(session, token, address_of(request))
     tab.visitor.keeps_files = True
+    tab.here = request.client is not None and is_from_here(request.client.host, request.headers)
     if tab is not before and had and not tab.visitor.has_own:
         why = visitors.why_gone(token, keep=True) or TIME
         gr.Warning(getattr(texts, why).format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)

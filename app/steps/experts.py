@@ -10,7 +10,7 @@ import gradio as gr
 from app import expert_actions, texts
 from app.api import TRAINING
 from app.steps.context import ANSWER, Controls, Part, Updates
-from app.steps.step import ON_SIGHT, Step, chosen, textbox
+from app.steps.step import ON_SIGHT, Step, chosen, dropped, textbox
 from app.tab import Tab
 from app.views import experts_html, page_html
 from core.common.errors import AdapterError, RepositoryError
@@ -52,13 +52,8 @@ class Experts(Step):
         with gr.Accordion(self.t("IMPORT"), open=False, elem_id="import-own"):
             gr.HTML(page_html.note(self.t("IMPORT_LEAD")))
             with gr.Row():
-                self.adapter = gr.File(
-                    label=self.t("IMPORT_FILES"),
-                    file_count="multiple",
-                    file_types=[".zip", ".json", ".safetensors"],
-                    height=120,
-                    elem_id="adapter",
-                )
+                kinds = [".zip", ".json", ".safetensors"]
+                self.adapter = dropped("adapter", self.t("IMPORT_FILES"), file_count="multiple", file_types=kinds)
                 self.about = textbox("import-description", *about, 3)
             self.imports = gr.Button(self.t("IMPORT_BUTTON"), variant="primary", min_width=140, elem_id="import")
         gr.HTML(self.t.html("EXPERTS_SECTION", lambda: page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD)))

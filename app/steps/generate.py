@@ -65,8 +65,8 @@ class Generate(Step):
         if before is None:
             return self.context.show(tab, controls, Part.ROUTING)
         # The sliders change the adapter that is shown, whatever the visitor is typing.
-        asked, answered, words = controls._replace(description=before.request.description).asked(None), tab.comparison, ""
-        asked = replace(asked, question=tab.asked.question)
+        asked = controls._replace(description=before.request.description).asked(tab.asked.question)
+        answered, words = tab.comparison, ""
         shown = self.context.show_again(tab, controls, Part.ROUTING, Part.ADAPTER, Part.RESULTS, asked=asked)
         if controls.seed != before.request.seed and answered is not None and tab.comparison is not None:
             words = page_html.note(_varied(int(controls.seed), answered, tab.comparison, int(controls.top)))

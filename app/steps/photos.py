@@ -110,8 +110,9 @@ class Photos(Step):
         }
 
     def _line(self, tab: Tab, controls: Controls) -> str:
-        photos, _ = self.context.photos(tab, controls)
-        return page_html.gallery_line(tab.visitor, len(photos) if controls.scope.samples else 0)
+        (photos, _), library = self.context.photos(tab, controls), self.context.library(tab, controls)
+        found = 0 if library is None else len(library)
+        return page_html.gallery_line(tab.visitor, len(photos) if controls.scope.samples else 0, controls.scope.library, found)
 
     def _thumbnails(self, tab: Tab, _: Controls) -> Updates:
         return {self.gallery: gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)}

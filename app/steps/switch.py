@@ -30,9 +30,11 @@ class Switch(Step):
     """Laid out only if there is a choice."""
 
     def layout(self) -> None:
-        """Lay out the choice beside the status. ``panel`` comes below."""
         choices = [(self.t.html(f"BACKBONE {name}", partial(self._label, name)), name) for name in self._names]
-        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, self.context.models.first, min_width=320)
+        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, self.context.models.first)
+        with gr.Row(equal_height=False):
+            self.report = gr.HTML(elem_id="switched")
+            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-download")
         self.context.shows(Part.STATUS, [self.choice], self._chosen)
 
     @property
@@ -60,11 +62,6 @@ class Switch(Step):
 
     def _chosen(self, tab: Tab, _: Controls) -> Updates:
         return {self.choice: gr.Dropdown([(self._label(name), name) for name in self._names], value=tab.visitor.backbone)}
-
-    def panel(self) -> None:
-        with gr.Row(equal_height=False):
-            self.report = gr.HTML(elem_id="switched")
-            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-download")
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.

@@ -41,18 +41,22 @@ def measured(file: Path | None = None) -> str:
     return texts.MEASURED.format(before=before, one=one, after=after)
 
 
-def routing(engine: SGLora, result: Routing, fit: Fit) -> Markup:
-    """The routed experts with their weights, and how well they fit the sentence."""
+def routing(engine: SGLora, result: Routing, fit: Fit, differs: bool, offered: bool) -> Markup:
+    """The routed experts with their weights, and how well they fit the sentence and the photos."""
     experts = [engine.repository.experts[i] for i in result.chosen.tolist()]
-    return _html.routing(zip(experts, map(experts_html.short, experts), result.weights.tolist(), strict=True), fit_notice(fit))
+    notice = fit_notice(fit, differs, offered)
+    return _html.routing(zip(experts, map(experts_html.short, experts), result.weights.tolist(), strict=True), notice)
 
 
-def fit_notice(fit: Fit) -> Markup:
-    """A notice that no expert fits and why, or how much the routed experts forget; empty if neither."""
+def fit_notice(fit: Fit, differs: bool = False, offered: bool = True) -> Markup:
+    """A notice that no expert fits and why, that the photos are of another kind, or how much the routed experts forget; empty
+    if none of these. ``differs``: as ``actions.differs``. ``offered``: whether another sentence is offered."""
     if fit.remark is not None:
         return _html.fit("low", texts.of(fit.remark), "" if fit.fits else texts.ONLY_SHARED)
     if not fit.fits:
         return _html.fit("low", texts.NO_EXPERT_FITS, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
+    if differs:
+        return _html.fit("low", texts.PHOTOS_DIFFER, texts.SUGGESTION if offered else texts.UNKNOWN_PHOTOS)
     if fit.forgetting >= 1:
         return _html.fit("medium", "", texts.FORGETS.format(points=fit.forgetting))
     return Markup("")
@@ -70,15 +74,8 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 
 def adapter(engine: SGLora, result: Adaptation) -> Markup:
     """The generated LoRA in one line, and what a strength of 0 means."""
-    own, shared = result.own, engine.repository.shared
-    rank: object = own.rank
-    if shared:
-        rank = ours = shared.only(own.modules).rank
-        if result.fit.fits:
-            rank = texts.RANKS.format(rank=ours + own.rank, shared=ours, own=own.rank)
-    description, ms = brief(result.routing.description), sum(result.seconds.values()) * 1000
-    made = texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
-    words = made.format(description=description, parameters=result.lora.parameters, rank=rank, ms=ms)
+    ms, made = sum(result.seconds.values()) * 1000, texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
+    words = made.format(description=brief(result.routing.description), ms=ms)
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
@@ -118,8 +115,9 @@ def taught_name(name: str, photos: int) -> str:
     return (texts.NAMES_CHIP_ONE if photos == 1 else texts.NAMES_CHIP).format(name=name, n=photos)
 
 
-def gallery_line(visitor: Visitor, samples: int = 0) -> Markup:
-    """How full the gallery is, or the progress of photos that are being added. ``samples``: how many are searched instead."""
+def gallery_line(visitor: Visitor, samples: int = 0, library: str = "", found: int = 0) -> Markup:
+    """How full the gallery is, or the progress of photos that are being added. ``samples``, ``found``: how many of the samples
+    or of a ``library`` are searched instead."""
     photos, limit, adding = visitor.photos, visitor.limit, visitor.progress
     if adding is None and visitor.adding:
         return note(texts.ADDING)
@@ -129,7 +127,8 @@ def gallery_line(visitor: Visitor, samples: int = 0) -> Markup:
         words = words.format(done=adding.done, total=adding.total, seconds=left) if adding.total else texts.ADDING
         return _html.adding(words, adding)
     if not photos:
-        return note(texts.SAMPLES_NOW.format(n=samples) if samples else texts.GALLERY_EMPTY)
+        words = texts.SAMPLES_NOW if samples else texts.LIBRARY_NOW if found else texts.GALLERY_EMPTY
+        return note(words.format(n=samples or found, name=library))
     captioned = sum(bool(p.captions) for p in photos)
     line = texts.PHOTOS_NOW.format(n=len(photos), limit=limit, captioned=captioned)
     return note(line if len(photos) <= LISTED else f"{line} {texts.PHOTOS_LISTED.format(n=LISTED)}")

@@ -71,7 +71,9 @@ function enlarge(card) {
   large.onerror = () => { large.onerror = null; large.src = small.src; };
   large.src = small.dataset.full;
   large.alt = small.alt;
-  view.querySelector("p").textContent = `${card.dataset.rank}. ${small.alt}`;
+  view.querySelector("p").textContent = `${card.dataset.rank}. ${small.dataset.place}`;
+  view.dataset.key = card.dataset.key;
+  if ("opens" in small.dataset) trigger("expand", { index: card.dataset.key, value: "original" });
   if (!view.open) {
     bar.replaceChildren(element.querySelector("template").content.cloneNode(true));
     view.showModal();

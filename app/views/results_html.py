@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -85,7 +86,7 @@ def _cards(
     shown: Shown,
     only: set[str] | None,
     marks: Mapping[str, bool],
-) -> list[tuple[object, ...]]:
+) -> list[tuple[Any, ...]]:
     """One ranking, as the template takes it. Right answers that are further down come after the first results."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
     hits = [hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right]
@@ -101,8 +102,19 @@ def _cards(
             picture = full = address(borrowed[hit.key])
         right, mark = hit.key in result.right, marks.get(hit.key)
         moved = column.moves.get(hit.key) if shown.zero_shot else None
-        cards.append((hit, moved, picture, full, right, mark))
+        place, opens = result.place(hit) if full else hit.label, result.file(hit.key) is not None
+        cards.append((hit, place, opens, moved, picture, full, right, mark))
     return cards
+
+
+def first_photos(result: Comparison, own: Files, most: int) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The first photos (name, address) without an adapter and with the last one, by title; none if captions were ranked."""
+    photos, first_and_last = {photo.id: photo for photo in result.photos}, dict.fromkeys((0, len(result.columns) - 1))
+    found = []
+    for column in (result.columns[i] for i in first_and_last) if result.of == "photos" else ():
+        cards = _cards(result, column, own, photos, Shown(most), None, {})[:most]
+        found.append((getattr(texts, column.title), [(hit.label, picture) for hit, _, _, _, picture, *_ in cards]))
+    return found
 
 
 def waiting(

@@ -24,10 +24,10 @@ from core.experiments.evaluate import evaluate as evaluate_methods
 from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
-from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import About
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SAMPLING = ("k", "tau", "seed", "strength")  # the options of ``request``
 
@@ -48,8 +48,7 @@ def route(arguments: Namespace) -> Answer:
 
 def adapt(arguments: Namespace) -> Answer:
     wanted, stopwatch = request(arguments, arguments.text), Stopwatch()
-    engine = load_chosen_engine(arguments)
-    adaptation = adapted(engine, wanted, stopwatch)
+    engine, adaptation = adapted(arguments, wanted, stopwatch)
     facts, (lora, origin) = provenance(engine, adaptation), adapter_part(engine, adaptation, arguments.part)
     files = adapter_files(engine.backbone, lora, origin, arguments.format == "transformers")
     write_files(arguments.out, files)
@@ -67,13 +66,31 @@ def adapt(arguments: Namespace) -> Answer:
     return Answer(data, format.adaptation)
 
 
-def adapted(engine: SGLora, wanted: AdapterRequest, stopwatch: Stopwatch) -> Adaptation:
-    """The engine's adaptation to a request; adds the laps "load" and "adapt"."""
+def adapted(arguments: Namespace, wanted: AdapterRequest, stopwatch: Stopwatch) -> tuple[SGLora, Adaptation]:
+    """The chosen engine, and its adaptation to a request; adds the laps "load" and "adapt"."""
+    engine = load_chosen_engine(arguments)
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, which would otherwise count as encoding
     stopwatch.lap("load")
     adaptation = engine.adapt(wanted)
     stopwatch.lap("adapt")
-    return adaptation
+    return engine, adaptation
+
+
+def chosen_adapters(
+    arguments: Namespace, wanted: AdapterRequest | None, stopwatch: Stopwatch
+) -> tuple[Backbone, dict[str, Adapter]]:
+    """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``; without both the part
+    that all adapters share, if there is one, as on the page."""
+    if wanted is not None:
+        engine, adaptation = adapted(arguments, wanted, stopwatch)
+        return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
+    backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
+    if arguments.adapter is not None:
+        adapters["adapter"] = load_adapter(backbone, arguments.adapter)
+    elif backbone.shared is not None:
+        adapters["shared"] = Adapter.of(backbone.shared, DEFAULT_WEIGHT)
+    backbone.encode_sentence(["warm-up"])
+    return backbone, adapters
 
 
 def evaluate(arguments: Namespace) -> Answer:

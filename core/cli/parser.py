@@ -153,7 +153,7 @@ def _searching(command: Command) -> None:
     place.add_argument("--library", type=Path, metavar="DIR", help="library of photos, see `index`")
     place.add_argument("--gallery", type=Path, metavar="FOLDER", help="folder of photos")
     base = parser.add_mutually_exclusive_group()
-    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the query)")
+    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: what all adapters share)")
     base.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format in the place of a task")
     _path_option(parser, "--names", "taught names on top: what `teach` or the page wrote of them", "FILE")
     found = "what to find (for words photos, for a photo captions)"
@@ -181,7 +181,7 @@ def _searching(command: Command) -> None:
     _flag(parser, "--dry-run", "write nothing, and say what would change")
     _flag(parser, "--remove", "take the keyword out again (without --first and --at-least: of all photos)")
     base = parser.add_mutually_exclusive_group()
-    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: the name, or the query)")
+    base.add_argument("--task", metavar="TEXT", help="what the photos show, in a sentence (default: what all adapters share)")
     base.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter in PEFT format in the place of a task")
     _sampling_options(parser)
 
@@ -235,10 +235,11 @@ def _training(command: Command) -> None:
 
 
 def _exporting(command: Command) -> None:
-    parser = command("export open-clip", "export.open_clip")
-    _path_option(parser, "--adapter", "adapter in PEFT format", required=True)
-    _path_option(parser, "--out", "folder to write the model to", required=True)
-    _backbone_options(parser)
+    for name, run in (("export open-clip", "export.open_clip"), ("export immich", "export.immich")):
+        parser = command(name, run)
+        _path_option(parser, "--adapter", "adapter in PEFT format", required=True)
+        _path_option(parser, "--out", "folder to write the model to", required=True)
+        _backbone_options(parser)
 
 
 def _measuring_and_sharing(command: Command) -> None:

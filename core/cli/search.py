@@ -15,7 +15,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, adapted, chosen_backbone, load_chosen_engine, log, request, sampling_given
+from core.cli.commands import Answer, chosen_adapters, log, sampling_given, task_request
 from core.common.errors import DataError, DescriptionError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
@@ -27,7 +27,6 @@ from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there, photos_in
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts
-from core.experts.load import load_adapter
 from core.names.file import NAMES_FILE, read_names
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
@@ -40,7 +39,6 @@ from core.retrieval.popularity import popularity, spread_rows
 from core.retrieval.questions import Query
 from core.retrieval.scoped import WORDS, ScopedSearch
 from core.retrieval.where import Where
-from core.sglora.request import AdapterRequest
 
 
 @dataclass(frozen=True)
@@ -66,18 +64,13 @@ def search(arguments: Namespace) -> Answer:
     if kind == "caption" and arguments.link is not None:
         raise UsageError("CORE_LINK_CAPTIONS")
     query = Query.parse(words, [open_photo(path) for path in files], arguments.without)
-    task = arguments.task
-    if task is None and arguments.adapter is None and query.texts:
-        task = ", ".join(query.texts)
-    if kind == "caption" and task is None and arguments.adapter is None:
-        raise DescriptionError("CORE_PHOTO_NEEDS_TASK")
     # Check the input before loading models, which takes seconds.
-    wanted = None if task is None else request(arguments, task)
+    wanted = task_request(arguments)
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     paths = _photos(arguments.gallery) if library is None and kind == "photo" else []
 
     stopwatch = Stopwatch()
-    backbone, adapters = _adapters(arguments, wanted, stopwatch)
+    backbone, adapters = chosen_adapters(arguments, wanted, stopwatch)
     opened = None if library is None else LibraryPhotos(library, backbone)
     names = load_names(arguments.names, backbone, opened)
     if names.entries:
@@ -95,7 +88,7 @@ def search(arguments: Namespace) -> Answer:
     album = None if arguments.link is None else _album(arguments, found)
     data = {
         "query": " + ".join([*query.texts, *map(str, files), *(f"-{text}" for text in query.without)]),
-        "task": task if "sg-lora" in adapters else None,
+        "task": arguments.task,
         "photos": found.photos,
         "total": next(iter(found.rankings.values())).total,
         "failed": [{"name": failure.name, "reason": str(failure.reason)} for failure in found.failed],
@@ -200,24 +193,6 @@ def _where(arguments: Namespace) -> Where:
         return Where(arguments.folder and arguments.folder.absolute(), arguments.since, arguments.until)
     except DescriptionError as error:
         raise UsageError(error.message) from None
-
-
-def _adapters(arguments: Namespace, wanted: AdapterRequest | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
-    """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``. Where there are no
-    experts, the query is no task."""
-    adapters = {"zero-shot": ZERO_SHOT}
-    if wanted is None:
-        backbone = chosen_backbone(arguments)
-    else:
-        engine = load_chosen_engine(arguments)
-        backbone = engine.backbone
-        if arguments.task is not None or len(engine.repository):
-            adaptation = adapted(engine, wanted, stopwatch)
-            return backbone, adapters | {"sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
-    if arguments.adapter is not None:
-        adapters["adapter"] = load_adapter(backbone, arguments.adapter)
-    backbone.encode_sentence(["warm-up"])
-    return backbone, adapters
 
 
 def load_names(file: Path | None, backbone: Backbone, library: LibraryPhotos | None = None) -> TaughtNames:

@@ -11,9 +11,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def difference(interval: Sequence[float]) -> str:
-    """A difference with its 95 % interval: "+1.2 [-0.3, +2.7]"."""
+    """A difference with its 95 % interval: "+1.2 [-0.3, +2.7]". One task has no interval."""
     mean, low, high = interval
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{mean:+.1f}" if low == high else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def share(interval: Sequence[float] | None) -> str:

@@ -103,8 +103,9 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"They cluster: {shipped['neighbours']:.0f} % of the {NEIGHBOURS} nearest neighbours share the category (merges "
         f"{merges['neighbours']:.0f} %, by chance {100 / len(SENTENCES):.0f} %). Two seeds are "
         f"{100 * shipped['seeds'] / shipped['sentences']:.0f} % as far apart as two sentences of one category.",
-        f"z says {shipped['nats']:.1f} nats. Sentences spread over {shipped['dimensions']:.0f} directions, merges over "
-        f"{merges['dimensions']:.0f}, experts over {result['experts']['dimensions']:.0f}.",
+        f"A draw z tells {shipped['nats']:.1f} nats more than its prior. Sentences spread over "
+        f"{shipped['dimensions']:.0f} directions, merges over {merges['dimensions']:.0f}, experts over "
+        f"{result['experts']['dimensions']:.0f}.",
     ]
 
 

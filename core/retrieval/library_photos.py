@@ -113,19 +113,25 @@ class LibraryPhotos:
             raise LibraryError("CORE_LIBRARY_NO_PREFIX")
         return F.normalize(self.index.take(np.array(rows, dtype=int)).reshape(-1, *shape), dim=-1).half()
 
-    def paths(self, rows: Sequence[int]) -> list[Path]:
-        """A file of each photo. If a photo has several files: the first by name."""
+    def paths(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
+        """A file of each photo. If a photo has several files: the first by name, of those in ``folder`` or below it."""
         ids = [self.ids[row].tobytes() for row in rows]
         if not ids:
             return []
         listed = ", ".join(f"X'{id.hex()}'" for id in set(ids))
         with self.library.readable():
             table = self._files.to_table(columns=["path", "raw", "id"], filter=f"id IN ({listed})")
-        names: dict[bytes, str] = {}
+        inside, names = self._inside(folder) if folder is not None else "", dict[bytes, tuple[bool, str]]()
         for path, raw, id in zip(*(table[name].to_pylist() for name in ("path", "raw", "id")), strict=True):
             name = str(path) if raw is None else os.fsdecode(raw)
-            names[id] = min(name, names.get(id, name))
-        return [Path(names.get(id) or id.hex()) for id in ids]
+            place = not name.startswith(inside), name
+            names[id] = min(place, names.get(id, place))
+        return [Path(names[id][1] if id in names else id.hex()) for id in ids]
+
+    def place(self, path: Path) -> str:
+        """Where a file is, as text that begins with the indexed folder's name."""
+        roots = (root for root in map(Path, self.library.about.folders) if path.is_relative_to(root))
+        return shown_path(str(path.relative_to(root.parent)) if (root := next(roots, None)) else path.name)
 
     def files(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
         """All files of photos, sorted; ``folder``: only those in it or below it."""
@@ -184,13 +190,16 @@ class LibraryPhotos:
 
     def _in_folder(self, folder: Path) -> np.ndarray:
         """Whether each photo has a file in the folder or below it, [n] bool."""
-        path = folder if folder.is_absolute() else self.folders.get(folder.as_posix())
-        if path is None:  # a folder of other photos
+        if not (inside := self._inside(folder)):  # a folder of other photos
             return np.zeros(len(self), bool)
-        inside = absolute(path).rstrip(os.sep) + os.sep
         literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
         return np.isin(_numbers(self.ids), _numbers(ids_of(table["id"])))
+
+    def _inside(self, folder: Path) -> str:
+        """How the paths of files in a folder begin: an absolute path, or a name in ``folders``; "" for one of other photos."""
+        path = folder if folder.is_absolute() else self.folders.get(folder.as_posix())
+        return "" if path is None else absolute(path).rstrip(os.sep) + os.sep
 
     @lazy
     def captions(self) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ class ScopedSearch:
         if self.library is None:
             return self._own
         keys = [key for key in keys if key not in self._own]
-        self.paths.update(zip(keys, self.library.paths([self.rows[key] for key in keys]), strict=True))
+        self.paths.update(zip(keys, self.library.paths([self.rows[key] for key in keys], self._where.folder), strict=True))
         return self._own | {key: shown_path(self.paths[key].name) for key in keys}
 
 

@@ -1,4 +1,4 @@
-"""Suggest sentences for photos without a description: the experts whose topics cover the photos best.
+"""What photos seem to show: suggest sentences for them, and notice that they differ from the experts of a sentence.
 
 A ridge regression from photo embeddings x to sentence embeddings, fitted on the photos that trained the experts,
 
@@ -11,17 +11,26 @@ Wolsey and Fisher 1978, https://doi.org/10.1007/BF01588971).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
+from core.common.lazy import lazy
+from core.sglora.repository import EVERYDAY, Expert, ExpertRepository, PhotoSentences
+from core.sglora.router import Routing
 
 RIDGE = 0.01  # this and the numbers below were chosen on validation photos; 0.1 and 0.5 give nearly the same
 MOST_SUGGESTED = 3
-MOST_PHOTOS = 256  # of a gallery, for a suggestion
+MOST_PHOTOS = 256  # of a gallery, to look at
 FEWEST_SHARE = 0.1  # another expert has to be the closest one for this share of the photos
-LEAST_CLOSENESS = 0.25  # below it, on average, no expert knows such photos, and none is suggested
+LEAST_CLOSENESS = 0.22  # surely below it, on average, no expert knows such photos, and none is suggested
+ORDINARY = (EVERYDAY, "objects")  # groups of one kind: everyday scenes and everyday objects
+SURE = 2.0  # standard errors of a mean over photos
+LEAST_ALIKE = 0.25  # below it, photos and routed experts are of different kinds; a sentence may be about a third of them
+LEAST_CLOSER = 0.05  # and the photos are surely closer to another expert by this
 
 
 def fit_sentences(photos: Tensor, sentences: Tensor) -> PhotoSentences:
@@ -33,17 +42,56 @@ def fit_sentences(photos: Tensor, sentences: Tensor) -> PhotoSentences:
     return PhotoSentences(mean.float(), torch.linalg.solve(covariance + ridge, x.T @ y / len(x)).float())
 
 
+@dataclass(frozen=True)
+class Look:
+    """What photos seem to show."""
+
+    experts: Sequence[Expert]
+    closeness: Tensor  # cosines [n, experts] of the photos' predicted sentences and the experts' keys; n may be 0
+
+    @staticmethod
+    def of(repository: ExpertRepository, photos: Tensor) -> Look | None:
+        """Look at photos with these zero-shot embeddings [n, d]; None without a regression."""
+        regression = repository.photo_sentences
+        if regression is None:
+            return None
+        sentences = F.normalize((photos - regression.mean) @ regression.weights, dim=-1)
+        return Look(repository.experts, sentences @ repository.embeddings.T)
+
+    @lazy
+    def suggested(self) -> list[Expert]:
+        """The experts whose topics cover the photos, the best one first; none for no photos."""
+        return [self.experts[i] for i in covering(self.closeness)] if len(self.closeness) else []
+
+    def differs(self, routing: Routing) -> bool:
+        """Whether the photos are of another kind than the routed experts: few photos are closest to an expert of these kinds,
+        and one expert is surely closer to all photos than the routed ones."""
+        if len(self.closeness) < 2:
+            return False
+        kinds = [EVERYDAY if expert.group in ORDINARY else expert.group for expert in self.experts]
+        shown = [kinds[i] for i in self.closeness.argmax(1).tolist()]
+        routed = [kinds[i] for i in routing.chosen.tolist()]
+        weight = {kind: sum(float(w) for k, w in zip(routed, routing.weights, strict=True) if k == kind) for kind in routed}
+        alike = sum(min(weight[kind], shown.count(kind) / len(shown)) for kind in weight)
+        best = self.closeness[:, int(self.closeness.mean(0).argmax())]
+        closer = best - self.closeness[:, routing.chosen] @ routing.weights
+        return alike < LEAST_ALIKE and float(closer.mean() - SURE * standard_error(closer)) > LEAST_CLOSER
+
+
+def standard_error(values: Tensor) -> Tensor:
+    """Of the mean of values [n]; 0 for a single one."""
+    return values.std(correction=int(len(values) > 1)) / len(values) ** 0.5
+
+
 def suggested(repository: ExpertRepository, photos: Tensor) -> list[Expert]:
     """Experts whose topics cover photos with these zero-shot embeddings [n, d], the best one first; none if n is 0."""
-    regression = repository.photo_sentences
-    if regression is None or not len(photos):
-        return []
-    sentences = F.normalize((photos - regression.mean) @ regression.weights, dim=-1)
-    return [repository.experts[i] for i in covering(sentences @ repository.embeddings.T)]
+    look = Look.of(repository, photos)
+    return [] if look is None else look.suggested
 
 
 def covering(closeness: Tensor) -> list[int]:
-    """The experts that cover the photos, at most MOST_SUGGESTED, the best one first. Empty if the photos are far from all.
+    """The experts that cover the photos, at most MOST_SUGGESTED, the best one first. Empty if the photos are surely far from
+    all. An uncertain mean suggests, so that suggestions do not come and go with the number of photos.
 
     ``closeness``: cosines [n, experts] of photos and experts, n > 0.
     """
@@ -56,4 +104,4 @@ def covering(closeness: Tensor) -> list[int]:
             break
         chosen.append(expert)
         best = torch.maximum(best, closeness[:, expert])
-    return chosen if float(best.mean()) >= LEAST_CLOSENESS else []
+    return chosen if float(best.mean() + SURE * standard_error(best)) >= LEAST_CLOSENESS else []

@@ -23,7 +23,6 @@ PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touc
 SERIOUS = {"serious", "critical"}
 # Problems in the HTML of Gradio 6.31 that no option changes: (rule, class of the element).
 OF_GRADIO = (
-    ("label-content-name-mismatch", "upload-container"),
     ("label-content-name-mismatch", "thumbnail-item"),
     ("aria-prohibited-attr", "empty"),
 )
@@ -40,7 +39,7 @@ TABS = {
     texts.TAB_STUDIO: "#results section",
     texts.TAB_EXPERTS: "#experts [role=gridcell]",
     texts.TAB_EVIDENCE: ".sg-exhibit",
-    texts.TAB_ABOUT: ".sg-about",
+    texts.TAB_ABOUT: ".sg-how svg",
 }
 
 

@@ -16,13 +16,16 @@ from app import texts
 from app.samples import OPENING, sample_questions
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.retrieval.search import some_embeddings
+from core.retrieval.suggest import MOST_PHOTOS, suggested
+from core.sglora.description import subject
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
 SAMPLES = len(sample_photos(OPENING))
 TITLE = sample_sets()[OPENING].title
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-(FIRST, SECOND, *_), ANOTHER = sample_questions(), "photos of people surfing"
+(FIRST, SECOND, *_), ANOTHER, ALIKE = sample_questions(), "photos of people surfing", "aerial photos of towns"
 MANY = 300  # photos that take long enough to be stopped
 
 
@@ -57,9 +60,9 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
     expect(page.locator("#routing .sg-experts")).to_be_visible()
 
     # Another sentence that fits folds again, and the keyboard goes on at the line.
-    sentence.fill(ANOTHER)
+    sentence.fill(ALIKE)
     sentence.press("Enter")
-    expect(line).to_have_text(texts.ADAPTED_TO.format(description=ANOTHER))
+    expect(line).to_have_text(texts.ADAPTED_TO.format(description=ALIKE))
     expect(sentence).to_be_hidden()
     expect(line).to_be_focused()
 
@@ -71,12 +74,13 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
             expect(page.locator(f"{panel} .sg-panel").first).to_be_visible()
             assert page.locator(panel).evaluate("e => e.clientWidth > 0.9 * e.parentElement.clientWidth"), panel
 
-    # A remark about the sentence stays in sight.
+    # A remark about the sentence stays in sight, and so does one about the photos.
     line.press("Enter")
-    sentence.fill("quarterly tax forms of a bank")
-    sentence.press("Enter")
-    expect(line).to_have_count(0)
-    expect(page.locator("#routing .sg-fit.sg-low")).to_be_visible()
+    for odd, remark in ((ANOTHER, texts.PHOTOS_DIFFER), ("quarterly tax forms of a bank", texts.ONLY_SHARED)):
+        sentence.fill(odd)
+        sentence.press("Enter")
+        expect(line).to_have_count(0)
+        expect(page.locator("#routing .sg-fit.sg-low")).to_contain_text(remark)
     page.context.close()
 
 
@@ -124,10 +128,19 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
         ranking = gallery.text_to_image(FIRST.query, adapter, 12).hits
         settles(lambda title=title: labels(page, title)[:12], [hit.label for hit in ranking])
     expect(page.locator("#examples")).to_be_visible()
-    expect(page.locator("#look-like, #everyday, #clear, #take-back, #try-it").filter(visible=True)).to_have_count(0)
+    expect(page.locator("#look-like, #no-special, #clear, #take-back, #try-it").filter(visible=True)).to_have_count(0)
     page.locator("#results .sg-open").first.click()
     expect(page.locator("dialog.sg-view img")).to_be_visible()
     page.keyboard.press("Escape")
+
+    # The picture of the method has the same sentence, experts and results.
+    page.get_by_role("tab", name=texts.TAB_ABOUT).click()
+    expect(page.locator(".sg-how > li").first).to_contain_text(FIRST.description)
+    weights = [f"{100 * weight:.0f} %" for weight in adaptation.routing.weights.tolist()]
+    expect(page.locator(".sg-how .sg-experts b")).to_have_text(weights)
+    found = page.locator(".sg-found").last.locator("img").evaluate_all("all => all.map(image => image.alt)")
+    page.get_by_role("tab", name=texts.TAB_STUDIO).click()
+    assert found == labels(page, texts.SG_LORA)[:3]
 
     # Back leads from the visitor's question to the first one. A reload keeps the visitor's question.
     ask(page, "a cup of coffee")
@@ -259,6 +272,32 @@ def test_own_photos_suggest_a_sentence(opened: Page, engine: SGLora) -> None:
     other.close()
     first.click()
     expect(box(page, "description")).to_have_value(sentence)
+
+
+def test_own_photos_are_compared_with_the_sentence(opened: Page, engine: SGLora) -> None:
+    """Everyday photos: the page says that search is adapted to them. Bedrooms: their sentence is offered instead."""
+    page, notice, offer = opened, opened.locator("#routing .sg-fit.sg-low"), opened.locator("#suggestion")
+    opens(page)
+    people = [sample.path for sample in sample_photos() if "people" in sample.subject or "children" in sample.subject]
+    add(page, people, len(people))
+    expect(page.locator("#no-special")).to_have_text(texts.EVERYDAY)
+    gallery = Gallery(engine.backbone)
+    gallery.add(people)
+    everyday = suggested(engine.repository, some_embeddings(gallery.searchable, MOST_PHOTOS))
+    expect(page.locator("#look-like .gallery-item")).to_have_text([subject(expert.description) for expert in everyday])
+
+    page.click("#clear")
+    bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]
+    add(page, bedrooms, len(bedrooms))
+    expect(page.locator("#look-like")).to_contain_text("rooms in a house")
+    expect(page.locator("#no-special")).to_be_hidden()
+    ask(page, "a lamp", "a photo of a dog")
+    expect(notice).to_contain_text(texts.PHOTOS_DIFFER)
+    expect(page.locator("#folded button")).to_have_count(0)
+    offer.click()
+    expect(box(page, "description")).to_have_value("photos of rooms in a house")
+    expect(notice).to_have_count(0)
+    expect(offer).to_be_hidden()
 
 
 def test_the_photos_removed_last_can_be_brought_back(opened: Page, photos: list[Path]) -> None:

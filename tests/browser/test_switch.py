@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from app_process import visit
 from page_state import add, answered, ask, box, choose, column, settles
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from app import texts
 from app.engines import DEFAULT, found_repositories
@@ -28,6 +28,13 @@ def alike(hits: Iterable[tuple[int, str, float]]) -> list[tuple[int, str, Any]]:
     return [(rank, label, pytest.approx(score, abs=0.002)) for rank, label, score in hits]
 
 
+def switch(page: Page, words: str) -> None:
+    """Choose other experts on their tab, and go back to the results."""
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+    choose(page, "backbone", words)
+    page.get_by_role("tab", name=texts.TAB_STUDIO).click()
+
+
 def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     browser: Browser, url: str, photos: list[Path]
 ) -> None:
@@ -38,18 +45,18 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     first = sample_questions()[0].query
     answered(page, first)
     samples = column(page, texts.SG_LORA)
-    choose(page, "backbone", name)
+    switch(page, name)
     expect(page.locator("#switched")).to_contain_text(texts.SWITCHED.format(name=repository.name))
     settles(lambda: column(page, texts.SG_LORA) != samples, True)
     answered(page, first)
-    choose(page, "backbone", SHIPPED)
+    switch(page, SHIPPED)
     settles(lambda: column(page, texts.SG_LORA), alike(samples))
 
     add(page, photos, len(photos))
     ask(page, QUERY, SENTENCE)
     expect(page.locator("#results .sg-hit")).to_have_count(12)
     shipped = column(page, texts.SG_LORA)
-    choose(page, "backbone", name)
+    switch(page, name)
     expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
     expect(page.locator("#status")).to_contain_text(f"{len(repository.index.experts)} experts")
     engine = repository.load()
@@ -70,7 +77,9 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     other.context.close()
     page.reload()
     expect(page.locator("#status")).to_contain_text(f"{len(repository.index.experts)} experts")
+    page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     expect(box(page, "backbone")).to_have_value(name)
+    page.get_by_role("tab", name=texts.TAB_STUDIO).click()
     settles(lambda: column(page, texts.SG_LORA), expected)
     expect(page.get_by_test_id("toast-body")).to_have_count(0)
 
@@ -82,7 +91,7 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     expect(page.locator("#status .sg-ready")).to_be_visible()
     page.click("#more > button")
     expect(strength).to_have_value("1")
-    choose(page, "backbone", SHIPPED)
+    switch(page, SHIPPED)
     expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
     expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
     ask(page, QUERY, SENTENCE)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from made_up_photos import blurred
-from page_state import add, ask, labels, settles
+from page_state import add, ask, box, labels, settles
 from playwright.sync_api import Page, expect
 
 from app import texts
@@ -28,6 +28,15 @@ def captions_file(folder: Path, photos: list[Path], each: int, word: str = "spot
     return path
 
 
+def among_ten(gallery: Gallery, photos: list[Path], **adapters: Adapter) -> dict[str, int]:
+    """For how many captions of ``captions_file`` the photo is among the first ten: one caption is asked after the other."""
+    names = {f"a spot of kind {i} number {n}": p.name for i, p in enumerate(photos) for n in range(2)}
+    return {
+        which: sum(name in [hit.label for hit in gallery.text_to_image(text, adapter, 10).hits] for text, name in names.items())
+        for which, adapter in adapters.items()
+    }
+
+
 def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page, engine: SGLora, tmp_path: Path) -> None:
     page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
     add(page, photos, PHOTOS)
@@ -38,16 +47,9 @@ def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page,
 
     gallery = Gallery(engine.backbone)
     gallery.add(photos)
-    gallery.set_captions({p.name: [f"a spot of kind {i} number {n}" for n in range(2)] for i, p in enumerate(photos)})
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
     other = Adapter.of(*engine.applied(random_sentence(engine, adaptation), adaptation.strength))
-    adapters = {"before": ZERO_SHOT, "after": Adapter.of(adaptation.lora, adaptation.weight), "random": other}
-    # The reference count asks one caption after the other.
-    names = {f"a spot of kind {i} number {n}": p.name for i, p in enumerate(photos) for n in range(2)}
-    found = {
-        which: sum(name in [hit.label for hit in gallery.text_to_image(text, adapter, 10).hits] for text, name in names.items())
-        for which, adapter in adapters.items()
-    }
+    found = among_ten(gallery, photos, before=ZERO_SHOT, after=Adapter.of(adaptation.lora, adaptation.weight), random=other)
     expect(page.locator("#recall .sg-verdict")).to_have_text(
         texts.VERDICT.format(what=texts.FIRST_TEN, total=2 * PHOTOS, **found)
     )
@@ -63,6 +65,20 @@ def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page,
     words = texts.VERDICT_RANDOM.format(what=texts.FIRST_TEN, total=2 * PHOTOS, **found)
     expect(page.locator("#recall .sg-verdict")).to_have_text(words)
     settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in gallery.text_to_image(QUERY, other, 12).hits])
+
+
+def test_captions_are_counted_without_a_question(opened: Page, engine: SGLora, tmp_path: Path) -> None:
+    page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
+    add(page, [*photos, captions_file(tmp_path, photos, 2)], PHOTOS)
+    box(page, "description").fill(SENTENCE)
+    page.click("#generate")
+    gallery = Gallery(engine.backbone)
+    gallery.add(photos)
+    adaptation = engine.adapt(AdapterRequest(SENTENCE))
+    found = among_ten(gallery, photos, before=ZERO_SHOT, after=Adapter.of(adaptation.lora, adaptation.weight))
+    words = texts.VERDICT.format(what=texts.FIRST_TEN, total=2 * PHOTOS, **found)
+    expect(page.locator("#recall .sg-verdict")).to_have_text(words)
+    expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
 
 
 def test_counting_can_be_stopped(opened: Page, tmp_path: Path) -> None:

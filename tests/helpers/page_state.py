@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 HITS = """hits => hits.map(hit => {
   const [rank, label, score] = [".sg-rank", ".sg-label", ".sg-score"].map(part => hit.querySelector(part));
-  return [Number(rank.textContent), label.title, Number(score.textContent)];
+  return [Number(rank.textContent), label.textContent, Number(score.textContent)];
 })"""
 
 

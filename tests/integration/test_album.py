@@ -78,7 +78,7 @@ def test_search_makes_an_album_in_the_order_of_its_results(
     run("index", tmp_path / "photos", "--library", library)
     for place in (["--gallery", tmp_path / "photos"], ["--library", library]):
         found = answer("search", "red", *place, "--top", 3, "--link", album)
-        hits = [Path(hit["photo"]).name for hit in found["rankings"]["sg-lora"]]
+        hits = [Path(hit["photo"]).name for hit in found["rankings"]["shared"]]
         assert names(album) == [f"00{rank} {name}" for rank, name in enumerate(hits, 1)]
         assert [(album / name).resolve() for name in names(album)] == [tmp_path / "photos" / name for name in hits]
     assert (found["album"]["made"], found["album"]["kept"], found["album"]["removed"]) == (0, 3, 0)

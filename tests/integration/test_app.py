@@ -132,7 +132,7 @@ def test_index_reports_and_search_ranks_as_core_does(app: Running, engine: SGLor
     gallery.add(paths)
     adaptation = engine.adapt(AdapterRequest(SENTENCE, seed=3))
     merged = engine.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
-    without = client.predict(query="a sunny beach", description=" ", api_name="/search")
+    without = client.predict(query="a sunny beach", api_name="/search")
     assert list(without) == ["zero_shot", "shared"]
     for ranked, adapter in (
         (found["zero_shot"], ZERO_SHOT),
@@ -306,7 +306,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     pages = [
         page_html.routing(engine, adaptation.routing, adaptation.fit),
         page_html.routing_details(engine, adaptation.routing),
-        page_html.adapter(engine.repository, adaptation),
+        page_html.adapter(adaptation),
         page_html.adapter_details(adaptation, {}),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),

@@ -130,6 +130,12 @@ def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path
         prefix = backbone.prefix(backbone.pixels(open_photo(path))[None])
         torch.testing.assert_close(searched.index.take(np.array([place])), backbone.suffix(prefix), atol=2e-3, rtol=0)
         assert searched.row(searched.key(place)) == place
+    # Of several files of a photo, the one in the folder that is asked.
+    twice = searched.find(str(folder / "01.jpg"))
+    for asked, name in ((None, "01.jpg"), (folder / "deeper", "deeper/again.jpg"), (Path("photos/deeper"), "deeper/again.jpg")):
+        assert searched.paths([twice], asked) == [folder / name]
+        assert searched.place(folder / name) == f"photos/{name}"
+    assert searched.place(tmp_path / "elsewhere.jpg") == "elsewhere.jpg"
 
 
 def test_photos_of_a_folder_that_vanished_are_kept(backbone: Backbone, photos: Path, tmp_path: Path) -> None:

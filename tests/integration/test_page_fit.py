@@ -80,6 +80,14 @@ def test_at_strength_zero_search_is_zero_shots(client: Client, tmp_path: Path) -
 # Words
 
 
+def test_photos_of_another_kind_are_named_unless_the_sentence_is_at_fault() -> None:
+    fits, far = Fit(0.6, True, 2.4, None), Fit(0.2, False, 2.4, None)
+    for offered, words in ((True, texts.SUGGESTION), (False, texts.UNKNOWN_PHOTOS)):
+        notice = page_html.fit_notice(fits, True, offered)
+        assert "sg-low" in notice and texts.PHOTOS_DIFFER in notice and words in notice
+        assert page_html.fit_notice(far, True, offered) == page_html.fit_notice(far)
+
+
 @pytest.mark.parametrize(
     ("fit", "level", "words"),
     [

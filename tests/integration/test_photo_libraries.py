@@ -103,6 +103,9 @@ def test_the_user_of_this_machine_indexes_a_library_that_all_search(library_app:
     assert str(other.event(number, *values).values).count("<img") == 5
     number, values = event(library_app, "Ask._search", where="library:library", query="a dog")
     assert r"caf\\udce9.jpg" in str(other.event(number, *values).values)
+    for headers, opens in (({}, True), ({"x-forwarded-for": "203.0.113.7"}, False)):
+        shown = str(Stranger(library_app.url, headers=headers).event(number, *values).values)
+        assert (str(photos) in shown) is ("data-opens" in shown) is opens, headers
 
 
 @pytest.mark.slow
@@ -218,6 +221,16 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLor
     write_photos(tab.visitor.files, found, 13, tmp_path / "photos.zip")
     with zipfile.ZipFile(tmp_path / "photos.zip") as archive:
         assert [name[4:] for name in archive.namelist()] == [hit.label for hit in found.columns[-1].ranking.hits]
+    # Only the user of this machine gets the files themselves, and sees where they are.
+    file, own = found.paths[borrowed.key], replace(found, opens=True)
+    write_photos(tab.visitor.files, own, 13, tmp_path / "originals.zip")
+    with zipfile.ZipFile(tmp_path / "originals.zip") as archive:
+        contents = [archive.read(name) for name in archive.namelist()]
+    assert file.read_bytes() in contents and len({*contents} & {path.read_bytes() for path in found.paths.values()}) == 12
+    assert str(file) in results_csv(own) and str(file) in results_html.comparison(
+        own, tab.visitor.files, results_html.Shown(13)
+    )
+    assert str(file.parent) not in results_csv(found) + page and f"{file.parent.name}/{file.name}" in results_csv(found)
 
     # The results leave out the photo itself and rank the others by similarity.
     gallery, photos = tab.visitor.gallery(engine), pictures.libraries.photos("pictures", engine.backbone)

@@ -91,5 +91,5 @@ def test_figures_take_the_pages_colours_and_keep_their_words() -> None:
 
 def test_tables_and_words() -> None:
     assert markdown.table(["a", "b"], [["1", "2"], ["3", "4"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
-    assert markdown.difference([1.25, -0.04, 2.0]) == "+1.2 [-0.0, +2.0]"
+    assert markdown.difference([1.25, -0.04, 2.0]) == "+1.2 [-0.0, +2.0]" and markdown.difference([1.25] * 3) == "+1.2"
     assert [listed(n) for n in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

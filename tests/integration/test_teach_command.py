@@ -98,7 +98,7 @@ def test_a_folder_stands_for_its_photos_and_for_its_file_of_names(answer: Answer
     found = answer("teach", "--name", "wug", folders / "wug", "--out", tmp_path / "taught")
     assert found["names"] == [{"name": "wug", "photos": 4}]
     ranked = answer("search", "a wug", "--gallery", folders, "--names", tmp_path / "taught")["rankings"]
-    assert all("wug" in Path(hit["photo"]).name for hit in ranked["sg-lora"][:4])
+    assert all("wug" in Path(hit["photo"]).name for hit in ranked["shared"][:4])
 
 
 def test_names_also_count_without_the_adapter_when_captions_are_found(answer: Answer, folders: Path, tmp_path: Path) -> None:

@@ -22,9 +22,21 @@ from core.experts.files import INDEX_FILE, TENSORS_FILE, load_repository, save_r
 from core.experts.load import load_engine
 from core.retrieval.gallery import Gallery
 from core.retrieval.search import some_embeddings
-from core.retrieval.suggest import FEWEST_SHARE, MOST_SUGGESTED, RIDGE, covering, fit_sentences, suggested
+from core.retrieval.suggest import (
+    FEWEST_SHARE,
+    LEAST_ALIKE,
+    LEAST_CLOSENESS,
+    LEAST_CLOSER,
+    MOST_SUGGESTED,
+    RIDGE,
+    Look,
+    covering,
+    fit_sentences,
+    suggested,
+)
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
+from core.sglora.router import Routing
 from core.sglora.subspace import Basis
 
 FINGERPRINT, LAYOUT = "0123456789abcdef", LoraLayout((LoraModule("text.q", 2, 2),), 1)
@@ -69,6 +81,44 @@ def test_photos_that_no_expert_knows_have_no_suggestion() -> None:
     assert covering(torch.full((9, 4), 0.2)) == []
     assert covering(torch.full((9, 4), -0.2)) == []
     assert covering(torch.full((9, 4), float("nan"))) == []
+
+
+@pytest.mark.parametrize(("mean", "suggests"), [(LEAST_CLOSENESS + 0.005, True), (LEAST_CLOSENESS - 0.14, False)])
+def test_the_number_of_photos_does_not_decide(mean: float, suggests: bool) -> None:
+    """Photos of one kind, as spread as real ones: 50, 100, 200 and 256 of them agree, in any order."""
+    generator = torch.Generator().manual_seed(1)
+    photos = mean + 0.15 * torch.randn(500, 1, generator=generator)
+    for _ in range(10):
+        shuffled = photos[torch.randperm(500, generator=generator)]
+        assert {bool(covering(shuffled[:n])) for n in (50, 100, 200, 256)} == {suggests}
+
+
+KINDS = ("scenes", "objects", "aerial", "aerial", "food")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_photos_of_another_kind_than_the_routed_experts_differ(seed: int) -> None:
+    """The rule, once more in numpy: the common weight of kinds, and how much closer the best expert is, paired by photo."""
+    rng = np.random.default_rng(seed)
+    experts = [Expert(f"e{i}", "", kind, "none", 1, 0, 1, {}, {}) for i, kind in enumerate(KINDS)]
+    closeness = rng.normal(0.2, 0.1, (int(rng.integers(2, 40)), 5)) + rng.choice([0.0, 0.15, 0.3], 5)
+    chosen, weights = rng.permutation(5)[:2], np.array([0.7, 0.3])
+    kinds = np.array(["everyday", "everyday", "aerial", "aerial", "food"])
+    shown = kinds[closeness.argmax(1)]
+    alike = sum(min((shown == kind).mean(), weights[kinds[chosen] == kind].sum()) for kind in set(kinds))
+    closer = closeness[:, closeness.mean(0).argmax()] - closeness[:, chosen] @ weights
+    low = closer.mean() - 2 * closer.std(ddof=1) / np.sqrt(len(closer))
+    routing = Routing("", torch.zeros(1), torch.zeros(5), torch.from_numpy(chosen), torch.from_numpy(weights), 0.1)
+    assert Look(experts, torch.from_numpy(closeness)).differs(routing) is bool(alike < LEAST_ALIKE and low > LEAST_CLOSER)
+    assert not Look(experts, torch.from_numpy(closeness[:1])).differs(routing), "one photo is too little"
+
+
+def test_the_shipped_experts_tell_rooms_and_animals_apart(engine: SGLora) -> None:
+    for subject, alike, other in (("bedrooms", "photos of rooms", "satellite pictures"), ("animals", "lions", "chest X-rays")):
+        gallery = Gallery(engine.backbone)
+        gallery.add([sample.path for sample in sample_photos() if subject in sample.subject])
+        look = Look.of(engine.repository, some_embeddings(gallery.searchable, 256))
+        assert look is not None and not look.differs(engine.route(alike)) and look.differs(engine.route(other))
 
 
 def repository() -> ExpertRepository:

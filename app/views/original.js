@@ -1,0 +1,6 @@
+// The file of an enlarged photo of a library has come. Gradio passes props and watch.
+watch("value", () => {
+  const [key, file] = props.value.split(" ");
+  const large = document.querySelector(`.sg-view[data-key="${key}"] img`);
+  if (file && large) large.src = file;
+});
