@@ -8,12 +8,11 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import texts
-from app.comparison import CONTROLS, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison, Marked
+from app.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison
 from app.question import Asked, Question, Scope
 from app.sources import Sources
 from app.tab import Tab
@@ -40,7 +39,7 @@ COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two 
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
 HISTORY = 8
-MARKED_QUESTIONS = 20  # the latest whose marks are kept: each is asked again when marks are counted
+MARKED_QUESTIONS = 20  # the latest whose marks are kept
 
 Progress = Callable[[int, int], object]
 RankingProgress = Callable[[int, int, str], object]  # (columns done, all columns, title of the next one)
@@ -266,7 +265,6 @@ def answer(
             Column(title, note, Ranking((), 0), {}, None, on) for title, note, on in columns(engine, tab, asked, adaptation)
         ]
         tab.unasked = Comparison("", tuple(unranked), Question.words(""), left_out=left_out, photos=tab.visitor.photos)
-    count_marked(engine, tab, sources)
     return comparison
 
 
@@ -381,7 +379,7 @@ def answer_again(
         return None
 
 
-def mark(engine: SGLora, tab: Tab, photo: str, right: bool, sources: Sources = NO_SOURCES) -> None:
+def mark(tab: Tab, photo: str, right: bool) -> None:
     """Mark a photo as right or wrong for the question. The same mark again removes it."""
     comparison = tab.comparison
     if comparison is None or comparison.asked.kind == "photo":
@@ -389,25 +387,8 @@ def mark(engine: SGLora, tab: Tab, photo: str, right: bool, sources: Sources = N
     marks = tab.marks[comparison.asked] = tab.marks.pop(comparison.asked, {})
     for question in list(tab.marks)[:-MARKED_QUESTIONS]:
         del tab.marks[question]
-    tab.for_name.unused.discard(photo)
     if marks.get(photo) is right:
         del marks[photo]
     elif photo in comparison.rows or any(p.id == photo for p in comparison.photos):
         marks[photo] = right
-    count_marked(engine, tab, sources)
     tab.remember()
-
-
-def count_marked(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> None:
-    """Count the photos that are marked as right among the first ten, without and with the adapter."""
-    searches: list[tuple[ScopedSearch, set[str]]] = []
-    for asked, marks in list(tab.marks.items()):
-        photos = {photo for photo, yes in marks.items() if yes}
-        with suppress(GalleryError, PhotoError, LibraryError):  # its photos or its library are gone
-            searches += [(sources.search(engine, tab.visitor, asked), photos)] if photos else []
-    shown = tab.comparison.columns if searches and tab.comparison is not None else ()
-    counts: dict[str, int] = {}
-    with suppress(GalleryError, PhotoError, LibraryError):
-        for title, adapter in [(c.title, c.adapter) for c in shown if c.title not in CONTROLS]:
-            counts[title] = sum(hit.key in photos for search, photos in searches for hit in search.rank(adapter, 10).hits)
-    tab.marked = Marked(len(searches), sum(len(photos) for _, photos in searches), counts)

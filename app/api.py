@@ -105,7 +105,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
     ) -> dict[str, Any]:
         """Add photos (or ZIP or captions files) to this client's gallery.
 
-        ``sent``: files as text, for MCP clients, one a line: data:image/jpeg;base64,… or a path that an upload returned.
+        ``sent``: files as text, for MCP clients, one a line: data:image/jpeg;name=a.jpg;base64,… or a path from an upload.
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
         "photos", "captioned", "suggested": descriptions that the photos seem to fit, for ``adapt`` or ``search``}.
         """

@@ -22,15 +22,6 @@ CONTROLS = (MERGE, RANDOM)  # columns to compare the adapter with
 
 
 @dataclass(frozen=True)
-class Marked:
-    """Questions with photos marked as right, the number of these photos, and how many each column has in its first ten."""
-
-    questions: int = 0
-    photos: int = 0
-    among_ten: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Column:
     """One ranking of the photos or captions."""
 

@@ -38,7 +38,6 @@ def teach(
     photos = _prefixes(engine, tab, ids, sources)
     others = None if without is None else _prefixes(engine, tab, without, sources)
     names = tab.visitor.change_names(engine, lambda names: names.add(name, photos, others))
-    tab.for_name.choose([], tab.ticked)
     select(tab, names, name)
     return names
 
@@ -85,7 +84,7 @@ def from_marks(engine: SGLora, tab: Tab, name: str = "", sources: Sources = NO_S
         return teach(engine, tab, name, right, None, sources)
     question = split_minus(tab.comparison.asked.what)[0]
     names = tab.visitor.names(engine)
-    if (known := names.within(question)) and not names.within_sentence(question):  # "a wug", and "wug" is taught
+    if (known := names.within(question)) and not names.in_sentence(question)[1]:  # "a wug", and "wug" is taught
         return teach(engine, tab, known[0], right, None, sources)
     wrong = [photo for photo, yes in tab.marks_of_words.items() if not yes]
     return teach(engine, tab, question, right, wrong, sources)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import texts
+from app import actions, texts
 from app.api import OPEN, add_endpoints
 from app.engines import Models
 from app.errors import without_paths
@@ -137,15 +137,15 @@ class Studio:
         context, address = self.context, self.address
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
         answered = context.outputs(*READY, Part.PHOTOS, *ANSWER)
-        opened = [context.memory, self.tabs, *context.inputs, *answered]
-        begun = page.load(self._open, [context.memory, address.last], list(dict.fromkeys(opened)), **private(OPEN))
-        address.on(begun.then, self._ready, (), answered, group=OPEN)
+        opened, remembered = [context.memory, self.tabs, *context.inputs, *answered], [context.memory, address.last]
+        begun = page.load(self._open, [*remembered, context.kept_names], list(dict.fromkeys(opened)), **private(OPEN))
+        address.on(begun.then, self._ready, [context.kept_names], answered, group=OPEN)
         if shown := evidence.shipped():
             address.on(self.evidence.focus, lambda tab, _: {self.evidence: evidence.page(shown)}, also=[self.evidence])
         page.unload(self._closed)
-        address.on(context.changed.change, self._show_all, parts=tuple(Part), group=OPEN)
+        address.on(context.changed.change, self._show_all, [context.kept_names], parts=tuple(Part), group=OPEN)
 
-    def _open(self, memory: Any, last: Any, request: gr.Request) -> Updates:
+    def _open(self, memory: Any, last: Any, kept: Any, request: gr.Request) -> Updates:
         """Resume the visitor of this browser in a new tab."""
         context = self.context
         with speaking(wanted(request.headers.get("accept-language") or "")):
@@ -158,7 +158,7 @@ class Studio:
             controls = Controls(**values)
             updates |= context.show(tab, controls, Part.PHOTOS)
             if self.models.loaded and not tab.visitor.photos:  # on a slow network, a second event takes a second
-                updates |= self._ready(tab, controls)
+                updates |= self._ready(kept, tab, controls)
             return updates
 
     def _chosen_tab(self, request: gr.Request) -> Updates:
@@ -167,10 +167,14 @@ class Studio:
         tab_ids = [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]
         return {self.tabs: gr.Tabs(selected=named)} if named in tab_ids else {}
 
-    def _show_all(self, tab: Tab, controls: Controls) -> Updates:
+    def _show_all(self, kept: Any, tab: Tab, controls: Controls) -> Updates:
         """Show everything again: the server forgot this tab, and perhaps what its visitor had."""
         tab.opened.update(part.name for part in Part)  # a new tab does not know what was opened
         updates: Updates = {}
+        with suppress(StudioError):
+            tab.visitor.hear_names(kept)
+            if not actions.is_current(engine := self.context.engine(tab), tab, self.context.sources):
+                actions.answer_again(engine, tab, None, self.context.sources)
         for part in Part:
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
                 updates |= self.context.show(tab, controls, part)
@@ -179,12 +183,13 @@ class Studio:
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")
 
-    def _ready(self, tab: Tab, controls: Controls) -> Updates:
+    def _ready(self, kept: Any, tab: Tab, controls: Controls) -> Updates:
         """Wait until the models are loaded or have failed. Then ask again what the tab asked before a reload."""
         if tab.ready:
             return {}
         try:
             engine = self.context.engine(tab)
+            tab.visitor.hear_names(kept)
         except Exception as error:
             reason = without_paths(texts.of(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from app.comparison import Comparison, Marked
+from app.comparison import Comparison
 from app.question import Asked, Question
 from app.visitor import Visitor
 from core.backbones.lora import Lora
+from core.names.teach import TaughtName
 from core.retrieval.adapter import Adapter
 from core.retrieval.gallery import Photo
 from core.retrieval.search import Recent
@@ -17,22 +18,6 @@ from core.sglora.engine import Adaptation
 from core.sglora.repository import ExpertRepository
 
 KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
-
-
-@dataclass
-class PhotosForName:
-    """Photos chosen for the next name: by hand, and by ticks in the results that no name used yet."""
-
-    by_hand: list[str] = field(default_factory=list)
-    unused: set[str] = field(default_factory=set)  # ticked photos that are not chosen
-
-    def all(self, ticked: Sequence[str]) -> list[str]:
-        return list(dict.fromkeys([*self.by_hand, *(photo for photo in ticked if photo not in self.unused)]))
-
-    def choose(self, photos: Sequence[str], ticked: Sequence[str]) -> None:
-        """Choose exactly these photos, some of which may be ticked."""
-        self.by_hand = [photo for photo in photos if photo not in ticked]
-        self.unused = {photo for photo in ticked if photo not in photos}
 
 
 @dataclass(eq=False)
@@ -52,10 +37,9 @@ class Tab:
     more: int = 0  # results that the visitor asked for beyond the first ones
     history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
-    marked: Marked = field(default_factory=Marked)  # the counts from the marks
-    for_name: PhotosForName = field(default_factory=PhotosForName)  # photos chosen for the next name
     name: str = ""  # the taught name that is selected
     here: bool = False  # whether its visitor sits at this machine
+    names_sent: tuple[TaughtName, ...] | None = None  # the names that the browser was last told to keep
     closed: bool = False  # whether the browser closed it
     training: threading.Event | None = None  # stops the running training
     download: threading.Event | None = None  # ends the wait for a model

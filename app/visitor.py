@@ -12,9 +12,10 @@ from typing import NamedTuple
 from app import texts
 from app.engines import DEFAULT
 from app.files import Files
+from app.kept_names import KeptNames
 from app.limits import Limits
 from app.question import Asked, Question
-from core.common.errors import GalleryError
+from core.common.errors import GalleryError, StudioError
 from core.experts.own import OwnExperts
 from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.gallery import Gallery, Photo, Progress, Removed
@@ -68,6 +69,8 @@ class Visitor:
         self._gallery: Gallery | None = None
         self._own_experts: dict[str, OwnExperts] = {}  # by repository, as the names
         self._names: dict[str, tuple[TaughtName, ...]] = {}
+        self.kept: KeptNames | None = None  # names as the browser keeps them; None before it sent them
+        self.names_lost = False  # whether what it kept was damaged, until the visitor is told
         self._counting, self._changing, self._photos_change = threading.Lock(), threading.Lock(), threading.Lock()
 
     @contextmanager
@@ -99,13 +102,18 @@ class Visitor:
         names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
         photos = 0 if self._gallery is None else self._gallery.memory
         removed = sum(entry.memory for _, entry in self.removed)
-        return photos + removed + experts + names
+        kept = 0 if self.kept is None else sum(map(len, self.kept.files.values()))
+        return photos + removed + experts + names + kept
 
     @property
     def has_own(self) -> bool:
         """Whether there are photos, names or experts that the visitor would miss."""
-        own_experts = any(own.entries for own in list(self._own_experts.values()))
-        return bool(self.photos or self.removed) or any(list(self._names.values())) or own_experts
+        return self.has_unkept or any(list(self._names.values()))
+
+    @property
+    def has_unkept(self) -> bool:
+        """Whether there are photos or experts. The browser keeps the names alone."""
+        return bool(self.photos or self.removed) or any(own.entries for own in list(self._own_experts.values()))
 
     # Photos
 
@@ -216,9 +224,24 @@ class Visitor:
             return own_experts
 
     def names(self, engine: SGLora) -> TaughtNames:
+        """The names for the chosen backbone; at first those that the browser kept."""
         self._check(engine)
+        if self.backbone not in self._names and self.kept is not None:
+            self._names[self.backbone] = ()
+            try:
+                self._names[self.backbone] = self.kept.names(engine.backbone).entries
+            except StudioError:
+                self.names_lost = True
         names, gallery = self._names.get(self.backbone, ()), self._gallery
         return TaughtNames(engine.backbone, names, gallery.searchable.background if names and gallery is not None else None)
+
+    def hear_names(self, memory: object) -> None:
+        """Note what the browser keeps. What the server has goes first."""
+        if self.kept is None:
+            try:
+                self.kept = KeptNames.of(memory)
+            except StudioError:
+                self.kept, self.names_lost = KeptNames(), True
 
     def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
         """Replace the names with the result of ``change``. Other tabs see it at their next event."""

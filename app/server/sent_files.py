@@ -6,18 +6,22 @@ import base64
 import mimetypes
 import re
 import secrets
+from pathlib import Path
+from urllib.parse import unquote
 
 import gradio as gr
 
 from app import texts
 from app.scratch import upload_folder
 from app.server.routes import is_kept
+from core.common.text import safe_name
 
-DATA = re.compile(r"data:([\w.+/-]*)(?:;[\w=.+-]+)*;base64,(.*)")
+LETTERS = 60  # of a file name: four bytes each are within a file system's 255
+DATA = re.compile(r"data:([\w.+/-]*)(?:;name=([^;,]*))?(?:;[\w=.+-]+)*;base64,(.*)")
 
 
 def sent_files(lines: str | None) -> list[str]:
-    """Paths of the files that a text names, one a line: each a data URL, or the path that an upload returned.
+    """Paths of the files that a text names, one a line: each a data URL, with a name or not, or a path that an upload returned.
 
     Raises:
         gr.Error: when a line is neither.
@@ -31,11 +35,12 @@ def _file(number: int, line: str) -> str:
             raise gr.Error(texts.NO_ADDRESSES if "://" in line else texts.FILE_NOT_YOURS, print_exception=False)
         return line
     try:
-        content = base64.b64decode(data[2], validate=True)
+        content = base64.b64decode(data[3], validate=True)
     except ValueError:
         raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False) from None
     folder = upload_folder() / secrets.token_hex(32)
     folder.mkdir(parents=True)
-    path = folder / f"photo-{number}{mimetypes.guess_extension(data[1]) or ''}"
+    name = safe_name(unquote(data[2] or f"photo-{number}"))[-LETTERS:]
+    path = folder / (name if Path(name).suffix else f"{name}{mimetypes.guess_extension(data[1]) or ''}")
     path.write_bytes(content)
     return str(path)

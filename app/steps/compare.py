@@ -126,15 +126,16 @@ class Compare(Step):
         return {} if question.scope == controls.scope else self.answer(tab, replace(question, scope=controls.scope), controls)
 
     def _filters(self, tab: Tab, controls: Controls) -> Updates:
-        """Show the filters that tell the last answer's photos apart, and what is chosen."""
+        """Show the filters that tell the last answer's photos apart. Their values stay: the visitor may have changed them since
+        the question was asked."""
         comparison = tab.comparison
         folders = () if comparison is None else comparison.folders
         dated = bool(controls.since or controls.until) or (comparison is not None and comparison.several_days)
         choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
         return {
-            self.folder: gr.Dropdown(choices, value=controls.folder or "", visible=len(folders) > 1 or bool(controls.folder)),
-            self.since: gr.Textbox(value=controls.since, visible=dated),
-            self.until: gr.Textbox(value=controls.until, visible=dated),
+            self.folder: gr.Dropdown(choices, visible=len(folders) > 1 or bool(controls.folder)),
+            self.since: gr.Textbox(visible=dated),
+            self.until: gr.Textbox(visible=dated),
         }
 
     def _rank_again(self, tab: Tab, controls: Controls) -> Updates:
@@ -174,10 +175,9 @@ class Compare(Step):
     def _mark(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         """Mark a photo as right or wrong. The browser shows the thumb itself."""
         if isinstance(event.index, str):
-            engine = self.context.engine(tab)
             with tab.turn:
-                actions.mark(engine, tab, event.index, event.value == "up", self.context.sources)
-        return self.context.show(tab, controls, Part.NAMES) | {self.marked: results_html.marked(tab.marked)}
+                actions.mark(tab, event.index, event.value == "up")
+        return self.context.show(tab, controls, Part.NAMES) | {self.marked: results_html.marked(tab.comparison, tab.marks)}
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
         """Show the last comparison, and the commands that ask the same."""
@@ -195,7 +195,7 @@ class Compare(Step):
             self.options: gr.Row(visible=bool(comparison or tab.adaptation or filtered)),
             self.answered: answer,
             self.more_of_them: gr.Button(visible=more and top < MOST_SHOWN),
-            self.marked: results_html.marked(tab.marked),
+            self.marked: results_html.marked(comparison, tab.marks),
             self.commands: gr.Textbox(value=lines, visible=bool(lines)),
         }
 

@@ -94,6 +94,7 @@ class Part(Enum):
     # Folded at first. They take most of an answer's bytes, so they are sent only to tabs that opened them.
     DETAILS = auto()  # charts and maps of the routing and the adapter, in the drawer for researchers
     THUMBNAILS = auto()  # the photos, to manage them
+    STRIP = auto()  # photos for the next name
     TABLE = auto()  # all experts, on their tab
     PICTURE = auto()  # the method with the tab's own sentence, on its tab
 
@@ -112,6 +113,7 @@ class StepContext:
     labels: Labels = field(default_factory=Labels)
     controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
     memory: Any = None  # the component with the visitor's token, kept by the browser
+    kept_names: Any = None  # the component with the visitor's names, kept by the browser
     changed: Any = None  # a number whose change shows everything again
     picked: Any = None  # the box with the id of the chosen photo
     answer: Any = None  # the component with the results

@@ -53,7 +53,7 @@ def event(
             if new:
                 updates = updates | {context.changed: next(_numbers)}
             # After a restart, the page may be loaded twice: a notice comes again until the visitor does something.
-            if visitor.has_own if not had else not (visitor.has_own or new or opening):
+            if visitor.has_unkept if not had else not (visitor.has_unkept or new or opening):
                 updates = updates | {context.memory: remembered(tab)}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
 
@@ -75,7 +75,7 @@ def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[T
     tab = visitors.tab(session, token, address_of(request))
     tab.visitor.keeps_files = True
     tab.here = request.client is not None and is_from_here(request.client.host, request.headers)
-    if tab is not before and had and not tab.visitor.has_own:
+    if tab is not before and had and not tab.visitor.has_unkept:
         why = visitors.why_gone(token, keep=True) or TIME
         gr.Warning(getattr(texts, why).format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
     return tab, tab is not before
@@ -90,4 +90,4 @@ def memory_of(memory: object) -> tuple[str, bool]:
 
 def remembered(tab: Tab, had: bool = False) -> dict[str, Any]:
     """What the browser remembers, as ``memory_of`` reads it."""
-    return {"token": tab.visitor.token, "has": tab.visitor.has_own or had}
+    return {"token": tab.visitor.token, "has": tab.visitor.has_unkept or had}

@@ -41,7 +41,8 @@ class Experts(Step):
             self.remove = gr.Button(self.t("OWN_REMOVE"), min_width=120, interactive=False, visible=False, elem_id="own-remove")
         self.report, about = gr.HTML(elem_id="own-report"), (self.t("OWN_DESCRIPTION"), self.t("OWN_DESCRIPTION_HINT"))
         with gr.Accordion(self.t("TRAIN"), open=False, elem_id="train-own"):
-            gr.HTML(page_html.note(self.t("TRAIN_LEAD", least=MIN_PHOTOS)))
+            first, more = page_html.one_more()
+            gr.HTML(page_html.note(self.t("TRAIN_LEAD", least=MIN_PHOTOS, first=first, more=more)))
             with gr.Row():
                 self.name = textbox("own-name", self.t("TRAIN_NAME"), self.t("TRAIN_NAME_HINT"), min_width=200)
                 self.description = textbox("own-description", *about, 3, min_width=240)

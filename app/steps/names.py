@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import gradio as gr
 
@@ -14,12 +17,15 @@ from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, clicked, private, rows, textbox
 from app.tab import Tab
 from app.texts import Text
-from app.views import page_html
+from app.views import page_html, results_html
 from app.views.template import script
-from app.visitor import LISTED
-from core.common.errors import GalleryError
 from core.names.file import save_names
 from core.names.teach import TaughtNames, left_out
+from core.sglora.engine import SGLora
+
+# The chosen photos take the place of the strip's HTML.
+CHOSEN = "(kept, name, _, ...others) => [kept, name, document.body.dataset.forName ?? '[]', ...others]"
+TAUGHT = "() => { document.body.dataset.forName = '[]'; document.dispatchEvent(new Event('sg-chosen')); }"
 
 
 class Names(Step):
@@ -30,15 +36,8 @@ class Names(Step):
     def panel(self) -> None:
         with gr.Accordion(self.t("NAMES_TITLE"), open=False, elem_id="names") as self.folded:
             gr.HTML(page_html.note(self.t("NAMES_LEAD")))
+            self.strip = gr.HTML(js_on_load=script("strip"), elem_id="names-strip")
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
-                self.photos = gr.Dropdown(
-                    label=self.t("NAMES_PHOTOS"),
-                    choices=[],
-                    multiselect=True,
-                    scale=3,
-                    min_width=180,
-                    elem_id="names-photos",
-                )
                 self.name = textbox("names-name", self.t("NAMES_NAME"), self.t("NAMES_PLACEHOLDER"), scale=2, min_width=120)
                 self.button = gr.Button(self.t("NAMES_TEACH"), variant="primary", scale=1, min_width=90, elem_id="names-teach")
             self.taught = gr.Radio(label=self.t("NAMES_TAUGHT"), choices=[], visible=False, elem_id="names-taught")
@@ -51,25 +50,32 @@ class Names(Step):
                     self.t("NAMES_LOAD"), file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
                 )
             self.report = gr.HTML(elem_id="names-report")
-        shown = [self.taught_chips, self.photos, self.taught, self.marks, self.rename, self.remove, self.save]
-        self.context.shows(Part.NAMES, shown, self.show)
-        self.context.shows(Part.PHOTOS, shown, self.show)
+        self.kept = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
+        self.context.kept_names = self.kept
+        shown = [self.taught_chips, self.taught, self.marks, self.rename, self.remove, self.save, self.kept]
+        for part in (Part.NAMES, Part.PHOTOS):
+            self.context.shows(part, shown, self.show)
+        for part in (Part.STRIP, Part.RESULTS, Part.PHOTOS):
+            self.context.shows(part, [self.strip], self._strip)
 
     def wire(self) -> None:
-        shown = [self.report, self.name, self.taught, self.photos]
-        for event, handler, first in (
-            ([self.button.click, self.name.submit], self._teach, [self.name, self.photos]),
-            (self.marks.click, self._from_marks, [self.name]),
-            (self.rename.click, self._rename, [self.taught, self.name]),
-            (self.remove.click, self._remove, [self.taught]),
-            (self.load.upload, self._load, [self.load]),
-        ):
-            self.on(event, handler, first, shown, (Part.NAMES, *ANSWER), self.report, HEAVY)
+        shown = [self.report, self.name, self.taught]
+
+        def changes(event: Any, handler: Callable[..., Updates], *first: Any, **options: Any) -> Any:
+            # A change may be the first that the server hears from a browser that keeps names.
+            return self.on(event, handler, [self.kept, *first], shown, (Part.NAMES, *ANSWER), self.report, HEAVY, **options)
+
+        taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
+        taught.success(None, js=TAUGHT, **private())
+        changes(self.marks.click, self._from_marks, self.name)
+        changes(self.rename.click, self._rename, self.taught, self.name)
+        changes(self.remove.click, self._remove, self.taught)
+        changes(self.load.upload, self._load, self.load)
         self.on(self.taught.input, self._select, [self.taught], [self.name])
-        self.on(self.photos.input, self._pick, [self.photos])
+        self.opens(self.folded.expand, Part.STRIP)
         self.downloads(self.save, self._save, self.report)
         # The enlarged photo fires ``edit``.
-        opened = self.on(self.context.answer.edit, self._choose, (), [self.folded, self.photos])
+        opened = self.on(self.context.answer.edit, self._open, (), [self.folded], [Part.STRIP])
         opened.then(None, js=script("to_the_name"), **private())
         self.answers(self.taught_chips.select, self._ask, [self.context.controls["query"]], trigger_mode="multiple")
 
@@ -77,44 +83,44 @@ class Names(Step):
         name, _ = clicked(tab.visitor.taught, _chip, event)
         return self.answer(tab, Question.words(name, controls.scope), controls) | self.context.boxes(query=name)
 
-    def _choose(self, tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
-        """Open the panel with this photo chosen."""
-        if event.index not in _photo_names(tab):
-            raise GalleryError(texts.NOT_THERE)
-        tab.for_name.choose([event.index], tab.ticked)
-        return {self.folded: gr.Accordion(open=True), self.photos: self._box(tab)}
+    def _open(self, tab: Tab, controls: Controls) -> Updates:
+        """Open the panel. The browser has chosen the photo."""
+        tab.opened.add(Part.STRIP.name)
+        return self.context.show(tab, controls, Part.STRIP) | {self.folded: gr.Accordion(open=True)}
+
+    def _engine(self, kept: object, tab: Tab) -> SGLora:
+        tab.visitor.hear_names(kept)
+        return self.context.engine(tab)
 
     def _select(self, name: str | None, tab: Tab, _: Controls) -> Updates:
         """Select a name, to rename it or to give it more photos."""
         tab.name = name or ""
         return {self.name: tab.name}
 
-    def _pick(self, photos: Sequence[str] | None, tab: Tab, _: Controls) -> Updates:
-        tab.for_name.choose(photos or [], tab.ticked)
-        return {}
+    def _teach(self, kept: object, name: str, chosen: str | None, tab: Tab, controls: Controls) -> Updates:
+        photos: list[str] = []
+        with suppress(ValueError, TypeError):  # made up
+            photos = [key for key in json.loads(chosen or "[]") if isinstance(key, str)]
+        names = name_actions.teach(self._engine(kept, tab), tab, name or "", photos, None, self.context.sources)
+        return self._taught(tab, controls, names, len(photos))
 
-    def _teach(self, name: str, photos: Sequence[str] | None, tab: Tab, controls: Controls) -> Updates:
-        engine = self.context.engine(tab)
-        names = name_actions.teach(engine, tab, name or "", photos or [], None, self.context.sources)
-        return self._taught(tab, controls, names, len(photos or []))
-
-    def _from_marks(self, name: str, tab: Tab, controls: Controls) -> Updates:
-        names = name_actions.from_marks(self.context.engine(tab), tab, name or "", self.context.sources)
+    def _from_marks(self, kept: object, name: str, tab: Tab, controls: Controls) -> Updates:
+        names = name_actions.from_marks(self._engine(kept, tab), tab, name or "", self.context.sources)
         return self._taught(tab, controls, names, len(tab.ticked))
 
     def _taught(self, tab: Tab, controls: Controls, names: TaughtNames, photos: int) -> Updates:
         return self._changed(tab, controls, [*left_out(tab.name, photos), *names.remarks()]) | {self.name: ""}
 
-    def _rename(self, old: str | None, new: str, tab: Tab, controls: Controls) -> Updates:
-        name_actions.rename(self.context.engine(tab), tab, old or "", new or "")
+    def _rename(self, kept: object, old: str | None, new: str, tab: Tab, controls: Controls) -> Updates:
+        name_actions.rename(self._engine(kept, tab), tab, old or "", new or "")
         return self._changed(tab, controls) | {self.name: ""}
 
-    def _remove(self, name: str | None, tab: Tab, controls: Controls) -> Updates:
-        tab.visitor.change_names(self.context.engine(tab), lambda names: names.remove(name or ""))
+    def _remove(self, kept: object, name: str | None, tab: Tab, controls: Controls) -> Updates:
+        tab.visitor.change_names(self._engine(kept, tab), lambda names: names.remove(name or ""))
         return self._changed(tab, controls) | {self.name: ""}
 
-    def _load(self, path: str, tab: Tab, controls: Controls) -> Updates:
-        n, failed = name_actions.load(self.context.engine(tab), tab, path)
+    def _load(self, kept: object, path: str, tab: Tab, controls: Controls) -> Updates:
+        n, failed = name_actions.load(self._engine(kept, tab), tab, path)
         return self._changed(tab, controls, [texts.NAMES_LOADED.format(n=n), *failed])
 
     def _save(self, tab: Tab, _: Controls) -> str:
@@ -125,36 +131,40 @@ class Names(Step):
         return self.context.show_again(tab, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, tab: Tab, _: Controls) -> Updates:
+        kept = self._keep(tab)  # also brings names back
         choices = [(_chip(taught), taught[0]) for taught in tab.visitor.taught]
         has_names = bool(choices)
         names = [name for _, name in choices]
         selected = tab.name if tab.name in names else next(reversed(names), None)
-        ticked = not _photo_names(tab).keys().isdisjoint(tab.ticked)
-        return {
+        shown = {
             self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=has_names),
-            self.photos: self._box(tab),
             self.taught: gr.Radio(choices=choices, value=selected, visible=has_names),
-            self.marks: gr.Button(visible=ticked),
-        } | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}
+            self.marks: gr.Button(visible=bool(tab.ticked)),
+        }
+        return kept | shown | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}
 
-    def _box(self, tab: Tab) -> gr.Dropdown:
-        """The box with the photos for the next name."""
-        names, comparison = _photo_names(tab), tab.comparison
-        chosen = [photo for photo in tab.for_name.all(tab.ticked) if photo in names]
-        gallery = [*tab.visitor.photos[:LISTED], *(() if comparison is None else comparison.photos[:LISTED])]
-        listed = dict.fromkeys((*(photo.id for photo in gallery if photo.id in names), *chosen))
-        return gr.Dropdown(choices=[(names[photo], photo) for photo in listed], value=chosen, multiselect=True)
+    def _keep(self, tab: Tab) -> Updates:
+        """Let the browser keep the names of now."""
+        visitor = tab.visitor
+        if visitor.kept is None:  # it has not yet said which it keeps
+            return {}
+        names = visitor.names(self.context.engine(tab))
+        if visitor.names_lost:
+            visitor.names_lost = False
+            gr.Warning(texts.NAMES_NOT_BACK)
+        if names.entries is tab.names_sent:
+            return {}
+        tab.names_sent, visitor.kept = names.entries, visitor.kept.with_names(names)
+        if names.entries and names.backbone.fingerprint not in visitor.kept.files:
+            gr.Warning(texts.NAMES_NOT_KEPT)
+        return {self.kept: visitor.kept.files}
 
-
-def _photo_names(tab: Tab) -> dict[str, str]:
-    """The photos that can be taught, by key: the visitor's own, the samples once they are asked, and a library's results."""
-    comparison, own = tab.comparison, {photo.id: photo.name for photo in tab.visitor.photos}
-    if comparison is None:
-        return own
-    samples = comparison.photos if comparison.asked.scope.samples else ()
-    columns = comparison.columns if comparison.library is not None else ()
-    found = {hit.key: hit.label for column in columns for hit in column.ranking.hits}
-    return found | {photo.id: photo.name for photo in samples} | own
+    def _strip(self, tab: Tab, controls: Controls) -> Updates:
+        """Photos to choose from: the results, or else the photos that are searched."""
+        if Part.STRIP.name not in tab.opened:
+            return {}
+        photos, files = self.context.photos(tab, controls)
+        return {self.strip: results_html.strip(tab.comparison, tab.visitor.files, photos, files)}
 
 
 def _chip(taught: tuple[str, int]) -> str:

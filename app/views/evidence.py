@@ -1,7 +1,4 @@
-"""The shipped results, as the Evidence tab shows them. They are read from files; nothing is computed.
-
-A result may have a ``summary``, sentences for those who read nothing else. It opens the tab.
-"""
+"""The shipped results, as the Evidence tab shows them. They are read from files; nothing is computed."""
 
 from __future__ import annotations
 
@@ -23,9 +20,7 @@ from core.common.paths import results_path
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 16 * 1024 * 1024
-OPENING = 3  # sentences at the top of the tab
 _html = macros("evidence.html")
-SENTENCE = re.compile(r"(?<=[.!?]) +(?=[A-Z0-9])")
 
 
 @dataclass(frozen=True)
@@ -34,19 +29,16 @@ class Exhibit:
 
     title: str  # the question that it answers
     lead: str  # how it was measured
-    findings: tuple[str, ...] = ()  # what holds, and what does not
+    findings: tuple[str, ...] = ()  # what holds, and what does not; the first answers the question
     plot: str = ""  # HTML; "" without one
     table: str = ""
     command: str = ""  # the command that repeats it
     order: int = 0  # its place among all
-    summary: tuple[str, ...] = ()  # opens the tab; only that of the first result with one
 
 
 def page(shown: Sequence[Exhibit]) -> Markup:
-    """The whole tab: three sentences and a chart, then every question with its first finding, folded."""
-    lead = next((e for e in shown if e.summary), None) or next((e for e in shown if e.plot), shown[0])
-    sentences = lead.summary or tuple(part for finding in lead.findings for part in SENTENCE.split(finding))
-    return _html.page(lead, sentences[:OPENING], list(shown))
+    """The whole tab: a table of questions and answers, then every question with its figures, folded."""
+    return _html.page(list(shown))
 
 
 @cache
@@ -78,7 +70,6 @@ def _exhibit(file: Path) -> Exhibit | None:
             _tables(report["table"], question, file.stem),
             str(report["command"]),
             int(report["order"]),
-            tuple(map(str, report.get("summary", ()))),
         )
     except Exception:
         # The file may be of another version or incomplete: the rest of the tab is still worth showing.

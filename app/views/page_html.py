@@ -41,6 +41,13 @@ def measured(file: Path | None = None) -> str:
     return texts.MEASURED.format(before=before, one=one, after=after)
 
 
+def one_more() -> tuple[int, int]:
+    """Points of R@1 that the first expert of a topic and each further one bring, from the shipped result."""
+    groups = json.loads(results_path("composition").read_text(encoding="utf-8"))["groups"]
+    first, *further = (step["each"][0] for step in groups[texts.MEASURED_GROUP]["one more"].values())
+    return round(first), round(sum(further) / len(further))
+
+
 def routing(engine: SGLora, result: Routing, fit: Fit, differs: bool, offered: bool) -> Markup:
     """The routed experts with their weights, and how well they fit the sentence and the photos."""
     experts = [engine.repository.experts[i] for i in result.chosen.tolist()]

@@ -106,7 +106,9 @@ view.addEventListener("click", (event) => {
   else if (button?.matches("[data-download]")) download(view.querySelector("img"));
   else if (button || event.target === view) view.close();
   if (button?.matches("[data-similar]")) trigger("like", { index: shown.dataset.key, value: "similar" });
-  if (button?.matches("[data-teach]")) trigger("edit", { index: shown.dataset.key, value: "teach" });
+  if (!button?.matches("[data-teach]")) return;
+  choose(shown.dataset.key, true, []);
+  trigger("edit", { index: shown.dataset.key, value: "teach" });
 });
 
 const STEP = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
@@ -121,6 +123,12 @@ view.addEventListener("keydown", (event) => {
   event.stopPropagation();
   enlarge(neighbour(shown, STEP[event.key]));
 });
+// Ticked photos are chosen for the next name. Its panel may not be there yet.
+function choose(key, wanted, others = JSON.parse(document.body.dataset.forName ?? "[]")) {
+  const chosen = others.filter((other) => other !== key).concat(wanted ? [key] : []);
+  document.body.dataset.forName = JSON.stringify(chosen);
+  document.dispatchEvent(new Event("sg-chosen"));
+}
 function mark(card, value) {
   for (const same of element.querySelectorAll(`[data-key="${card.dataset.key}"]`)) {
     for (const thumb of same.querySelectorAll("[data-mark]")) {
@@ -128,6 +136,7 @@ function mark(card, value) {
       thumb.setAttribute("aria-pressed", pressed);
     }
   }
+  choose(card.dataset.key, card.querySelector('[data-mark="up"][aria-pressed="true"]'));
   trigger("select", { index: card.dataset.key, value });
 }
 element.addEventListener("click", (event) => {

@@ -11,17 +11,19 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from app import texts
-from app.comparison import MERGE, Column, Comparison, Marked
+from app.comparison import CONTROLS, MERGE, Column, Comparison
 from app.files import Files
+from app.question import Question
 from app.views.page_html import taught_name
 from app.views.template import macros
 from core.common.metrics import KS, recall_interval
-from core.retrieval.gallery import Photo
+from core.retrieval.gallery import Hit, Photo
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
+STRIP = 120  # photos to choose from for a name
 FIRST = 10  # places that the verdict counts
 WAYS = ("t2i", "i2t")  # in the order of the table's heads
 _html = macros("results.html")
@@ -90,16 +92,10 @@ def _cards(
     """One ranking, as the template takes it. Right answers that are further down come after the first results."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
     hits = [hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right]
-    rows = {hit.key: result.rows[hit.key] for hit in hits if hit.key in result.rows and hit.key not in photos}
-    borrowed = {} if result.library is None else own.library_thumbnails(result.library, rows, photos)
+    pictures = _pictures(result, own, photos, hits)
     cards = []
     for hit in hits:
-        photo = photos.get(hit.key) if result.of == "photos" else None
-        picture = full = ""
-        if photo is not None:
-            picture, full = address(result.files.thumbnail(photo)), address(result.files.original(photo))
-        elif hit.key in borrowed:
-            picture = full = address(borrowed[hit.key])
+        picture, full = pictures.get(hit.key, ("", ""))
         right, mark = hit.key in result.right, marks.get(hit.key)
         moved = column.moves.get(hit.key) if shown.zero_shot else None
         place, opens = result.place(hit) if full else hit.label, result.file(hit.key) is not None
@@ -115,6 +111,28 @@ def first_photos(result: Comparison, own: Files, most: int) -> list[tuple[str, l
         cards = _cards(result, column, own, photos, Shown(most), None, {})[:most]
         found.append((getattr(texts, column.title), [(hit.label, picture) for hit, _, _, _, picture, *_ in cards]))
     return found
+
+
+def _pictures(result: Comparison, own: Files, photos: Mapping[str, Photo], hits: Sequence[Hit]) -> dict[str, tuple[str, str]]:
+    """The addresses of each hit's thumbnail and of the photo itself, by key. Captions have none."""
+    if result.of == "captions":
+        return {}
+    files, found = result.files, [photos[hit.key] for hit in hits if hit.key in photos]
+    pictures = {photo.id: (address(files.thumbnail(photo)), address(files.original(photo))) for photo in found}
+    if result.library is not None:
+        rows = {hit.key: result.rows[hit.key] for hit in hits if hit.key in result.rows and hit.key not in photos}
+        borrowed = own.library_thumbnails(result.library, rows, photos)
+        pictures |= {key: (address(path), address(path)) for key, path in borrowed.items()}
+    return pictures
+
+
+def strip(result: Comparison | None, own: Files, found: Sequence[Photo], files: Files) -> Markup:
+    """Photos to choose for a name: the first results, or else the first photos ``found``. ``files``: of these photos."""
+    if result is None or result.of == "captions":
+        return _html.strip([(photo.id, photo.name, address(files.thumbnail(photo))) for photo in found[:STRIP]])
+    hits, photos = result.columns[-1].ranking.hits[:STRIP], {photo.id: photo for photo in result.photos}
+    pictures = _pictures(result, own, photos, hits)
+    return _html.strip([(hit.key, hit.label, pictures[hit.key][0]) for hit in hits if hit.key in pictures])
 
 
 def waiting(
@@ -133,13 +151,15 @@ def waiting(
     return _html.waiting(words, photos)
 
 
-def marked(counted: Marked) -> Markup:
-    """The verdict from the visitor's marks."""
-    if not counted.photos:
+def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool]]) -> Markup:
+    """The verdict from the visitor's marks on the results of the question that is shown."""
+    photos = set() if result is None else {photo for photo, right in marks.get(result.asked, {}).items() if right}
+    if result is None or not photos:
         return Markup("")
-    counts = list(counted.among_ten.values())
+    firsts = [column.ranking.hits[:FIRST] for column in result.columns if column.title not in CONTROLS]
+    counts = [sum(hit.key in photos for hit in hits) for hits in firsts]
     words = texts.MARKED if len(counts) > 1 else texts.MARKED_ALONE
-    return _html.verdict(_counts(words, counts, total=counted.photos))
+    return _html.verdict(_counts(words, counts, question=texts.of(result.title), total=len(photos)))
 
 
 def counting(result: Comparison) -> Markup:

@@ -18,13 +18,13 @@ from core.common.messages import Message, message
 from core.common.stopwatch import Stopwatch
 from core.data import check_folder
 from core.data.find_images import photos_in
-from core.experiments.evaluate import read_prefixes
 from core.experts import adapter_files
 from core.experts.load import load_adapter
 from core.names.file import NAMES_FILE, save_names
 from core.names.teach import MAX_PHOTOS, TaughtNames, left_out
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.prefixes import read_prefixes
 from core.sglora.request import AdapterRequest
 
 

@@ -12,23 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import cosines
 from core.common import markdown
 from core.common.digest import digest
-from core.common.tensor_files import write_tensors
 from core.experiments import runner, statistics
 from core.experiments.composition import of_kind
 from core.experiments.context import ExperimentContext
+from core.experiments.folds import train_left
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.retrieval.columns import text_rows
 from core.sglora.request import AdapterRequest
 from core.training.corpus import Corpus, usual_adapter
-from core.training.experts import train_expert_lora
+from core.training.discovery import ExpertTask
 from core.training.recipe import ExpertRecipe
+from core.training.snapshots import read_snapshots
 
 LABELS, CAPTIONS, SCORE = "class names", "captions", "score"
 TUNED, LEFT_OUT, EVERY = "fine-tuned", "sg-lora, left out", 6  # every sixth captioned task
@@ -50,16 +50,12 @@ def tuned(context: ExperimentContext, task: HeldTask) -> Tensor:
     corpus, repository = context.corpus, context.engine.repository
     if (name := (task.group, task.name)) in (shipped := [(e.name, e.group) for e in repository.experts]):
         return repository.means[shipped.index(name)]
-    recipe, rows = ExpertRecipe(**repository.notes.get("recipe", {})), task.rows[corpus.train[task.rows]]
-    shared = "" if repository.shared is None else repository.shared.digest
-    key = digest(f"{rows.tolist()} {recipe} {shared} {corpus.backbone.fingerprint} {context.contents}")[:12]
-    file = context.folder("classification") / f"{task.name}-{key}.safetensors"
-    if not file.is_file():
-        start = recipe.objective(corpus), rows, repository.layout, repository.shared
-        snapshots = train_expert_lora(*start, recipe, recipe.seed)
-        write_tensors(file, {"mean": snapshots.float().mean(0)})
-        context.log(f"fine-tuned on {len(rows)} photos: {task.name}")
-    return load_file(file)["mean"]
+    recipe = ExpertRecipe(**repository.notes.get("recipe", {}))
+    key = digest(f"{recipe} {repository.fingerprint} {repository.shared and repository.shared.digest} {context.contents}")[:12]
+    own = ExpertTask(f"{task.group}: {task.name}", task.description, task.group, task.rows[corpus.train[task.rows]])
+    folder = context.folder("classification") / f"tuned-{key}"
+    train_left(corpus, [own], folder, repository.layout, repository.shared, recipe, context.log)
+    return read_snapshots(folder, [own.name])[0].float().mean(0)
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:

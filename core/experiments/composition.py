@@ -1,6 +1,6 @@
 """How many experts does a repository need, and which? Recall of SG-LoRA with subsets of the experts.
 
-Experts are drawn at random, or picked to cover the descriptions of all (facility location, k-means++). Then the experts of a
+Experts are drawn at random, or picked to cover the descriptions of all (facility location). Then the experts of a
 task's own kind are added one by one to all others: those of its domain, and for scenes the eight closest.
 """
 
@@ -22,7 +22,7 @@ from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
 SIZES, DRAWS, EVERY = (1, 4, 16, 64), 3, 3  # every third scene
-RANDOM, COVER, SPREAD, ALL, OWN = "random", "covering", "k-means++", "all experts", "of its kind"
+RANDOM, COVER, ALL, OWN = "random", "covering", "all experts", "of its kind"
 OWN_SIZES = (0, 1, 2, 4, 8)
 CLOSEST = 8  # experts that count as of a scene's kind
 
@@ -40,13 +40,10 @@ def covering(similarity: np.ndarray, count: int) -> list[int]:
 
 def subsets(embeddings: np.ndarray) -> Iterator[tuple[str, list[int]]]:
     """Subsets of experts that no task decides: (variant, indexes)."""
-    from sklearn.cluster import kmeans_plusplus
-
     for size in (s for s in SIZES if s < len(embeddings)):
         yield f"{COVER} {size}", covering(embeddings @ embeddings.T, size)
         for draw in range(DRAWS):
             yield f"{RANDOM} {size}", np.random.default_rng([size, draw]).permutation(len(embeddings))[:size].tolist()
-            yield f"{SPREAD} {size}", kmeans_plusplus(embeddings, size, random_state=draw)[1].tolist()
 
 
 def of_kind(engine: SGLora, task: HeldTask) -> list[int]:
@@ -102,11 +99,13 @@ def one_more(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    def gains(steps: Mapping[str, Any]) -> str:
-        return ", ".join(f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in steps.items())
-
-    told = "one more expert of a task's kind brings, in points of R@1:"
-    return [f"{group}: {told} {gains(content['one more'])}." for group, content in result["groups"].items()]
+    steps = {group: content["one more"] for group, content in result["groups"].items()}
+    first = [f"{markdown.difference(next(iter(each.values()))['each'])} ({group})" for group, each in steps.items()]
+    told = [f"The first expert of a task's kind changes R@1 by {' and '.join(first)}."]
+    for group, each in steps.items():
+        gains = [f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in each.items()]
+        told.append(f"One more expert of a task's kind, in points of R@1 ({group}): {', '.join(gains)}.")
+    return told
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -117,7 +116,7 @@ def plot(result: Mapping[str, Any]) -> Figure:
     figure, axes = figures.panels(len(result["groups"]), 2.8)
     for panel, (group, content) in zip(axes, result["groups"].items(), strict=True):
         means = {name: v["mean"]["R@1"] for name, v in content["methods"].items()}
-        for rule, colour in zip((RANDOM, COVER, SPREAD), figures.COLOURS, strict=False):
+        for rule, colour in zip((RANDOM, COVER), figures.COLOURS, strict=False):
             sizes = [s for s in SIZES if f"{rule} {s}" in means]
             panel.plot(sizes, [means[f"{rule} {s}"] for s in sizes], "o-", color=colour, label=rule, markersize=4)
         panel.axhline(means[ALL], color=figures.INK, linewidth=0.8, linestyle="--", label=ALL)

@@ -10,8 +10,6 @@ from torch import Tensor
 from core.backbones.lora import Lora
 from core.sglora.engine import Adaptation, SGLora
 
-RIDGE = 1.0
-
 Method = Callable[[SGLora, Adaptation], "Lora | None"]  # None: zero-shot
 
 
@@ -19,15 +17,6 @@ def merge(engine: SGLora, experts: Tensor, weights: Tensor | None = None) -> Lor
     """The exact merge of experts, with equal weights by default."""
     weights = torch.full((len(experts),), 1 / len(experts)) if weights is None else weights
     return engine.repository.merged(experts, weights)
-
-
-def ridge(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """Ridge regression from sentence embeddings to expert LoRAs: a deterministic generator."""
-    repository = engine.repository
-    x = repository.embeddings - repository.embeddings.mean(0)
-    gram, everyone = x @ x.T + RIDGE * torch.eye(len(x)), torch.arange(len(x))
-    weights = torch.linalg.solve(gram, x @ (adaptation.routing.embedding - repository.embeddings.mean(0)))
-    return merge(engine, everyone, weights - weights.mean() + 1 / len(x))
 
 
 def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
@@ -51,7 +40,6 @@ METHODS: Mapping[str, Method] = {
     "equal-merge": lambda engine, adaptation: merge(engine, adaptation.routing.chosen),
     "mean-of-all": lambda engine, adaptation: merge(engine, torch.arange(len(engine.repository))),
     "nearest": lambda engine, adaptation: engine.repository.lora(int(adaptation.routing.chosen[0])),
-    "ridge": ridge,
     "one-lora": one_lora,
     "random-sentence": random_sentence,
     "sg-lora": lambda engine, adaptation: adaptation.full,  # as on the page

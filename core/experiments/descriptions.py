@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from core.common import markdown
 from core.common.paths import data_of
-from core.experiments import figures, runner, statistics
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.request import AdapterRequest
@@ -60,29 +59,19 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
+    shown = {**{name: name for name in LENGTHS}, "vague": "a vague sentence", WRONG: "a wrong one"}
     told = []
-    for name, said in {
-        "1 word": "One word",
-        "40 words": "Forty words",
-        "vague": "A vague sentence",
-        WRONG: "A wrong one",
-    }.items():
-        lost = {group: content["methods"][name]["ours minus it"]["R@1"] for group, content in result["groups"].items()}
-        changes = [f"{markdown.difference([-v[i] for i in (0, 2, 1)])} ({group})" for group, v in lost.items()]
-        told.append(f"{said} instead of {REFERENCE} changes R@1 by {' and '.join(changes)}.")
+    for group, content in result["groups"].items():
+        means = {said: content["methods"][name]["mean"]["R@1"] for name, said in shown.items()}
+        told.append(f"R@1 is {', '.join(f'{mean:.0f} with {said}' for said, mean in means.items())} ({group}).")
     nothing = [f"{markdown.difference(v)} ({group})" for group, v in result["wrong minus one-lora"].items()]
-    told.append(f"A wrong sentence minus no sentence, one LoRA for everything: {' and '.join(nothing)}.")
     notices = ", ".join(f"{name} {share:.0f} %" for name, share in result["notices"].items())
-    return [*told, f"Sentences with a notice that no expert fits: {notices}."]
+    return [
+        *told,
+        f"A wrong sentence minus no sentence, one LoRA for everything: {' and '.join(nothing)}.",
+        f"Sentences with a notice that no expert fits: {notices}.",
+    ]
 
 
 def table(result: Mapping[str, Any]) -> str:
     return statistics.summary_table(result["groups"], REFERENCE)
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    figure, axes = figures.panels(len(result["groups"]), 3.0, grid="x")
-    for panel, (group, content) in zip(axes, result["groups"].items(), strict=True):
-        rows = {n: v["ours minus it"]["R@1"] for n, v in content["methods"].items() if v["ours minus it"] and n != "zero-shot"}
-        figures.intervals(panel, rows, f"{group}: {REFERENCE} minus …, R@1")
-    return figure

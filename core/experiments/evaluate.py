@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
-import torch
-from torch import Tensor
-
 from core.backbones.base import Backbone
-from core.common.errors import DataError, PhotoError
+from core.common.errors import DataError
 from core.common.metrics import Relevance, both_directions
-from core.common.progress import Bar, Log
+from core.common.progress import Log
 from core.data import Sample
-from core.data.image_io import open_photo
-from core.data.read_ahead import read_ahead
 from core.data.sample import gather
 from core.experiments.controls import METHODS
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.popularity import popularity, spread_rows, with_popularity
+from core.retrieval.prefixes import read_prefixes
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.corpus import usual_adapter
@@ -38,30 +33,6 @@ class Evaluation:
     # Recalls in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
     methods: Mapping[str, Mapping[str, Mapping[str, float]]]
     skipped: tuple[str, ...] = ()  # an error message for each unreadable photo
-
-
-def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:
-    """The indexes of the readable photos, their prefix activations [n, *prefix_shape] float16, and an error message for each
-    other photo."""
-
-    def pixels(index: int) -> Tensor | str:
-        try:
-            return backbone.pixels(open_photo(paths[index]))
-        except PhotoError as error:
-            return str(error)
-
-    kept: list[int] = []
-    skipped: list[str] = []
-    parts = [torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)]
-    with Bar("reading", len(paths), log) as bar:
-        for batch in read_ahead(range(len(paths)), pixels):
-            good = {index: value for index, value in batch if isinstance(value, Tensor)}
-            skipped += [value for _, value in batch if isinstance(value, str)]
-            kept += good
-            if good:
-                parts.append(backbone.prefix(torch.stack(list(good.values()))))
-            bar.to(batch[-1][0] + 1)
-    return kept, torch.cat(parts), skipped
 
 
 def evaluate(

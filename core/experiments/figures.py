@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -34,28 +33,6 @@ def panels(rows: int = 1, height: float = 3.0, grid: str = "y") -> tuple[Figure,
     for panel in axes:
         panel.grid(axis=grid)
     return figure, axes
-
-
-def intervals(axes: Axes, rows: Mapping[str, Sequence[float]], title: str) -> None:
-    """Draw differences (mean, low, high) around a line at zero; hollow and grey if the interval contains zero."""
-    positions = np.arange(len(rows))[::-1]
-    axes.axvline(0, color=INK, linewidth=0.8)
-    for y, (mean, low, high) in zip(positions, rows.values(), strict=True):
-        sure = low > 0 or high < 0
-        colour = (ACCENT if mean > 0 else COLOURS[3]) if sure else QUIET
-        axes.plot([low, high], [y, y], color=colour, linewidth=2.5, solid_capstyle="round")
-        axes.plot(mean, y, "o", color=colour, markerfacecolor=colour if sure else "none", markersize=6)
-    axes.set_yticks(positions, list(rows))
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.tick_params(axis="y", length=0)
-    axes.set_title(title)
-
-
-def band(axes: Axes, x: Sequence[float], rows: Sequence[Sequence[float]], label: str, colour: str) -> None:
-    """Draw a line of means with a band of their intervals; ``rows``: (mean, low, high) for each x."""
-    mean, low, high = np.array(rows, dtype=float).T
-    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(x, mean, "o-", color=colour, label=label, markersize=4)
 
 
 def svg(plot: Callable[[Mapping[str, Any]], Figure], result: Mapping[str, Any]) -> str:

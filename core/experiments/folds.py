@@ -7,7 +7,9 @@ that an interrupted run resumes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,17 @@ import numpy as np
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.lora import Lora, LoraLayout
 from core.common.digest import digest
 from core.common.errors import DataError
+from core.common.progress import Log
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.experts.generator_file import load_generator
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, draw, load_corpus
-from core.training.discovery import discover
+from core.training.discovery import ExpertTask, discover
 from core.training.experts import assemble, expert_layout, shared_lora, train_expert_loras
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
@@ -32,6 +36,7 @@ from core.training.snapshots import snapshots_file
 
 FOLDS = 5
 ASSIGNMENT = "folds of both heads"  # another text gives other folds: measure a recipe on folds that did not choose it
+Part = Callable[[Corpus], Corpus]  # the corpus in which some photos train nothing
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,12 @@ class FoldRecipe:
 
 
 @dataclass(frozen=True)
-class PreparedFold:
-    """A trained fold."""
+class Trained:
+    """Models that some of the photos trained."""
 
-    held: list[HeldTask]
-    engine: SGLora  # no photo of the held-out tasks trained its experts and generator
-    corpus: Corpus  # all photos, in the engine's backbone
+    context: ExperimentContext  # of their backbone; its corpus has all photos
+    engine: SGLora
+    folder: Path  # of the experts' snapshots
 
 
 def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
@@ -72,48 +77,65 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
     return held, replace(corpus, train=corpus.train & seen, validation=corpus.validation & seen)
 
 
-def prepare_fold(context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0) -> PreparedFold:
-    """Train a fold's shared LoRA, experts and generator, or read those that an earlier run kept.
+def prepare_fold(
+    context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0
+) -> tuple[list[HeldTask], Trained]:
+    """The held-out tasks of a fold, and models that no photo of them trained."""
+    made = trained(
+        context, f"fold{fold}", lambda corpus: split(corpus, fold)[1], recipe or FoldRecipe.of(context.backbone), seed
+    )
+    return split(made.context.corpus, fold)[0], made
+
+
+def trained(context: ExperimentContext, name: str, part: Part, recipe: FoldRecipe, seed: int = 0) -> Trained:
+    """Train a shared LoRA, experts and a generator on a part of the photos, or read those that an earlier run kept as ``name``.
 
     ``seed``: of the experts, and of a shared LoRA that their recipe trains. The shared LoRA of both heads takes longest, and is
-    trained once per fold.
+    trained once per part.
     """
-    recipe = recipe or FoldRecipe.of(context.backbone)
-    experts, log = replace(recipe.experts, seed=seed), context.log
-    backbone, everything = fold_backbone(context, fold, recipe.shared), context.corpus
-    if backbone is not context.backbone:
-        everything = load_corpus(context.data, backbone, context.cache, log)
-    held, corpus = split(everything, fold)
+    context = _with_shared(context, name, part, recipe.shared)
+    experts, log, backbone, corpus = replace(recipe.experts, seed=seed), context.log, context.backbone, part(context.corpus)
     key = _digest([backbone.fingerprint, backbone.slug, context.contents, ASSIGNMENT, asdict(experts)])
-    folder = context.folder("folds") / f"fold{fold}-seed{seed}-{key}"
+    folder = context.folder("folds") / f"{name}-seed{seed}-{key}"
     if not (folder / INDEX_FILE).is_file():
         shared = shared_lora(corpus, experts, folder, log)
-        layout = expert_layout(corpus, experts, folder, shared)
-        tasks = discover(corpus, experts)
-        left = [(task, number) for number, task in enumerate(tasks) if not snapshots_file(folder, task.name).is_file()]
-        train_expert_loras(experts.objective(corpus), left, folder, layout, shared, experts, folder.name, log)
+        layout, tasks = expert_layout(corpus, experts, folder, shared), discover(corpus, experts)
+        train_left(corpus, tasks, folder, layout, shared, experts, log)
         save_repository(assemble(corpus, tasks, folder, layout, shared, experts, log, measured=False), folder)
     repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         train_generator(file, repository, folder, recipe.generator, log)
-    return PreparedFold(held, SGLora(backbone, repository, load_generator(file, backbone.fingerprint)), everything)
+    return Trained(context, SGLora(backbone, repository, load_generator(file, backbone.fingerprint)), folder)
 
 
-def fold_backbone(context: ExperimentContext, fold: int, recipe: BothHeadsRecipe) -> Backbone:
-    """The backbone with a shared LoRA that no photo of the held-out tasks trained; unchanged if it has no shared LoRA."""
+def train_left(
+    corpus: Corpus,
+    tasks: Sequence[ExpertTask],
+    folder: Path,
+    layout: LoraLayout,
+    shared: Lora | None,
+    recipe: ExpertRecipe,
+    log: Log,
+) -> None:
+    """Train the experts of those tasks that have no snapshots in a folder."""
+    left = [(task, number) for number, task in enumerate(tasks) if not snapshots_file(folder, task.name).is_file()]
+    train_expert_loras(recipe.objective(corpus), left, folder, layout, shared, recipe, folder.name, log)
+
+
+def _with_shared(context: ExperimentContext, name: str, part: Part, recipe: BothHeadsRecipe) -> ExperimentContext:
+    """The context of a backbone with a shared LoRA of this part alone; unchanged if the backbone has no shared LoRA."""
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
-        return backbone
-    heads = backbone.with_shared(None)
-    key = _digest([heads.fingerprint, context.contents, ASSIGNMENT, asdict(recipe)])
-    file = context.folder("folds") / f"shared-fold{fold}-{key}.safetensors"
-    paper = heads.adapting("photos")
+        return context
+    key = _digest([backbone.with_shared(None).fingerprint, context.contents, ASSIGNMENT, asdict(recipe)])
+    file = context.folder("folds") / f"shared-{name}-{key}.safetensors"
+    paper = backbone.with_shared(None).adapting("photos")
 
     def corpus() -> Corpus:
-        return split(load_corpus(context.data, paper, context.cache, context.log, recipe.views), fold)[1]
+        return part(load_corpus(context.data, paper, context.cache, context.log, recipe.views))
 
-    return backbone.with_shared(kept_run(file, corpus, paper, recipe, context.log))
+    return replace(context, backbone=backbone.with_shared(kept_run(file, corpus, paper, recipe, context.log)))
 
 
 def _digest(content: Any) -> str:

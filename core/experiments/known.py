@@ -5,18 +5,17 @@ Most people's photos are of this kind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.common import markdown
-from core.experiments import figures, runner, statistics
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.controls import METHODS, SEEDED
 from core.experiments.fine_tuned import fine_tuned
 from core.experiments.held_tasks import SCENES as SUBJECTS
 from core.experiments.held_tasks import HeldTask, scene_rows
@@ -32,103 +31,78 @@ OURS = "sg-lora"
 EVERYDAY, COCO = "1,000 everyday photos", "COCO scenes"
 GROUPS = (runner.SCENES, EVERYDAY, runner.SPECIAL, COCO)
 EVERYDAY_DESCRIPTION = "everyday photos of people and animals"
-SEEDS = (0, 1, 2)
 COCO_FEWEST = 12  # photos of a scene
-Row = dict[str, Any]
+Tasks = Mapping[str, list[HeldTask]]
+
+
+def everyday(corpus: Corpus) -> HeldTask:
+    """All everyday photos that trained nothing, as one gallery."""
+    rows = np.flatnonzero(corpus.scenes & corpus.test)
+    return HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", rows, rows)
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """Measure all tasks and methods, and summarise them."""
-    rows: list[Row] = []
-    corpus, engine = context.corpus, context.engine
-    everyday = np.flatnonzero(corpus.scenes & corpus.test)
-    known = {**runner.known_tasks(corpus), EVERYDAY: [HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)]}
-    tasks = [(group, task) for group in GROUPS for task in known.get(group, ())]
-    for group, task in tasks:
-        about = {"group": group, "task": task.name, "photos": len(task.test)}
-        rows += [about | row for row in measured(engine, corpus, task.description, task.test)]
-        rows.append(about | _suggested(engine, corpus, task.test))
-        context.log(f"{group}, {task.name}")
-    rows += _fine_tuned(context, tasks)
-    rows += _coco(context, engine)
-    return {"groups": statistics.summary(rows, GROUPS, OURS), "seeds": list(SEEDS), "rows": rows}
+    engine, corpus = context.engine, context.corpus
+    tasks = {**runner.known_tasks(corpus), EVERYDAY: [everyday(corpus)]}
+    rows = runner.measured(context, "known", tasks, lambda task: _variants(engine, corpus, task))
+    rows += [*_fine_tuned(context, tasks), *_coco(context)]
+    return {"groups": statistics.summary(rows, GROUPS, OURS), "seeds": list(runner.SEEDS), "rows": rows}
 
 
-def _fine_tuned(context: ExperimentContext, tasks: Sequence[tuple[str, HeldTask]]) -> list[Row]:
+def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner.Variant]:
+    yield from runner.methods(engine, task.description)
+    yield _suggested(engine, corpus, task.test)
+
+
+def _fine_tuned(context: ExperimentContext, tasks: Tasks) -> list[runner.Row]:
     """The control without an adapter: both heads, fully fine-tuned."""
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
         return []
+    frozen = load_corpus(context.data, backbone.adapting("photos"), context.cache, context.log, BothHeadsRecipe().views)
     file = context.folder("known") / f"fine-tuned-{backbone.fingerprint}.safetensors"
-    paper = backbone.adapting("photos")
-    frozen = load_corpus(context.data, paper, context.cache, context.log, BothHeadsRecipe().views)
-    tuned = fine_tuned(frozen, file, context.log)
-    corpus = load_corpus(context.data, tuned, context.cache, context.log)
-    about = {"variant": "fine-tuned", "seed": 0}
-    return [
-        {"group": group, "task": t.name, "photos": len(t.test), **about, **statistics.both_ways(corpus.recalls(t.test))}
-        for group, t in tasks
-    ]
+    tuned = replace(context, backbone=fine_tuned(frozen, file, context.log))
+    return runner.measured(tuned, "known", tasks, lambda task: [({"variant": "fine-tuned", "seed": 0}, None)])
 
 
-def measured(engine: SGLora, corpus: Corpus, description: str, photos: np.ndarray) -> list[Row]:
-    """Recalls of every method on the photos at these rows, as means of both directions; SEEDED methods with every seed."""
-    adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in SEEDS}
-    return [
-        {"variant": name, "seed": seed, **statistics.both_ways(corpus.recalls(photos, method(engine, adaptations[seed])))}
-        for name, method in METHODS.items()
-        for seed in (SEEDS if name in SEEDED else SEEDS[:1])
-    ]
-
-
-def _suggested(engine: SGLora, corpus: Corpus, photos: np.ndarray) -> Row:
-    """The row of SG-LoRA with the first sentence that the app suggests for these photos; without one, of the shared part."""
-    sample = corpus.base[torch.from_numpy(photos[spread_rows(len(photos), MOST_PHOTOS)])]
-    experts = suggested(engine.repository, sample)
-    lora = engine.adapt(AdapterRequest(experts[0].description)).full if experts else engine.backbone.shared
-    sentence = experts[0].description if experts else None
-    recalls = statistics.both_ways(corpus.recalls(photos, lora))
-    return {"variant": "suggested", "seed": 0, "sentence": sentence, **recalls}
-
-
-def _coco(context: ExperimentContext, engine: SGLora) -> list[Row]:
-    """Rows of scenes with at least COCO_FEWEST captioned COCO photos that trained nothing."""
-    folder = context.data / "coco"
-    if not folder.is_dir():
+def _coco(context: ExperimentContext) -> list[runner.Row]:
+    """Scenes of COCO, whose other photos trained the base, with at least COCO_FEWEST photos."""
+    coco = replace(context, data=context.data / "coco")
+    if not coco.data.is_dir():
         return []
-    corpus = load_corpus(folder, engine.backbone, context.cache, context.log)
-    held = np.flatnonzero(coco_held_out(corpus.samples) & corpus.captioned)
-    rows: list[Row] = []
-    for name, photos in scene_rows({int(i): corpus.samples[i].captions for i in held}).items():
-        if len(photos) >= COCO_FEWEST:
-            about = {"group": COCO, "task": f"coco {name}", "photos": len(photos)}
-            rows += [about | row for row in measured(engine, corpus, SUBJECTS[name]["description"], photos)]
-            rows.append(about | _suggested(engine, corpus, photos))
-    return rows
+    samples = coco.corpus.samples
+    held = np.flatnonzero(coco_held_out(samples) & coco.corpus.captioned)
+    scenes = scene_rows({int(i): samples[i].captions for i in held})
+    tasks = [
+        HeldTask(f"coco {n}", SUBJECTS[n]["description"], "scenes", r, r) for n, r in scenes.items() if len(r) >= COCO_FEWEST
+    ]
+    return runner.measured(coco, "known", {COCO: tasks}, lambda task: _variants(context.engine, coco.corpus, task))
+
+
+def _suggested(engine: SGLora, corpus: Corpus, photos: np.ndarray) -> runner.Variant:
+    """SG-LoRA with the first sentence that the app suggests for these photos; without one, the shared part."""
+    sample = corpus.base[torch.from_numpy(photos[spread_rows(len(photos), MOST_PHOTOS)])]
+    sentence = next((expert.description for expert in suggested(engine.repository, sample)), None)
+    lora = engine.adapt(AdapterRequest(sentence)).full if sentence else engine.backbone.shared
+    return {"variant": "suggested", "seed": 0, "sentence": sentence}, lora
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    sentences = []
-    for group, content in result["groups"].items():
-        methods = content["methods"]
-        zero = methods["zero-shot"]["ours minus it"]
-        rest = {m: v for m, v in methods.items() if m not in ("zero-shot", OURS)}
-        best = max(rest, key=lambda m: rest[m]["mean"]["R@1"] + rest[m]["mean"]["R@5"])
-        sentences.append(
-            f"{group}: {markdown.difference(zero['R@1'])} R@1 and {markdown.difference(zero['R@5'])} R@5 over zero-shot; "
-            f"beside the best control ({best}) {markdown.difference(rest[best]['ours minus it']['R@1'])} R@1."
-        )
-    return sentences
+    """The means of zero-shot, one LoRA and SG-LoRA in each group, and SG-LoRA minus the controls."""
+    groups = {group: content["methods"] for group, content in result["groups"].items() if content["tasks"] > 1}
+    told = []
+    for group, methods in groups.items():
+        zero, one, ours = (f"{methods[name]['mean']['R@1']:.1f}" for name in ("zero-shot", "one-lora", OURS))
+        told.append(f"{zero} zero-shot, {one} with one LoRA and {ours} with SG-LoRA ({group})")
+    return [f"R@1 is {'; '.join(told)}.", *(f"{group}: {_above(methods)}." for group, methods in groups.items())]
+
+
+def _above(methods: Mapping[str, Any]) -> str:
+    minus = {name: methods[name]["ours minus it"] for name in (*runner.CONTROLS, "random-sentence")}
+    each = [f"{name} {' and '.join(markdown.difference(v[m]) for m in ('R@1', 'R@5'))}" for name, v in minus.items()]
+    return f"SG-LoRA minus each control in R@1 and R@5: {', '.join(each)}"
 
 
 def table(result: Mapping[str, Any]) -> str:
     return statistics.summary_table(result["groups"], OURS)
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    shown = {g: c for g, c in result["groups"].items() if c["tasks"] > 1}
-    figure, axes = figures.panels(len(shown), 2.6, grid="x")
-    for panel, (group, content) in zip(axes, shown.items(), strict=True):
-        rows = {m: v["ours minus it"]["R@5"] for m, v in content["methods"].items() if v["ours minus it"]}
-        figures.intervals(panel, rows, f"{group}: SG-LoRA minus …, R@5")
-    return figure

@@ -18,7 +18,7 @@ from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FOLDS, prepare_fold
 from core.experiments.held_tasks import HeldTask, scene_tasks
-from core.experiments.known import EVERYDAY_DESCRIPTION
+from core.experiments.known import everyday
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.corpus import LANGUAGES, TRANSLATIONS, Corpus
@@ -38,16 +38,14 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     corpus = context.corpus
     read = read_translations(context.data / TRANSLATIONS)
     translations = {image: captions for image, found in read.items() if (captions := translated(found))}
-    everyday = np.flatnonzero(corpus.scenes & corpus.test)
-    whole = HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", everyday, everyday)
-    rows = _rows(EVERYDAY, whole, corpus, context.engine, translations)
+    rows = _rows(EVERYDAY, everyday(corpus), corpus, context.engine, translations)
     for task in scene_tasks(corpus):
         rows += _rows(KNOWN, task, corpus, context.engine, translations)
     for fold in range(FOLDS):
-        prepared = prepare_fold(context, fold)
-        for task in prepared.held:
+        held, made = prepare_fold(context, fold)
+        for task in held:
             if task.group == "scenes":
-                rows += _rows(UNSEEN, task, prepared.corpus, prepared.engine, translations)
+                rows += _rows(UNSEEN, task, made.context.corpus, made.engine, translations)
     return {"rows": rows, "groups": statistics.summary(rows, GROUPS, "English")}
 
 
@@ -87,11 +85,10 @@ def _letters(text: str) -> str:
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     sentences = []
-    for group in GROUPS:
-        if group in result["groups"] and group.endswith(METHODS[1]):
-            methods = result["groups"][group]["methods"]
-            means = ", ".join(f"{name} {values['mean']['R@10']:.1f}" for name, values in methods.items())
-            sentences.append(f"{group}: R@10 is {means}.")
+    for group in (f"{group}, {METHODS[1]}" for group in (EVERYDAY, KNOWN, UNSEEN)):
+        means = {name: values["mean"]["R@10"] for name, values in result["groups"][group]["methods"].items()}
+        shares = ", ".join(f"{name} {100 * mean / means['English']:.0f} %" for name, mean in means.items() if name != "English")
+        sentences.append(f"Share of the R@10 of English ({means['English']:.1f}) with {group}: {shares}.")
     return sentences
 
 

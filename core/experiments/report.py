@@ -14,12 +14,8 @@ from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
 
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result's texts: order, question, method, findings, tables in Markdown, the command that repeats it.
-
-    If the module has a ``summary(result)``, its sentences open the Evidence tab.
-    """
-    summary = getattr(experiment.module, "summary", None)
-    opening = {} if summary is None else {"summary": summary(result)}
+    """A result's texts: order, question, method, findings (the first answers the question), tables in Markdown, the command
+    that repeats it."""
     return {
         "order": [*EXPERIMENTS.values(), *BENCHMARKS.values()].index(experiment),
         "question": experiment.question,
@@ -27,7 +23,6 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
         "findings": experiment.module.findings(result),
         "table": experiment.module.table(result),
         "command": experiment.command,
-        **opening,
     }
 
 

@@ -8,14 +8,16 @@ from typing import Any
 from core.backbones.lora import Lora
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.controls import METHODS
+from core.experiments.controls import METHODS, SEEDED
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.request import AdapterRequest
 from core.training.corpus import Corpus
 
 SPECIAL, SCENES = "special domains", "scenes"
 GROUPS = (SPECIAL, SCENES)
 CONTROLS = ("zero-shot", "one-lora", "merge")
+SEEDS = (0, 1, 2)  # of the generator
 Row = dict[str, Any]
 Variant = tuple[Mapping[str, Any], Lora | None]  # what its row says, at least {"variant": …}; its LoRA, None: zero-shot
 Measure = Callable[[Corpus, HeldTask, Lora | None], Mapping[str, float]]
@@ -30,6 +32,16 @@ def known_tasks(corpus: Corpus) -> dict[str, list[HeldTask]]:
 def controls(engine: SGLora, adaptation: Adaptation, names: Sequence[str] = CONTROLS) -> list[Variant]:
     """The controls that use the same experts and sentence."""
     return [({"variant": name}, METHODS[name](engine, adaptation)) for name in names]
+
+
+def methods(engine: SGLora, description: str) -> list[Variant]:
+    """Every method with the same sentence; SEEDED ones with every seed."""
+    adaptations = {seed: engine.adapt(AdapterRequest(description, seed=seed)) for seed in SEEDS}
+    return [
+        ({"variant": name, "seed": seed}, method(engine, adaptations[seed]))
+        for name, method in METHODS.items()
+        for seed in (SEEDS if name in SEEDED else SEEDS[:1])
+    ]
 
 
 def recalls(corpus: Corpus, task: HeldTask, lora: Lora | None) -> Mapping[str, float]:
@@ -56,7 +68,7 @@ def measured(
 
             key = [measure.__qualname__, task.test.tolist(), [digest for *_, digest in made]]
             numbers = context.piece(experiment, task.name, key, piece)
-            about = {"group": group, "task": task.name, "photos": len(task.test)}
+            about = {"group": group, "task": task.name, "domain": task.group, "photos": len(task.test)}
             rows += [about | dict(variant) | figures for (variant, *_), figures in zip(made, numbers, strict=True)]
         context.log(f"{experiment}: {group}, {len(listed)} tasks")
     return rows

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.text import listed
-from core.experiments import figures, statistics
+from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
-from core.retrieval.name_scores import proposed_cut, scores_left_out
+from core.retrieval.name_scores import asked_with, proposed_cut, scores_left_out
 from core.retrieval.popularity import spread_rows
-from core.retrieval.questions import EncodedQuery
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
@@ -40,12 +37,11 @@ FIRST = 10
 PLAIN = "a photo of a {}"
 RULES = {"mean": lambda own: float(np.mean(own)), "lowest": min, "midway": proposed_cut}  # where a name's photos may end
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
-SENTENCE = "photos of people and animals"  # its adapter is the base of taught names
-ZERO, USUAL = "zero-shot", "usual"
-SHOWN, COLUMNS = (ZERO, USUAL), (ZERO, USUAL, SENTENCE)
+SENTENCE = "photos of people and animals"
+USUAL = "usual"  # taught on top of what the page searches with if there is no sentence
 # A made-up name, taught from photos of the word, replaces the word in captions.
 WORDS = "dog bike ball horse boat bird car motorcycle man woman child girl boy beach snow water grass street".split()
-FEWEST_CAPTIONS = 15
+FEWEST_CAPTIONS = 8
 # What questions without a taught name lose. Class names are among the ordinary texts that teaching holds, other names are not.
 CAPTIONS, OTHER_NAMES = "captions", "names of other domains"
 LOST = {CAPTIONS: "captions, R@10", CLASS_NAMES: "class names, R@1", OTHER_NAMES: f"{OTHER_NAMES}, R@1"}
@@ -77,55 +73,49 @@ def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """{"names": rows of {"column", "domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"column",
-    "domain"} and the points that each of LOST loses, "cuts": rows of ``cuts``, "composed": rows of {"column", "word",
-    "photos", "captions", "R@10"}}."""
-    corpus, backbone = context.corpus, context.backbone
-    others = everyday(corpus)
+    """{"names": rows of {"domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"base", "domain"} and
+    the points that each of LOST loses, "cuts": see ``cuts``, "composed": rows of {"word", "photos", "captions", "R@10"}}."""
+    corpus, others = context.corpus, everyday(context.corpus)
     results: list[dict[str, Any]] = []
     forgotten: list[dict[str, Any]] = []
     ends: list[dict[str, Any]] = []
-    bases = columns(context)
-    plain = {column: adapter(backbone, base) for column, base in bases.items()}
-    everyday_photos = {column: corpus.indexed(others, unnamed) for column, unnamed in plain.items()}
-    recalls = unrelated(context, others)
-    before = {column: recalls(unnamed) for column, unnamed in plain.items()}
+    adapted = context.engine.adapt(AdapterRequest(SENTENCE)).lora
+    bases: dict[str, Lora | None] = {USUAL: context.backbone.shared or adapted, SENTENCE: adapted}
+    unnamed = adapter(context, bases[USUAL])
+    beside, recalls = corpus.indexed(others, unnamed), unrelated(context, others)
+    before = {name: recalls(adapter(context, base)) for name, base in bases.items()}
     for domain, draw in draws(corpus):
-        held = {column: [corpus.indexed(rows, plain[column]) for rows in draw.held] for column in SHOWN}
+        held = [corpus.indexed(rows, unnamed) for rows in draw.held]
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
-            questions = {wording: [wording.format(name) for name in names] for wording in WORDINGS}
-            prefixes = {wording: backbone.text_prefix(texts) for wording, texts in questions.items()}
             for photos in (0, *PHOTOS):
                 taught_names = taught(context, names, draw.taught, photos)
-                for column in SHOWN:
-                    named = adapter(backbone, bases[column], taught_names)
-                    for wording, texts in questions.items():
-                        about = {"column": column, "domain": domain, "names": kind, "photos": photos, "wording": wording}
-                        name_rows = asked(texts, prefixes[wording], taught_names, named)
-                        results.append(about | measured(name_rows, held[column], everyday_photos[column]))
+                named = adapter(context, bases[USUAL], taught_names)
+                for wording in WORDINGS:
+                    about = {"domain": domain, "names": kind, "photos": photos, "wording": wording}
+                    results.append(about | measured(asked(taught_names, map(wording.format, names), named), held, beside))
         if all(row["domain"] != domain for row in ends):
-            ends += [{"domain": domain, **row} for row in cuts(context, draw, bases[USUAL], everyday_photos[USUAL])]
+            ends += [{"domain": domain, **row} for row in cuts(context, draw, bases[USUAL], beside)]
         taught_names = taught(context, draw.nonsense, draw.taught, 3)
-        for column, base in bases.items():
-            after = recalls(adapter(backbone, base, taught_names))
-            lost = {measure: before[column][measure] - value for measure, value in after.items()}
-            if other_names := [lost[name] for name in lost if name not in (*LOST, domain)]:
+        for name, base in bases.items():
+            after = recalls(adapter(context, base, taught_names))
+            lost = {measure: before[name][measure] - value for measure, value in after.items()}
+            if other_names := [lost[each] for each in lost if each not in (*LOST, domain)]:
                 lost[OTHER_NAMES] = float(np.mean(other_names))
             points = {measure: round(lost[measure], 2) for measure in LOST if measure in lost}
-            forgotten.append({"column": column, "domain": domain, **points})
+            forgotten.append({"base": name, "domain": domain, **points})
         context.log(domain)
-    in_captions = composed(context, others, bases, everyday_photos)
+    in_captions = composed(context, others, bases[USUAL], beside)
     return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": in_captions}
 
 
 def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tensor) -> Iterator[dict[str, Any]]:
     """Precision and recall of the photos above each of RULES, of the draw's and those ``beside``. Every second name chooses the
     rule, the others measure it."""
-    backbone, plain = context.backbone, adapter(context.backbone, base)
+    plain = adapter(context, base)
     held = [context.corpus.indexed(rows, plain) for rows in draw.held]
     for photos in PHOTOS[1:]:
         names = taught(context, draw.nonsense, draw.taught, photos)
-        rows = asked(draw.nonsense, backbone.text_prefix(draw.nonsense), names, adapter(backbone, base, names))
+        rows = asked(names, draw.nonsense, adapter(context, base, names))
         scores = torch.cat([beside, *held]) @ rows.T
         own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
         for i, entry in enumerate(names.entries):
@@ -138,15 +128,9 @@ def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tens
                 yield about | {measure: round(100 * share, 2) for measure, share in shares.items()}
 
 
-def columns(context: ExperimentContext) -> dict[str, Lora | None]:
-    """The bases of taught names: nothing, the page's adapter without a sentence, and a sentence's adapter."""
-    adapted = context.engine.adapt(AdapterRequest(SENTENCE)).lora
-    return {ZERO: None, USUAL: context.backbone.shared or adapted, SENTENCE: adapted}
-
-
-def adapter(backbone: Backbone, base: Lora | None, names: TaughtNames | None = None) -> Adapter:
+def adapter(context: ExperimentContext, base: Lora | None, names: TaughtNames | None = None) -> Adapter:
     """A base with taught names, as search uses it: both halves of a mixed score have the names."""
-    return usual_adapter(backbone, base).with_names((names or TaughtNames(backbone)).on)
+    return usual_adapter(context.backbone, base).with_names((names or TaughtNames(context.backbone)).on)
 
 
 def everyday(corpus: Corpus) -> np.ndarray:
@@ -163,13 +147,9 @@ def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.n
     return taught_names
 
 
-def asked(questions: Sequence[str], prefixes: Tensor, names: TaughtNames, named: Adapter) -> Tensor:
-    """Query rows [n, w] of questions with these prefixes, as search asks: longer ones also use photos of their names."""
-    queries = [
-        EncodedQuery(prefix, torch.ones(1)).with_names(names.within_sentence(text))
-        for prefix, text in zip(prefixes.split(1), questions, strict=True)
-    ]
-    return torch.stack([query.row(names.backbone, named) for query in queries])
+def asked(names: TaughtNames, questions: Iterable[str], named: Adapter) -> Tensor:
+    """Query rows [n, w] of questions, as search asks them."""
+    return torch.stack([asked_with(names, [question]).row(names.backbone, named) for question in questions])
 
 
 def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str, float]:
@@ -184,6 +164,11 @@ def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str,
     return {"right": round(100 * float(np.mean(right)), 2), "ten": round(100 * float(np.mean(ten)), 2)}
 
 
+def among_first(scores: Tensor, right: Tensor) -> float:
+    """The share of rows of scores [n, m], in percent, whose right column is among the FIRST."""
+    return 100 * float(((scores >= scores.gather(1, right[:, None])).sum(1) <= FIRST).float().mean())
+
+
 def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter], dict[str, float]]:
     """A function from an adapter to recalls of questions without a taught name, in percent: R@10 of the first caption of each
     of these photos, and R@1 of each of ``named_sets``, by its name."""
@@ -192,57 +177,50 @@ def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter
     sets = named_sets(corpus)
 
     def recalls(adapter: Adapter) -> dict[str, float]:
-        scores = text_rows(backbone, captions, adapter) @ corpus.indexed(rows, adapter).T
-        found = 100 * float(((scores >= scores.diag()[:, None]).sum(1) <= FIRST).float().mean())
+        found = among_first(text_rows(backbone, captions, adapter) @ corpus.indexed(rows, adapter).T, torch.arange(len(rows)))
         return {CAPTIONS: found, **{names.name: names.share(corpus, adapter) for names in sets}}
 
     return recalls
 
 
-def composed(
-    context: ExperimentContext, others: np.ndarray, bases: Mapping[str, Lora | None], photos_of: Mapping[str, Tensor]
-) -> list[dict[str, Any]]:
-    """R@10 of captions in which a made-up name, taught from photos of a word, replaces the word. ``photos_of``: the index
-    entries of ``others``, by column; names do not change them."""
-    corpus, backbone, results = context.corpus, context.backbone, []
+def composed(context: ExperimentContext, others: np.ndarray, base: Lora | None, beside: Tensor) -> list[dict[str, Any]]:
+    """R@10 of captions in which a made-up name, taught from photos of a word, replaces the word; DRAWS draws of photos.
+    ``photos``: None is the word itself. ``beside``: the index entries of ``others``; names do not change them."""
+    corpus, results = context.corpus, []
     captions = {int(row): corpus.strings[int(corpus.own_texts[row][0])] for row in np.flatnonzero(corpus.scenes)}
     for number, word in enumerate(WORDS):
         pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
-        test = [int(row) for row in others if pattern.search(captions[int(row)])]
+        right = [place for place, row in enumerate(others) if pattern.search(captions[int(row)])]
         train = np.array([row for row, text in captions.items() if corpus.train[row] and pattern.search(text)])
-        if len(test) < FEWEST_CAPTIONS or len(train) < max(PHOTOS):
+        if len(right) < FEWEST_CAPTIONS or len(train) < max(PHOTOS):
             continue
         name, shuffled = NONSENSE[number], np.random.default_rng(number).permutation(train)
-        right = torch.tensor([int(np.flatnonzero(others == row)[0]) for row in test])
         for photos in (None, 0, *PHOTOS):
-            questions = [captions[row] if photos is None else pattern.sub(name, captions[row]) for row in test]
-            prefixes, names = backbone.text_prefix(questions), taught(context, [name], [shuffled], photos or 0)
-            for column in SHOWN:
-                named = adapter(backbone, bases[column], names)
-                scores = asked(questions, prefixes, names, named) @ photos_of[column].T
-                share = ((scores >= scores.gather(1, right[:, None])).sum(1) <= FIRST).float().mean()
-                about = {"column": column, "word": word, "photos": photos, "captions": len(test)}
-                results.append(about | {"R@10": round(100 * float(share), 2)})
+            texts = [captions[int(others[place])] for place in right]
+            questions, shares = texts if photos is None else [pattern.sub(name, text) for text in texts], []
+            for draw in range(min(DRAWS, len(train) // photos) if photos else 1):
+                names = taught(context, [name], [shuffled[draw * (photos or 0) :]], photos or 0)
+                rows = asked(names, questions, adapter(context, base, names))
+                shares.append(among_first(rows @ beside.T, torch.tensor(right)))
+            share = round(float(np.mean(shares)), 2)
+            results.append({"word": word, "photos": photos, "captions": len(right), "R@10": share})
     return results
 
 
-def mean(
-    result: Mapping[str, Any], names: str, photos: int, wordings: Sequence[str], measure: str, column: str = USUAL
-) -> list[float]:
+def mean(result: Mapping[str, Any], names: str, photos: int, wordings: Sequence[str], measure: str) -> list[float]:
     """Mean over domains, with its interval."""
-    chosen = [row for row in result["names"] if (row["column"], row["names"], row["photos"]) == (column, names, photos)]
+    chosen = [row for row in result["names"] if (row["names"], row["photos"]) == (names, photos)]
     return _over("domain", [row for row in chosen if row["wording"] in wordings], measure)
 
 
-def forgot(result: Mapping[str, Any], column: str, measure: str) -> str:
+def forgot(result: Mapping[str, Any], base: str, measure: str) -> str:
     """Mean points lost over domains with its interval, as text."""
-    rows = [row for row in result["forgotten"] if row["column"] == column and measure in row]
+    rows = [row for row in result["forgotten"] if row["base"] == base and measure in row]
     return markdown.difference(_over("domain", rows, measure)) if rows else "not measured"
 
 
-def _composed(result: Mapping[str, Any], column: str, photos: int | None) -> list[float]:
-    rows = [row for row in result["composed"] if (row["column"], row["photos"]) == (column, photos)]
-    return _over("word", rows, "R@10")
+def _composed(result: Mapping[str, Any], photos: int | None) -> list[float]:
+    return _over("word", [row for row in result["composed"] if row["photos"] == photos], "R@10")
 
 
 def _over(by: str, rows: Sequence[Mapping[str, Any]], measure: str) -> list[float]:
@@ -269,7 +247,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         right, found = (_share(_over("domain", above, measure)) for measure in ("precision", "recall"))
         sentences.append(f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos.")
     if result["composed"]:
-        recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
+        recall = {n: _composed(result, n) for n in (None, 0, 3)}
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
         sentences.append(
             f"In captions whose {words} became a made-up name, R@10 is {recall[0][0]:.0f} untaught, {_share(recall[3])} after "
@@ -289,39 +267,15 @@ def _share(interval: Sequence[float]) -> str:
 def table(result: Mapping[str, Any]) -> str:
     head = ["names", "photos", f"right name, “{PLAIN}”", "in other wordings", "of the first ten", "in other wordings"]
     ways = [([PLAIN], "right"), (WORDINGS[1:], "right"), ([PLAIN], "ten"), (WORDINGS[1:], "ten")]
-    parts = []
-    for column, title in ((USUAL, "As the page searches without a sentence"), (ZERO, "Zero-shot with names")):
-        rows = [
-            [kind, str(n), *(_share(mean(result, kind, n, w, m, column)) for w, m in ways)]
-            for kind in ("real", "nonsense")
-            for n in (0, *PHOTOS)
-        ]
-        parts.append(f"{title}\n\n{markdown.table(head, rows)}")
-    own = []
-    for domain in dict.fromkeys(row["domain"] for row in result["names"]):
-        alone = {"names": [row for row in result["names"] if row["domain"] == domain]}
-        shown = [("real", 0, "right"), *(("nonsense", n, "right") for n in PHOTOS), ("nonsense", 3, "ten")]
-        own.append([domain, *(f"{mean(alone, kind, n, [PLAIN], measure)[0]:.0f}" for kind, n, measure in shown)])
-    head = ["domain", "real, untaught", *(f"made-up, {n} photos" for n in PHOTOS), "of the first ten, 3 photos"]
-    costs = [[column, *(forgot(result, column, measure) for measure in LOST)] for column in COLUMNS]
-    parts += [
-        f"Right name, by domain\n\n{markdown.table(head, own)}",
+    kinds = [(kind, n) for kind in ("real", "nonsense") for n in (0, *PHOTOS)]
+    rows = [[kind, str(n), *(_share(mean(result, kind, n, w, m)) for w, m in ways)] for kind, n in kinds]
+    costs = [[base, *(forgot(result, base, measure) for measure in LOST)] for base in (USUAL, SENTENCE)]
+    parts = [
+        markdown.table(head, rows),
         "Points lost by questions without a taught name\n\n" + markdown.table(["taught on top of", *LOST.values()], costs),
     ]
     if result["composed"]:
-        head = ["R@10 of captions with", "the word itself", "a made-up name", *(f"taught, {n} photos" for n in PHOTOS)]
-        lines = [[column, *(_share(_composed(result, column, n)) for n in (None, 0, *PHOTOS))] for column in SHOWN]
-        parts.append(f"A name in a caption\n\n{markdown.table(head, lines)}")
+        head = ["the word itself", "a made-up name", *(f"taught, {n} photos" for n in PHOTOS)]
+        line = [_share(_composed(result, n)) for n in (None, 0, *PHOTOS)]
+        parts.append(f"R@10 of captions\n\n{markdown.table(head, [line])}")
     return "\n\n".join(parts)
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    figure, axes = figures.panels(2, 2.4)
-    for panel, (measure, title) in zip(axes, {"right": "right name", "ten": "of the first ten"}.items(), strict=True):
-        for kind, colour in (("real", figures.SECOND), ("nonsense", figures.ACCENT)):
-            rows = [mean(result, kind, n, [PLAIN], measure) for n in (0, *PHOTOS)]
-            figures.band(panel, range(len(rows)), rows, f"{kind} names", colour)
-        panel.set_xticks(range(len(PHOTOS) + 1), [str(n) for n in (0, *PHOTOS)])
-        panel.set_title(f"{title}, percent, by photos a name")
-    axes[0].legend()
-    return figure

@@ -119,18 +119,19 @@ class TaughtNames:
 
     def within(self, text: str) -> tuple[str, ...]:
         """The names that a text contains as whole words; in languages without spaces, anywhere."""
-        letter = rf"[^\W{_UNSPACED}]"
-        return tuple(
-            entry.name
-            for entry in self.entries
-            if re.search(rf"(?<!{letter}){re.escape(entry.name)}(?!{letter})", text, re.IGNORECASE)
-        )
+        return tuple(entry.name for entry in self.entries if _pattern(entry.name).search(text))
 
-    def within_sentence(self, text: str) -> list[Tensor]:
-        """The photos [n, *prefix_shape] of each name in a text, if the text is more than the name in one of TEMPLATES."""
-        plain = " ".join(text.split()).strip(".!? ").casefold()
-        names = [name for name in self.within(text) if plain not in {t.format(name).casefold() for t in TEMPLATES}]
-        return [entry.photos for entry in self.entries if entry.name in names]
+    def in_sentence(self, text: str) -> tuple[str, list[Tensor]]:
+        """A text without its names, "" if nothing is left, and the photos [n, *prefix_shape] of each. ("", []) if it has none,
+        or is only a name in one of TEMPLATES. Marked questions stay in the text: they say something."""
+        plain, rest = " ".join(text.split()).strip(".!? ").casefold(), text
+        if any(plain == template.format(entry.name).casefold() for template in TEMPLATES for entry in self.entries):
+            return "", []
+        entries = [entry for entry in self.entries if _pattern(entry.name).search(text)]
+        for name in sorted((entry.name for entry in entries if entry.without is None), key=len, reverse=True):
+            rest = _pattern(name).sub(" ", rest)
+        left = rest != text and any(letter.isalnum() for letter in rest)
+        return one_line(rest) if left else "", [entry.photos for entry in entries]
 
     @one_core()
     def on(self, lora: Lora | None) -> Lora | None:
@@ -162,6 +163,11 @@ class TaughtNames:
 
     def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
         return replace(self, entries=tuple(new if e is old else e for e in self.entries))
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    letter = rf"[^\W{_UNSPACED}]"
+    return re.compile(rf"(?<!{letter}){re.escape(name)}(?!{letter})", re.IGNORECASE)
 
 
 def _joined(photos: Tensor | None, more: Tensor) -> Tensor:

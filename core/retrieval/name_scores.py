@@ -14,9 +14,8 @@ from core.retrieval.questions import EncodedQuery, Query
 
 
 def asked_with(names: TaughtNames, texts: Sequence[str]) -> EncodedQuery:
-    """The question of texts in search: a name in a longer text also counts by its photos."""
-    photos = [batch for text in texts for batch in names.within_sentence(text)]
-    return Query(tuple(texts)).question(names.backbone).with_names(photos)
+    """The question of texts, as search asks it with names."""
+    return Query(tuple(texts)).question(names.backbone).with_names(texts, names)
 
 
 def scores_left_out(names: TaughtNames, entry: TaughtName, adapter: Adapter, wrong: bool = False) -> list[float]:

@@ -121,7 +121,7 @@ class ScopedSearch:
     def _with_names(self) -> Asked:
         if not isinstance(self.question, EncodedQuery):
             return self.question
-        return self.question.with_names([name for text in self._query.texts for name in self.names.within_sentence(text)])
+        return self.question.with_names(self._query.texts, self.names)
 
     @lazy
     def _photo(self) -> str | Image.Image:

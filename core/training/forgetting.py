@@ -51,7 +51,7 @@ def named_sets(corpus: Corpus, most: int = 1000) -> list[NamedSet]:
     return list(sets.values())
 
 
-def forgetting(corpus: Corpus, lora: Lora | None, most: int = 1000, strength: float | None = None) -> dict[str, float]:
+def forgetting(corpus: Corpus, lora: Lora | None, most: int = 1000) -> dict[str, float]:
     """The points of R@1 that each of ``named_sets`` loses under a LoRA; below zero for a gain."""
-    adapter = usual_adapter(corpus.backbone, lora, strength)
+    adapter = usual_adapter(corpus.backbone, lora)
     return {each.name: round(each.share(corpus) - each.share(corpus, adapter), 2) for each in named_sets(corpus, most)}

@@ -343,7 +343,7 @@ def test_every_result_that_ships_is_shown(opened: Page) -> None:
         shown.last.locator(".sg-csv a").first.click()
     assert waiting.value.suggested_filename.endswith(".csv")
     # A link to a folded part unfolds it.
-    opened.locator(".sg-opening a").click()
+    opened.locator(".sg-opening a").first.click()
     expect(opened.locator(".sg-exhibit[open]")).to_have_count(2)
 
 

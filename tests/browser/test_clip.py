@@ -38,7 +38,9 @@ def test_a_model_without_experts_searches_teaches_and_learns(browser: Browser, p
     spec = f"local-dir:{make_model(tmp_path / 'my-clip', 0)}"
     with running(tmp_path, "--backbone", spec) as (url, _):
         page, errors = visit(browser, url)
+        page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
         expect(box(page, "backbone")).to_have_value(texts.BACKBONE_NO_EXPERTS.format(name="my-clip"))
+        page.get_by_role("tab", name=texts.TAB_STUDIO).click()
         add(page, photos, len(photos))
         ask(page, QUERY)
         backbone = load_backbone(spec, adapt="texts")
@@ -95,6 +97,7 @@ def test_a_click_downloads_clip_once_for_all_visitors(browser: Browser, hub: Hub
         assert hub.starts == [], "nothing is downloaded without a click"
         add(page, photos, len(photos))
         for each in (page, other):
+            each.get_by_role("tab", name=texts.TAB_EXPERTS).click()
             box(each, "backbone").click()
             each.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
             expect(each.locator("#switched")).to_contain_text(f"of {OFFERED_MB} MB")
@@ -109,6 +112,7 @@ def test_a_click_downloads_clip_once_for_all_visitors(browser: Browser, hub: Hub
         page.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
         expect(page.locator("#switched")).to_contain_text(f"{len(photos)} photos indexed again")
         assert hub.starts[0] == 0 and len(hub.starts) == 2 and hub.starts[1] > 0, "it went on where it was stopped"
+        page.get_by_role("tab", name=texts.TAB_STUDIO).click()
         ask(page, QUERY)
         expect(page.locator("#results .sg-hit")).to_have_count(len(photos))
         page.context.close()
@@ -121,6 +125,7 @@ def test_without_a_network_the_page_says_what_to_do(browser: Browser, photos: li
     surroundings = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     with running(tmp_path, "--empty", "--hub", **surroundings) as (url, _):
         page, _ = visit(browser, url)
+        page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
         box(page, "backbone").click()
         page.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
         said = page.locator("#switched")

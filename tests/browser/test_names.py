@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app_process import visit
 from page_state import answered, box, choose, labels, settles
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from app import texts
 from app.samples import sample_questions
@@ -16,6 +16,15 @@ def open_everyday(page: Page) -> None:
     """Open the everyday samples, and wait for the answer to their first question."""
     choose(page, "where", sample_sets()[EVERYDAY].title)
     answered(page, sample_questions(EVERYDAY)[0].query, len(sample_photos()))
+
+
+def chosen(page: Page) -> Locator:
+    """The photos that are chosen for the next name."""
+    return page.locator("#names-strip [aria-pressed=true]")
+
+
+def thumbnail(page: Page, name: str) -> Locator:
+    return page.locator("#names-strip button").filter(has=page.get_by_alt_text(name, exact=True))
 
 
 def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
@@ -34,7 +43,7 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     expect(page.locator("#marked")).to_contain_text("of 3 after")  # none is lost, however fast they come
 
     page.click("#names > button")
-    expect(page.locator("#names-photos .token")).to_have_count(3)
+    expect(chosen(page)).to_have_count(3)
     box(page, "names-name").fill("blicket")
     page.mouse.wheel(0, -5_000)
     settles(lambda: page.evaluate("scrollY"), 0)
@@ -58,18 +67,17 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
 
     # A selected name stays selected, and photos chosen by hand stay chosen, when another photo is ticked.
     ticked = tick(5)
-    expect(page.locator("#names-photos .token")).to_have_text([ticked])  # those that taught a name are used up
+    expect(chosen(page)).to_have_count(1)  # those that taught a name are used up
+    expect(chosen(page).locator("img")).to_have_attribute("alt", ticked)
     box(page, "names-name").fill("dax")
     page.click("#names-teach")
     expect(page.locator("#names-chips button")).to_have_text(["blicket (3 photos)", "dax (1 photo)"])
     page.locator("#names-taught").get_by_text("blicket").click()
     expect(box(page, "names-name")).to_have_value("blicket")
-    page.locator("#names-photos input").click()
-    page.get_by_role("option", name="horse.png").click()
-    page.keyboard.press("Escape")
-    expect(page.locator("#names-photos .token")).to_have_text(["horse.png"])
-    ticked = tick(7)
-    expect(page.locator("#names-photos .token")).to_have_text(["horse.png", ticked])
+    thumbnail(page, "horse.png").click()
+    tick(7)
+    expect(chosen(page)).to_have_count(2)
+    expect(thumbnail(page, "horse.png")).to_have_attribute("aria-pressed", "true")
     box(page, "names-name").fill("zorp")
     page.click("#names-rename")
     expect(page.locator("#names-chips button")).to_have_text(["zorp (3 photos)", "dax (1 photo)"])
@@ -79,10 +87,49 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     page.click("#names-remove")
     expect(page.locator("#names-taught")).to_be_hidden()
     expect(page.locator("#results .sg-taught")).to_have_count(0)
-    page.locator("#names-photos .token-remove").last.click()
+    for _ in range(2):
+        chosen(page).first.click()
     box(page, "names-name").fill("nothing")
     page.click("#names-teach")
     expect(page.get_by_text("“nothing” has no photo")).to_be_visible()
+
+
+def test_several_photos_at_once_by_mouse_and_keyboard(browser: Browser, url: str) -> None:
+    page, errors = visit(browser, url)
+    open_everyday(page)
+    page.click("#names > button")
+    photos = page.locator("#names-strip button")
+
+    def expect_chosen(*places: int) -> None:
+        pressed = "all => all.flatMap((button, place) => (button.ariaPressed === 'true' ? [place] : []))"
+        settles(lambda: photos.evaluate_all(pressed), [*places])
+
+    photos.nth(1).click()
+    photos.nth(3).click(modifiers=["Shift"])
+    expect_chosen(1, 2, 3)
+    for key in ("Space", "ArrowLeft", "ArrowLeft", "ArrowLeft", "Enter", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    expect_chosen(0, 1, 2)
+    expect(photos.nth(1)).to_be_focused()
+    expect(page.locator("#names-strip [role=status]")).to_have_text(texts.NAMES_CHOSEN.format(n=3))
+    photos.nth(3).hover()  # a drag
+    page.mouse.down()
+    photos.nth(4).hover()
+    page.mouse.up()
+    expect_chosen(0, 1, 2, 3, 4)
+    names = [photos.nth(place).locator("img").get_attribute("alt") for place in range(5)]
+
+    # They stay chosen under another question, and all of them teach.
+    box(page, "query").fill("an empty street")
+    box(page, "query").press("Enter")
+    answered(page, "an empty street")
+    settles(lambda: {image.get_attribute("alt") for image in chosen(page).locator("img").all()}, {*names})
+    box(page, "names-name").fill("blicket")
+    box(page, "names-name").press("Enter")
+    expect(page.locator("#names-chips button")).to_have_text(["blicket (5 photos)"])
+    expect(chosen(page)).to_have_count(0)
+    page.context.close()
+    assert errors == []
 
 
 def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Browser, url: str) -> None:
@@ -92,9 +139,7 @@ def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Br
     other.goto(url)
     open_everyday(other)
     other.click("#names > button")
-    other.locator("#names-photos input").click()
-    other.get_by_role("option", name="horse.png").click()
-    other.keyboard.press("Escape")
+    thumbnail(other, "horse.png").click()
     box(other, "names-name").fill("silhouette")
     other.click("#names-teach")
     expect(other.locator("#names-chips button")).to_have_text(["silhouette (1 photo)"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from app_process import free_port, visit
 from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
-from page_state import add, answered, ask, asked_of, box, choose, expect_photos, settles
+from page_state import add, answered, ask, asked_of, box, choose, expect_photos, labels, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app import actions, expert_actions, texts, visitors
@@ -75,6 +75,42 @@ def test_after_a_restart_the_page_says_that_photos_are_gone(
         expect(away.get_by_test_id("toast-body")).to_have_count(0)
         for each in (page, again, away):
             each.context.close()
+
+
+def test_names_come_back_from_the_browser(browser: Browser, engine: SGLora, tmp_path: Path) -> None:
+    """Also if the first event that the server hears changes them. A name that was taken back does not come back."""
+    port, key = free_port(), "sg-lora-studio-names"
+    with launched(engine, tmp_path, samples=True, port=port) as app:
+        page, _ = visit(browser, app.url)
+        answered(page, FIRST.query, SAMPLES)
+        page.click("#names > button")
+        shown = page.locator("#names-strip img").first.get_attribute("alt")
+        for name in ("wug", "dax"):
+            page.locator("#names-strip button").first.click()
+            box(page, "names-name").fill(name)
+            page.click("#names-teach")
+            expect(page.locator("#names-chips")).to_contain_text(name)
+        settles(lambda: page.evaluate(f"localStorage['{key}'].length") > 4_000, True)
+        app.sweep()  # the time is up: the page does not know
+        page.click("#names-remove")
+        expect(page.locator("#names-chips button")).to_have_text(["wug (1 photo)"])
+        expect(page.get_by_test_id("toast-body")).to_have_count(0)  # nothing is lost
+    with launched(engine, tmp_path, samples=True, port=port) as app:
+        page.reload()
+        answered(page, FIRST.query, SAMPLES)
+        expect(page.locator("#names-chips button")).to_have_text(["wug (1 photo)"])
+        box(page, "query").fill("wug")
+        box(page, "query").press("Enter")
+        expect(page.locator("#results .sg-taught")).to_contain_text("wug")
+        assert labels(page, texts.SG_LORA)[0] == shown
+        page.click("#names > button")
+        page.click("#names-remove")
+        expect(page.locator("#names-chips")).to_have_count(0)
+        app.sweep()
+        page.reload()
+        answered(page, "wug")
+        expect(page.locator("#names-chips")).to_have_count(0)
+    page.context.close()
 
 
 def test_a_tab_that_the_app_forgot_goes_on_with_the_photos(

@@ -63,6 +63,9 @@ def test_a_tool_knows_the_address_of_its_client(app: Small) -> None:
 def test_photos_come_as_data_or_as_uploads(app: Small) -> None:
     own = Stranger(app.url).upload("own.png", bytes(1000))
     assert call(app.url, "sizes", lines=f"{as_data(bytes(7))}\n\n{own['path']}\n{as_data(b'')}") == [7, 1000, 0]
+    for name in ("..%2F..%2Fa%00wave.png", "%F0%9F%90%88" * 200, "%2F", ""):  # a cat, four bytes long
+        assert call(app.url, "sizes", lines=as_data(bytes(7)).replace(";", f";name={name};")) == [7]
+    assert {"a wave.png", "🐈" * 60 + ".png", "photo.png"} <= {path.name for path in app.files()}
     assert all(path.is_relative_to(app.folder) and len(path.parent.name) == 64 for path in app.files() if path.suffix)
 
 
@@ -85,12 +88,12 @@ def test_a_tool_call_without_room_is_refused(tmp_path: Path) -> None:
 
 def test_photos_come_back_for_their_visitor_alone(engine: SGLora, tmp_path: Path) -> None:
     """With the real endpoints, which hold photos by the visitor's name."""
-    sampling, photo = {"k": 4, "tau": 0.1, "seed": 0}, as_data(encode(picture(), "PNG"))
+    sampling, photo = {"k": 4, "tau": 0.1, "seed": 0}, as_data(encode(picture(), "PNG")).replace(";", ";name=my%20cat.png;")
     with launched(engine, tmp_path, mcp=True) as app:
         added = call(app.url, "index", NAME, sent=photo)
         assert isinstance(added, dict) and (added["added"], added["failed"]) == (1, [])
         found = call(app.url, "search", NAME, query=QUERY, description=SENTENCE, **sampling)
-        assert len(found["zero_shot"]) == 1
+        assert [hit["name"] for hit in found["zero_shot"]] == ["my cat.png"]
         for other in ("", "another-name"):
             assert "no photos" in call(app.url, "search", other, query=QUERY, description=SENTENCE, **sampling)
         taught = call(app.url, "teach", NAME, name="wug", sent=photo)

@@ -460,20 +460,31 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
     assert made is not None
     ranked, shared = (column.ranking.hits for column in made.columns)
     ten = {hit.key for hit in shared[:10]}
+
+    def said(tab: Tab) -> str:
+        return re.sub("<[^>]+>", "", str(results_html.marked(tab.comparison, tab.marks)))
+
+    def expected(*keys: str) -> str:
+        n, after = len(keys), len(ten & {*keys})
+        return f"Photos for “water”, marked as right, among the first ten: 1 of {n} before, {after} of {n} after"
+
     for row, right in ((0, True), (11, True), (3, False)):
-        actions.mark(engine, tab, ranked[row].key, right)
-    actions.mark(engine, tab, "no such photo", True)
-    among = {"ZERO_SHOT": 1, "SHARED": len(ten & {ranked[0].key, ranked[11].key})}
-    assert (tab.marked.questions, tab.marked.photos, tab.marked.among_ten) == (1, 2, among)
-    actions.mark(engine, tab, ranked[11].key, True)  # a second click removes the mark
-    among = {"ZERO_SHOT": 1, "SHARED": len(ten & {ranked[0].key})}
-    assert (tab.marked.photos, tab.marked.among_ten) == (1, among)
-    # A reload restores the marks and the question.
+        actions.mark(tab, ranked[row].key, right)
+    actions.mark(tab, "no such photo", True)
+    assert said(tab) == expected(ranked[0].key, ranked[11].key)
+    actions.mark(tab, ranked[11].key, True)  # a second click removes the mark
+    assert said(tab) == expected(ranked[0].key)
+    # A reload restores the marks and the question. They go with the question, and with the photos.
     again = Tab(tab.visitor)
     again.resume()
     actions.answer_again(engine, again)
     assert again.comparison is not None and again.comparison.asked == made.asked
-    assert again.marked == tab.marked
+    assert said(again) == said(tab)
+    actions.answer(engine, again, words("a dog"))
+    assert said(again) == ""
+    tab.visitor.remove([photo.id for photo in tab.visitor.photos])
+    actions.answer_again(engine, tab)
+    assert said(tab) == ""
 
 
 def test_marks_of_the_latest_questions_are_kept(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,9 +492,8 @@ def test_marks_of_the_latest_questions_are_kept(engine: SGLora, tmp_path: Path, 
     tab = captioned(engine, tmp_path, 2)
     for number in range(5):
         actions.answer(engine, tab, words(f"something number {number}"))
-        actions.mark(engine, tab, tab.visitor.photos[0].id, True)
-    assert tab.marked.photos == tab.marked.questions == 3
-    assert next(question.what for question in tab.marks) == "something number 2"
+        actions.mark(tab, tab.visitor.photos[0].id, True)
+    assert [question.what for question in tab.marks] == [f"something number {n}" for n in (2, 3, 4)]
 
 
 def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Path) -> None:

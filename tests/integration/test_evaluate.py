@@ -20,7 +20,8 @@ from core.common.errors import DataError, DescriptionError
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts, gather
-from core.experiments.evaluate import Evaluation, evaluate, read_prefixes
+from core.experiments.evaluate import Evaluation, evaluate
+from core.retrieval.prefixes import read_prefixes
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 

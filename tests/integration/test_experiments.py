@@ -67,14 +67,6 @@ def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Ada
     assert made["sg-lora"] is adaptation.full
 
 
-def test_ridge_agrees_with_scikit_learn(engine: SGLora, adaptation: Adaptation) -> None:
-    from sklearn.linear_model import Ridge
-
-    x, y = engine.repository.embeddings.numpy(), engine.repository.means.numpy()
-    expected = Ridge(alpha=controls.RIDGE).fit(x, y).predict(adaptation.routing.embedding.numpy()[None])
-    assert_sum(engine, controls.ridge(engine, adaptation), [1.0], torch.from_numpy(expected))
-
-
 def small_corpus() -> Corpus:
     """Captioned photos of six subjects, some with two of them, and photos of four classes of food."""
     subjects = ("dog", "snow", "boat", "horse", "tennis", "piano")

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from app import actions, name_actions
 from app.comparison import MERGE, SG_LORA, SHARED, ZERO, Comparison
+from app.kept_names import KeptNames
 from app.photo_libraries import PhotoLibraries
 from app.question import Asked, Question, Scope
 from app.sources import Sources
@@ -96,7 +97,8 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
 
 
 def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, tab: Tab) -> None:
-    """By hand: the query is the text plus 0.6 n / (n + 1) of the mean of the name's n photos. Zero-shot uses the text alone."""
+    """By hand: the text, the text without the name by its length, and n / (n + 2) of the mean of the name's n photos. Zero-shot
+    uses the text alone."""
     name_actions.teach(engine, tab, "wug", wugs(tab))
     answer = ask(engine, tab, "a wug on the beach at night")
     gallery, names, scores = tab.visitor.gallery(engine), tab.visitor.names(engine), torch.zeros(16)
@@ -104,7 +106,8 @@ def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, tab: Tab) 
     text = backbone.text_prefix(["a wug on the beach at night"])
     for share, lora in ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, backbone.shared)):
         own = backbone.suffix(names.entries[0].photos, lora).mean(0)
-        question = F.normalize(backbone.text_suffix(text, names.on(lora))[0] + 0.6 * 3 / 4 * own, dim=-1)
+        named, rest = backbone.encode_text(["a wug on the beach at night", "a on the beach at night"], names.on(lora))
+        question = F.normalize(16 / (23 + 16) * named + 23 / (23 + 16) * rest + 3 / 5 * own, dim=-1)
         scores += share * backbone.suffix(prefixes, lora) @ question
     plain = backbone.suffix(prefixes) @ backbone.text_suffix(text)[0]
     for column, expected in zip(answer.columns, (plain, scores), strict=True):
@@ -156,7 +159,7 @@ def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     ask(engine, tab, "my thing -snow")
     right, wrong = wugs(tab, 2), [p.id for p in tab.visitor.photos if p.name.startswith("other")][:2]
     for photo in (*right, *wrong):
-        actions.mark(engine, tab, photo, photo in right)
+        actions.mark(tab, photo, photo in right)
     entry = name_actions.from_marks(engine, tab).entries[0]
     assert entry.name == tab.name == "my thing", "without the words that the question excludes"
     gallery, backbone = tab.visitor.gallery(engine), engine.backbone
@@ -164,8 +167,8 @@ def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     text = last_linear(backbone, entry.texts)[1].mean(0)
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula
     assert torch.allclose(entry.target(backbone, None, text), target, atol=1e-5)
-    actions.answer_again(engine, tab)
-    assert first(tab) == ["wug"] * 6 and tab.marked.among_ten[SHARED] == 2
+    again = actions.answer_again(engine, tab)
+    assert first(tab) == ["wug"] * 6 and "</b> of 2 after" in results_html.marked(again, tab.marks)
     # A typed name is taught from the photos that are marked as right.
     named = name_actions.from_marks(engine, tab, " blicket ").entries[-1]
     assert named.name == "blicket" and named.without is None
@@ -208,6 +211,24 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path:
     assert [name for name, _ in tab.visitor.taught[-2:]] == ["fep", "dax"]
 
 
+def test_names_that_the_browser_kept_come_back_once(engine: SGLora, tab: Tab) -> None:
+    name_actions.teach(engine, tab, "wug", wugs(tab))
+    kept = KeptNames().with_names(tab.visitor.names(engine)).files
+    again = Visitor()
+    assert again.names(engine).entries == ()  # the browser was not heard yet
+    again.hear_names(kept)
+    assert [entry.name for entry in again.names(engine).entries] == ["wug"] and again.taught == (("wug", 3),)
+    again.change_names(engine, lambda names: names.remove("wug"))
+    again.hear_names(kept)  # another tab of the browser has the older names
+    assert again.names(engine).entries == ()
+    for memory in ("made up", {engine.backbone.fingerprint: "made up"}):
+        harmed = Visitor()
+        harmed.hear_names(memory)
+        assert harmed.names(engine).entries == () and harmed.names_lost
+        harmed.change_names(engine, lambda names: names.add("dax", tab.visitor.gallery(engine).prefixes(wugs(tab))))
+        assert harmed.taught == (("dax", 3),)
+
+
 def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
     """The visitor's own photos are the wugs; the library has the others."""
     blobs = blurred(tmp_path / "photos", [f"blob {number}.png" for number in range(3)], 11)
@@ -225,7 +246,7 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
     taught = engine.backbone.suffix(names.entries[0].photos)
     assert len(taught) == 3 and (taught @ engine.backbone.suffix(expected).T).max(0).values.min() > 0.999
     for key in keys:
-        actions.mark(engine, tab, key, True, sources)
+        actions.mark(tab, key, True)
     assert len(name_actions.from_marks(engine, tab, sources=sources).entries[-1].photos) == 3
 
 

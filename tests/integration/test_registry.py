@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from command_line import Answer, Run
 
+from app.views import page_html
 from core.cli import experiment
 from core.common import markdown
 from core.common.paths import results_path
@@ -40,7 +41,7 @@ def test_all_runs_what_is_left_and_says_what_failed(
     assert code == 0, err
     assert [line for line in text.splitlines() if line.startswith("## ")] == [f"## {e.question}" for e in few.values()]
     assert "[1/1] verification" in err
-    assert sorted(f.name for f in out.iterdir()) == ["verification.json", "verification.svg"]
+    assert sorted(f.name for f in out.iterdir()) == ["verification.json"]
     assert set(json.loads((out / "verification.json").read_text())) >= {"report", "experts"}
 
     # A finished experiment is read, not run: the output has the changed values of the kept file.
@@ -70,23 +71,30 @@ def test_without_data_the_folder_is_named(run: Run, tmp_path: Path) -> None:
     assert code == 1 and "nowhere does not exist" in err
 
 
-def test_figures_take_the_pages_colours_and_keep_their_words() -> None:
-    rows = {"surely above": [2.0, 1.0, 3.0], "no difference": [1.0, -1.0, 3.0], "surely below": [-2.0, -3.0, -1.0]}
+def test_the_help_says_what_one_more_expert_brings(run: Run) -> None:
+    """Means over the steps of the shipped result, as on the page."""
+    steps = json.loads(results_path("composition").read_text())["groups"]["special domains"]["one more"]
+    first, *further = (step["each"][0] for step in steps.values())
+    assert page_html.one_more() == (round(first), round(sum(further) / 3))
+    code, text, _ = run("train", "experts", "--help")
+    assert code == 0 and f"about {first:.0f} points of R@1, each further one about {sum(further) / 3:.0f}." in text
 
+
+def test_figures_take_the_pages_colours_and_keep_their_words() -> None:
     def plot(result: Mapping[str, Any]) -> Any:
         figure, (axes,) = figures.panels(grid="x")
-        figures.intervals(axes, result, "Differences <&>")
+        axes.plot([0, 1], [0, 1], color=figures.ACCENT, label="<&>")
+        axes.plot([0, 1], [1, 0], color=figures.QUIET)
+        axes.set_title("Two lines")
+        axes.legend()
         return figure
 
-    first = figures.svg(plot, rows)
-    assert first == figures.svg(plot, rows)
-    root = ElementTree.fromstring(first)
-    words = {e.text for e in root.iter("{http://www.w3.org/2000/svg}text")}
-    assert {*rows, "Differences <&>"} <= words
-    assert figures.INK not in first
-    assert "currentColor" in first
-    # Values above and below have different colours. Values that do not differ have a third, quiet colour.
-    assert all(first.count(colour) for colour in (figures.ACCENT, figures.COLOURS[3]))
+    first = figures.svg(plot, {})
+    assert first == figures.svg(plot, {})
+    words = {e.text for e in ElementTree.fromstring(first).iter("{http://www.w3.org/2000/svg}text")}
+    assert {"<&>", "Two lines"} <= words
+    assert figures.INK not in first and figures.QUIET not in first
+    assert "currentColor" in first and figures.ACCENT in first
 
 
 def test_tables_and_words() -> None:

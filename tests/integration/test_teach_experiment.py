@@ -10,7 +10,7 @@ import torch
 from made_up_photos import blurred, draw
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.experiments import figures, teach
+from core.experiments import teach
 from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.columns import text_rows
@@ -52,7 +52,7 @@ def test_photos_that_teach_do_not_measure(context: ExperimentContext) -> None:
 def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:
     _, drawn = next(teach.draws(context.corpus))
     others = teach.everyday(context.corpus)
-    named = teach.adapter(context.backbone, None, teach.taught(context, drawn.nonsense, drawn.taught, 3))
+    named = teach.adapter(context, None, teach.taught(context, drawn.nonsense, drawn.taught, 3))
     prefixes = context.backbone.text_prefix([f"a photo of a {name}" for name in drawn.nonsense])
     shown = [context.corpus.indexed(rows, named) for rows in (*drawn.held, others)]
     found = teach.measured(text_rows(context.backbone, prefixes, named), shown[:-1], shown[-1])
@@ -70,7 +70,7 @@ def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentConte
     backbone, corpus = context.backbone, context.corpus
     _, drawn = next(teach.draws(corpus))
     others = teach.everyday(corpus)
-    beside = corpus.indexed(others, teach.adapter(backbone, None))
+    beside = corpus.indexed(others, teach.adapter(context, None))
     found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, None, beside)}
     assert set(found) == {(n, part, rule) for n in (3, 10) for part in ("test", "validation") for rule in teach.RULES}
 
@@ -101,5 +101,4 @@ def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.Mo
     said, table = " ".join(teach.findings(result)), teach.table(result)
     assert f"{taught:.0f} %" in table and "dog" in said
     assert "Above the score proposed" in said
-    assert "percent" in figures.svg(teach.plot, result)
     assert torch.isfinite(torch.tensor([row["captions"] for row in result["forgotten"]])).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from safetensors.torch import load, save
 from test_teach import photos, small_bank  # noqa: F401 (a fixture)
 from tiny_models import tiny_backbone
 
+from app.kept_names import LETTERS, KeptNames
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.names.file import load_names, most_bytes, read_names, save_names
-from core.names.teach import TaughtNames
+from core.names.teach import MAX_PHOTOS, TaughtNames
 
 NASTY = "<img src=x onerror=alert(1)> “日本” &x"
 
@@ -82,3 +84,30 @@ def test_damaged_files_are_refused_in_a_sentence(backbone: EmbeddedBackbone) -> 
             load_names(file, backbone)
     with pytest.raises(RepositoryError, match="The name is empty"):
         load_names(changed(content, names=json.dumps(["wug", " "])), backbone)
+
+
+def test_a_browser_keeps_names_of_each_backbone(backbone: EmbeddedBackbone, small_bank: None) -> None:  # noqa: F811
+    other = tiny_backbone(adapt="texts")
+    theirs = TaughtNames(other).add("dax", photos(other, 2, 3))
+    kept = KeptNames.of(None).with_names(theirs).with_names(some(backbone))
+    back = KeptNames.of(json.loads(json.dumps(kept.files)))
+    for names in (theirs, some(backbone)):
+        for entry, again in zip(names.entries, back.names(names.backbone).entries, strict=True):
+            assert (entry.name, entry.photos.tolist()) == (again.name, again.photos.tolist())
+    taken_back = back.with_names(TaughtNames(backbone))
+    assert taken_back.files.keys() == {other.fingerprint} and taken_back.names(backbone).entries == ()
+    many, number = some(backbone), 0
+    while many.entries and KeptNames().with_names(many).files:
+        many, number = many.add(f"name {number}", photos(backbone, MAX_PHOTOS, number)), number + 1
+    assert number > 15 and back.with_names(many).files == taken_back.files  # too large: not kept
+    (one,) = KeptNames().with_names(TaughtNames(backbone).add("wug", photos(backbone, 3, 1))).files.values()
+    assert len(one) < 7_000
+
+
+def test_what_a_browser_sends_is_not_trusted(backbone: EmbeddedBackbone, small_bank: None) -> None:  # noqa: F811
+    for memory in ("made up", [1], {"a": 1}, {"a": "b" * LETTERS}, {"a": {}}, 3, True):
+        with pytest.raises(RepositoryError):
+            KeptNames.of(memory)
+    for content in ("", "é", "AAAA", "A" * 10_000, "***", b64encode(save_names(some(backbone))[:-3]).decode()):
+        with pytest.raises(RepositoryError):
+            KeptNames.of({backbone.fingerprint: content}).names(backbone)

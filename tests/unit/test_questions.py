@@ -8,7 +8,8 @@ from PIL import Image
 from tiny_models import random_lora, tiny_backbone
 
 from core.common.errors import DescriptionError
-from core.retrieval.questions import NAME_IN_SENTENCE, WITHOUT, EncodedQuery, Query, split_minus
+from core.names.teach import TaughtNames
+from core.retrieval.questions import NAMED, WITHOUT, Query, split_minus
 
 
 def test_words_photos_and_what_should_not_show_are_one_vector() -> None:
@@ -36,14 +37,17 @@ def test_what_a_minus_means() -> None:
         Query.parse(["dog"] * 40)
 
 
-def test_photos_of_names_count_beside_a_sentence() -> None:
+def test_in_a_sentence_the_rest_counts_too_and_the_photos_of_names() -> None:
     backbone = tiny_backbone()
-    text = backbone.text_prefix(["a wug in the snow"])
     own = [torch.randn(n, *backbone.prefix_shape, generator=torch.Generator().manual_seed(n)).half() for n in (1, 3)]
-    query = EncodedQuery(text, torch.ones(1))
-    wanted = backbone.text_suffix(text)[0]
+    names = TaughtNames(backbone).add("wug", own[0]).add("dax", own[1])
+    asked = Query.parse(["a wug and a dax in the snow", "a tree", "wug"], without=["night"])
+    named, alone, tree, wug, night = backbone.encode_text([*asked.texts[:1], "a and a in the snow", "a tree", "wug", "night"])
+    share = 19 / (19 + NAMED)  # letters and spaces of the rest
+    wanted = ((1 - share) * named + share * alone + tree + wug) / 3 - WITHOUT * night
     for photos in own:
-        wanted = wanted + NAME_IN_SENTENCE / (len(photos) + 1) * backbone.suffix(photos).sum(0)
+        wanted = wanted + backbone.suffix(photos).sum(0) / (len(photos) + 2)
     wanted = torch.nn.functional.normalize(wanted, dim=-1)
-    assert torch.allclose(query.with_names(own).embedding(backbone), wanted, atol=1e-5)
-    assert query.with_names([]) is query
+    query = asked.question(backbone)
+    assert torch.allclose(query.with_names(asked.texts, names).embedding(backbone), wanted, atol=1e-5)
+    assert query.with_names(["a tree", "wug"], names) is query

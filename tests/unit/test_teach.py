@@ -316,8 +316,20 @@ def test_names_in_a_question(backbone: EmbeddedBackbone) -> None:
 
 def test_a_sentence_says_more_than_a_name(backbone: EmbeddedBackbone) -> None:
     names = TaughtNames(backbone).add("wug", photos(backbone, 1, 1)).add("dax", photos(backbone, 3, 2))
-    assert all(names.within_sentence(text) == [] for text in ("Wug", "a photo of  a wug.", "a dog in the snow"))
-    assert [len(own) for own in names.within_sentence("a dax beside a wug")] == [1, 3]
+    for text in ("Wug", "a photo of  a wug.", "a dog in the snow"):
+        assert names.in_sentence(text) == ("", [])
+    names = names.add("my wug", photos(backbone, 2, 3)).add("a red line", photos(backbone, 2, 4), photos(backbone, 1, 5))
+    names = names.add("小白", photos(backbone, 2, 6))
+    for text, rest, own in (
+        ("a dax beside a wug", "a beside a", [1, 3]),
+        ("My wug in the snow, with wugs", "in the snow, with wugs", [1, 2]),  # the longer name goes first
+        ("a red line on a dax", "a red line on a", [3, 2]),  # a marked question says something
+        ("a red line at night", "", [2]),
+        ("dax, dax!", "", [3]),
+        ("雪里的小白在跑", "雪里的 在跑", [2]),
+    ):
+        left, found = names.in_sentence(text)
+        assert (left, [len(each) for each in found]) == (rest, own)
 
 
 def test_a_made_up_name_finds_its_photos_among_everyday_ones() -> None:

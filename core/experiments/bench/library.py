@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,9 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from core.common import markdown
-from core.common.paths import ROOT
 from core.data import data_folders, read_folder
 from core.experiments.bench.context import BenchmarkContext
+from core.experiments.bench.process import finished
 from core.experiments.bench.sample_jpegs import jpegs
 from core.experiments.bench.timing import clocks, in_turn
 from core.retrieval.adapter import Adapter
@@ -89,21 +84,9 @@ def _link(folder: Path, context: BenchmarkContext) -> int:
 
 
 def _command(*arguments: str) -> tuple[dict[str, Any], dict[str, float]]:
-    """Run a command; return its answer, and its wall clock and processor seconds and peak resident memory."""
-    command = [sys.executable, "-m", "core", *arguments, "--json"]
-    peak, before, started = 0, os.times(), time.perf_counter()
-    with tempfile.TemporaryFile() as out:
-        process = psutil.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.DEVNULL)
-        while process.poll() is None:
-            # Polled, since the system's figure for an ended process includes memory of the process that started it.
-            with suppress(psutil.NoSuchProcess):
-                peak = max(peak, process.memory_info().rss)
-            time.sleep(0.02)
-        wall, after = time.perf_counter() - started, os.times()
-        out.seek(0)
-        answer = json.load(out)
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return answer, {"wall": round(wall, 2), "cpu": round(cpu, 2), "peak MB": round(peak / 1e6)}
+    """The answer of a command, and what its process takes."""
+    done = finished("-m", "core", *arguments, "--json")
+    return json.loads(done.out), done.taken
 
 
 def _grown(context: BenchmarkContext, photos: LibraryPhotos, file: Path, n: int) -> dict[str, Any]:

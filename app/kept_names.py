@@ -1,0 +1,53 @@
+"""Taught names as a browser keeps them: the content of a file of names for each backbone. Anyone may have changed it."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.backbones.base import Backbone
+from core.common.errors import RepositoryError
+from core.common.messages import message
+from core.names.file import load_names, save_names
+from core.names.teach import TaughtNames
+
+LETTERS = 1_500_000  # most of all files together; browsers keep about 5 million for a site
+
+
+@dataclass(frozen=True)
+class KeptNames:
+    files: Mapping[str, str] = field(default_factory=dict)  # in base64, by the backbone's fingerprint
+
+    @staticmethod
+    def of(memory: Any) -> KeptNames:
+        """What the browser sent; None: nothing yet. Raises RepositoryError: when it is something else."""
+        kept = KeptNames({} if memory is None else memory)
+        if isinstance(kept.files, dict) and all(isinstance(x, str) for pair in kept.files.items() for x in pair) and kept.fits:
+            return kept
+        raise RepositoryError("CORE_NAMES_DAMAGED", label=message("CORE_NAMES_FILE"))
+
+    @property
+    def fits(self) -> bool:
+        return sum(len(key) + len(content) for key, content in self.files.items()) <= LETTERS
+
+    def names(self, backbone: Backbone) -> TaughtNames:
+        """The names for a backbone. Raises RepositoryError: when the file is damaged; AdapterError: as ``TaughtNames.on``."""
+        if (file := self.files.get(backbone.fingerprint)) is None:
+            return TaughtNames(backbone)
+        try:
+            content = b64decode(file, validate=True)
+        except ValueError:
+            content = b""  # which load_names rejects
+        names = load_names(content, backbone)
+        names.on(None)
+        return names
+
+    def with_names(self, names: TaughtNames) -> KeptNames:
+        """With these names instead of those for their backbone; without any if they are too large."""
+        others = {key: file for key, file in self.files.items() if key != names.backbone.fingerprint}
+        if not names.entries:
+            return KeptNames(others)
+        more = KeptNames(others | {names.backbone.fingerprint: b64encode(save_names(names)).decode()})
+        return more if more.fits else KeptNames(others)
