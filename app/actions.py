@@ -70,7 +70,10 @@ def number(name: str, value: object) -> float:
 
 
 def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptation | None:
-    """The adapter that ``wanted`` asks for; the tab's own if neither request nor experts changed. None: without a sentence."""
+    """The adapter that ``wanted`` asks for; the tab's own if neither request nor experts changed. None: without a sentence, or
+    without experts."""
+    if not len(engine.repository):
+        return None
     last = tab.adaptation if tab.repository is engine.repository else None
     if wanted is None or (last is not None and last.request == wanted):
         return None if wanted is None else last
@@ -189,7 +192,8 @@ def columns(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | Non
         named = list[tuple[str, Text, Adapter]]()
         for title, note, adapter in beside or [(NAMES, "", ZERO_SHOT)]:
             note = message("NAMES_NOTE_TOO" if note else "NAMES_NOTE", note=note, n=len(names.entries))
-            on_names = tab.on_names.get((names.entries, adapter.key), lambda a=adapter: a.with_names(names.on))
+            key = names.entries, names.background, adapter.key
+            on_names = tab.on_names.get(key, lambda a=adapter: a.with_names(names.on))
             named.append((title, note, on_names))
         beside = named
     return [(ZERO, message("ZERO_SHOT_NOTE"), ZERO_SHOT), *beside]
@@ -249,7 +253,7 @@ def answer(
             files=sources.files(tab.visitor, question.scope),
             backbone=engine.backbone.fingerprint,
             names=search.taught,
-            sentence="" if adaptation is None else adaptation.routing.description,
+            sentence=asked.sentence,
             library=search.library,
             rows=search.rows,
             opens=tab.here and sources.libraries.writable,

@@ -50,11 +50,11 @@ class Adding(NamedTuple):
 
 
 class Visitor:
-    def __init__(self, token: str = "", limits: Limits = Limits()) -> None:
+    def __init__(self, token: str = "", limits: Limits = Limits(), backbone: str = DEFAULT) -> None:
         self.token, self.limits = token, limits
         self.address = ""  # network address of the last event
         self.used = time.monotonic()  # time of the last event
-        self.backbone = DEFAULT  # name of the repository that this visitor chose, as in ``Models``
+        self.backbone = backbone  # name of the repository that this visitor chose, as in ``Models``
         self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
         self.files = Files(limits.disk / 4)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
@@ -232,7 +232,8 @@ class Visitor:
                 self._names[self.backbone] = self.kept.names(engine.backbone).entries
             except StudioError:
                 self.names_lost = True
-        return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
+        names, gallery = self._names.get(self.backbone, ()), self._gallery
+        return TaughtNames(engine.backbone, names, gallery.searchable.background if names and gallery is not None else None)
 
     def hear_names(self, memory: object) -> None:
         """Note what the browser keeps. What the server has goes first."""

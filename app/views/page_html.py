@@ -79,10 +79,10 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     return _html.routing_details(bars, len(weights) + NEAR)
 
 
-def adapter(result: Adaptation) -> Markup:
+def adapter(engine: SGLora, result: Adaptation) -> Markup:
     """The generated LoRA in one line, and what a strength of 0 means."""
-    ms = sum(result.seconds.values()) * 1000
-    words = texts.LORA_MADE.format(description=brief(result.routing.description), ms=ms)
+    ms, made = sum(result.seconds.values()) * 1000, texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
+    words = made.format(description=brief(result.routing.description), ms=ms)
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
@@ -94,7 +94,7 @@ def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]
         ("seed", result.request.seed),
         ("strength", f"{result.strength:.2g}"),
     )
-    norms = result.lora.only(m for m in result.lora.modules if m.name in ranges).norms()
+    norms = result.lora.only(m for m in result.lora.modules if m.name in ranges or not ranges).norms()
     title = texts.LORA_FOR.format(description=result.routing.description)
     return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges))
 

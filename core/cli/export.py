@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora
+from core.backbones.lora import Lora, Side
 from core.backbones.open_clip_export import check_folder, write_merged, write_textual
 from core.cli.commands import Answer, chosen_backbone
 from core.experts.load import load_adapter
@@ -15,15 +15,15 @@ from core.experts.load import load_adapter
 
 def open_clip(arguments: Namespace) -> Answer:
     check_folder(arguments.out)  # before seconds of loading models
-    return _export(arguments, write_merged)
+    return _export(arguments, write_merged, "photos")
 
 
 def immich(arguments: Namespace) -> Answer:
-    return _export(arguments, write_textual)
+    return _export(arguments, write_textual, "texts")
 
 
-def _export(arguments: Namespace, write: Callable[[Backbone, Lora, Path], list[str]]) -> Answer:
-    backbone = chosen_backbone(arguments)
+def _export(arguments: Namespace, write: Callable[[Backbone, Lora, Path], list[str]], side: Side) -> Answer:
+    backbone = chosen_backbone(arguments, side)
     adapter = load_adapter(backbone, arguments.adapter)
     assert adapter.lora is not None
     files = write(backbone, adapter.lora, arguments.out)

@@ -87,13 +87,14 @@ def _backbone_options(parser: Parser) -> None:
         "same options each time. docs/reproduce.md goes through all of it for CLIP.",
     )
     named = 'a model of open_clip with a plain ViT: a name such as "ViT-B-16", local-dir:FOLDER, or hf-hub:OWNER/NAME'
-    options.add_argument("--backbone", metavar="NAME", help=f'"embedded" (default, unless --experts names another), or {named}')
+    usual = '"embedded" (default, unless --experts or --library names one)'
+    options.add_argument("--backbone", metavar="NAME", help=f"{usual}, or {named}")
     options.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
     weights = 'weights of a model of open_clip: a tag such as "openai", fetched from its hub on first use, or a file'
     options.add_argument("--pretrained", metavar="TAG|FILE", help=weights)
     blocks = "adapt only the last N blocks of a model of open_clip (default: all for photos, 2 for texts)"
     options.add_argument("--adapt-blocks", type=_count, metavar="N", help=blocks)
-    sides = "what LoRAs adapt: texts (default with embedded) or photos, as in the paper (default with open_clip)"
+    sides = "what LoRAs adapt: texts, or photos as in the paper (default: what the experts adapt; without experts texts)"
     options.add_argument("--adapt", choices=("texts", "photos"), help=sides)
     _device_option(parser)
 

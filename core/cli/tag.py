@@ -35,7 +35,8 @@ def tag(arguments: Namespace) -> Answer:
     library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
     backbone, adapters = chosen_adapters(arguments, task_request(arguments), Stopwatch())
     *_, adapter = adapters.values()
-    photos, names = LibraryPhotos(library, backbone), load_names(arguments.names, backbone)
+    photos = LibraryPhotos(library, backbone)
+    names = load_names(arguments.names, backbone, photos)
     if where.folder is not None:
         photos.check_folder(where.folder)
     asked: list[tuple[str | None, list[str], TaughtName | None]] = [(keyword, texts, None)]

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
 from core.backbones.embedded import SHARED_FILE, load_embedded
-from core.backbones.spec import OWN_WEIGHTS
 from core.cli.commands import Answer, chosen_backbone, log
-from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
-from core.common.paths import GENERATOR_FILE, asset_path, experts_path, heads_path
+from core.common.errors import DataError, RepositoryError, UsageError
+from core.common.paths import GENERATOR_FILE, asset_path, default_cache, experts_path, heads_path
 from core.data import check_folder
 from core.experts.card import write_card
 from core.experts.files import load_repository
@@ -23,7 +22,6 @@ from core.training.backbone import BackboneRecipe, train_backbone
 from core.training.discovery import read_descriptions
 from core.training.distributed import Processes
 from core.training.experts import runs_of, train_experts
-from core.training.features import default_cache
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
@@ -54,11 +52,7 @@ def shared(arguments: Namespace) -> Answer:
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
     check_folder(arguments.data)
-    spec = arguments.backbone or EMBEDDED
-    own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
-    if not (own_weights or arguments.pretrained or arguments.random_weights):
-        raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
-    model = chosen_backbone(arguments)
+    model = chosen_backbone(arguments, "photos")  # as in the paper
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = destination(arguments, experts_path(model.slug))
     descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
