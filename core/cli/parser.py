@@ -227,6 +227,11 @@ def _training(command: Command) -> None:
     _flag(parser, "--random-weights", "train on a backbone without weights, to try things out")
     _backbone_options(parser)
 
+    parser = command("train all", "train.everything")
+    _train_options(parser, "DIR", "the backbone's own, experts/NAME")
+    _flag(parser, "--random-weights", "train on a backbone without weights, to try things out")
+    _backbone_options(parser)
+
     parser = command("train generator", "train.generator")
     _train_options(parser, "FILE", "beside the experts; for `embedded` assets/embedded")
     _path_option(parser, "--experts", "expert repository (default: the backbone's own, experts/NAME)")

@@ -1,16 +1,18 @@
-"""The ``train`` commands: backbone heads, shared LoRA, experts, generator."""
+"""The ``train`` commands: backbone heads, shared LoRA, experts, generator; or experts and generator in one."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
+from core.backbones.base import Backbone
 from core.backbones.embedded import SHARED_FILE, load_embedded
 from core.backbones.spec import OWN_WEIGHTS
 from core.cli.commands import Answer, chosen_backbone, log
@@ -19,19 +21,26 @@ from core.common.paths import GENERATOR_FILE, asset_path, experts_path, heads_pa
 from core.data import check_folder
 from core.experts.card import write_card
 from core.experts.files import load_repository
+from core.experts.load import load_engine
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, train_backbone
 from core.training.discovery import read_descriptions
 from core.training.distributed import Processes
-from core.training.experts import runs_of, train_experts
+from core.training.estimate import estimate
+from core.training.experts import runs_folder, runs_of, train_experts
 from core.training.features import default_cache
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
+from core.training.snapshots import snapshots_file
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 R = TypeVar("R", bound="DataclassInstance")
+M = TypeVar("M", ExpertRepository, LoraGenerator)
+OF_GENERATOR = "generator."  # how settings of the generator's recipe start in ``train all``
 
 
 def backbone(arguments: Namespace) -> Answer:
@@ -53,12 +62,7 @@ def shared(arguments: Namespace) -> Answer:
 
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
-    check_folder(arguments.data)
-    spec = arguments.backbone or EMBEDDED
-    own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
-    if not (own_weights or arguments.pretrained or arguments.random_weights):
-        raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
-    model = chosen_backbone(arguments)
+    model = _backbone_to_train_on(arguments)
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = destination(arguments, experts_path(model.slug))
     descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
@@ -82,6 +86,50 @@ def generator(arguments: Namespace) -> Answer:
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it contains the generator's checksum
     return _done({"fingerprint": trained.fingerprint, "experts": len(repository)}, out)
+
+
+def everything(arguments: Namespace) -> Answer | None:
+    """``train all``: experts, their generator and the card. A part that an earlier run finished is skipped."""
+    arguments.adapt = arguments.adapt or "texts"  # no sentence needs a new index
+    model = _backbone_to_train_on(arguments)
+    of_generator = [s.removeprefix(OF_GENERATOR) for s in arguments.set if s.startswith(OF_GENERATOR)]
+    of_experts = [s for s in arguments.set if not s.startswith(OF_GENERATOR)]
+    recipe = changed(replace(recipe_for(model), seed=arguments.seed), of_experts)
+    generating = changed(GeneratorRecipe(seed=arguments.seed), of_generator)
+    out, cache = destination(arguments, experts_path(model.slug)), arguments.cache or default_cache()
+    state, runs, file = Processes.here().state, runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
+    made = finished(lambda: load_repository(out, model.layout, model.fingerprint, model.shared), recipe)
+    if made is None or not all(snapshots_file(runs, expert.name).is_file() for expert in made.experts):
+        if state.is_main_process and not runs.exists():  # in later runs, each part that is left shows its own estimate
+            estimate(arguments.data, model, recipe, state.num_processes, log)
+        train_experts(arguments.data, out, cache, model, recipe, log)
+    if not state.is_main_process:
+        return None
+    repository = load_repository(out, model.layout, model.fingerprint, model.shared)  # rounded as in its files
+    if finished(lambda: load_engine(model, out, file).generator, generating) is None:
+        train_generator(file, repository, runs, generating, log)
+    _card(out)
+    answer = {"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts], "out": str(out)}
+    return Answer(answer, lambda data: f"Wrote {out}. The page with it: python app.py --experts {shlex.quote(str(out))}")
+
+
+def finished(load: Callable[[], M], recipe: DataclassInstance) -> M | None:
+    """The experts or the generator that an earlier run wrote with this recipe, if the files are whole and fit the backbone."""
+    try:
+        made = load()
+    except RepositoryError:
+        return None
+    return made if made.notes.get("recipe") == asdict(recipe) else None
+
+
+def _backbone_to_train_on(arguments: Namespace) -> Backbone:
+    """The chosen backbone. Raises DataError: when there is no data; BackboneError: when it has random weights unasked."""
+    check_folder(arguments.data)
+    spec = arguments.backbone or EMBEDDED
+    own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
+    if not (own_weights or arguments.pretrained or arguments.random_weights):
+        raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
+    return chosen_backbone(arguments)
 
 
 def _card(folder: Path) -> None:
