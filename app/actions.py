@@ -69,7 +69,10 @@ def number(name: str, value: object) -> float:
 
 
 def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptation | None:
-    """The adapter that ``wanted`` asks for; the tab's own if neither request nor experts changed. None: without a sentence."""
+    """The adapter that ``wanted`` asks for; the tab's own if neither request nor experts changed. None: without a sentence, or
+    without experts."""
+    if not len(engine.repository):
+        return None
     last = tab.adaptation if tab.repository is engine.repository else None
     if wanted is None or (last is not None and last.request == wanted):
         return None if wanted is None else last

@@ -53,7 +53,7 @@ class Engine:
             engine = self._load()
             # The first call of each tower also loads it: do this before a visitor waits for it.
             with ThreadPoolExecutor(1) as pool:
-                sentence = pool.submit(engine.adapt, AdapterRequest("a photo"))
+                sentence = pool.submit(_read_a_sentence, engine)
                 engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
             sentence.result()
             self.seconds = time.perf_counter() - begin
@@ -68,10 +68,15 @@ class Engine:
 
     @lazy
     def expert_norms(self) -> dict[str, tuple[float, float]]:
-        """(smallest, largest) strength among the experts, for each linear of their own parts."""
+        """(smallest, largest) strength among the experts, for each linear of their own parts; {} without experts."""
         repository = self.get().repository
         norms = [repository.lora(i).only(repository.layout.modules).norms() for i in range(len(repository))]
-        return {name: (min(n[name] for n in norms), max(n[name] for n in norms)) for name in norms[0]}
+        return {name: (min(n[name] for n in norms), max(n[name] for n in norms)) for name in (norms[0] if norms else ())}
+
+
+def _read_a_sentence(engine: SGLora) -> None:
+    request = AdapterRequest("a photo")
+    engine.adapt(request) if len(engine.repository) else engine.backbone.encode_sentence([request.description])
 
 
 class Models:

@@ -67,7 +67,8 @@ class Describe(Step):
         library = self.context.library(tab, controls)
         experts = actions.suggested(self.context.engine(tab), tab, controls.scope, library)
         has_photos = library is not None or (controls.scope.own and bool(tab.visitor.photos))
-        everyday = has_photos and all(expert.group == EVERYDAY for expert in experts)
+        has_experts = len(self.context.engine(tab).repository) > 0
+        everyday = has_photos and has_experts and all(expert.group == EVERYDAY for expert in experts)
         chips = gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))
         return {self.look_like: chips, self.everyday: gr.HTML(visible=everyday)}
 

@@ -88,7 +88,7 @@ class Generate(Step):
         engine = self.context.engine(tab)
         made_from = replace(adaptation.request, strength=adaptation.strength)
         return {
-            self.lora: page_html.adapter(engine.repository, adaptation),
+            self.lora: page_html.adapter(engine, adaptation),
             self.download: gr.Button(interactive=True),
             self.resample: gr.Button(interactive=True),
             self.varied: "",  # it told about an adapter before
@@ -107,15 +107,16 @@ class Generate(Step):
         engine = self.context.engine(tab)
         owned = len(tab.visitor.own_experts(engine).entries)
         space = latent_map(engine, adaptation.routing, adaptation.z, owned)
+        latent = "" if space is None else experts_html.latent(engine.repository, adaptation.routing, space, owned)
         norms = self.context.models.engine(tab.visitor.backbone).expert_norms
         return {
             self.facts: page_html.adapter_details(adaptation, norms),
-            self.latent: experts_html.latent(engine.repository, adaptation.routing, space, owned),
+            self.latent: latent,
         }
 
     def _limits(self, tab: Tab, controls: Controls) -> Updates:
         engine = self.context.engine(tab)
-        experts, most = len(engine.repository), most_strength(engine)
+        experts, most = max(1, len(engine.repository)), most_strength(engine)
         return {
             self.k: gr.Slider(maximum=experts, value=min(controls.k, experts)),
             self.strength: gr.Slider(maximum=most, value=min(controls.strength, most)),

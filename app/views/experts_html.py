@@ -101,6 +101,8 @@ def trained(result: OwnExpert) -> Markup:
 
 def routing_map(repository: ExpertRepository, routing: Routing | None, owned: int) -> Markup:
     """All experts by their descriptions, and the visitor's sentence among them. The last ``owned`` are the visitor's."""
+    if not len(repository):
+        return Markup("")
     drawn = description_map(repository, None if routing is None else routing.embedding, owned)
     chosen = [] if routing is None else routing.chosen.tolist()
     marks = _experts(repository, drawn, chosen, owned)

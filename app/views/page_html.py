@@ -18,7 +18,6 @@ from core.common.paths import results_path
 from core.retrieval.gallery import AddReport
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
-from core.sglora.repository import ExpertRepository
 from core.sglora.router import Routing
 
 NEAR = 4  # closest other experts, shown beside the routed ones
@@ -69,16 +68,17 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     return _html.routing_details(bars, len(weights) + NEAR)
 
 
-def adapter(repository: ExpertRepository, result: Adaptation) -> Markup:
+def adapter(engine: SGLora, result: Adaptation) -> Markup:
     """The generated LoRA in one line, and what a strength of 0 means."""
-    own, shared = result.own, repository.shared
+    own, shared = result.own, engine.repository.shared
     rank: object = own.rank
     if shared:
         rank = ours = shared.only(own.modules).rank
         if result.fit.fits:
             rank = texts.RANKS.format(rank=ours + own.rank, shared=ours, own=own.rank)
     description, ms = brief(result.routing.description), sum(result.seconds.values()) * 1000
-    words = texts.LORA_MADE.format(description=description, parameters=result.lora.parameters, rank=rank, ms=ms)
+    made = texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
+    words = made.format(description=description, parameters=result.lora.parameters, rank=rank, ms=ms)
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
@@ -90,7 +90,7 @@ def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]
         ("seed", result.request.seed),
         ("strength", f"{result.strength:.2g}"),
     )
-    norms = result.lora.only(m for m in result.lora.modules if m.name in ranges).norms()
+    norms = result.lora.only(m for m in result.lora.modules if m.name in ranges or not ranges).norms()
     title = texts.LORA_FOR.format(description=result.routing.description)
     return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges))
 

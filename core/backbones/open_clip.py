@@ -30,7 +30,7 @@ from core.backbones.attention import PROJECTIONS
 from core.backbones.base import Backbone, TwoTowers, finished
 from core.backbones.clip_text import adapted_text, text_tower
 from core.backbones.lora import LORA_RANK, Lora, LoraLayout, Side
-from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, portable, with_full_paths
+from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, portable, slug, with_full_paths
 from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.device import autocast, batch_size, prefetched
 from core.common.errors import BackboneError
@@ -77,7 +77,7 @@ class OpenClipBackbone(Backbone):
     ) -> None:
         texts = adapt == "texts"
         self.name = name
-        self.slug = _slug(name, pretrained, adapt_blocks, adapt)
+        self.slug = slug(name, pretrained, adapt_blocks, adapt)
         choice = {"spec": name, "pretrained": pretrained, "adapt_blocks": adapt_blocks}
         self.choice = with_full_paths(choice | ({"adapt": adapt} if texts else {}))
         model = model.float().eval().requires_grad_(False)
@@ -167,15 +167,6 @@ def _framing(preprocess: PreprocessCfg) -> Framing:
     if preprocess.resize_mode not in ("shortest", "squash"):
         raise BackboneError("CORE_PADS", mode=preprocess.resize_mode)
     return Framing(width, height, preprocess.resize_mode == "squash", Image.Resampling[preprocess.interpolation.upper()])
-
-
-def _slug(name: str, pretrained: str | None, adapt_blocks: int | None, adapt: Side) -> str:
-    """A folder name that is valid everywhere, from model, weights, adapted blocks and side."""
-    parts = [f"local-dir-{Path(name).name}" if name.startswith(FOLDER) else name]
-    parts += [Path(pretrained).stem] if pretrained else []
-    parts += [f"last-{adapt_blocks}"] if adapt_blocks else []
-    parts += [adapt] if adapt == "texts" else []
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))[:100].strip(".-")
 
 
 def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:

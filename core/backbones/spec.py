@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,15 @@ def needed_options(choice: Mapping[str, Any]) -> list[str]:
 def adapted_side(choice: Mapping[str, Any]) -> Side:
     """The side that LoRAs for a backbone adapt: the chosen one, or the default."""
     return choice.get("adapt") or ("texts" if choice["spec"] == EMBEDDED else "photos")
+
+
+def slug(name: str, pretrained: str | None, adapt_blocks: int | None, adapt: Side = "photos") -> str:
+    """A folder name that is valid everywhere, from model, weights, adapted blocks and side."""
+    parts = [f"local-dir-{Path(name).name}" if name.startswith(FOLDER) else name]
+    parts += [Path(pretrained).stem] if pretrained else []
+    parts += [f"last-{adapt_blocks}"] if adapt_blocks else []
+    parts += [adapt] if adapt == "texts" else []
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))[:100].strip(".-")
 
 
 def with_full_paths(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
+from core.backbones.lora import Side
+from core.backbones.spec import adapted_side, slug
 from core.cli import format
 from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError
@@ -20,9 +22,10 @@ from core.data import read_folder
 from core.experiments.evaluate import DEFAULT_METHODS, measure
 from core.experiments.evaluate import evaluate as evaluate_methods
 from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
-from core.experts.files import RepositoryIndex
+from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.library import About
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
 
@@ -45,7 +48,8 @@ def route(arguments: Namespace) -> Answer:
 
 def adapt(arguments: Namespace) -> Answer:
     wanted, stopwatch = request(arguments, arguments.text), Stopwatch()
-    engine, adaptation = adapted(arguments, wanted, stopwatch)
+    engine = load_chosen_engine(arguments)
+    adaptation = adapted(engine, wanted, stopwatch)
     facts, (lora, origin) = provenance(engine, adaptation), adapter_part(engine, adaptation, arguments.part)
     files = adapter_files(engine.backbone, lora, origin, arguments.format == "transformers")
     write_files(arguments.out, files)
@@ -63,19 +67,16 @@ def adapt(arguments: Namespace) -> Answer:
     return Answer(data, format.adaptation)
 
 
-def adapted(arguments: Namespace, wanted: AdapterRequest, stopwatch: Stopwatch) -> tuple[SGLora, Adaptation]:
-    """The chosen engine, and its adaptation to a request; adds the laps "load" and "adapt"."""
-    engine = load_chosen_engine(arguments)
+def adapted(engine: SGLora, wanted: AdapterRequest, stopwatch: Stopwatch) -> Adaptation:
+    """The engine's adaptation to a request; adds the laps "load" and "adapt"."""
     engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, which would otherwise count as encoding
     stopwatch.lap("load")
     adaptation = engine.adapt(wanted)
     stopwatch.lap("adapt")
-    return engine, adaptation
+    return adaptation
 
 
 def evaluate(arguments: Namespace) -> Answer:
-    if arguments.task is None and arguments.adapter is None:
-        raise UsageError("CORE_EVALUATE_WHAT")
     if arguments.task is None and (needing := [name for name in arguments.methods or () if name != "zero-shot"]):
         raise UsageError("CORE_METHODS_NEED_TASK", methods=",".join(needing))
     wanted = task_request(arguments)
@@ -86,7 +87,9 @@ def evaluate(arguments: Namespace) -> Answer:
             raise DataError("CORE_NO_SPLIT", folder=arguments.data, split=arguments.split)
     if wanted is None:  # needs no experts
         backbone = chosen_backbone(arguments)
-        alone = {"zero-shot": ZERO_SHOT, "adapter": load_adapter(backbone, arguments.adapter)}
+        alone = {"zero-shot": ZERO_SHOT}
+        if arguments.adapter is not None:
+            alone["adapter"] = load_adapter(backbone, arguments.adapter)
         evaluation = measure(backbone, samples, alone, log)
     else:
         engine, methods = load_chosen_engine(arguments), arguments.methods or DEFAULT_METHODS
@@ -134,14 +137,22 @@ def load_chosen_engine(arguments: Namespace) -> SGLora:
     return load_engine(backbone, arguments.experts, arguments.generator)
 
 
-def chosen_backbone(arguments: Namespace) -> Backbone:
-    """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without these, that of ``--experts``."""
+def chosen_backbone(arguments: Namespace, side: Side = "texts") -> Backbone:
+    """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without these, that of ``--experts`` or
+    ``--library``. ``side``: what LoRAs of an open_clip model adapt, if neither ``--adapt`` nor its experts say it."""
     given = {key: getattr(arguments, key) for key in ("pretrained", "adapt_blocks", "adapt")}
     if arguments.heads is None:
-        experts = getattr(arguments, "experts", None)
-        if experts is not None and arguments.backbone is None and not any(given.values()):
-            return load_backbone(**RepositoryIndex.read(experts).backbone)
-        return load_backbone(arguments.backbone or EMBEDDED, **given)
+        experts, library, name = (getattr(arguments, key, None) for key in ("experts", "library", "backbone"))
+        if name is None and not any(given.values()):
+            if experts is not None:
+                return load_backbone(**RepositoryIndex.read(experts).backbone)
+            if library is not None and library.exists():
+                return load_backbone(**About.read(library).backbone)
+        elif name not in (None, EMBEDDED) and given["adapt"] is None:
+            folder = experts or experts_path(slug(name, given["pretrained"], given["adapt_blocks"]))
+            known = (folder / INDEX_FILE).is_file()
+            given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else side
+        return load_backbone(name or EMBEDDED, **given)
     if arguments.backbone not in (None, EMBEDDED):
         raise BackboneError("CORE_HEADS", backbone=arguments.backbone)
     return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())

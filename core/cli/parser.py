@@ -93,7 +93,7 @@ def _backbone_options(parser: Parser) -> None:
     options.add_argument("--pretrained", metavar="TAG|FILE", help=weights)
     blocks = "adapt only the last N blocks of a model of open_clip (default: all for photos, 2 for texts)"
     options.add_argument("--adapt-blocks", type=_count, metavar="N", help=blocks)
-    sides = "what LoRAs adapt: texts (default with embedded) or photos, as in the paper (default with open_clip)"
+    sides = "what LoRAs adapt: texts, or photos as in the paper (default: what the experts adapt; without experts texts)"
     options.add_argument("--adapt", choices=("texts", "photos"), help=sides)
     _device_option(parser)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, adapted, chosen_backbone, log, request, sampling_given
+from core.cli.commands import Answer, adapted, chosen_backbone, load_chosen_engine, log, request, sampling_given
 from core.common.errors import DataError, DescriptionError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
@@ -94,7 +94,7 @@ def search(arguments: Namespace) -> Answer:
     album = None if arguments.link is None else _album(arguments, found)
     data = {
         "query": " + ".join([*query.texts, *map(str, files), *(f"-{text}" for text in query.without)]),
-        "task": task,
+        "task": task if "sg-lora" in adapters else None,
         "photos": found.photos,
         "total": next(iter(found.rankings.values())).total,
         "failed": [{"name": failure.name, "reason": str(failure.reason)} for failure in found.failed],
@@ -202,11 +202,17 @@ def _where(arguments: Namespace) -> Where:
 
 
 def _adapters(arguments: Namespace, wanted: AdapterRequest | None, stopwatch: Stopwatch) -> tuple[Backbone, dict[str, Adapter]]:
-    """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``."""
-    if wanted is not None:
-        engine, adaptation = adapted(arguments, wanted, stopwatch)
-        return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
-    backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
+    """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``. Where there are no
+    experts, the query is no task."""
+    adapters = {"zero-shot": ZERO_SHOT}
+    if wanted is None:
+        backbone = chosen_backbone(arguments)
+    else:
+        engine = load_chosen_engine(arguments)
+        backbone = engine.backbone
+        if arguments.task is not None or len(engine.repository):
+            adaptation = adapted(engine, wanted, stopwatch)
+            return backbone, adapters | {"sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
     if arguments.adapter is not None:
         adapters["adapter"] = load_adapter(backbone, arguments.adapter)
     backbone.encode_sentence(["warm-up"])

@@ -19,7 +19,7 @@ from core.data.sidecars import change_all
 from core.data.xmp import LEVELS
 from core.experts.load import load_adapter
 from core.names.teach import TaughtName, TaughtNames
-from core.retrieval.adapter import Adapter
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.name_scores import asked_with, proposed_cut, scores_left_out
@@ -90,6 +90,8 @@ def _adapters(arguments: Namespace) -> tuple[Backbone, Callable[[str], Adapter]]
     engine = load_chosen_engine(arguments)
 
     def adapted(text: str) -> Adapter:
+        if arguments.task is None and not len(engine.repository):
+            return ZERO_SHOT
         adaptation = engine.adapt(request(arguments, arguments.task or text))
         return Adapter.of(adaptation.lora, adaptation.weight)
 

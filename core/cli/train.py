@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.embedded import SHARED_FILE, load_embedded
+from core.backbones.lora import Side
 from core.backbones.spec import OWN_WEIGHTS
 from core.cli.commands import Answer, chosen_backbone, log
 from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
@@ -62,7 +63,7 @@ def shared(arguments: Namespace) -> Answer:
 
 def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers."""
-    model = _backbone_to_train_on(arguments)
+    model = _backbone_to_train_on(arguments, "photos")  # as in the paper
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
     out = destination(arguments, experts_path(model.slug))
     descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
@@ -122,14 +123,14 @@ def finished(load: Callable[[], M], recipe: DataclassInstance) -> M | None:
     return made if made.notes.get("recipe") == asdict(recipe) else None
 
 
-def _backbone_to_train_on(arguments: Namespace) -> Backbone:
+def _backbone_to_train_on(arguments: Namespace, side: Side = "texts") -> Backbone:
     """The chosen backbone. Raises DataError: when there is no data; BackboneError: when it has random weights unasked."""
     check_folder(arguments.data)
     spec = arguments.backbone or EMBEDDED
     own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
     if not (own_weights or arguments.pretrained or arguments.random_weights):
         raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
-    return chosen_backbone(arguments)
+    return chosen_backbone(arguments, side)
 
 
 def _card(folder: Path) -> None:

@@ -64,6 +64,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     engine, experts = context.engine, context.engine.repository
     runs = runs_of(experts, context.backbone, context.cache, context.data)
     snapshots = read_snapshots(runs, [e.name for e in experts.experts])
+    assert engine.generator is not None  # the shipped one
     generators = {f"{engine.generator.notes['recipe']['kl']:g}": engine.generator}
     generators |= {f"{w:g}": fit_generator(experts, snapshots, GeneratorRecipe(kl=w), context.log) for w in LAMBDAS}
     routings = [engine.route(sentence) for listed in SENTENCES.values() for sentence in listed]

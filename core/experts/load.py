@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.backbones import load_backbone
+from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone, photo_column
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora_algebra import merge
@@ -18,6 +18,7 @@ from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
 from core.experts.generator_file import load_generator
 from core.retrieval.adapter import Adapter
 from core.sglora.engine import SGLora
+from core.sglora.repository import ExpertRepository
 
 
 def load_engine(backbone: Backbone | None = None, experts: Path | None = None, generator: Path | None = None) -> SGLora:
@@ -25,12 +26,14 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
 
     Args:
         backbone: None loads the embedded one.
-        experts: folder of the repository. None: the shipped one of the backbone.
+        experts: folder of the repository. None: the backbone's own. An open_clip model without one has no experts yet.
         generator: its file. None: the one beside the experts, else in the assets, by the folder's name or the backbone's.
 
     Raises BackboneError, RepositoryError: when a file is missing, damaged, or made for another backbone or other experts.
     """
     model = load_backbone() if backbone is None else backbone
+    if experts is None and model.name != EMBEDDED and not experts_path(model.slug).exists():
+        return SGLora(model, ExpertRepository.empty(model), None)
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     if (of_photos := repository.photo_sentences) is not None and len(of_photos.mean) != model.dim:

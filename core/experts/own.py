@@ -236,6 +236,11 @@ def _named(entry: _SavedExpert) -> Expert:
     return Expert(**facts)
 
 
+def _joined(shipped: ExpertRepository) -> str:
+    """What own experts belong to: the basis of the experts that they joined, or the backbone if there were none."""
+    return shipped.basis.digest if len(shipped) else shipped.fingerprint
+
+
 def save_zip(own_experts: OwnExperts) -> bytes:
     """The own experts as a ZIP: a readable index, and the tensors (float32, lossless). Raises RepositoryError: when there are
     none."""
@@ -249,7 +254,7 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     index = {
         "format": 2,
         "kind": "own experts",
-        "basis_sha256": own_experts.shipped.basis.digest,
+        "basis_sha256": _joined(own_experts.shipped),
         "tensors_sha256": digest(tensors),
         "experts": [{**asdict(e.expert), "lost": e.lost} for e in entries],
     }
@@ -277,7 +282,7 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
         raise RepositoryError("CORE_OWN_ZIP_INVALID", label=label, error=error.message) from None
     except ValidationError as error:
         raise RepositoryError("CORE_OWN_ZIP_INDEX", label=label, file=INDEX_FILE, where=where_invalid(error)) from None
-    if index.basis_sha256 != shipped.basis.digest:
+    if index.basis_sha256 != _joined(shipped):
         raise RepositoryError("CORE_OWN_ZIP_OTHER", label=label)
     if digest(files[TENSORS_FILE]) != index.tensors_sha256:
         raise RepositoryError("CORE_OWN_ZIP_CHECKSUM", label=label, file=TENSORS_FILE)

@@ -27,15 +27,17 @@ class ExpertMap:
 def description_map(repository: ExpertRepository, embedding: Tensor | None = None, owned: int = 0) -> ExpertMap:
     """A map of all experts by the embeddings of their descriptions, and of another sentence by its embedding [s]. ``owned``:
     the number of the visitor's experts, the last ones. They are placed on the map but do not affect its axes."""
-    place, shown = _plane(repository.embeddings[: len(repository) - owned])
+    place, shown = _plane(repository.embeddings[: len(repository) - owned or None])
     placed = None if embedding is None else place(embedding[None])[0]
     return ExpertMap(place(repository.embeddings), placed, shown)
 
 
-def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> ExpertMap:
+def latent_map(engine: SGLora, routing: Routing, z: Tensor, owned: int = 0) -> ExpertMap | None:
     """A map of the generator's latent space: each expert at the mean of p(z | its own mu and sigma), and a sample z [latent].
-    ``owned``: as for ``description_map``."""
+    ``owned``: as for ``description_map``. None without a generator."""
     repository = engine.repository
+    if engine.generator is None:
+        return None
     alone = SemanticPrior(repository.coordinates, repository.variances)  # one row per expert, as if routed to it alone
     means = engine.generator.latent(alone).mean
     place, shown = _plane(means[: len(repository) - owned])

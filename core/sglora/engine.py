@@ -18,7 +18,7 @@ from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.sglora.description import embed_descriptions
 from core.sglora.fit import Fit
-from core.sglora.generator import LoraGenerator
+from core.sglora.generator import LoraGenerator, Sample
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
@@ -33,7 +33,7 @@ class Adaptation:
     routing: Routing
     fit: Fit
     prior: SemanticPrior  # c
-    z: Tensor  # [latent], the sample
+    z: Tensor  # [latent], the sample; empty without a generator
     own: Lora  # the generated expert LoRA
     full: Lora  # the generated LoRA: the shared LoRA, plus the expert LoRA (times 0 if no expert fits)
     strength: float  # the request's strength, or the default
@@ -48,12 +48,12 @@ class SGLora:
 
     backbone: Backbone
     repository: ExpertRepository
-    generator: LoraGenerator
+    generator: LoraGenerator | None  # None: there are only own experts, or none yet, and a LoRA is their exact merge
 
     @property
     def parameters(self) -> int:
-        """Size of a generated LoRA: the shared LoRA, and an expert LoRA."""
-        return self.repository.lora(0).parameters
+        """Size of a generated LoRA: the shared LoRA, and an expert LoRA; 0 without experts."""
+        return self.repository.lora(0).parameters if len(self.repository) else 0
 
     @property
     def mixes(self) -> bool:
@@ -77,7 +77,7 @@ class SGLora:
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
         """Encode a sentence and route it to its k closest experts. Raises DescriptionError: when the description is empty or
-        too long, k is below 1, or tau is not above 0."""
+        too long, k is below 1, or tau is not above 0. RepositoryError: without experts."""
         text = clean_text(description)
         embedding = embed_descriptions(self.backbone, [text])[0]
         return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
@@ -97,7 +97,8 @@ class SGLora:
         watch.lap("route")
         prior = repository.prior(routing)
         watch.lap("prior")
-        sample = self.generator.sample(prior, request.seed)
+        merged = Sample(prior.mean[:0], prior.mean)
+        sample = merged if self.generator is None else self.generator.sample(prior, request.seed)
         own = repository.generated(routing, sample.theta)
         full = repository.with_shared(own.scaled(float(fit.fits)))  # of the same shape for all sentences
         strength = self.usual_strength if request.strength is None else request.strength

@@ -14,7 +14,8 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from core.backbones import EMBEDDED
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.base import Backbone
+from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
 from core.common.lazy import lazy
 from core.common.metrics import mean_of_ways
@@ -25,6 +26,7 @@ from core.sglora.subspace import Basis
 
 EVERYDAY = "scenes"  # the group of experts for everyday photos
 CLASS_NAMES = "class names"  # in ``Expert.forgetting``
+OWN_RANK = 16  # of own experts that join no others
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,15 @@ class ExpertRepository:
     shared: Lora | None = None  # at the strength at which experts' training starts; None: expert LoRAs only, as in the paper
     photo_sentences: PhotoSentences | None = None  # None: it suggests nothing
     rests: Mapping[int, Lora] = field(default_factory=dict)  # by expert: what an imported LoRA has beyond the frozen A
+
+    @staticmethod
+    def empty(backbone: Backbone) -> ExpertRepository:
+        """No experts yet. Own ones have one random frozen A, the same on all machines (LoRA-FA, arXiv 2308.03303)."""
+        layout = replace(backbone.layout, rank=OWN_RANK)
+        layout = layout.frozen({name: f.a for name, f in Lora.from_vector(layout, initial_vector(layout, 0)).factors.items()})
+        none = torch.zeros(0, layout.size)
+        numbers = (Basis(none, torch.zeros(0)), none, torch.zeros(0, 0), torch.zeros(0, backbone.sentence_dim))
+        return ExpertRepository(backbone.fingerprint, layout, (), *numbers, backbone=backbone.choice, shared=backbone.shared)
 
     def __len__(self) -> int:
         return len(self.experts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.common.errors import DescriptionError
+from core.common.errors import DescriptionError, RepositoryError
 from core.sglora.request import DEFAULT_K, DEFAULT_TAU
 
 MIN_TAU = 1e-9  # below this, float32 similarities differ by far more than tau anyway
@@ -41,11 +41,13 @@ class SparseRouter:
 
     def route(self, description: str, embedding: Tensor, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
         """Route a sentence with embedding [s]. If k exceeds the number of experts, all are chosen. Raises DescriptionError:
-        when k is below 1 or tau is not above 0."""
+        when k is below 1 or tau is not above 0. RepositoryError: when there are no experts."""
         if k < 1:
             raise DescriptionError("CORE_K", k=k)
         if not tau > 0:
             raise DescriptionError("CORE_TAU", tau=tau)
+        if not len(self.embeddings):
+            raise RepositoryError("CORE_NO_EXPERTS")
         similarity = self.embeddings @ embedding
         top = similarity.topk(min(k, len(similarity)))
         # Relative to the closest, so that a tiny tau selects the closest expert alone instead of overflowing.
