@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,7 @@ from core.common.errors import BackboneError, DataError, RepositoryError, UsageE
 from core.common.paths import GENERATOR_FILE, asset_path, experts_path, heads_path
 from core.data import check_folder
 from core.experts.card import write_card
-from core.experts.files import load_repository
+from core.experts.files import RepositoryIndex, load_repository
 from core.experts.load import load_engine
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import ExpertRepository
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 R = TypeVar("R", bound="DataclassInstance")
-M = TypeVar("M", ExpertRepository, LoraGenerator)
 OF_GENERATOR = "generator."  # how settings of the generator's recipe start in ``train all``
 
 
@@ -97,30 +97,32 @@ def everything(arguments: Namespace) -> Answer | None:
     of_experts = [s for s in arguments.set if not s.startswith(OF_GENERATOR)]
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), of_experts)
     generating = changed(GeneratorRecipe(seed=arguments.seed), of_generator)
-    out, cache = destination(arguments, experts_path(model.slug)), arguments.cache or default_cache()
+    out, cache = arguments.out or experts_path(model.slug), arguments.cache or default_cache()
     state, runs, file = Processes.here().state, runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
-    made = finished(lambda: load_repository(out, model.layout, model.fingerprint, model.shared), recipe)
-    if made is None or not all(snapshots_file(runs, expert.name).is_file() for expert in made.experts):
+    loads = partial(load_repository, out, model.layout, model.fingerprint, model.shared)
+    kept = finished(loads, recipe) and RepositoryIndex.read(out).experts
+    if not kept or not all(snapshots_file(runs, expert.name).is_file() for expert in kept):
+        destination(arguments, out)  # asks before it replaces other experts
         if state.is_main_process and not runs.exists():  # in later runs, each part that is left shows its own estimate
             estimate(arguments.data, model, recipe, state.num_processes, log)
         train_experts(arguments.data, out, cache, model, recipe, log)
     if not state.is_main_process:
         return None
-    repository = load_repository(out, model.layout, model.fingerprint, model.shared)  # rounded as in its files
-    if finished(lambda: load_engine(model, out, file).generator, generating) is None:
+    repository = loads()  # rounded as in its files
+    if not finished(lambda: load_engine(model, out, file).generator, generating):
         train_generator(file, repository, runs, generating, log)
     _card(out)
     answer = {"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts], "out": str(out)}
     return Answer(answer, lambda data: f"Wrote {out}. The page with it: python app.py --experts {shlex.quote(str(out))}")
 
 
-def finished(load: Callable[[], M], recipe: DataclassInstance) -> M | None:
-    """The experts or the generator that an earlier run wrote with this recipe, if the files are whole and fit the backbone."""
+def finished(load: Callable[[], ExpertRepository | LoraGenerator | None], recipe: DataclassInstance) -> bool:
+    """Whether an earlier run wrote experts or a generator with this recipe, and the files are whole and fit the backbone."""
     try:
         made = load()
     except RepositoryError:
-        return None
-    return made if made.notes.get("recipe") == asdict(recipe) else None
+        return False
+    return made is not None and made.notes.get("recipe") == asdict(recipe)
 
 
 def _backbone_to_train_on(arguments: Namespace, side: Side = "texts") -> Backbone:
