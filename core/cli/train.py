@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
-from core.backbones.base import Backbone
 from core.backbones.embedded import SHARED_FILE, load_embedded
-from core.backbones.lora import Side
 from core.backbones.spec import OWN_WEIGHTS
 from core.cli.commands import Answer, chosen_backbone, log
 from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
@@ -62,14 +59,37 @@ def shared(arguments: Namespace) -> Answer:
 
 
 def experts(arguments: Namespace) -> Answer | None:
-    """``train experts``; under ``accelerate launch`` the first process answers."""
-    model = _backbone_to_train_on(arguments, "photos")  # as in the paper
-    recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
-    out = destination(arguments, experts_path(model.slug))
+    """``train experts``; under ``accelerate launch`` the first process answers. ``train all`` trains the generator, too, and
+    skips what an earlier run finished."""
+    check_folder(arguments.data)
+    spec, whole = arguments.backbone or EMBEDDED, arguments.whole
+    own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
+    if not (own_weights or arguments.pretrained or arguments.random_weights):
+        raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
+    arguments.adapt = arguments.adapt or ("texts" if whole else None)  # texts: no sentence needs a new index
+    model = chosen_backbone(arguments, "photos")  # as in the paper
+    of_generator = [s.removeprefix(OF_GENERATOR) for s in arguments.set if whole and s.startswith(OF_GENERATOR)]
+    of_experts = [s for s in arguments.set if not (whole and s.startswith(OF_GENERATOR))]
+    recipe = changed(replace(recipe_for(model), seed=arguments.seed), of_experts)
+    generating = changed(GeneratorRecipe(seed=arguments.seed), of_generator)
     descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
-    repository = train_experts(arguments.data, out, arguments.cache or default_cache(), model, recipe, log, descriptions)
-    if not Processes.here().state.is_main_process:
+    out, cache = arguments.out or experts_path(model.slug), arguments.cache or default_cache()
+    state, runs, file = Processes.here().state, runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
+    load = partial(load_repository, out, model.layout, model.fingerprint, model.shared)
+    kept = whole and finished(load, recipe) and RepositoryIndex.read(out).experts
+    same = [
+        snapshots_file(runs, e.name).is_file() and e.description == descriptions.get(e.name, e.description) for e in kept or ()
+    ]
+    if not same or not all(same):
+        destination(arguments, out)  # asks before it replaces other experts
+        if whole and state.is_main_process and not runs.exists():  # later, each part that is left shows its own estimate
+            estimate(arguments.data, model, recipe, state.num_processes, log)
+        train_experts(arguments.data, out, cache, model, recipe, log, descriptions)
+    if not state.is_main_process:
         return None
+    repository = load()  # rounded as in its files
+    if whole and not finished(lambda: load_engine(model, out, file).generator, generating):
+        train_generator(file, repository, runs, generating, log)
     _card(out)
     return _done({"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts]}, out)
 
@@ -89,33 +109,6 @@ def generator(arguments: Namespace) -> Answer:
     return _done({"fingerprint": trained.fingerprint, "experts": len(repository)}, out)
 
 
-def everything(arguments: Namespace) -> Answer | None:
-    """``train all``: experts, their generator and the card. A part that an earlier run finished is skipped."""
-    arguments.adapt = arguments.adapt or "texts"  # no sentence needs a new index
-    model = _backbone_to_train_on(arguments)
-    of_generator = [s.removeprefix(OF_GENERATOR) for s in arguments.set if s.startswith(OF_GENERATOR)]
-    of_experts = [s for s in arguments.set if not s.startswith(OF_GENERATOR)]
-    recipe = changed(replace(recipe_for(model), seed=arguments.seed), of_experts)
-    generating = changed(GeneratorRecipe(seed=arguments.seed), of_generator)
-    out, cache = arguments.out or experts_path(model.slug), arguments.cache or default_cache()
-    state, runs, file = Processes.here().state, runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
-    loads = partial(load_repository, out, model.layout, model.fingerprint, model.shared)
-    kept = finished(loads, recipe) and RepositoryIndex.read(out).experts
-    if not kept or not all(snapshots_file(runs, expert.name).is_file() for expert in kept):
-        destination(arguments, out)  # asks before it replaces other experts
-        if state.is_main_process and not runs.exists():  # in later runs, each part that is left shows its own estimate
-            estimate(arguments.data, model, recipe, state.num_processes, log)
-        train_experts(arguments.data, out, cache, model, recipe, log)
-    if not state.is_main_process:
-        return None
-    repository = loads()  # rounded as in its files
-    if not finished(lambda: load_engine(model, out, file).generator, generating):
-        train_generator(file, repository, runs, generating, log)
-    _card(out)
-    answer = {"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts], "out": str(out)}
-    return Answer(answer, lambda data: f"Wrote {out}. The page with it: python app.py --experts {shlex.quote(str(out))}")
-
-
 def finished(load: Callable[[], ExpertRepository | LoraGenerator | None], recipe: DataclassInstance) -> bool:
     """Whether an earlier run wrote experts or a generator with this recipe, and the files are whole and fit the backbone."""
     try:
@@ -123,16 +116,6 @@ def finished(load: Callable[[], ExpertRepository | LoraGenerator | None], recipe
     except RepositoryError:
         return False
     return made is not None and made.notes.get("recipe") == asdict(recipe)
-
-
-def _backbone_to_train_on(arguments: Namespace, side: Side = "texts") -> Backbone:
-    """The chosen backbone. Raises DataError: when there is no data; BackboneError: when it has random weights unasked."""
-    check_folder(arguments.data)
-    spec = arguments.backbone or EMBEDDED
-    own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
-    if not (own_weights or arguments.pretrained or arguments.random_weights):
-        raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
-    return chosen_backbone(arguments, side)
 
 
 def _card(folder: Path) -> None:

@@ -197,26 +197,22 @@ def _one_of_each(translations: Iterable[Translation]) -> tuple[str, ...]:
     return tuple(first[language] for language in TRAINED_LANGUAGES if language in first)
 
 
-def training_folders(data: Path, backbone: Backbone) -> list[Path]:
-    """The folders to read photos from: ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With
-    the embedded backbone, `coco` is left out: it trains the base, and measures. `languages` has no photos."""
-    left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
-    return [folder for folder in data_folders(data) if folder not in left_out]
-
-
 def load_corpus(
     data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1, most: int | None = None
 ) -> Corpus:
-    """Read captioned and labelled photos of ``training_folders`` in ``views`` views each; the photo itself is the first.
+    """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
-    `languages` has captions of `flickr8k` in other languages. ``most``: the most photos of a folder, evenly spread (None: all).
-    Unreadable photos are left out and listed in the log. Raises DataError: when there is no photo to train on.
+    ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
+    out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. ``most``: the most photos
+    of a folder, evenly spread (None: all). Unreadable photos are left out and listed in the log. Raises DataError: when there
+    is no photo to train on.
     """
+    left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     unreadable: list[Path] = []
     features: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
-    for folder in training_folders(data, backbone):
+    for folder in (f for f in data_folders(data) if f not in left_out):
         photos = read_folder(folder, categories=True)
         photos = photos if most is None else [photos[i] for i in spread_rows(len(photos), most)]
         array = image_features(photos, cache, 0, log, backbone)

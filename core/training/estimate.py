@@ -12,8 +12,8 @@ import torch
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.common.progress import Log, duration, silent
-from core.data import read_folder
-from core.training.corpus import load_corpus, training_folders
+from core.data.find_images import photos_in
+from core.training.corpus import load_corpus
 from core.training.objective import Objective
 from core.training.recipe import ExpertRecipe
 
@@ -24,12 +24,13 @@ TOPIC = 0.8  # photos per expert, as a share of those in a fine cluster; Flickr8
 def estimate(data: Path, backbone: Backbone, recipe: ExpertRecipe, processes: int = 1, log: Log = print) -> None:
     """Log the estimate: read some photos of each folder and their captions, and take some steps of each training. Experts are
     shared by ``processes``."""
-    total = sum(len(read_folder(folder)) for folder in training_folders(data, backbone))
+    total = len({*photos_in(data)})
     with TemporaryDirectory() as cache:
         began = time.monotonic()
         corpus = load_corpus(data, backbone, Path(cache), silent, recipe.views, PHOTOS)
         reading = (time.monotonic() - began) * max(1.0, total / len(corpus))
-        shared = seconds_a_step(recipe.shared_objective(corpus), recipe.shared_rank) * recipe.shared_steps
+        steps = 0 if backbone.shared else recipe.steps_together(total)
+        shared = seconds_a_step(recipe.shared_objective(corpus), recipe.shared_rank) * steps
         each = seconds_a_step(recipe.objective(corpus), recipe.rank) * recipe.steps / processes
     experts = max(2, round(total / (TOPIC * recipe.fine)))
     parts = f"{total:,} photos and their texts {duration(reading)}, shared LoRA {duration(shared)}, "
