@@ -182,7 +182,8 @@ def columns(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | Non
         named = list[tuple[str, Text, Adapter]]()
         for title, note, adapter in beside or [(NAMES, "", ZERO_SHOT)]:
             note = message("NAMES_NOTE_TOO" if note else "NAMES_NOTE", note=note, n=len(names.entries))
-            on_names = tab.on_names.get((names.entries, adapter.key), lambda a=adapter: a.with_names(names.on))
+            key = names.entries, names.background, adapter.key
+            on_names = tab.on_names.get(key, lambda a=adapter: a.with_names(names.on))
             named.append((title, note, on_names))
         beside = named
     return [(ZERO, message("ZERO_SHOT_NOTE"), ZERO_SHOT), *beside]

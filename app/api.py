@@ -22,7 +22,7 @@ from app.server.mcp_visitors import visitor_of
 from app.server.sent_files import sent_files
 from app.tab import Tab
 from app.visitors import Visitors
-from core.common.errors import DescriptionError
+from core.common.errors import DescriptionError, RepositoryError
 from core.common.runtime import shared_cores
 from core.data.captions import parse_typed
 from core.experts.adapter_files import WHOLE, adapter_part, fit_facts, listed_names, routed_experts
@@ -84,8 +84,8 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         engine = engine_of(tab, repository)
         wanted = actions.request(description, k, tau, seed, strength)
         actions.answer(engine, tab, Asked(request=wanted))
-        result = tab.adaptation
-        assert result is not None
+        if (result := tab.adaptation) is None:
+            raise RepositoryError("CORE_NO_EXPERTS")
         lora, _ = adapter_part(engine, result, part or WHOLE)
         answer = {
             "experts": routed_experts(engine, result.routing),

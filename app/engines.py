@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -17,39 +18,70 @@ from app import texts
 from app.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
+from core.backbones.spec import with_full_paths
 from core.common.errors import BackboneError, RepositoryError, StudioError, brief
 from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
 from core.common.text import free_name
-from core.experts.load import FoundRepository, load_engine, repository_folders
+from core.experts.load import FoundRepository, NamedBackbone, load_engine, repository_folders
 from core.names.ordinary_texts import inverse_moment
+from core.retrieval.gallery import Stop, never
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
 log = logging.getLogger(__name__)
-DEFAULT = EMBEDDED  # name of the repository for visitors who chose none
+DEFAULT = EMBEDDED  # name of the shipped repository
+OFFERED_AT, OFFERED_MB = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 605
+OFFERED = {"spec": "ViT-B-32", "pretrained": "laion2b_s34b_b79k", "adapt": "texts"}  # what the page may download
+LOOK_SECONDS = 0.3  # between two looks at a download
+Show = Callable[[int, int], object]  # (bytes so far, of all)
 
 
 class Engine:
-    """One engine, loaded in the background."""
+    """One engine, loaded in the background, after ``fetch`` has downloaded its weights if they are not here."""
 
-    def __init__(self, load: Callable[[], SGLora]) -> None:
-        self._load = load
+    def __init__(self, load: Callable[[], SGLora], fetch: Callable[[Show], object] = lambda show: None) -> None:
+        self._load, self._fetch = load, fetch
         self._loaded: Future[SGLora] = Future()
+        self._bytes = 0, 0  # of the download: so far, of all
+        self._waiting, self._left, self._counting = 0, False, threading.Lock()
         self.seconds = 0.0
         threading.Thread(target=self._run, name="load models", daemon=True).start()
 
-    def get(self) -> SGLora:
-        """Wait for the engine. Raises StudioError: when it cannot be loaded."""
+    def get(self, show: Show = lambda done, size: None, stop: Stop = never) -> SGLora:
+        """Wait for the engine, and show its download. Raises StudioError: when it cannot be loaded, or ``stop`` says that this
+        caller waits no longer. The download ends with the last one who waits."""
+        with self._counting:
+            self._waiting, self._left = self._waiting + 1, False
+        try:
+            while not self.loaded and not stop():
+                show(*self._bytes)
+                wait([self._loaded], LOOK_SECONDS)
+        finally:
+            with self._counting:
+                self._waiting -= 1
+                self._left = self._waiting == 0
+        if not self.loaded:
+            raise BackboneError("DOWNLOAD_STOPPED")
         return self._loaded.result()
+
+    def _note(self, done: int, size: int) -> None:
+        self._bytes = done, size
+        if self._left:
+            raise BackboneError("DOWNLOAD_STOPPED")
 
     @property
     def loaded(self) -> bool:
         return self._loaded.done()
 
+    @property
+    def failed(self) -> bool:
+        return self.loaded and self._loaded.exception() is not None
+
     def _run(self) -> None:
-        begin = time.perf_counter()
         try:
+            self._fetch(self._note)
+            begin = time.perf_counter()
             engine = self._load()
             # The first call of each tower also loads it: do this before a visitor waits for it.
             with ThreadPoolExecutor(1) as pool:
@@ -80,45 +112,46 @@ def _read_a_sentence(engine: SGLora) -> None:
 
 
 class Models:
-    """All engines. The default one loads at once, others once they are chosen; all stay loaded (a CLIP ViT-B/16 takes about
-    700 MB). They hold no visitor's state."""
+    """All engines. That of new visitors, ``first``, loads at once, others once they are chosen; all stay loaded. They hold no
+    visitor's state."""
 
-    def __init__(self, load: Callable[[], SGLora] = load_engine, others: Sequence[FoundRepository] = ()) -> None:
-        self._default = Engine(load)
-        self._others: dict[str, Engine] = {}
-        self._lock = threading.Lock()
-        self.repositories: dict[str, FoundRepository] = {}
+    def __init__(
+        self, load: Callable[[], SGLora] = load_engine, others: Sequence[NamedBackbone] = (), first: NamedBackbone | None = None
+    ) -> None:
+        self._load, self._engines, self._lock = load, dict[str, Engine](), threading.Lock()
+        self.repositories: dict[str, NamedBackbone] = {}
         for repository in others:
             self.repositories[free_name(repository.name, {DEFAULT, *self.repositories}.__contains__)] = repository
+        self.first = next((name for name, repository in self.repositories.items() if repository is first), DEFAULT)
+        self.engine(self.first)
 
-    def get(self, name: str = DEFAULT) -> SGLora:
-        """Wait for an engine. Raises StudioError: when it cannot be loaded."""
-        engine = self.engine(name)
-        try:
-            return engine.get()
-        except Exception:
-            with self._lock:  # the next request tries again
-                if self._others.get(name) is engine:
-                    del self._others[name]
-            raise
+    def get(self, name: str = DEFAULT, show: Show = lambda done, size: None, stop: Stop = never) -> SGLora:
+        """Wait for an engine. Raises as ``Engine.get``."""
+        return self.engine(name).get(show, stop)
+
+    def ready(self, name: str) -> bool:
+        """Whether an engine is loaded."""
+        engine = self._engines.get(name)
+        return engine is not None and engine.loaded and not engine.failed
 
     @property
     def loaded(self) -> bool:
-        """Whether the default engine is loaded, or failed to."""
-        return self._default.loaded
+        """Whether the engine of new visitors is loaded, or failed to."""
+        return self.engine(self.first).loaded
 
     def engine(self, name: str = DEFAULT) -> Engine:
-        """An engine that may still be loading. Raises BackboneError: when there is no such repository."""
-        if name == DEFAULT:
-            return self._default
-        if name not in self.repositories:
+        """An engine that may still be loading; one that failed is tried again. Raises BackboneError: when there is no such
+        repository."""
+        if name != DEFAULT and name not in self.repositories:
             names = ", ".join(f"“{known}”" for known in (DEFAULT, *self.repositories))
             raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(name), names=names))
         with self._lock:
-            if name not in self._others:
-                repository = self.repositories[name]
-                self._others[name] = Engine(lambda: repository.load(self._shared_backbone()))
-            return self._others[name]
+            if name not in self._engines or (self._engines[name].failed and name != self.first):
+                chosen = self.repositories.get(name)
+                self._engines[name] = (
+                    Engine(self._load) if chosen is None else Engine(lambda: chosen.load(self._shared_backbone()), chosen.fetch)
+                )
+            return self._engines[name]
 
     def options(self, name: str) -> tuple[str, ...]:
         """The options of the command line that select a repository."""
@@ -126,9 +159,22 @@ class Models:
 
     def _shared_backbone(self) -> Backbone | None:
         try:
-            return self._default.get().backbone
+            return None if self.first != DEFAULT else self.get().backbone
         except Exception:
             return None
+
+
+def with_backbones(
+    found: Sequence[FoundRepository], given: Sequence[Mapping[str, Any]], hub: bool
+) -> tuple[list[NamedBackbone], list[NamedBackbone]]:
+    """The repositories, then the given backbones that have none, then the one that the page may download; and those of the
+    given backbones alone."""
+    offered, chosen = list[NamedBackbone](found), list[NamedBackbone]()
+    for choice in [*given, *([OFFERED] if hub else [])]:
+        same = [o for o in offered if all(o.choice.get(key) == choice.get(key) for key in ("spec", "pretrained"))]
+        offered += [] if same else [NamedBackbone(with_full_paths(choice))]
+        chosen.append(same[0] if same else offered[-1])
+    return offered, chosen[: len(given)]
 
 
 def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:

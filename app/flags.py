@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.server.hosts import is_loopback
+from core.backbones.spec import OWN_WEIGHTS
 
 PORTS = range(1, 2**16)
 Flags = argparse.Namespace
@@ -25,6 +26,14 @@ def flags() -> argparse.Namespace:
     words = "an expert repository, or a folder of them, that visitors may switch to; may be given several times. "
     words += "The app always finds those under experts/"
     parser.add_argument("--experts", type=Path, **several, metavar="DIR", help=words)
+    words = "a model of open_clip that visitors start with, such as ViT-B-32 with --pretrained laion2b_s34b_b79k, "
+    words += "local-dir:FOLDER or hf-hub:OWNER/NAME; may be given several times (default: $SG_LORA_BACKBONE, as NAME TAG, …)"
+    named = [dict(zip(("spec", "pretrained"), each.split(), strict=False)) for each in _listed("SG_LORA_BACKBONE")]
+    parser.add_argument("--backbone", type=lambda name: {"spec": name}, action="append", metavar="NAME", help=words)
+    words = "the weights of the --backbone before it: a tag of open_clip, downloaded on first use, or a file"
+    parser.add_argument("--pretrained", action=_Pretrained, metavar="TAG|FILE", help=words)
+    words = "let visitors download CLIP from the Hugging Face hub with a click (default: $SG_LORA_HUB)"
+    parser.add_argument("--hub", action="store_true", default=_true("SG_LORA_HUB"), help=words)
     words = "a library of photos (`python -m core index`) that all visitors may search; may be given several times"
     parser.add_argument("--library", type=Path, **several, metavar="DIR", help=words)
     parser.add_argument("--empty", action="store_true", help="open the page without the sample photos")
@@ -36,15 +45,34 @@ def flags() -> argparse.Namespace:
     words = "cuda, mps, cpu, or auto (default): the first available one"
     parser.add_argument("--device", default="auto", metavar="NAME", help=words)
     words = "offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp (default: $GRADIO_MCP_SERVER)"
-    wanted = os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true"  # on a Space, where no flags are given
-    parser.add_argument("--mcp", action="store_true", default=wanted, help=words)
+    parser.add_argument("--mcp", action="store_true", default=_true("GRADIO_MCP_SERVER"), help=words)
     args = parser.parse_args()
+    args.backbone = [{**choice, "adapt": "texts"} for choice in args.backbone or named]
+    for choice in args.backbone:
+        if not choice.get("pretrained") and not choice["spec"].startswith(OWN_WEIGHTS):
+            parser.error(f"--backbone {choice['spec']} needs --pretrained TAG or FILE after it: its weights would be random.")
     if args.mcp and find_spec("mcp") is None:
         sys.exit('--mcp needs one more package: pip install "mcp>=1.21,<2"')
     args.address = args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
     if args.index_from_page and not (is_loopback(args.address) and not os.environ.get("SPACE_ID")):
         sys.exit("--index-from-page reads any folder of this machine: it needs --host 127.0.0.1.")
     return args
+
+
+class _Pretrained(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, args: Flags, value: Any, option: str | None = None) -> None:
+        if not args.backbone:
+            parser.error("--pretrained belongs to the --backbone before it.")
+        args.backbone[-1]["pretrained"] = value
+
+
+def _listed(variable: str) -> list[str]:
+    return [part for part in os.environ.get(variable, "").split(",") if part.strip()]
+
+
+def _true(variable: str) -> bool:
+    """Whether a variable is set to “true”: on a Space, no flags are given."""
+    return os.environ.get(variable, "").lower() == "true"
 
 
 def port_number(text: str) -> int:

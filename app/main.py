@@ -73,7 +73,7 @@ def check_address(host: str, port: int | None) -> None:
 def run(args: Flags) -> None:
     """Start loading the models and serve the page meanwhile. Raises StudioError: when an option is unusable."""
     from app import zero_gpu
-    from app.engines import Models, found_repositories
+    from app.engines import Models, found_repositories, with_backbones
     from app.limits import Limits
     from app.logs import set_up_logs
     from app.page import build
@@ -82,13 +82,19 @@ def run(args: Flags) -> None:
     from app.views.theme import STYLE, theme
     from app.visitors import Visitors
     from core.common.device import use
+    from core.common.progress import Steps, say
     from core.common.runtime import set_up_heap
 
     set_up_logs()
     use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU, only single calls run on the GPU
-    libraries, visitors = PhotoLibraries(args.library, args.index_from_page), Visitors(Limits.from_environment())
+    libraries, limits = PhotoLibraries(args.library, args.index_from_page), Limits.from_environment()
     set_up_heap()
-    models = Models(others=found_repositories(args.experts))
+    offered, given = with_backbones(found_repositories(args.experts), args.backbone, args.hub)
+    steps = Steps(say)
+    for backbone in given:
+        backbone.fetch(lambda done, size: steps("downloading the weights", done // 10**6, size // 10**6, "MB"))
+    models = Models(others=offered, first=given[0] if given else None)
+    visitors = Visitors(limits, models.first)
     page, i18n = build(models, visitors, libraries, samples=not args.empty)
     visitors.start()
     serve(

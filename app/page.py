@@ -73,7 +73,7 @@ class Studio:
         """Index the samples before the first visitor waits for them."""
         with suppress(Exception):  # the first visitor gets the error message
             if (samples := self.context.sources.samples) is not None:
-                samples.gallery(self.models.get(), OPENING)
+                samples.gallery(self.models.get(self.models.first), OPENING)
 
     def lay_out(self) -> list[Step]:
         """Lay out the components and return the steps. A component that only one event needs is made with the event."""

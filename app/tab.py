@@ -56,6 +56,7 @@ class Tab:
     name: str = ""  # the taught name that is selected
     closed: bool = False  # whether the browser closed it
     training: threading.Event | None = None  # stops the running training
+    download: threading.Event | None = None  # ends the wait for a model
     turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes the answer
     on_names: Recent[Adapter] = field(default_factory=lambda: Recent(KEPT_WITH_NAMES))  # adapters with names
 

@@ -49,11 +49,11 @@ class Adding(NamedTuple):
 
 
 class Visitor:
-    def __init__(self, token: str = "", limits: Limits = Limits()) -> None:
+    def __init__(self, token: str = "", limits: Limits = Limits(), backbone: str = DEFAULT) -> None:
         self.token, self.limits = token, limits
         self.address = ""  # network address of the last event
         self.used = time.monotonic()  # time of the last event
-        self.backbone = DEFAULT  # name of the repository that this visitor chose, as in ``Models``
+        self.backbone = backbone  # name of the repository that this visitor chose, as in ``Models``
         self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
         self.files = Files(limits.disk / 4)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
@@ -217,7 +217,8 @@ class Visitor:
 
     def names(self, engine: SGLora) -> TaughtNames:
         self._check(engine)
-        return TaughtNames(engine.backbone, self._names.get(self.backbone, ()))
+        names, gallery = self._names.get(self.backbone, ()), self._gallery
+        return TaughtNames(engine.backbone, names, gallery.searchable.background if names and gallery is not None else None)
 
     def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
         """Replace the names with the result of ``change``. Other tabs see it at their next event."""

@@ -10,6 +10,7 @@ import time
 from collections import Counter, OrderedDict
 from pathlib import Path
 
+from app.engines import DEFAULT
 from app.files import FOLDER_PREFIX, bytes_of
 from app.limits import Limits
 from app.scratch import upload_folder
@@ -30,8 +31,8 @@ TIME, ROOM = "FORGOTTEN", "MADE_ROOM"  # why a visitor's data is gone: keys of t
 class Visitors:
     """Bounds time, memory and disk. The network address that takes most loses first, its longest unused visitor first."""
 
-    def __init__(self, limits: Limits = Limits()) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits = Limits(), backbone: str = DEFAULT) -> None:
+        self.limits, self._backbone = limits, backbone
         self._visitors: dict[str, Visitor] = {}
         self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
         self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data is gone, until the visitor is told
@@ -49,7 +50,7 @@ class Visitors:
         with self._lock:
             visitor = self._visitors.get(token)
             if visitor is None:
-                visitor = self._visitors[token] = Visitor(token, self.limits)
+                visitor = self._visitors[token] = Visitor(token, self.limits, self._backbone)
                 if len(self._visitors) > REMEMBERED:  # end one that has nothing to lose
                     self._end(next((v for v in self.all() if not v.has_own and not v.busy and v is not visitor), visitor))
             visitor.address, visitor.used = address or visitor.address, time.monotonic()

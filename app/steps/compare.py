@@ -212,7 +212,7 @@ class Compare(Step):
 def _commands(tab: Tab, top: int, models: Sequence[str]) -> str:
     """The commands that ask the same of a folder with these photos and, with captions, measure recall."""
     request, comparison = tab.asked.request, tab.comparison
-    if comparison is None or request is None or comparison.asked.kind == "similar":
+    if comparison is None or request is None or tab.adaptation is None or comparison.asked.kind == "similar":
         return ""
     asked, names = comparison.asked, bool(tab.visitor.taught)
     lines = [search_command(request, asked.what if asked.kind == "words" else None, top, asked.scope, models, names)]

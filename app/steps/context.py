@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from app import actions
-from app.engines import Models
+from app.engines import DEFAULT, Models
 from app.files import Files
 from app.labels import Labels
 from app.question import OWN, Asked, Question, Scope, checked_day
@@ -116,7 +116,7 @@ class StepContext:
     @property
     def opens_on_samples(self) -> bool:
         """Whether most visitors' pages open on the samples, so that room for their answer is there from the beginning."""
-        return self.sources.samples is not None and not self.sources.libraries.names
+        return self.sources.samples is not None and not self.sources.libraries.names and self.models.first == DEFAULT
 
     @property
     def inputs(self) -> list[Any]:

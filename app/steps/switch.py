@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import gradio as gr
 
 from app import texts
-from app.api import SWITCH
-from app.engines import DEFAULT
+from app.api import OPEN, SWITCH
+from app.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB, Show
+from app.errors import without_paths
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step, choice, with_estimate
 from app.tab import Tab
 from app.views import page_html
 from app.visitor import Switched
+from core.backbones.hub import weights_here
+from core.common.errors import StudioError
+
+# Measured on two CPU cores, with random weights, which cost the same: MB of memory once loaded, and seconds for 1,000 photos.
+COSTS = {DEFAULT: (600, 25), "ViT-B-32": (900, 60)}
 
 
 class Switch(Step):
@@ -22,33 +30,89 @@ class Switch(Step):
 
     def layout(self) -> None:
         """Lay out the choice beside the status. ``panel`` comes below."""
-        choices = [(self.t("BACKBONE_SHIPPED", name=DEFAULT), DEFAULT)]
-        for name, repository in self.context.models.repositories.items():
-            experts = len(repository.index.experts)
-            choices.append((self.t("BACKBONE_CHOICE", name=name, experts=experts), name))
-        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, DEFAULT, min_width=320)
-        self.context.shows(Part.STATUS, [self.choice], lambda tab, _: {self.choice: tab.visitor.backbone})
+        choices = [(self.t.html(f"BACKBONE {name}", partial(self._label, name)), name) for name in self._names]
+        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, self.context.models.first, min_width=320)
+        self.context.shows(Part.STATUS, [self.choice], self._chosen)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (DEFAULT, *self.context.models.repositories)
+
+    def _label(self, name: str) -> str:
+        """The name of a repository, its number of experts, and what it costs."""
+        offered = self.context.models.repositories.get(name)
+        if offered is None:
+            label = texts.BACKBONE_SHIPPED.format(name=name)
+        elif offered.experts:
+            label = texts.BACKBONE_CHOICE.format(name=name, experts=offered.experts)
+        else:
+            label = texts.BACKBONE_NO_EXPERTS.format(name=name)
+        if self._downloads(name):
+            label = texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB)
+        known = costs(name.split()[0]) if offered is None or not offered.experts else {}
+        return texts.BACKBONE_COSTS.format(label=label, **known) if known else label
+
+    def _downloads(self, name: str) -> bool:
+        """Whether a choice of this repository downloads the weights that the page offers."""
+        offered = self.context.models.repositories.get(name)
+        return offered is not None and offered.choice == OFFERED and weights_here(OFFERED_AT) is None
+
+    def _chosen(self, tab: Tab, _: Controls) -> Updates:
+        return {self.choice: gr.Dropdown([(self._label(name), name) for name in self._names], value=tab.visitor.backbone)}
 
     def panel(self) -> None:
-        self.report = gr.HTML(elem_id="switched")
+        with gr.Row(equal_height=True):
+            self.report = gr.HTML(elem_id="switched")
+            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-download")
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
-        switched = self.slow(
+        self.on(self.choice.change, self._begin, [self.choice], [self.stop])
+        # A download takes minutes: it keeps no other visitor's event waiting.
+        fetched = self.on(
             self.choice.change,
+            self._fetch,
+            [self.choice],
+            [self.choice, self.report, self.stop],
+            shown_on=self.report,
+            group=OPEN,
+            trigger_mode="multiple",
+        )
+        self.on(self.stop.click, self._stop, (), [self.stop])
+        switched = self.slow(
+            fetched.success,
             self._switch,
             tuple(Part),
             SWITCH,
             first=[self.choice],
             also=[self.report, self.context.controls["strength"]],
             shown_on=self.choice,
-            trigger_mode="once",
         )
         # If it fails, nothing changes, and the choice shows the repository before.
         self.on(switched.then, lambda tab, _: {self.choice: tab.visitor.backbone}, also=[self.choice])
 
-    def _switch(self, name: str, tab: Tab, _: Controls) -> Updates:
+    def _begin(self, name: str, tab: Tab, _: Controls) -> Updates:
+        return {self.stop: gr.Button(visible=name != tab.visitor.backbone and self._downloads(name))}
+
+    def _fetch(self, name: str, tab: Tab, controls: Controls) -> Updates:
+        """Wait until a repository is loaded. If it cannot be, nothing changes, and the page says why."""
         if name == tab.visitor.backbone:  # the page set the choice itself, which also fires ``change``
+            return {}
+        tab.download = stop = threading.Event()
+        try:
+            self.context.models.get(name, _downloading(name), lambda: stop.is_set() or tab.closed)
+        except StudioError as error:
+            failed = page_html.note(without_paths(texts.of(error)), "sg-warn")
+            return self._chosen(tab, controls) | {self.report: failed, self.stop: gr.Button(visible=False)}
+        return {self.stop: gr.Button(visible=False)}
+
+    def _stop(self, tab: Tab, _: Controls) -> Updates:
+        if tab.download is not None:
+            tab.download.set()
+        return {self.stop: gr.Button(visible=False)}
+
+    def _switch(self, name: str, tab: Tab, _: Controls) -> Updates:
+        if name == tab.visitor.backbone or not self.context.models.ready(name):  # the page set the choice back
             return {}
         begin = time.perf_counter()
         gr.Progress()(0, desc=texts.BACKBONE_LOADING.format(name=name))
@@ -61,6 +125,28 @@ class Switch(Step):
         if tab.asked.request is not None:
             tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
         return {self.report: _report(name, done, time.perf_counter() - begin)} | self.context.boxes(strength=strength)
+
+
+def _downloading(name: str) -> Show:
+    """Show how much of a download is there, and how fast it comes."""
+    progress, first = gr.Progress(), list[tuple[float, int]]()
+
+    def show(done: int, size: int) -> None:
+        if not size or done >= size:
+            progress(0, desc=texts.BACKBONE_LOADING.format(name=name))
+            return
+        now = time.perf_counter()
+        begin, before = first[0] if first else (now, done)
+        first[:] = [(begin, before)]
+        speed = (done - before) / max(now - begin, LOOK_SECONDS) / 1e6
+        progress(done / size, desc=texts.DOWNLOADING.format(name=name, done=done / 1e6, size=size / 1e6, speed=speed))
+
+    return show
+
+
+def costs(model: str) -> dict[str, int]:
+    """What a model costs, as ``BACKBONE_COSTS`` shows it; {} if not measured."""
+    return dict(zip(("memory", "seconds"), COSTS.get(model, ()), strict=False))
 
 
 def _report(name: str, done: Switched, seconds: float) -> str:

@@ -17,15 +17,13 @@ from typing import Any, Self
 
 import open_clip
 import torch
-from huggingface_hub import constants
-from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import get_session
 from open_clip.model import _build_vision_tower
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from core.backbones import hub
 from core.backbones.attention import PROJECTIONS
 from core.backbones.base import Backbone, TwoTowers, finished
 from core.backbones.clip_text import adapted_text, text_tower
@@ -33,14 +31,15 @@ from core.backbones.lora import LORA_RANK, Lora, LoraLayout, Side
 from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, portable, slug, with_full_paths
 from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.device import autocast, batch_size, prefetched
-from core.common.errors import BackboneError
+from core.common.errors import BackboneError, StudioError
 from core.common.images import Framing
 from core.common.messages import message
+from core.common.progress import Steps, say
 from core.common.runtime import compute_dtype
 
 IMAGE_BATCH = 32  # a ViT-B/16 block of 32 photos needs about 80 MB for its widest activation
-HUB_PATIENCE = 10.0  # seconds
 QUICK = "-quickgelu"
+MB = 10**6
 TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # these only change how texts are cleaned
 HUB_NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?")
 ARCHIVED_SIZES = ("input_resolution", "context_length", "vocab_size")  # entries of OpenAI's archives beside the weights
@@ -211,17 +210,17 @@ def open_clip_model(name: str, pretrained: str | None = None) -> tuple[nn.Module
     try:
         config = _config(name)
         _check_runs_no_code(name, config)
-        if pretrained is not None and not is_file and not tag:
-            tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
-            raise BackboneError("CORE_NO_TAG", pretrained=pretrained, name=name, tags=tags or message("CORE_NO_TAGS"))
         archive = pretrained is not None and is_file and _is_archive(Path(pretrained))
         # If a tag was trained with another activation, open_clip only warns, and computes wrong embeddings.
         quick = archive or bool(tag.get("quick_gelu"))
         with torch.device("meta"):  # refuses another tower before gigabytes are downloaded
             PlainViT.of(_build_vision_tower(config["embed_dim"], config["vision_cfg"]))
-        if not is_file and tag.get("hf_hub"):
-            _reach_hub(tag["hf_hub"])
-        with torch.random.fork_rng(devices=[]), _readable(pretrained, archive) as weights:
+        steps = Steps(say)
+        fetched = fetch_weights(
+            name, pretrained, lambda done, size: steps(f"{name} {pretrained}", done // MB, size // MB, "MB")
+        )
+        source = pretrained if fetched is None else str(fetched)
+        with torch.random.fork_rng(devices=[]), _readable(source, archive) as weights:
             torch.manual_seed(0)
             model = open_clip.create_model(
                 name,
@@ -229,7 +228,7 @@ def open_clip_model(name: str, pretrained: str | None = None) -> tuple[nn.Module
                 force_quick_gelu=quick,
                 pretrained_image=False,
                 pretrained_text=False,
-                force_preprocess_cfg={} if tag or own_weights else _usual_preprocessing(name),
+                force_preprocess_cfg=_settings(tag) if tag else {} if own_weights else _usual_preprocessing(name),
                 require_pretrained=bool(own_weights or pretrained),
             )
     except BackboneError:
@@ -239,9 +238,34 @@ def open_clip_model(name: str, pretrained: str | None = None) -> tuple[nn.Module
     return model, config | ({"quick_gelu": True} if quick else {})
 
 
+def fetch_weights(name: str, pretrained: str | None, show: hub.Show) -> Path | None:
+    """The file with the weights of a tag, downloaded unless it is on this machine. None: open_clip finds them by itself.
+
+    Raises BackboneError: when there is no such model, tag, file or folder, or weights cannot be downloaded. Also as ``show``.
+    """
+    if name.startswith(FOLDER) and not Path(name.removeprefix(FOLDER)).is_dir():
+        raise BackboneError("CORE_MODEL_FOLDER", name=name, error="there is no such folder")
+    if name.startswith(OWN_WEIGHTS) or pretrained is None or Path(pretrained).is_file():
+        return None
+    _config(name)
+    tag = open_clip.get_pretrained_cfg(name, pretrained)
+    if not tag:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
+        raise BackboneError("CORE_NO_TAG", pretrained=pretrained, name=name, tags=tags or message("CORE_NO_TAGS"))
+    repository, _, file = tag.get("hf_hub", "").rpartition("/")
+    try:
+        if file and repository:
+            hub.reach(repository)
+        return hub.fetch(repository, show) if repository and not file else None
+    except StudioError:
+        raise
+    except Exception as error:  # the hub's client and the disk raise a dozen types
+        raise _failure(name, pretrained, False, tag, error) from error
+
+
 def _config(name: str) -> dict[str, Any]:
     if name.startswith(HUB):
-        _reach_hub(name.removeprefix(HUB))
+        hub.reach(name.removeprefix(HUB).strip("/"))
     config = open_clip.get_model_config(name)
     if config is None:
         close = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5)
@@ -254,7 +278,7 @@ def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tens
     source = text.get("hf_tokenizer_name") or text.get("hf_model_name")
     try:
         if source and not name.startswith(OWN_WEIGHTS):
-            _reach_hub(source)
+            hub.reach(source)
         # Without this option, transformers asks on the terminal.
         safe: dict[str, Any] = {"trust_remote_code": False} if source else {}
         return open_clip.get_tokenizer(name, **safe)
@@ -269,10 +293,14 @@ def _usual_preprocessing(name: str) -> dict[str, Any]:
     SigLIP needs squashed photos, MobileCLIP needs values that are not normalised. A checkpoint file does not contain this, and
     open_clip would use OpenAI's preprocessing.
     """
-    keys = ("mean", "std", "interpolation", "resize_mode")
     tags = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
-    settings = [{key: tag[key] for key in keys if tag.get(key) is not None} for tag in tags]
+    settings = [_settings(tag) for tag in tags]
     return settings[0] if settings and all(other == settings[0] for other in settings) else {}
+
+
+def _settings(tag: Mapping[str, Any]) -> dict[str, Any]:
+    """The preprocessing of a tag's weights."""
+    return {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if tag.get(key) is not None}
 
 
 def _is_archive(path: Path) -> bool:
@@ -295,13 +323,6 @@ def _readable(pretrained: str | None, archive: bool) -> Iterator[str | None]:
         state = torch.jit.load(pretrained, map_location="cpu").state_dict()
         save_file({key: value.contiguous() for key, value in state.items() if key not in ARCHIVED_SIZES}, file)
         yield str(file)
-
-
-def _reach_hub(repository: str) -> None:
-    """Raise unless the hub answers or its cache has the repository. The hub's client would retry for 90 seconds."""
-    cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository.strip("/"), repo_type="model"), "snapshots")
-    if not constants.HF_HUB_OFFLINE and not cached.is_dir():
-        get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
 def _check_runs_no_code(name: str, config: object) -> None:

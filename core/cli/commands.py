@@ -11,7 +11,7 @@ from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
 from core.backbones.lora import Side
-from core.backbones.spec import adapted_side, slug
+from core.backbones.spec import OWN_WEIGHTS, adapted_side, slug
 from core.cli import format
 from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError
@@ -148,7 +148,10 @@ def chosen_backbone(arguments: Namespace, side: Side = "texts") -> Backbone:
                 return load_backbone(**RepositoryIndex.read(experts).backbone)
             if library is not None and library.exists():
                 return load_backbone(**About.read(library).backbone)
-        elif name not in (None, EMBEDDED) and given["adapt"] is None:
+        own_weights = name in (None, EMBEDDED) or name.startswith(OWN_WEIGHTS)
+        if not (own_weights or given["pretrained"] or getattr(arguments, "random_weights", False)):
+            raise BackboneError("CORE_RANDOM_WEIGHTS", spec=name)
+        if name not in (None, EMBEDDED) and given["adapt"] is None:
             folder = experts or experts_path(slug(name, given["pretrained"], given["adapt_blocks"]))
             known = (folder / INDEX_FILE).is_file()
             given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else side

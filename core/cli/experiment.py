@@ -12,13 +12,12 @@ from core.cli.commands import Answer, chosen_backbone, log
 from core.cli.parser import ALL
 from core.common.digest import digest
 from core.common.errors import DataError, StudioError
-from core.common.paths import EXPERTS, GENERATOR_FILE, asset_path, results_path
+from core.common.paths import EXPERTS, GENERATOR_FILE, asset_path, default_cache, results_path
 from core.data import check_folder
 from core.experiments import report
 from core.experiments.bench.context import BenchmarkContext, machine
 from core.experiments.context import ExperimentContext
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
-from core.training.features import default_cache
 
 
 def experiment(arguments: Namespace) -> Answer | None:

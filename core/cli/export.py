@@ -11,7 +11,7 @@ from core.experts.load import load_adapter
 
 def open_clip(arguments: Namespace) -> Answer:
     check_folder(arguments.out)  # before seconds of loading models
-    backbone = chosen_backbone(arguments)
+    backbone = chosen_backbone(arguments, "photos")
     adapter = load_adapter(backbone, arguments.adapter)
     assert adapter.lora is not None
     files = write_merged(backbone, adapter.lora, arguments.out)

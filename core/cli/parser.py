@@ -87,7 +87,8 @@ def _backbone_options(parser: Parser) -> None:
         "same options each time. docs/reproduce.md goes through all of it for CLIP.",
     )
     named = 'a model of open_clip with a plain ViT: a name such as "ViT-B-16", local-dir:FOLDER, or hf-hub:OWNER/NAME'
-    options.add_argument("--backbone", metavar="NAME", help=f'"embedded" (default, unless --experts names another), or {named}')
+    usual = '"embedded" (default, unless --experts or --library names one)'
+    options.add_argument("--backbone", metavar="NAME", help=f"{usual}, or {named}")
     options.add_argument("--heads", type=Path, metavar="FILE", help="trained heads of the embedded backbone (default: shipped)")
     weights = 'weights of a model of open_clip: a tag such as "openai", fetched from its hub on first use, or a file'
     options.add_argument("--pretrained", metavar="TAG|FILE", help=weights)

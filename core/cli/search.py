@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,11 @@ def search(arguments: Namespace) -> Answer:
 
     stopwatch = Stopwatch()
     backbone, adapters = _adapters(arguments, wanted, stopwatch)
-    names = load_names(arguments.names, backbone)
-    if names.entries:
-        adapters = {name: a if a == ZERO_SHOT else a.with_names(names.on) for name, a in adapters.items()}
     opened = None if library is None else LibraryPhotos(library, backbone)
+    names = load_names(arguments.names, backbone, opened)
+    if names.entries:
+        beside = {name: a for name, a in adapters.items() if a != ZERO_SHOT} or {"names": ZERO_SHOT}
+        adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names.on) for name, a in beside.items()}}
     stopwatch.lap("load")
     if kind == "caption":
         found = _rank_captions(arguments, opened, query, backbone, adapters, stopwatch)
@@ -219,13 +220,13 @@ def _adapters(arguments: Namespace, wanted: AdapterRequest | None, stopwatch: St
     return backbone, adapters
 
 
-def load_names(file: Path | None, backbone: Backbone) -> TaughtNames:
-    """The names of ``--names``: of a file, or of the folder that `teach` wrote it to."""
+def load_names(file: Path | None, backbone: Backbone, library: LibraryPhotos | None = None) -> TaughtNames:
+    """The names of ``--names``: of a file, or of the folder that `teach` wrote it to. ``library``: what is searched."""
     if file is None:
         return TaughtNames(backbone)
     file = file / NAMES_FILE if file.is_dir() else file
     try:
-        return read_names(file, backbone)
+        return replace(read_names(file, backbone), background=None if library is None else library.background)
     except OSError as error:
         raise DataError("CORE_NAMES_UNREADABLE", file=file, error=error.strerror) from None
 

@@ -45,7 +45,8 @@ def tag(arguments: Namespace) -> Answer:
     keyword = None if arguments.keyword is None else _keyword(arguments.keyword)
     library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
     backbone, adapter_of = _adapters(arguments)
-    photos, names = LibraryPhotos(library, backbone), load_names(arguments.names, backbone)
+    photos = LibraryPhotos(library, backbone)
+    names = load_names(arguments.names, backbone, photos)
     if where.folder is not None:
         photos.check_folder(where.folder)
     tags, failed = list[dict[str, Any]](), list[dict[str, str]]()

@@ -90,7 +90,7 @@ def _taught(
     backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
 ) -> tuple[TaughtNames, list[dict[str, str]], list[Message]]:
     """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
-    names, failed, remarks = TaughtNames(backbone), [], []
+    names, failed, remarks = TaughtNames(backbone, background=None if library is None else library.background), [], []
     for name, files in wanted:
         remarks += left_out(name, len(files))
         files = files[:MAX_PHOTOS]

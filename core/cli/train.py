@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.backbones import EMBEDDED
 from core.backbones.embedded import SHARED_FILE, load_embedded
-from core.backbones.spec import OWN_WEIGHTS
 from core.cli.commands import Answer, chosen_backbone, log
-from core.common.errors import BackboneError, DataError, RepositoryError, UsageError
-from core.common.paths import GENERATOR_FILE, asset_path, experts_path, heads_path
+from core.common.errors import DataError, RepositoryError, UsageError
+from core.common.paths import GENERATOR_FILE, asset_path, default_cache, experts_path, heads_path
 from core.data import check_folder
 from core.experts.card import write_card
 from core.experts.files import RepositoryIndex, load_repository
@@ -28,7 +27,6 @@ from core.training.discovery import read_descriptions
 from core.training.distributed import Processes
 from core.training.estimate import estimate
 from core.training.experts import runs_folder, runs_of, train_experts
-from core.training.features import default_cache
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
@@ -62,10 +60,7 @@ def experts(arguments: Namespace) -> Answer | None:
     """``train experts``; under ``accelerate launch`` the first process answers. ``train all`` trains the generator, too, and
     skips what an earlier run finished."""
     check_folder(arguments.data)
-    spec, whole = arguments.backbone or EMBEDDED, arguments.whole
-    own_weights = spec == EMBEDDED or spec.startswith(OWN_WEIGHTS)
-    if not (own_weights or arguments.pretrained or arguments.random_weights):
-        raise BackboneError("CORE_RANDOM_WEIGHTS", spec=spec)
+    whole = arguments.whole
     arguments.adapt = arguments.adapt or ("texts" if whole else None)  # texts: no sentence needs a new index
     model = chosen_backbone(arguments, "photos")  # as in the paper
     of_generator = [s.removeprefix(OF_GENERATOR) for s in arguments.set if whole and s.startswith(OF_GENERATOR)]

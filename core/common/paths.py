@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ EXPERTS = _SHIPPED / "experts"
 GENERATOR_FILE = "generator.safetensors"
 EVERYDAY_FILE = "everyday.safetensors"
 ORDINARY_TEXTS_FILE = "ordinary-texts.safetensors"
+
+
+def default_cache() -> Path:
+    """``$XDG_CACHE_HOME/sg-lora-studio``, or ``~/.cache/sg-lora-studio``."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sg-lora-studio"
 
 
 def heads_path() -> Path:

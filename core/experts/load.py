@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone, photo_column
@@ -61,7 +63,40 @@ def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
 
 
 @dataclass(frozen=True)
-class FoundRepository:
+class NamedBackbone:
+    """A backbone that is not loaded yet, and has no experts."""
+
+    choice: Mapping[str, Any]  # arguments of ``load_backbone``
+
+    @property
+    def experts(self) -> int:
+        return 0
+
+    @property
+    def name(self) -> str:
+        """A display name: "ViT-B-16 openai"."""
+        spec, pretrained = self.choice["spec"], self.choice.get("pretrained")
+        return Path(str(spec)).name + ("" if pretrained is None else f" {Path(pretrained).stem}")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of the command line that select it."""
+        return tuple(needed_options(self.choice))
+
+    def fetch(self, show: Callable[[int, int], object]) -> None:
+        """Download its weights if they are not on this machine. Raises as ``fetch_weights``."""
+        if self.choice["spec"] != EMBEDDED:
+            from core.backbones.open_clip import fetch_weights  # takes seconds, and most visitors never need it
+
+            fetch_weights(self.choice["spec"], self.choice.get("pretrained"), show)
+
+    def load(self, backbone: Backbone | None = None) -> SGLora:
+        """Load its engine. Raises BackboneError: as ``load_backbone``."""
+        return load_engine(load_backbone(**self.choice))
+
+
+@dataclass(frozen=True)
+class FoundRepository(NamedBackbone):
     """A repository on this machine, of which only the index is loaded."""
 
     folder: Path
@@ -70,15 +105,19 @@ class FoundRepository:
     @staticmethod
     def read(folder: Path) -> FoundRepository:
         """The repository in a folder. Raises RepositoryError: when there is none, or its index is damaged."""
-        return FoundRepository(folder, RepositoryIndex.read(folder))
+        index = RepositoryIndex.read(folder)
+        return FoundRepository(index.backbone, folder, index)
+
+    @property
+    def experts(self) -> int:
+        return len(self.index.experts)
 
     @property
     def name(self) -> str:
         """A display name from its backbone and folder: "ViT-B-16 openai, last 4 blocks (paper)"."""
-        spec, pretrained, blocks, adapt = (self.index.backbone.get(k) for k in ("spec", "pretrained", "adapt_blocks", "adapt"))
-        weights = "" if pretrained is None else f" {Path(pretrained).stem}"
+        blocks, adapt = (self.choice.get(key) for key in ("adapt_blocks", "adapt"))
         last = "" if blocks is None else f", last {blocks} block{'s' if blocks > 1 else ''}"
-        backbone = f"{Path(str(spec)).name}{weights}{last}{'' if adapt is None else f', {adapt}'}"
+        backbone = f"{super().name}{last}{'' if adapt is None else f', {adapt}'}"
         return backbone if self.folder.name == backbone.replace(", ", "-") else f"{backbone} ({self.folder.name})"
 
     @property

@@ -32,7 +32,7 @@ from core.common.errors import DescriptionError, brief
 from core.common.messages import Message, message
 from core.common.runtime import one_core
 from core.common.text import one_line
-from core.names.everyday import everyday_photos
+from core.names.everyday import EverydayPhotos, everyday_photos
 from core.names.ordinary_texts import TEMPLATES, inverse_moment
 
 MAX_NAMES = 64
@@ -61,15 +61,15 @@ class TaughtName:
     def memory(self) -> int:
         return self.photos.nbytes + self.texts.nbytes + (0 if self.without is None else self.without.nbytes)
 
-    def target(self, backbone: Backbone, lora: Lora | None, text: Tensor) -> Tensor:
+    def target(self, backbone: Backbone, lora: Lora | None, text: Tensor, background: EverydayPhotos | None = None) -> Tensor:
         """The unit-length target [d] of the name's text.
 
-        For names: how the photos differ from everyday ones, or the photos' mean if everyday photos are unknown. For marks:
-        Rocchio's formula (1971), from ticked photos, crossed photos and the question's text [d].
+        For names: how the photos differ from everyday ones, or from ``background`` if these are unknown; without both, the
+        photos' mean. For marks: Rocchio's formula (1971), from ticked photos, crossed photos and the question's text [d].
         """
         mean = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
         if self.without is None:
-            everyday = everyday_photos(backbone, lora)
+            everyday = everyday_photos(backbone, lora) or background
             return mean if everyday is None else everyday.apart(mean)
         target = mean + OWN_TEXT * F.normalize(text, dim=-1)
         if len(self.without):
@@ -83,6 +83,7 @@ class TaughtNames:
 
     backbone: Backbone
     entries: tuple[TaughtName, ...] = ()
+    background: EverydayPhotos | None = None  # the photos that are searched, for a backbone that ships no everyday ones
 
     def add(self, name: str, photos: Tensor, without: Tensor | None = None) -> TaughtNames:
         """Add a name from prefix activations of photos; if the name exists, it gets these photos too. ``without``: as in
@@ -136,7 +137,7 @@ class TaughtNames:
         """Add the names to an adapter (None: the frozen model). Raises as ``last_text_linear``."""
         if not self.entries:
             return lora
-        added = names_lora(self.backbone, self.entries, lora)
+        added = names_lora(self.backbone, self.entries, lora, self.background)
         return added if lora is None else merge([lora, added], [1.0, 1.0])
 
     def remarks(self) -> list[Message]:
@@ -200,12 +201,14 @@ def _alikeness(embeddings: Tensor) -> float:
     return float((n * embeddings.mean(0).square().sum() - 1) / (n - 1))
 
 
-def names_lora(backbone: Backbone, names: Sequence[TaughtName], lora: Lora | None = None) -> Lora:
+def names_lora(
+    backbone: Backbone, names: Sequence[TaughtName], lora: Lora | None = None, background: EverydayPhotos | None = None
+) -> Lora:
     """The LoRA of rank n that teaches n names when it is added to an adapter (None: the frozen model)."""
     texts = torch.cat([entry.texts for entry in names])
     keys, outputs = (x.unflatten(0, (len(names), -1)).mean(1) for x in last_linear(backbone, texts, lora))  # [n, in], [n, d]
-    targets = torch.stack([entry.target(backbone, lora, text) for entry, text in zip(names, outputs, strict=True)])  # [n, d]
-    residuals = outputs.norm(dim=-1, keepdim=True) * targets - outputs
+    targets = [entry.target(backbone, lora, text, background) for entry, text in zip(names, outputs, strict=True)]
+    residuals = outputs.norm(dim=-1, keepdim=True) * torch.stack(targets) - outputs  # [n, d]
     module = last_text_linear(backbone)
     return Lora((module,), {module.name: closed_form(keys, residuals, inverse_moment(backbone))})
 

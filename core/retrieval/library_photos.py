@@ -19,11 +19,13 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, LibraryError
 from core.common.files import whole
 from core.common.lazy import lazy
+from core.names.everyday import EverydayPhotos
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
 from core.retrieval.index import Index
 from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, shown_path
 from core.retrieval.library_index import CAPTIONS, FOLDER, ids_of, vectors, vectors_of
+from core.retrieval.search import background
 from core.retrieval.where import Where
 
 CAPTION_BATCH = 512
@@ -62,6 +64,10 @@ class LibraryPhotos:
         if adapter.moves_photos and self.backbone.shared is None:
             raise AdapterError("CORE_LIBRARY_MOVES", library=self.library.folder)
         return self.index
+
+    @lazy
+    def background(self) -> EverydayPhotos | None:
+        return background(self)
 
     def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
         """The thumbnails (JPEG) of photos."""

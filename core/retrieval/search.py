@@ -17,6 +17,7 @@ from torch import Tensor
 
 from core.backbones.base import Backbone
 from core.common.lazy import lazy
+from core.names.everyday import EverydayPhotos
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import asked, embeddings, photo_rows, width
 from core.retrieval.index import Index
@@ -25,6 +26,7 @@ from core.retrieval.questions import EncodedQuery
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
 MOST_RANKED = 50_000  # photos whose rank is compared with that of an adapter
+BACKGROUND, FEWEST = 5_000, 50  # most and fewest photos of a ``background``
 KEPT_ADAPTERS = 4  # the page compares three at once
 
 T = TypeVar("T", bound=Any)
@@ -75,6 +77,15 @@ def some_embeddings(photos: Photos, most: int) -> Tensor:
     return embeddings(photos.backbone, index.take(spread_rows(len(index), most)))
 
 
+def background(photos: Photos) -> EverydayPhotos | None:
+    """What the photos of a name differ from, for a backbone that ships no everyday photos: the searched photos. None if there
+    are fewer than FEWEST."""
+    if photos.backbone.shared is not None or photos.backbone.layout.moves_photos:
+        return None
+    some = some_embeddings(photos, BACKGROUND)
+    return EverydayPhotos.of(some) if len(some) >= FEWEST else None
+
+
 class Recent(Generic[T]):
     """The last few computed values, by key. Thread-safe; two threads may compute the same value at once."""
 
@@ -116,6 +127,10 @@ class PhotoIndexes:
     @lazy
     def index(self) -> Index:
         return Index.of(torch.stack(list(self._photo_rows)) if self._photo_rows else torch.empty(0, width(self.backbone)))
+
+    @lazy
+    def background(self) -> EverydayPhotos | None:
+        return background(self)
 
     @property
     def nbytes(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,11 +24,6 @@ from core.data.read_ahead import read_ahead
 
 BATCH = 64
 TEXTS = 4096  # embedded in one call, so that texts of one length share batches
-
-
-def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/sg-lora-studio``, or ``~/.cache/sg-lora-studio``."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sg-lora-studio"
 
 
 def _key(*parts: str) -> str:

@@ -197,7 +197,8 @@ def train_own_expert(
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
         raise AdapterError("CORE_TRAINING_FAILED")
-    mean, variance = snapshots.mean(0), engine.repository.basis.encode(snapshots).var(0, correction=0)
+    mean, coordinates = snapshots.mean(0), engine.repository.basis.encode(snapshots)
+    variance = (coordinates - coordinates.mean(0)).square().mean(0)
     before, at_start, after = (training.recalls(held, vector) for vector in (None, start, mean))
     expert = Expert(name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots), before, after)
     return OwnExpert(expert, mean, variance, embed_descriptions(backbone, [description])[0], at_start, steps, seconds)

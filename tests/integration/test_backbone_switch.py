@@ -6,19 +6,26 @@ Each repository has random experts on a random open_clip model, in its own folde
 from __future__ import annotations
 
 import shlex
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from made_up_photos import blurred
 from repositories import EXPERTS, make_repository
+from tiny_models import tiny_backbone
 
-from app import actions, expert_actions
+from app import actions, expert_actions, texts
 from app.engines import DEFAULT, Models, found_repositories
 from app.page import build
 from app.question import Asked, Question
 from app.tab import Tab
 from app.visitor import Visitor
 from app.visitors import Visitors
+from core.backbones.base import Backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
@@ -26,7 +33,7 @@ from core.common.paths import EXPERTS as SHIPPED
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_repository
 from core.experts.generator_file import save_generator
-from core.experts.load import FoundRepository
+from core.experts.load import FoundRepository, NamedBackbone, load_engine
 from core.experts.own import save_zip
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
@@ -214,3 +221,46 @@ def test_an_engine_stays_loaded_and_experts_of_a_loaded_backbone_share_it(engine
     few = models.get(name)
     assert models.get(name) is few and few.backbone is engine.backbone
     assert len(few.repository) == 2
+
+
+class Slow(NamedBackbone):
+    """A backbone whose download takes a while; ``steps`` notes each of its steps."""
+
+    steps: ClassVar[list[int]] = []
+
+    def fetch(self, show: Callable[[int, int], object]) -> None:
+        for step in range(1, 400):
+            self.steps.append(step)
+            show(step, 400)
+            time.sleep(0.01)
+
+    def load(self, backbone: Backbone | None = None) -> SGLora:
+        return load_engine(tiny_backbone(adapt="texts"))
+
+
+def test_a_download_ends_with_the_last_who_waits(engine: SGLora) -> None:
+    models = Models(lambda: engine, [Slow({"spec": "slow"})])
+    leaves, shown = [threading.Event(), threading.Event()], list[tuple[int, int]]()
+
+    def waits(leave: threading.Event) -> SGLora | BackboneError:
+        try:
+            return models.get("slow", lambda *step: shown.append(step), leave.is_set)
+        except BackboneError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(waits, leave) for leave in leaves)
+        while not shown or shown[-1][0] < 20:
+            time.sleep(0.01)
+        loading = models.engine("slow")
+        leaves[0].set()
+        assert "Stopped" in texts.of(first.result())
+        before = Slow.steps[-1]
+        time.sleep(0.3)
+        assert Slow.steps[-1] > before and not models.ready("slow"), "the other one still waits"
+        leaves[1].set()
+        assert "Stopped" in texts.of(second.result())
+    while not loading.failed and Slow.steps[-1] < 399:
+        time.sleep(0.01)
+    assert Slow.steps[-1] < 399 and Slow.steps.count(1) == 1, "one download for both, and it ended"
+    assert len(models.get("slow").repository) == 0 and Slow.steps.count(1) == 2 and models.ready("slow")

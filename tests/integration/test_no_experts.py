@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from command_line import Answer, Run
+from made_up_photos import blurred
+from repositories import make_model
 from tiny_models import noise, random_lora, tiny_backbone
 
 from core.backbones.lora import Lora
@@ -14,6 +19,7 @@ from core.common.errors import RepositoryError
 from core.experts.load import load_engine
 from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
 from core.experts.projection import description_map, latent_map
+from core.retrieval.gallery import Gallery
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
@@ -79,3 +85,63 @@ def entries_of(engine: SGLora, none: SGLora) -> tuple[OwnEntry, ...]:
     r = engine.repository
     parts = zip(r.experts, r.means, r.variances, r.embeddings, strict=True)
     return tuple(OwnEntry(*part, rest=r.rests.get(i)) for i, part in enumerate(parts))
+
+
+# The command line
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return "--backbone", f"local-dir:{make_model(tmp_path_factory.mktemp('model') / 'tiny', 0)}"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    files = blurred(folder, [f"{i}.png" for i in range(6)], 2)
+    lines = [json.dumps({"image": file.name, "captions": [f"a picture of {i}"]}) for i, file in enumerate(files)]
+    (folder / "captions.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_every_search_works_without_experts(none: SGLora, answer: Answer, model, photos: Path) -> None:
+    found = answer("search", "something red", "--gallery", photos, *model)
+    gallery = Gallery(none.backbone)
+    gallery.add(sorted(photos.glob("*.png")))
+    hits = gallery.text_to_image("something red", top=None).hits
+    expected = [(hit.label, pytest.approx(hit.score, abs=1e-5)) for hit in hits]
+    assert (found["task"], list(found["rankings"])) == (None, ["zero-shot"])
+    assert [(hit["photo"], hit["score"]) for hit in found["rankings"]["zero-shot"]] == expected
+    like = answer("search", photos / "0.png", "--find", "photos", "--gallery", photos, *model)["rankings"]["zero-shot"]
+    assert (like[0]["photo"], len(like)) == ("0.png", 6)
+    assert list(answer("evaluate", "--data", photos, *model)["methods"]) == ["zero-shot"]
+    assert len(answer("vector", "something red", *model)["vector"]) == none.backbone.dim
+
+
+def test_names_are_taught_without_more_options(run: Run, answer: Answer, model, photos: Path, tmp_path: Path) -> None:
+    answer("teach", "--name", "wug", photos / "0.png", photos / "1.png", "--out", tmp_path / "names", *model)
+    by_adapter = answer("search", "wug", "--gallery", photos, "--adapter", tmp_path / "names", *model)["rankings"]
+    ranks = {hit["photo"]: hit["rank"] for hit in by_adapter["adapter"]}
+    assert {photo for photo, rank in ranks.items() if rank <= 2} == {"0.png", "1.png"}
+    by_names = answer("search", "wug", "--gallery", photos, "--names", tmp_path / "names", *model)["rankings"]["names"]
+    assert {hit["photo"] for hit in by_names[:2]} == {"0.png", "1.png"}
+
+
+def test_a_library_opens_with_its_model(run: Run, answer: Answer, model, photos: Path, tmp_path: Path) -> None:
+    library = tmp_path / "photos.library"
+    answer("index", photos, "--library", library, *model)
+    with_model, without = (answer("search", "something red", "--library", library, *more) for more in (model, ()))
+    assert without["rankings"] == with_model["rankings"] and without["photos"] == 6
+    assert answer("index", "--library", library)["photos"] == 6, "it needs no option again"
+    tagged = answer("tag", "--library", library, "--query", "something red", "--first", 2, "--dry-run")
+    best = {f"{hit['photo']}.xmp" for hit in without["rankings"]["zero-shot"][:2]}
+    assert set(tagged["tags"][0]["changed"]) == best
+
+
+@pytest.mark.parametrize("command", ["search", "adapt", "route"])
+def test_a_sentence_without_experts_is_answered(run: Run, model, photos: Path, tmp_path: Path, command: str) -> None:
+    arguments = {"search": ("red", "--gallery", photos, "--task", "boats"), "adapt": ("boats", "--out", tmp_path / "out")}
+    code, out, err = run(command, *arguments.get(command, ("boats",)), *model)
+    assert (code, out) == (1, "") and "no expert for this model yet" in err and "--experts" in err
+    code, out, err = run(command, *arguments.get(command, ("boats",)), "--backbone", "ViT-B-32")
+    assert (code, out) == (1, "") and "ViT-B-32 alone has random weights: give --pretrained" in err

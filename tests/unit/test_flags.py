@@ -17,3 +17,39 @@ def test_a_variable_offers_mcp_where_no_flags_are_given(monkeypatch: pytest.Monk
     if value is not None:
         monkeypatch.setenv("GRADIO_MCP_SERVER", value)
     assert flags().mcp is mcp
+
+
+TEXTS = {"adapt": "texts"}
+CLIP = {"spec": "ViT-B-32", "pretrained": "laion2b_s34b_b79k", **TEXTS}
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "backbones"),
+    [
+        ("", "", []),
+        ("--backbone ViT-B-32 --pretrained laion2b_s34b_b79k", "", [CLIP]),
+        (
+            "--backbone local-dir:a --backbone ViT-B-32 --pretrained laion2b_s34b_b79k",
+            "",
+            [{"spec": "local-dir:a", **TEXTS}, CLIP],
+        ),
+        ("", "ViT-B-32 laion2b_s34b_b79k, hf-hub:a/b", [CLIP, {"spec": "hf-hub:a/b", **TEXTS}]),
+        ("--backbone local-dir:a", "ViT-B-32 laion2b_s34b_b79k", [{"spec": "local-dir:a", **TEXTS}]),
+    ],
+)
+def test_backbones_come_with_their_weights(
+    monkeypatch: pytest.MonkeyPatch, options: str, variable: str, backbones: list[dict[str, str]]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["app.py", *options.split()])
+    monkeypatch.setenv("SG_LORA_BACKBONE", variable)
+    assert (flags().backbone, flags().hub) == (backbones, False)
+    monkeypatch.setenv("SG_LORA_HUB", "true")
+    assert flags().hub
+
+
+@pytest.mark.parametrize("options", ["--backbone ViT-B-32", "--pretrained openai", "--pretrained openai --backbone ViT-B-32"])
+def test_random_weights_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, options: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["app.py", *options.split()])
+    with pytest.raises(SystemExit):
+        flags()
+    assert "--pretrained" in capsys.readouterr().err

@@ -20,10 +20,11 @@ from core.common.messages import Message
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path, heads_path
 from core.data.sample_photos import sample_photos
 from core.names import ordinary_texts, teach
-from core.names.everyday import everyday_photos
+from core.names.everyday import EPSILON, everyday_photos
 from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, load_moment, save_moment, second_moment
 from core.names.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, left_out
 from core.retrieval.gallery import Gallery
+from core.retrieval.search import PhotoIndexes
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
@@ -187,6 +188,22 @@ def test_a_backbone_of_photos_alone_cannot_be_taught() -> None:
     clip = tiny_backbone()
     with pytest.raises(AdapterError, match="--adapt texts"):
         TaughtNames(clip).add("wug", photos(clip, 1, 1)).on(None)
+
+
+def test_the_searched_photos_are_the_background_where_none_ship(small_bank: None) -> None:
+    """Linear discriminant analysis by hand, over the photos of a gallery, for a backbone without everyday photos."""
+    clip = tiny_backbone(adapt="texts")
+    shown, others = photos(clip, 3, 1), photos(clip, 60, 2)
+    indexes = PhotoIndexes(clip, [*others], [*clip.suffix(others)])
+    x, mean = clip.suffix(others).double(), F.normalize(clip.suffix(shown).mean(0), dim=-1).double()
+    covariance = (x - x.mean(0)).T @ (x - x.mean(0)) / 59
+    ridge = EPSILON * covariance.trace() / clip.dim * torch.eye(clip.dim)
+    expected = F.normalize(torch.linalg.inv(covariance + ridge) @ (mean - x.mean(0)), dim=0).float()
+    names = TaughtNames(clip, background=indexes.background).add("wug", shown)
+    found = said(clip, names.entries[0].texts, names.on(None))
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
+    few = PhotoIndexes(clip, [*others[:20]], [*clip.suffix(others[:20])])
+    assert few.background is None and PhotoIndexes(tiny_backbone(), [], []).background is None
 
 
 def test_without_names_an_adapter_is_as_it_was(backbone: EmbeddedBackbone) -> None:

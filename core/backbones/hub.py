@@ -1,0 +1,85 @@
+"""Weights from the Hugging Face hub. An interrupted download goes on where it ended; its own client would begin again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from hashlib import file_digest
+from pathlib import Path
+
+from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
+
+from core.common.errors import BackboneError
+from core.common.paths import default_cache
+
+WEIGHTS = "open_clip_model.safetensors"
+PATIENCE = 10.0  # seconds
+CHUNK = 2**20
+SHA256 = 64  # hex digits
+
+Show = Callable[[int, int], object]  # (bytes so far, of all); may raise, which ends the download
+
+
+def weights_here(repository: str) -> Path | None:
+    """The weights of a repository on this machine: downloaded here, or by the hub's own client. None if there are none."""
+    cached, file = try_to_load_from_cache(repository, WEIGHTS), _file(repository)
+    return file if file.is_file() else Path(cached) if isinstance(cached, str) else None
+
+
+def fetch(repository: str, show: Show) -> Path | None:
+    """The weights of a repository, downloaded unless they are here. None: the hub has none in this format, or its cache has the
+    repository with others.
+
+    Raises BackboneError: when the disk has too little room, or the hub sent another file than it names. Also raises as the
+    hub's client.
+    """
+    if (here := weights_here(repository)) is not None:
+        return here
+    if _in_cache(repository):
+        return None
+    reach(repository)
+    try:
+        about = get_hf_file_metadata(hf_hub_url(repository, WEIGHTS))
+    except EntryNotFoundError:
+        return None
+    file, size, etag = _file(repository), about.size or 0, about.etag or ""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{WEIGHTS}.{etag[:16]}.partial")  # another version begins anew
+    with part.open("ab") as out:
+        free = shutil.disk_usage(file.parent).free
+        if size - out.tell() > free:
+            raise BackboneError("CORE_HUB_ROOM", folder=file.parent, mb=(size - out.tell()) / 1e6, free=free / 1e6)
+        if out.tell() < size:
+            headers = {"Range": f"bytes={out.tell()}-", "Accept-Encoding": "identity"}
+            options = {"headers": headers, "timeout": PATIENCE, "follow_redirects": True}
+            with get_session().stream("GET", about.location, **options) as response:
+                response.raise_for_status()
+                if response.status_code != 206:  # the server does not continue files
+                    out.truncate(0)
+                for chunk in response.iter_bytes(CHUNK):
+                    out.write(chunk)
+                    show(out.tell(), size)
+        out.flush()
+    with part.open("rb") as content:
+        broken = part.stat().st_size != size or (len(etag) == SHA256 and file_digest(content, "sha256").hexdigest() != etag)
+    if broken:
+        part.unlink()
+        raise BackboneError("CORE_HUB_BROKEN", repository=repository, file=WEIGHTS)
+    part.replace(file)
+    return file
+
+
+def reach(repository: str) -> None:
+    """Raise unless the hub answers or its cache has the repository. The hub's client would retry for 90 seconds."""
+    if not constants.HF_HUB_OFFLINE and not _in_cache(repository):
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+
+
+def _in_cache(repository: str) -> bool:
+    return Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository, repo_type="model"), "snapshots").is_dir()
+
+
+def _file(repository: str) -> Path:
+    return default_cache() / "weights" / repository.replace("/", "--") / WEIGHTS

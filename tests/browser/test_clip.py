@@ -1,0 +1,130 @@
+"""An open_clip model on the page: given by a flag, without experts; and CLIP, downloaded with a click from a stand-in hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from app_process import running, visit
+from hub_stand_in import Hub, stand_in
+from page_state import add, ask, box, column, labels, settles
+from playwright.sync_api import Browser, expect
+from repositories import make_model
+from safetensors.torch import save_file
+from tiny_models import random_lora
+
+from app import texts
+from app.engines import DEFAULT, OFFERED, OFFERED_AT, OFFERED_MB
+from app.steps.switch import costs
+from core.backbones import load_backbone
+from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from core.retrieval.gallery import Adapter, Gallery
+
+QUERY, SENTENCE = "something red", "photos of boats"
+SHIPPED, OFFERED_LABEL = (
+    texts.BACKBONE_COSTS.format(label=label, **costs(name))
+    for label, name in (
+        (texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT),
+        (texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB), OFFERED["spec"]),
+    )
+)
+
+
+def test_a_model_without_experts_searches_teaches_and_learns(browser: Browser, photos: list[Path], tmp_path: Path) -> None:
+    spec = f"local-dir:{make_model(tmp_path / 'my-clip', 0)}"
+    with running(tmp_path, "--backbone", spec) as (url, _):
+        page, errors = visit(browser, url)
+        expect(box(page, "backbone")).to_have_value(texts.BACKBONE_NO_EXPERTS.format(name="my-clip"))
+        add(page, photos, len(photos))
+        ask(page, QUERY)
+        backbone = load_backbone(spec, adapt="texts")
+        gallery = Gallery(backbone)
+        gallery.add(photos)
+        expected = [hit.label for hit in gallery.text_to_image(QUERY, top=None).hits]
+        settles(lambda: labels(page, texts.ZERO_SHOT), expected)
+        expect(page.locator("#results section")).to_have_count(1)
+
+        ask(page, QUERY, SENTENCE)
+        expect(page.locator("#routing")).to_contain_text(texts.CORE_NO_EXPERTS)
+        expect(page.locator("#results section")).to_have_count(1)
+
+        # An adapter from elsewhere becomes the first expert: it is applied as it came.
+        lora = random_lora(backbone.layout, 3)
+        save_peft(lora, tmp_path, backbone.fingerprint, "my-clip", {})
+        page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+        page.locator("#import-own > button").click()
+        page.set_input_files("#adapter input[type=file]", [tmp_path / CONFIG_FILE, tmp_path / WEIGHTS_FILE])
+        box(page, "import-description").fill(SENTENCE)
+        page.click("#import")
+        expect(page.locator("#own-report")).to_contain_text("boats")
+        page.get_by_role("tab", name=texts.TAB_STUDIO).click()
+        expect(page.locator("#lora")).to_contain_text("the exact merge of your experts, since this model has no generator yet")
+        adapted = gallery.text_to_image(QUERY, Adapter.of(lora), 10).hits
+        settles(lambda: [row[1] for row in column(page, texts.SG_LORA)], [hit.label for hit in adapted])
+        page.click("#more > button")
+        expect(page.locator("#facts")).to_contain_text("rank")
+        page.context.close()
+        assert errors == []
+        assert "Traceback" not in (tmp_path / "log.txt").read_text()
+
+
+# A click that downloads CLIP
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub with CLIP ViT-B/32, whose weights are random."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = open_clip.create_model(OFFERED["spec"]).state_dict()
+    save_file(state, weights := tmp_path_factory.mktemp("hub") / "open_clip_model.safetensors")
+    with stand_in() as hub:
+        hub.files[OFFERED_AT] = {"open_clip_model.safetensors": weights, "open_clip_config.json": json.dumps({}).encode()}
+        yield hub
+
+
+def test_a_click_downloads_clip_once_for_all_visitors(browser: Browser, hub: Hub, photos: list[Path], tmp_path: Path) -> None:
+    surroundings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    hub.pause = 0.05  # a fast line still leaves time to stop
+    with running(tmp_path, "--empty", "--hub", **surroundings) as (url, _):
+        (page, errors), (other, _) = visit(browser, url), visit(browser, url)
+        assert hub.starts == [], "nothing is downloaded without a click"
+        add(page, photos, len(photos))
+        for each in (page, other):
+            box(each, "backbone").click()
+            each.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
+            expect(each.locator("#switched")).to_contain_text(f"of {OFFERED_MB} MB")
+        other.click("#stop-download")
+        expect(other.locator("#switched")).to_contain_text(texts.DOWNLOAD_STOPPED)
+        expect(box(other, "backbone")).to_have_value(SHIPPED, timeout=10_000)
+        page.click("#stop-download")
+        expect(page.locator("#switched")).to_contain_text(texts.DOWNLOAD_STOPPED)
+
+        hub.pause = 0.0
+        box(page, "backbone").click()
+        page.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
+        expect(page.locator("#switched")).to_contain_text(f"{len(photos)} photos indexed again")
+        assert hub.starts[0] == 0 and len(hub.starts) == 2 and hub.starts[1] > 0, "it went on where it was stopped"
+        ask(page, QUERY)
+        expect(page.locator("#results .sg-hit")).to_have_count(len(photos))
+        page.context.close()
+        other.context.close()
+        assert errors == []
+        assert "Traceback" not in (tmp_path / "log.txt").read_text()
+
+
+def test_without_a_network_the_page_says_what_to_do(browser: Browser, photos: list[Path], tmp_path: Path) -> None:
+    surroundings = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    with running(tmp_path, "--empty", "--hub", **surroundings) as (url, _):
+        page, _ = visit(browser, url)
+        box(page, "backbone").click()
+        page.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
+        said = page.locator("#switched")
+        expect(said).to_contain_text("--backbone ViT-B-32 --pretrained FILE, or --backbone local-dir:FOLDER")
+        expect(page.locator("#stop-download")).to_be_hidden()
+        expect(box(page, "backbone")).to_have_value(SHIPPED)
+        page.context.close()

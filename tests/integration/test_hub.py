@@ -1,0 +1,107 @@
+"""Weights from a hub: a download goes on where another one ended, and what goes wrong is said with a way on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_stand_in import Hub, stand_in
+
+from core.backbones import hub as client
+from core.backbones.open_clip import fetch_weights
+from core.common.errors import BackboneError, StudioError
+
+NAME, TAG, REPOSITORY = "ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+SIZE = 3 * 2**20 + 5
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A hub with this tag's weights, and a machine that has none."""
+    from huggingface_hub import constants
+
+    (weights := tmp_path / "weights").write_bytes(os.urandom(SIZE))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with stand_in() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        address = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{")
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "".join(address[1:]))
+        hub.files[REPOSITORY] = {client.WEIGHTS: weights}
+        yield hub
+
+
+def content(hub: Hub) -> bytes:
+    served = hub.files[REPOSITORY][client.WEIGHTS]
+    assert isinstance(served, Path)
+    return served.read_bytes()
+
+
+def fetched(show: client.Show = lambda done, size: None) -> bytes:
+    file = fetch_weights(NAME, TAG, show)
+    assert file is not None
+    return file.read_bytes()
+
+
+def stops_at(limit: int) -> client.Show:
+    def show(done: int, size: int) -> None:
+        if done >= limit:
+            raise StudioError("stopped")
+
+    return show
+
+
+def test_weights_are_downloaded_once(hub: Hub) -> None:
+    shown: list[tuple[int, int]] = []
+    assert fetched(lambda *step: shown.append(step)) == content(hub)
+    assert shown[-1] == (SIZE, SIZE) and shown == sorted(shown)
+    assert fetched() == content(hub) and hub.starts == [0]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_stopped_download_goes_on(hub: Hub, ranges: bool) -> None:
+    with pytest.raises(StudioError, match="stopped"):
+        fetched(stops_at(2 * 2**20))
+    assert client.weights_here(REPOSITORY) is None
+    hub.ranges = ranges
+    assert fetched() == content(hub)
+    assert len(hub.starts) == 2 and (hub.starts[1] >= 2 * 2**20) == ranges
+
+
+def test_a_cut_connection_says_what_to_do_and_goes_on(hub: Hub) -> None:
+    hub.cut = 2**20
+    with pytest.raises(BackboneError, match=rf"weights {TAG} of {NAME}.*--pretrained FILE, or --backbone local-dir:FOLDER"):
+        fetched()
+    hub.cut = None
+    assert fetched() == content(hub) and hub.starts == [0, 2**20]
+
+
+def test_a_broken_file_is_not_kept(hub: Hub) -> None:
+    hub.broken = True
+    with pytest.raises(BackboneError, match="arrived broken, and was deleted: try again"):
+        fetched()
+    hub.broken = False
+    assert fetched() == content(hub)
+
+
+def test_a_full_disk_is_noticed_before_the_download(hub: Hub) -> None:
+    hub.size = 10**18
+    with pytest.raises(BackboneError, match=r"needs 1,000,000,000,000 MB.*make room"):
+        fetched()
+    assert hub.starts == []
+
+
+def test_weights_in_another_format_are_left_to_open_clip(hub: Hub) -> None:
+    hub.files[REPOSITORY] = {}
+    assert fetch_weights(NAME, TAG, lambda done, size: None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "words"),
+    [(NAME, "no-such-tag", "neither a checkpoint file nor a tag"), ("local-dir:nowhere", None, "no such folder")],
+)
+def test_what_is_not_there_is_said_at_once(name: str, weights: str | None, words: str) -> None:
+    with pytest.raises(BackboneError, match=words):
+        fetch_weights(name, weights, lambda done, size: None)
