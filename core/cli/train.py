@@ -67,19 +67,17 @@ def experts(arguments: Namespace) -> Answer | None:
     of_experts = [s for s in arguments.set if not (whole and s.startswith(OF_GENERATOR))]
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), of_experts)
     generating = changed(GeneratorRecipe(seed=arguments.seed), of_generator)
-    descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
+    written = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
     out, cache = arguments.out or experts_path(model.slug), arguments.cache or default_cache()
     state, runs, file = Processes.here().state, runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
     load = partial(load_repository, out, model.layout, model.fingerprint, model.shared)
-    kept = whole and finished(load, recipe) and RepositoryIndex.read(out).experts
-    same = [
-        snapshots_file(runs, e.name).is_file() and e.description == descriptions.get(e.name, e.description) for e in kept or ()
-    ]
-    if not same or not all(same):
+    kept = RepositoryIndex.read(out).experts if whole and finished(load, recipe) else ()
+    same = all(snapshots_file(runs, e.name).is_file() and e.description == written.get(e.name, e.description) for e in kept)
+    if not kept or not same:
         destination(arguments, out)  # asks before it replaces other experts
         if whole and state.is_main_process and not runs.exists():  # later, each part that is left shows its own estimate
             estimate(arguments.data, model, recipe, state.num_processes, log)
-        train_experts(arguments.data, out, cache, model, recipe, log, descriptions)
+        train_experts(arguments.data, out, cache, model, recipe, log, written)
     if not state.is_main_process:
         return None
     repository = load()  # rounded as in its files

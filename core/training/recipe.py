@@ -73,8 +73,11 @@ CLIP_RECIPE = ExpertRecipe(
     shared_batch=44,
 )
 
-# With CLIP's texts adapted, photos cost nothing, but each step runs texts through the text tower.
-CLIP_TEXTS_RECIPE = replace(CLIP_RECIPE, batch=64, everyday=0, names=64, shared_batch=128)
+# With CLIP's texts adapted, photos cost nothing, but each step runs texts through the text tower. So trainings are as short as
+# with the embedded backbone.
+CLIP_TEXTS_RECIPE = replace(
+    CLIP_RECIPE, steps=120, lr=1.5e-3, snapshots=16, batch=64, everyday=0, names=64, shared_steps=1000, shared_batch=128
+)
 
 # The paper's form on the embedded backbone: LoRAs on q, k and v of the vision head, with as many numbers as at the paper's rank
 # 2. Each step runs its photos through the head, so there are fewer experts and shorter trainings.
