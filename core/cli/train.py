@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -104,11 +105,10 @@ def generator(arguments: Namespace) -> Answer:
 
 def finished(load: Callable[[], ExpertRepository | LoraGenerator | None], recipe: DataclassInstance) -> bool:
     """Whether an earlier run wrote experts or a generator with this recipe, and the files are whole and fit the backbone."""
-    try:
+    with suppress(RepositoryError):
         made = load()
-    except RepositoryError:
-        return False
-    return made is not None and made.notes.get("recipe") == asdict(recipe)
+        return made is not None and made.notes.get("recipe") == asdict(recipe)
+    return False
 
 
 def _card(folder: Path) -> None:
