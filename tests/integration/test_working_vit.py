@@ -108,6 +108,7 @@ def test_marks_find_more_of_what_was_ticked(aerial: Photos) -> None:
     assert sum(after) / len(after) > sum(before) / len(before) + 0.25, "0.21 and 0.67 when the model was trained"
 
 
+@pytest.mark.slow
 def test_own_experts_and_their_merge_find_photos_they_never_saw(vit: Backbone) -> None:
     held: dict[str, tuple[Tensor, Relevance]] = {}
 
