@@ -18,6 +18,7 @@ from app import texts
 from app.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
+from core.backbones.hub import Show
 from core.backbones.spec import with_full_paths
 from core.common.errors import BackboneError, RepositoryError, StudioError, brief
 from core.common.lazy import lazy
@@ -34,7 +35,6 @@ DEFAULT = EMBEDDED  # name of the shipped repository
 OFFERED_AT, OFFERED_MB = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 605
 OFFERED = {"spec": "ViT-B-32", "pretrained": "laion2b_s34b_b79k", "adapt": "texts"}  # what the page may download
 LOOK_SECONDS = 0.3  # between two looks at a download
-Show = Callable[[int, int], object]  # (bytes so far, of all)
 
 
 class Engine:

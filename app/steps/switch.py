@@ -11,18 +11,18 @@ import gradio as gr
 
 from app import texts
 from app.api import OPEN, SWITCH
-from app.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB, Show
+from app.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB
 from app.errors import without_paths
 from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step, choice, with_estimate
 from app.tab import Tab
 from app.views import page_html
 from app.visitor import Switched
-from core.backbones.hub import weights_here
+from core.backbones.hub import Show, weights_here
 from core.common.errors import StudioError
 
 # Measured on two CPU cores, with random weights, which cost the same: MB of memory once loaded, and seconds for 1,000 photos.
-COSTS = {DEFAULT: (600, 25), "ViT-B-32": (900, 60)}
+COSTS = {DEFAULT: (400, 10), "ViT-B-32": (810, 63)}
 
 
 class Switch(Step):

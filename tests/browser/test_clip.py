@@ -56,7 +56,7 @@ def test_a_model_without_experts_searches_teaches_and_learns(browser: Browser, p
         lora = random_lora(backbone.layout, 3)
         save_peft(lora, tmp_path, backbone.fingerprint, "my-clip", {})
         page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
-        page.locator("#import-own > button").click()
+        page.click("#import-own button")
         page.set_input_files("#adapter input[type=file]", [tmp_path / CONFIG_FILE, tmp_path / WEIGHTS_FILE])
         box(page, "import-description").fill(SENTENCE)
         page.click("#import")
