@@ -242,7 +242,7 @@ def answer(
             files=sources.files(tab.visitor, question.scope),
             backbone=engine.backbone.fingerprint,
             names=search.taught,
-            sentence="" if adaptation is None else adaptation.routing.description,
+            sentence=asked.sentence,
             library=search.library,
             rows=search.rows,
         )

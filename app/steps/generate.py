@@ -116,7 +116,7 @@ class Generate(Step):
 
     def _limits(self, tab: Tab, controls: Controls) -> Updates:
         engine = self.context.engine(tab)
-        experts, most = max(1, len(engine.repository)), most_strength(engine)
+        experts, most = max(2, len(engine.repository)), most_strength(engine)
         return {
             self.k: gr.Slider(maximum=experts, value=min(controls.k, experts)),
             self.strength: gr.Slider(maximum=most, value=min(controls.strength, most)),

@@ -89,7 +89,7 @@ class Switch(Step):
             shown_on=self.choice,
         )
         # If it fails, nothing changes, and the choice shows the repository before.
-        self.on(switched.then, lambda tab, _: {self.choice: tab.visitor.backbone}, also=[self.choice])
+        self.on(switched.then, self._chosen, also=[self.choice])
 
     def _begin(self, name: str, tab: Tab, _: Controls) -> Updates:
         return {self.stop: gr.Button(visible=name != tab.visitor.backbone and self._downloads(name))}

@@ -146,15 +146,17 @@ def chosen_backbone(arguments: Namespace, side: Side = "texts") -> Backbone:
         if name is None and not any(given.values()):
             if experts is not None:
                 return load_backbone(**RepositoryIndex.read(experts).backbone)
-            if library is not None and library.exists():
-                return load_backbone(**About.read(library).backbone)
+            # One of the embedded backbone's photos cannot be searched with its own experts: it says how to make it again.
+            if library is not None and library.exists() and (made := About.read(library).backbone)["spec"] != EMBEDDED:
+                return load_backbone(**made)
         own_weights = name in (None, EMBEDDED) or name.startswith(OWN_WEIGHTS)
         if not (own_weights or given["pretrained"] or getattr(arguments, "random_weights", False)):
             raise BackboneError("CORE_RANDOM_WEIGHTS", spec=name)
         if name not in (None, EMBEDDED) and given["adapt"] is None:
             folder = experts or experts_path(slug(name, given["pretrained"], given["adapt_blocks"]))
             known = (folder / INDEX_FILE).is_file()
-            given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else side
+            usual = "photos" if given["adapt_blocks"] else side  # blocks of the image tower, as in the paper
+            given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else usual
         return load_backbone(name or EMBEDDED, **given)
     if arguments.backbone not in (None, EMBEDDED):
         raise BackboneError("CORE_HEADS", backbone=arguments.backbone)

@@ -26,7 +26,7 @@ from core.retrieval.questions import EncodedQuery
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
 MOST_RANKED = 50_000  # photos whose rank is compared with that of an adapter
-BACKGROUND, FEWEST = 5_000, 50  # most and fewest photos of a ``background``
+BACKGROUND, FEWEST = 5_000, 20  # most and fewest photos of a ``background``
 KEPT_ADAPTERS = 4  # the page compares three at once
 
 T = TypeVar("T", bound=Any)
