@@ -1,9 +1,10 @@
-"""Downloads besides the adapter: results and recall as CSV, the ranked photos as a ZIP."""
+"""What a visitor takes from results: results and recall as CSV, photos or sidecars with a keyword as a ZIP."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ from app.comparison import Comparison
 from app.files import Files
 from core.common.errors import DataError
 from core.common.metrics import KS, recall_interval
-from core.common.text import safe_name
+from core.common.text import free_name, one_line, safe_name
+from core.data.sidecars import Report, change_all, sidecar_of
+from core.data.xmp import EMPTY, LEVELS, with_keyword
 from core.retrieval.gallery import Photo
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
@@ -90,6 +93,30 @@ def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> No
                 continue
             room -= len(content)
             archive.writestr(f"{hit.rank:03d} {safe_name(hit.label)}", content)
+
+
+def keyword_of(comparison: Comparison | None) -> str:
+    """The question as a keyword, in which / and | would be levels; "" if it is not of words and photos."""
+    asked = None if comparison is None else comparison.asked
+    return one_line(re.sub(f"[{re.escape(LEVELS)}]", " ", asked.what)) if asked is not None and asked.kind == "words" else ""
+
+
+def write_sidecars(comparison: Comparison, top: int, path: Path) -> None:
+    """Write a ZIP of new sidecars with the question as a keyword, for the first photos of the last column."""
+    content, names = with_keyword(EMPTY, keyword_of(comparison)), set[str]()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for hit in comparison.columns[-1].ranking.hits[:top]:
+            names.add(name := free_name(sidecar_of(Path(safe_name(hit.label))).name, names.__contains__))
+            archive.writestr(name, content)
+
+
+def tag_library(comparison: Comparison, top: int) -> Report:
+    """The same, in the sidecars beside the photos of a library."""
+    assert comparison.library is not None
+    hits, folders = comparison.columns[-1].ranking.hits[:top], comparison.library.folders
+    rows = [comparison.rows[hit.key] for hit in hits if hit.key in comparison.rows]
+    files = comparison.library.files(rows, folders.get(comparison.asked.scope.folder))
+    return change_all(files, keyword_of(comparison))
 
 
 def _content(files: Files, photo: Photo) -> bytes:

@@ -1,4 +1,4 @@
-"""Downloads: results and recall as CSV, and the ranked photos as a ZIP."""
+"""What to take along: results and recall as CSV, the ranked photos as a ZIP, and keywords for photo programs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import gradio as gr
 from app import actions, exports, texts
 from app.api import HEAVY
 from app.comparison import Comparison
-from app.steps.context import DEFAULT_TOP, Controls
+from app.server.hosts import is_from_here
+from app.steps.context import DEFAULT_TOP, Controls, Part, Updates
 from app.steps.step import Step
 from app.tab import Tab
-from core.common.errors import DataError
+from app.views import page_html
+from core.common.errors import DataError, LibraryError
 
 
 class TakeHome(Step):
@@ -20,12 +22,20 @@ class TakeHome(Step):
                 self.results = gr.Button(self.t("TAKE_RESULTS"), min_width=150, elem_id="take-results")
                 self.recall = gr.Button(self.t("TAKE_RECALL"), min_width=150, elem_id="take-recall")
                 self.photos = gr.Button(self.t("TAKE_PHOTOS"), min_width=150, elem_id="take-photos")
+            with gr.Row():
+                # Of a library on this machine, sidecars are written beside the photos, after a yes.
+                self.tag, self.ask = (gr.Button(visible=False, min_width=150, elem_id=name) for name in ("tag", "tag-here"))
+                self.sure = gr.Button(self.t("TAG_SURE"), visible=False, min_width=150, elem_id="tag-sure")
             self.report = gr.HTML(elem_id="take-said")
+        self.context.shows(Part.RESULTS, [self.tag, self.ask, self.sure], self._taggable)
 
     def wire(self) -> None:
         self.downloads(self.results, self._results, self.report)
         self.downloads(self.recall, self._recall, self.report)
         self.downloads(self.photos, self._photos, self.report, HEAVY)
+        self.downloads(self.tag, self._tag, self.report)
+        self.on(self.ask.click, lambda tab, controls: {self.sure: gr.Button(visible=True)}, (), [self.sure])
+        self.on(self.sure.click, self._tag_here, (), [self.sure, self.report], (), self.report, HEAVY)
 
     def _results(self, tab: Tab, _: Controls) -> str:
         return str(tab.visitor.files.write("sg-lora-results.csv", exports.results_csv(_asked(tab)).encode()))
@@ -38,10 +48,35 @@ class TakeHome(Step):
         return str(tab.visitor.files.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
 
     def _photos(self, tab: Tab, controls: Controls) -> str:
-        comparison, top = _asked(tab), controls.top or DEFAULT_TOP
         path = tab.visitor.files.new("sg-lora-photos.zip")
-        exports.write_photos(tab.visitor.files, comparison, int(top) + tab.more, path)
+        exports.write_photos(tab.visitor.files, _asked(tab), _shown(tab, controls), path)
         return str(path)
+
+    def _taggable(self, tab: Tab, controls: Controls) -> Updates:
+        comparison, word = tab.comparison, exports.keyword_of(tab.comparison)
+        here = comparison is not None and comparison.library is not None and self.context.sources.libraries.writable
+        photos = 0 if comparison is None else min(_shown(tab, controls), len(comparison.columns[-1].ranking.hits))
+        label = texts.TAG_FIRST.format(n=photos, word=word)
+        buttons = {self.tag: not here, self.ask: here}
+        shown = {button: gr.Button(label, visible=bool(photos and word) and wanted) for button, wanted in buttons.items()}
+        return {**shown, self.sure: gr.Button(visible=False)}
+
+    def _tag(self, tab: Tab, controls: Controls) -> str:
+        path = tab.visitor.files.new("sg-lora-keywords.zip")
+        exports.write_sidecars(_asked(tab), _shown(tab, controls), path)
+        return str(path)
+
+    def _tag_here(self, tab: Tab, request: gr.Request, controls: Controls) -> Updates:
+        comparison = _asked(tab)
+        if not (self.context.sources.libraries.writable and is_from_here(request.client.host, request.headers)):
+            raise LibraryError(texts.LIBRARY_READ_ONLY)
+        report = exports.tag_library(comparison, _shown(tab, controls))
+        words = texts.TAGGED.format(changed=len(report.changed), same=report.same, failed=len(report.failed))
+        return {self.sure: gr.Button(visible=False), self.report: page_html.note(words)}
+
+
+def _shown(tab: Tab, controls: Controls) -> int:
+    return int(controls.top or DEFAULT_TOP) + tab.more
 
 
 def _asked(tab: Tab) -> Comparison:

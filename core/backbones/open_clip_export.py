@@ -1,9 +1,11 @@
-"""An adapter merged into its open_clip model, as a folder that open_clip loads with ``local-dir:``."""
+"""An adapter merged into its open_clip model: a folder that open_clip loads with ``local-dir:``, or immich's text model."""
 
 from __future__ import annotations
 
 import json
 import re
+import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from core.common.errors import BackboneError
 from core.common.files import whole
 from core.common.tensor_files import write_tensors
 
-CONFIG_FILE, WEIGHTS_FILE = "open_clip_config.json", "open_clip_model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE = "open_clip_config.json", "open_clip_model.safetensors", "model.onnx"
 _LINEAR = re.compile(r"(text|vision)\.blocks\.(\d+)\.(attn|mlp)\.(\w+)")
 
 
@@ -32,22 +34,70 @@ def check_folder(folder: Path) -> None:
 def write_merged(backbone: Backbone, lora: Lora, folder: Path) -> list[str]:
     """Write the model with a LoRA in its weights; returns the names of the files. Raises BackboneError: for the embedded
     backbone, and as ``load_open_clip`` and ``check_folder``."""
+    check_folder(folder)
+    model, config, tokenizer = _merged(backbone, lora)
+    write_tensors(folder / WEIGHTS_FILE, model.state_dict())
+    files = [] if tokenizer is None else _saved(tokenizer, folder)
+    content = {"model_cfg": config, "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
+    with whole(folder / CONFIG_FILE) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return sorted([CONFIG_FILE, WEIGHTS_FILE, *files])
+
+
+def write_textual(backbone: Backbone, lora: Lora, folder: Path) -> list[str]:
+    """Write the text model with a LoRA in its weights as immich reads it: from ``text``, token ids [1, context] int32, to the
+    unit-length ``embedding`` [1, d]. Raises BackboneError: as ``write_merged``, when the LoRA changes photos, or a package is
+    missing."""
+    if backbone.layout.moves_photos:
+        raise BackboneError("CORE_EXPORT_PHOTOS")
+    model, _, tokenizer = _merged(backbone, lora)
+    if missing := [name for name in ("onnx", "transformers") if find_spec(name) is None]:
+        raise BackboneError("CORE_EXPORT_PACKAGES", packages=" ".join(missing))
+    tokens = backbone.text_prefix([""]).int()
+    fast, folder = torch.backends.mha.get_fastpath_enabled(), folder / "textual"
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no such operation
+    try:
+        with whole(folder / ONNX_FILE) as partial, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that tracing is deprecated: the other way needs more packages
+            names: dict[str, Any] = {"input_names": ["text"], "output_names": ["embedding"]}
+            torch.onnx.export(_UnitText(model), (tokens,), partial, dynamo=False, **names)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return sorted([ONNX_FILE, *_saved(tokenizer or _clip_tokenizer(), folder)])
+
+
+class _UnitText(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, text: Tensor) -> Tensor:
+        return self.model.encode_text(text, normalize=True)
+
+
+def _merged(backbone: Backbone, lora: Lora) -> tuple[Any, dict[str, Any], Any]:
+    """The model with a LoRA in its weights, its configuration, and Hugging Face's tokenizer; None: it has open_clip's own."""
     if not isinstance(backbone, OpenClipBackbone):
         raise BackboneError("CORE_EXPORT_EMBEDDED")
-    check_folder(folder)
     model, config = open_clip_model(backbone.choice["spec"], backbone.choice["pretrained"])
     with torch.no_grad():
         for name, factors in lora.factors.items():
             weight_of(model, name).add_(factors.delta)
-    before = set(folder.iterdir()) if folder.exists() else set()
-    write_tensors(folder / WEIGHTS_FILE, model.state_dict())
-    theirs = getattr(backbone.tokenizer, "tokenizer", None)  # of Hugging Face
-    if theirs is not None:
-        theirs.save_pretrained(folder)
-    content = {"model_cfg": config, "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
-    with whole(folder / CONFIG_FILE) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return sorted({path.name for path in set(folder.iterdir()) - before} | {CONFIG_FILE, WEIGHTS_FILE})
+    return model.eval(), config, getattr(backbone.tokenizer, "tokenizer", None)
+
+
+def _clip_tokenizer() -> Any:
+    """open_clip's own tokenizer, as Hugging Face's."""
+    from transformers import CLIPTokenizer  # a second
+
+    own = open_clip.SimpleTokenizer()
+    begin, end = (own.decoder[token] for token in own.all_special_ids[:2])
+    parts: dict[str, Any] = {"vocab": own.encoder, "merges": list(own.bpe_ranks)}
+    return CLIPTokenizer(**parts, bos_token=begin, eos_token=end, unk_token=end, pad_token=end)
+
+
+def _saved(tokenizer: Any, folder: Path) -> list[str]:
+    return [Path(file).name for file in tokenizer.save_pretrained(folder)]
 
 
 def weight_of(model: Any, name: str) -> Tensor:

@@ -1,20 +1,32 @@
-"""The command ``export``: adapters in the formats of other programs."""
+"""The commands ``export``: adapters in the formats of other programs."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
 
-from core.backbones.open_clip_export import check_folder, write_merged
+from core.backbones.base import Backbone
+from core.backbones.lora import Lora
+from core.backbones.open_clip_export import check_folder, write_merged, write_textual
 from core.cli.commands import Answer, chosen_backbone
 from core.experts.load import load_adapter
 
 
 def open_clip(arguments: Namespace) -> Answer:
     check_folder(arguments.out)  # before seconds of loading models
+    return _export(arguments, write_merged)
+
+
+def immich(arguments: Namespace) -> Answer:
+    return _export(arguments, write_textual)
+
+
+def _export(arguments: Namespace, write: Callable[[Backbone, Lora, Path], list[str]]) -> Answer:
     backbone = chosen_backbone(arguments, "photos")
     adapter = load_adapter(backbone, arguments.adapter)
     assert adapter.lora is not None
-    files = write_merged(backbone, adapter.lora, arguments.out)
+    files = write(backbone, adapter.lora, arguments.out)
     data = {"backbone": backbone.name, "adapter": str(arguments.adapter), "out": str(arguments.out), "files": files}
     return Answer(
         data, lambda data: f"{data['backbone']} with {data['adapter']} is in {data['out']}: {', '.join(data['files'])}"

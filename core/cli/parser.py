@@ -237,10 +237,11 @@ def _training(command: Command) -> None:
 
 
 def _exporting(command: Command) -> None:
-    parser = command("export open-clip", "export.open_clip")
-    _path_option(parser, "--adapter", "adapter in PEFT format", required=True)
-    _path_option(parser, "--out", "folder to write the model to", required=True)
-    _backbone_options(parser)
+    for name, run in (("export open-clip", "export.open_clip"), ("export immich", "export.immich")):
+        parser = command(name, run)
+        _path_option(parser, "--adapter", "adapter in PEFT format", required=True)
+        _path_option(parser, "--out", "folder to write the model to", required=True)
+        _backbone_options(parser)
 
 
 def _measuring_and_sharing(command: Command) -> None:

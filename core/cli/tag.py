@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,52 +26,40 @@ from core.retrieval.search import search
 from core.retrieval.where import NONE_LEFT, Where
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What finds the photos of a keyword: texts, or a taught name."""
-
-    keyword: str
-    texts: tuple[str, ...]
-    entry: TaughtName | None = None
-
-
 def tag(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     if arguments.adapter is not None and (given := sampling_given(arguments)):
         raise UsageError("CORE_WITH_ADAPTER", option=given[0])
     if not (arguments.names or arguments.query) and not (arguments.remove and arguments.keyword):
         raise UsageError("CORE_TAG_WHAT")
-    keyword = None if arguments.keyword is None else _keyword(arguments.keyword)
+    texts = [clean_text(text, "query") for text in arguments.query or ()]
+    keyword = _keyword(arguments.keyword or ", ".join(texts)) if arguments.keyword or texts else None
     library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
     backbone, adapter_of = _adapters(arguments)
     photos = LibraryPhotos(library, backbone)
     names = load_names(arguments.names, backbone, photos)
     if where.folder is not None:
         photos.check_folder(where.folder)
+    asked: list[tuple[str | None, list[str], TaughtName | None]] = [(keyword, texts, None)]
+    if names.entries and not texts:
+        asked = [(keyword or _keyword(entry.name), [entry.name], entry) for entry in names.entries]
     tags, failed = list[dict[str, Any]](), list[dict[str, str]]()
-    for asked in _asked(arguments, names, keyword):
-        facts, rows = {"keyword": asked.keyword}, list(range(len(photos)))
-        if asked.texts and not (arguments.remove and arguments.first is arguments.at_least is None):
-            ranked, scores = _ranked(photos, names, asked, adapter_of(", ".join(asked.texts)), where)
-            rows = _chosen(ranked, arguments)
+    for word, wanted, entry in asked:
+        facts, rows = {"keyword": word}, list(range(len(photos)))
+        if wanted and not (arguments.remove and arguments.first is arguments.at_least is None):
+            ranked, scores = _ranked(photos, names, wanted, entry, adapter_of(", ".join(wanted)), where)
+            first, least = arguments.first or 0, float("inf") if arguments.at_least is None else arguments.at_least
+            rows = [row for place, (row, score) in enumerate(ranked) if place < first or score >= least]
             facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None, **scores}
         files = photos.files(rows, where.folder) if rows else []
-        show = partial(Steps(log), f"“{asked.keyword}”")
-        report = change_all(files, asked.keyword, arguments.style, arguments.remove, arguments.dry_run, show)
+        show = partial(Steps(log), f"“{word}”")
+        report = change_all(files, str(word), arguments.style, arguments.remove, arguments.dry_run, show)
         tags.append(facts | {"changed": [str(file) for file in report.changed], "same": report.same})
         failed += [{"name": str(file), "reason": str(error)} for file, error in report.failed]
     for failure in failed:
         log(f"left out: {failure['name']}: {failure['reason']}")
     facts = {"tags": tags, "failed": failed, "dry_run": arguments.dry_run, "remove": arguments.remove}
     return Answer(facts, format.tagged)
-
-
-def _asked(arguments: Namespace, names: TaughtNames, keyword: str | None) -> list[_Asked]:
-    if arguments.query:
-        texts = tuple(clean_text(text, "query") for text in arguments.query)
-        return [_Asked(keyword or _keyword(", ".join(texts)), texts)]
-    entries = [_Asked(keyword or _keyword(entry.name), (entry.name,), entry) for entry in names.entries]
-    return entries or [_Asked(str(keyword), ())]
 
 
 def _keyword(text: str) -> str:
@@ -100,23 +87,13 @@ def _adapters(arguments: Namespace) -> tuple[Backbone, Callable[[str], Adapter]]
 
 
 def _ranked(
-    photos: LibraryPhotos, names: TaughtNames, asked: _Asked, adapter: Adapter, where: Where
+    photos: LibraryPhotos, names: TaughtNames, texts: list[str], entry: TaughtName | None, adapter: Adapter, where: Where
 ) -> tuple[list[tuple[int, float]], dict[str, Any]]:
     """All photos as (row, score), best first, and what the scores of the name's own photos say."""
-    named, among = adapter.with_names(names.on), photos.among(where)
-    ranked = search(photos, asked_with(names, asked.texts), named, None, among)
+    ranked = search(photos, asked_with(names, texts), adapter.with_names(names.on), None, photos.among(where))
     if not ranked:
         raise GalleryError(NONE_LEFT)
-    own, wrong = ([] if asked.entry is None else scores_left_out(names, asked.entry, adapter, w) for w in (False, True))
+    own, wrong = ([] if entry is None else scores_left_out(names, entry, adapter, crossed) for crossed in (False, True))
+    facts: dict[str, Any] = {key: [round(score, 6) for score in scores] for key, scores in (("own", own), ("wrong", wrong))}
     cut = proposed_cut(own)
-    facts: dict[str, Any] = {"own": _rounded(own), "wrong": _rounded(wrong), "proposed": cut}
-    return ranked, facts | {"proposed_photos": None if cut is None else sum(score >= cut for _, score in ranked)}
-
-
-def _rounded(scores: Sequence[float]) -> list[float]:
-    return [round(score, 6) for score in sorted(scores, reverse=True)]
-
-
-def _chosen(ranked: Sequence[tuple[int, float]], arguments: Namespace) -> list[int]:
-    least = float("inf") if arguments.at_least is None else arguments.at_least
-    return [row for i, (row, score) in enumerate(ranked) if i < (arguments.first or 0) or score >= least]
+    return ranked, facts | {"proposed": cut, "proposed_photos": cut and sum(score >= cut for _, score in ranked)}

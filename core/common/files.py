@@ -20,5 +20,9 @@ def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes ``path`` when the block ends. An interrupted run leaves no half-written ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # a suffix that no search for files matches
-    yield partial
+    try:
+        yield partial
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     partial.replace(path)

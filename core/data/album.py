@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,61 +35,48 @@ def make_album(folder: Path, photos: Sequence[Path]) -> Report:
     old, failed = _read(folder), list[tuple[Path, DataError]]()
     digits = max(3, len(str(len(photos))))
     wanted = {f"{rank:0{digits}} {photo.name}": os.path.abspath(photo) for rank, photo in enumerate(photos, 1)}  # noqa: PTH100
-    removed = [name for name, made in old.items() if wanted.get(name) != made["photo"] and _is_ours(folder / name, made)]
-    for name in removed:
+    ours = {name for name, (_, *stamp) in old.items() if stamp == _stamp(folder / name)}
+    kept = {name: old[name] for name in ours if wanted.get(name) == old[name][0]}
+    for name in ours - kept.keys():
         (folder / name).unlink()
-    kept = {name: old[name] for name in wanted if name in old and _is_ours(folder / name, old[name])}
-    new: dict[str, dict[str, Any]] = {
-        name: {"photo": photo, "copy": None} for name, photo in wanted.items() if name not in kept
-    }
-    for name, made in list(new.items()):
-        if not is_there(Path(made["photo"])):
-            failed.append((Path(made["photo"]), DataError("CORE_SIDECAR_NO_PHOTO")))
-        elif os.path.lexists(folder / name):
-            failed.append((folder / name, DataError("CORE_ALBUM_TAKEN")))
-        else:
-            continue
-        del new[name]
-    _write(folder, kept | new)  # first, so that links of an interrupted run are known
-    for name, made in new.items():
-        made["copy"] = _link(folder / name, made["photo"])
-        if made["copy"] is not None:
-            _write(folder, kept | new)
-    return Report(len(new), len(kept), len(removed), tuple(failed))
+    made = dict(kept)
+    try:
+        for name, photo in wanted.items():
+            if name in kept:
+                continue
+            if not is_there(Path(photo)):
+                failed.append((Path(photo), DataError("CORE_SIDECAR_NO_PHOTO")))
+            elif os.path.lexists(folder / name):
+                failed.append((folder / name, DataError("CORE_ALBUM_TAKEN")))
+            else:
+                _link(folder / name, photo)
+                made[name] = [photo, *_stamp(folder / name)]
+    finally:  # so that links of an interrupted run are known
+        with whole(folder / MADE) as partial:
+            partial.write_text(json.dumps(made, indent=1), encoding="utf-8")
+    return Report(len(made) - len(kept), len(kept), len(ours) - len(kept), tuple(failed))
 
 
-def _link(path: Path, photo: str) -> list[int] | None:
-    """Make a link; where links cannot be made, a copy: its size and time of change."""
+def _link(path: Path, photo: str) -> None:
     try:
         path.symlink_to(photo)
-        return None
     except (OSError, NotImplementedError):
         shutil.copy2(photo, path)
-        return _stamp(path)
 
 
 def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    """Size and time of change of a link or a copy; [] if it is gone."""
+    with suppress(OSError):
+        return [path.lstat().st_size, path.lstat().st_mtime_ns]
+    return []
 
 
-def _is_ours(path: Path, made: dict[str, Any]) -> bool:
-    """Whether a file is as this program made it."""
-    if path.is_symlink():
-        return made["copy"] is None and str(path.readlink()) == made["photo"]
-    return path.is_file() and _stamp(path) == made["copy"]
-
-
-def _read(folder: Path) -> dict[str, dict[str, Any]]:
+def _read(folder: Path) -> dict[str, list[Any]]:
+    """The path of the photo, and the stamp, of each file that was made."""
     if not (folder / MADE).exists():
         return {}
     try:
         made = json.loads((folder / MADE).read_text(encoding="utf-8"))
-        return {Path(str(name)).name: {"photo": str(entry["photo"]), "copy": entry["copy"]} for name, entry in made.items()}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {Path(name).name: [str(photo), size, time] for name, (photo, size, time) in made.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise DataError("CORE_ALBUM_DAMAGED", file=folder / MADE) from None
-
-
-def _write(folder: Path, made: dict[str, Any]) -> None:
-    with whole(folder / MADE) as partial:
-        partial.write_text(json.dumps(made, indent=1), encoding="utf-8")

@@ -1,8 +1,7 @@
-"""XMP sidecars beside photos: what adding or removing a keyword would change, and the change. A photo is never written."""
+"""XMP sidecars beside photos: add a keyword or remove it. A photo is never written."""
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,62 +13,47 @@ from PIL import Image, IptcImagePlugin
 from core.common.errors import DataError
 from core.common.files import whole
 from core.data.find_images import is_there
-from core.data.image_io import FORMATS, photo_bytes
-from core.data.xmp import HIERARCHY, TAGS, keywords, new_xmp, with_keyword, without_keyword
+from core.data.image_io import FORMATS
+from core.data.xmp import EMPTY, HIERARCHY, SUBJECT, TAGS, Words, keywords, with_keyword, without_keyword
 
 STYLES = ("photo.jpg.xmp", "photo.xmp")  # of most programs, of Lightroom
 MAX_BYTES = 16 * 2**20
 _IPTC_KEYWORDS = (2, 25)
 
 
-@dataclass(frozen=True)
-class Change:
-    """A sidecar's file and its new content. None: nothing would be left in it, so the file goes."""
-
-    file: Path
-    content: bytes | None
-
-    def write(self) -> None:
-        """Write the file completely or not at all, with the permissions that it has. Raises OSError."""
-        if self.content is None:
-            self.file.unlink()
-            return
-        with whole(self.file) as partial:
-            try:
-                partial.write_bytes(self.content)
-                if self.file.exists():
-                    shutil.copymode(self.file, partial)
-            except OSError:
-                partial.unlink(missing_ok=True)
-                raise
-
-
-def sidecar_of(photo: Path, style: str) -> Path:
+def sidecar_of(photo: Path, style: str = STYLES[0]) -> Path:
     """The sidecar of a photo in one of STYLES. Of a link: the file that it leads to."""
     file = photo.with_suffix(".xmp") if style == STYLES[1] else photo.with_name(f"{photo.name}.xmp")
     return file.resolve() if file.is_symlink() else file
 
 
-def change(photo: Path, word: str, style: str = STYLES[0], remove: bool = False) -> Change | None:
-    """What a keyword, added or removed, changes in a photo's sidecar; None: nothing. Raises DataError: when the photo is gone,
-    or the sidecar is damaged, read-only or no XMP; OSError: when it cannot be read."""
+def change(photo: Path, word: str, style: str = STYLES[0], remove: bool = False, dry_run: bool = False) -> bool:
+    """Add or remove a keyword; returns whether this changes the sidecar. Raises DataError: when the photo is gone, or the
+    sidecar is damaged, read-only or no XMP; OSError: when it cannot be read or written."""
     file = sidecar_of(photo, style)
-    if not file.exists():
-        if remove:
-            return None
-        if not is_there(photo):
-            raise DataError("CORE_SIDECAR_NO_PHOTO")
-        new = _new(photo)
-        return None if word in keywords(new) else Change(file, with_keyword(new, word))
-    if not is_there(file) or file.stat().st_size > MAX_BYTES:
-        raise DataError("CORE_SIDECAR_FOREIGN")
-    content = file.read_bytes()
-    changed = (without_keyword if remove else with_keyword)(content, word)
-    if changed == content:
-        return None
-    if not file.stat().st_mode & 0o222:
+    if there := file.exists():
+        if not is_there(file) or file.stat().st_size > MAX_BYTES:
+            raise DataError("CORE_SIDECAR_FOREIGN")
+    elif remove:
+        return False
+    elif not is_there(photo):
+        raise DataError("CORE_SIDECAR_NO_PHOTO")
+    old, inside = file.read_bytes() if there else EMPTY, keywords_inside(photo) if is_there(photo) else {}
+    new = (without_keyword if remove else with_keyword)(old, word, inside)
+    if new == old or (not there and word in inside[SUBJECT]):
+        return False
+    if there and not file.stat().st_mode & 0o222:
         raise DataError("CORE_SIDECAR_READ_ONLY")
-    return Change(file, None if remove and changed == _new(photo) else changed)
+    if dry_run:
+        return True
+    if new == EMPTY:  # nothing would be left in it
+        file.unlink()
+        return True
+    with whole(file) as partial:
+        partial.write_bytes(new)
+        if there:
+            shutil.copymode(file, partial)
+    return True
 
 
 @dataclass(frozen=True)
@@ -90,34 +74,33 @@ def change_all(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Make ``change`` for each photo. ``dry_run``: write nothing."""
-    changed, failed, same = dict[Path, None](), list[tuple[Path, DataError]](), 0
+    changed, failed = dict[Path, None](), list[tuple[Path, DataError]]()
     for done, photo in enumerate(photos, 1):
+        file = sidecar_of(photo, style)
         try:
-            made = change(photo, word, style, remove)
-            if made is None or made.file in changed:  # two photos may share a sidecar
-                same += 1
-            else:
-                if not dry_run:
-                    made.write()
-                changed[made.file] = None
+            if file not in changed and change(photo, word, style, remove, dry_run):  # two photos may share a sidecar
+                changed[file] = None
         except DataError as error:
-            failed.append((sidecar_of(photo, style), error))
+            failed.append((file, error))
         except OSError as error:
-            failed.append((sidecar_of(photo, style), DataError("CORE_SIDECAR_NOT_WRITTEN", error=error.strerror)))
+            failed.append((file, DataError("CORE_SIDECAR_NOT_WRITTEN", error=error.strerror)))
         progress(done, len(photos))
-    return Report(tuple(changed), same, tuple(failed))
+    return Report(tuple(changed), len(photos) - len(changed) - len(failed), tuple(failed))
 
 
-def _new(photo: Path) -> bytes:
-    """A new sidecar: with the keywords inside the photo (XMP, IPTC), since programs read a sidecar's in their place."""
-    words, tags = list[str](), list[str]()
+def keywords_inside(photo: Path) -> Words:
+    """The keywords inside a photo (XMP, IPTC), as lists of a new sidecar."""
+    words, xmp = list[str](), dict[str, list[str]]()
     with suppress(Exception):  # the photo was read when it was indexed; damaged metadata do not matter
-        with Image.open(io.BytesIO(photo_bytes(photo)), formats=[key for key in FORMATS if key in Image.OPEN]) as image:
+        with Image.open(photo, formats=[key for key in FORMATS if key in Image.OPEN]) as image:
             iptc = (IptcImagePlugin.getiptcinfo(image) or {}).get(_IPTC_KEYWORDS, [])
-            xmp = image.info.get("xmp", b"")
-        words += [word.decode() for word in (iptc if isinstance(iptc, list) else [iptc])]
-        xmp = xmp.encode() if isinstance(xmp, str) else xmp
-        words += keywords(xmp)
-        tags += keywords(xmp, TAGS) or [tag.replace("|", "/") for tag in keywords(xmp, HIERARCHY)]
-    words, tags = ([word for word in dict.fromkeys(each) if word and word.isprintable()] for each in (words, tags))
-    return new_xmp(words, tags or words)
+            packet = image.info.get("xmp", b"")
+        words = [word.decode() for word in (iptc if isinstance(iptc, list) else [iptc])]
+        xmp = keywords(packet.encode() if isinstance(packet, str) else packet)
+    words = _printable([*words, *xmp.get(SUBJECT, ())])
+    levels = [tag.replace("/", "|") for tag in xmp.get(TAGS, ())] or xmp.get(HIERARCHY, ())
+    return {SUBJECT: words, HIERARCHY: _printable(levels) or words}
+
+
+def _printable(words: Sequence[str]) -> list[str]:
+    return [word for word in dict.fromkeys(words) if word and word.isprintable()]

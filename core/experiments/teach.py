@@ -21,6 +21,7 @@ from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
+from core.retrieval.name_scores import proposed_cut, scores_left_out
 from core.retrieval.popularity import spread_rows
 from core.retrieval.questions import EncodedQuery
 from core.sglora.repository import CLASS_NAMES
@@ -37,6 +38,7 @@ FEWEST = 4  # photos of a class to measure on
 OTHERS = 1_000  # everyday photos beside those of a class
 FIRST = 10
 PLAIN = "a photo of a {}"
+RULES = {"mean": lambda own: float(np.mean(own)), "lowest": min, "midway": proposed_cut}  # where a name's photos may end
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
 SENTENCE = "photos of people and animals"  # its adapter is the base of taught names
 ZERO, USUAL = "zero-shot", "usual"
@@ -76,11 +78,13 @@ def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """{"names": rows of {"column", "domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"column",
-    "domain"} and the points that each of LOST loses, "composed": rows of {"column", "word", "photos", "captions", "R@10"}}."""
+    "domain"} and the points that each of LOST loses, "cuts": rows of ``cuts``, "composed": rows of {"column", "word",
+    "photos", "captions", "R@10"}}."""
     corpus, backbone = context.corpus, context.backbone
     others = everyday(corpus)
     results: list[dict[str, Any]] = []
     forgotten: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
     bases = columns(context)
     plain = {column: adapter(backbone, base) for column, base in bases.items()}
     everyday_photos = {column: corpus.indexed(others, unnamed) for column, unnamed in plain.items()}
@@ -99,6 +103,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                         about = {"column": column, "domain": domain, "names": kind, "photos": photos, "wording": wording}
                         name_rows = asked(texts, prefixes[wording], taught_names, named)
                         results.append(about | measured(name_rows, held[column], everyday_photos[column]))
+        if all(row["domain"] != domain for row in ends):
+            ends += [{"domain": domain, **row} for row in cuts(context, draw, bases[USUAL], everyday_photos[USUAL])]
         taught_names = taught(context, draw.nonsense, draw.taught, 3)
         for column, base in bases.items():
             after = recalls(adapter(backbone, base, taught_names))
@@ -108,7 +114,28 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             points = {measure: round(lost[measure], 2) for measure in LOST if measure in lost}
             forgotten.append({"column": column, "domain": domain, **points})
         context.log(domain)
-    return {"names": results, "forgotten": forgotten, "composed": composed(context, others, bases, everyday_photos)}
+    in_captions = composed(context, others, bases, everyday_photos)
+    return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": in_captions}
+
+
+def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tensor) -> Iterator[dict[str, Any]]:
+    """Precision and recall of the photos above each of RULES, of the draw's and those ``beside``. Every second name chooses the
+    rule, the others measure it."""
+    backbone, plain = context.backbone, adapter(context.backbone, base)
+    held = [context.corpus.indexed(rows, plain) for rows in draw.held]
+    for photos in PHOTOS[1:]:
+        names = taught(context, draw.nonsense, draw.taught, photos)
+        rows = asked(draw.nonsense, backbone.text_prefix(draw.nonsense), names, adapter(backbone, base, names))
+        scores = torch.cat([beside, *held]) @ rows.T
+        own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+        for i, entry in enumerate(names.entries):
+            left_out = scores_left_out(names, entry, plain)
+            for rule, cut in RULES.items():
+                found, mine = scores[:, i] >= cut(left_out), own == i
+                right, most, all_of_it = (int(each.sum()) for each in (found & mine, found, mine))
+                about = {"photos": photos, "part": "validation" if i % 2 else "test", "rule": rule}
+                shares = {"precision": right / max(most, 1), "recall": right / all_of_it, "F1": 2 * right / (most + all_of_it)}
+                yield about | {measure: round(100 * share, 2) for measure, share in shares.items()}
 
 
 def columns(context: ExperimentContext) -> dict[str, Lora | None]:
@@ -235,6 +262,12 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"{forgot(result, SENTENCE, CAPTIONS)} with one; class names {forgot(result, USUAL, CLASS_NAMES)} of R@1, names of "
         f"other domains {forgot(result, USUAL, OTHER_NAMES)}.",
     ]
+    rows = result["cuts"]
+    rule = max(RULES, key=lambda rule: _over("domain", _where(rows, part="validation", rule=rule), "F1")[0])
+    for photos in PHOTOS[1:]:
+        above = _where(rows, part="test", rule=rule, photos=photos)
+        right, found = (_share(_over("domain", above, measure)) for measure in ("precision", "recall"))
+        sentences.append(f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos.")
     if result["composed"]:
         recall = {n: _composed(result, USUAL, n) for n in (None, 0, 3)}
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
@@ -243,6 +276,10 @@ def findings(result: Mapping[str, Any]) -> list[str]:
             f"three photos, and {recall[None][0]:.0f} with the word itself."
         )
     return sentences
+
+
+def _where(rows: Sequence[Mapping[str, Any]], **values: object) -> list[Mapping[str, Any]]:
+    return [row for row in rows if values.items() <= row.items()]
 
 
 def _share(interval: Sequence[float]) -> str:

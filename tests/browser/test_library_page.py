@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -17,6 +18,7 @@ from app import texts
 from app.samples import OPENING
 from core.backbones.embedded import EmbeddedBackbone
 from core.data.sample_photos import sample_photos
+from core.data.xmp import SUBJECT, keywords
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
 
@@ -26,10 +28,15 @@ DAYS = ("2023-05-01", "2024-05-01", "2024-05-02")  # the days of the library's f
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory, backbone: EmbeddedBackbone) -> Iterator[str]:
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the library's photos."""
+    return tmp_path_factory.mktemp("app") / "photos"
+
+
+@pytest.fixture(scope="module")
+def url(photos: Path, backbone: EmbeddedBackbone) -> Iterator[str]:
     """The address of an app with a library of all sample photos but the first."""
-    where = tmp_path_factory.mktemp("app")
-    photos, library = where / "photos", where / "pictures"
+    where, library = photos.parent, photos.parent / "pictures"
     photos.mkdir()
     (photos / "dated").mkdir()
     for sample, day in zip_longest(sample_photos()[1:], DAYS):
@@ -105,6 +112,33 @@ def test_own_photos_a_library_and_both(opened: Page) -> None:
     choose(page, "where", "Everyday photos")
     expect(page.locator("#results h3")).to_contain_text(f"{len(sample_photos())} ranked")
     settles(lambda: asked_of(page).get("in"), "samples")
+
+
+def test_keywords_are_written_beside_the_photos_after_a_yes(opened: Page, photos: Path) -> None:
+    page = opened
+    choose(page, "where", "pictures")
+    ask(page, "a cat/dog")
+    names = {name for hit in hits(page).all() if (name := hit.locator("img").get_attribute("alt"))}
+    page.click("#take-home > button")
+    expect(page.locator("#tag")).to_be_hidden()
+    page.get_by_role("button", name=texts.TAG_FIRST.format(n=12, word="a cat dog")).click()
+    assert not list(photos.rglob("*.xmp"))
+    for changed in (12, 0):
+        page.locator("#tag-here").click()
+        page.locator("#tag-sure").click()
+        expect(page.locator("#take-said")).to_have_text(texts.TAGGED.format(changed=changed, same=12 - changed, failed=0))
+        expect(page.locator("#tag-sure")).to_be_hidden()
+    written = list(photos.rglob("*.xmp"))
+    assert {file.stem for file in written} == names
+    assert all(keywords(file.read_bytes())[SUBJECT] == ["a cat dog"] for file in written)
+
+    # Own photos and samples are not on this machine: their sidecars come as a ZIP.
+    choose(page, "where", "Everyday photos")
+    expect(page.locator("#tag-here")).to_be_hidden()
+    with page.expect_download() as waiting:
+        page.locator("#tag").click()
+    names = zipfile.ZipFile(waiting.value.path()).namelist()
+    assert names == [f"{hit.locator('img').get_attribute('alt')}.xmp" for hit in hits(page).all()]
 
 
 def test_filters_stay_with_the_question(opened: Page) -> None:

@@ -12,6 +12,7 @@ from made_up_photos import blurred, draw
 from core.backbones.embedded import EmbeddedBackbone
 from core.experiments import figures, teach
 from core.experiments.context import ExperimentContext
+from core.names.teach import TaughtNames
 from core.retrieval.columns import text_rows
 
 pytestmark = pytest.mark.slow
@@ -65,6 +66,31 @@ def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:
     assert found == {"right": pytest.approx(100 * np.mean(right), abs=0.01), "ten": pytest.approx(100 * np.mean(ten), abs=0.01)}
 
 
+def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentContext) -> None:
+    backbone, corpus = context.backbone, context.corpus
+    _, drawn = next(teach.draws(corpus))
+    others = teach.everyday(corpus)
+    beside = corpus.indexed(others, teach.adapter(backbone, None))
+    found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, None, beside)}
+    assert set(found) == {(n, part, rule) for n in (3, 10) for part in ("test", "validation") for rule in teach.RULES}
+
+    def score(names: TaughtNames, row: int) -> float:
+        text = backbone.encode_text([drawn.nonsense[0]], names.on(None))[0]
+        return float(corpus.base[row] @ text)
+
+    def taught(photos: list[int]) -> TaughtNames:
+        names = TaughtNames(backbone).add(drawn.nonsense[0], corpus.prefixes[torch.tensor(photos)])
+        return names.add(drawn.nonsense[1], corpus.prefixes[torch.from_numpy(drawn.taught[1][:3])])
+
+    photos = drawn.taught[0][:3].tolist()
+    left_out = [score(taught([p for p in photos if p != photo]), photo) for photo in photos]
+    above = [row for row in [*np.concatenate(drawn.held), *others] if score(taught(photos), int(row)) >= np.mean(left_out)]
+    right = len(set(above) & set(drawn.held[0].tolist()))
+    row = found[3, "test", "mean"]
+    assert row["precision"] == pytest.approx(100 * right / max(len(above), 1), abs=0.01)
+    assert row["recall"] == pytest.approx(100 * right / len(drawn.held[0]), abs=0.01)
+
+
 def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teach, "DRAWS", 1)
     result = json.loads(json.dumps(teach.run(context)))
@@ -74,5 +100,6 @@ def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.Mo
     assert {row["word"] for row in result["composed"]} == {"dog"}
     said, table = " ".join(teach.findings(result)), teach.table(result)
     assert f"{taught:.0f} %" in table and "dog" in said
+    assert "Above the score proposed" in said
     assert "percent" in figures.svg(teach.plot, result)
     assert torch.isfinite(torch.tensor([row["captions"] for row in result["forgotten"]])).all()

@@ -24,6 +24,7 @@ from app.visitor import Visitor
 from core.common.errors import DataError
 from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos
+from core.data.xmp import SUBJECT, keywords
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
@@ -108,12 +109,23 @@ def test_the_zip_of_samples_holds_their_files(tab: Tab, tmp_path: Path) -> None:
     assert len(files) == 2 and files.items() <= {s.name: s.path.read_bytes() for s in sample_photos()}.items()
 
 
+def test_the_zip_of_sidecars_has_the_question_as_keyword(tab: Tab, tmp_path: Path) -> None:
+    exports.write_sidecars(tab.comparison, 3, path := tmp_path / "keywords.zip")
+    hits = tab.comparison.columns[-1].ranking.hits[:3]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [f"{hit.label}.xmp" for hit in hits]
+        assert all(keywords(archive.read(name))[SUBJECT] == [QUERY] for name in archive.namelist())
+    leveled = replace(tab.comparison, asked=Question.words("a cat/dog | or  two"))
+    assert exports.keyword_of(leveled) == "a cat dog or two"
+
+
 def test_captions_are_no_photos(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
     photos, other = SOURCES.samples.gallery(engine).photos, Tab(tab.visitor)
     question = Question.photo(photos[0].id, scope=Scope.of("samples"))
     made = actions.answer(engine, other, Asked(question, tab.asked.request), SOURCES)
     with pytest.raises(DataError, match="search with words"):
         exports.write_photos(tab.visitor.files, made, 4, tmp_path / "photos.zip")
+    assert exports.keyword_of(made) == ""
     assert {r["caption"] for r in rows(exports.results_csv(made))} == {c for p in photos for c in p.captions}
 
 
