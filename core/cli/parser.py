@@ -222,11 +222,13 @@ def _training(command: Command) -> None:
     _path_option(parser, "--heads", "the heads (default: the shipped ones)", "FILE")
     _device_option(parser)
 
-    parser = command("train experts", "train.experts")
-    _train_options(parser, "DIR", "the backbone's own, experts/NAME")
-    parser.add_argument("--descriptions", type=Path, metavar="FILE", help="a JSON of experts' names and sentences for them")
-    _flag(parser, "--random-weights", "train on a backbone without weights, to try things out")
-    _backbone_options(parser)
+    for name in ("train experts", "train all"):
+        parser = command(name, "train.experts")
+        parser.set_defaults(whole=name == "train all")
+        _train_options(parser, "DIR", "the backbone's own, experts/NAME")
+        parser.add_argument("--descriptions", type=Path, metavar="FILE", help="a JSON of experts' names and sentences for them")
+        _flag(parser, "--random-weights", "train on a backbone without weights, to try things out")
+        _backbone_options(parser)
 
     parser = command("train generator", "train.generator")
     _train_options(parser, "FILE", "beside the experts; for `embedded` assets/embedded")

@@ -1,12 +1,14 @@
-"""The ``train`` commands: backbone heads, shared LoRA, experts, generator."""
+"""The ``train`` commands: backbone heads, shared LoRA, experts, generator; or experts and generator in one."""
 
 from __future__ import annotations
 
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,19 +19,25 @@ from core.common.errors import DataError, RepositoryError, UsageError
 from core.common.paths import GENERATOR_FILE, asset_path, default_cache, experts_path, heads_path
 from core.data import check_folder
 from core.experts.card import write_card
-from core.experts.files import load_repository
+from core.experts.files import RepositoryIndex, load_repository
+from core.experts.load import load_engine
+from core.sglora.generator import LoraGenerator
+from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, train_backbone
 from core.training.discovery import read_descriptions
 from core.training.distributed import Processes
-from core.training.experts import runs_of, train_experts
+from core.training.estimate import estimate
+from core.training.experts import runs_folder, runs_of, train_experts
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
+from core.training.snapshots import snapshots_file
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 R = TypeVar("R", bound="DataclassInstance")
+OF_GENERATOR = "generator."  # how settings of the generator's recipe start in ``train all``
 
 
 def backbone(arguments: Namespace) -> Answer:
@@ -50,15 +58,32 @@ def shared(arguments: Namespace) -> Answer:
 
 
 def experts(arguments: Namespace) -> Answer | None:
-    """``train experts``; under ``accelerate launch`` the first process answers."""
+    """``train experts``; under ``accelerate launch`` the first process answers. ``train all`` trains the generator, too, and
+    skips what an earlier run finished."""
     check_folder(arguments.data)
+    whole = arguments.whole
+    arguments.adapt = arguments.adapt or ("texts" if whole else None)  # texts: no sentence needs a new index
     model = chosen_backbone(arguments, "photos")  # as in the paper
-    recipe = changed(replace(recipe_for(model), seed=arguments.seed), arguments.set)
-    out = destination(arguments, experts_path(model.slug))
-    descriptions = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
-    repository = train_experts(arguments.data, out, arguments.cache or default_cache(), model, recipe, log, descriptions)
-    if not Processes.here().state.is_main_process:
+    of_generator = [s.removeprefix(OF_GENERATOR) for s in arguments.set if whole and s.startswith(OF_GENERATOR)]
+    of_experts = [s for s in arguments.set if not (whole and s.startswith(OF_GENERATOR))]
+    recipe = changed(replace(recipe_for(model), seed=arguments.seed), of_experts)
+    generating = changed(GeneratorRecipe(seed=arguments.seed), of_generator)
+    written = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
+    out, cache = arguments.out or experts_path(model.slug), arguments.cache or default_cache()
+    state, runs, file = Processes.here().state, runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
+    load = partial(load_repository, out, model.layout, model.fingerprint, model.shared)
+    kept = RepositoryIndex.read(out).experts if whole and finished(load, recipe) else ()
+    same = all(snapshots_file(runs, e.name).is_file() and e.description == written.get(e.name, e.description) for e in kept)
+    if not kept or not same:
+        destination(arguments, out)  # asks before it replaces other experts
+        if whole and state.is_main_process and not runs.exists():  # later, each part that is left shows its own estimate
+            estimate(arguments.data, model, recipe, state.num_processes, log)
+        train_experts(arguments.data, out, cache, model, recipe, log, written)
+    if not state.is_main_process:
         return None
+    repository = load()  # rounded as in its files
+    if whole and not finished(lambda: load_engine(model, out, file).generator, generating):
+        train_generator(file, repository, runs, generating, log)
     _card(out)
     return _done({"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts]}, out)
 
@@ -76,6 +101,14 @@ def generator(arguments: Namespace) -> Answer:
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it contains the generator's checksum
     return _done({"fingerprint": trained.fingerprint, "experts": len(repository)}, out)
+
+
+def finished(load: Callable[[], ExpertRepository | LoraGenerator | None], recipe: DataclassInstance) -> bool:
+    """Whether an earlier run wrote experts or a generator with this recipe, and the files are whole and fit the backbone."""
+    with suppress(RepositoryError):
+        made = load()
+        return made is not None and made.notes.get("recipe") == asdict(recipe)
+    return False
 
 
 def _card(folder: Path) -> None:

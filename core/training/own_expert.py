@@ -60,6 +60,7 @@ class OwnRecipe:
     snapshots: int = 16
     scale: float = 20.0
     memory: float = 3.0
+    names: int = 64  # class names in the penalty of a step, if a step runs them through the whole text tower
     seed: int = 0  # of batches and captions; equal seeds and photos give equal experts
 
 
@@ -127,7 +128,8 @@ class _Training:
         columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
         index, positive = torch.from_numpy(rows), torch.from_numpy(photos.relevance.matrix[rows][:, columns])
         batch = Batch(photos.prefix[index], photos.base[index], photos.texts[columns], positive)
-        return adapter_loss(self.backbone, self.lora(vector), batch, self.names, self.recipe.scale, self.recipe.memory)
+        names = self.names.some(rng, self.recipe.names) if self.names and self.backbone.text_key is None else self.names
+        return adapter_loss(self.backbone, self.lora(vector), batch, names, self.recipe.scale, self.recipe.memory)
 
     def loss(self, photos: _Photos, vector: Tensor) -> float:
         """The loss of all these photos and texts. Recall is too coarse for a dozen photos."""

@@ -9,6 +9,8 @@ from core.backbones.base import Backbone
 from core.training.corpus import Corpus
 from core.training.objective import TRAINED_WEIGHT, Objective
 
+ROUNDS = 100
+
 
 @dataclass(frozen=True)
 class ExpertRecipe:
@@ -26,7 +28,7 @@ class ExpertRecipe:
     tokens: int = 100_000  # for adapters of photos: most patches per photo
     names: int = 256  # class names in the penalty of one step
     shared_rank: int = 48
-    shared_steps: int = 3000
+    shared_steps: int = 3000  # at most
     shared_lr: float = 3e-3
     shared_batch: int = 256
     keyword: int = 50  # fewest photos of a keyword
@@ -36,6 +38,10 @@ class ExpertRecipe:
     views: int = 1  # of a photo
     weight: float = 1.0  # as in ``Objective``
     seed: int = 0
+
+    def steps_together(self, photos: int) -> int:
+        """The steps of the shared LoRA for this number of training photos: at most ROUNDS rounds of them."""
+        return min(self.shared_steps, ROUNDS * photos // self.shared_batch)
 
     def objective(self, corpus: Corpus) -> Objective:
         """The loss of an expert LoRA."""
@@ -67,8 +73,11 @@ CLIP_RECIPE = ExpertRecipe(
     shared_batch=44,
 )
 
-# With CLIP's texts adapted, photos cost nothing, but each step runs texts through the text tower.
-CLIP_TEXTS_RECIPE = replace(CLIP_RECIPE, batch=64, everyday=0, names=128, shared_batch=128)
+# With CLIP's texts adapted, photos cost nothing, but each step runs texts through the text tower. So trainings are as short as
+# with the embedded backbone.
+CLIP_TEXTS_RECIPE = replace(
+    CLIP_RECIPE, steps=120, lr=1.5e-3, snapshots=16, batch=64, everyday=0, names=64, shared_steps=1000, shared_batch=128
+)
 
 # The paper's form on the embedded backbone: LoRAs on q, k and v of the vision head, with as many numbers as at the paper's rank
 # 2. Each step runs its photos through the head, so there are fewer experts and shorter trainings.

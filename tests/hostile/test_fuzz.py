@@ -345,5 +345,5 @@ def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, t
         check_message(str(error))
         return
     assert bool(torch.isfinite(result.full.vector()).all())
-    check_inert(page_html.routing(engine, result.routing, result.fit))
+    check_inert(page_html.routing(engine, result.routing, result.fit, False, False))
     check_inert(page_html.adapter(engine.repository, result) + page_html.adapter_details(result, {}))

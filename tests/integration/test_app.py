@@ -304,7 +304,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     columns = tuple(Column(title, "", Ranking((hit,), 1), {"k": 0}) for title in ("ZERO_SHOT", "SG_LORA"))
     photos = (Photo("k", NASTY, b"jpeg", (NASTY,)),)
     pages = [
-        page_html.routing(engine, adaptation.routing, adaptation.fit),
+        page_html.routing(engine, adaptation.routing, adaptation.fit, False, False),
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(adaptation),
         page_html.adapter_details(adaptation, {}),

@@ -9,7 +9,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import psutil
@@ -29,6 +31,8 @@ from core.experiments.controls import METHODS
 from core.experts.card import CARD_FILE
 from core.experts.load import load_engine
 from core.sglora.request import AdapterRequest
+from core.training import experts as experts_training
+from core.training import shared_lora
 
 pytestmark = pytest.mark.slow
 
@@ -58,18 +62,19 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def experts(data: Path, backbone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository and its generator, trained by two commands. Experts train with one thread, as in ``launch``.
-
-    The number of threads changes rounding, and Adam turns the rounding of nearly zero gradients into whole steps.
-    """
-    root = tmp_path_factory.mktemp("trained")
+def one_thread() -> Iterator[None]:
+    """Experts train with one thread, as in ``launch``. The number of threads changes rounding, and Adam turns the rounding of
+    nearly zero gradients into whole steps."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        return trained_in(root, data, backbone)
-    finally:
-        torch.set_num_threads(threads)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def experts(data: Path, backbone: list[str], one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository and its generator, trained by two commands."""
+    return trained_in(tmp_path_factory.mktemp("trained"), data, backbone)
 
 
 def trained_in(folder: Path, data: Path, options: list[str]) -> Path:
@@ -160,6 +165,64 @@ def test_wrong_usage_is_named(data: Path, experts: Path, backbone: list[str], ca
         capsys.readouterr()
         assert main(command) == 1
         assert reason in capsys.readouterr().err
+
+
+class Interrupting:
+    """Calls a function, and raises KeyboardInterrupt at the call with this number."""
+
+    def __init__(self, run: Callable[..., Any], at: int) -> None:
+        self.run, self.left = run, at
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return self.run(*arguments, **named)
+
+
+def test_one_command_trains_all_and_goes_on_where_it_stopped(
+    data: Path,
+    backbone: list[str],
+    one_thread: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(shared_lora, "KEEP", 0.0)
+    out, cache = tmp_path / "all", tmp_path / "cache"
+    command = ["train", "all", "--data", str(data), "--cache", str(cache), "--out", str(out), *backbone[:4]]
+    command += settings(*RECIPE, "generator.steps=4")
+    for module, step in ((shared_lora, "descend"), (experts_training, "train_expert_lora")):
+        monkeypatch.setattr(module, step, Interrupting(getattr(module, step), 3))
+        assert main(command) == 130
+        told = capsys.readouterr().err
+        assert ("On cpu this takes about" in told) == (module is shared_lora), "the estimate comes first, and once"
+        assert not out.exists()
+    kept = trained(cache)
+    assert len(kept) == 2
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert f"Wrote {out}." in told.out and "shared LoRA" not in told.err
+    assert kept.items() <= trained(cache).items(), "an expert was trained twice"
+
+    apart = trained_in(tmp_path / "apart", data, [*backbone[:4], "--adapt", "texts"])
+    for name in ("experts.safetensors", GENERATOR_FILE):
+        one, two = load_file(apart / name), load_file(out / name)
+        assert one.keys() == two.keys()
+        for key in one:
+            torch.testing.assert_close(two[key], one[key], atol=1e-3, rtol=1e-3)
+    assert hashlib.sha256((out / GENERATOR_FILE).read_bytes()).hexdigest() in (out / CARD_FILE).read_text()
+
+    def written() -> tuple[int, int]:
+        return (out / "experts.safetensors").stat().st_mtime_ns, (out / GENERATOR_FILE).stat().st_mtime_ns
+
+    first = written()
+    assert main(command) == 0 and written() == first, "a finished part was made again"
+    assert main([*command[:-1], "generator.steps=5"]) == 0
+    assert written()[0] == first[0] and written()[1] != first[1]
+    (out / "experts.safetensors").write_bytes(b"damaged")
+    assert main(command) == 0
+    assert load_file(out / "experts.safetensors").keys() == load_file(apart / "experts.safetensors").keys()
 
 
 # two processes

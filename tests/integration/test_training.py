@@ -214,20 +214,26 @@ def test_every_photo_has_one_part_and_val_only_measures() -> None:
 def test_sampled_tasks_are_made_of_allowed_photos_that_fit_their_words(corpus: Corpus) -> None:
     sampler, rng = DenseTasks(corpus, corpus.train, least=10, most=0.9), np.random.default_rng(0)
     assert set(SHAPES) <= set(sampler.keywords)
+    named: dict[str, set[int]] = {}  # photos by word, as DenseTasks should find them
+    for row in np.flatnonzero(corpus.train & corpus.scenes).tolist():
+        for word in photo_words(corpus.samples[row].captions) & sampler.keywords.keys():
+            named.setdefault(word, set()).add(row)
+    labels = {row: corpus.samples[row].label for row in np.flatnonzero(corpus.train & ~corpus.captioned).tolist()}
     kinds = set()
     for _ in range(200):
-        task = sampler.sample(rng)
-        assert corpus.train[task.rows].all() and len(set(task.rows.tolist())) == len(task.rows)
-        assert task.sentence(corpus, rng)
-        if task.domain is not None:
-            assert {corpus.samples[r].label for r in task.rows} == set(task.words)
+        rows = sampler.sample(rng).tolist()
+        task = set(rows)
+        assert len(task) == len(rows)
+        if task <= labels.keys():
+            assert len({corpus.samples[r].domain for r in task}) == 1
+            assert task == {row for row, label in labels.items() if label in {labels[r] for r in task}}, "whole classes"
             kinds.add("labels")
-            continue
-        joined = task.words[1] if len(task.words) == 3 else "one"
-        kinds.add(joined)
-        words = {task.words[0], task.words[-1]}
-        named = [words & photo_words(corpus.samples[r].captions) for r in task.rows]
-        assert all(n == words if joined == "and" else n for n in named)
+        elif task in named.values():
+            kinds.add("one")
+        elif any(task == one | other for one in named.values() for other in named.values()):
+            kinds.add("or")
+        else:
+            assert any(task == one & other for one in named.values() for other in named.values())
     assert {"labels", "or", "one"} <= kinds
     with pytest.raises(DataError, match="No task was found"):
         DenseTasks(corpus, np.zeros(len(corpus), dtype=bool))

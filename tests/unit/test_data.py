@@ -9,7 +9,7 @@ from torchvision.datasets import ImageFolder
 from core.common.errors import DataError
 from core.data import data_folders, read_folder
 from core.data.find_images import photos_in
-from core.data.folder import contents
+from core.data.folder import contents, folder_captions
 from core.data.jsonl import Translation, read_translations
 
 CAPTIONS = {"a.jpg": ["A dog runs.", "a  dog "], "b.jpg": ["A cat."], "c.jpg": []}
@@ -329,6 +329,29 @@ def test_what_is_damaged_is_named(tmp_path, file, content, message):
     write(tmp_path / file, content)
     with pytest.raises(DataError, match=message):
         read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "table"),
+    [
+        ("Images", "captions.txt", "image,caption\na.jpg,A dog , black and white .\na.jpg,A dog runs .\nb.jpg,A cat ."),
+        (
+            "Flicker8k_Dataset",
+            "Flickr8k.token.txt",
+            "a.jpg#0\tA dog , black and white .\na.jpg#1\tA dog runs .\nb.jpg#0\tA cat .",
+        ),
+    ],
+)
+def test_flickr8k_as_it_is_downloaded(tmp_path, folder, name, table):
+    photos(tmp_path, f"{folder}/a.jpg", f"{folder}/b.jpg")
+    before = contents(tmp_path)
+    (tmp_path / name).write_text(table)
+    assert data_folders(tmp_path) == [tmp_path] and contents(tmp_path) != before
+    for given in (tmp_path, tmp_path / folder):
+        expected = {"a.jpg": ["A dog, black and white .", "A dog runs ."], "b.jpg": ["A cat ."]}
+        found = {s.path: [caption.replace(" ,", ",") for caption in s.captions] for s in read_folder(given)}
+        assert found == {tmp_path / folder / photo: texts for photo, texts in expected.items()}
+    assert folder_captions(tmp_path) == {}, "a file of this name in an album may be anything"
 
 
 def test_which_folders_data_means(tmp_path):
