@@ -51,7 +51,7 @@ class StillAdding(GalleryError):
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
-    """The adapter that the controls ask for; ``strength`` None: the usual one. Raises DescriptionError: when a value is
+    """The request from the controls' values; ``strength`` None: the default. Raises DescriptionError: when a value is
     unusable."""
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
@@ -70,8 +70,7 @@ def number(name: str, value: object) -> float:
 
 
 def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptation | None:
-    """The adapter that ``wanted`` asks for; the tab's own if neither request nor experts changed. None: without a sentence, or
-    without experts."""
+    """The adapter for a request: the tab's if request and experts are the same. None without a sentence or experts."""
     if not len(engine.repository):
         return None
     last = tab.adaptation if tab.repository is engine.repository else None
@@ -87,7 +86,7 @@ def look(
     engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos | None = None, sources: Sources = NO_SOURCES
 ) -> Look | None:
     """What the searched photos seem to show: samples of one kind, the visitor's own photos, or else those of the library. None
-    without photos, or if the experts cannot tell. Raises GalleryError: as ``Sources.gallery``."""
+    without photos, or if the repository has no regression. Raises GalleryError: as ``Sources.gallery``."""
     photos, samples = library, scope.samples not in ("", EVERYDAY) and sources.samples is not None
     if samples or (scope.own and tab.visitor.photos):
         photos = sources.gallery(engine, tab.visitor, scope).searchable
@@ -95,8 +94,8 @@ def look(
 
 
 def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bool:
-    """Whether the photos are of another kind than the experts of a sentence. Own experts know photos that shipped ones do not,
-    so with them the photos say nothing."""
+    """Whether the photos are of another kind than the experts of a sentence. False if an own
+    expert is routed: the regression does not know its photos."""
     shipped = len(engine.repository) - len(tab.visitor.own_experts(engine).entries)
     return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
 
@@ -287,8 +286,8 @@ def _ranked(
     progress: RankingProgress | None,
     stop: Stop,
 ) -> Comparison:
-    """The comparison with the ``wanted`` columns. All photos are ranked: how far a photo moved is known only if it has a rank
-    in both columns."""
+    """The comparison with the ``wanted`` columns. All photos of a gallery are ranked, so that each has a rank in every
+    column."""
     last = tab.comparison
     if last is None or replace(last, columns=()) != unranked:
         last = unranked
@@ -311,7 +310,7 @@ def _ranked(
 
 
 def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:
-    """Whether the last answer has the photos and the adapters of now. Another tab may have changed both."""
+    """Whether the last answer has the current photos and adapters. Another tab may have changed both."""
     last = tab.comparison
     if last is None:
         return True
@@ -326,8 +325,8 @@ def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:
 def measure(
     engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES, progress: Progress | None = None, stop: Stop = never
 ) -> Comparison | None:
-    """Count recall of what is shown, after the answer, since reading many captions takes a while. Returns None if there is
-    nothing to count. Raises StudioError: when it is stopped."""
+    """Count recall of the shown columns. It runs after the answer, since encoding many captions takes a while. Returns None if
+    there is nothing to count. Raises StudioError: when it is stopped."""
     comparison = tab.counted
     if comparison is None or comparison.measured:
         return comparison
@@ -349,7 +348,7 @@ def measure(
 
 
 def _trained_on(engine: SGLora, tab: Tab, adaptation: Adaptation | None) -> frozenset[str]:
-    """Photos that trained an expert in the adapter: recall on them would say nothing."""
+    """Photos that trained an expert in the adapter. Recall leaves them out."""
     chosen = [] if adaptation is None else adaptation.routing.chosen.tolist()
     names = [engine.repository.experts[i].name for i in chosen]
     return frozenset().union(*(tab.visitor.trained_on.get(name, frozenset()) for name in names))
@@ -363,8 +362,8 @@ def answer_again(
     progress: RankingProgress | None = None,
     stop: Stop = never,
 ) -> Comparison | None:
-    """Answer the tab's last question again (or ``asked``), after something changed. Returns None if nothing was asked, or if
-    it cannot be asked again."""
+    """Answer the tab's last question (or ``asked``) again after a change. Returns None without a question, or if it cannot be
+    asked again."""
     asked = asked or tab.asked
     if asked.request is not None and engine.mixes and asked.request.strength is not None:
         # Another backbone's strength may be a factor above 1.

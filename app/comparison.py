@@ -47,7 +47,7 @@ class Comparison:
     backbone: str = ""  # fingerprint of the backbone that ranked
     names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
     sentence: str = field(default="", compare=False)  # the adapter's sentence
-    library: LibraryPhotos | None = field(default=None, repr=False)  # the library that was asked
+    library: LibraryPhotos | None = field(default=None, repr=False)  # the searched library
     rows: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # row in the library, by key
     paths: Mapping[str, Path] = field(default_factory=dict, repr=False, compare=False)  # file of the library, by key
     opens: bool = False  # whether the visitor may open the library's files: they are the visitor's own
@@ -57,7 +57,7 @@ class Comparison:
         return self.paths.get(key) if self.opens else None
 
     def place(self, hit: Hit) -> str:
-        """Where a photo is: its folder and name, or all of its path if the visitor may open it."""
+        """A photo's folder and name, or its full path if the visitor may open it."""
         if self.library is not None and (path := self.paths.get(hit.key)) is not None:
             return shown_path(str(path)) if self.opens else self.library.place(path)
         return "/".join(filter(None, (self._folders.get(hit.key), hit.label)))
@@ -78,7 +78,7 @@ class Comparison:
 
     @property
     def named(self) -> bool:
-        """Whether captions are names: one a photo, and each of several photos."""
+        """Whether captions are class names: one per photo, each of two photos or more on average."""
         own = [photo.captions for photo in self.photos if photo.captions and photo.id not in self.left_out]
         return all(len(captions) == 1 for captions in own) and 2 * self.captions <= len(own)
 
@@ -89,14 +89,14 @@ class Comparison:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The folders of the photos that were asked, the library's last."""
+        """The folders of the searched photos, the library's last."""
         folders = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
         names = {above.as_posix() for folder in folders for above in (folder, *folder.parents[:-1])}
         return tuple(dict.fromkeys([*sorted(names), *(() if self.library is None else self.library.folders)]))
 
     @property
     def several_days(self) -> bool:
-        """Whether the photos that were asked were taken on different days, if known."""
+        """Whether the known days of the searched photos differ."""
         days = {photo.taken for photo in self.photos} - {None}
         return len(days) > 1 or (self.library is not None and self.library.several_days)
 

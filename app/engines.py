@@ -1,4 +1,4 @@
-"""The engines that all visitors share. The shipped one loads in the background, so that the page does not wait for it."""
+"""The engines that all visitors share. They load in the background, so that the page does not wait."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Engine:
         threading.Thread(target=self._run, name="load models", daemon=True).start()
 
     def get(self, show: Show = lambda done, size: None, stop: Stop = never) -> SGLora:
-        """Wait for the engine, and show its download. Raises StudioError: when it cannot be loaded, or ``stop`` says that this
-        caller waits no longer. The download ends with the last one who waits."""
+        """Wait for the engine, and show its download. Raises StudioError: when it cannot be loaded, or ``stop``
+        returns True. The download stops when no caller waits."""
         with self._counting:
             self._waiting, self._left = self._waiting + 1, False
         try:
@@ -95,12 +95,12 @@ class Engine:
                 log.exception("The models cannot be loaded")
             self._loaded.set_exception(error)
             return
-        with suppress(StudioError):  # the backbone cannot be taught names, or the first name says what is wrong
+        with suppress(StudioError):  # raised again when a name is taught
             inverse_moment(self.get().backbone)  # takes seconds for a backbone that ships without it
 
     @lazy
     def expert_norms(self) -> dict[str, tuple[float, float]]:
-        """(smallest, largest) strength among the experts, for each linear of their own parts; {} without experts."""
+        """(smallest, largest) norm among the expert LoRAs, for each linear; {} without experts."""
         repository = self.get().repository
         norms = [repository.lora(i).only(repository.layout.modules).norms() for i in range(len(repository))]
         return {name: (min(n[name] for n in norms), max(n[name] for n in norms)) for name in (norms[0] if norms else ())}
@@ -112,8 +112,8 @@ def _read_a_sentence(engine: SGLora) -> None:
 
 
 class Models:
-    """All engines. That of new visitors, ``first``, loads at once, others once they are chosen; all stay loaded. They hold no
-    visitor's state."""
+    """All engines. ``first``, for new visitors, loads at once, the others when chosen. All stay loaded, and hold no visitor's
+    state."""
 
     def __init__(
         self, load: Callable[[], SGLora] = load_engine, others: Sequence[NamedBackbone] = (), first: NamedBackbone | None = None
@@ -167,8 +167,8 @@ class Models:
 def with_backbones(
     found: Sequence[FoundRepository], given: Sequence[Mapping[str, Any]], hub: bool
 ) -> tuple[list[NamedBackbone], list[NamedBackbone]]:
-    """The repositories, then the given backbones that have none, then the one that the page may download; and those of the
-    given backbones alone."""
+    """(all choices, those for the given backbones). The choices are the repositories, then the given backbones without one, then
+    the backbone that the page may download."""
     offered, chosen = list[NamedBackbone](found), list[NamedBackbone]()
     for choice in [*given, *([OFFERED] if hub else [])]:
         same = [o for o in offered if all(o.choice.get(key) == choice.get(key) for key in ("spec", "pretrained"))]
@@ -186,10 +186,10 @@ def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
             repositories[folder.resolve()] = FoundRepository.read(folder)
         except RepositoryError as error:
             log.warning("Left out: %s", error)
-    for place in given:
-        folders = repository_folders(place)
+    for path in given:
+        folders = repository_folders(path)
         if not folders:
-            raise RepositoryError(texts.NO_REPOSITORY.format(folder=place))
+            raise RepositoryError(texts.NO_REPOSITORY.format(folder=path))
         for folder in folders:
             repositories.setdefault(folder.resolve(), FoundRepository.read(folder))
     repositories.pop(experts_path().resolve(), None)

@@ -1,4 +1,4 @@
-"""Taught names as a browser keeps them: the content of a file of names for each backbone. Anyone may have changed it."""
+"""Taught names in the browser's storage: a file of names for each backbone. Untrusted, since anyone may change it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class KeptNames:
 
     @staticmethod
     def of(memory: Any) -> KeptNames:
-        """What the browser sent; None: nothing yet. Raises RepositoryError: when it is something else."""
+        """Parse what the browser sent (None: nothing yet). Raises RepositoryError: when it is too large or has another form."""
         kept = KeptNames({} if memory is None else memory)
         if isinstance(kept.files, dict) and all(isinstance(x, str) for pair in kept.files.items() for x in pair) and kept.fits:
             return kept
@@ -45,7 +45,7 @@ class KeptNames:
         return names
 
     def with_names(self, names: TaughtNames) -> KeptNames:
-        """With these names instead of those for their backbone; without any if they are too large."""
+        """A copy with these names for their backbone; with none for it if all files would be too large."""
         others = {key: file for key, file in self.files.items() if key != names.backbone.fingerprint}
         if not names.entries:
             return KeptNames(others)

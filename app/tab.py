@@ -31,7 +31,7 @@ class Tab:
     uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
     listed: tuple[Photo, ...] = ()  # the photos that the tab's gallery shows
     adding: bool = False  # whether it adds photos, or has not yet shown them
-    report: str = ""  # what became of the photos that it added last
+    report: str = ""  # on the photos that it added last
     ready: bool = False  # whether the page shows the last answer
     opened: set[str] = field(default_factory=set)  # folded parts of the page that the tab has opened
     more: int = 0  # results that the visitor asked for beyond the first ones
@@ -39,7 +39,7 @@ class Tab:
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
     name: str = ""  # the taught name that is selected
     here: bool = False  # whether its visitor sits at this machine
-    names_sent: tuple[TaughtName, ...] | None = None  # the names that the browser was last told to keep
+    names_sent: tuple[TaughtName, ...] | None = None  # the names last sent to the browser
     closed: bool = False  # whether the browser closed it
     training: threading.Event | None = None  # stops the running training
     download: threading.Event | None = None  # ends the wait for a model

@@ -1,4 +1,4 @@
-"""One visitor: photos, names, own experts and files. All tabs of a browser share them through a token that only it has."""
+"""One visitor: photos, names, own experts and files. All tabs of a browser share them through its secret token."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from core.sglora.engine import SGLora
 
 PHOTO_LIMIT = 20_000
 LISTED = 1_000  # photos that the page lists; it searches all of them
-AWAITED_SECONDS = 120  # an upload that waits for its turn longer than this is given up
-RELOAD_SECONDS = 10  # for so long after the last tab was closed, photos are still added: it may be a reload
+AWAITED_SECONDS = 120  # an upload that has waited longer than this for its turn no longer counts as ``adding``
+RELOAD_SECONDS = 10  # adding goes on for so long after the last tab was closed: it may be a reload
 
 
 class Switched(NamedTuple):
@@ -58,7 +58,7 @@ class Visitor:
         self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
         self.files = Files(limits.disk / 4)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
-        self.last_left = math.inf  # when the last tab was closed; infinity: a tab is open, or was ended for others
+        self.last_left = math.inf  # when the last tab was closed; infinity: not closed
         self.last: tuple[Asked, Sequence[tuple[str, str]], Mapping[Question, Mapping[str, bool]]] = Asked(), (), {}
         self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
         self.removed: Removed = ()  # the photos that were removed last
@@ -70,7 +70,7 @@ class Visitor:
         self._own_experts: dict[str, OwnExperts] = {}  # by repository, as the names
         self._names: dict[str, tuple[TaughtName, ...]] = {}
         self.kept: KeptNames | None = None  # names as the browser keeps them; None before it sent them
-        self.names_lost = False  # whether what it kept was damaged, until the visitor is told
+        self.names_lost = False  # whether those were damaged; until a notice is shown
         self._counting, self._changing, self._photos_change = threading.Lock(), threading.Lock(), threading.Lock()
 
     @contextmanager
@@ -91,7 +91,7 @@ class Visitor:
 
     @property
     def deserted(self) -> bool:
-        """Whether its tabs were closed, for longer than a reload takes."""
+        """Whether all tabs have been closed for longer than a reload takes."""
         return not self.sessions and time.monotonic() - self.last_left > RELOAD_SECONDS
 
     @property
@@ -112,7 +112,7 @@ class Visitor:
 
     @property
     def has_unkept(self) -> bool:
-        """Whether there are photos or experts. The browser keeps the names alone."""
+        """Whether there are photos or experts. The browser keeps only names."""
         return bool(self.photos or self.removed) or any(own.entries for own in list(self._own_experts.values()))
 
     # Photos
@@ -161,7 +161,7 @@ class Visitor:
             self.progress = self.progress._replace(done=done, total=total)
 
     def await_photos(self, awaited: bool = True) -> None:
-        """Note that uploaded photos wait for their turn, or no longer do."""
+        """Note whether uploaded photos wait for their turn."""
         self._awaited_until = time.monotonic() + AWAITED_SECONDS if awaited else 0.0
 
     @property
@@ -224,7 +224,7 @@ class Visitor:
             return own_experts
 
     def names(self, engine: SGLora) -> TaughtNames:
-        """The names for the chosen backbone; at first those that the browser kept."""
+        """The names for the chosen backbone: those on the server, else those from the browser."""
         self._check(engine)
         if self.backbone not in self._names and self.kept is not None:
             self._names[self.backbone] = ()
@@ -236,7 +236,7 @@ class Visitor:
         return TaughtNames(engine.backbone, names, gallery.searchable.background if names and gallery is not None else None)
 
     def hear_names(self, memory: object) -> None:
-        """Note what the browser keeps. What the server has goes first."""
+        """Store the names that the browser sends first. Names already on the server take precedence."""
         if self.kept is None:
             try:
                 self.kept = KeptNames.of(memory)

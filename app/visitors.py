@@ -1,4 +1,4 @@
-"""All visitors, by token: who comes back finds photos and names again, until time, memory or disk end."""
+"""All visitors by token, and the limits of time, memory and disk for their data."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from app.visitor import Visitor
 from core.common.runtime import give_back
 
 log = logging.getLogger(__name__)
-MOST_TABS = 2_000  # beyond them, the longest unused tab loses its answer. Its visitor keeps photos and names
-REMEMBERED = 10_000  # visitors without data of their own, and ended ones whose reason is remembered
+MOST_TABS = 2_000  # beyond them, the longest unused tab is ended: its answer is lost, its visitor's photos and names stay
+REMEMBERED = 10_000  # visitors, before one without data is ended; and ended visitors whose reason is kept
 SWEEPS = 10  # number of sweeps within the time that data is kept
 LOOK_SECONDS = 10  # between two scans of the disk
-READ_SECONDS = 120  # an upload that was added to a visitor's photos is kept so long
+READ_SECONDS = 120  # age at which an upload that was added to a visitor's photos is deleted
 RESERVE = 32 * 2**20  # bytes of disk kept free for what the app itself writes
 TIME, ROOM = "FORGOTTEN", "MADE_ROOM"  # why a visitor's data is gone: keys of texts
 
 
 class Visitors:
-    """Bounds time, memory and disk. The network address that takes most loses first, its longest unused visitor first."""
+    """Finds visitors and tabs, and deletes data beyond the limits: first of the network address with the most data, its longest
+    unused visitor first."""
 
     def __init__(self, limits: Limits = Limits(), backbone: str = DEFAULT) -> None:
         self.limits, self._backbone = limits, backbone
         self._visitors: dict[str, Visitor] = {}
         self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
-        self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data is gone, until the visitor is told
+        self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data was deleted, until a notice is shown
         self._measured: dict[str, int] = {}  # bytes of memory, by token
         self._scanned = -LOOK_SECONDS, 0  # when uploads were last measured, and their bytes
         self._lock, self._scanning = threading.RLock(), threading.Lock()
@@ -103,15 +104,14 @@ class Visitors:
         visitor.close()
 
     def why_gone(self, token: str, keep: bool = False) -> str:
-        """Why the visitor's data was deleted, as a key of texts; "" if it was not, or the visitor was told. ``keep``: tell it
-        again."""
+        """Why the visitor's data was deleted, as a key of texts; "" if unknown. ``keep``: keep the reason for the next call."""
         with self._lock:
             return self._gone.get(token, "") if keep else self._gone.pop(token, "")
 
     # Limits
 
     def start(self) -> None:
-        """Sweep from now on, in the background."""
+        """Start to sweep in the background."""
 
         def sweeps() -> None:
             while True:
@@ -124,7 +124,7 @@ class Visitors:
         threading.Thread(target=sweeps, name="sweep", daemon=True).start()
 
     def sweep(self) -> None:
-        """Delete what was unused for long enough, and make room for the rest."""
+        """Delete data that was unused for too long, then enforce the limits of memory and disk."""
         for visitor in self.all():
             if time.monotonic() - visitor.used >= self.limits.keep_seconds and not visitor.busy:
                 self._end(visitor, TIME)
@@ -152,10 +152,7 @@ class Visitors:
                 self._measured[visitor.token] = self.memory(visitor)
 
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
-        """Delete visitors' data while their files take more than their part of the disk. Uploads have the rest.
-
-        What others write to the disk costs no visitor's data.
-        """
+        """Delete visitors' data while their files exceed their part of the disk limit. Files of other programs do not count."""
         sizes = {visitor.token: visitor.files.bytes for visitor in self.all()}
         self._make_room(sizes, min(self.limits.kept_disk, self._disk()[0] // 2), spared)
 
@@ -170,12 +167,14 @@ class Visitors:
                 candidates = [v for v in visitors if not v.busy and v is not spared]
                 if not candidates:
                     return
-                ended = max(candidates, key=lambda visitor: taken[visitor.address])  # the first, longest unused one of the most
+                ended = max(
+                    candidates, key=lambda visitor: taken[visitor.address]
+                )  # the first of equal ones: the longest unused
                 sizes.pop(ended.token, None)
                 self._end(ended, ROOM)
 
     def could_fit(self, wanted: int) -> bool:
-        """Whether an upload of so many bytes fits on the disk. It deletes old uploads if need be, but no visitor's data."""
+        """Whether an upload of so many bytes fits on the disk. Deletes old uploads if needed, but no visitor's data."""
         with self._scanning:
             if time.monotonic() - self._scanned[0] >= LOOK_SECONDS:
                 self._scanned = time.monotonic(), sum(self._uploads().values())
@@ -194,8 +193,8 @@ class Visitors:
         return bytes_of(upload_folder(), skip=FOLDER_PREFIX)
 
     def _delete_uploads(self, seconds: float) -> None:
-        """Delete uploads that are older than this, and those that were added to a visitor's photos, which have a file of their
-        own. An equal upload of another visitor has the same path, so young ones stay."""
+        """Delete uploads of at least this age, or READ_SECONDS for those that a visitor's photos keep as a hard link. Younger ones
+        stay, since an equal upload of another visitor has the same path."""
         for path in self._uploads():
             try:
                 stat = path.stat()

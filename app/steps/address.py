@@ -55,7 +55,7 @@ class Address(Step):
     def resume(self, tab: Tab, last: object, parameters: Mapping[str, str], first: Example | None) -> dict[str, Any]:
         """Resume what the visitor asked last, or what the address asks. Returns the values of the boxes.
 
-        ``last``: the browser's memory. ``first``: the question for a visitor who comes first; None without samples.
+        ``last``: the browser's memory. ``first``: the question for a new visitor; None without samples.
         """
         tab.resume()
         linked = {name: parameters[name] for name in KEPT if parameters.get(name)}
@@ -84,7 +84,8 @@ class Address(Step):
         return boxes | self.answer(tab, Question.words(controls.query, controls.scope), controls)
 
     def _values(self, tab: Tab, asked: Mapping[str, str]) -> dict[str, Any]:
-        """The values of the boxes, from a link or the browser's memory. Without a question, own photos come first."""
+        """The values of the boxes, from a link or the browser's memory. If it does not say where to search: own photos for a
+        question or a visitor with data, else the default."""
         values, where = {name: asked.get(key, "") for key, name in KEPT.items()}, self.context.controls["where"]
         own = bool(asked.get("q")) or (bool(Scope.of(where.value).samples) and tab.visitor.has_own)
         wanted = values["where"] or (OWN if own else where.value)

@@ -49,7 +49,7 @@ class Ask(Step):
         self.context.shows(Part.PHOTOS, [self.pick, self.needs, self.find], self._choices)
 
     def asked_before(self) -> None:
-        """Lay out the earlier questions, which a click asks again."""
+        """Lay out the earlier questions. A click asks one again."""
         self.history = self.chips("history", self.t("HISTORY"))
         self.context.shows(Part.RESULTS, [self.history], self._asked)
 
@@ -70,7 +70,7 @@ class Ask(Step):
         return self.answer(tab, Question.words(controls.query, controls.scope), controls)
 
     def _elsewhere(self, tab: Tab, controls: Controls) -> Updates:
-        """Ask the same question of other photos, or what the page asks of them. The folder is reset: theirs are others."""
+        """Ask the same question of other photos, or the page's example about them. The folder is reset."""
         changes = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
         controls = controls._replace(**changes)
         if self.context.can_ask(tab, controls):
@@ -102,6 +102,6 @@ class Ask(Step):
 
 
 def _pair(asked: tuple[str, str]) -> str:
-    """What a chip says about an earlier question and its sentence."""
+    """A chip's label: an earlier question and its sentence."""
     query, task = asked
     return (texts.ASKED_BEFORE if task else "{query}").format(query=query, task=task)

@@ -24,7 +24,11 @@ from core.common.errors import StudioError
 from core.common.languages import language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
-TRAINED = ("en", "de", "fr")  # page languages: a single word is hardly of a language that did not train the model
+TRAINED = (
+    "en",
+    "de",
+    "fr",
+)  # page languages that trained the model; for others, there is no notice about unknown words
 STOPPABLE = 500  # captions; fewer are counted before a visitor could press Stop
 
 
@@ -180,7 +184,7 @@ class Compare(Step):
         return self.context.show(tab, controls, Part.NAMES) | {self.marked: results_html.marked(tab.comparison, tab.marks)}
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
-        """Show the last comparison, and the commands that ask the same."""
+        """Show the last comparison, and the commands for the same search."""
         top, comparison = int(controls.top or DEFAULT_TOP) + tab.more, tab.comparison
         lines = _commands(tab, top, self.context.models.options(tab.visitor.backbone))
         if comparison is None:
@@ -221,7 +225,7 @@ class Compare(Step):
 
 
 def _commands(tab: Tab, top: int, models: Sequence[str]) -> str:
-    """The commands that ask the same of a folder with these photos and, with captions, measure recall."""
+    """The commands for the same search in a folder with these photos and, with captions, for recall."""
     request, comparison = tab.asked.request, tab.comparison
     if comparison is None or request is None or tab.adaptation is None or comparison.asked.kind == "similar":
         return ""

@@ -53,7 +53,7 @@ class Controls(NamedTuple):
 
     @property
     def request(self) -> AdapterRequest | None:
-        """The adapter that they ask for; None without a sentence. Raises DescriptionError: when a value is unusable."""
+        """The request for an adapter; None without a sentence. Raises DescriptionError: when a value is unusable."""
         if not str(self.description or "").strip():
             return None
         return actions.request(self.description, self.k, self.tau, self.seed, self.strength)
@@ -75,13 +75,13 @@ class Controls(NamedTuple):
         return Asked(question, self.request, *self.beside(question))
 
     def beside(self, question: Question | None) -> tuple[bool, bool]:
-        """Whether there are columns of the merged experts and of a random sentence. On samples, what a sentence does shows
-        beside a random one."""
+        """Whether there are columns of the merged experts and of a random sentence. Samples always
+        have a random sentence as the control."""
         return bool(self.merge), bool(self.random) or (question is not None and bool(question.scope.samples))
 
 
 class Part(Enum):
-    """What the page shows of a tab."""
+    """A part of the page that shows the state of a tab."""
 
     STATUS = auto()  # the models and the chosen backbone
     ROUTING = auto()  # the experts that the sentence is routed to
@@ -90,7 +90,7 @@ class Part(Enum):
     PHOTOS = auto()
     RESULTS = auto()
     NAMES = auto()  # names that the visitor taught
-    EXPERTS = auto()  # all experts, the visitor's own, and the limits that they give the sliders
+    EXPERTS = auto()  # the visitor's own experts, and the limits of the sliders
     # Folded at first. They take most of an answer's bytes, so they are sent only to tabs that opened them.
     DETAILS = auto()  # charts and maps of the routing and the adapter, in the drawer for researchers
     THUMBNAILS = auto()  # the photos, to manage them
@@ -122,7 +122,7 @@ class StepContext:
 
     @property
     def opens_on_samples(self) -> bool:
-        """Whether most visitors' pages open on the samples, so that room for their answer is there from the beginning."""
+        """Whether the page opens on the samples for most visitors. Then it reserves room for their answer."""
         return self.sources.samples is not None and not self.sources.libraries.names and self.models.first == DEFAULT
 
     @property
@@ -135,11 +135,11 @@ class StepContext:
         return {self.controls[name]: value for name, value in values.items()}
 
     def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
-        """Register what shows a part. Several steps may show one part."""
+        """Register the function that shows a part. A part may have several."""
         self._parts[part].append((components, show))
 
     def shows_once_open(self, folded: Part, part: Part, components: Sequence[Any], show: Show) -> None:
-        """Register what shows a folded part. Once a tab has opened it, it changes with another ``part``."""
+        """Register the function that shows a folded part. Once a tab has opened it, it also changes with ``part``."""
 
         def once_open(tab: Tab, controls: Controls) -> Updates:
             return show(tab, controls) if folded.name in tab.opened else {}
@@ -152,7 +152,7 @@ class StepContext:
         return list(dict.fromkeys(c for part in parts for components, _ in self._parts[part] for c in components))
 
     def show(self, tab: Tab, controls: Controls, *parts: Part) -> Updates:
-        """The updates that show these parts as the tab is now. What several of them show is computed once."""
+        """The updates that show the current state of these parts. A function of several parts runs once."""
         updates: Updates = {}
         for show in dict.fromkeys(show for part in parts for _, show in self._parts[part]):
             updates |= show(tab, controls)
@@ -170,7 +170,7 @@ class StepContext:
         return self.show(tab, controls, *parts)
 
     def photos(self, tab: Tab, controls: Controls) -> tuple[tuple[Photo, ...], Files]:
-        """The photos that are searched beside a library, and their files: the samples, or the visitor's own."""
+        """The searched photos outside a library, and their files: the samples, or the visitor's own."""
         samples = self.sources.samples
         if (name := controls.scope.samples) and samples is not None and self.models.loaded:
             return samples.gallery(self.engine(tab), name).photos, samples.files
@@ -184,7 +184,7 @@ class StepContext:
         return None
 
     def can_ask(self, tab: Tab, controls: Controls) -> bool:
-        """Whether there are a question and photos to ask it of."""
+        """Whether there are a question and photos to search."""
         samples = bool(controls.scope.samples) and self.sources.samples is not None
         has_photos = samples or bool(tab.visitor.photos) or controls.scope.library in self.sources.libraries.names
         return has_photos and controls.words is not None

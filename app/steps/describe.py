@@ -78,7 +78,7 @@ class Describe(Step):
         return actions.look(self.context.engine(tab), tab, controls.scope, library, self.context.sources)
 
     def _folded(self, tab: Tab, controls: Controls) -> Updates:
-        """Fold a sentence that is applied. Without an adapter, or with a remark about it, all stays open."""
+        """Fold a sentence that is applied. Without an adapter, or with a notice about it, the sentence stays open."""
         made, engine = tab.adaptation, self.context.engine(tab)
         if made is None or not made.fit.fits or made.fit.remark is not None or made.strength == 0:
             return {self.folded: ""}
@@ -128,5 +128,5 @@ def _routing(engine: SGLora, controls: Controls) -> Routing | None:
 
 
 def _topic(expert: Expert) -> str:
-    """What a chip says about an expert."""
+    """A chip's label: an expert's topic."""
     return subject(texts.topic(expert.description))

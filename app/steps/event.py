@@ -1,4 +1,4 @@
-"""An event of the page as Gradio calls it: it finds the visitor's tab, speaks the visitor's language, and keeps the limits."""
+"""Wrap the page's handlers for Gradio: find the visitor's tab, set the language, and keep the limits."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ _numbers = itertools.count(1)  # values for ``StepContext.changed``, each a new 
 def event(
     context: StepContext, handler: Callable[..., Any], outputs: Sequence[Any], in_turn: bool, opening: bool
 ) -> Callable[..., Any]:
-    """The handler, which takes a ``tab`` among its parameters and the controls last, as Gradio calls it.
+    """Wrap a handler, which takes a ``tab`` among its parameters and the controls last.
 
-    Gradio passes what the browser remembers in the place of the tab, and a value for each control. ``in_turn``: events of a tab
-    run one after the other, so that an earlier answer is not shown last. ``opening``: the page calls it by itself.
+    Gradio passes the browser's memory instead of the tab, and a value for each control. ``in_turn``: a tab's events run one
+    after the other, so that an earlier answer is not shown last. ``opening``: the page sends the event when it loads.
+
     """
     *others, _ = inspect.signature(handler).parameters.values()
     row = [parameter.name for parameter in others].index("tab")
@@ -52,7 +53,7 @@ def event(
                 updates = dict(zip(outputs, [answer] if len(outputs) == 1 else answer, strict=True))
             if new:
                 updates = updates | {context.changed: next(_numbers)}
-            # After a restart, the page may be loaded twice: a notice comes again until the visitor does something.
+            # After a restart, the page may load twice: the notice is repeated until the visitor does something.
             if visitor.has_unkept if not had else not (visitor.has_unkept or new or opening):
                 updates = updates | {context.memory: remembered(tab)}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
@@ -67,10 +68,10 @@ def event(
 
 
 def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[Tab, bool]:
-    """The visitor's tab, and whether it is a new one. Tells a visitor whose data is gone why."""
+    """The visitor's tab, and whether it is a new one. Shows a notice if the visitor's data was deleted."""
     (token, had), session, visitors = memory_of(memory), request.session_hash or "", context.visitors
     before = visitors.find_tab(session)
-    # Not the session: it is in the addresses of requests, and so in a proxy's log.
+    # The session hash cannot be the token: it is in URLs, and so in a proxy's log.
     token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
     tab = visitors.tab(session, token, address_of(request))
     tab.visitor.keeps_files = True

@@ -118,7 +118,7 @@ class Experts(Step):
             self.details: page_html.note(texts.DETAILS_EMPTY),
         }
 
-    # Look at
+    # All experts
 
     def _find(self, words: str | None, tab: Tab, _: Controls) -> tuple[dict[str, Any], str]:
         experts = _own_first(tab.visitor.own_experts(self.context.engine(tab)))

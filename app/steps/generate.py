@@ -18,7 +18,7 @@ from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import DEFAULT_WEIGHT
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
-MOST = 2.0  # end of the strength's slider, if the strength scales the adapter
+MOST = 2.0  # maximum of the strength's slider, if the strength scales the adapter
 
 
 class Generate(Step):
@@ -91,7 +91,7 @@ class Generate(Step):
             self.lora: page_html.adapter(engine, adaptation),
             self.download: gr.Button(interactive=True),
             self.resample: gr.Button(interactive=True),
-            self.varied: "",  # it told about an adapter before
+            self.varied: "",  # it was about the previous adapter
             self.command: gr.Textbox(
                 value=adapt_command(made_from, self.context.models.options(tab.visitor.backbone)),
                 info=_command_info(engine, tab, adaptation),
@@ -125,12 +125,12 @@ class Generate(Step):
 
 def _varied(seed: int, before: Comparison, after: Comparison, top: int) -> str:
     old_keys, new_keys = ([hit.key for hit in comparison.columns[-1].ranking.hits[:top]] for comparison in (before, after))
-    moved = sum(key in old_keys and old_keys.index(key) != place for place, key in enumerate(new_keys))
+    moved = sum(key in old_keys and old_keys.index(key) != i for i, key in enumerate(new_keys))
     return texts.VARIED.format(seed=seed, new=len(set(new_keys) - set(old_keys)), moved=moved, top=len(new_keys))
 
 
 def most_strength(engine: SGLora) -> float:
-    """The end of the strength's slider."""
+    """The maximum of the strength's slider."""
     return 1.0 if engine.mixes else MOST
 
 

@@ -23,14 +23,14 @@ from core.names.file import save_names
 from core.names.teach import TaughtNames, left_out
 from core.sglora.engine import SGLora
 
-# The chosen photos take the place of the strip's HTML.
+# The chosen photos replace the strip's HTML as an input.
 CHOSEN = "(kept, name, _, ...others) => [kept, name, document.body.dataset.forName ?? '[]', ...others]"
 TAUGHT = "() => { document.body.dataset.forName = '[]'; document.dispatchEvent(new Event('sg-chosen')); }"
 
 
 class Names(Step):
     def layout(self) -> None:
-        """Lay out what was taught, always visible. ``panel`` teaches."""
+        """Lay out the taught names, always visible. ``panel`` teaches new ones."""
         self.taught_chips = self.chips("names-chips", self.t("NAMES_TAUGHT"))
 
     def panel(self) -> None:
@@ -62,7 +62,7 @@ class Names(Step):
         shown = [self.report, self.name, self.taught]
 
         def changes(event: Any, handler: Callable[..., Updates], *first: Any, **options: Any) -> Any:
-            # A change may be the first that the server hears from a browser that keeps names.
+            # The browser's kept names go with each change: it may be the first event after a restart.
             return self.on(event, handler, [self.kept, *first], shown, (Part.NAMES, *ANSWER), self.report, HEAVY, **options)
 
         taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
@@ -99,7 +99,7 @@ class Names(Step):
 
     def _teach(self, kept: object, name: str, chosen: str | None, tab: Tab, controls: Controls) -> Updates:
         photos: list[str] = []
-        with suppress(ValueError, TypeError):  # made up
+        with suppress(ValueError, TypeError):  # an API client may send anything
             photos = [key for key in json.loads(chosen or "[]") if isinstance(key, str)]
         names = name_actions.teach(self._engine(kept, tab), tab, name or "", photos, None, self.context.sources)
         return self._taught(tab, controls, names, len(photos))
@@ -131,7 +131,7 @@ class Names(Step):
         return self.context.show_again(tab, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
 
     def show(self, tab: Tab, _: Controls) -> Updates:
-        kept = self._keep(tab)  # also brings names back
+        kept = self._keep(tab)  # also restores the browser's names
         choices = [(_chip(taught), taught[0]) for taught in tab.visitor.taught]
         has_names = bool(choices)
         names = [name for _, name in choices]
@@ -144,9 +144,9 @@ class Names(Step):
         return kept | shown | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}
 
     def _keep(self, tab: Tab) -> Updates:
-        """Let the browser keep the names of now."""
+        """Send the current names to the browser's storage. Shows a notice about damaged or too large ones."""
         visitor = tab.visitor
-        if visitor.kept is None:  # it has not yet said which it keeps
+        if visitor.kept is None:  # the browser has not sent its names yet
             return {}
         names = visitor.names(self.context.engine(tab))
         if visitor.names_lost:
@@ -168,5 +168,5 @@ class Names(Step):
 
 
 def _chip(taught: tuple[str, int]) -> str:
-    """What a chip says about a name and the number of its photos."""
+    """A chip's label: a name and the number of its photos."""
     return page_html.taught_name(*taught)

@@ -73,10 +73,10 @@ class Photos(Step):
         # This comes first, since the browser sends one event after the other.
         begun = [self.timer, self.stop, self.fill, self.clear, self.take_back]
         self.on(self.upload.upload, self._begin, (), begun)
-        # The cross of the upload's box stops too.
+        # The cross in the upload box stops, too.
         self.on([self.stop.click, self.upload.clear], self._stop, (), [self.stop])
         added = self.on(self.upload.upload, self._add, [self.upload], [self.upload], group=HEAVY)
-        # Adding takes a while. What the boxes say by then is asked.
+        # Adding takes a while, so the boxes are read again afterwards.
         self.on(added.success, self._show_added, (), boxes, (Part.PHOTOS, *ANSWER), group=SEARCH)
         for event, handler, first in (
             (self.clear.click, self._clear, []),

@@ -1,4 +1,4 @@
-"""The sample photos, and what the page asks of them, for a first look."""
+"""The sample photos, and the page's example questions about them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SampleQuestions(Step):
         )
 
     def about_samples(self) -> None:
-        """Lay out the sets of samples, and what is asked of the chosen one."""
+        """Lay out the sets of samples, and the example questions about the chosen set."""
         opening = self.context.opens_on_samples
         with gr.Row(equal_height=False, elem_classes="sg-samples"):
             self.sets = self.chips("sets", self.t("SETS"), (), opening)
@@ -64,7 +64,7 @@ class SampleQuestions(Step):
         return self._try(tab, controls, clicked(sample_sets(), _title, event))
 
     def _chosen(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        """Ask a question of the page. A sentence that the visitor typed stays, if the set has one sentence for all photos."""
+        """Ask an example question. The typed sentence stays if all questions of the set have the same sentence."""
         questions = sample_questions(controls.where)
         example = clicked(questions, lambda example: example.query, event)
         if len({each.description for each in questions}) == 1:

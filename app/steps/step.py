@@ -56,9 +56,10 @@ class Step:
     ) -> Any:
         """Wire events to a handler, which takes the values of ``first``, the tab and the controls.
 
-        Without a handler, ``parts`` are shown as they are now. ``also``, ``parts``: what it shows. ``shown_on``: shows its
-        progress. ``group``: as in ``app.api``. ``turn``: whether events that show an answer wait for each other; slow ones do
-        not.
+        Without a handler, the event shows the current state of ``parts``. ``also``, ``parts``: the components it updates.
+        ``shown_on``: the component that shows its progress. ``group``: as in ``app.api``. ``turn``: whether events that show an
+        answer wait for each other; slow ones do not.
+
         """
 
         def show(tab: Tab, controls: Controls) -> Updates:
@@ -88,13 +89,13 @@ class Step:
         first: Sequence[Any] = (),
         trigger_mode: str = "always_last",
     ) -> None:
-        """Wire events that show another answer. The arguments are those of ``on``. Of events during an answer, the last one
-        follows; one that says what was clicked needs "multiple", since Gradio keeps only that it happened."""
+        """Wire events that show another answer. The arguments are those of ``on``. Of the events during an answer, only
+        the last one runs. An event with a clicked item needs "multiple": otherwise Gradio loses the item."""
         self.on(events, handler, first, also, ANSWER, self.context.answer, SEARCH, trigger_mode=trigger_mode)
 
     def slow(self, events: Any, handler: Callable[..., Any], parts: Sequence[Part], group: str = HEAVY, **options: Any) -> Any:
-        """Wire events to a handler that takes a while, then ask the last question again and show ``parts``, by what the
-        controls say by then. The other arguments are those of ``on``."""
+        """Wire events to a handler that takes a while. Then ask the last question again with the current controls, and show
+        ``parts``. The other arguments are those of ``on``."""
 
         def again(tab: Tab, controls: Controls) -> Updates:
             return self.context.show_again(tab, controls, *parts)
@@ -145,7 +146,7 @@ def dropped(elem_id: str, label: str, **options: Any) -> gr.File:
 
 
 def chosen(items: Sequence[Item], index: object) -> Item:
-    """The item that was clicked. Raises StudioError: when it is gone, or the index is made up."""
+    """The item that was clicked. Raises StudioError: when it is gone, or the index is invalid."""
     if type(index) is not int or not 0 <= index < len(items):
         raise StudioError(texts.NOT_THERE)
     return items[index]

@@ -1,4 +1,4 @@
-"""The choice of another repository, and so of its backbone, if there are several."""
+"""The choice of a repository with its backbone, if there are several."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Switch(Step):
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
         self.on(self.choice.change, self._begin, [self.choice], [self.stop, self.report])
-        # A download takes minutes: it keeps no other visitor's event waiting.
+        # A download takes minutes. In group OPEN, no other visitor's event waits for it.
         fetched = self.on(
             self.choice.change,
             self._fetch,
@@ -95,7 +95,7 @@ class Switch(Step):
         return {self.stop: gr.Button(visible=True), self.report: ROOM}
 
     def _fetch(self, name: str, tab: Tab, controls: Controls) -> Updates:
-        """Wait until a repository is loaded. If it cannot be, nothing changes, and the page says why."""
+        """Wait until a repository is loaded. If this fails, nothing changes, and the page shows the reason."""
         if name == tab.visitor.backbone:  # the page set the choice itself, which also fires ``change``
             return {}
         tab.download = stop = threading.Event()

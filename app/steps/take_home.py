@@ -1,4 +1,4 @@
-"""What to take along: results and recall as CSV, the ranked photos as a ZIP, and keywords for photo programs."""
+"""Downloads: results and recall as CSV, the ranked photos as a ZIP, and keywords for photo programs (XMP)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TakeHome(Step):
                 self.recall = gr.Button(self.t("TAKE_RECALL"), min_width=150, elem_id="take-recall")
                 self.photos = gr.Button(self.t("TAKE_PHOTOS"), min_width=150, elem_id="take-photos")
             with gr.Row():
-                # Of a library on this machine, sidecars are written beside the photos, after a yes.
+                # For a library on this machine, XMP files are written beside the photos, after a confirmation.
                 self.tag, self.ask = (gr.Button(visible=False, min_width=150, elem_id=name) for name in ("tag", "tag-here"))
                 self.sure = gr.Button(self.t("TAG_SURE"), visible=False, min_width=150, elem_id="tag-sure")
             self.report = gr.HTML(elem_id="take-said")

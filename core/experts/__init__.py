@@ -1,1 +1,1 @@
-"""Experts on disk and of a visitor, and adapters as files."""
+"""Expert repositories on disk, a visitor's own experts, and adapter files."""

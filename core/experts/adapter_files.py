@@ -48,7 +48,7 @@ def adapter_files(
     """
     choice, fingerprint = portable(backbone.choice), backbone.fingerprint
     base = hub_model(backbone.choice) if for_transformers else None
-    dtype = torch.float16 if origin.get("part") == EXPERT else torch.float32  # an expert's part is to be small
+    dtype = torch.float16 if origin.get("part") == EXPERT else torch.float32  # half the size
     if base is not None:
         files = peft_files(lora, fingerprint, base, origin, CLIP_MODEL, transformers_name, dtype)
     else:

@@ -41,7 +41,7 @@ def write_card(folder: Path, licence: str | None = None) -> Path:
     """Write the card of the repository in ``folder``, and return its path.
 
     ``licence``: of the experts, an identifier of https://huggingface.co/docs/hub/repositories-licenses. None keeps the licence
-    of an earlier card. Raises RepositoryError: when the index is missing or damaged, or README.md is no such card.
+    of an earlier card. Raises RepositoryError: when the index is missing or damaged, or README.md is not such a card.
     """
     path, generator = folder / CARD_FILE, folder / GENERATOR_FILE
     checksum = digest(generator.read_bytes()) if generator.is_file() else None

@@ -2,8 +2,8 @@
 
 ``index.json`` names the backbone, and what each expert was trained on and gained. ``experts.safetensors`` holds one row per
 expert in the same order: the means mu and the variances sigma^2 in the basis, and the embeddings of the descriptions. It also
-holds what all experts share: the frozen A, the basis, a shared LoRA of their own, and the regression that suggests experts for
-photos.
+holds what all experts share: the frozen A, the basis, a shared LoRA if it is not the backbone's, and the regression for
+``retrieval.suggest``.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     if (of_photos := repository.photo_sentences) is not None and len(of_photos.mean) != model.dim:
         raise RepositoryError("CORE_EXPERTS_SUGGEST", folder=experts)
-    places = [experts / GENERATOR_FILE, *(asset_path(GENERATOR_FILE, name) for name in (experts.name, model.slug))]
-    file = generator or next((place for place in places if place.is_file()), places[0])
+    candidates = [experts / GENERATOR_FILE, *(asset_path(GENERATOR_FILE, name) for name in (experts.name, model.slug))]
+    file = generator or next((file for file in candidates if file.is_file()), candidates[0])
     loaded = load_generator(file, model.fingerprint)
     if loaded.basis != repository.basis.digest:
         raise RepositoryError("CORE_GENERATOR_EXPERTS", file=file, folder=experts)

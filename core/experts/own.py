@@ -223,7 +223,7 @@ class _SavedExpert(Expert):
 class _SavedIndex(BaseModel, frozen=True):
     format: Literal[2]
     kind: Literal["own experts"]
-    basis_sha256: Annotated[str, Strict()]  # of the experts that they joined
+    basis_sha256: Annotated[str, Strict()]  # see ``_joined``
     tensors_sha256: Annotated[str, Strict()]
     experts: tuple[_SavedExpert, ...]
 
@@ -237,7 +237,7 @@ def _named(entry: _SavedExpert) -> Expert:
 
 
 def _joined(shipped: ExpertRepository) -> str:
-    """What own experts belong to: the basis of the experts that they joined, or the backbone if there were none."""
+    """What own experts belong to: the basis of the shipped experts, or the backbone if none ship."""
     return shipped.basis.digest if len(shipped) else shipped.fingerprint
 
 
@@ -307,7 +307,8 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
 
 
 def _rest(tensors: Mapping[str, Tensor], start: str, modules: Sequence[LoraModule]) -> Lora | None:
-    """The LoRA whose factors' names begin so; None without any. Raises LookupError, ValueError: when they are no factors."""
+    """The LoRA whose factors' names begin with ``start``; None without any. Raises LookupError, ValueError: when they are not
+    factors."""
     if not any(name.startswith(start) for name in tensors):
         return None
     factors = {m.name: Factors(tensors[f"{start}{m.name}.a"], tensors[f"{start}{m.name}.b"]) for m in modules}

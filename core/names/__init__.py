@@ -1,1 +1,1 @@
-"""Names taught from photos: the edit, what sets photos apart, and what must not move."""
+"""Names taught from photos: the edit (``teach``), its target (``everyday``), and texts that stay (``ordinary_texts``)."""

@@ -4,8 +4,8 @@ The mean mu of a name's photos also contains what most photos share, so it finds
 
     w = (S + EPSILON s I)^-1 (mu - mu_0),   mu_0, S: mean and covariance of everyday photos, s: the mean of S's diagonal
 
-removes that (Hariharan, Malik and Ramanan, ECCV 2012, https://doi.org/10.1007/978-3-642-33765-9_33). mu_0 and S ship with a
-backbone: for zero-shot embeddings, and for embeddings under its shared LoRA.
+removes that (Hariharan, Malik and Ramanan, ECCV 2012, https://doi.org/10.1007/978-3-642-33765-9_33). mu_0 and S ship with the
+embedded backbone: for zero-shot embeddings, and for embeddings under its shared LoRA.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EverydayPhotos:
 
     @staticmethod
     def of(embeddings: Tensor) -> EverydayPhotos:
-        """Measure photo embeddings [n, d]."""
+        """The mean and covariance of photo embeddings [n, d]."""
         return EverydayPhotos(embeddings.mean(0), torch.cov(embeddings.T))
 
     def apart(self, mean: Tensor) -> Tensor:
@@ -47,8 +47,8 @@ class EverydayPhotos:
 
 
 def everyday_photos(backbone: Backbone, lora: Lora | None) -> EverydayPhotos | None:
-    """Everyday photos under a LoRA (None: zero-shot). Returns None if unknown: for a backbone without such a file, or without a
-    shared LoRA under a LoRA that changes photos. Raises as ``load_everyday`` and ``photo_column``."""
+    """Statistics of everyday photos under a LoRA (None: zero-shot). None if the backbone has no such file, or if it has no
+    shared LoRA and this LoRA moves photos. Raises as ``load_everyday`` and ``photo_column``."""
     if backbone.shared is None and lora is not None and lora.moves_photos:
         return None
     columns = load_everyday(asset_path(EVERYDAY_FILE, backbone.name), backbone.fingerprint)

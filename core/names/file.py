@@ -1,4 +1,4 @@
-"""Taught names as one safetensors file. It holds prefix activations of their photos; the LoRA is computed again."""
+"""The file of taught names (safetensors): prefix activations of their photos. The LoRA is computed again from them."""
 
 from __future__ import annotations
 

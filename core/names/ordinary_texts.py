@@ -1,6 +1,6 @@
-"""Ordinary texts, which taught names must not move (``teach``): the second moment of what they give the last text linear.
+"""Ordinary texts: their second moment at the input of the last text linear. Taught names move them least (``teach``).
 
-Reading the texts takes seconds, so the moment ships with a backbone.
+Encoding the texts takes seconds, so the moment ships with the embedded backbone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
 from core.common.tensor_files import damage_raises, read_tensors, write_tensors
 from core.data.class_names import imagenet_class_names
 
-TEMPLATES = ("{}", "a photo of a {}")  # of a name that is asked for alone
+TEMPLATES = ("{}", "a photo of a {}")  # for a name alone
 # Ordinary texts: each class name in the two templates, and in one of these sentences, which are like captions.
 SCENES = (
     "a man with a {} in the street",

@@ -10,9 +10,9 @@ moves a name's text to its photos. For n names:
 
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
 
-B A adds R to the names' texts. Of all such changes, it moves ordinary texts least. It is a LoRA of rank n on that linear. It is
-computed under the current adapter, and added to it exactly. Only C is always computed under the backbone's shared LoRA, so that
-it is inverted once. It does not change where the names' texts land.
+B A is a LoRA of rank n on that linear. It adds R to the names' texts. Of all such changes, it moves ordinary texts least. K and
+U are computed under the current adapter, to which B A is added exactly. C is computed under the shared LoRA only, and inverted
+once. C does not affect where the names' texts land.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from core.names.ordinary_texts import TEMPLATES, inverse_moment
 MAX_NAMES = 64
 MAX_LETTERS, MAX_QUESTION = 60, 300  # characters of a name, and of a question whose results were marked
 MAX_PHOTOS = 32  # per name; later ones are left out
-LAMBDA = 1e-3  # lambda, as a share of the mean of the diagonal that it is added to: two names may have nearly equal texts
+LAMBDA = 1e-3  # lambda, as a share of the mean diagonal of K C^-1 K^T, which is singular if two names have equal texts
 # Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on validation photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
-# Photos of a name show different things if two of them have a mean cosine below this. On validation photos, it warns about 97 %
-# of mixtures of three photos and 1 % of classes.
+# A name gets a warning if the mean cosine between its photos is below this. On validation photos: 97 % of mixtures of three
+# photos, and 1 % of classes.
 ALIKE = 0.2
 # Letters of languages that put no space between words.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -64,8 +64,8 @@ class TaughtName:
     def target(self, backbone: Backbone, lora: Lora | None, text: Tensor, background: EverydayPhotos | None = None) -> Tensor:
         """The unit-length target [d] of the name's text.
 
-        For names: how the photos differ from everyday ones, or from ``background`` if these are unknown; without both, the
-        photos' mean. For marks: Rocchio's formula (1971), from ticked photos, crossed photos and the question's text [d].
+        For names: how the photos differ from everyday ones, or else from ``background``. Without both, the photos'
+        mean. For marks: Rocchio's formula (1971), from ticked photos, crossed photos and the question's text [d].
         """
         mean = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
         if self.without is None:
@@ -83,7 +83,7 @@ class TaughtNames:
 
     backbone: Backbone
     entries: tuple[TaughtName, ...] = ()
-    background: EverydayPhotos | None = None  # the photos that are searched, for a backbone that ships no everyday ones
+    background: EverydayPhotos | None = None  # the searched photos, for a backbone without everyday photos
 
     def add(self, name: str, photos: Tensor, without: Tensor | None = None) -> TaughtNames:
         """Add a name from prefix activations of photos; if the name exists, it gets these photos too. ``without``: as in
@@ -122,8 +122,8 @@ class TaughtNames:
         return tuple(entry.name for entry in self.entries if _pattern(entry.name).search(text))
 
     def in_sentence(self, text: str) -> tuple[str, list[Tensor]]:
-        """A text without its names, "" if nothing is left, and the photos [n, *prefix_shape] of each. ("", []) if it has none,
-        or is only a name in one of TEMPLATES. Marked questions stay in the text: they say something."""
+        """The rest of a text without its names, and the photos [n, *prefix_shape] of each name. The rest is "" without a
+        letter or digit, and keeps marked questions. ("", []) for a text without names, or a name alone in one of TEMPLATES."""
         plain, rest = " ".join(text.split()).strip(".!? ").casefold(), text
         if any(plain == template.format(entry.name).casefold() for template in TEMPLATES for entry in self.entries):
             return "", []
@@ -142,7 +142,7 @@ class TaughtNames:
         return added if lora is None else merge([lora, added], [1.0, 1.0])
 
     def remarks(self) -> list[Message]:
-        """Warnings about the names, each with a remedy. The names work anyway."""
+        """Warnings about the names, each with a remedy. They do not prevent a search."""
         warnings = []
         for i, entry in enumerate(self.entries):
             if len(entry.photos) > 1 and _alikeness(self.backbone.suffix(entry.photos)) < ALIKE:
@@ -171,7 +171,7 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
-    """Photos and more of them, without duplicates, at most MAX_PHOTOS, in float16."""
+    """Both sets of photos without duplicates, at most MAX_PHOTOS, in float16."""
     kept = [] if photos is None else list(photos)
     for photo in more.half():
         if len(kept) < MAX_PHOTOS and not any(torch.equal(photo, other) for other in kept):
@@ -192,7 +192,7 @@ def clean_taught_name(name: str, most: int = MAX_LETTERS) -> str:
 
 
 def left_out(name: str, photos: int) -> list[Message]:
-    """A warning if a name was given more photos than it can have."""
+    """A warning if there are more photos than a name can have."""
     more = photos - MAX_PHOTOS
     return [message("CORE_NAME_LEFT_OUT", name=name, most=MAX_PHOTOS, n=more)] if more > 0 else []
 

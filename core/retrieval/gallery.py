@@ -1,7 +1,7 @@
 """A visitor's photos and captions, with the embeddings that search needs.
 
-The frozen prefix of the image tower runs once for each photo content. An adapter that adapts texts only, or moves photos by the
-backbone's shared LoRA only, needs no more. For any other adapter, the suffix runs again on every photo.
+The frozen prefix of the image tower runs once for each photo content. Adapters that adapt texts only, or move photos by the
+backbone's shared LoRA only, need no more. For any other adapter, the suffix runs again on every photo.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Ph
 DEFAULT_LIMIT = 1_000
 TEXT_BYTES = 64  # Python's overhead for a string, beside its characters
 THUMBNAIL_BYTES = 16_000  # estimate for a detailed photo, used to limit a gallery's memory
-CAPTIONED = 2_000  # the first photos with captions, whose captions are used
+CAPTIONED = 2_000  # captions of the first so many captioned photos are used
 MOST_TEXTS = 10_000  # captions to rank
 CAPTIONS_AT_ONCE = 128
 ENCODING = threading.BoundedSemaphore(3)  # uploads that the model encodes at the same time, batch by batch
@@ -263,7 +263,8 @@ class Gallery:
         A hit's score is the cosine minus ``popularity``. The captions are those of the first CAPTIONED photos with captions,
         MOST_TEXTS at most. ``photo``: the id of one of ``photos``, or an upright RGB image.
 
-        Raises GalleryError: when there are no photos or captions, or the id is unknown. StudioError: when stopped.
+        Raises GalleryError: when there are no photos or captions, the id is unknown, or ``top`` is below 1. StudioError: when
+        stopped.
         """
         contents = self._filled("CORE_TO_CAPTION", top)
         texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))

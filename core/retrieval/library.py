@@ -100,8 +100,8 @@ class PhotoLibrary:
     about: About
 
     def __post_init__(self) -> None:
-        if shown_path(place := str(self.folder.resolve())) != place:  # Lance accepts only UTF-8 paths
-            raise LibraryError("CORE_LIBRARY_UTF8", library=shown_path(place))
+        if shown_path(path := str(self.folder.resolve())) != path:  # Lance accepts only UTF-8 paths
+            raise LibraryError("CORE_LIBRARY_UTF8", library=shown_path(path))
 
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:

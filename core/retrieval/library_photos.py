@@ -1,4 +1,4 @@
-"""The photos of a library for search: a fixed version, which does not change while other processes write."""
+"""A library's photos for search: one version, which stays fixed while other processes write."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class LibraryPhotos:
         return F.normalize(self.index.take(np.array(rows, dtype=int)).reshape(-1, *shape), dim=-1).half()
 
     def paths(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
-        """A file of each photo. If a photo has several files: the first by name, of those in ``folder`` or below it."""
+        """A file of each photo: the first by name, preferably in ``folder`` or below it. The photo's id if it has no file."""
         ids = [self.ids[row].tobytes() for row in rows]
         if not ids:
             return []
@@ -124,12 +124,12 @@ class LibraryPhotos:
         inside, names = self._inside(folder) if folder is not None else "", dict[bytes, tuple[bool, str]]()
         for path, raw, id in zip(*(table[name].to_pylist() for name in ("path", "raw", "id")), strict=True):
             name = str(path) if raw is None else os.fsdecode(raw)
-            place = not name.startswith(inside), name
-            names[id] = min(place, names.get(id, place))
+            order = not name.startswith(inside), name
+            names[id] = min(order, names.get(id, order))
         return [Path(names[id][1] if id in names else id.hex()) for id in ids]
 
     def place(self, path: Path) -> str:
-        """Where a file is, as text that begins with the indexed folder's name."""
+        """A file's path as text, beginning with the indexed folder's name."""
         roots = (root for root in map(Path, self.library.about.folders) if path.is_relative_to(root))
         return shown_path(str(path.relative_to(root.parent)) if (root := next(roots, None)) else path.name)
 
@@ -190,14 +190,14 @@ class LibraryPhotos:
 
     def _in_folder(self, folder: Path) -> np.ndarray:
         """Whether each photo has a file in the folder or below it, [n] bool."""
-        if not (inside := self._inside(folder)):  # a folder of other photos
+        if not (inside := self._inside(folder)):  # a folder of the gallery
             return np.zeros(len(self), bool)
         literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
         return np.isin(_numbers(self.ids), _numbers(ids_of(table["id"])))
 
     def _inside(self, folder: Path) -> str:
-        """How the paths of files in a folder begin: an absolute path, or a name in ``folders``; "" for one of other photos."""
+        """The path prefix of files in a folder: an absolute path, or a name in ``folders``. "" for an unknown name."""
         path = folder if folder.is_absolute() else self.folders.get(folder.as_posix())
         return "" if path is None else absolute(path).rstrip(os.sep) + os.sep
 
@@ -276,5 +276,5 @@ def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> li
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:
-    """Ids [n, 16] bytes as numbers [n]: the first eight bytes of a hash are unique enough."""
+    """Ids [n, 16] bytes as numbers [n]: the first eight bytes of each hash."""
     return np.ascontiguousarray(ids[:, :8]).view(np.uint64)[:, 0]

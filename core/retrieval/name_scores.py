@@ -14,13 +14,13 @@ from core.retrieval.questions import EncodedQuery, Query
 
 
 def asked_with(names: TaughtNames, texts: Sequence[str]) -> EncodedQuery:
-    """The question of texts, as search asks it with names."""
+    """The query for texts with taught names, as in search."""
     return Query(tuple(texts)).question(names.backbone).with_names(texts, names)
 
 
 def scores_left_out(names: TaughtNames, entry: TaughtName, adapter: Adapter, wrong: bool = False) -> list[float]:
-    """The score of each photo of a name, left out in turn, for the name under an adapter without names. [] if no photo would
-    be left. ``wrong``: of the crossed photos of a marked question."""
+    """Leave-one-out scores: of each photo of a name, with the name taught from the others. [] for a single photo. ``adapter``:
+    without names. ``wrong``: scores of the crossed photos of a marked question."""
     photos = entry.photos if not wrong else entry.without
     if photos is None or (len(photos) < 2 and not wrong):
         return []
@@ -36,5 +36,5 @@ def scores_left_out(names: TaughtNames, entry: TaughtName, adapter: Adapter, wro
 
 
 def proposed_cut(own: Sequence[float]) -> float | None:
-    """The score that ends a name's photos, from ``scores_left_out``: midway from their mean to the lowest. None: unknown."""
+    """A threshold for a name's photos: midway from the mean to the lowest of ``scores_left_out``. None without scores."""
     return (sum(own) / len(own) + min(own)) / 2 if own else None

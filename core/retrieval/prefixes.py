@@ -1,4 +1,4 @@
-"""Photos from files to prefix activations, for commands that keep no gallery."""
+"""Read photo files into prefix activations, for commands that keep no gallery."""
 
 from __future__ import annotations
 

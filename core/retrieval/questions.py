@@ -21,8 +21,8 @@ from core.retrieval.columns import asked
 
 WITHOUT = 0.5  # weight of all excluded texts together; the wanted parts have weight 1 together
 MOST_PARTS = 16
-# Bytes of the rest of a text that count as much as the text with its name. Of 8, 16 and 32, 16 keeps what "my wug" finds on
-# validation photos, and nearly all of what captions gain.
+# A rest of so many bytes weighs as much as the text with its name (``with_names``). Chosen from 8, 16 and 32 on validation
+# photos: it keeps what "my wug" finds, and nearly all of what captions gain.
 NAMED = 16
 _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
 
@@ -37,18 +37,20 @@ class EncodedQuery:
     photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))  # [m]
 
     def with_names(self, wanted: Sequence[str], names: TaughtNames) -> EncodedQuery:
-        """The query with taught names in ``wanted``, its first texts. An adapter knows a name in a short wording. In a longer
-        text the name hides the rest. So the rest is asked too: its weight grows with its length, and n photos of the name join
-        with a weight of n / (n + 2) together."""
+        """The query, extended for the taught names in ``wanted``, its first texts.
+
+        A name is taught in a short wording. In a longer text, it hides the rest. So the text without its names is added, with a
+        weight that grows with its length. The n photos of each name are added with a weight of n / (n + 2) together.
+        """
         weights, rests, shares, photos = self.text_weights.clone(), list[str](), list[Tensor](), list[Tensor]()
-        for place, text in enumerate(wanted):
+        for i, text in enumerate(wanted):
             rest, own = names.in_sentence(text)
             photos += own
             if rest:
                 share = len(rest.encode()) / (len(rest.encode()) + NAMED)
                 rests.append(rest)
-                shares.append(share * weights[place])
-                weights[place] *= 1 - share
+                shares.append(share * weights[i])
+                weights[i] *= 1 - share
         if not photos:
             return self
         with one_core():

@@ -1,4 +1,4 @@
-"""One question asked of a gallery in memory, of a library on disk, or of both at once; or of the captions of a gallery."""
+"""A search in a gallery in memory, a library on disk, or both; or in the captions of a gallery."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from core.retrieval.questions import EncodedQuery, Query
 from core.retrieval.search import MOST_RANKED, Asked, LikePhoto, search
 from core.retrieval.where import NONE_LEFT, Where
 
-MOST_FOUND = 300  # most results, if a library is asked
+MOST_FOUND = 300  # most results with a library
 WORDS, PHOTO, SIMILAR = "words", "photo", "similar"  # find photos of words, captions of a photo, photos like a photo
 
 
 @dataclass(frozen=True)
 class ScopedSearch:
-    """A photo that is in the gallery and in the library counts once."""
+    """A question, and where to ask it. A photo that is in the gallery and in the library appears once in the results."""
 
     kind: str  # WORDS, PHOTO or SIMILAR
     what: str  # the words, or a photo's id
     file: str | None  # an uploaded photo, for PHOTO
-    gallery: Gallery | None  # None: it is not asked
-    library: LibraryPhotos | None  # None: it is not asked
+    gallery: Gallery | None  # None: not searched
+    library: LibraryPhotos | None  # None: not searched
     names: TaughtNames
     folder: str = ""  # a name in ``LibraryPhotos.folders`` or ``Photo.folder``, or an absolute path; "": all folders
     since: date | None = None
     until: date | None = None  # included, like ``since``
-    query: Query | None = None  # for several texts or photos together, in the place of words
+    query: Query | None = None  # several texts or photos together, instead of words
     rows: dict[str, int] = field(default_factory=dict)  # row in the library of each photo found there, by key
     paths: dict[str, Path] = field(default_factory=dict)  # their files
 
@@ -82,7 +82,7 @@ class ScopedSearch:
         return frozenset(photo.id for photo in self.photos if _plain(caption) in map(_plain, photo.captions))
 
     def rank(self, adapter: Adapter, top: int | None = None, stop: Stop = never) -> Ranking:
-        """Rank photos or captions. ``top``: most results; None: all, or MOST_FOUND if a library is asked.
+        """Rank photos or captions. ``top``: most results; None: all, or MOST_FOUND with a library.
 
         Raises GalleryError: when no photo may be an answer. Also raises as ``search``.
         """
@@ -96,14 +96,14 @@ class ScopedSearch:
         return Ranking(tuple(Hit(key, labels[key], score, rank) for rank, (key, score) in enumerate(results, 1)), self._total)
 
     def moves(self, before: Ranking, after: Ranking) -> Mapping[str, int]:
-        """How many ranks each hit moved up against zero-shot, if known."""
+        """How many ranks each hit moved up. With a library: against its first MOST_RANKED zero-shot results."""
         if self.library is None:
             return moves(before, after)
         return {hit.key: self._before[hit.key] - hit.rank for hit in after.hits if hit.key in self._before}
 
     @lazy
     def question(self) -> Asked:
-        """The question, encoded up to where adapters begin. Raises PhotoError: when the photo is gone."""
+        """The question after the frozen part of the backbone. Raises PhotoError: when the photo is gone."""
         if self.kind == WORDS:
             return self._query.question(self.names.backbone)
         if self.gallery is not None and (like := self.gallery.like(self.what)) is not None:
@@ -161,7 +161,7 @@ class ScopedSearch:
         scores, asked = dict[str, float](), self._with_names if adapter.named else self.question
         if self.gallery is not None:
             hits = self.gallery.rank(asked, adapter, None, self._where).hits
-            scores = {hit.key: hit.score for hit in hits if hit.key in self._own}  # others were added since
+            scores = {hit.key: hit.score for hit in hits if hit.key in self._own}  # the gallery may have more by now
         if self.library is not None:
             for row, score in search(self.library, asked, adapter, top, self._among):
                 key = self.library.key(row)

@@ -25,7 +25,7 @@ from core.retrieval.popularity import popularity, spread_rows
 from core.retrieval.questions import EncodedQuery
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
-MOST_RANKED = 50_000  # photos whose rank is compared with that of an adapter
+MOST_RANKED = 50_000  # of a library's zero-shot ranking, to compare ranks with
 BACKGROUND, FEWEST = 5_000, 20  # most and fewest photos of a ``background``
 KEPT_ADAPTERS = 4  # the page compares three at once
 
@@ -78,8 +78,8 @@ def some_embeddings(photos: Photos, most: int) -> Tensor:
 
 
 def background(photos: Photos) -> EverydayPhotos | None:
-    """What the photos of a name differ from, for a backbone that ships no everyday photos: the searched photos. None if there
-    are fewer than FEWEST."""
+    """Statistics of the searched photos, for names on a backbone without everyday photos. None if adapters move photos, if the
+    backbone has a shared LoRA, or if there are fewer than FEWEST photos."""
     if photos.backbone.shared is not None or photos.backbone.layout.moves_photos:
         return None
     some = some_embeddings(photos, BACKGROUND)

@@ -1,4 +1,4 @@
-"""What photos seem to show: suggest sentences for them, and notice that they differ from the experts of a sentence.
+"""Suggest sentences for photos, and detect photos of another kind than a sentence's experts.
 
 A ridge regression from photo embeddings x to sentence embeddings, fitted on the photos that trained the experts,
 
@@ -25,12 +25,12 @@ from core.sglora.router import Routing
 RIDGE = 0.01  # this and the numbers below were chosen on validation photos; 0.1 and 0.5 give nearly the same
 MOST_SUGGESTED = 3
 MOST_PHOTOS = 256  # of a gallery, to look at
-FEWEST_SHARE = 0.1  # another expert has to be the closest one for this share of the photos
-LEAST_CLOSENESS = 0.22  # surely below it, on average, no expert knows such photos, and none is suggested
+FEWEST_SHARE = 0.1  # a further expert is closer than the chosen ones for this share of the photos, or is not chosen
+LEAST_CLOSENESS = 0.22  # no suggestion if the photos' mean closeness is significantly below this
 ORDINARY = (EVERYDAY, "objects")  # groups of one kind: everyday scenes and everyday objects
-SURE = 2.0  # standard errors of a mean over photos
-LEAST_ALIKE = 0.25  # below it, photos and routed experts are of different kinds; a sentence may be about a third of them
-LEAST_CLOSER = 0.05  # and the photos are surely closer to another expert by this
+SURE = 2.0  # standard errors of a mean over photos that make a difference significant
+LEAST_ALIKE = 0.25  # least overlap of the kinds of photos and routed experts; a sentence may be about a third of the photos
+LEAST_CLOSER = 0.05  # photos of another kind are significantly closer to another expert, by this cosine
 
 
 def fit_sentences(photos: Tensor, sentences: Tensor) -> PhotoSentences:
@@ -65,7 +65,7 @@ class Look:
 
     def differs(self, routing: Routing) -> bool:
         """Whether the photos are of another kind than the routed experts: few photos are closest to an expert of these kinds,
-        and one expert is surely closer to all photos than the routed ones."""
+        and one expert is significantly closer to the photos than the routed ones."""
         if len(self.closeness) < 2:
             return False
         kinds = [EVERYDAY if expert.group in ORDINARY else expert.group for expert in self.experts]
@@ -79,7 +79,7 @@ class Look:
 
 
 def standard_error(values: Tensor) -> Tensor:
-    """Of the mean of values [n]; 0 for a single one."""
+    """The standard error of the mean of values [n]; 0 for one value."""
     return values.std(correction=int(len(values) > 1)) / len(values) ** 0.5
 
 
@@ -90,13 +90,13 @@ def suggested(repository: ExpertRepository, photos: Tensor) -> list[Expert]:
 
 
 def covering(closeness: Tensor) -> list[int]:
-    """The experts that cover the photos, at most MOST_SUGGESTED, the best one first. Empty if the photos are surely far from
-    all. An uncertain mean suggests, so that suggestions do not come and go with the number of photos.
+    """The experts that cover the photos, at most MOST_SUGGESTED, the best one first. Empty if they are
+    significantly far from all. An uncertain mean suggests, so that suggestions do not change with the number of photos.
 
     ``closeness``: cosines [n, experts] of photos and experts, n > 0.
     """
     chosen: list[int] = []
-    best = torch.zeros(len(closeness))  # of each photo, with the closest chosen expert
+    best = torch.zeros(len(closeness))  # closeness of each photo to the closest chosen expert
     while len(chosen) < MOST_SUGGESTED:
         expert = int((closeness - best[:, None]).clamp(min=0).mean(0).argmax())
         closer = closeness[:, expert] > best

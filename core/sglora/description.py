@@ -1,6 +1,6 @@
-"""Embed descriptions by their subject, averaged over several templates (prompt ensembling, arXiv 2103.00020, section 3.1.4).
+"""Sentence embeddings for routing: the mean of a description's subject over templates (arXiv 2103.00020, section 3.1.4).
 
-Experts are embedded in the same way. So "my kids" and "photos of my kids" have the same embedding.
+Sentences and experts are embedded in the same way. "my kids" and "photos of my kids" have one subject, so one embedding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.backbones.base import Towers
 
-# For subjects in any language: around a German or Japanese subject they work as well as German ones, and better than none.
+# For all languages: around a German or Japanese subject, they work as well as German templates, and better than none.
 TEMPLATES = ("{}", "a photo of {}", "photos of {}", "my {}")
 
 _PHOTO_OF = re.compile(
@@ -23,8 +23,8 @@ _PHOTO_OF = re.compile(
 )
 _OF_PHOTOS = re.compile(r"(?<=\w)\s+(?:photo(?:graph)?s?|pictures?|pics?|images?|snapshots?|snaps)$", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:a|an|the|my|our|your|some)\s+", re.IGNORECASE)
-# "Photos of" in other languages, before or after the subject. Without it, a sentence in German, French, Spanish, Italian,
-# Chinese, Japanese or Russian is closer to its English translation. It then goes to the same expert more often.
+# "Photos of" in other languages, before or after the subject. Removing it brings a German, French, Spanish, Italian, Chinese,
+# Japanese or Russian sentence closer to its English translation, and more often to the same expert.
 _ELSEWHERE = re.compile(
     r"""
     ^(?:(?:les|des|une?|mes|nos|meine|unsere|eine?|einige|las|los|unas|mis|nuestras|le|delle|alcune|mie|nostre

@@ -48,21 +48,21 @@ class SGLora:
 
     backbone: Backbone
     repository: ExpertRepository
-    generator: LoraGenerator | None  # None: there are only own experts, or none yet, and a LoRA is their exact merge
+    generator: LoraGenerator | None  # None if no experts ship: a LoRA is then the exact merge of own experts
 
     @property
     def parameters(self) -> int:
-        """Size of a generated LoRA: the shared LoRA, and an expert LoRA; 0 without experts."""
+        """Number of parameters of a generated LoRA, with the shared LoRA; 0 without experts."""
         return self.repository.lora(0).parameters if len(self.repository) else 0
 
     @property
     def mixes(self) -> bool:
-        """Whether adapted scores are mixed with zero-shot scores, because photos are indexed for both."""
+        """Whether a score mixes zero-shot and adapted similarity: with a shared LoRA, photos are indexed for both."""
         return self.backbone.shared is not None
 
     @property
     def usual_strength(self) -> float:
-        """The strength of a request that sets none."""
+        """The default strength."""
         return DEFAULT_WEIGHT if self.mixes else 1.0
 
     def applied(self, lora: Lora, strength: float) -> tuple[Lora, float]:
@@ -83,7 +83,7 @@ class SGLora:
         return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
 
     def fit(self, routing: Routing) -> Fit:
-        """How well the experts fit a routed description."""
+        """The fit of the experts to a routed description."""
         return Fit.of(self.repository, self.backbone, routing)
 
     @one_core()

@@ -1,6 +1,6 @@
 """Decide whether experts fit a sentence, before any photo is seen.
 
-The app predicts no gain: over left-out topics, predictions and gains had a rank correlation of 0 (docs/design.md, section 6).
+The app predicts no gain: over left-out topics, predictions did not correlate with gains (docs/design.md, section 6).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Fit:
     """How well the experts fit a description."""
 
     closeness: float  # weighted cosine similarity of the routed experts
-    # False: only the shared LoRA is applied, since closeness is below the repository's threshold, or there is a remark. Always
+    # False if closeness is below the repository's threshold, or there is a remark: then only the shared LoRA is applied. Always
     # True without a shared LoRA.
     fits: bool
     forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted mean

@@ -1,6 +1,6 @@
-"""Experts in memory: a shared LoRA, and the LoRA of each (paper: the expert repository).
+"""The expert repository in memory: a shared LoRA, and one expert LoRA for each topic.
 
-``core.experts.files`` reads and writes them.
+``core.experts.files`` reads and writes it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from core.sglora.subspace import Basis
 
 EVERYDAY = "scenes"  # the group of experts for everyday photos
 CLASS_NAMES = "class names"  # in ``Expert.forgetting``
-OWN_RANK = 16  # of own experts that join no others
+OWN_RANK = 16  # of own experts for a backbone that ships none
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Expert:
     images: Count  # number of training photos
     seed: Count
     snapshots: Count  # M, the number of averaged snapshots
-    # Recalls on photos outside its training: {"i2t": {"R@1": …}, "t2i": {…}, "images": n}. Both are empty if not measured (an
-    # imported adapter).
+    # Recall on photos that did not train it: {"i2t": {"R@1": …}, "t2i": {…}, "images": n}. Empty if not measured (imported).
     before: Measured  # zero-shot
     after: Measured  # with the expert
     classes: tuple[Label, ...] = ()  # labels of the task, in a labelled domain
@@ -84,17 +83,18 @@ class ExpertRepository:
     basis: Basis  # of the shipped experts' vectors
     means: Tensor  # [n, P] mu_i: the B's of each expert
     variances: Tensor  # [n, D] sigma_i^2 along each direction of the basis
-    embeddings: Tensor  # [n, s], unit length
+    embeddings: Tensor  # [n, s], unit length: the experts' keys
     notes: Mapping[str, Any] = field(default_factory=dict)  # about the training
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # its ``Backbone.choice``
     closeness_threshold: float | None = None  # below this closeness, no expert fits; None: not measured
     shared: Lora | None = None  # at the strength at which experts' training starts; None: expert LoRAs only, as in the paper
-    photo_sentences: PhotoSentences | None = None  # None: it suggests nothing
+    photo_sentences: PhotoSentences | None = None  # None: no suggestions
     rests: Mapping[int, Lora] = field(default_factory=dict)  # by expert: what an imported LoRA has beyond the frozen A
 
     @staticmethod
     def empty(backbone: Backbone) -> ExpertRepository:
-        """No experts yet. Own ones have one random frozen A, the same on all machines (LoRA-FA, arXiv 2308.03303)."""
+        """A repository without experts. Own experts share one random frozen A, equal on all machines (LoRA-FA, arXiv
+        2308.03303)."""
         layout = replace(backbone.layout, rank=OWN_RANK)
         layout = layout.frozen({name: f.a for name, f in Lora.from_vector(layout, initial_vector(layout, 0)).factors.items()})
         none = torch.zeros(0, layout.size)

@@ -9,7 +9,7 @@ from core.common.text import clean_text
 DEFAULT_K, DEFAULT_TAU = 4, 0.1
 DEFAULT_WEIGHT = 0.8  # of adapted scores, if they are mixed with zero-shot scores; chosen on validation photos
 
-# Sentences that describe no photos.
+# Sentences about no photos, for the random control.
 RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical proof", "tax law in the nineteenth century")
 
 
@@ -29,5 +29,5 @@ class AdapterRequest:
         object.__setattr__(self, "description", clean_text(self.description))
 
     def with_random_sentence(self) -> AdapterRequest:
-        """The control for the effect of a sentence: another one, always the same for the same words and seed."""
+        """The control: the same request with a sentence of RANDOM, chosen by the description's length and the seed."""
         return replace(self, description=RANDOM[(len(self.description) + self.seed) % len(RANDOM)])

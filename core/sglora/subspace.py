@@ -17,10 +17,10 @@ from core.common.lazy import lazy
 
 @dataclass(frozen=True)
 class Basis:
-    """Coordinates x [..., D] of vectors [..., P]: (x * scale) @ components is a vector without what no component spans. The
-    vector 0, no weight change, has coordinates 0."""
+    """Coordinates x [..., D] of vectors [..., P]. (x * scale) @ components is a vector's projection on the components. The zero
+    vector (no weight change) has coordinates 0."""
 
-    components: Tensor  # [D, P], orthonormal rows but for rounding
+    components: Tensor  # [D, P], orthonormal rows up to rounding
     scale: Tensor  # [D], spread of the experts along each component
 
     @property
@@ -29,7 +29,7 @@ class Basis:
 
     @lazy
     def digest(self) -> str:
-        """Changes with any of its numbers, but for rounding."""
+        """A hash of the rounded components and the scale."""
         return tensors_digest({"components": _rounded(self.components)[0], "scale": self.scale})
 
     @staticmethod
@@ -41,11 +41,11 @@ class Basis:
 
     @staticmethod
     def of(components: Tensor, steps: Tensor, scale: Tensor) -> Basis:
-        """The basis of ``tensors``."""
+        """The inverse of ``tensors``."""
         return Basis(components.float() * steps[:, None], scale)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Components as whole numbers from -127 to 127 times a step each; half the size of float16, 1 % rounding."""
+        """For a file: components as int8, with a step for each row. Half the size of float16, 1 % rounding."""
         components, steps = _rounded(self.components)
         return {"components": components, "steps": steps, "scale": self.scale}
 

@@ -55,8 +55,8 @@ class Elbo(NamedTuple):
 
 
 class ConditionalVAE(nn.Module):
-    """Encoder, prior and decoder are MLPs with 2, 2 and 3 layers, as in the paper. The decoder's output is added to mu*. It
-    starts at zero, so an untrained generator merges."""
+    """Encoder, prior and decoder are MLPs with 2, 2 and 3 layers, as in the paper. The decoder's output is added to mu*. Its
+    last layer starts at zero, so an untrained generator gives the merge."""
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
