@@ -52,7 +52,7 @@ class StillAdding(GalleryError):
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
     """The request from the controls' values; ``strength`` None: the default. Raises DescriptionError: when a value is
-    unusable."""
+    invalid."""
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
@@ -94,8 +94,8 @@ def look(
 
 
 def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bool:
-    """Whether the photos are of another kind than the experts of a sentence. False if an own
-    expert is routed: the regression does not know its photos."""
+    """Whether the photos are of another kind than the experts of a sentence. False if an own expert is
+    routed: the regression does not know its photos."""
     shipped = len(engine.repository) - len(tab.visitor.own_experts(engine).entries)
     return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
 

@@ -112,7 +112,7 @@ def _read_a_sentence(engine: SGLora) -> None:
 
 
 class Models:
-    """All engines. ``first``, for new visitors, loads at once, the others when chosen. All stay loaded, and hold no visitor's
+    """All engines. ``first``, for new visitors, loads at once, the others when chosen. All stay loaded and hold no visitor's
     state."""
 
     def __init__(
@@ -167,8 +167,8 @@ class Models:
 def with_backbones(
     found: Sequence[FoundRepository], given: Sequence[Mapping[str, Any]], hub: bool
 ) -> tuple[list[NamedBackbone], list[NamedBackbone]]:
-    """(all choices, those for the given backbones). The choices are the repositories, then the given backbones without one, then
-    the backbone that the page may download."""
+    """(all choices, those for the given backbones). The choices are the repositories, then the given backbones without one,
+    then the backbone that the page may download."""
     offered, chosen = list[NamedBackbone](found), list[NamedBackbone]()
     for choice in [*given, *([OFFERED] if hub else [])]:
         same = [o for o in offered if all(o.choice.get(key) == choice.get(key) for key in ("spec", "pretrained"))]

@@ -167,9 +167,7 @@ class Visitors:
                 candidates = [v for v in visitors if not v.busy and v is not spared]
                 if not candidates:
                     return
-                ended = max(
-                    candidates, key=lambda visitor: taken[visitor.address]
-                )  # the first of equal ones: the longest unused
+                ended = max(candidates, key=lambda visitor: taken[visitor.address])  # of equal ones, the longest unused
                 sizes.pop(ended.token, None)
                 self._end(ended, ROOM)
 
@@ -193,8 +191,8 @@ class Visitors:
         return bytes_of(upload_folder(), skip=FOLDER_PREFIX)
 
     def _delete_uploads(self, seconds: float) -> None:
-        """Delete uploads of at least this age, or READ_SECONDS for those that a visitor's photos keep as a hard link. Younger ones
-        stay, since an equal upload of another visitor has the same path."""
+        """Delete uploads of at least this age, or READ_SECONDS for those that a visitor's photos keep as a hard link. Younger
+        ones stay, since an equal upload of another visitor has the same path."""
         for path in self._uploads():
             try:
                 stat = path.stat()

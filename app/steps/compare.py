@@ -24,11 +24,7 @@ from core.common.errors import StudioError
 from core.common.languages import language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
-TRAINED = (
-    "en",
-    "de",
-    "fr",
-)  # page languages that trained the model; for others, there is no notice about unknown words
+TRAINED = ("en", "de", "fr")  # page languages that trained the model: only these have a notice about unknown words
 STOPPABLE = 500  # captions; fewer are counted before a visitor could press Stop
 
 
@@ -123,7 +119,7 @@ class Compare(Step):
 
     def _filter(self, tab: Tab, controls: Controls) -> Updates:
         """Ask the same question of some of the photos."""
-        question, _ = tab.asked.question, controls.asked(None)  # raises if a day is unusable
+        question, _ = tab.asked.question, controls.asked(None)  # raises if a day is invalid
         if question is None or question.kind == "photo":
             return {}
         controls = controls._replace(where=question.scope.value)

@@ -53,14 +53,14 @@ class Controls(NamedTuple):
 
     @property
     def request(self) -> AdapterRequest | None:
-        """The request for an adapter; None without a sentence. Raises DescriptionError: when a value is unusable."""
+        """The request for an adapter; None without a sentence. Raises DescriptionError: when a value is invalid."""
         if not str(self.description or "").strip():
             return None
         return actions.request(self.description, self.k, self.tau, self.seed, self.strength)
 
     @property
     def scope(self) -> Scope:
-        """Which photos are searched; an unusable day filters nothing."""
+        """Which photos are searched; an invalid day filters nothing."""
         return Scope.of(self.where, self.folder, self.since, self.until)
 
     @property
@@ -69,7 +69,7 @@ class Controls(NamedTuple):
         return Question.words(self.query, self.scope) if str(self.query or "").strip() else None
 
     def asked(self, question: Question | None) -> Asked:
-        """What an answer to the question depends on. Raises DescriptionError: when the sentence or a day is unusable."""
+        """What an answer to the question depends on. Raises DescriptionError: when the sentence or a day is invalid."""
         for day in (self.since, self.until):
             checked_day(day)
         return Asked(question, self.request, *self.beside(question))

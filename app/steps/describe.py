@@ -107,7 +107,7 @@ class Describe(Step):
         }
 
     def _details(self, tab: Tab, controls: Controls) -> Updates:
-        """Show all similarities, and the map of the experts. An unusable sentence leaves both as they were."""
+        """Show all similarities, and the map of the experts. An invalid sentence leaves both as they were."""
         engine = self.context.engine(tab)
         owned = len(tab.visitor.own_experts(engine).entries)
         try:
@@ -122,7 +122,7 @@ class Describe(Step):
 
 
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:
-    """The routing of the sentence; None without one. Raises DescriptionError: when it is unusable."""
+    """The routing of the sentence; None without one. Raises DescriptionError: when it is invalid."""
     wanted = controls.request
     return None if wanted is None else engine.route(wanted.description, wanted.k, wanted.tau)
 

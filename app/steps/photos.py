@@ -140,7 +140,7 @@ class Photos(Step):
             return controls, {}
         changes = {"where": OWN, **elsewhere(OWN, controls.description, controls.query)}
         controls = controls._replace(**changes)
-        with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
+        with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
             tab.asked = controls.asked(controls.words)
         return controls, self.context.boxes(**changes)
 
@@ -171,7 +171,7 @@ class Photos(Step):
     def _show_added(self, tab: Tab, controls: Controls) -> Updates:
         tab.adding = False
         if tab.asked.question is None and controls.words is not None:  # the question waited for photos
-            with suppress(StudioError):  # an unusable sentence does not keep photos from being shown
+            with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
                 tab.asked = controls.asked(controls.words)
         # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.
         return self._changed(tab, controls, tab.report) | {self.timer: gr.Timer(active=True)}

@@ -118,7 +118,7 @@ class Step:
 
     def answer(self, tab: Tab, question: Question, controls: Controls) -> Updates:
         """Generate the adapter if there is a sentence, ask the question, and show both. Raises DescriptionError: when a day or
-        the sentence is unusable; also raises as ``actions.answer``."""
+        the sentence is invalid; also raises as ``actions.answer``."""
         context = self.context
         asked = controls.asked(question)
         actions.answer(context.engine(tab), tab, asked, context.sources, by_column(tab), lambda: tab.closed)

@@ -92,7 +92,7 @@ class OwnExperts:
         return replace(engine, repository=self.repository)
 
     def add(self, entry: OwnEntry) -> OwnExperts:
-        """Add an own expert. Raises RepositoryError: as ``check_room``, or when sizes are wrong or numbers unusable (NaN, huge,
+        """Add an own expert. Raises RepositoryError: as ``check_room``, or when sizes are wrong or numbers invalid (NaN, huge,
         negative variances)."""
         self.check_room(entry.name)
         name, mean, variance, embedding = entry.name, entry.mean.float(), entry.variance.float(), entry.embedding.float()
@@ -110,7 +110,7 @@ class OwnExperts:
         return replace(self, entries=(*self.entries, OwnEntry(expert, *own, entry.lost, entry.rest)))
 
     def check_room(self, name: str) -> None:
-        """Raise RepositoryError if there are MAX_OWN own experts, or the name is taken (ignoring case) or unusable."""
+        """Raise RepositoryError if there are MAX_OWN own experts, or the name is taken (ignoring case) or invalid."""
         name = clean_name(name)
         if len(self.entries) >= MAX_OWN:
             raise RepositoryError("CORE_OWN_MANY", most=MAX_OWN)
@@ -140,7 +140,7 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     adapter must equal the shared LoRA or change nothing. The expert has no measured gain, and the shipped experts' mean spread.
 
     Raises AdapterError: when it cannot be read, belongs to another backbone, or moves photos differently from the experts.
-    DescriptionError: when the description is unusable. RepositoryError: as ``OwnExperts.add``.
+    DescriptionError: when the description is invalid. RepositoryError: as ``OwnExperts.add``.
     """
     description = clean_text(description)
     name = free_name(_short(description), own_experts.has)

@@ -240,7 +240,7 @@ class Gallery:
 
     def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
         """Rank the photos that fit a query best (``top=None``: all); keys are photo ids. "dog -grass" excludes grass. Raises
-        DescriptionError: when the query is unusable. GalleryError: when there are no photos, or ``top`` is below 1."""
+        DescriptionError: when the query is invalid. GalleryError: when there are no photos, or ``top`` is below 1."""
         return self.rank(self.question(query), adapter, top)
 
     def rank(self, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, where: Where = Where()) -> Ranking:

@@ -89,7 +89,7 @@ class Query:
     @staticmethod
     def parse(texts: Sequence[str], photos: Sequence[Image.Image] = (), without: Sequence[str] = ()) -> Query:
         """Parse typed texts: ``dog -water`` and ``dog -"deep water"`` exclude a word or a phrase. Raises DescriptionError: when
-        nothing is left to look for, there are too many parts, or a part is unusable."""
+        nothing is left to look for, there are too many parts, or a part is invalid."""
         wanted, unwanted = [], list(without)
         for text in texts:
             rest, excluded = split_minus(text)
