@@ -68,7 +68,6 @@ class Comparison:
 
     @property
     def measurable(self) -> bool:
-        """Whether there are enough captions to count recall."""
         captioned = sum(bool(photo.captions) and photo.id not in self.left_out for photo in self.photos)
         return self.library is None and captioned > 1
 

@@ -126,11 +126,9 @@ class Models:
         self.engine(self.first)
 
     def get(self, name: str = DEFAULT, show: Show = lambda done, size: None, stop: Stop = never) -> SGLora:
-        """Wait for an engine. Raises as ``Engine.get``."""
         return self.engine(name).get(show, stop)
 
     def ready(self, name: str) -> bool:
-        """Whether an engine is loaded."""
         engine = self._engines.get(name)
         return engine is not None and engine.loaded and not engine.failed
 

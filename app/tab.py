@@ -48,7 +48,6 @@ class Tab:
 
     @property
     def counted(self) -> Comparison | None:
-        """The columns over which recall is counted."""
         return self.comparison or self.unasked
 
     @property

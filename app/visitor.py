@@ -28,8 +28,6 @@ RELOAD_SECONDS = 10  # adding goes on for so long after the last tab was closed:
 
 
 class Switched(NamedTuple):
-    """The result of a switch to another backbone."""
-
     before: str  # the repository used before
     photos: int  # number of photos that were indexed again
     lost: tuple[Photo, ...]  # photos whose files are gone
@@ -175,7 +173,6 @@ class Visitor:
             self.removed = removed
 
     def take_back(self) -> None:
-        """Put back the photos that were removed last."""
         removed, self.removed = self.removed, ()
         if self._gallery is not None:
             self._gallery.put_back(removed)
@@ -257,7 +254,6 @@ class Visitor:
         return tuple((entry.name, len(entry.photos)) for entry in self._names.get(self.backbone, ()))
 
     def close(self) -> None:
-        """Delete everything now."""
         with self._changing:
             gallery, self._gallery, self.removed = self._gallery, None, ()
             for store in (self.trained_on, self._own_experts, self._names, self.sessions):

@@ -42,7 +42,6 @@ class Visitors:
         self._lock, self._scanning = threading.RLock(), threading.Lock()
 
     def all(self) -> list[Visitor]:
-        """All visitors, the longest unused first."""
         with self._lock:
             return sorted(self._visitors.values(), key=lambda visitor: visitor.used)
 

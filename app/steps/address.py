@@ -73,7 +73,6 @@ class Address(Step):
         return values
 
     def _go(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        """Ask the question in the address, after Back or Forward."""
         values = self._values(tab, dict(parse_qsl(str(event.value).lstrip("?"))))
         controls, boxes = controls._replace(**values), self.context.boxes(**values)
         if not self.context.can_ask(tab, controls):

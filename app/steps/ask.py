@@ -102,6 +102,5 @@ class Ask(Step):
 
 
 def _pair(asked: tuple[str, str]) -> str:
-    """A chip's label: an earlier question and its sentence."""
     query, task = asked
     return (texts.ASKED_BEFORE if task else "{query}").format(query=query, task=task)

@@ -118,7 +118,6 @@ class Compare(Step):
         return f"{key} {results_html.address(tab.visitor.files.borrow(path))}"
 
     def _filter(self, tab: Tab, controls: Controls) -> Updates:
-        """Ask the same question of some of the photos."""
         question, _ = tab.asked.question, controls.asked(None)  # raises if a day is invalid
         if question is None or question.kind == "photo":
             return {}
@@ -161,7 +160,6 @@ class Compare(Step):
         return self._counted(tab)
 
     def _counted(self, tab: Tab) -> Updates:
-        """Show the verdict, or that it is being counted."""
         comparison, shown, stoppable = tab.counted, "", False
         if comparison is not None and comparison.measurable:
             if comparison.measured:

@@ -131,7 +131,6 @@ class StepContext:
         return [self.controls[name] for name in Controls._fields]
 
     def boxes(self, **values: Any) -> Updates:
-        """The updates that set some controls to these values."""
         return {self.controls[name]: value for name, value in values.items()}
 
     def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
@@ -148,7 +147,6 @@ class StepContext:
         self.shows(folded, components, once_open)
 
     def outputs(self, *parts: Part) -> list[Any]:
-        """All components of these parts, each once."""
         return list(dict.fromkeys(c for part in parts for components, _ in self._parts[part] for c in components))
 
     def show(self, tab: Tab, controls: Controls, *parts: Part) -> Updates:

@@ -59,7 +59,6 @@ class Describe(Step):
         return self.context.show_again(tab, controls, *ANSWER, asked=controls.asked(tab.asked.question))
 
     def _take(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        """Generate the adapter of a suggested sentence."""
         experts = self.context.engine(tab).repository.experts
         sentence = texts.topic(clicked(experts, _topic, event).description)
         return self._adapt(tab, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
@@ -128,5 +127,4 @@ def _routing(engine: SGLora, controls: Controls) -> Routing | None:
 
 
 def _topic(expert: Expert) -> str:
-    """A chip's label: an expert's topic."""
     return subject(texts.topic(expert.description))

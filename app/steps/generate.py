@@ -130,7 +130,6 @@ def _varied(seed: int, before: Comparison, after: Comparison, top: int) -> str:
 
 
 def most_strength(engine: SGLora) -> float:
-    """The maximum of the strength's slider."""
     return 1.0 if engine.mixes else MOST
 
 

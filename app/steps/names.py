@@ -168,5 +168,4 @@ class Names(Step):
 
 
 def _chip(taught: tuple[str, int]) -> str:
-    """A chip's label: a name and the number of its photos."""
     return page_html.taught_name(*taught)

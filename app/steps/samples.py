@@ -31,7 +31,6 @@ class SampleQuestions(Step):
             self.examples = self.chips("examples", self.t("SET_NOTE"), (), opening)
 
     def credits(self) -> None:
-        """Lay out who made the photos."""
         self.made_by = gr.HTML(visible=False, elem_id="credits")
         self.context.shows(Part.RESULTS, [self.sets, self.examples, self.try_it, self.made_by], self.show)
 

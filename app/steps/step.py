@@ -153,7 +153,6 @@ def chosen(items: Sequence[Item], index: object) -> Item:
 
 
 def rows(words: Iterable[str]) -> list[list[str]]:
-    """The samples of ``Step.chips``."""
     return [[word] for word in words]
 
 

@@ -196,5 +196,4 @@ def routed_experts(engine: SGLora, routing: Routing) -> list[dict[str, Any]]:
 
 
 def _plain(text: str) -> str:
-    """Escape text for Markdown."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|&" else c for c in text)

@@ -63,7 +63,6 @@ class OwnEntry:
 
     @property
     def memory(self) -> int:
-        """Bytes of its numbers."""
         return 4 * (len(self.mean) + len(self.variance) + len(self.embedding) + (self.rest.parameters if self.rest else 0))
 
 

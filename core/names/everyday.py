@@ -37,7 +37,6 @@ class EverydayPhotos:
 
     @staticmethod
     def of(embeddings: Tensor) -> EverydayPhotos:
-        """The mean and covariance of photo embeddings [n, d]."""
         return EverydayPhotos(embeddings.mean(0), torch.cov(embeddings.T))
 
     def apart(self, mean: Tensor) -> Tensor:

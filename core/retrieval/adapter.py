@@ -41,12 +41,10 @@ class Adapter:
 
     @property
     def named(self) -> bool:
-        """Whether it has taught names."""
         return self.base is not None
 
     @property
     def moves_photos(self) -> bool:
-        """Whether it changes the embeddings of photos."""
         return self.lora is not None and self.lora.moves_photos
 
 

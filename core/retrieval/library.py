@@ -52,8 +52,6 @@ def _absolute(path: str) -> str:
 
 @dataclass(frozen=True)
 class About:
-    """The content of library.json."""
-
     layout: Annotated[int, Strict()]
     backbone: BackboneChoice  # arguments of ``load_backbone``
     fingerprint: str  # of the backbone

@@ -56,7 +56,6 @@ class LibraryPhotos:
 
     @property
     def current(self) -> bool:
-        """Whether this is still the latest version."""
         with self.library.readable():
             return self._photos.latest_version == self._photos.version
 
@@ -70,7 +69,6 @@ class LibraryPhotos:
         return background(self)
 
     def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
-        """The thumbnails (JPEG) of photos."""
         with self.library.readable():
             return self._photos.take(list(rows), columns=["thumbnail"])["thumbnail"].to_pylist()
 

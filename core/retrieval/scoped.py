@@ -49,7 +49,6 @@ class ScopedSearch:
 
     @lazy
     def photos(self) -> tuple[Photo, ...]:
-        """The photos of the gallery."""
         return () if self.gallery is None else self.gallery.photos
 
     @lazy

@@ -62,7 +62,6 @@ class SGLora:
 
     @property
     def usual_strength(self) -> float:
-        """The default strength."""
         return DEFAULT_WEIGHT if self.mixes else 1.0
 
     def applied(self, lora: Lora, strength: float) -> tuple[Lora, float]:
@@ -83,7 +82,6 @@ class SGLora:
         return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
 
     def fit(self, routing: Routing) -> Fit:
-        """The fit of the experts to a routed description."""
         return Fit.of(self.repository, self.backbone, routing)
 
     @one_core()

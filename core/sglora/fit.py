@@ -35,7 +35,6 @@ class Fit:
 
     @staticmethod
     def of(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:
-        """Measure the fit of a routed description."""
         if towers.sentence_key not in _embedded:
             _embedded[towers.sentence_key] = embed_descriptions(towers, NO_PHOTOS)
         closest_other = float((_embedded[towers.sentence_key] @ routing.embedding).max())

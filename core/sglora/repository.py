@@ -126,7 +126,6 @@ class ExpertRepository:
         return self.with_shared(self._lora(chosen, weights, weights @ self.means[chosen]))
 
     def prior(self, routing: Routing) -> SemanticPrior:
-        """The semantic prior of the routed experts."""
         return semantic_prior(self.coordinates[routing.chosen], self.variances[routing.chosen], routing.weights)
 
     def generated(self, routing: Routing, theta: Tensor) -> Lora:

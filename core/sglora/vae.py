@@ -21,8 +21,6 @@ VARIANCE_FLOOR = 1e-4  # added to a variance, so that the log-variance of a sing
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """Sizes of the networks."""
-
     coordinates: int  # D of theta
     latent: int = 16  # of z
     hidden: int = 128  # width of the MLPs
