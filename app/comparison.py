@@ -1,4 +1,4 @@
-"""One question, the rankings that answer it, and what is counted from them."""
+"""One question, its rankings, and what is counted from them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Comparison:
     title: Message | str  # the question as text
     columns: tuple[Column, ...]
     asked: Question
-    right: frozenset[str] = frozenset()  # keys of the right answers, if captions tell
+    right: frozenset[str] = frozenset()  # keys of the right answers, from captions
     left_out: frozenset[str] = frozenset()  # photos that recall leaves out: they trained an expert of the adapter
     photos: tuple[Photo, ...] = field(default=(), repr=False)  # the visitor's photos, or the samples, at that time
     files: Files = field(default_factory=Files, repr=False, compare=False)  # their thumbnails and originals

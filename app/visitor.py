@@ -194,7 +194,7 @@ class Visitor:
                 gallery, photos = self._empty_gallery(engine), () if old is None else old.photos
                 lost = gallery.take_over(photos, self.files.originals, progress)
                 if old is not None:
-                    gallery.take_over(old.photos, {})  # captions that were written meanwhile
+                    gallery.take_over(old.photos, {})  # captions written during the switch
                     gallery.remove({photo.id for photo in photos} - {photo.id for photo in old.photos})
                 indexed = len(gallery.photos)
             experts = self._own_experts.get(before) if name != before else None
@@ -210,7 +210,7 @@ class Visitor:
         return own_experts.engine(shared) if own_experts.entries else shared
 
     def own_experts(self, engine: SGLora) -> OwnExperts:
-        """The visitor's own experts, beside those of the repository."""
+        """The visitor's own experts for the chosen repository."""
         self._check(engine)
         return self._own_experts.get(self.backbone) or OwnExperts(engine.repository)
 

@@ -35,7 +35,7 @@ class Address(Step):
 
     def _look(self, tab: Tab, controls: Controls) -> Updates:
         """Update the page when the visitor returns to the tab: another tab may have changed the photos or the names."""
-        same = tab.listed is tab.visitor.photos  # then what is chosen among them stays
+        same = tab.listed is tab.visitor.photos  # then the chosen photos stay chosen
         parts = (Part.NAMES,) if same else (Part.NAMES, Part.PHOTOS)
         if actions.is_current(self.context.engine(tab), tab, self.context.sources):
             return self.context.show(tab, controls, *parts)

@@ -104,7 +104,7 @@ class Switch(Step):
         except StudioError as error:
             failed = page_html.note(without_paths(texts.of(error)), "sg-warn")
             return self._chosen(tab, controls) | {self.report: failed, self.stop: gr.Button(visible=False)}
-        # The end of an earlier choice may have set it back meanwhile.
+        # The end of an earlier choice may have reset it.
         return {self.choice: name, self.report: "", self.stop: gr.Button(visible=False)}
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:

@@ -193,7 +193,7 @@ def _expert_lora(lora: Lora, shared: Lora | None) -> Lora:
 
 
 def _ordinary_moments(engine: SGLora) -> dict[str, Tensor]:
-    """Second moments of what adapted linears read of ordinary texts, or of the sample photos, under the shared LoRA. Cached."""
+    """Second moments of the adapted linears' inputs over ordinary texts, or sample photos, under the shared LoRA. Cached."""
     backbone, modules, shared = engine.backbone, engine.repository.layout.modules, engine.repository.shared
     key = backbone.fingerprint, shared.digest if shared else "", *(m.name for m in modules)
     if key not in _moments:

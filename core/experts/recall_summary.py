@@ -1,4 +1,4 @@
-"""Summary of what experts gain on their own task, as numbers and sentences. For the card and the experiment."""
+"""The gains of experts on their own tasks, as numbers and sentences, for the card and the experiment."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def fit_sentences(photos: Tensor, sentences: Tensor) -> PhotoSentences:
 
 @dataclass(frozen=True)
 class Look:
-    """What photos seem to show."""
+    """How close photos are to each expert."""
 
     experts: Sequence[Expert]
     closeness: Tensor  # cosines [n, experts] of the photos' predicted sentences and the experts' keys; n may be 0
