@@ -103,8 +103,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     gains = {name: v["ours minus it"]["R@1"] for name, v in methods.items() if v["ours minus it"]}
     notices = [domain for domain, v in result["domains"].items() if not v["fits"]]
     return [
-        f"Experts and a shared LoRA of everyday photos change R@1 in special domains by {markdown.difference(carried)} points over "
-        f"zero-shot; ten experts of the domain add {markdown.difference(gains[EVERYDAY])}.",
+        f"Experts and a shared LoRA of everyday photos change R@1 in special domains by {markdown.difference(carried)} points "
+        f"over zero-shot; ten experts of the domain add {markdown.difference(gains[EVERYDAY])}.",
         f"With these ten, it is {markdown.difference(gains['zero-shot'])} over zero-shot.",
         f"Without them, {len(notices)} of {len(result['domains'])} domains get the notice that no expert fits.",
     ]
