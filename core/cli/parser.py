@@ -94,7 +94,8 @@ def _backbone_options(parser: Parser) -> None:
     options.add_argument("--pretrained", metavar="TAG|FILE", help=weights)
     blocks = "adapt only the last N blocks of a model of open_clip (default: all for photos, 2 for texts)"
     options.add_argument("--adapt-blocks", type=_count, metavar="N", help=blocks)
-    sides = "what LoRAs adapt: texts, or photos as in the paper (default: what the experts adapt; without experts texts)"
+    sides = "what LoRAs adapt: texts, or photos as in the paper (default: what the experts adapt; without experts texts, but "
+    sides += "photos in `train experts` and `export open-clip`)"
     options.add_argument("--adapt", choices=("texts", "photos"), help=sides)
     _device_option(parser)
 

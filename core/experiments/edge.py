@@ -96,11 +96,11 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     told, sizes, large = [], result["bytes"], result["limits"][str(LIMITS[0])]
     for memory, steps in result["limits"].items():
         failed = [step for step, taken in steps.items() if "failed" in taken]
-        told.append(f"with {memory} MB {f'all but {listed(failed)}' if failed else 'everything runs'}")
+        told.append(f"{memory} MB {f'do not suffice to {listed(failed)}' if failed else 'suffice for everything'}")
     made, tuned = (large[step].get("cpu", 0.0) for step in (ADAPT, FINE_TUNE))
     up, down = sizes["photos and captions"] / 1e6, sizes["expert LoRA"] / 1e6
     return [
-        f"On one core {'; '.join(told)}.",
+        f"On one core, {'; '.join(told)}.",
         f"With the start, a sentence takes {made:.1f} s of processor time, fine-tuning {tuned:.1f} s.",
         f"From a server, {down:.1f} MB come down for {sizes['sentence']} bytes; to fine-tune there, {up:.1f} MB go up.",
     ]

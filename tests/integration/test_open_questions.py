@@ -181,5 +181,5 @@ def test_a_small_device_has_one_core_and_a_limit_that_holds() -> None:
     steps = dict.fromkeys((edge.START, edge.INDEX, edge.ADAPT, edge.SEARCH, edge.FINE_TUNE), size)
     travels = {"sentence": 9, "expert LoRA": 123_000, "photos and captions": 8_000_000}
     result = {"limits": {"1024": steps, "512": {**steps, edge.SEARCH: failed}}, "bytes": travels}
-    assert edge.findings(result)[0] == "On one core with 1024 MB everything runs; with 512 MB all but search."
+    assert edge.findings(result)[0] == "On one core, 1024 MB suffice for everything; 512 MB do not suffice to search."
     assert "| 512 | search | fails |" in edge.table(result)

@@ -1,0 +1,130 @@
+"""How far do experts and a shared LoRA of everyday photos carry, and what do ten experts of a domain add?
+
+Everyday scenes and objects alone train a shared LoRA, experts and a generator. Then ten experts of a special domain join, as a
+visitor's own experts do: each of them is trained over the everyday shared LoRA, and the generator stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from core.common import markdown
+from core.experiments import figures, runner, statistics
+from core.experiments.context import ExperimentContext
+from core.experiments.controls import METHODS
+from core.experiments.folds import FoldRecipe, train_left, trained
+from core.experiments.held_tasks import HeldTask
+from core.experts.own import OwnEntry, OwnExperts
+from core.sglora.description import embed_expert
+from core.sglora.engine import SGLora
+from core.sglora.repository import Expert
+from core.sglora.request import AdapterRequest
+from core.training.corpus import OBJECTS, Corpus
+from core.training.discovery import SHOWN, ExpertTask, captioned_domain_tasks
+from core.training.label_styles import style_of
+from core.training.recipe import ExpertRecipe
+from core.training.snapshots import read_snapshots
+
+TEN = 10
+EVERYDAY, MORE, MERGE_MORE = "everyday experts", "and ten of its domain", "merge, and ten of its domain"
+VARIANTS = ("zero-shot", "one-lora", "merge", EVERYDAY, MERGE_MORE, MORE)
+
+
+def everyday(corpus: Corpus) -> Corpus:
+    """The corpus in which no photo of a special domain trains or validates."""
+    alone = corpus.scenes | (corpus.domains == OBJECTS)
+    return replace(corpus, train=corpus.train & alone, validation=corpus.validation & alone)
+
+
+def tasks_of(corpus: Corpus, domain: str, recipe: ExpertRecipe) -> list[ExpertTask]:
+    """TEN tasks of a domain: half of them captions and their clusters, if it has some; then all classes, and random halves."""
+    own = replace(corpus, train=corpus.train & (corpus.domains == domain))
+    rows = {label: photos[corpus.train[photos]] for label, photos in corpus.classes.get(domain, {}).items()}
+    labels = sorted(label for label, photos in rows.items() if len(photos) > 1)
+    tasks = captioned_domain_tasks(own, recipe)[: TEN // 2 if labels else TEN]
+    for number in range(TEN - len(tasks) if len(labels) > 1 else 0):
+        rng = np.random.default_rng(number)
+        some = sorted(rng.permutation(labels)[: (len(labels) + 1) // 2].tolist()) if number else labels
+        description = style_of(domain).of(some[:SHOWN]) if number else style_of(domain).phrase
+        photos = np.concatenate([rows[label] for label in some])
+        tasks.append(ExpertTask("", description, domain, photos, classes=tuple(some)))
+    return [replace(task, name=f"{domain} {number}") for number, task in enumerate(tasks)]
+
+
+def joined(engine: SGLora, tasks: Iterable[ExpertTask], snapshots: Tensor) -> SGLora:
+    """The engine with the experts of these tasks, too. ``snapshots`` [n, M, P]."""
+    repository, entries = engine.repository, []
+    for task, own in zip(tasks, snapshots.float(), strict=True):
+        about = (task.name, task.description, task.group, "own", len(task.rows), 0, len(own))
+        key = embed_expert(engine.backbone, task.wordings)
+        entries.append(OwnEntry(Expert(*about, {}, {}), own.mean(0), repository.basis.encode(own).var(0, correction=0), key))
+    return OwnExperts(repository, tuple(entries)).engine(engine)
+
+
+def run(context: ExperimentContext, recipe: FoldRecipe | None = None) -> dict[str, Any]:
+    """Recall by variant over all domains and in each, and what MORE has above each variant."""
+    recipe = recipe or FoldRecipe.of(context.backbone)
+    start = trained(context, "everyday", everyday, replace(recipe, shared=replace(recipe.shared, views=1)))
+    corpus, repository, engines = start.context.corpus, start.engine.repository, dict[str, SGLora]()
+    tasks = runner.known_tasks(corpus)[runner.SPECIAL]
+    for domain in dict.fromkeys(task.group for task in tasks):
+        own = tasks_of(corpus, domain, recipe.experts)
+        train_left(corpus, own, start.folder, repository.layout, repository.shared, recipe.experts, context.log)
+        engines[domain] = joined(start.engine, own, read_snapshots(start.folder, [task.name for task in own]))
+
+    def variants(task: HeldTask) -> Iterable[runner.Variant]:
+        request, more = AdapterRequest(task.description), engines[task.group]
+        alone, with_ten = start.engine.adapt(request), more.adapt(request)
+        yield from runner.controls(start.engine, alone)
+        yield {"variant": EVERYDAY, "fits": alone.fit.fits}, alone.full
+        yield {"variant": MERGE_MORE}, METHODS["merge"](more, with_ten)
+        yield {"variant": MORE}, with_ten.full
+
+    rows = runner.measured(start.context, "domains", {runner.SPECIAL: tasks}, variants)
+    domains = {}
+    for domain in engines:
+        own = [row for row in rows if row["domain"] == domain]
+        means = {variant: statistics.mean(own, variant, "R@1") for variant in VARIANTS}
+        known = [row["fits"] for row in own if row["variant"] == EVERYDAY]
+        domains[domain] = {"tasks": len(known), "R@1": means, "fits": all(known)}
+    groups = statistics.summary(rows, (runner.SPECIAL,), MORE)
+    carried = statistics.difference(rows, EVERYDAY, "zero-shot", "R@1")
+    return {"experts": len(repository), "groups": groups, "everyday minus zero-shot": carried, "domains": domains}
+
+
+def findings(result: Mapping[str, Any]) -> list[str]:
+    carried, methods = result["everyday minus zero-shot"], result["groups"][runner.SPECIAL]["methods"]
+    gains = {name: v["ours minus it"]["R@1"] for name, v in methods.items() if v["ours minus it"]}
+    notices = [domain for domain, v in result["domains"].items() if not v["fits"]]
+    return [
+        f"Experts and a shared LoRA of everyday photos change R@1 in special domains by {markdown.difference(carried)} points "
+        f"over zero-shot; ten experts of the domain add {markdown.difference(gains[EVERYDAY])}.",
+        f"With these ten, it is {markdown.difference(gains['zero-shot'])} over zero-shot.",
+        f"Without them, {len(notices)} of {len(result['domains'])} domains get the notice that no expert fits.",
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    lines = [
+        [f"{domain} ({v['tasks']})", *(f"{v['R@1'][variant]:.1f}" for variant in VARIANTS)]
+        for domain, v in result["domains"].items()
+    ]
+    by_domain = markdown.table(["R@1 in domain (tasks)", *VARIANTS], lines)
+    return f"{statistics.summary_table(result['groups'], MORE)}\n\n{by_domain}"
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    figure, (axes,) = figures.panels(height=4.4, grid="x")
+    places = np.arange(len(result["domains"]))[::-1]
+    for variant, colour in {"zero-shot": figures.QUIET, EVERYDAY: figures.SECOND, MORE: figures.ACCENT}.items():
+        axes.plot([v["R@1"][variant] for v in result["domains"].values()], places, "o", color=colour, label=variant)
+    axes.set_yticks(places, list(result["domains"]))
+    axes.set_title("R@1 in percent, by domain")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
