@@ -64,7 +64,7 @@ class Describe(Step):
         return self._adapt(tab, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
 
     def _suggested(self, tab: Tab, controls: Controls) -> Updates:
-        """Show suggested sentences for the photos, or a notice if there is nothing to suggest. Samples have examples instead."""
+        """Show suggested sentences for the photos, or a notice if there are none. Samples have examples instead."""
         look = None if controls.scope.samples else self._look(tab, controls)
         experts = [] if look is None else look.suggested
         why = texts.EVERYDAY if experts else texts.UNKNOWN_PHOTOS

@@ -105,7 +105,7 @@ class Step:
         return done
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
-        """Write a file on click, then let the browser fetch it. Gradio's download button fetches the file from before the click."""
+        """Write a file on click, then let the browser fetch it. Gradio's own button fetches the file from before it."""
         file = gr.File(visible=False)
         written = self.on(button.click, write, also=[file], shown_on=shown_on, group=group)
         written.success(None, file, file, js=script("fetch"), **private())
