@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 LONGEST_MESSAGE = 400
 EITHER = "taken, or refused for the memory that decoding takes"
 TRACES = ("Traceback", 'File "', " object at 0x", "site-packages", "/core/", "/app/")
@@ -81,9 +79,8 @@ sys.addaudithook(_listen)
 @contextmanager
 def watched(folder: Path) -> Iterator[Watch]:
     """Record writes outside ``folder``, and the growth of memory, in this block. Temporary files go to ``folder``."""
-    watch, temporary, patch = Watch(), tempfile.tempdir, pytest.MonkeyPatch()
+    watch, temporary = Watch(), tempfile.tempdir
     tempfile.tempdir = str(folder)
-    patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))  # another test's app may still run
     known = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
     _watched.append((Path(os.path.realpath(folder)), watch, known))
     before = _memory(reset=True)
@@ -92,7 +89,6 @@ def watched(folder: Path) -> Iterator[Watch]:
     finally:
         _watched.pop()
         tempfile.tempdir = temporary
-        patch.undo()
         watch.grown = _memory() - before
 
 

@@ -76,7 +76,7 @@ def test_an_endpoint_takes_or_refuses_any_value(app: Running, stranger: Stranger
     assert sum(answer.values is None for answer in answers) > len(answers) / 4
 
 
-CLICKED = "_again _ask _choose _details _go _mark _select _similar _take"  # what handles a click on an item of the page
+CLICKED = "_again _ask _details _go _mark _open _select _similar _take"  # what handles a click on an item of the page
 
 
 def test_an_event_of_the_page_takes_or_refuses_any_value(app: Running, caplog: pytest.LogCaptureFixture) -> None:

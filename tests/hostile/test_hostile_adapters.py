@@ -87,7 +87,10 @@ def test_adapters_and_saved_experts(
 
 
 @pytest.mark.parametrize("names", [("x.json", "y.safetensors"), ("$(id).JSON", "<b>.safetensors")])
-def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good, tmp_path: Path, names: tuple) -> None:
+def test_an_adapters_two_files_may_be_called_anything(
+    engine: SGLora, good: Good, tmp_path: Path, names: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # another test's app may still run
     paths = [tmp_path / name for name in names]
     paths[0].write_text(json.dumps(good.config))
     paths[1].write_bytes(save(good.tensors))
@@ -96,4 +99,5 @@ def test_an_adapters_two_files_may_be_called_anything(engine: SGLora, good: Good
         expert_actions.import_files(engine, tab, [str(path) for path in paths], SENTENCE)
     assert len(tab.visitor.own_experts(engine).entries) == 1
     assert watch.outside == []
+    assert tab.visitor.files.folder.is_relative_to(tmp_path)
     assert list(tab.visitor.files.folder.rglob("*")) == []

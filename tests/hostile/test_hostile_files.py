@@ -25,7 +25,8 @@ Drop = Callable[[Case], tuple[Added, Tab]]
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Watch]:
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))  # another test's app may still run
     with watched(tmp_path) as seen:
         yield seen
     assert seen.outside == []
