@@ -128,10 +128,6 @@ class Models:
     def get(self, name: str = DEFAULT, show: Show = lambda done, size: None, stop: Stop = never) -> SGLora:
         return self.engine(name).get(show, stop)
 
-    def ready(self, name: str) -> bool:
-        engine = self._engines.get(name)
-        return engine is not None and engine.loaded and not engine.failed
-
     @property
     def loaded(self) -> bool:
         """Whether the engine of new visitors is loaded, or failed to."""

@@ -152,14 +152,12 @@ class Studio:
             tab, _ = tab_of(context, request, memory)
             first = sample_questions()[0] if context.opens_on_samples else None
             values = self.address.resume(tab, last, request.query_params, first)
-            updates = (
-                {context.memory: remembered(tab, memory_of(memory)[1])} | self._chosen_tab(request) | context.boxes(**values)
-            )
+            updates = {context.memory: remembered(tab, memory_of(memory)[1])} | self._chosen_tab(request)
             controls = Controls(**values)
             updates |= context.show(tab, controls, Part.PHOTOS)
             if self.models.loaded and not tab.visitor.photos:  # on a slow network, a second event takes a second
                 updates |= self._ready(kept, tab, controls)
-            return updates
+            return context.with_boxes(updates, **values)
 
     def _chosen_tab(self, request: gr.Request) -> Updates:
         """Select the tab that the address names. A click in the browser may come before the tabs exist."""

@@ -74,13 +74,13 @@ class Address(Step):
 
     def _go(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         values = self._values(tab, dict(parse_qsl(str(event.value).lstrip("?"))))
-        controls, boxes = controls._replace(**values), self.context.boxes(**values)
+        controls = controls._replace(**values)
         if not self.context.can_ask(tab, controls):
             asked = controls.asked(controls.words)
             actions.answer(self.context.engine(tab), tab, replace(asked, question=None), self.context.sources)
             tab.asked = asked
-            return boxes | self.context.show(tab, controls, *ANSWER)
-        return boxes | self.answer(tab, Question.words(controls.query, controls.scope), controls)
+            return self.context.with_boxes(self.context.show(tab, controls, *ANSWER), **values)
+        return self.context.with_boxes(self.answer(tab, Question.words(controls.query, controls.scope), controls), **values)
 
     def _values(self, tab: Tab, asked: Mapping[str, str]) -> dict[str, Any]:
         """The values of the boxes, from a link or the browser's memory. If it does not say where to search: own photos for a

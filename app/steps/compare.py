@@ -125,16 +125,16 @@ class Compare(Step):
         return {} if question.scope == controls.scope else self.answer(tab, replace(question, scope=controls.scope), controls)
 
     def _filters(self, tab: Tab, controls: Controls) -> Updates:
-        """Show the filters that tell the last answer's photos apart. Their values stay: the visitor may have changed them since
-        the question was asked."""
+        """Show the filters that tell the last answer's photos apart. The days stay: the visitor may have changed them since the
+        question was asked."""
         comparison = tab.comparison
         folders = () if comparison is None else comparison.folders
         dated = bool(controls.since or controls.until) or (comparison is not None and comparison.several_days)
         choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
         return {
-            self.folder: gr.Dropdown(choices, visible=len(folders) > 1 or bool(controls.folder)),
-            self.since: gr.Textbox(visible=dated),
-            self.until: gr.Textbox(visible=dated),
+            self.folder: gr.Dropdown(choices, value=controls.folder or "", visible=len(folders) > 1 or bool(controls.folder)),
+            self.since: gr.update(visible=dated),
+            self.until: gr.update(visible=dated),
         }
 
     def _rank_again(self, tab: Tab, controls: Controls) -> Updates:

@@ -133,6 +133,14 @@ class StepContext:
     def boxes(self, **values: Any) -> Updates:
         return {self.controls[name]: value for name, value in values.items()}
 
+    def with_boxes(self, updates: Updates, **values: Any) -> Updates:
+        """These updates, which also set some controls to these values if they set no other."""
+        for name, value in values.items():
+            shown = updates.setdefault(self.controls[name], value)
+            if isinstance(shown, dict):  # from ``gr.update``
+                shown.setdefault("value", value)
+        return updates
+
     def shows(self, part: Part, components: Sequence[Any], show: Show) -> None:
         """Register the function that shows a part. A part may have several."""
         self._parts[part].append((components, show))

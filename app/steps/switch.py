@@ -82,12 +82,10 @@ class Switch(Step):
             self._switch,
             tuple(Part),
             SWITCH,
-            first=[self.choice],
             also=[self.report, self.context.controls["strength"]],
             shown_on=self.choice,
         )
-        # If it fails, nothing changes, and the choice shows the repository before.
-        self.on(switched.then, self._chosen, also=[self.choice])
+        self.on(switched.then, self._after, also=[self.choice])
 
     def _begin(self, name: str, tab: Tab, _: Controls) -> Updates:
         if name == tab.visitor.backbone or not self._downloads(name):
@@ -104,7 +102,7 @@ class Switch(Step):
         except StudioError as error:
             failed = page_html.note(without_paths(texts.of(error)), "sg-warn")
             return self._chosen(tab, controls) | {self.report: failed, self.stop: gr.Button(visible=False)}
-        # The end of an earlier choice may have reset it.
+        tab.loaded = name
         return {self.choice: name, self.report: "", self.stop: gr.Button(visible=False)}
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:
@@ -112,20 +110,28 @@ class Switch(Step):
             tab.download.set()
         return {self.stop: gr.Button(visible=False)}
 
-    def _switch(self, name: str, tab: Tab, _: Controls) -> Updates:
-        if name == tab.visitor.backbone or not self.context.models.ready(name):  # the page set the choice back
+    def _switch(self, tab: Tab, _: Controls) -> Updates:
+        # Not the box's value: the end of an earlier choice may have set it back.
+        name, tab.loaded = tab.loaded, ""
+        if not name or name == tab.visitor.backbone:
             return {}
+        tab.switching = True
         begin = time.perf_counter()
         gr.Progress()(0, desc=texts.BACKBONE_LOADING.format(name=name))
         engine = self.context.models.get(name)
         if (training := tab.training) is not None:
             training.set()  # a running training belongs to the backbone before
         done = tab.visitor.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
-        tab.comparison = None
+        tab.comparison, tab.switching = None, False
         strength = engine.usual_strength  # a share of mixed scores here may be a factor there
         if tab.asked.request is not None:
             tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
         return {self.report: _report(name, done, time.perf_counter() - begin)} | self.context.boxes(strength=strength)
+
+    def _after(self, tab: Tab, controls: Controls) -> Updates:
+        """If a switch has failed, the choice shows the repository before. Else it stays: the visitor may have changed it."""
+        failed, tab.switching = tab.switching, False
+        return self._chosen(tab, controls) if failed else {}
 
 
 def _downloading(name: str) -> Show:

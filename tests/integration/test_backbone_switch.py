@@ -175,7 +175,7 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, name: str,
         expert_actions.load_own_experts(other, tab, str(tmp_path / "experts.zip"))
     # An event that began before the switch must get neither photos nor experts of the other backbone.
     for ask in (visitor.gallery, visitor.own_experts, visitor.engine):
-        with pytest.raises(GalleryError, match="switched meanwhile"):
+        with pytest.raises(GalleryError, match="Another tab switched the model"):
             ask(shipped)
 
     visitor.switch(DEFAULT, shipped)
@@ -257,10 +257,10 @@ def test_a_download_ends_with_the_last_who_waits(engine: SGLora) -> None:
         assert "Stopped" in texts.of(first.result())
         before = Slow.steps[-1]
         time.sleep(0.3)
-        assert Slow.steps[-1] > before and not models.ready("slow"), "the other one still waits"
+        assert Slow.steps[-1] > before and not models.engine("slow").loaded, "the other one still waits"
         leaves[1].set()
         assert "Stopped" in texts.of(second.result())
     while not loading.failed and Slow.steps[-1] < 399:
         time.sleep(0.01)
     assert Slow.steps[-1] < 399 and Slow.steps.count(1) == 1, "one download for both, and it ended"
-    assert len(models.get("slow").repository) == 0 and Slow.steps.count(1) == 2 and models.ready("slow")
+    assert len(models.get("slow").repository) == 0 and Slow.steps.count(1) == 2 and models.engine("slow").loaded
