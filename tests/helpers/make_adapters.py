@@ -155,7 +155,7 @@ def archives(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "names that are paths", stored({f"../../{k}": v for k, v in whole.items()}), "lacks"
     yield "absolute names", stored({f"/{k}": v for k, v in whole.items()}), None
     yield "both files twice", stored({f"{d}/{k}": v for d in "ab" for k, v in whole.items()}), "more than once"
-    yield "200 files", stored({**whole, **{f"{i}": b"" for i in range(200)}}), "files; 100"
+    yield "200 files", stored({**whole, **{f"{i}": b"" for i in range(200)}}), "files; at most 100"
     yield "a configuration of 3 MB", zipped({**whole, CONFIG_FILE: b" " * 3 * 2**20}), "larger than 1 MB unpacked"
     yield "weights of 100 MB of zeros", zipped({**whole, WEIGHTS_FILE: bytes(100 * 2**20)}), "larger than 64 MB unpacked"
     yield "LZMA", zipped({**whole, WEIGHTS_FILE: b""}, zipfile.ZIP_LZMA), "unusual way"
