@@ -23,7 +23,7 @@ Show = Callable[[int, int], object]  # (bytes so far, of all); may raise, which 
 
 
 def weights_here(repository: str) -> Path | None:
-    """The weights of a repository on this machine: downloaded here, or by the hub's own client. None if there are none."""
+    """The weights of a repository on this machine: downloaded here, or by the hub's own client; else None."""
     cached, file = try_to_load_from_cache(repository, WEIGHTS), _file(repository)
     return file if file.is_file() else Path(cached) if isinstance(cached, str) else None
 
@@ -46,7 +46,7 @@ def fetch(repository: str, show: Show) -> Path | None:
         return None
     file, size, etag = _file(repository), about.size or 0, about.etag or ""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{WEIGHTS}.{etag[:16]}.partial")  # another version begins anew
+    part = file.with_name(f"{WEIGHTS}.{etag[:16]}.partial")  # another version starts from zero
     with part.open("ab") as out:
         free = shutil.disk_usage(file.parent).free
         if size - out.tell() > free:

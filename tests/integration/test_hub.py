@@ -1,4 +1,4 @@
-"""Weights from a hub: a download goes on where another one ended, and what goes wrong is said with a way on."""
+"""Weights from a hub: an interrupted download continues, and an error names the next step."""
 
 from __future__ import annotations
 
