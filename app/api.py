@@ -33,10 +33,10 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 # Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
 OPEN = "open"  # the page calls these by itself, and some wait for the models; without a limit
-TRAINING, SWITCH, INDEX = "training", "switch", "index"  # one event at a time; uploads and searches do not wait for it
+TRAINING, INDEX = "training", "index"  # one event at a time; uploads and searches do not wait for it
 # Most events of a group that run at once. A sentence takes milliseconds, its file longer. ``actions.COMPUTING`` bounds the
 # searches that compute; uploads take turns, photo by photo and batch by batch.
-LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, SWITCH: 1, INDEX: 1}
+LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
 MAX_TOP = 100
 
 

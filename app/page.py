@@ -166,13 +166,11 @@ class Studio:
         return {self.tabs: gr.Tabs(selected=named)} if named in tab_ids else {}
 
     def _show_all(self, kept: Any, tab: Tab, controls: Controls) -> Updates:
-        """Show everything again: the server forgot this tab, and perhaps what its visitor had."""
-        tab.opened.update(part.name for part in Part)  # a new tab does not know what was opened
+        """Answer again and show everything: the model is another one, or the server forgot this tab and perhaps its visitor."""
         updates: Updates = {}
         with suppress(StudioError):
             tab.visitor.hear_names(kept)
-            if not actions.is_current(engine := self.context.engine(tab), tab, self.context.sources):
-                actions.answer_again(engine, tab, None, self.context.sources)
+            actions.answer_again(self.context.engine(tab), tab, None, self.context.sources)
         for part in Part:
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
                 updates |= self.context.show(tab, controls, part)

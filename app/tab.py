@@ -43,8 +43,6 @@ class Tab:
     closed: bool = False  # whether the browser closed it
     training: threading.Event | None = None  # stops the running training
     download: threading.Event | None = None  # ends the wait for a model
-    loaded: str = ""  # the chosen model that is loaded and not yet switched to
-    switching: bool = False  # whether a switch runs, or has failed
     turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes the answer
     on_names: Recent[Adapter] = field(default_factory=lambda: Recent(KEPT_WITH_NAMES))  # adapters with names
 

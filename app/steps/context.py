@@ -6,6 +6,7 @@ changes the tab, then names the parts to show again.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 Updates = dict[Any, Any]
 TOPS = (6, 12, 24, 48)  # full rows of two or three photos
 DEFAULT_TOP = 12
+_numbers = itertools.count(1)
 
 
 class Controls(NamedTuple):
@@ -114,11 +116,15 @@ class StepContext:
     controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
     memory: Any = None  # the component with the visitor's token, kept by the browser
     kept_names: Any = None  # the component with the visitor's names, kept by the browser
-    changed: Any = None  # a number whose change shows everything again
+    changed: Any = None  # a number whose change shows everything again; see ``all_again``
     picked: Any = None  # the box with the id of the chosen photo
     answer: Any = None  # the component with the results
     drawer: Any = None  # the drawer for researchers
     _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
+
+    def all_again(self) -> Updates:
+        """The update that answers the last question again, with the current controls, and then shows every part."""
+        return {self.changed: next(_numbers)}
 
     @property
     def opens_on_samples(self) -> bool:

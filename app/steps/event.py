@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -17,13 +16,12 @@ from app.errors import friendly
 from app.languages import speaking, wanted
 from app.server.addresses import address_of
 from app.server.hosts import is_from_here
-from app.steps.context import Controls, StepContext
+from app.steps.context import Controls, Part, StepContext
 from app.tab import Tab
 from app.visitors import TIME
 from core.common.runtime import shared_cores
 
 MESSAGE_SECONDS = 15
-_numbers = itertools.count(1)  # values for ``StepContext.changed``, each a new one
 
 
 def event(
@@ -52,7 +50,8 @@ def event(
             if not isinstance(updates, dict):
                 updates = dict(zip(outputs, [answer] if len(outputs) == 1 else answer, strict=True))
             if new:
-                updates = updates | {context.changed: next(_numbers)}
+                tab.opened.update(part.name for part in Part)  # a new tab does not know what was opened
+                updates = updates | context.all_again()
             # After a restart, the page may load twice: the notice is repeated until the visitor does something.
             if visitor.has_unkept if not had else not (visitor.has_unkept or new or opening):
                 updates = updates | {context.memory: remembered(tab)}

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import gradio as gr
 
 from app import expert_actions, texts
-from app.api import TRAINING
-from app.steps.context import ANSWER, Controls, Part, Updates
+from app.api import HEAVY, TRAINING
+from app.steps.context import Controls, Part, Updates
 from app.steps.step import ON_SIGHT, Step, chosen, dropped, textbox
 from app.tab import Tab
 from app.views import experts_html, page_html
@@ -19,7 +19,6 @@ from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
-CHANGED = (Part.EXPERTS, *ANSWER)  # parts that change with the visitor's own experts
 
 
 class Experts(Step):
@@ -88,14 +87,11 @@ class Experts(Step):
         self.on(self.pick.change, self._picked, [self.pick], [self.remove])
         self.on(self.stop.click, self._stop, (), [self.trained])
         self.downloads(self.download, self._write, self.mine)
-        boxes, said = [self.name, self.description], [self.trained]
-        self.slow(self.train.click, self._train, CHANGED, group=TRAINING, first=boxes, also=said, shown_on=self.trained)
-        for event, handler, first, also in (
-            (self.imports.click, self._import, [self.adapter, self.about], [self.adapter, self.about, self.report]),
-            (self.load.upload, self._load, [self.load], [self.report]),
-            (self.remove.click, self._remove, [self.pick], [self.report]),
-        ):
-            self.slow(event, handler, CHANGED, first=first, also=also, shown_on=self.mine)
+        boxes, given = [self.name, self.description], [self.adapter, self.about]
+        self.on(self.train.click, self._train, boxes, [self.trained], (), self.trained, TRAINING)
+        self.on(self.imports.click, self._import, given, [*given, self.report], (), self.mine, HEAVY)
+        self.on(self.load.upload, self._load, [self.load], [self.report], (), self.mine, HEAVY)
+        self.on(self.remove.click, self._remove, [self.pick], [self.report], (), self.mine, HEAVY)
 
     def show(self, tab: Tab, _: Controls) -> Updates:
         engine = self.context.engine(tab)
@@ -154,7 +150,7 @@ class Experts(Step):
             return {self.trained: page_html.note(texts.of(stopped))}
         finally:
             tab.training = None
-        return {self.trained: experts_html.trained(trained)}
+        return {self.trained: experts_html.trained(trained)} | self.context.all_again()
 
     def _stop(self, tab: Tab, _: Controls) -> Any:
         """Stop the training. The training itself reports that it stopped."""
@@ -167,11 +163,11 @@ class Experts(Step):
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
         entry = expert_actions.import_files(self.context.engine(tab), tab, paths, description)
-        return {self.report: page_html.report([texts.IMPORTED.format(name=entry.name)]), self.adapter: None, self.about: ""}
+        return {self.adapter: None, self.about: ""} | self._changed(texts.IMPORTED.format(name=entry.name))
 
     def _load(self, path: str, tab: Tab, _: Controls) -> Updates:
         count = expert_actions.load_own_experts(self.context.engine(tab), tab, path)
-        return {self.report: page_html.report([texts.EXPERTS_LOADED.format(n=count)])}
+        return self._changed(texts.EXPERTS_LOADED.format(n=count))
 
     def _write(self, tab: Tab, _: Controls) -> str:
         own_experts = tab.visitor.own_experts(self.context.engine(tab))
@@ -182,7 +178,10 @@ class Experts(Step):
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             tab.visitor.change_own_experts(self.context.engine(tab), lambda experts, name=name: experts.remove(name))
-        return {self.report: page_html.report([texts.OWN_REMOVED.format(name=texts.listed(names))])}
+        return self._changed(texts.OWN_REMOVED.format(name=texts.listed(names)))
+
+    def _changed(self, report: str) -> Updates:
+        return {self.report: page_html.report([report])} | self.context.all_again()
 
 
 def _own_first(own_experts: OwnExperts) -> tuple[Expert, ...]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from app import actions, texts
-from app.api import HEAVY, LIGHT, LIMITS, OPEN, SEARCH
+from app.api import LIGHT, LIMITS, OPEN, SEARCH
 from app.question import Question
 from app.steps.context import ANSWER, Controls, Part, StepContext, Updates
 from app.steps.event import event
@@ -92,17 +92,6 @@ class Step:
         """Wire events that show another answer. The arguments are those of ``on``. Of the events during an answer, only
         the last one runs. An event with a clicked item needs "multiple": otherwise Gradio loses the item."""
         self.on(events, handler, first, also, ANSWER, self.context.answer, SEARCH, trigger_mode=trigger_mode)
-
-    def slow(self, events: Any, handler: Callable[..., Any], parts: Sequence[Part], group: str = HEAVY, **options: Any) -> Any:
-        """Wire events to a handler that takes a while. Then ask the last question again with the current controls, and show
-        ``parts``. The other arguments are those of ``on``."""
-
-        def again(tab: Tab, controls: Controls) -> Updates:
-            return self.context.show_again(tab, controls, *parts)
-
-        done = self.on(events, handler, group=group, **options)
-        self.on(done.success, again, parts=parts, group=SEARCH)
-        return done
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
         """Write a file on click, then let the browser fetch it. Gradio's own button fetches the file from before it."""

@@ -10,7 +10,7 @@ from functools import partial
 import gradio as gr
 
 from app import texts
-from app.api import OPEN, SWITCH
+from app.api import OPEN
 from app.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB
 from app.errors import without_paths
 from app.steps.context import Controls, Part, Updates
@@ -65,73 +65,43 @@ class Switch(Step):
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
-        self.on(self.choice.change, self._begin, [self.choice], [self.stop, self.report])
+        self.on(self.choice.change, self._begin, [self.choice], [self.report, self.stop])
         # A download takes minutes. In group OPEN, no other visitor's event waits for it.
-        fetched = self.on(
-            self.choice.change,
-            self._fetch,
-            [self.choice],
-            [self.choice, self.report, self.stop],
-            shown_on=self.report,
-            group=OPEN,
-            trigger_mode="multiple",
-        )
+        also = [self.choice, self.report, self.stop, self.context.controls["strength"]]
+        self.on(self.choice.change, self._switch, [self.choice], also, (), self.report, OPEN, trigger_mode="multiple")
         self.on(self.stop.click, self._stop, (), [self.stop])
-        switched = self.slow(
-            fetched.success,
-            self._switch,
-            tuple(Part),
-            SWITCH,
-            also=[self.report, self.context.controls["strength"]],
-            shown_on=self.choice,
-        )
-        self.on(switched.then, self._after, also=[self.choice])
 
     def _begin(self, name: str, tab: Tab, _: Controls) -> Updates:
-        if name == tab.visitor.backbone or not self._downloads(name):
-            return {self.stop: gr.Button(visible=False)}
-        return {self.stop: gr.Button(visible=True), self.report: ROOM}
+        if name == tab.visitor.backbone:
+            return {}
+        return {self.stop: gr.Button(visible=self._downloads(name)), self.report: ROOM}
 
-    def _fetch(self, name: str, tab: Tab, controls: Controls) -> Updates:
-        """Wait until a repository is loaded. If this fails, nothing changes, and the page shows the reason."""
+    def _switch(self, name: str, tab: Tab, controls: Controls) -> Updates:
+        """Wait until a repository is loaded, index the photos again, and let the page show everything again. If this fails,
+        nothing changes, and the page shows the reason."""
         if name == tab.visitor.backbone:  # the page set the choice itself, which also fires ``change``
             return {}
         tab.download = stop = threading.Event()
+        hidden = {self.stop: gr.Button(visible=False)}
         try:
-            self.context.models.get(name, _downloading(name), lambda: stop.is_set() or tab.closed)
+            engine = self.context.models.get(name, _downloading(name), lambda: stop.is_set() or tab.closed)
+            begin = time.perf_counter()
+            done = tab.visitor.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
         except StudioError as error:
-            failed = page_html.note(without_paths(texts.of(error)), "sg-warn")
-            return self._chosen(tab, controls) | {self.report: failed, self.stop: gr.Button(visible=False)}
-        tab.loaded = name
-        return {self.choice: name, self.report: "", self.stop: gr.Button(visible=False)}
+            reason = page_html.note(without_paths(texts.of(error)), "sg-warn")
+            return hidden | self._chosen(tab, controls) | {self.report: reason}
+        if (training := tab.training) is not None:
+            training.set()  # a running training belongs to the backbone before
+        tab.comparison, strength = None, engine.usual_strength  # a share of mixed scores here may be a factor there
+        if tab.asked.request is not None:
+            tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
+        shown = {self.choice: name, self.report: _report(name, done, time.perf_counter() - begin)}
+        return hidden | shown | self.context.boxes(strength=strength) | self.context.all_again()
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:
         if tab.download is not None:
             tab.download.set()
         return {self.stop: gr.Button(visible=False)}
-
-    def _switch(self, tab: Tab, _: Controls) -> Updates:
-        # Not the box's value: the end of an earlier choice may have set it back.
-        name, tab.loaded = tab.loaded, ""
-        if not name or name == tab.visitor.backbone:
-            return {}
-        tab.switching = True
-        begin = time.perf_counter()
-        gr.Progress()(0, desc=texts.BACKBONE_LOADING.format(name=name))
-        engine = self.context.models.get(name)
-        if (training := tab.training) is not None:
-            training.set()  # a running training belongs to the backbone before
-        done = tab.visitor.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
-        tab.comparison, tab.switching = None, False
-        strength = engine.usual_strength  # a share of mixed scores here may be a factor there
-        if tab.asked.request is not None:
-            tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
-        return {self.report: _report(name, done, time.perf_counter() - begin)} | self.context.boxes(strength=strength)
-
-    def _after(self, tab: Tab, controls: Controls) -> Updates:
-        """If a switch has failed, the choice shows the repository before. Else it stays: the visitor may have changed it."""
-        failed, tab.switching = tab.switching, False
-        return self._chosen(tab, controls) if failed else {}
 
 
 def _downloading(name: str) -> Show:
