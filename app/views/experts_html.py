@@ -1,4 +1,4 @@
-"""HTML of experts: the table, one expert, the visitor's own, and the two maps."""
+"""HTML of experts: the table, one expert, and the visitor's own."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from markupsafe import Markup
 
 from app import texts
 from app.languages import ENGLISH, language
-from app.views.scatter import Mark, scatter
 from app.views.template import macros
 from core.common.metrics import mean_of_ways
 from core.experts.own import OwnExperts
-from core.experts.projection import ExpertMap, description_map
 from core.sglora.description import subject
-from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.router import Routing
+from core.sglora.repository import Expert
 from core.training.own_expert import OwnExpert
 
 SHORT = 46  # characters of an expert's description
-LABELLED = 8  # routed experts; if there are more, none has a label on a map
 _LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
 _TEXT_HEAD = {"text.mlp.1": "text head, first layer", "text.mlp.3": "text head, second layer"}
 _html, _told = macros("experts.html"), macros("page.html").told
@@ -97,40 +93,3 @@ def trained(result: OwnExpert) -> Markup:
     verdict = texts.TRAINED_LOST if points <= 0 else texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
     note = texts.TRAINED_START.format(start=start, points=100 / result.expert.before["images"])
     return _html.trained(result, "sg-ok" if points > 0 else "sg-warn", gain(result.expert), verdict, note)
-
-
-def routing_map(repository: ExpertRepository, routing: Routing | None, owned: int) -> Markup:
-    """All experts by their descriptions, and the visitor's sentence among them. The last ``owned`` are the visitor's."""
-    if not len(repository):
-        return Markup("")
-    drawn = description_map(repository, None if routing is None else routing.embedding, owned)
-    chosen = [] if routing is None else routing.chosen.tolist()
-    marks = _experts(repository, drawn, chosen, owned)
-    if routing is not None and drawn.placed is not None:
-        marks.append(Mark(texts.MAP_HERE, *drawn.placed, "here", routing.description, True))
-    names = ", ".join(repository.experts[i].name for i in chosen)
-    summary = texts.MAP_SUMMARY.format(names=names) if chosen else texts.MAP_SUMMARY_EMPTY.format(n=len(repository))
-    return scatter(texts.MAP_TITLE, summary, marks, texts.MAP_NOTE.format(share=f"{drawn.shown * 100:.0f}"))
-
-
-def latent(repository: ExpertRepository, routing: Routing, drawn: ExpertMap, owned: int) -> Markup:
-    """The latent space of the generator: the experts, the prior of this routing, and the sample drawn from it."""
-    marks = _experts(repository, drawn, routing.chosen.tolist(), owned)
-    if drawn.prior is not None:
-        marks.append(Mark(texts.LATENT_PRIOR, *drawn.prior, "prior", texts.LATENT_PRIOR_DETAILS, True))
-    if drawn.placed is not None:
-        marks.append(Mark(texts.LATENT_HERE, *drawn.placed, "here", texts.LATENT_HERE_DETAILS, True))
-    return scatter(texts.LATENT_TITLE, texts.LATENT_SUMMARY, marks, texts.LATENT_NOTE.format(share=f"{drawn.shown * 100:.0f}"))
-
-
-def _experts(repository: ExpertRepository, drawn: ExpertMap, chosen: Sequence[int], owned: int) -> list[Mark]:
-    """Marks of all experts, the routed ones last. Those have labels if they are few."""
-    first_own = len(repository) - owned
-
-    def mark(i: int) -> Mark:
-        kind, expert = "routed" if i in chosen else "own" if i >= first_own else "off", repository.experts[i]
-        labelled = kind == "routed" and len(chosen) <= LABELLED
-        return Mark(expert.name, *drawn.points[i], kind, details_line(expert), labelled)
-
-    others = [i for i in range(len(repository)) if i not in chosen]
-    return [mark(i) for i in (*others, *reversed(chosen))]

@@ -246,11 +246,8 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
         expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(DEFAULT_TOP)
     expect(page.locator("#recall .sg-lead")).to_have_count(2)
     expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
-    drawn = page.locator("#latent .sg-dot-here").get_attribute("style")
     page.click("#resample")
-    expect(page.locator("#latent .sg-dot-here")).not_to_have_attribute("style", drawn)
-    varied = page.locator("#varied")
-    expect(varied).to_contain_text(re.compile(r"Variant \d+: \d+ of the first 12 photos are new"))
+    expect(page.locator("#command textarea")).to_have_value(re.compile(r"--seed \d+"))
     with page.expect_download() as waiting:
         page.click("#download")
     adapter = tmp_path / "adapter.zip"
@@ -281,7 +278,6 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(first).to_have_attribute("title", re.compile("^my blots:"))  # its description equals the page's sentence
     expect(page.locator("#recall")).to_contain_text(texts.LEFT_OUT.format(n=18))  # 18 photos trained the routed expert
     expect(page.locator("#status")).to_contain_text(f"{len(engine.repository)} experts")
-    expect(varied).to_have_text("")  # the adapter is another one
 
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     # The downloaded adapter is imported as an expert. A file that is not an adapter is rejected, and nothing is lost.

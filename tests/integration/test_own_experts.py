@@ -21,10 +21,8 @@ from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.experts.own import MAX_LOST, MAX_OWN, OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
-from core.experts.projection import ExpertMap, description_map, latent_map
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
-from core.sglora.prior import SemanticPrior
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
 
@@ -330,68 +328,3 @@ def test_zips_that_are_refused(engine, own_experts):
     for content, reason in cases:
         with pytest.raises(RepositoryError, match=reason):
             load_zip(content, engine)
-
-
-# Maps
-
-
-def check(found: ExpertMap, rows: torch.Tensor, *others: torch.Tensor) -> None:
-    """Check the experts' points, and those of ``others``, on the two directions of largest variance: from the covariance's
-    eigenvectors, whose signs are arbitrary."""
-    experts, every = rows.double().numpy(), torch.cat([rows, *(other[None] for other in others)]).double().numpy()
-    values, vectors = np.linalg.eigh(np.cov(experts.T))
-    order = np.argsort(-values)[:2]
-    assert len(found.points) == len(rows) and found.shown == pytest.approx(values[order].sum() / values.sum(), abs=1e-5)
-    points = np.array([*found.points, *(point for point in (found.placed, found.prior) if point is not None)])
-    expected = (every - experts.mean(0)) @ vectors[:, order]
-    np.testing.assert_allclose(points, expected * np.sign(points[0] * expected[0]), atol=1e-4)
-
-
-def test_description_map_is_the_principal_plane(engine):
-    repository = engine.repository
-    embedding = embed_descriptions(engine.backbone, [SENTENCE])[0]
-    found = description_map(repository, embedding)
-    check(found, repository.embeddings, embedding)
-    assert description_map(repository, embedding) == found
-    alone = description_map(repository)
-    assert alone.placed is None and alone.points == found.points
-    order = [3, 1, 0, 5, 2, 4]
-    for i, point in zip(order, description_map(repository.subset(order)).points, strict=True):
-        assert point == pytest.approx(found.points[i], abs=1e-6)
-
-
-def test_an_own_expert_turns_no_map(engine):
-    """The map adds the own expert and does not move the other experts, however far away the own expert is."""
-    repository, n = engine.repository, len(engine.repository)
-    far = -3 * repository.means[1]
-    expert = replace(repository.experts[0], name="far away")
-    own_experts = OwnExperts(repository).add(OwnEntry(expert, far, repository.variances[0], -repository.embeddings[1]))
-    before, after = description_map(repository), description_map(own_experts.repository, owned=1)
-    assert after.points[:n] == before.points and len(after.points) == n + 1 and after.shown == before.shown
-    mine, made = own_experts.engine(engine), engine.adapt(AdapterRequest(SENTENCE, k=2))
-    before, after = latent_map(engine, made.routing, made.z), latent_map(mine, made.routing, made.z, owned=1)
-    np.testing.assert_allclose(after.points[:n], before.points, atol=1e-4)
-    np.testing.assert_allclose(after.placed, before.placed, atol=1e-4)
-    turned = description_map(own_experts.repository)  # treated as a shipped expert, it would turn the map
-    assert np.abs(np.array(turned.points[:n]) - np.array(before.points)).max() > 1e-2
-
-
-def test_maps_of_few_experts(engine):
-    for keep, varied in (([2], 0), ([2, 4], 1), ([2, 2], 0)):
-        found = description_map(engine.repository.subset(keep), engine.repository.embeddings[0])
-        spread = np.ptp(np.array(found.points), axis=0) > 1e-3
-        assert spread.tolist() == [varied > 0, False] and found.shown == 1
-        assert np.isfinite(found.placed).all()
-
-
-def test_latent_map_is_the_plane_of_the_priors(engine):
-    adaptation = engine.adapt(AdapterRequest(SENTENCE, k=2, seed=3))
-    found = latent_map(engine, adaptation.routing, adaptation.z)
-    repository = engine.repository
-    spanned = (repository.basis.scale[:, None] * repository.basis.components).T
-    coordinates = torch.linalg.lstsq(spanned, repository.means.T).solution.T
-    priors = [SemanticPrior(mean, variance) for mean, variance in zip(coordinates, repository.variances, strict=True)]
-    rows = torch.stack([engine.generator.latent(prior).mean for prior in priors])
-    check(found, rows, adaptation.z, engine.generator.latent(adaptation.prior).mean)
-    again = latent_map(engine, adaptation.routing, engine.adapt(AdapterRequest(SENTENCE, k=2, seed=4)).z)
-    assert again.points == found.points and again.prior == found.prior and again.placed != found.placed
