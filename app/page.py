@@ -15,7 +15,8 @@ from app.errors import without_paths
 from app.labels import Labels
 from app.languages import speaking, wanted
 from app.photo_libraries import PhotoLibraries
-from app.samples import OPENING, Samples, sample_questions
+from app.question import OWN
+from app.samples import OPENING, Samples, elsewhere, sample_questions
 from app.sources import Sources
 from app.steps.address import Address
 from app.steps.ask import Ask
@@ -166,15 +167,23 @@ class Studio:
         return {self.tabs: gr.Tabs(selected=named)} if named in tab_ids else {}
 
     def _show_all(self, kept: Any, tab: Tab, controls: Controls) -> Updates:
-        """Answer again and show everything: the model is another one, or the server forgot this tab and perhaps its visitor."""
-        updates: Updates = {}
+        """Answer again and show everything: photos or model changed, or the server forgot this tab and perhaps its visitor."""
+        values: dict[str, str] = {}
         with suppress(StudioError):
             tab.visitor.hear_names(kept)
+            if tab.listed != tab.visitor.photos:
+                if controls.scope.samples and tab.visitor.photos:  # own photos are searched instead of the samples
+                    values = {"where": OWN, **elsewhere(OWN, controls.description, controls.query)}
+                    controls = controls._replace(**values)
+                if values or (tab.asked.question is None and controls.words):  # the question waited for photos
+                    with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
+                        tab.asked = controls.asked(controls.words)
             actions.answer_again(self.context.engine(tab), tab, None, self.context.sources)
+        updates: Updates = {}
         for part in Part:
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
                 updates |= self.context.show(tab, controls, part)
-        return updates
+        return self.context.with_boxes(updates, **values)
 
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")

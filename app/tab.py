@@ -30,8 +30,6 @@ class Tab:
     unasked: Comparison | None = None  # without a question: the columns over which recall is counted
     uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
     listed: tuple[Photo, ...] = ()  # the photos that the tab's gallery shows
-    adding: bool = False  # whether it adds photos, or has not yet shown them
-    report: str = ""  # on the photos that it added last
     ready: bool = False  # whether the page shows the last answer
     opened: set[str] = field(default_factory=set)  # folded parts of the page that the tab has opened
     more: int = 0  # results that the visitor asked for beyond the first ones

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 
 from app import actions
-from app.question import OWN, Question, Scope
+from app.question import OWN, Scope
 from app.samples import OPENING
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step
@@ -26,11 +26,11 @@ class Address(Step):
     def layout(self) -> None:
         self.last = gr.BrowserState(None, storage_key="sg-lora-studio-question", secret="sg-lora-studio")
         self.address = gr.HTML("", js_on_load=script("address"), visible="hidden", elem_id="address")
-        self.context.shows(Part.RESULTS, [self.last, self.address], self.show)
+        boxes = [self.context.controls[name] for name in KEPT.values()]  # an event may show an answer to another question
+        self.context.shows(Part.RESULTS, [self.last, self.address, *boxes], self.show)
 
     def wire(self) -> None:
-        boxes = [self.context.controls[name] for name in KEPT.values()]
-        self.answers(self.address.select, self._go, boxes, trigger_mode="multiple")
+        self.answers(self.address.select, self._go, trigger_mode="multiple")
         self.on(self.address.focus, self._look, parts=[Part.NAMES, Part.PHOTOS, *ANSWER])
 
     def _look(self, tab: Tab, controls: Controls) -> Updates:
@@ -73,14 +73,7 @@ class Address(Step):
         return values
 
     def _go(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        values = self._values(tab, dict(parse_qsl(str(event.value).lstrip("?"))))
-        controls = controls._replace(**values)
-        if not self.context.can_ask(tab, controls):
-            asked = controls.asked(controls.words)
-            actions.answer(self.context.engine(tab), tab, replace(asked, question=None), self.context.sources)
-            tab.asked = asked
-            return self.context.with_boxes(self.context.show(tab, controls, *ANSWER), **values)
-        return self.context.with_boxes(self.answer(tab, Question.words(controls.query, controls.scope), controls), **values)
+        return self.change(tab, controls, **self._values(tab, dict(parse_qsl(str(event.value).lstrip("?")))))
 
     def _values(self, tab: Tab, asked: Mapping[str, str]) -> dict[str, Any]:
         """The values of the boxes, from a link or the browser's memory. If it does not say where to search: own photos for a

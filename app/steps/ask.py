@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app import actions, texts
+from app import texts
 from app.api import SEARCH
 from app.question import OWN, Question, Scope
 from app.samples import OPENING, elsewhere
@@ -56,37 +56,27 @@ class Ask(Step):
     def wire(self) -> None:
         self.answers([self.search.click, self.query.submit], self._search)
         parts, shown_on = (Part.PHOTOS, *ANSWER), self.context.answer
-        boxes = [self.query, self.context.controls["description"]]
-        self.on(self.where.input, self._elsewhere, (), boxes, parts, shown_on, SEARCH, trigger_mode="once")
-        self.answers(self.find.click, self._find, first=[self.pick, self.other])
-        self.answers(
-            self.history.select, self._again, [self.query, self.context.controls["description"]], trigger_mode="multiple"
-        )
+        self.on(self.where.input, self._elsewhere, (), (), parts, shown_on, SEARCH, trigger_mode="once")
+        self.answers(self.find.click, self._find, [self.pick, self.other])
+        self.answers(self.history.select, self._again, trigger_mode="multiple")
         # A question is about one photo: a choice in one box empties the other.
         self.other.upload(None, None, self.pick, js="() => null", **private())
         self.pick.input(None, None, self.other, js="() => null", **private())
 
     def _search(self, tab: Tab, controls: Controls) -> Updates:
-        return self.answer(tab, Question.words(controls.query, controls.scope), controls)
+        return self.answer(tab, controls)
 
     def _elsewhere(self, tab: Tab, controls: Controls) -> Updates:
         """Ask the same question of other photos, or the page's example about them. The folder is reset."""
         changes = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
-        controls = controls._replace(**changes)
-        if self.context.can_ask(tab, controls):
-            shown = self._search(tab, controls) | self.context.show(tab, controls, Part.PHOTOS)
-            return shown | self.context.boxes(**changes)
-        actions.answer(self.context.engine(tab), tab, controls.asked(None), self.context.sources)
-        return self.context.boxes(**changes) | self.context.show(tab, controls, Part.PHOTOS, *ANSWER)
+        return self.change(tab, controls, Part.PHOTOS, **changes)
 
     def _find(self, picked: str | None, other: str | None, tab: Tab, controls: Controls) -> Updates:
-        scope = Scope.of(controls.scope.samples or OWN)
-        return self.answer(tab, Question.photo(picked, other, scope), controls)
+        return self.answer(tab, controls, Question.photo(picked, other, Scope.of(controls.scope.samples or OWN)))
 
     def _again(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         query, description = clicked(tab.history, _pair, event)
-        controls = controls._replace(query=query, description=description)
-        return self._search(tab, controls) | self.context.boxes(query=query, description=description)
+        return self.answer(tab, controls, query=query, description=description)
 
     def _choices(self, tab: Tab, controls: Controls) -> Updates:
         photos, _ = self.context.photos(tab, controls)

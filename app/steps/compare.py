@@ -90,7 +90,7 @@ class Compare(Step):
         self.answers(changed, self._filter)
         self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
         # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
-        self.answers(self.answered.like, self._similar, [self.context.controls["query"]], trigger_mode="multiple")
+        self.answers(self.answered.like, self._similar, trigger_mode="multiple")
         self.on(self.answered.expand, self._open, (), [self.original], trigger_mode="multiple")
         counted = [self.recall, self.stop]
         # The box first shows that recall is being counted. This change starts the counting.
@@ -106,8 +106,7 @@ class Compare(Step):
     def _similar(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         if tab.comparison is not None:  # search where the photo was found, whatever is chosen now
             controls = controls._replace(where=tab.comparison.asked.scope.value)
-        question = Question("similar", str(event.index), scope=controls.scope)
-        return self.answer(tab, question, controls) | self.context.boxes(query="")
+        return self.answer(tab, controls, Question("similar", str(event.index), scope=controls.scope), query="")
 
     def _open(self, tab: Tab, event: gr.SelectData, _: Controls) -> str:
         """Let the browser read the file of an enlarged photo of a library."""
@@ -122,7 +121,7 @@ class Compare(Step):
         if question is None or question.kind == "photo":
             return {}
         controls = controls._replace(where=question.scope.value)
-        return {} if question.scope == controls.scope else self.answer(tab, replace(question, scope=controls.scope), controls)
+        return {} if question.scope == controls.scope else self.answer(tab, controls, replace(question, scope=controls.scope))
 
     def _filters(self, tab: Tab, controls: Controls) -> Updates:
         """Show the filters that tell the last answer's photos apart. The days stay: the visitor may have changed them since the

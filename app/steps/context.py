@@ -136,9 +136,6 @@ class StepContext:
         """The components of ``Controls``, in order."""
         return [self.controls[name] for name in Controls._fields]
 
-    def boxes(self, **values: Any) -> Updates:
-        return {self.controls[name]: value for name, value in values.items()}
-
     def with_boxes(self, updates: Updates, **values: Any) -> Updates:
         """These updates, which also set some controls to these values if they set no other."""
         for name, value in values.items():
@@ -194,9 +191,3 @@ class StepContext:
             if name := controls.scope.library:
                 return self.sources.libraries.photos(name, self.engine(tab).backbone)
         return None
-
-    def can_ask(self, tab: Tab, controls: Controls) -> bool:
-        """Whether there are a question and photos to search."""
-        samples = bool(controls.scope.samples) and self.sources.samples is not None
-        has_photos = samples or bool(tab.visitor.photos) or controls.scope.library in self.sources.libraries.names
-        return has_photos and controls.words is not None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 from app import actions, texts
-from app.question import Question
 from app.steps.context import ANSWER, Controls, Part, Updates
-from app.steps.step import Step, clicked, private, rows, textbox
+from app.steps.step import Step, by_column, clicked, private, rows, textbox
 from app.tab import Tab
 from app.views import page_html
 from app.views.template import script
@@ -46,20 +45,21 @@ class Describe(Step):
         # Typing routes at once; the last text wins.
         self.on(self.description.change, parts=[Part.ROUTING], trigger_mode="always_last")
         self.answers([self.button.click, self.description.submit], self._adapt)
-        self.answers(self.look_like.select, self._take, [self.description], trigger_mode="multiple")
+        self.answers(self.look_like.select, self._take, trigger_mode="multiple")
         self.suggestion.click(None, self.suggestion, self.description, js="words => words", **private())
 
     def _adapt(self, tab: Tab, controls: Controls) -> Updates:
         """Generate the adapter, and ask the current question with it."""
-        if self.context.can_ask(tab, controls):
-            return self.answer(tab, Question.words(controls.query, controls.scope), controls)
-        clean_text(controls.description)  # raises if the sentence is missing
-        return self.context.show_again(tab, controls, *ANSWER, asked=controls.asked(tab.asked.question))
+        asked = controls.asked(controls.words or tab.asked.question)
+        if asked.question is None:
+            clean_text(controls.description)  # raises if the sentence is missing, too
+        return self.context.show_again(tab, controls, *ANSWER, asked=asked, progress=by_column(tab))
 
     def _take(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         experts = self.context.engine(tab).repository.experts
         sentence = texts.topic(clicked(experts, _topic, event).description)
-        return self._adapt(tab, controls._replace(description=sentence)) | self.context.boxes(description=sentence)
+        shown = self._adapt(tab, controls._replace(description=sentence))
+        return self.context.with_boxes(shown, description=sentence)
 
     def _suggested(self, tab: Tab, controls: Controls) -> Updates:
         """Show suggested sentences for the photos, or a notice if there are none. Samples have examples instead."""

@@ -12,7 +12,6 @@ import gradio as gr
 from app import name_actions, texts
 from app.api import HEAVY
 from app.cli_snippets import NAMES
-from app.question import Question
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, clicked, private, rows, textbox
 from app.tab import Tab
@@ -77,11 +76,11 @@ class Names(Step):
         # The enlarged photo fires ``edit``.
         opened = self.on(self.context.answer.edit, self._open, (), [self.folded], [Part.STRIP])
         opened.then(None, js=script("to_the_name"), **private())
-        self.answers(self.taught_chips.select, self._ask, [self.context.controls["query"]], trigger_mode="multiple")
+        self.answers(self.taught_chips.select, self._ask, trigger_mode="multiple")
 
     def _ask(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         name, _ = clicked(tab.visitor.taught, _chip, event)
-        return self.answer(tab, Question.words(name, controls.scope), controls) | self.context.boxes(query=name)
+        return self.answer(tab, controls, query=name)
 
     def _open(self, tab: Tab, controls: Controls) -> Updates:
         """Open the panel. The browser has chosen the photo."""

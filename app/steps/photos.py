@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
 from app import actions, texts
 from app.actions import Added
-from app.api import HEAVY, SEARCH
-from app.question import OWN
-from app.samples import elsewhere
-from app.steps.context import ANSWER, Controls, Part, Updates
+from app.api import HEAVY
+from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step, chosen, dropped
 from app.tab import Tab
 from app.views import page_html, results_html
 from app.visitor import PHOTO_LIMIT
-from core.common.errors import GalleryError, StudioError
+from core.common.errors import GalleryError
 from core.data.captions import captions_from_names, parse_typed
 
 LOOK_SECONDS = 0.7
@@ -63,21 +61,17 @@ class Photos(Step):
             minutes = f"{self.context.visitors.limits.keep_seconds / 60:g}"
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        shown = [self.fill, self.report, self.remove, self.clear, self.take_back, self.take_back_here]
+        shown = [self.fill, self.remove, self.clear, self.take_back, self.take_back_here]
         self.context.shows(Part.PHOTOS, [*shown, self.stop, self.timer], self.show)
         self.context.shows_once_open(Part.THUMBNAILS, Part.PHOTOS, [self.gallery], self._thumbnails)
 
     def wire(self) -> None:
-        context, picked = self.context, self.context.picked
-        boxes = [context.controls[name] for name in ("query", "description", "where")]
+        picked = self.context.picked
         # This comes first, since the browser sends one event after the other.
-        begun = [self.timer, self.stop, self.fill, self.clear, self.take_back]
-        self.on(self.upload.upload, self._begin, (), begun)
+        self.on(self.upload.upload, self._begin, (), [self.timer, self.stop, self.fill, self.clear, self.take_back])
         # The cross in the upload box stops, too.
         self.on([self.stop.click, self.upload.clear], self._stop, (), [self.stop])
-        added = self.on(self.upload.upload, self._add, [self.upload], [self.upload], group=HEAVY)
-        # Adding takes a while, so the boxes are read again afterwards.
-        self.on(added.success, self._show_added, (), boxes, (Part.PHOTOS, *ANSWER), group=SEARCH)
+        self.on(self.upload.upload, self._add, [self.upload], [self.upload, self.report], group=HEAVY)
         for event, handler, first in (
             (self.clear.click, self._clear, []),
             ([self.take_back.click, self.take_back_here.click], self._take_back, []),
@@ -85,28 +79,28 @@ class Photos(Step):
             (self.use_typed.click, self._caption, [self.typed]),
             (self.use_names.click, self._caption_by_names, []),
         ):
-            self.on(event, handler, first, boxes, (Part.PHOTOS, *ANSWER), None, HEAVY, turn=False)
+            self.on(event, handler, first, [self.report], group=HEAVY)
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
-        self.on(self.timer.tick, self._look, (), boxes, [Part.PHOTOS, *ANSWER], turn=False)
+        self.on(self.timer.tick, self._look, (), [self.fill, self.timer, self.context.answer])
         self.opens(self.folded.expand, Part.THUMBNAILS)
         self.on(self.gallery.select, self._select, (), [picked, self.remove])
         self.on(picked.change, self._picked, [picked], [self.remove])
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
-        """Show how many photos there are. The report of an upload disappears with its photos."""
+        """Show how many photos there are."""
         visitor, removed = tab.visitor, len(tab.visitor.removed)
         tab.listed = visitor.photos
         visitor.delete_unused_files()
-        report = {} if visitor.photos else {self.report: ""}
         back = (texts.TAKE_BACK_ONE if removed == 1 else texts.TAKE_BACK).format(n=removed)
-        return report | {
+        return {
             self.fill: self._line(tab, controls),
             self.remove: gr.Button(interactive=False),
             self.clear: gr.Button(visible=bool(visitor.photos) and not visitor.adding),
             self.take_back: gr.Button(back, visible=removed > 0 and not visitor.adding),
             self.take_back_here: gr.Button(back, visible=removed > 0),
             self.stop: gr.Button(visible=visitor.adding),
-            self.timer: gr.Timer(active=visitor.adding),
+            # The timer stops itself: on a busy machine, progress from before the end may arrive after it.
+            self.timer: gr.Timer(active=True) if visitor.adding else gr.skip(),
         }
 
     def _line(self, tab: Tab, controls: Controls) -> str:
@@ -118,31 +112,14 @@ class Photos(Step):
         return {self.gallery: gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)}
 
     def _look(self, tab: Tab, controls: Controls) -> Updates:
-        visitor = tab.visitor
-        if visitor.adding:  # show the first photos soon, all of them only in the end
-            waiting = results_html.waiting(visitor.photos, visitor.files, adding=True)
-            first = {} if tab.comparison is not None else {self.context.answer: waiting}
-            return {self.fill: self._line(tab, controls)} | first
-        if tab.adding or tab.listed is visitor.photos:
-            return {self.fill: self._line(tab, controls), self.timer: gr.Timer(active=tab.adding)}
-        with tab.turn:
-            controls, boxes = self._own(tab, controls)
-            return boxes | self.context.show_again(tab, controls, Part.PHOTOS, *ANSWER)
-
-    def _changed(self, tab: Tab, controls: Controls, report: str = "") -> Updates:
-        controls, boxes = self._own(tab, controls)
-        return boxes | self.context.show_again(tab, controls, Part.PHOTOS, *ANSWER) | {self.report: report}
-
-    def _own(self, tab: Tab, controls: Controls) -> tuple[Controls, Updates]:
-        """The controls once own photos are searched instead of the samples, and the updates of the boxes. The page's own
-        question and sentence do not fit other photos."""
-        if not controls.scope.samples or not tab.visitor.photos:
-            return controls, {}
-        changes = {"where": OWN, **elsewhere(OWN, controls.description, controls.query)}
-        controls = controls._replace(**changes)
-        with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
-            tab.asked = controls.asked(controls.words)
-        return controls, self.context.boxes(**changes)
+        """Show the progress of photos that are being added and the first ones, and all of them in the end."""
+        visitor, line = tab.visitor, {self.fill: self._line(tab, controls)}
+        if not visitor.adding:
+            changed = {} if tab.listed is visitor.photos else self.context.all_again()
+            return line | changed | {self.timer: gr.Timer(active=False)}
+        if tab.comparison is not None:
+            return line
+        return line | {self.context.answer: results_html.waiting(visitor.photos, visitor.files, adding=True)}
 
     def _begin(self, tab: Tab, _: Controls) -> Updates:
         tab.visitor.stopped = False
@@ -156,8 +133,7 @@ class Photos(Step):
         return {self.stop: gr.Button(visible=False)}
 
     def _add(self, paths: list[str] | None, tab: Tab, _: Controls) -> Updates:
-        """Add photos. ``_show_added`` shows them: events that show more than one part take turns."""
-        visitor, tab.adding, tab.report = tab.visitor, True, ""
+        visitor = tab.visitor
         try:
             done = actions.add_uploads(self.context.engine(tab), tab, paths or [], lambda: visitor.deserted)
         except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
@@ -165,37 +141,31 @@ class Photos(Step):
         finally:
             visitor.await_photos(False)
         self.context.visitors.make_room_on_disk(visitor)
-        tab.report = page_html.report(done.remarks, done.report, done.failed)
-        return {self.upload: None}
+        return {self.upload: None} | self._changed(page_html.report(done.remarks, done.report, done.failed))
 
-    def _show_added(self, tab: Tab, controls: Controls) -> Updates:
-        tab.adding = False
-        if tab.asked.question is None and controls.words is not None:  # the question waited for photos
-            with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
-                tab.asked = controls.asked(controls.words)
-        # On a busy machine, progress from before the end may arrive after it. So the timer looks once more.
-        return self._changed(tab, controls, tab.report) | {self.timer: gr.Timer(active=True)}
+    def _changed(self, report: str = "") -> Updates:
+        return {self.report: report} | self.context.all_again()
 
-    def _clear(self, tab: Tab, controls: Controls) -> Updates:
+    def _clear(self, tab: Tab, _: Controls) -> Updates:
         tab.visitor.remove([photo.id for photo in tab.visitor.photos])
-        return self._changed(tab, controls)
+        return self._changed()
 
-    def _take_back(self, tab: Tab, controls: Controls) -> Updates:
+    def _take_back(self, tab: Tab, _: Controls) -> Updates:
         tab.visitor.take_back()
-        return self._changed(tab, controls)
+        return self._changed()
 
-    def _remove(self, picked: str | None, tab: Tab, controls: Controls) -> Updates:
+    def _remove(self, picked: str | None, tab: Tab, _: Controls) -> Updates:
         tab.visitor.remove([picked] if picked is not None else [])
-        return self._changed(tab, controls)
+        return self._changed()
 
-    def _caption(self, typed: str, tab: Tab, controls: Controls) -> Updates:
-        remark = actions.set_captions(self.context.engine(tab), tab, parse_typed(typed or ""))
-        return self._changed(tab, controls, page_html.report([remark]))
+    def _caption(self, typed: str, tab: Tab, _: Controls) -> Updates:
+        return self._captioned(tab, parse_typed(typed or ""))
 
-    def _caption_by_names(self, tab: Tab, controls: Controls) -> Updates:
-        captions = captions_from_names([photo.name for photo in tab.visitor.photos])
-        remark = actions.set_captions(self.context.engine(tab), tab, captions)
-        return self._changed(tab, controls, page_html.report([remark]))
+    def _caption_by_names(self, tab: Tab, _: Controls) -> Updates:
+        return self._captioned(tab, captions_from_names([photo.name for photo in tab.visitor.photos]))
+
+    def _captioned(self, tab: Tab, captions: Mapping[str, Sequence[str]]) -> Updates:
+        return self._changed(page_html.report([actions.set_captions(self.context.engine(tab), tab, captions)]))
 
     def _select(self, tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
         picked = chosen(tab.visitor.photos, event.index).id

@@ -6,7 +6,6 @@ import gradio as gr
 
 from app import texts
 from app.api import HEAVY
-from app.question import Question
 from app.samples import OPENING, sample_questions
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, clicked, rows, with_estimate
@@ -47,12 +46,10 @@ class SampleQuestions(Step):
         }
 
     def wire(self) -> None:
-        controls, answer = self.context.controls, self.context.answer
-        boxes = [controls["description"], controls["query"], controls["where"], controls["folder"]]
-        shown = (Part.PHOTOS, *ANSWER)
-        self.on(self.try_it.click, self._try, (), boxes, shown, answer, HEAVY)
-        self.on(self.sets.select, self._open, (), boxes, shown, answer, HEAVY, trigger_mode="multiple")
-        self.on(self.examples.select, self._chosen, (), boxes, shown, answer, HEAVY, trigger_mode="multiple")
+        shown = (), (), (Part.PHOTOS, *ANSWER), self.context.answer, HEAVY
+        self.on(self.try_it.click, self._try, *shown)
+        self.on(self.sets.select, self._open, *shown, trigger_mode="multiple")
+        self.on(self.examples.select, self._chosen, *shown, trigger_mode="multiple")
 
     def _try(self, tab: Tab, controls: Controls, name: str = OPENING) -> Updates:
         assert self.context.sources.samples is not None
@@ -71,10 +68,8 @@ class SampleQuestions(Step):
         return self._ask(example, tab, controls)
 
     def _ask(self, example: Example, tab: Tab, controls: Controls) -> Updates:
-        values = {**example._asdict(), "where": controls.where, "folder": ""}
-        controls = controls._replace(**values, since="", until="")
-        answer = self.answer(tab, Question.words(controls.query, controls.scope), controls)
-        return answer | self.context.show(tab, controls, Part.PHOTOS) | self.context.boxes(**values)
+        values = {**example._asdict(), "where": controls.where, "folder": "", "since": "", "until": ""}
+        return self.answer(tab, controls, parts=(Part.PHOTOS, *ANSWER), **values)
 
 
 def _title(name: str) -> str:

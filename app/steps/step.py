@@ -82,16 +82,11 @@ class Step:
         self.on(sign, opened, parts=[folded])
 
     def answers(
-        self,
-        events: Any,
-        handler: Callable[..., Any],
-        also: Sequence[Any] = (),
-        first: Sequence[Any] = (),
-        trigger_mode: str = "always_last",
+        self, events: Any, handler: Callable[..., Any], first: Sequence[Any] = (), trigger_mode: str = "always_last"
     ) -> None:
         """Wire events that show another answer. The arguments are those of ``on``. Of the events during an answer, only
         the last one runs. An event with a clicked item needs "multiple": otherwise Gradio loses the item."""
-        self.on(events, handler, first, also, ANSWER, self.context.answer, SEARCH, trigger_mode=trigger_mode)
+        self.on(events, handler, first, (), ANSWER, self.context.answer, SEARCH, trigger_mode=trigger_mode)
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
         """Write a file on click, then let the browser fetch it. Gradio's own button fetches the file from before it."""
@@ -105,13 +100,22 @@ class Step:
         chips = {"label": label, "components": boxes, "samples": rows(words), "samples_per_page": MOST_CHIPS}
         return gr.Dataset(**chips, type="index", visible=visible, elem_id=elem_id)
 
-    def answer(self, tab: Tab, question: Question, controls: Controls) -> Updates:
-        """Generate the adapter if there is a sentence, ask the question, and show both. Raises DescriptionError: when a day or
-        the sentence is invalid; also raises as ``actions.answer``."""
-        context = self.context
-        asked = controls.asked(question)
+    def answer(
+        self, tab: Tab, controls: Controls, question: Question | None = None, parts: Sequence[Part] = ANSWER, **values: Any
+    ) -> Updates:
+        """Set some controls to these ``values``, generate the adapter of the sentence if there is one, ask the question, else the
+        words in the box, and show the parts. Raises DescriptionError: when a day or the sentence is invalid; also raises as
+        ``actions.answer``."""
+        context, controls = self.context, controls._replace(**values)
+        asked = controls.asked(question or Question.words(controls.query, controls.scope))
         actions.answer(context.engine(tab), tab, asked, context.sources, by_column(tab), lambda: tab.closed)
-        return context.show(tab, controls, *ANSWER)
+        return context.with_boxes(context.show(tab, controls, *parts), **values)
+
+    def change(self, tab: Tab, controls: Controls, *parts: Part, **values: Any) -> Updates:
+        """As ``answer``, but if the words cannot be asked yet, show that instead, and ask them once there are photos."""
+        controls = controls._replace(**values)
+        shown = self.context.show_again(tab, controls, *parts, *ANSWER, asked=controls.asked(controls.words))
+        return self.context.with_boxes(shown, **values)
 
 
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:

@@ -96,7 +96,7 @@ class Switch(Step):
         if tab.asked.request is not None:
             tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
         shown = {self.choice: name, self.report: _report(name, done, time.perf_counter() - begin)}
-        return hidden | shown | self.context.boxes(strength=strength) | self.context.all_again()
+        return hidden | shown | {self.context.controls["strength"]: strength} | self.context.all_again()
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:
         if tab.download is not None:
