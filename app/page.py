@@ -94,10 +94,9 @@ class Studio:
             with gr.Tab(label("TAB_EXPERTS"), id="experts", elem_id="tab-experts"):
                 switch = [Switch(context)] if self.models.repositories else []
                 self.experts = Experts(context)
-            if evidence.shipped():
-                with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
-                    # More than half of the page's bytes: they come once the tab is opened.
-                    self.evidence = gr.HTML(js_on_load=script("evidence"))
+            with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
+                # More than half of the page's bytes: they come once the tab is opened.
+                self.evidence = gr.HTML(js_on_load=script("evidence"))
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
                 how = How(context)
         self.address = Address(context)
@@ -141,8 +140,7 @@ class Studio:
         opened, remembered = [context.memory, self.tabs, *context.inputs, *answered], [context.memory, address.last]
         begun = page.load(self._open, [*remembered, context.kept_names], list(dict.fromkeys(opened)), **private(OPEN))
         address.on(begun.then, self._ready, [context.kept_names], answered, group=OPEN)
-        if shown := evidence.shipped():
-            address.on(self.evidence.focus, lambda tab, _: {self.evidence: evidence.page(shown)}, also=[self.evidence])
+        address.on(self.evidence.focus, lambda tab, _: evidence.page(evidence.shipped()), also=[self.evidence])
         page.unload(self._closed)
         address.on(context.changed.change, self._show_all, [context.kept_names], parts=tuple(Part), group=OPEN)
 

@@ -14,7 +14,6 @@ from string import Formatter
 FOLDER = Path(__file__).parent
 ENGLISH = "en"
 TAGS = {"en": "en", "de": "de", "fr": "fr", "es": "es", "pt": "pt-BR", "zh": "zh-CN", "ja": "ja"}  # as browsers write them
-LONGEST = 1_000  # characters of a header that are read
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
@@ -33,12 +32,6 @@ class Text(str):
     """A text whose fields are formatted as its language does."""
 
     numbers: _Numbers
-
-    @classmethod
-    def of(cls, words: str, numbers: _Numbers) -> Text:
-        text = cls(words)
-        text.numbers = numbers
-        return text
 
     def format(self, *args: object, **fields: object) -> str:
         return self.numbers.format(str(self), *args, **fields)
@@ -60,15 +53,9 @@ def speaking(code: str) -> Iterator[None]:
 
 
 def wanted(accepted: str) -> str:
-    """The language that an ``Accept-Language`` header likes best, if it is available; else English, as Gradio's labels."""
-    best, liked = ENGLISH, 0.0
-    for part in accepted[:LONGEST].split(","):
-        tag, _, quality = part.partition(";")
-        number = re.fullmatch(r"\s*q\s*=\s*([01](?:\.\d{1,3})?)\s*", quality)
-        how_much = float(number[1]) if number else 0.0 if quality else 1.0
-        if how_much > liked and tag.strip():
-            best, liked = re.split("[-_]", tag.strip().lower())[0], how_much
-    return best if best in TAGS else ENGLISH
+    """The language that an ``Accept-Language`` header names first, as Gradio's labels, if it is available; else English."""
+    code = re.split("[-_,;]", accepted.strip().lower(), maxsplit=1)[0].strip()
+    return code if code in TAGS else ENGLISH
 
 
 @cache
@@ -77,9 +64,11 @@ def texts_in(code: str) -> Mapping[str, str]:
     english = _read(ENGLISH)
     if code == ENGLISH:
         return english
-    translations = _read(code)
+    translations = {name: Text(words) for name, words in _read(code).items()}
     numbers = _Numbers(english | translations)
-    return english | {name: Text.of(words, numbers) for name, words in translations.items()}
+    for text in translations.values():
+        text.numbers = numbers
+    return english | translations
 
 
 def _read(code: str) -> dict[str, str]:

@@ -143,15 +143,13 @@ class Compare(Step):
 
     def _measure(self, tab: Tab, _: Controls) -> Updates:
         """Count recall over all captions, once the answer is shown."""
-        while (comparison := tab.counted) is not None and comparison.measurable and not comparison.measured:
+        comparison = tab.counted
+        if comparison is not None and comparison.measurable and not comparison.measured:
+            progress = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
             try:
-                progress = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
                 actions.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
             except StudioError:
-                if tab.counted is comparison:
-                    tab.uncounted = comparison
-            if tab.counted is comparison:  # else the visitor asked another question: count that
-                break
+                tab.uncounted = comparison
         return self._counted(tab)
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:

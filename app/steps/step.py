@@ -103,9 +103,8 @@ class Step:
     def answer(
         self, tab: Tab, controls: Controls, question: Question | None = None, parts: Sequence[Part] = ANSWER, **values: Any
     ) -> Updates:
-        """Set some controls to these ``values``, generate the adapter of the sentence if there is one, ask the question, else the
-        words in the box, and show the parts. Raises DescriptionError: when a day or the sentence is invalid; also raises as
-        ``actions.answer``."""
+        """Set some controls to these ``values``, and answer the question, or the words in the box, with the sentence's adapter.
+        Raises DescriptionError: when a day or the sentence is invalid; also raises as ``actions.answer``."""
         context, controls = self.context, controls._replace(**values)
         asked = controls.asked(question or Question.words(controls.query, controls.scope))
         actions.answer(context.engine(tab), tab, asked, context.sources, by_column(tab), lambda: tab.closed)

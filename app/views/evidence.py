@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,67 +13,36 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from app import texts
 from app.views.template import macros
 from core.common.paths import results_path
 
 log = logging.getLogger(__name__)
-MAX_BYTES = 16 * 1024 * 1024
 _html = macros("evidence.html")
 
 
-@dataclass(frozen=True)
-class Exhibit:
-    """One result."""
-
-    title: str  # the question that it answers
-    lead: str  # how it was measured
-    findings: tuple[str, ...] = ()  # what holds, and what does not; the first answers the question
-    plot: str = ""  # HTML; "" without one
-    table: str = ""
-    command: str = ""  # the command that repeats it
-    order: int = 0  # its place among all
-
-
-def page(shown: Sequence[Exhibit]) -> Markup:
+def page(shown: Sequence[Mapping[str, Any]]) -> Markup:
     """The whole tab: a table of questions and answers, then every question with its figures, folded."""
-    return _html.page(list(shown))
+    return _html.page(shown)
 
 
 @cache
-def shipped() -> list[Exhibit]:
-    """The shipped results, read once although the page is laid out in every language."""
+def shipped() -> list[dict[str, Any]]:
     return exhibits(results_path("any").parent)
 
 
-def exhibits(folder: Path) -> list[Exhibit]:
-    """All results in a folder, in order. A result that cannot be read shows a notice in its place."""
-    return sorted(filter(None, map(_exhibit, sorted(folder.glob("*.json")))), key=lambda exhibit: exhibit.order)
-
-
-def _exhibit(file: Path) -> Exhibit | None:
-    """The result in a JSON file; None if it holds none."""
-    try:
-        if file.stat().st_size > MAX_BYTES:
-            raise ValueError("too large")
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if "report" not in content:
-            return None
-        report: dict[str, Any] = content["report"]
-        question = str(report["question"])
-        return Exhibit(
-            question,
-            str(report["method"]),
-            tuple(map(str, report["findings"])),
-            _plot(file.with_suffix(".svg"), question),
-            _tables(report["table"], question, file.stem),
-            str(report["command"]),
-            int(report["order"]),
-        )
-    except Exception:
-        # The file may be of another version or incomplete: the rest of the tab is still worth showing.
-        log.exception("The result %s cannot be shown", file)
-        return Exhibit(file.stem, texts.EVIDENCE_BROKEN.format(name=file.name))
+def exhibits(folder: Path) -> list[dict[str, Any]]:
+    """The report of each result in a folder, in order, with its plot and its tables as HTML. One that cannot be read, such as
+    that of another version, is left out."""
+    found = []
+    for file in folder.glob("*.json"):
+        try:
+            if report := json.loads(file.read_text(encoding="utf-8")).get("report"):
+                question = report["question"]
+                plot, tables = _plot(file.with_suffix(".svg"), question), _tables(report["table"], question, file.stem)
+                found.append(report | {"plot": plot, "tables": tables})
+        except Exception:
+            log.exception("The result %s cannot be shown", file)
+    return sorted(found, key=lambda report: report["order"])
 
 
 def _plot(file: Path, title: str) -> Markup:

@@ -334,7 +334,7 @@ def test_every_result_that_ships_is_shown(opened: Page) -> None:
     settles(lambda: opened.evaluate("document.documentElement.scrollHeight < 3500"), True)
     last = shipped()[-1]
     shown.last.locator("summary").click()
-    expect(shown.last.locator(".sg-unfolded")).to_contain_text(last.command)
+    expect(shown.last.locator(".sg-unfolded")).to_contain_text(last["command"])
     with opened.expect_download() as waiting:
         shown.last.locator(".sg-csv a").first.click()
     assert waiting.value.suggested_filename.endswith(".csv")

@@ -22,6 +22,7 @@ from app.visitor import Visitor
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, GalleryError, RepositoryError
+from core.common.paths import results_path
 from core.experiments import report
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS
 from core.experts import recall_summary
@@ -153,45 +154,40 @@ def test_names_of_ones_own_are_escaped(engine: SGLora, tab: Tab) -> None:
 
 
 def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
-    assert evidence.exhibits(tmp_path / "absent") == []
-    assert evidence.exhibits(tmp_path) == []
     n = sum(e.measured for e in engine.repository.experts)
     result = recall_summary.verify(engine.repository)
     report.write(EXPERIMENTS["verification"], result, tmp_path)
     (tmp_path / "unseen.json").write_text("{")
     (tmp_path / "teach.json").write_text('{"report": []}')
     (tmp_path / "my_notes.json").write_text("{}")
-    teach, broken, experts = evidence.exhibits(tmp_path)
-    assert (broken.lead, broken.plot) == (texts.EVIDENCE_BROKEN.format(name="unseen.json"), "")
-    assert teach.lead == texts.EVIDENCE_BROKEN.format(name="teach.json")
-    assert f" of {n} experts" in experts.findings[0]
-    assert experts.table.count("<tr>") == 1 + 3 + 1 + n
-    assert experts.command == "python -m core experiment verification"
+    (experts,) = evidence.exhibits(tmp_path)
+    assert f" of {n} experts" in experts["findings"][0]
+    assert experts["tables"].count("<tr>") == 1 + 3 + 1 + n
+    assert experts["command"] == "python -m core experiment verification"
     # The page shows a file's plot without its style, which would affect the whole page. Its texts stay texts.
-    (map_of_points,) = (exhibit.plot for exhibit in evidence.shipped() if "samples" in exhibit.title)
+    (map_of_points,) = (exhibit["plot"] for exhibit in evidence.shipped() if "samples" in exhibit["question"])
     assert map_of_points.startswith('<svg role="img" aria-label="Has the space')
     assert "<style" not in map_of_points and ">ball games</text>" in map_of_points
 
 
 def test_the_tab_opens_with_a_table_of_answers_and_folds_the_rest() -> None:
-    shown = [evidence.Exhibit(f"question {n}?", "method", (f"Answer {n}.", "More.")) for n in range(2)]
-    shown.append(evidence.Exhibit("broken", "cannot be read"))
+    shown = [{"question": f"question {n}?", "findings": [f"Answer {n}.", "More."]} for n in range(2)]
+    shown = [dict.fromkeys(("method", "command", "plot", "tables"), "") | exhibit for exhibit in shown]
     opening, rest = evidence.page(shown).split("</section>", 1)
     rows = re.findall('<tr><td><a href="#(.*?)">(.*?)</a></td><td>(.*?)</td></tr>', opening)
     assert rows == [
         ("evidence-0", "question 0?", "Answer 0."),
         ("evidence-1", "question 1?", "Answer 1."),
-        ("evidence-2", "broken", "cannot be read"),
     ]
     assert re.findall('id="(evidence-.*?)"', rest) == [anchor for anchor, *_ in rows]
-    assert rest.count("<details") == 3 and "open" not in re.findall("<details([^>]*)>", rest)
+    assert rest.count("<details") == 2 and "open" not in re.findall("<details([^>]*)>", rest)
 
 
 def test_every_result_that_ships_is_shown_and_costs_come_last() -> None:
     shown, costs = evidence.shipped(), {benchmark.question for benchmark in BENCHMARKS.values()}
-    assert shown and [exhibit.title for exhibit in shown if not exhibit.findings or not exhibit.table] == []
-    assert [exhibit.title in costs for exhibit in shown] == sorted(exhibit.title in costs for exhibit in shown)
-    assert all(exhibit.table.count("data-csv") == exhibit.table.count("<table>") for exhibit in shown)
+    assert len(shown) == len(list(results_path("any").parent.glob("*.json")))
+    assert [exhibit["question"] in costs for exhibit in shown] == sorted(exhibit["question"] in costs for exhibit in shown)
+    assert all(exhibit["tables"].count("data-csv") == exhibit["tables"].count("<table>") for exhibit in shown)
 
 
 def test_tables_keep_every_cell() -> None:
