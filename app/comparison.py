@@ -60,11 +60,12 @@ class Comparison:
         """A photo's folder and name, or its full path if the visitor may open it."""
         if self.library is not None and (path := self.paths.get(hit.key)) is not None:
             return shown_path(str(path)) if self.opens else self.library.place(path)
-        return "/".join(filter(None, (self._folders.get(hit.key), hit.label)))
+        photo = self.by_id.get(hit.key)
+        return "/".join(filter(None, (photo and photo.folder, hit.label)))
 
     @lazy
-    def _folders(self) -> dict[str, str]:
-        return {photo.id: photo.folder for photo in self.photos}
+    def by_id(self) -> dict[str, Photo]:
+        return {photo.id: photo for photo in self.photos}
 
     @property
     def measurable(self) -> bool:

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from app.tab import Tab
 from app.views import experts_html
-from app.views.results_html import first_photos
+from app.views.results_html import cards
 from app.views.template import macros
 from core.sglora.repository import ExpertRepository
 
@@ -19,4 +19,8 @@ def picture(repository: ExpertRepository, tab: Tab) -> Markup:
     made, shown = tab.adaptation, tab.comparison
     chosen = [] if made is None else zip(made.routing.chosen.tolist(), made.routing.weights.tolist(), strict=True)
     experts = [(experts_html.short(repository.experts[i]), weight) for i, weight in chosen][:DRAWN]
-    return _html.picture(made, experts, [] if shown is None else first_photos(shown, tab.visitor.files, PHOTOS))
+    searches = []
+    if shown is not None and shown.of == "photos":
+        columns = shown.columns[:1] + shown.columns[1:][-1:]
+        searches = [(column, cards(shown, column, tab.visitor.files, PHOTOS)[:PHOTOS]) for column in columns]
+    return _html.picture(made, experts, searches)

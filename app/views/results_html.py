@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -40,37 +39,27 @@ class Shown:
 
 def comparison(result: Comparison, own: Files, shown: Shown, marks: Mapping[str, bool] = {}, remark: str = "") -> Markup:
     """The rankings side by side. ``own``: the visitor's files. ``remark``: a notice about the question."""
-    photos = {photo.id: photo for photo in result.photos}
     zero_shot, *others = result.columns
-    ranked = texts.RANKED.format(total=zero_shot.ranking.total)
-    compared = shown.zero_shot and bool(others)
-    filtered = compared and shown.only_changed
-    changed = {key for column in others for key, places in column.moves.items() if places}
+    beside, changed = shown.zero_shot and bool(others), None
+    if beside and shown.only_changed:
+        changed = {key for column in others for key, places in column.moves.items() if places}
     columns = [
-        (
-            getattr(texts, column.title),
-            texts.of(column.note),
-            _cards(result, column, own, photos, shown, changed if filtered else None, marks),
-        )
+        (column, cards(result, column, own, shown.top, changed))
         for column in result.columns
-        if compared or not others or column is not zero_shot
+        if beside or not others or column is not zero_shot
     ]
-    subject = _subject(result, own, photos)
-    right = _right_places(result)
     notes = [note for note in (_taught(result.names), remark) if note]
-    return _html.comparison(result, columns, ranked, filtered, filtered and not changed, subject, right, notes)
+    return _html.comparison(result, columns, shown, changed, _subject(result, own), _right_places(result), marks, notes)
 
 
-def _subject(result: Comparison, own: Files, photos: Mapping[str, Photo]) -> tuple[str, str, tuple[str, ...]] | None:
+def _subject(result: Comparison, own: Files) -> tuple[str, str, tuple[str, ...]] | None:
     """Name, picture and captions of the photo that was asked about; None if it was words."""
     key = result.asked.what
-    if result.asked.kind == "words":
+    if not (pictures := _pictures(result, own, [key])):
         return None
-    if (photo := photos.get(key)) is not None:
-        return photo.name, address(result.files.thumbnail(photo)), photo.captions if result.of == "captions" else ()
-    if result.library is None or key not in result.rows:
-        return None
-    return texts.of(result.title), address(own.library_thumbnails(result.library, {key: result.rows[key]}, photos)[key]), ()
+    photo = result.by_id.get(key)
+    name, captions = (texts.of(result.title), ()) if photo is None else (photo.name, photo.captions)
+    return name, pictures[key][0], captions if result.of == "captions" else ()
 
 
 def _taught(names: Sequence[tuple[str, int]]) -> str:
@@ -80,47 +69,24 @@ def _taught(names: Sequence[tuple[str, int]]) -> str:
     return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 
-def _cards(
-    result: Comparison,
-    column: Column,
-    own: Files,
-    photos: Mapping[str, Photo],
-    shown: Shown,
-    only: set[str] | None,
-    marks: Mapping[str, bool],
-) -> list[tuple[Any, ...]]:
-    """One ranking, as the template takes it. Right answers that are further down come after the first results."""
+def cards(
+    result: Comparison, column: Column, own: Files, top: int, only: Collection[str] | None = None
+) -> list[tuple[Hit, str, str]]:
+    """The first results of a column, of those in ``only``, then right answers that are further down. Each has the addresses of
+    its thumbnail and of the photo itself; a caption has none."""
     hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
-    hits = [hit for place, hit in enumerate(hits) if place < shown.top or hit.key in result.right]
-    pictures = _pictures(result, own, photos, hits)
-    cards = []
-    for hit in hits:
-        picture, full = pictures.get(hit.key, ("", ""))
-        right, mark = hit.key in result.right, marks.get(hit.key)
-        moved = column.moves.get(hit.key) if shown.zero_shot else None
-        place, opens = result.place(hit) if full else hit.label, result.file(hit.key) is not None
-        cards.append((hit, place, opens, moved, picture, full, right, mark))
-    return cards
+    hits = [hit for place, hit in enumerate(hits) if place < top or hit.key in result.right]
+    pictures = _pictures(result, own, [hit.key for hit in hits])
+    return [(hit, *pictures.get(hit.key, ("", ""))) for hit in hits]
 
 
-def first_photos(result: Comparison, own: Files, most: int) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The first photos (name, address) without an adapter and with the last one, by title; none if captions were ranked."""
-    photos, first_and_last = {photo.id: photo for photo in result.photos}, dict.fromkeys((0, len(result.columns) - 1))
-    found = []
-    for column in (result.columns[i] for i in first_and_last) if result.of == "photos" else ():
-        cards = _cards(result, column, own, photos, Shown(most), None, {})[:most]
-        found.append((getattr(texts, column.title), [(hit.label, picture) for hit, _, _, _, picture, *_ in cards]))
-    return found
-
-
-def _pictures(result: Comparison, own: Files, photos: Mapping[str, Photo], hits: Sequence[Hit]) -> dict[str, tuple[str, str]]:
-    """The addresses of each hit's thumbnail and of the photo itself, by key. Captions have none."""
-    if result.of == "captions":
-        return {}
-    files, found = result.files, [photos[hit.key] for hit in hits if hit.key in photos]
+def _pictures(result: Comparison, own: Files, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """The addresses of the thumbnails and of the photos themselves, by key."""
+    files, photos = result.files, result.by_id
+    found = [photos[key] for key in keys if key in photos]
     pictures = {photo.id: (address(files.thumbnail(photo)), address(files.original(photo))) for photo in found}
     if result.library is not None:
-        rows = {hit.key: result.rows[hit.key] for hit in hits if hit.key in result.rows and hit.key not in photos}
+        rows = {key: result.rows[key] for key in keys if key in result.rows and key not in photos}
         borrowed = own.library_thumbnails(result.library, rows, photos)
         pictures |= {key: (address(path), address(path)) for key, path in borrowed.items()}
     return pictures
@@ -130,9 +96,8 @@ def strip(result: Comparison | None, own: Files, found: Sequence[Photo], files: 
     """Photos to choose for a name: the first results, or else the first photos ``found``. ``files``: of these photos."""
     if result is None or result.of == "captions":
         return _html.strip([(photo.id, photo.name, address(files.thumbnail(photo))) for photo in found[:STRIP]])
-    hits, photos = result.columns[-1].ranking.hits[:STRIP], {photo.id: photo for photo in result.photos}
-    pictures = _pictures(result, own, photos, hits)
-    return _html.strip([(hit.key, hit.label, pictures[hit.key][0]) for hit in hits if hit.key in pictures])
+    shown = cards(result, result.columns[-1], own, STRIP)
+    return _html.strip([(hit.key, hit.label, picture) for hit, picture, _ in shown if picture])
 
 
 def waiting(
@@ -175,8 +140,7 @@ def not_counted() -> Markup:
 def _counts(words: str, counts: Sequence[int], **fields: object) -> Markup:
     """Fill in the counts of columns. The last one is coloured by the one before: zero-shot, or a random sentence."""
     base, after = [*counts[:1], *counts][-2:]
-    kind = "sg-up" if after > base else "sg-down" if after < base else ""
-    shown = {"before": _html.bold(counts[0]), "random": _html.bold(base), "after": _html.bold(after, kind)}
+    shown = {"before": _html.bold(counts[0]), "random": _html.bold(base), "after": _html.bold(after, after - base)}
     return Markup(words).format(**shown, **fields)
 
 
@@ -193,9 +157,8 @@ def _right_places(result: Comparison) -> Markup:
     if all(place.startswith(">") for place in places):
         return Markup("")
     base, after = [*best[:1], *best][-2:]
-    kind = "sg-up" if after < base else "sg-down" if after > base else ""
     words = Markup(texts.RIGHT_PHOTO if result.of == "photos" else texts.RIGHT_CAPTION)
-    return _html.right_places(words.format(places=_html.bold(" → ".join(places), kind)))
+    return _html.right_places(words.format(places=_html.bold(" → ".join(places), base - after)))
 
 
 def recalls(result: Comparison) -> Markup:
