@@ -40,7 +40,7 @@ from app.views.template import script
 from app.visitors import Visitors
 from core.common.errors import StudioError
 
-READY = (Part.STATUS, Part.EXPERTS, Part.ROUTING, Part.SUGGESTIONS)  # parts shown as soon as the models are loaded
+READY = (Part.STATUS, Part.EXPERTS, Part.PHOTOS, *ANSWER)  # parts shown as soon as the models are loaded
 
 
 def build(
@@ -136,11 +136,13 @@ class Studio:
     def _wire(self, page: gr.Blocks) -> None:
         context, address = self.context, self.address
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
-        answered = context.outputs(*READY, Part.PHOTOS, *ANSWER)
+        answered = context.outputs(*READY)
         opened, remembered = [context.memory, self.tabs, *context.inputs, *answered], [context.memory, address.last]
         begun = page.load(self._open, [*remembered, context.kept_names], list(dict.fromkeys(opened)), **private(OPEN))
         address.on(begun.then, self._ready, [context.kept_names], answered, group=OPEN)
         address.on(self.evidence.focus, lambda tab, _: evidence.page(evidence.shipped()), also=[self.evidence])
+        for sign, opened, components in context.folded:
+            address.on(sign, opened, also=components)
         page.unload(self._closed)
         address.on(context.changed.change, self._show_all, [context.kept_names], parts=tuple(Part), group=OPEN)
 
@@ -199,14 +201,13 @@ class Studio:
         if tab.asked.request is None:  # the slider began at the strength that is usual for the shipped experts
             controls = controls._replace(strength=engine.usual_strength)
         # A made-up link may hold an unusable question: its error appears when the visitor asks it.
-        parts = (*READY, Part.PHOTOS, *ANSWER)
         with suppress(StudioError):
             if tab.comparison is None:  # else the visitor asked something before the models were loaded
                 asked = controls.asked(tab.asked.question)
                 tab.ready = True
-                return self.context.show_again(tab, controls, *parts, asked=asked)
+                return self.context.show_again(tab, controls, *READY, asked=asked)
         tab.ready = True
-        return self.context.show(tab, controls, *parts)
+        return self.context.show(tab, controls, *READY)
 
     def _status(self, tab: Tab, _: Controls) -> Updates:
         """Show the number of experts and how long the models took to load."""

@@ -17,6 +17,7 @@ from core.retrieval.search import Recent
 from core.sglora.engine import Adaptation
 from core.sglora.repository import ExpertRepository
 
+SHOWN = 12  # results of a column at first: full rows of two or three photos
 KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
 
 
@@ -43,6 +44,11 @@ class Tab:
     download: threading.Event | None = None  # ends the wait for a model
     turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes the answer
     on_names: Recent[Adapter] = field(default_factory=lambda: Recent(KEPT_WITH_NAMES))  # adapters with names
+
+    @property
+    def top(self) -> int:
+        """How many results a column shows."""
+        return SHOWN + self.more
 
     @property
     def counted(self) -> Comparison | None:

@@ -13,8 +13,8 @@ from app.cli_snippets import evaluate_command, search_command
 from app.comparison import Comparison
 from app.languages import language
 from app.question import Question
-from app.steps.context import ANSWER, DEFAULT_TOP, TOPS, Controls, Part, Updates
-from app.steps.step import Step, by_column, choice, copied, with_estimate
+from app.steps.context import ANSWER, Controls, Part, Updates
+from app.steps.step import Step, by_column, copied, with_estimate
 from app.tab import Tab
 from app.views import page_html, results_html
 from app.views.results_html import Shown
@@ -74,8 +74,7 @@ class Compare(Step):
         with gr.Row():
             self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=200, elem_id="with-merge")
             self.random = gr.Checkbox(False, label=texts.WITH_RANDOM, container=False, min_width=200, elem_id="with-random")
-        self.top = choice("top", texts.TOP_LABEL, TOPS, DEFAULT_TOP)
-        self.context.controls |= {"merge": self.merge, "random": self.random, "top": self.top}
+        self.context.controls |= {"merge": self.merge, "random": self.random}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
         shown = [self.options, self.answered, self.more_of_them, self.marked, self.recall, self.stop, self.commands]
@@ -84,7 +83,7 @@ class Compare(Step):
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
 
     def wire(self) -> None:
-        self.on([self.only_changed.change, self.zero_shot.change, self.top.change], parts=[Part.RESULTS])
+        self.on([self.only_changed.change, self.zero_shot.change], parts=[Part.RESULTS])
         self.answers([self.merge.change, self.random.change], self._rank_again)
         changed = [self.folder.input, *(event for day in (self.since, self.until) for event in (day.submit, day.blur))]
         self.answers(changed, self._filter)
@@ -100,7 +99,7 @@ class Compare(Step):
         self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES], trigger_mode="multiple")
 
     def _more(self, tab: Tab, controls: Controls) -> Updates:
-        tab.more += min(MORE, MOST_SHOWN - int(controls.top) - tab.more)
+        tab.more += min(MORE, MOST_SHOWN - tab.top)
         return self.context.show(tab, controls, Part.RESULTS)
 
     def _similar(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
@@ -176,7 +175,7 @@ class Compare(Step):
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
         """Show the last comparison, and the commands for the same search."""
-        top, comparison = int(controls.top or DEFAULT_TOP) + tab.more, tab.comparison
+        top, comparison = tab.top, tab.comparison
         lines = _commands(tab, top, self.context.models.options(tab.visitor.backbone))
         if comparison is None:
             answer = self._waiting(tab, controls)[self.answered]

@@ -29,8 +29,6 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 Updates = dict[Any, Any]
-TOPS = (6, 12, 24, 48)  # full rows of two or three photos
-DEFAULT_TOP = 12
 _numbers = itertools.count(1)
 
 
@@ -47,7 +45,6 @@ class Controls(NamedTuple):
     random: bool = False
     only_changed: bool = False
     zero_shot: bool = True
-    top: int = DEFAULT_TOP
     where: str = OWN
     folder: str = ""
     since: str = ""
@@ -87,21 +84,14 @@ class Part(Enum):
 
     STATUS = auto()  # the models and the chosen backbone
     ROUTING = auto()  # the experts that the sentence is routed to
-    SUGGESTIONS = auto()  # sentences that the photos seem to fit
-    ADAPTER = auto()  # the generated LoRA
+    ADAPTER = auto()  # the generated LoRA, and sentences that the photos seem to fit
     PHOTOS = auto()
     RESULTS = auto()
     NAMES = auto()  # names that the visitor taught
     EXPERTS = auto()  # the visitor's own experts, and the limits of the sliders
-    # Folded at first. They take most of an answer's bytes, so they are sent only to tabs that opened them.
-    DETAILS = auto()  # charts and maps of the routing and the adapter, in the drawer for researchers
-    THUMBNAILS = auto()  # the photos, to manage them
-    STRIP = auto()  # photos for the next name
-    TABLE = auto()  # all experts, on their tab
-    PICTURE = auto()  # the method with the tab's own sentence, on its tab
 
 
-ANSWER = (Part.ROUTING, Part.SUGGESTIONS, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question
+ANSWER = (Part.ROUTING, Part.ADAPTER, Part.RESULTS)  # parts that change with the adapter or the question
 Show = Callable[[Tab, Controls], Updates]  # the updates of components for a tab
 
 
@@ -120,6 +110,7 @@ class StepContext:
     picked: Any = None  # the box with the id of the chosen photo
     answer: Any = None  # the component with the results
     drawer: Any = None  # the drawer for researchers
+    folded: list[tuple[Any, Show, Sequence[Any]]] = field(default_factory=list)  # the event that opens a part, and the part
     _parts: dict[Part, list[tuple[Sequence[Any], Show]]] = field(default_factory=lambda: {part: [] for part in Part})
 
     def all_again(self) -> Updates:
@@ -148,14 +139,21 @@ class StepContext:
         """Register the function that shows a part. A part may have several."""
         self._parts[part].append((components, show))
 
-    def shows_once_open(self, folded: Part, part: Part, components: Sequence[Any], show: Show) -> None:
-        """Register the function that shows a folded part. Once a tab has opened it, it also changes with ``part``."""
+    def shows_once_open(self, sign: Any, components: Sequence[Any], show: Show, *parts: Part) -> None:
+        """Register the function that shows components which are folded at first. They take most of an answer's bytes, so a tab
+        gets them when the event ``sign`` opens them, and from then on with ``parts``."""
+        name = components[0].elem_id
 
         def once_open(tab: Tab, controls: Controls) -> Updates:
-            return show(tab, controls) if folded.name in tab.opened else {}
+            return show(tab, controls) if name in tab.opened else {}
 
-        self.shows(part, components, once_open)
-        self.shows(folded, components, once_open)
+        def opened(tab: Tab, controls: Controls) -> Updates:
+            tab.opened.add(name)
+            return show(tab, controls)
+
+        self.folded.append((sign, opened, components))
+        for part in parts:
+            self.shows(part, components, once_open)
 
     def outputs(self, *parts: Part) -> list[Any]:
         return list(dict.fromkeys(c for part in parts for components, _ in self._parts[part] for c in components))

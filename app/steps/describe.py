@@ -37,9 +37,8 @@ class Describe(Step):
     def more(self) -> None:
         self.chart = gr.HTML(elem_id="chart")
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion], self.show)
-        self.context.shows_once_open(Part.DETAILS, Part.ROUTING, [self.chart], self._details)
-        self.context.shows(Part.ADAPTER, [self.folded], self._folded)
-        self.context.shows(Part.SUGGESTIONS, [self.look_like, self.no_special], self._suggested)
+        self.context.shows_once_open(self.context.drawer.expand, [self.chart], self._details, Part.ROUTING)
+        self.context.shows(Part.ADAPTER, [self.folded, self.look_like, self.no_special], self._suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
@@ -62,26 +61,25 @@ class Describe(Step):
         return self.context.with_boxes(shown, description=sentence)
 
     def _suggested(self, tab: Tab, controls: Controls) -> Updates:
-        """Show suggested sentences for the photos, or a notice if there are none. Samples have examples instead."""
-        look = None if controls.scope.samples else self._look(tab, controls)
-        experts = [] if look is None else look.suggested
+        """Show suggested sentences for the photos, or a notice if there are none; samples have examples instead. Fold a sentence
+        that is applied, unless there is a notice about it."""
+        made, look, folded = tab.adaptation, self._look(tab, controls), ""
+        applied = made is not None and made.fit.fits and made.fit.remark is None and made.strength > 0
+        if made is not None and applied and not actions.differs(self.context.engine(tab), tab, look, made.routing):
+            folded = page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))
+        own = None if controls.scope.samples else look
+        experts = [] if own is None else own.suggested
+        everyday = own is not None and all(expert.group == EVERYDAY for expert in experts)
         why = texts.EVERYDAY if experts else texts.UNKNOWN_PHOTOS
-        shown = look is not None and all(expert.group == EVERYDAY for expert in experts)
-        chips = gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts))
-        return {self.look_like: chips, self.no_special: gr.HTML(page_html.note(why), visible=shown)}
+        return {
+            self.folded: folded,
+            self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts)),
+            self.no_special: gr.HTML(page_html.note(why), visible=everyday),
+        }
 
     def _look(self, tab: Tab, controls: Controls) -> Look | None:
         library = self.context.library(tab, controls)
         return actions.look(self.context.engine(tab), tab, controls.scope, library, self.context.sources)
-
-    def _folded(self, tab: Tab, controls: Controls) -> Updates:
-        """Fold a sentence that is applied. Without an adapter, or with a notice about it, the sentence stays open."""
-        made, engine = tab.adaptation, self.context.engine(tab)
-        if made is None or not made.fit.fits or made.fit.remark is not None or made.strength == 0:
-            return {self.folded: ""}
-        if actions.differs(engine, tab, self._look(tab, controls), made.routing):
-            return {self.folded: ""}
-        return {self.folded: page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))}
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""

@@ -16,7 +16,7 @@ from app.errors import friendly
 from app.languages import speaking, wanted
 from app.server.addresses import address_of
 from app.server.hosts import is_from_here
-from app.steps.context import Controls, Part, StepContext
+from app.steps.context import Controls, StepContext
 from app.tab import Tab
 from app.visitors import TIME
 from core.common.runtime import shared_cores
@@ -50,7 +50,7 @@ def event(
             if not isinstance(updates, dict):
                 updates = dict(zip(outputs, [answer] if len(outputs) == 1 else answer, strict=True))
             if new:
-                tab.opened.update(part.name for part in Part)  # a new tab does not know what was opened
+                tab.opened.update(components[0].elem_id for *_, components in context.folded)  # what may have been opened
                 updates = updates | context.all_again()
             # After a restart, the page may load twice: the notice is repeated until the visitor does something.
             if visitor.has_unkept if not had else not (visitor.has_unkept or new or opening):

@@ -78,10 +78,9 @@ class Experts(Step):
         mine = [self.mine, self.pick, self.remove, self.download]
         self.context.shows(Part.EXPERTS, [self.lead, *mine], self.show)
         found = [self.find, self.count, self.table, self.details]
-        self.context.shows_once_open(Part.TABLE, Part.EXPERTS, found, self._table)
+        self.context.shows_once_open(self.lead.focus, found, self._table, Part.EXPERTS)
 
     def wire(self) -> None:
-        self.opens(self.lead.focus, Part.TABLE)
         self.on(self.find.change, self._find, [self.find], [self.table, self.count], trigger_mode="always_last")
         self.on(self.table.select, self._details, (), [self.details])
         self.on(self.pick.change, self._picked, [self.pick], [self.remove])

@@ -41,7 +41,7 @@ class Generate(Step):
         self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         self.context.shows(Part.ADAPTER, [self.lora, self.download, self.resample, self.command], self.show)
-        self.context.shows_once_open(Part.DETAILS, Part.ADAPTER, [self.facts], self._details)
+        self.context.shows_once_open(self.context.drawer.expand, [self.facts], self._details, Part.ADAPTER)
         self.context.shows(Part.EXPERTS, [self.k, self.strength], self._limits)
 
     def wire(self) -> None:
@@ -49,7 +49,6 @@ class Generate(Step):
         moved = [control.change for control in (self.k, self.tau, self.seed)]
         moved += [self.strength.input, self.strength.release]
         self.on(moved, self._redo, parts=ANSWER, trigger_mode="always_last")
-        self.opens(self.context.drawer.expand, Part.DETAILS)
         self.downloads(self.download, self._write, self.lora)
         self.resample.click(None, None, self.seed, js="() => Math.floor(Math.random() * 10000)", **private())
 
@@ -58,7 +57,7 @@ class Generate(Step):
             return self.context.show(tab, controls, Part.ROUTING)
         # The sliders change the adapter that is shown, whatever the visitor is typing.
         asked = controls._replace(description=tab.adaptation.request.description).asked(tab.asked.question)
-        return self.context.show_again(tab, controls, Part.ROUTING, Part.ADAPTER, Part.RESULTS, asked=asked)
+        return self.context.show_again(tab, controls, *ANSWER, asked=asked)
 
     def _write(self, tab: Tab, _: Controls) -> str:
         return str(actions.write_zip(self.context.engine(tab), tab))

@@ -15,10 +15,7 @@ class How(Step):
     def layout(self) -> None:
         self.picture = gr.HTML(page_html.note(self.t("LOADING")), js_on_load=ON_SIGHT, elem_id="how")
         gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
-        self.context.shows_once_open(Part.PICTURE, Part.RESULTS, [self.picture], self.show)
-
-    def wire(self) -> None:
-        self.opens(self.picture.focus, Part.PICTURE)
+        self.context.shows_once_open(self.picture.focus, [self.picture], self.show, Part.RESULTS)
 
     def show(self, tab: Tab, _: Controls) -> Updates:
         return {self.picture: how_html.picture(self.context.engine(tab).repository, tab)}

@@ -54,8 +54,7 @@ class Names(Step):
         shown = [self.taught_chips, self.taught, self.marks, self.rename, self.remove, self.save, self.kept]
         for part in (Part.NAMES, Part.PHOTOS):
             self.context.shows(part, shown, self.show)
-        for part in (Part.STRIP, Part.RESULTS, Part.PHOTOS):
-            self.context.shows(part, [self.strip], self._strip)
+        self.context.shows_once_open(self.folded.expand, [self.strip], self._strip, Part.RESULTS, Part.PHOTOS)
 
     def wire(self) -> None:
         shown = [self.report, self.name, self.taught]
@@ -71,10 +70,9 @@ class Names(Step):
         changes(self.remove.click, self._remove, self.taught)
         changes(self.load.upload, self._load, self.load)
         self.on(self.taught.input, self._select, [self.taught], [self.name])
-        self.opens(self.folded.expand, Part.STRIP)
         self.downloads(self.save, self._save, self.report)
         # The enlarged photo fires ``edit``.
-        opened = self.on(self.context.answer.edit, self._open, (), [self.folded], [Part.STRIP])
+        opened = self.on(self.context.answer.edit, self._open, (), [self.folded, self.strip])
         opened.then(None, js=script("to_the_name"), **private())
         self.answers(self.taught_chips.select, self._ask, trigger_mode="multiple")
 
@@ -84,8 +82,8 @@ class Names(Step):
 
     def _open(self, tab: Tab, controls: Controls) -> Updates:
         """Open the panel. The browser has chosen the photo."""
-        tab.opened.add(Part.STRIP.name)
-        return self.context.show(tab, controls, Part.STRIP) | {self.folded: gr.Accordion(open=True)}
+        tab.opened.add("names-strip")
+        return self._strip(tab, controls) | {self.folded: gr.Accordion(open=True)}
 
     def _engine(self, kept: object, tab: Tab) -> SGLora:
         tab.visitor.hear_names(kept)
@@ -160,8 +158,6 @@ class Names(Step):
 
     def _strip(self, tab: Tab, controls: Controls) -> Updates:
         """Photos to choose from: the results, or else the photos that are searched."""
-        if Part.STRIP.name not in tab.opened:
-            return {}
         photos, files = self.context.photos(tab, controls)
         return {self.strip: results_html.strip(tab.comparison, tab.visitor.files, photos, files)}
 

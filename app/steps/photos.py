@@ -63,7 +63,7 @@ class Photos(Step):
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
         shown = [self.fill, self.remove, self.clear, self.take_back, self.take_back_here]
         self.context.shows(Part.PHOTOS, [*shown, self.stop, self.timer], self.show)
-        self.context.shows_once_open(Part.THUMBNAILS, Part.PHOTOS, [self.gallery], self._thumbnails)
+        self.context.shows_once_open(self.folded.expand, [self.gallery], self._thumbnails, Part.PHOTOS)
 
     def wire(self) -> None:
         picked = self.context.picked
@@ -82,8 +82,7 @@ class Photos(Step):
             self.on(event, handler, first, [self.report], group=HEAVY)
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
         self.on(self.timer.tick, self._look, (), [self.fill, self.timer, self.context.answer])
-        self.opens(self.folded.expand, Part.THUMBNAILS)
-        self.on(self.gallery.select, self._select, (), [picked, self.remove])
+        self.on(self.gallery.select, self._select, (), [picked])
         self.on(picked.change, self._picked, [picked], [self.remove])
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
@@ -168,8 +167,7 @@ class Photos(Step):
         return self._changed(page_html.report([actions.set_captions(self.context.engine(tab), tab, captions)]))
 
     def _select(self, tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
-        picked = chosen(tab.visitor.photos, event.index).id
-        return {self.context.picked: picked, self.remove: gr.Button(interactive=True)}
+        return {self.context.picked: chosen(tab.visitor.photos, event.index).id}
 
     def _picked(self, photo: str | None, tab: Tab, _: Controls) -> Updates:
         return {self.remove: gr.Button(interactive=any(own.id == photo for own in tab.visitor.photos))}

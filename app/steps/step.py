@@ -40,7 +40,7 @@ class Step:
         """Lay out the details, folded below the results."""
 
     def wire(self) -> None:
-        raise NotImplementedError
+        """Connect the events."""
 
     def on(
         self,
@@ -71,15 +71,6 @@ class Step:
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
         outputs = list(dict.fromkeys([*outputs, context.memory, context.changed]))
         return listen(called, [*first, context.memory, *context.inputs], outputs, **private(group, shown_on), **options)
-
-    def opens(self, sign: Any, folded: Part) -> None:
-        """Wire the event that opens a folded part of the page."""
-
-        def opened(tab: Tab, controls: Controls) -> Updates:
-            tab.opened.add(folded.name)
-            return self.context.show(tab, controls, folded)
-
-        self.on(sign, opened, parts=[folded])
 
     def answers(
         self, events: Any, handler: Callable[..., Any], first: Sequence[Any] = (), trigger_mode: str = "always_last"

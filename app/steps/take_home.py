@@ -8,7 +8,7 @@ from app import actions, exports, texts
 from app.api import HEAVY
 from app.comparison import Comparison
 from app.server.hosts import is_from_here
-from app.steps.context import DEFAULT_TOP, Controls, Part, Updates
+from app.steps.context import Controls, Part, Updates
 from app.steps.step import Step
 from app.tab import Tab
 from app.views import page_html
@@ -48,36 +48,32 @@ class TakeHome(Step):
             raise DataError(texts.TAKE_NO_CAPTIONS)
         return str(tab.visitor.files.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
 
-    def _photos(self, tab: Tab, controls: Controls) -> str:
+    def _photos(self, tab: Tab, _: Controls) -> str:
         path = tab.visitor.files.new("sg-lora-photos.zip")
-        exports.write_photos(tab.visitor.files, _asked(tab), _shown(tab, controls), path)
+        exports.write_photos(tab.visitor.files, _asked(tab), tab.top, path)
         return str(path)
 
     def _taggable(self, tab: Tab, controls: Controls) -> Updates:
         comparison, word = tab.comparison, exports.keyword_of(tab.comparison)
         here = comparison is not None and comparison.library is not None and self.context.sources.libraries.writable
-        photos = 0 if comparison is None else min(_shown(tab, controls), len(comparison.columns[-1].ranking.hits))
+        photos = 0 if comparison is None else min(tab.top, len(comparison.columns[-1].ranking.hits))
         label = texts.TAG_FIRST.format(n=photos, word=word)
         buttons = {self.tag: not here, self.ask: here}
         shown = {button: gr.Button(label, visible=bool(photos and word) and wanted) for button, wanted in buttons.items()}
         return {**shown, self.sure: gr.Button(visible=False)}
 
-    def _tag(self, tab: Tab, controls: Controls) -> str:
+    def _tag(self, tab: Tab, _: Controls) -> str:
         path = tab.visitor.files.new("sg-lora-keywords.zip")
-        exports.write_sidecars(_asked(tab), _shown(tab, controls), path)
+        exports.write_sidecars(_asked(tab), tab.top, path)
         return str(path)
 
     def _tag_here(self, tab: Tab, request: gr.Request, controls: Controls) -> Updates:
         comparison = _asked(tab)
         if not (self.context.sources.libraries.writable and is_from_here(request.client.host, request.headers)):
             raise LibraryError(texts.LIBRARY_READ_ONLY)
-        report = exports.tag_library(comparison, _shown(tab, controls))
+        report = exports.tag_library(comparison, tab.top)
         words = texts.TAGGED.format(changed=len(report.changed), same=report.same, failed=len(report.failed))
         return {self.sure: gr.Button(visible=False), self.report: page_html.note(words)}
-
-
-def _shown(tab: Tab, controls: Controls) -> int:
-    return int(controls.top or DEFAULT_TOP) + tab.more
 
 
 def _asked(tab: Tab) -> Comparison:

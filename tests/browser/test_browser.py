@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 from recalls import recalls
 
 from app import texts
-from app.steps.context import DEFAULT_TOP
+from app.tab import SHOWN
 from app.views.evidence import shipped
 from core.backbones.peft_format import load_peft
 from core.data.sample_photos import sample_photos
@@ -175,11 +175,11 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     gallery.set_captions({s.name: s.captions for s in samples})
     gallery.add([page_name(path) for path in own])
     generated = Adapter.of(adaptation.lora, adaptation.weight)
-    expect_ranks(page, texts.ZERO_SHOT, gallery.text_to_image(QUERY, ZERO_SHOT, DEFAULT_TOP))
-    expect_ranks(page, texts.SG_LORA, gallery.text_to_image(QUERY, generated, DEFAULT_TOP))
+    expect_ranks(page, texts.ZERO_SHOT, gallery.text_to_image(QUERY, ZERO_SHOT, SHOWN))
+    expect_ranks(page, texts.SG_LORA, gallery.text_to_image(QUERY, generated, SHOWN))
     merge = engine.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
     merged = Adapter.of(*engine.applied(merge, adaptation.strength))
-    expect_ranks(page, texts.MERGE, gallery.text_to_image(QUERY, merged, DEFAULT_TOP))
+    expect_ranks(page, texts.MERGE, gallery.text_to_image(QUERY, merged, SHOWN))
     found = recalls(gallery, generated)
     page.click("#recall .sg-figures summary")
     row = page.locator("#recall .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
@@ -195,8 +195,8 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(page.locator("#results h3")).to_contain_text(samples[2].name)
     picked = gallery.photos[2].id
     # The photo's own captions are shown even if they rank lower.
-    expect_ranks(page, texts.ZERO_SHOT, gallery.image_to_text(picked, ZERO_SHOT, DEFAULT_TOP))
-    expect_ranks(page, texts.SG_LORA, gallery.image_to_text(picked, generated, DEFAULT_TOP))
+    expect_ranks(page, texts.ZERO_SHOT, gallery.image_to_text(picked, ZERO_SHOT, SHOWN))
+    expect_ranks(page, texts.SG_LORA, gallery.image_to_text(picked, generated, SHOWN))
 
     # The download contains the generated adapter.
     with page.expect_download() as waiting:
@@ -243,7 +243,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     page.click("#more button")
     page.locator("#with-merge input").check()
     for title in (texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA):
-        expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(DEFAULT_TOP)
+        expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(SHOWN)
     expect(page.locator("#recall .sg-lead")).to_have_count(2)
     expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
     page.click("#resample")
