@@ -8,7 +8,7 @@ from app import actions, texts
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, by_column, clicked, private, rows, textbox
 from app.tab import Tab
-from app.views import page_html
+from app.views import experts_html, page_html
 from app.views.template import script
 from core.common.errors import StudioError
 from core.common.text import clean_text
@@ -35,9 +35,10 @@ class Describe(Step):
         self.context.controls["description"] = self.description
 
     def more(self) -> None:
-        self.chart = gr.HTML(elem_id="chart")
+        with gr.Row():
+            self.chart, self.map = gr.HTML(elem_id="chart"), gr.HTML(elem_id="map")
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion], self.show)
-        self.context.shows_once_open(self.context.drawer.expand, [self.chart], self._details, Part.ROUTING)
+        self.context.shows_once_open(self.context.drawer.expand, [self.chart, self.map], self._details, Part.ROUTING)
         self.context.shows(Part.ADAPTER, [self.folded, self.look_like, self.no_special], self._suggested)
 
     def wire(self) -> None:
@@ -61,7 +62,7 @@ class Describe(Step):
         return self.context.with_boxes(shown, description=sentence)
 
     def _suggested(self, tab: Tab, controls: Controls) -> Updates:
-        """Show suggested sentences for the photos, or a notice if there are none; samples have examples instead. Fold a sentence
+        """Show suggested sentences for photos, or a notice if there are none. Samples have examples instead. Fold a sentence
         that is applied, unless there is a notice about it."""
         made, look, folded = tab.adaptation, self._look(tab, controls), ""
         applied = made is not None and made.fit.fits and made.fit.remark is None and made.strength > 0
@@ -102,13 +103,19 @@ class Describe(Step):
         }
 
     def _details(self, tab: Tab, controls: Controls) -> Updates:
-        """Show all similarities. An invalid sentence leaves them as they were."""
+        """Show all similarities, and the map of the experts. An invalid sentence leaves both as they were."""
         engine = self.context.engine(tab)
         try:
             routing = _routing(engine, controls)
         except StudioError:
             return {}
-        return {self.chart: "" if routing is None else page_html.routing_details(engine, routing)}
+        owned = len(tab.visitor.own_experts(engine).entries)
+        return {
+            self.chart: gr.HTML(
+                "" if routing is None else page_html.routing_details(engine, routing), visible=routing is not None
+            ),
+            self.map: experts_html.routing_map(engine.repository, routing, owned),
+        }
 
 
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:

@@ -70,7 +70,7 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
     page.tap("#more > button")
     for width in (390, 320):
         page.set_viewport_size({"width": width, "height": 844})
-        for panel in ("#chart", "#facts"):
+        for panel in ("#chart", "#map", "#facts"):
             expect(page.locator(f"{panel} .sg-panel").first).to_be_visible()
             assert page.locator(panel).evaluate("e => e.clientWidth > 0.9 * e.parentElement.clientWidth"), panel
 
@@ -104,7 +104,7 @@ def test_what_is_folded_is_sent_once_it_is_opened(browser: Browser, url: str) ->
     expect(page.locator("#recall .sg-verdict")).to_contain_text(texts.FIRST_NAME)
     assert 10_000 < received[0] < 100_000  # 50,000; with the maps and the table 450,000
     for opened, shown, least in (
-        ("#more > button", "#chart .sg-bar", 50_000),
+        ("#more > button", "#map .sg-dot-here", 100_000),
         (f"role=tab[name='{texts.TAB_EXPERTS}']", "#experts [role=gridcell]", 20_000),
         (f"role=tab[name='{texts.TAB_EVIDENCE}']", ".sg-evidence", 100_000),
     ):
