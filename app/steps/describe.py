@@ -110,10 +110,9 @@ class Describe(Step):
         except StudioError:
             return {}
         owned = len(tab.visitor.own_experts(engine).entries)
+        chart = "" if routing is None else page_html.routing_details(engine, routing)
         return {
-            self.chart: gr.HTML(
-                "" if routing is None else page_html.routing_details(engine, routing), visible=routing is not None
-            ),
+            self.chart: gr.HTML(chart, visible=routing is not None),
             self.map: experts_html.routing_map(engine.repository, routing, owned),
         }
 

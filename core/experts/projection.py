@@ -12,9 +12,11 @@ from core.sglora.repository import ExpertRepository
 def description_map(
     repository: ExpertRepository, embedding: Tensor | None = None, owned: int = 0
 ) -> tuple[list[tuple[float, float]], float]:
-    """Places of all experts by the embeddings of their descriptions, then that of another sentence by its embedding [s]; and the
-    share of the experts' spread that the two axes show. ``owned``: the number of the visitor's experts, the last ones. They are
-    placed on the map but do not affect its axes."""
+    """Places of all experts by the embeddings of their descriptions, and last of another sentence by its embedding [s].
+
+    ``owned``: the number of the visitor's experts, the last ones. They are placed on the map but do not affect its axes. Also
+    returns the share of the experts' spread that the two axes show.
+    """
     known, every = repository.embeddings[: len(repository) - owned or None].double(), repository.embeddings
     _, spread, axes = torch.linalg.svd(known - known.mean(0), full_matrices=False)
     # The sign of an axis is arbitrary: make its largest number positive, so that a map is never mirrored.
