@@ -47,7 +47,6 @@ class Photos(Step):
                 )
             with gr.Row():
                 self.remove = gr.Button(self.t("REMOVE"), size="sm", min_width=140, interactive=False, elem_id="remove")
-                self.take_back_here = gr.Button("", size="sm", min_width=140, visible=False, elem_id="take-back-here")
             self.typed = gr.Textbox(
                 label=self.t("CAPTIONS_LABEL"),
                 placeholder=self.t("CAPTIONS_PLACEHOLDER"),
@@ -61,7 +60,7 @@ class Photos(Step):
             minutes = f"{self.context.visitors.limits.keep_seconds / 60:g}"
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        shown = [self.fill, self.remove, self.clear, self.take_back, self.take_back_here]
+        shown = [self.fill, self.remove, self.clear, self.take_back]
         self.context.shows(Part.PHOTOS, [*shown, self.stop, self.timer], self.show)
         self.context.shows_once_open(self.folded.expand, [self.gallery], self._thumbnails, Part.PHOTOS)
 
@@ -74,7 +73,7 @@ class Photos(Step):
         self.on(self.upload.upload, self._add, [self.upload], [self.upload, self.report], group=HEAVY)
         for event, handler, first in (
             (self.clear.click, self._clear, []),
-            ([self.take_back.click, self.take_back_here.click], self._take_back, []),
+            (self.take_back.click, self._take_back, []),
             (self.remove.click, self._remove, [picked]),
             (self.use_typed.click, self._caption, [self.typed]),
             (self.use_names.click, self._caption_by_names, []),
@@ -96,7 +95,6 @@ class Photos(Step):
             self.remove: gr.Button(interactive=False),
             self.clear: gr.Button(visible=bool(visitor.photos) and not visitor.adding),
             self.take_back: gr.Button(back, visible=removed > 0 and not visitor.adding),
-            self.take_back_here: gr.Button(back, visible=removed > 0),
             self.stop: gr.Button(visible=visitor.adding),
             # The timer stops itself: on a busy machine, progress from before the end may arrive after it.
             self.timer: gr.Timer(active=True) if visitor.adding else gr.skip(),

@@ -120,17 +120,3 @@ def test_a_click_downloads_clip_once_for_all_visitors(browser: Browser, hub: Hub
         other.context.close()
         assert errors == []
         assert "Traceback" not in (tmp_path / "log.txt").read_text()
-
-
-def test_without_a_network_the_page_says_what_to_do(browser: Browser, photos: list[Path], tmp_path: Path) -> None:
-    surroundings = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    with running(tmp_path, "--empty", "--hub", **surroundings) as (url, _):
-        page, _ = visit(browser, url)
-        page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
-        box(page, "backbone").click()
-        page.locator("#backbone").get_by_role("option", name=OFFERED_LABEL).click()
-        said = page.locator("#switched")
-        expect(said).to_contain_text("--backbone ViT-B-32 --pretrained FILE, or --backbone local-dir:FOLDER")
-        expect(page.locator("#stop-download")).to_be_hidden()
-        expect(box(page, "backbone")).to_have_value(SHIPPED)
-        page.context.close()

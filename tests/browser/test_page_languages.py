@@ -34,7 +34,7 @@ UNTRANSLATED = """() => [...document.querySelectorAll("body :not(script)")].flat
 ]).filter(words => words.includes("__i18n__"))"""
 
 
-@pytest.mark.parametrize(("locale", "code"), [(tag, code) for code, tag in TAGS.items()] + [("de-AT", "de"), ("it-IT", "en")])
+@pytest.mark.parametrize(("locale", "code"), [("pt-BR", "pt"), ("zh-CN", "zh"), ("de-AT", "de"), ("it-IT", "en")])
 def test_the_page_opens_in_the_visitors_language(browser: Browser, url: str, locale: str, code: str) -> None:
     page, errors = visit(browser, url, locale=locale)
     own = texts_in(code)

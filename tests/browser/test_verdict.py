@@ -1,4 +1,4 @@
-"""The count over the visitor's captions, above the results: captions added before or after the question; a stopped count."""
+"""The count over the visitor's captions, above the results: without and with a question; a stopped count."""
 
 from __future__ import annotations
 
@@ -37,37 +37,7 @@ def among_ten(gallery: Gallery, photos: list[Path], **adapters: Adapter) -> dict
     }
 
 
-def test_captions_that_come_after_the_question_are_counted_at_once(opened: Page, engine: SGLora, tmp_path: Path) -> None:
-    page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
-    add(page, photos, PHOTOS)
-    ask(page, QUERY, SENTENCE)
-    expect(page.locator("#results section")).to_have_count(2)
-    expect(page.locator("#recall")).to_have_text("")
-    add(page, [captions_file(tmp_path, photos, 2)])
-
-    gallery = Gallery(engine.backbone)
-    gallery.add(photos)
-    adaptation = engine.adapt(AdapterRequest(SENTENCE))
-    other = Adapter.of(*engine.applied(random_sentence(engine, adaptation), adaptation.strength))
-    found = among_ten(gallery, photos, before=ZERO_SHOT, after=Adapter.of(adaptation.lora, adaptation.weight), random=other)
-    expect(page.locator("#recall .sg-verdict")).to_have_text(
-        texts.VERDICT.format(what=texts.FIRST_TEN, total=2 * PHOTOS, **found)
-    )
-    counted, results = page.evaluate("['recall', 'results'].map(id => document.getElementById(id).getBoundingClientRect().y)")
-    assert counted < results
-    expect(page.locator("#recall .sg-recall")).to_be_hidden()
-    page.click("#recall summary")
-    expect(page.locator("#recall .sg-recall")).to_be_visible()
-
-    page.click("#more > button")
-    page.locator("#with-random input").check()
-    expect(page.locator("#results section").nth(1)).to_contain_text(adaptation.request.with_random_sentence().description)
-    words = texts.VERDICT_RANDOM.format(what=texts.FIRST_TEN, total=2 * PHOTOS, **found)
-    expect(page.locator("#recall .sg-verdict")).to_have_text(words)
-    settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in gallery.text_to_image(QUERY, other, 12).hits])
-
-
-def test_captions_are_counted_without_a_question(opened: Page, engine: SGLora, tmp_path: Path) -> None:
+def test_captions_are_counted_without_and_with_a_question(opened: Page, engine: SGLora, tmp_path: Path) -> None:
     page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
     add(page, [*photos, captions_file(tmp_path, photos, 2)], PHOTOS)
     box(page, "description").fill(SENTENCE)
@@ -75,10 +45,26 @@ def test_captions_are_counted_without_a_question(opened: Page, engine: SGLora, t
     gallery = Gallery(engine.backbone)
     gallery.add(photos)
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
-    found = among_ten(gallery, photos, before=ZERO_SHOT, after=Adapter.of(adaptation.lora, adaptation.weight))
-    words = texts.VERDICT.format(what=texts.FIRST_TEN, total=2 * PHOTOS, **found)
-    expect(page.locator("#recall .sg-verdict")).to_have_text(words)
+    other = Adapter.of(*engine.applied(random_sentence(engine, adaptation), adaptation.strength))
+    found = among_ten(gallery, photos, before=ZERO_SHOT, after=Adapter.of(adaptation.lora, adaptation.weight), random=other)
+    verdict, counted = page.locator("#recall .sg-verdict"), {"what": texts.FIRST_TEN, "total": 2 * PHOTOS, **found}
+    expect(verdict).to_have_text(texts.VERDICT.format(**counted))
     expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
+
+    ask(page, QUERY)
+    expect(page.locator("#results section")).to_have_count(2)
+    expect(verdict).to_have_text(texts.VERDICT.format(**counted))
+    above, results = page.evaluate("['recall', 'results'].map(id => document.getElementById(id).getBoundingClientRect().y)")
+    assert above < results
+    expect(page.locator("#recall .sg-recall")).to_be_hidden()
+    page.click("#recall summary")
+    expect(page.locator("#recall .sg-recall")).to_be_visible()
+
+    page.click("#more > button")
+    page.locator("#with-random input").check()
+    expect(page.locator("#results section").nth(1)).to_contain_text(adaptation.request.with_random_sentence().description)
+    expect(verdict).to_have_text(texts.VERDICT_RANDOM.format(**counted))
+    settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in gallery.text_to_image(QUERY, other, 12).hits])
 
 
 def test_counting_can_be_stopped(opened: Page, tmp_path: Path) -> None:
