@@ -60,15 +60,14 @@ def wanted(accepted: str) -> str:
 
 @cache
 def texts_in(code: str) -> Mapping[str, str]:
-    """All texts in a language. A text without a translation is in English."""
-    english = _read(ENGLISH)
+    """All texts in a language."""
     if code == ENGLISH:
-        return english
+        return _read(code)
     translations = {name: Text(words) for name, words in _read(code).items()}
-    numbers = _Numbers(english | translations)
+    numbers = _Numbers(translations)
     for text in translations.values():
         text.numbers = numbers
-    return english | translations
+    return translations
 
 
 def _read(code: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import json
 import re
 import string
@@ -13,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app import languages, texts
+from app import texts
 from app.engines import Models, found_repositories
-from app.languages import ENGLISH, FOLDER, TAGS, speaking, texts_in, wanted
+from app.languages import ENGLISH, FOLDER, TAGS, speaking, wanted
 from app.page import build
 from app.photo_libraries import PhotoLibraries
 from app.views import page_html
@@ -192,35 +191,10 @@ def test_accept_language(header: str, code: str) -> None:
     assert wanted(header) == code
 
 
-def test_concurrent_visitors_get_their_own_language() -> None:
-    async def visit(code: str) -> set[str]:
-        with speaking(code):
-            said = set()
-            for _ in range(20):
-                await asyncio.sleep(0)
-                said |= {texts.SEARCH, await asyncio.to_thread(lambda: texts.SEARCH)}
-            return said
-
-    async def all_at_once() -> list[set[str]]:
-        return await asyncio.gather(*(visit(code) for code in TAGS))
-
-    assert asyncio.run(all_at_once()) == [{IN_FILE[code]["SEARCH"]} for code in TAGS]
-    assert IN_FILE[ENGLISH]["SEARCH"] == texts.SEARCH, "without a visitor it is English"
+def test_without_a_visitor_texts_are_english() -> None:
+    assert IN_FILE[ENGLISH]["SEARCH"] == texts.SEARCH
     with pytest.raises(AttributeError):
         _ = texts.NO_SUCH_TEXT_AT_ALL
-
-
-def test_a_text_without_a_translation_is_english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for path in FOLDER.glob("*.json"):
-        (tmp_path / path.name).write_text(path.read_text() if path.stem == ENGLISH else '{"SEARCH": "Suchen"}')
-    monkeypatch.setattr(languages, "FOLDER", tmp_path)
-    texts_in.cache_clear()
-    try:
-        with speaking("de"):
-            assert ("Suchen", IN_FILE[ENGLISH]["CLEAR"]) == (texts.SEARCH, texts.CLEAR)
-            assert texts.PHOTOS_NOW.format(n=1234, limit=5, captioned=0).startswith("Photos: 1,234 of")
-    finally:
-        texts_in.cache_clear()
 
 
 def test_numbers_and_lists_are_written_as_the_language_does() -> None:
@@ -253,8 +227,13 @@ def keys(text: object) -> Iterator[str]:
             yield from keys(value)
 
 
-def test_what_core_says_to_a_visitor_is_translated_with_all_that_is_in_it() -> None:
+def test_what_core_says_to_a_visitor_is_translated_with_all_that_is_in_it(tmp_path: Path) -> None:
     said = [language_remark("zdjęcia mojego psa na śniegu i w lesie", {"English"})]
+    (tmp_path / "empty.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    failed = sort_uploads([tmp_path / "empty.zip", tmp_path / "broken.zip"], tmp_path / "unpacked").failed
+    said += [reason for _, reason in failed]
+    assert len(failed) == 2
     for make in (
         lambda: clean_text(" "),
         lambda: clean_text("dog " * 5_000),
@@ -274,16 +253,4 @@ def test_what_core_says_to_a_visitor_is_translated_with_all_that_is_in_it() -> N
             for text in said:
                 assert isinstance(text, Message) and set(keys(text)) <= set(IN_FILE[code]), text
                 assert texts.of(text) != str(text) and ("zorp" in str(text)) == ("zorp" in texts.of(text))
-
-
-@pytest.mark.parametrize("code", OTHERS)
-def test_the_report_of_an_upload_says_in_the_visitors_language_why_a_file_is_not_there(code: str, tmp_path: Path) -> None:
-    (tmp_path / "empty.zip").write_bytes(b"PK\x05\x06" + bytes(18))
-    (tmp_path / "broken.zip").write_bytes(b"PK")
-    failed = sort_uploads([tmp_path / "empty.zip", tmp_path / "broken.zip"], tmp_path / "unpacked").failed
-    with speaking(code):
-        report = page_html.report([], None, failed)
-    assert (
-        f"empty.zip: {IN_FILE[code]['CORE_ZIP_EMPTY']}" in report
-        and f"broken.zip: {IN_FILE[code]['CORE_ZIP_DAMAGED']}" in report
-    )
+            assert all(f"{name}: {texts.of(reason)}" in page_html.report([], None, failed) for name, reason in failed)
