@@ -60,14 +60,14 @@ class Photos(Step):
             minutes = f"{self.context.visitors.limits.keep_seconds / 60:g}"
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        shown = [self.fill, self.remove, self.clear, self.take_back]
-        self.context.shows(Part.PHOTOS, [*shown, self.stop, self.timer], self.show)
+        self.line = [self.fill, self.stop, self.take_back, self.clear, self.timer]
+        self.context.shows(Part.PHOTOS, [*self.line, self.remove], self.show)
         self.context.shows_once_open(self.folded.expand, [self.gallery], self._thumbnails, Part.PHOTOS)
 
     def wire(self) -> None:
         picked = self.context.picked
         # This comes first, since the browser sends one event after the other.
-        self.on(self.upload.upload, self._begin, (), [self.timer, self.stop, self.fill, self.clear, self.take_back])
+        self.on(self.upload.upload, self._begin, (), self.line)
         # The cross in the upload box stops, too.
         self.on([self.stop.click, self.upload.clear], self._stop, (), [self.stop])
         self.on(self.upload.upload, self._add, [self.upload], [self.upload, self.report], group=HEAVY)
@@ -80,37 +80,36 @@ class Photos(Step):
         ):
             self.on(event, handler, first, [self.report], group=HEAVY)
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
-        self.on(self.timer.tick, self._look, (), [self.fill, self.timer, self.context.answer])
+        self.on(self.timer.tick, self._look, (), [*self.line, self.context.answer])
         self.on(self.gallery.select, self._select, (), [picked])
         self.on(picked.change, self._picked, [picked], [self.remove])
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
-        """Show how many photos there are."""
-        visitor, removed = tab.visitor, len(tab.visitor.removed)
-        tab.listed = visitor.photos
-        visitor.delete_unused_files()
+        tab.listed = tab.visitor.photos
+        tab.visitor.delete_unused_files()
+        # The timer stops itself: on a busy machine, progress from before the end may arrive after it.
+        timer = gr.Timer(active=True) if tab.visitor.adding else gr.skip()
+        return self._line(tab, controls) | {self.remove: gr.Button(interactive=False), self.timer: timer}
+
+    def _line(self, tab: Tab, controls: Controls) -> Updates:
+        """Show how many photos there are, or the progress of adding, and the buttons beside it."""
+        visitor, removed, scope = tab.visitor, len(tab.visitor.removed), controls.scope
+        (photos, _), library = self.context.photos(tab, controls), self.context.library(tab, controls)
+        found = 0 if library is None else len(library)
         back = (texts.TAKE_BACK_ONE if removed == 1 else texts.TAKE_BACK).format(n=removed)
         return {
-            self.fill: self._line(tab, controls),
-            self.remove: gr.Button(interactive=False),
+            self.fill: page_html.gallery_line(visitor, len(photos) if scope.samples else 0, scope.library, found),
             self.clear: gr.Button(visible=bool(visitor.photos) and not visitor.adding),
             self.take_back: gr.Button(back, visible=removed > 0 and not visitor.adding),
             self.stop: gr.Button(visible=visitor.adding),
-            # The timer stops itself: on a busy machine, progress from before the end may arrive after it.
-            self.timer: gr.Timer(active=True) if visitor.adding else gr.skip(),
         }
-
-    def _line(self, tab: Tab, controls: Controls) -> str:
-        (photos, _), library = self.context.photos(tab, controls), self.context.library(tab, controls)
-        found = 0 if library is None else len(library)
-        return page_html.gallery_line(tab.visitor, len(photos) if controls.scope.samples else 0, controls.scope.library, found)
 
     def _thumbnails(self, tab: Tab, _: Controls) -> Updates:
         return {self.gallery: gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)}
 
     def _look(self, tab: Tab, controls: Controls) -> Updates:
         """Show the progress of photos that are being added and the first ones, and all of them in the end."""
-        visitor, line = tab.visitor, {self.fill: self._line(tab, controls)}
+        visitor, line = tab.visitor, self._line(tab, controls)
         if not visitor.adding:
             changed = {} if tab.listed is visitor.photos else self.context.all_again()
             return line | changed | {self.timer: gr.Timer(active=False)}
@@ -118,12 +117,10 @@ class Photos(Step):
             return line
         return line | {self.context.answer: results_html.waiting(visitor.photos, visitor.files, adding=True)}
 
-    def _begin(self, tab: Tab, _: Controls) -> Updates:
+    def _begin(self, tab: Tab, controls: Controls) -> Updates:
         tab.visitor.stopped = False
         tab.visitor.await_photos()
-        hidden = gr.Button(visible=False)  # else Stop has no room in the line
-        shown = {self.timer: gr.Timer(active=True), self.stop: gr.Button(visible=True), self.fill: page_html.note(texts.ADDING)}
-        return shown | {self.clear: hidden, self.take_back: hidden}
+        return self._line(tab, controls) | {self.timer: gr.Timer(active=True)}
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:
         tab.visitor.stopped = True
