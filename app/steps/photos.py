@@ -101,7 +101,7 @@ class Photos(Step):
             self.fill: page_html.gallery_line(visitor, len(photos) if scope.samples else 0, scope.library, found),
             self.clear: gr.Button(visible=bool(visitor.photos) and not visitor.adding),
             self.take_back: gr.Button(back, visible=removed > 0 and not visitor.adding),
-            self.stop: gr.Button(visible=visitor.adding),
+            self.stop: gr.Button(visible=visitor.adding and not visitor.stopped),
         }
 
     def _thumbnails(self, tab: Tab, _: Controls) -> Updates:
