@@ -26,16 +26,15 @@ from app.steps.describe import Describe
 from app.steps.event import memory_of, remembered, tab_of
 from app.steps.experts import Experts
 from app.steps.generate import Generate
-from app.steps.how import How
 from app.steps.names import Names
 from app.steps.photo_library import LibraryFolders
 from app.steps.photos import Photos
 from app.steps.samples import SampleQuestions
-from app.steps.step import Step, private
+from app.steps.step import ON_SIGHT, Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
 from app.tab import Tab
-from app.views import evidence, page_html
+from app.views import evidence, how_html, page_html
 from app.views.template import script
 from app.visitors import Visitors
 from core.common.errors import StudioError
@@ -96,11 +95,14 @@ class Studio:
                 self.experts = Experts(context)
             with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                 # More than half of the page's bytes: they come once the tab is opened.
-                self.evidence = gr.HTML(js_on_load=script("evidence"))
+                shown = gr.HTML(js_on_load=script("evidence"), elem_id="evidence-shown")
+                context.shows_once_open(shown.focus, [shown], lambda tab, _: {shown: evidence.page(evidence.shipped())})
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
-                how = How(context)
+                picture = gr.HTML(page_html.note(label("LOADING")), js_on_load=ON_SIGHT, elem_id="how")
+                gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
+                context.shows_once_open(picture.focus, [picture], lambda tab, _: {picture: self._picture(tab)}, Part.RESULTS)
         self.address = Address(context)
-        return [*steps, self.experts, how, self.address, *switch]
+        return [*steps, self.experts, self.address, *switch]
 
     def _search_tab(self, samples: SampleQuestions | None) -> list[Step]:
         """Lay out photos and question, beside them the sentence, and the results below."""
@@ -140,7 +142,6 @@ class Studio:
         opened, remembered = [context.memory, self.tabs, *context.inputs, *answered], [context.memory, address.last]
         begun = page.load(self._open, [*remembered, context.kept_names], list(dict.fromkeys(opened)), **private(OPEN))
         address.on(begun.then, self._ready, [context.kept_names], answered, group=OPEN)
-        address.on(self.evidence.focus, lambda tab, _: evidence.page(evidence.shipped()), also=[self.evidence])
         for sign, opened, components in context.folded:
             address.on(sign, opened, also=components)
         page.unload(self._closed)
@@ -208,6 +209,9 @@ class Studio:
                 return self.context.show_again(tab, controls, *READY, asked=asked)
         tab.ready = True
         return self.context.show(tab, controls, *READY)
+
+    def _picture(self, tab: Tab) -> str:
+        return how_html.picture(self.context.engine(tab).repository, tab)
 
     def _status(self, tab: Tab, _: Controls) -> Updates:
         """Show the number of experts and how long the models took to load."""

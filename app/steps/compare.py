@@ -99,7 +99,7 @@ class Compare(Step):
         self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES], trigger_mode="multiple")
 
     def _more(self, tab: Tab, controls: Controls) -> Updates:
-        tab.more += min(MORE, MOST_SHOWN - tab.top)
+        tab.more += MORE
         return self.context.show(tab, controls, Part.RESULTS)
 
     def _similar(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:

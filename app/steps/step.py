@@ -51,14 +51,12 @@ class Step:
         parts: Sequence[Part] = (),
         shown_on: Any = None,
         group: str = LIGHT,
-        turn: bool = True,
         **options: Any,
     ) -> Any:
         """Wire events to a handler, which takes the values of ``first``, the tab and the controls.
 
         Without a handler, the event shows the current state of ``parts``. ``also``, ``parts``: the components it updates.
-        ``shown_on``: the component that shows its progress. ``group``: as in ``app.api``. ``turn``: whether events that show an
-        answer wait for each other; slow ones do not.
+        ``shown_on``: the component that shows its progress. ``group``: as in ``app.api``.
 
         """
 
@@ -66,7 +64,7 @@ class Step:
             return self.context.show(tab, controls, *parts)
 
         context, outputs = self.context, list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
-        called = event(context, handler or show, outputs, turn and Part.RESULTS in parts, group == OPEN)
+        called = event(context, handler or show, outputs, Part.RESULTS in parts, group == OPEN)
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
         outputs = list(dict.fromkeys([*outputs, context.memory, context.changed]))

@@ -1,10 +1,9 @@
-"""Tasks that visitors come for, at three sizes, and by keyboard. If SCREENSHOTS is set, pictures go to that folder."""
+"""Tasks that visitors come for, at three sizes, and by keyboard."""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -19,7 +18,6 @@ from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT
 
-SCREENSHOTS = os.environ.get("SCREENSHOTS")
 SIZES = {
     "wide": {"width": 1400, "height": 900},
     "tablet": {"width": 820, "height": 1100},
@@ -28,10 +26,6 @@ SIZES = {
 VERDICT_BEGINS, RESULTS_BEGIN = 530, 590  # at most this many px from the top of a page 900 px high
 TOP = "part => part.getBoundingClientRect().y + scrollY"
 SENTENCE, QUERY, FAR = "photos of wild animals", "an animal that runs fast", "photos of screws and bolts"
-
-
-def tab(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
 
 
 def fetched(page: Page, button: str) -> bytes:
@@ -44,14 +38,11 @@ def fetched(page: Page, button: str) -> bytes:
 def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> None:
     page, errors = visit(browser, url, viewport=SIZES["phone"], is_mobile=True, has_touch=True)
 
-    def done(task: str, whole: bool = False) -> None:
+    def done() -> None:
         """Check that everything fits into the page at each size."""
-        for name, size in SIZES.items():
+        for size in SIZES.values():
             page.set_viewport_size(size)
             expect_fit(page)
-            if SCREENSHOTS:
-                page.wait_for_timeout(800)
-                page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{task}.png", full_page=whole)
         page.set_viewport_size(SIZES["phone"])
 
     # 1. See at once what the app does.
@@ -66,7 +57,7 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     # Read at one moment, because the page may still be scrolling.
     columns = page.locator("#results section").evaluate_all("all => all.map(each => each.getBoundingClientRect().toJSON())")
     assert columns[0]["y"] == pytest.approx(columns[1]["y"]) and columns[0]["right"] <= columns[1]["left"]
-    done("1-first-look")
+    done()
 
     # 2. Find a photo with an own sentence and an own question, by keyboard.
     page.click("#folded button")
@@ -75,7 +66,7 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     box(page, "query").press("Enter")
     expect(page.locator("#results h3").first).to_contain_text(QUERY)
     expect(page.locator("#results section")).to_have_count(3)
-    done("2-own-question", whole=True)
+    done()
 
     # 3. Download the results.
     page.click("#take-home button")
@@ -84,11 +75,11 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     assert [row["photo"] for row in rows[: len(shown)]] == shown
     photos = zipfile.ZipFile(io.BytesIO(fetched(page, "take-photos"))).namelist()
     assert photos == [f"{place:03d} {name}" for place, name in enumerate(shown, 1)]
-    done("3-take-home")
+    done()
 
     # 4. Find an expert, and look at it.
     routed = routed_experts(engine, engine.route(SENTENCE))
-    tab(page, texts.TAB_EXPERTS)
+    page.get_by_role("tab", name=texts.TAB_EXPERTS, exact=True).click()
     expect(page.locator("#experts [role=gridcell]").first).to_be_visible()
     box(page, "find-expert").fill("nothing of the kind")
     expect(page.locator("#experts-found")).to_contain_text("No expert has")
@@ -96,11 +87,7 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     expect(page.locator("#experts")).to_contain_text(routed[0]["name"])
     page.locator("#experts [role=gridcell]:visible", has_text=routed[0]["name"]).first.click()
     expect(page.locator("#details .sg-facts").first).to_be_visible()
-    done("4-experts", whole=True)
-
-    for name in (texts.TAB_EVIDENCE, texts.TAB_ABOUT):
-        tab(page, name)
-        done(name)
+    done()
     page.context.close()
     assert errors == []
 

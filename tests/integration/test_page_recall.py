@@ -54,14 +54,6 @@ def test_the_difference_is_paired() -> None:
     assert high < 40
 
 
-def test_equal_captions_count_once() -> None:
-    relevance = Relevance.of([["a cat"], ["a cat"], ["a dog"]])
-    found = hits(torch.eye(3), torch.nn.functional.normalize(torch.tensor([[1.0, 1, 0], [0, 0, 1]]), dim=1), relevance)
-    assert found["t2i"].ranks.tolist() == [0, 0]
-    assert found["t2i"].photos.tolist() == [0, 2]
-    assert recall_interval(found["t2i"], 1) == (100.0, 100.0, 100.0)
-
-
 def test_the_recall_table_names_its_base_and_its_uncertainty() -> None:
     n = 60
     zero = Hits(np.array([0] * 20 + [4] * 40), np.arange(n), n)
