@@ -21,7 +21,6 @@ from core.backbones.base import Backbone
 from core.backbones.hub import Show
 from core.backbones.spec import with_full_paths
 from core.common.errors import BackboneError, RepositoryError, StudioError, brief
-from core.common.lazy import lazy
 from core.common.paths import EXPERTS, experts_path
 from core.common.text import free_name
 from core.experts.load import FoundRepository, NamedBackbone, load_engine, repository_folders
@@ -97,13 +96,6 @@ class Engine:
             return
         with suppress(StudioError):  # raised again when a name is taught
             inverse_moment(self.get().backbone)  # takes seconds for a backbone that ships without it
-
-    @lazy
-    def expert_norms(self) -> dict[str, tuple[float, float]]:
-        """(smallest, largest) norm among the expert LoRAs, for each linear; {} without experts."""
-        repository = self.get().repository
-        norms = [repository.lora(i).only(repository.layout.modules).norms() for i in range(len(repository))]
-        return {name: (min(n[name] for n in norms), max(n[name] for n in norms)) for name in (norms[0] if norms else ())}
 
 
 def _read_a_sentence(engine: SGLora) -> None:

@@ -83,8 +83,7 @@ class Generate(Step):
 
     def _details(self, tab: Tab, _: Controls) -> Updates:
         """Show the adapter's size in each layer."""
-        norms = self.context.models.engine(tab.visitor.backbone).expert_norms
-        return {self.facts: "" if tab.adaptation is None else page_html.adapter_details(tab.adaptation, norms)}
+        return {self.facts: "" if tab.adaptation is None else page_html.adapter_details(tab.adaptation)}
 
     def _limits(self, tab: Tab, controls: Controls) -> Updates:
         engine = self.context.engine(tab)

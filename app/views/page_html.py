@@ -81,28 +81,29 @@ def adapter(engine: SGLora, result: Adaptation) -> Markup:
     return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
 
 
-def adapter_details(result: Adaptation, ranges: Mapping[str, tuple[float, float]]) -> Markup:
-    """Facts about a generated LoRA, and its strength by layer beside the experts' ``ranges``."""
+def adapter_details(result: Adaptation) -> Markup:
+    """Facts about a generated LoRA, and its strength by layer."""
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
         ("rank", result.lora.rank),
         ("seed", result.request.seed),
         ("strength", f"{result.strength:.2g}"),
     )
-    norms = result.lora.only(m for m in result.lora.modules if m.name in ranges or not ranges).norms()
+    adapted = {module.name for module in result.own.modules}  # the shared LoRA adapts more
+    norms = result.lora.only(module for module in result.lora.modules if module.name in adapted).norms()
     title = texts.LORA_FOR.format(description=result.routing.description)
-    return _html.adapter_details(title, facts, result.seconds, heat_map(norms, ranges))
+    return _html.adapter_details(title, facts, result.seconds, heat_map(norms))
 
 
-def heat_map(norms: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> Markup:
-    """The strength of a LoRA by block (rows) and q, k, v (columns), or by linear, beside the experts' range."""
-    rows: dict[str, dict[str, object]] = {}
-    top = max([*norms.values(), *(high for _, high in ranges.values()), 1e-9])
+def heat_map(norms: Mapping[str, float]) -> Markup:
+    """The strength of a LoRA by block (rows) and q, k, v (columns), or by linear."""
+    rows: dict[str, dict[str, tuple[str, float]]] = {}
     for name, norm in norms.items():
         layer = experts_html.layer_name(name)
         block, _, part = layer.partition(", ") if layer.startswith("block ") else (layer, "", "")
-        rows.setdefault(block, {})[part] = (name, norm, norm / top, ranges.get(name))
-    return _html.heat_map(list(dict.fromkeys(part for row in rows.values() for part in row)), rows)
+        rows.setdefault(block, {})[part] = name, norm
+    parts = list(dict.fromkeys(part for row in rows.values() for part in row))
+    return _html.heat_map(parts, rows, max([*norms.values(), 1e-9]))
 
 
 def report(lines: Sequence[Text], added: AddReport | None = None, more_failed: Iterable[tuple[str, Text]] = ()) -> Markup:

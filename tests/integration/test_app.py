@@ -307,7 +307,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         page_html.routing(engine, adaptation.routing, adaptation.fit, False, False),
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine, adaptation),
-        page_html.adapter_details(adaptation, {}),
+        page_html.adapter_details(adaptation),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),
