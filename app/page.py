@@ -169,7 +169,7 @@ class Studio:
 
     def _show_all(self, kept: Any, tab: Tab, controls: Controls) -> Updates:
         """Answer again and show everything: photos or model changed, or the server forgot this tab and perhaps its visitor."""
-        values: dict[str, str] = {}
+        values, experts = dict[str, str](), tab.repository
         with suppress(StudioError):
             tab.visitor.hear_names(kept)
             if tab.listed != tab.visitor.photos:
@@ -180,8 +180,11 @@ class Studio:
                     with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
                         tab.asked = controls.asked(controls.words)
             actions.answer_again(self.context.engine(tab), tab, None, self.context.sources)
+        same = experts is not None and experts is tab.repository
         updates: Updates = {}
         for part in Part:
+            if same and part in (Part.STATUS, Part.EXPERTS):  # the lists keep what is chosen in them
+                continue
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
                 updates |= self.context.show(tab, controls, part)
         return self.context.with_boxes(updates, **values)
