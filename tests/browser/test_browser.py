@@ -21,7 +21,7 @@ import torch
 from app_process import PATIENCE_SECONDS, START_SECONDS, chromium, script_errors, serve
 from made_up_photos import blurred
 from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
-from page_state import answered, ask, box, column, settles
+from page_state import ask, box, column, settles
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, expect
 from recalls import recalls
@@ -208,15 +208,6 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     for name, factors in lora.factors.items():
         torch.testing.assert_close(factors.delta, adaptation.lora.factors[name].delta)
     assert (provenance["description"], provenance["seed"]) == (SENTENCE, 0)
-
-    # A reload keeps photos, sentence, question and results.
-    page.click("#search")
-    expect(page.locator("#results h3")).to_contain_text(QUERY)
-    before = column(page, texts.SG_LORA)
-    page.reload()
-    settles(lambda: column(page, texts.SG_LORA), before)
-    answered(page, QUERY, len(samples) + 3)
-    expect(box(page, "description")).to_have_value(SENTENCE)
 
 
 def captioned_zip(folder: Path) -> Path:

@@ -32,7 +32,7 @@ from core.retrieval.gallery import Gallery
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
-from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.request import AdapterRequest
 
 SENTENCE = "photos of boats"
 
@@ -94,25 +94,6 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
     again = Tab(tab.visitor)
     ask(engine, again, "wug", AdapterRequest(SENTENCE, strength=0.0))
     assert first(again, 4) == ["wug"] * 4 and Visitor().names(engine).entries == ()
-
-
-def test_in_a_sentence_the_photos_of_a_name_count_too(engine: SGLora, tab: Tab) -> None:
-    """By hand: the text, the text without the name by its length, and n / (n + 2) of the mean of the name's n photos. Zero-shot
-    uses the text alone."""
-    name_actions.teach(engine, tab, "wug", wugs(tab))
-    answer = ask(engine, tab, "a wug on the beach at night")
-    gallery, names, scores = tab.visitor.gallery(engine), tab.visitor.names(engine), torch.zeros(16)
-    prefixes, backbone = gallery.prefixes([photo.id for photo in gallery.photos]), engine.backbone
-    text = backbone.text_prefix(["a wug on the beach at night"])
-    for share, lora in ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, backbone.shared)):
-        own = backbone.suffix(names.entries[0].photos, lora).mean(0)
-        named, rest = backbone.encode_text(["a wug on the beach at night", "a on the beach at night"], names.on(lora))
-        question = F.normalize(16 / (23 + 16) * named + 23 / (23 + 16) * rest + 3 / 5 * own, dim=-1)
-        scores += share * backbone.suffix(prefixes, lora) @ question
-    plain = backbone.suffix(prefixes) @ backbone.text_suffix(text)[0]
-    for column, expected in zip(answer.columns, (plain, scores), strict=True):
-        ranked = {hit.key: hit.score for hit in column.ranking.hits}
-        assert [ranked[photo.id] for photo in gallery.photos] == pytest.approx(expected.tolist(), abs=1e-3)
 
 
 def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, tab: Tab) -> None:
