@@ -23,7 +23,7 @@ from core.common.errors import StudioError
 
 ROOM = '<div style="height: 4rem"></div>'  # of a download's progress
 # Measured on two CPU cores, with random weights, which cost the same: MB of memory once loaded, and seconds for 1,000 photos.
-COSTS = {DEFAULT: (400, 10), "ViT-B-32": (810, 63)}
+COSTS = {DEFAULT: {"memory": 400, "seconds": 10}, "ViT-B-32": {"memory": 810, "seconds": 63}}
 
 
 class Switch(Step):
@@ -52,7 +52,7 @@ class Switch(Step):
             label = texts.BACKBONE_NO_EXPERTS.format(name=name)
         if self._downloads(name):
             label = texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB)
-        known = costs(name.split()[0]) if offered is None or not offered.experts else {}
+        known = COSTS.get(name.split()[0]) if offered is None or not offered.experts else None
         return texts.BACKBONE_COSTS.format(label=label, **known) if known else label
 
     def _downloads(self, name: str) -> bool:
@@ -119,11 +119,6 @@ def _downloading(name: str) -> Show:
         progress(done / size, desc=texts.DOWNLOADING.format(name=name, done=done / 1e6, size=size / 1e6, speed=speed))
 
     return show
-
-
-def costs(model: str) -> dict[str, int]:
-    """What a model costs, as ``BACKBONE_COSTS`` shows it; {} if not measured."""
-    return dict(zip(("memory", "seconds"), COSTS.get(model, ()), strict=False))
 
 
 def _report(name: str, done: Switched, seconds: float) -> str:

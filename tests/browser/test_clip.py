@@ -19,14 +19,14 @@ from tiny_models import random_lora
 
 from app import texts
 from app.engines import DEFAULT, OFFERED, OFFERED_AT, OFFERED_MB
-from app.steps.switch import costs
+from app.steps.switch import COSTS
 from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.retrieval.gallery import Adapter, Gallery
 
 QUERY, SENTENCE = "something red", "photos of boats"
 SHIPPED, OFFERED_LABEL = (
-    texts.BACKBONE_COSTS.format(label=label, **costs(name))
+    texts.BACKBONE_COSTS.format(label=label, **COSTS[name])
     for label, name in (
         (texts.BACKBONE_SHIPPED.format(name=DEFAULT), DEFAULT),
         (texts.BACKBONE_DOWNLOAD.format(mb=OFFERED_MB), OFFERED["spec"]),

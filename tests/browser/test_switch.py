@@ -15,12 +15,12 @@ from playwright.sync_api import Browser, Page, expect
 from app import texts
 from app.engines import DEFAULT, found_repositories
 from app.samples import sample_questions
-from app.steps.switch import costs
+from app.steps.switch import COSTS
 from core.retrieval.gallery import Adapter, Gallery
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SENTENCE, QUERY = "photos of boats", "something red"
-SHIPPED = texts.BACKBONE_COSTS.format(label=texts.BACKBONE_SHIPPED.format(name=DEFAULT), **costs(DEFAULT))
+SHIPPED = texts.BACKBONE_COSTS.format(label=texts.BACKBONE_SHIPPED.format(name=DEFAULT), **COSTS[DEFAULT])
 
 
 def alike(hits: Iterable[tuple[int, str, float]]) -> list[tuple[int, str, Any]]:
