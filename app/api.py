@@ -17,7 +17,7 @@ from app.engines import Models
 from app.errors import friendly
 from app.languages import ENGLISH, speaking
 from app.question import Asked, Question, Scope, checked_day
-from app.server.addresses import address_of
+from app.server.hosts import address_of
 from app.server.mcp_visitors import visitor_of
 from app.server.sent_files import sent_files
 from app.tab import Tab

@@ -1,4 +1,4 @@
-"""The names that the server answers to, and whether a request comes from this machine itself.
+"""The names that the server answers to, and where a request comes from.
 
 A browser lets a page read what the page's own name leads to. Anybody may let a name lead to 127.0.0.1 or into a home network.
 So a server there answers only to addresses, to localhost and to names that it was given.
@@ -11,9 +11,15 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+if TYPE_CHECKING:  # reading the flags needs no server
+    import gradio as gr
+    from starlette.requests import HTTPConnection
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+NETWORK = 56  # bits: a provider gives one customer up to this network, and the customer may take any address in it
 # Headers that proxies add, or how they begin. A request with one comes from elsewhere, whatever its connection's address.
 PROXIED = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 
@@ -37,7 +43,8 @@ class Hosts:
 def ip_address(name: str) -> IPAddress | None:
     """A name as an IP address, which no name server can redirect; None if it is none."""
     with suppress(ValueError):
-        return ipaddress.ip_address(name)
+        address = ipaddress.ip_address(name)
+        return getattr(address, "ipv4_mapped", None) or address
     return None
 
 
@@ -63,3 +70,23 @@ def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:
     except ValueError:
         return False
     return is_loopback(peer) and is_loopback(host) and not any(name.lower().startswith(PROXIED) for name in headers)
+
+
+def address_of(request: HTTPConnection | gr.Request | None) -> str:
+    """The visitor's address, as a proxy on a private address reports it, or that of the connection. "" is this machine's own:
+    one person's at home, everybody's behind a proxy that reports none. An IPv6 address counts as its /56."""
+    if request is None or request.client is None:
+        return ""
+    peer, text = ip_address(request.client.host), request.client.host
+    forwarded = request.headers.getlist("x-forwarded-for")
+    if forwarded and (peer is None or not peer.is_global):
+        # The proxy adds the last, to the line or as a line of its own; the visitor may make up those before.
+        text = forwarded[-1].rpartition(",")[2].strip()
+    elif peer is not None and peer.is_loopback:
+        return ""
+    with suppress(ValueError):
+        text = host_name(text)  # some proxies add a port
+    address = ip_address(text.partition("%")[0])
+    if address is None:
+        return text[:64]
+    return str(ipaddress.ip_network((address, NETWORK), strict=False)) if address.version == 6 else str(address)

@@ -7,6 +7,7 @@ calls functions past the queue. A route that is not listed here is not found, in
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -36,7 +37,7 @@ NAMES = {"session_hash", "upload_id", "event_id"}
 # Gradio would take the page's own address from these, whoever sends them.
 UNUSED = {b"x-forwarded-host", b"x-gradio-server"}
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a browser runs nothing that a visitor sent as another type
-BAD, FOREIGN, NOT_FOUND = 400, 403, 404
+BAD, FOREIGN, NOT_FOUND, TOO_LARGE = 400, 403, 404, 413
 
 
 class Routes:
@@ -71,10 +72,9 @@ class Routes:
                 await refusal(texts.NO_SUCH_ROUTE, NOT_FOUND)(scope, receive, unsniffed)
 
 
-def refusal(words: str, status: int, wait: int = 0) -> JSONResponse:
-    """An error message in FastAPI's form; the page and gradio_client show "detail" and "error". ``wait``: seconds until a
-    client may try again."""
-    return JSONResponse({"detail": words, "error": words}, status, {"retry-after": str(wait)} if wait else None)
+def refusal(words: str, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error message in FastAPI's form; the page and gradio_client show "detail" and "error"."""
+    return JSONResponse({"detail": words, "error": words}, status, headers)
 
 
 def foreign(headers: Headers, hosts: Hosts) -> JSONResponse | None:
@@ -119,12 +119,6 @@ def route_of(scope: Scope) -> str:
     """The path of a request below the path that the app is served at, as Starlette computes it."""
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
-
-
-def size_of(scope: Scope) -> int | None:
-    """The bytes that a request announces; None if it announces none."""
-    length = dict(scope["headers"]).get(b"content-length", b"")
-    return int(length) if length.isdigit() else None
 
 
 def is_kept(name: str) -> bool:

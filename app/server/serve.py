@@ -10,14 +10,15 @@ from typing import Any
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 
 from app.server.answers import Answers
 from app.server.calls import Calls, refuse_fields
-from app.server.compression import Compression
 from app.server.hosts import Hosts
-from app.server.mcp_visitors import McpVisitors, is_from_tool
-from app.server.rate_limit import Allowances, RateLimit
-from app.server.routes import Routes
+from app.server.mcp_visitors import McpVisitors
+from app.server.rate_limit import RateLimit
+from app.server.routes import FILE, Routes, route_of
 from app.server.uploads import Uploads
 from core.common.errors import StudioError, brief
 
@@ -35,7 +36,6 @@ def serve(
     mcp: bool = False,
     could_fit: Callable[[int], bool],
     max_upload: int,
-    lifespan: Any = None,
     wait: bool = True,
     **looks: Any,
 ) -> str:
@@ -48,7 +48,6 @@ def serve(
         mcp: whether the endpoints are MCP tools, too.
         could_fit: whether so many more bytes fit on the disk. It runs in threads, and deletes no visitor's data.
         max_upload: most bytes of one request with files: half of the disk that uploads have.
-        lifespan: what Starlette runs while it serves.
         wait: False: return as soon as the page is served.
         looks: ``i18n``, ``theme``, ``css_paths``, ``head`` and the like, as ``gr.Blocks.launch`` takes them.
 
@@ -61,9 +60,16 @@ def serve(
             server_name=address,
             server_port=port,
             app_kwargs={
-                "middleware": guards(hosts, mcp, could_fit, max_upload),
+                "middleware": [  # what a request passes before it reaches Gradio, the outermost first
+                    Middleware(Compression, compresslevel=5),  # Gradio compresses only named files, not the page
+                    Middleware(Routes, mcp=mcp, hosts=hosts),
+                    Middleware(Answers),
+                    Middleware(McpVisitors),
+                    Middleware(RateLimit),
+                    Middleware(Uploads, most=max_upload, could_fit=could_fit),
+                    Middleware(Calls),
+                ],
                 "exception_handlers": {RequestValidationError: refuse_fields},
-                "lifespan": lifespan,
             },
             state_session_capacity=TABS,
             max_file_size=MAX_FILE,
@@ -83,28 +89,18 @@ def serve(
         raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error
 
 
-def guards(hosts: Hosts, mcp: bool, could_fit: Callable[[int], bool], max_upload: int) -> list[Middleware]:
-    """What a request passes before it reaches Gradio, the outermost first."""
-    # An address may fill three quarters of the disk that uploads have. A tool's call is not counted: its client's request was.
-    allowances = Allowances(megabytes=3 * max_upload // 2**21, exempt=is_from_tool)
-    return [
-        Middleware(Compression),  # Gradio compresses only named files, not the page
-        Middleware(Routes, mcp=mcp, hosts=hosts),
-        Middleware(Answers),
-        Middleware(McpVisitors),
-        Middleware(RateLimit, allowances=allowances),
-        Middleware(Uploads, allowances=allowances, most=max_upload, could_fit=could_fit),
-        Middleware(Calls, allowances=allowances),
-    ]
+class Compression(GZipMiddleware):
+    """Starlette's gzip, but not for visitors' files: they are compressed already, and everybody would wait meanwhile."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        of_visitor = scope["type"] == "http" and route_of(scope).startswith(FILE)
+        await (self.app(scope, receive, send) if of_visitor else super().__call__(scope, receive, send))
 
 
 def allow_open_files() -> None:
     """Raise the limit of open files as far as the system lets this process: the usual 1,024 are a few hundred tabs."""
-    if sys.platform == "win32":
-        return
-    import resource
+    if sys.platform != "win32":
+        import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard == resource.RLIM_INFINITY else min(FILES, hard), hard))

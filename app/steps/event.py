@@ -14,8 +14,7 @@ import gradio as gr
 from app import texts
 from app.errors import friendly
 from app.languages import speaking, wanted
-from app.server.addresses import address_of
-from app.server.hosts import is_from_here
+from app.server.hosts import address_of, is_from_here
 from app.steps.context import Controls, StepContext
 from app.tab import Tab
 from app.visitors import TIME

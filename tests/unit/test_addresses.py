@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.datastructures import Headers
 
-from app.server.addresses import address_of
+from app.server.hosts import address_of
 
 NETWORK = "2001:db8:1::/56"
 
