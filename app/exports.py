@@ -81,7 +81,7 @@ def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> No
     photos, room = {photo.id: photo for photo in comparison.photos}, MAX_ZIP_BYTES
     hits = comparison.columns[-1].ranking.hits[:top]
     rows = {hit.key: comparison.rows[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.rows}
-    copies = {} if comparison.library is None else own.library_thumbnails(comparison.library, rows, photos)
+    copies = {} if comparison.library is None else own.library_thumbnails(comparison.library, rows)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not compress
         for hit in hits:
             if (photo := photos.get(hit.key)) is not None:

@@ -17,9 +17,9 @@ from core.retrieval.gallery import Photo
 from core.retrieval.library_photos import LibraryPhotos
 
 FOLDER_PREFIX = "visitor-"
+BLOCKS = 8 * 2**10  # bytes that a file and its folder take beside its content: a million empty files would take 8 GB
 DOWNLOAD_PREFIX = "take-home-"
 KEPT_DOWNLOADS = 3  # a visitor may start a download while another one runs
-KEPT_THUMBNAILS = 2_000  # of libraries' photos
 
 
 class Files:
@@ -31,7 +31,6 @@ class Files:
     def __init__(self, most_bytes: float = float("inf")) -> None:
         self.most_bytes = most_bytes
         self.originals: dict[str, Path] = {}  # by the photo's id
-        self._borrowed: dict[str, None] = {}  # keys of libraries' photos with a thumbnail here, the last shown last
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
 
@@ -103,19 +102,12 @@ class Files:
         path = self.originals.get(photo.id)
         return path if path is not None and path.exists() else self.thumbnail(photo)
 
-    def library_thumbnails(self, library: LibraryPhotos, rows: Mapping[str, int], own: Collection[str] = ()) -> dict[str, Path]:
-        """Files of thumbnails of a library's photos, by key, written on first use. The oldest are deleted, except ``own``."""
-        folder = self.folder
-        paths = {key: folder / f"thumbnail-{key}.jpg" for key in rows}
+    def library_thumbnails(self, library: LibraryPhotos, rows: Mapping[str, int]) -> dict[str, Path]:
+        """Files of thumbnails of a library's photos, by key, written on first use."""
+        paths = {key: self.folder / f"thumbnail-{key}.jpg" for key in rows}
         missing = [key for key, path in paths.items() if not path.exists()]
         for key, content in zip(missing, library.thumbnails([rows[key] for key in missing]) if missing else (), strict=True):
             paths[key].write_bytes(content)
-        with self._lock:
-            new = paths.keys() - set(own)
-            self._borrowed = dict.fromkeys([*(key for key in self._borrowed if key not in paths), *new])
-            for key in list(self._borrowed)[: max(0, len(self._borrowed) - KEPT_THUMBNAILS)]:
-                del self._borrowed[key]
-                (folder / f"thumbnail-{key}.jpg").unlink(missing_ok=True)
         return paths
 
     def close(self) -> None:
@@ -123,7 +115,6 @@ class Files:
         with self._lock:
             folder, self._folder = self._folder, None
             self.originals.clear()
-            self._borrowed.clear()
         if folder is not None:
             folder.cleanup()
 
@@ -141,17 +132,11 @@ def bytes_of(root: str | Path, skip: str = "") -> dict[Path, int]:
 
     ``skip``: leave out folders whose names begin with it.
     """
-    sizes, folders = dict[Path, int](), [str(root)]
-    while folders:
-        with suppress(OSError), os.scandir(folders.pop()) as entries:  # OSError: it is gone by now
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders += [] if skip and entry.name.startswith(skip) else [entry.path]
-                    continue
-                with suppress(OSError):
-                    stat = entry.stat(follow_symlinks=False)
-                    sizes[Path(entry.path)] = (stat.st_size + BLOCKS) // max(1, stat.st_nlink)
+    sizes = dict[Path, int]()
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not skip or not name.startswith(skip)]
+        for name in names:
+            with suppress(OSError):  # it is gone by now
+                stat = (path := Path(folder, name)).lstat()
+                sizes[path] = (stat.st_size + BLOCKS) // max(1, stat.st_nlink)
     return sizes
-
-
-BLOCKS = 8 * 2**10  # bytes that a file and its folder take beside its content: a million empty files would take 8 GB

@@ -15,7 +15,6 @@ VISITORS = 4  # visitors with as many photos as allowed that fit at once
 @dataclass(frozen=True)
 class Limits:
     keep_seconds: float = 60 * 60  # how long data is kept after the last event
-    unread_seconds: float = 10 * 60  # an upload is kept so long on a full disk: its event may wait in the queue
     memory: int = 4 * 2**30  # bytes of photos and what is computed for them
     disk: int = 4 * 2**30  # bytes of files
 
@@ -50,4 +49,4 @@ class Limits:
 
         keep = number("SG_LORA_KEEP_MINUTES", 60, 60)
         memory, disk = (int(number(f"SG_LORA_{name}_MB", 4096, 2**20)) for name in ("MEMORY", "DISK"))
-        return Limits(keep, min(keep, Limits.unread_seconds), memory, disk)
+        return Limits(keep, memory, disk)

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 MOST_TABS = 2_000  # beyond them, the longest unused tab is ended: its answer is lost, its visitor's photos and names stay
 REMEMBERED = 10_000  # visitors, before one without data is ended; and ended visitors whose reason is kept
 SWEEPS = 10  # number of sweeps within the time that data is kept
-LOOK_SECONDS = 10  # between two scans of the disk
+UNREAD_SECONDS = 10 * 60  # an upload is kept so long on a full disk: its event may wait in the queue
 READ_SECONDS = 120  # age at which an upload that was added to a visitor's photos is deleted
 RESERVE = 32 * 2**20  # bytes of disk kept free for what the app itself writes
 TIME, ROOM = "FORGOTTEN", "MADE_ROOM"  # why a visitor's data is gone: keys of texts
@@ -38,8 +38,7 @@ class Visitors:
         self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
         self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data was deleted, until a notice is shown
         self._measured: dict[str, int] = {}  # bytes of memory, by token
-        self._scanned = -LOOK_SECONDS, 0  # when uploads were last measured, and their bytes
-        self._lock, self._scanning = threading.RLock(), threading.Lock()
+        self._lock = threading.RLock()
 
     def all(self) -> list[Visitor]:
         with self._lock:
@@ -153,7 +152,7 @@ class Visitors:
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
         """Delete visitors' data while their files exceed their part of the disk limit. Files of other programs do not count."""
         sizes = {visitor.token: visitor.files.bytes for visitor in self.all()}
-        self._make_room(sizes, min(self.limits.kept_disk, self._disk()[0] // 2), spared)
+        self._make_room(sizes, self.limits.kept_disk, spared)
 
     def _make_room(self, sizes: dict[str, int], limit: float, spared: Visitor | None = None) -> None:
         """End visitors until the ``sizes`` of the others, by token, fit into the limit."""
@@ -171,20 +170,16 @@ class Visitors:
                 self._end(ended, ROOM)
 
     def could_fit(self, wanted: int) -> bool:
-        """Whether an upload of so many bytes fits on the disk. Deletes old uploads if needed, but no visitor's data."""
-        with self._scanning:
-            if time.monotonic() - self._scanned[0] >= LOOK_SECONDS:
-                self._scanned = time.monotonic(), sum(self._uploads().values())
-            if not self._fits(wanted):
-                self._delete_uploads(self.limits.unread_seconds)
-                self._scanned = time.monotonic(), sum(self._uploads().values())
-            if not self._fits(wanted):
-                return False
-            self._scanned = self._scanned[0], self._scanned[1] + wanted
-            return True
+        """Whether uploads of so many bytes fit on the disk. Deletes old uploads if needed, but no visitor's data."""
+        if not self._fits(wanted):
+            self._delete_uploads(UNREAD_SECONDS)
+        return self._fits(wanted)
 
     def _fits(self, wanted: int) -> bool:
-        return self._scanned[1] + wanted <= self.limits.disk - self.limits.kept_disk and wanted < self._free()
+        folder = upload_folder()
+        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+        uploads = sum(self._uploads().values())
+        return uploads + wanted <= self.limits.disk - self.limits.kept_disk and wanted < free - RESERVE
 
     def _uploads(self) -> dict[Path, int]:
         return bytes_of(upload_folder(), skip=FOLDER_PREFIX)
@@ -202,13 +197,3 @@ class Visitors:
                         path.parent.rmdir()
             except OSError:  # it is gone, or its folder is not empty
                 continue
-
-    def _free(self) -> int:
-        total, _, free = self._disk()
-        return free - min(RESERVE, total // 8)
-
-    @staticmethod
-    def _disk() -> tuple[int, int, int]:
-        """(total, used, free) bytes of the disk with the uploads."""
-        folder = upload_folder()
-        return shutil.disk_usage(folder if folder.exists() else folder.parent)

@@ -87,7 +87,7 @@ def _pictures(result: Comparison, own: Files, keys: Sequence[str]) -> dict[str, 
     pictures = {photo.id: (address(files.thumbnail(photo)), address(files.original(photo))) for photo in found}
     if result.library is not None:
         rows = {key: result.rows[key] for key in keys if key in result.rows and key not in photos}
-        borrowed = own.library_thumbnails(result.library, rows, photos)
+        borrowed = own.library_thumbnails(result.library, rows)
         pictures |= {key: (address(path), address(path)) for key, path in borrowed.items()}
     return pictures
 

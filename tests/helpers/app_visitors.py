@@ -65,7 +65,7 @@ class Running:
     def sweep(self, keep: float = 0) -> None:
         """Wait until the app is idle. Then sweep as if it kept everything for ``keep`` seconds only."""
         self.idle()
-        with self.limited(keep_seconds=keep, unread_seconds=keep):
+        with self.limited(keep_seconds=keep):
             self.visitors.sweep()
 
     def files(self) -> list[Path]:

@@ -31,7 +31,7 @@ from playwright.sync_api import expect
 from strangers import API, PLAIN, Stranger
 from zips import zipped
 
-from app import actions, expert_actions, texts, visitors
+from app import actions, expert_actions, texts
 from app import visitor as one_visitor
 from app.api import LIMITS, SEARCH
 from app.question import Asked
@@ -188,8 +188,7 @@ def test_slow_clients_delay_no_visitor_and_get_their_answer(app: Running, tmp_pa
         assert slow.recv(1000).startswith(b"HTTP/1.1 200")
 
 
-def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visitors, "LOOK_SECONDS", 0)
+def test_an_aborted_upload_leaves_nothing_and_gives_its_room_back(app: Running) -> None:
     app.sweep()
     body = form(bytes(5_000_000))
     with app.limited(disk=30_000_000):  # 15 MB for uploads

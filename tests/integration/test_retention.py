@@ -35,7 +35,6 @@ HONEST, CROWD = "192.0.2.1", "2001:db8::/56"  # addresses, as ``address_of`` giv
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where visitors that no app serves have their files."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(visitors, "LOOK_SECONDS", 0)  # the test's files must be seen at once
     return tmp_path
 
 
@@ -93,7 +92,7 @@ def test_data_ends_by_time_and_its_visitor_sees_why_once(app: Running, tmp_path:
 
 
 def test_sweeps_happen_on_their_own(engine: SGLora, folder: Path) -> None:
-    everybody = Visitors(Limits(keep_seconds=1, unread_seconds=1))
+    everybody = Visitors(Limits(keep_seconds=1))
     with_photos(everybody, engine, "a")
     (folder / "old").mkdir()
     (folder / "old" / "photo.jpg").write_bytes(b"sent")
@@ -146,8 +145,9 @@ def test_who_lost_photos_to_others_sees_why_once(app: Running, tmp_path: Path) -
     assert second.found() == second.names()
 
 
-def test_an_upload_deletes_old_uploads_but_no_visitors_data(folder: Path) -> None:
-    everybody = Visitors(Limits(disk=8 * 2**20, unread_seconds=0.3))
+def test_an_upload_deletes_old_uploads_but_no_visitors_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitors, "UNREAD_SECONDS", 0.3)
+    everybody = Visitors(Limits(disk=8 * 2**20))
     kept = everybody.visitor("honest").files.write("adapter.zip", bytes(6 * 2**20))  # more than visitors may keep
     (folder / "old.jpg").write_bytes(bytes(2**20))
     time.sleep(0.4)
@@ -167,14 +167,13 @@ def test_tiny_files_count_with_the_blocks_that_they_take(folder: Path) -> None:
 
 def test_a_small_disk_takes_what_fits_and_no_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage, megabyte = shutil.disk_usage(folder), 2**20
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage.__class__(30 * megabyte, 0, 30 * megabyte))
-    assert Visitors().could_fit(20 * megabyte) and not Visitors().could_fit(int(29.9 * megabyte))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage.__class__(60 * megabyte, 0, 60 * megabyte))
+    assert Visitors().could_fit(20 * megabyte) and not Visitors().could_fit(30 * megabyte)
 
 
 def test_uploads_of_one_network_fill_the_disk_and_empty_nobody(
     app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(visitors, "LOOK_SECONDS", 0)
     app.sweep()
     honest = Visitor(app, tmp_path, 5)
     honest.add()
@@ -187,7 +186,8 @@ def test_uploads_of_one_network_fill_the_disk_and_empty_nobody(
         assert answers[-1].text == texts.DISK_FULL
         assert honest.found() == honest.names()
         assert sum(path.stat().st_size for path in app.files()) <= 12 * 2**20
-    with app.limited(disk=12 * 2**20, unread_seconds=0):
+    monkeypatch.setattr(visitors, "UNREAD_SECONDS", 0)
+    with app.limited(disk=12 * 2**20):
         assert honest.client.predict(description=SENTENCE, api_name="/adapt")
         assert crowd.post("gradio_api/upload", files={"files": ("a.jpg", bytes(2**19))}).status_code == 200
 
@@ -306,7 +306,7 @@ def test_adding_stops_ten_seconds_after_the_last_tab_was_closed_and_goes_on_afte
 
 def test_limits_come_from_the_environment() -> None:
     values = {"SG_LORA_KEEP_MINUTES": "0.5", "SG_LORA_MEMORY_MB": "3", "SG_LORA_DISK_MB": "2.5"}
-    assert Limits.from_environment(values) == Limits(30, 30, 3 * 2**20, 5 * 2**19)
+    assert Limits.from_environment(values) == Limits(30, 3 * 2**20, 5 * 2**19)
     assert Limits.from_environment({}) == Limits()
 
 
