@@ -74,12 +74,9 @@ def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptati
     if not len(engine.repository):
         return None
     last = tab.adaptation if tab.repository is engine.repository else None
-    if wanted is None or (last is not None and last.request == wanted):
-        return None if wanted is None else last
-    if last is not None and replace(last.request, strength=wanted.strength) == wanted:
-        # Only the strength changed. The slider should answer at once, so the generated LoRA is reused.
-        return engine.at_strength(last, wanted)
-    return engine.adapt(wanted)
+    if wanted is None:
+        return None
+    return last if last is not None and last.request == wanted else engine.adapt(wanted)
 
 
 def look(
@@ -147,8 +144,7 @@ def add_uploads(engine: SGLora, tab: Tab, paths: Sequence[str], stop: Stop = nev
                 done = len(report.added) + len(report.duplicates) + len(report.failed)
                 if visitor.stopped and done < len(uploads.photos):
                     remarks.append(texts.ADDING_STOPPED)
-                if visitor.keeps_files:
-                    visitor.files.keep(uploads.photos, report.ids, {photo.id for photo in gallery.photos})
+                visitor.files.keep(uploads.photos, report.ids, {photo.id for photo in gallery.photos})
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     failed = list[tuple[str, Text]](uploads.failed)

@@ -49,7 +49,6 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         if repository and repository != visitor.backbone:
             visitor.switch(repository, models.get(repository))
             tab.comparison = None
-        visitor.keeps_files = bool(models.repositories)
         return visitor.engine(models.get(visitor.backbone))
 
     def route(tab: Tab, description: str, k: float, tau: float, repository: str | None = None) -> dict[str, Any]:

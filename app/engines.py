@@ -144,10 +144,7 @@ class Models:
         return self.repositories[name].options if name in self.repositories else ()
 
     def _shared_backbone(self) -> Backbone | None:
-        try:
-            return None if self.first != DEFAULT else self.get().backbone
-        except Exception:
-            return None
+        return self.get().backbone if self.first == DEFAULT else None
 
 
 def with_backbones(

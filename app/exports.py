@@ -82,18 +82,17 @@ def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> No
     hits = comparison.columns[-1].ranking.hits[:top]
     rows = {hit.key: comparison.rows[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.rows}
     copies = {} if comparison.library is None else own.library_thumbnails(comparison.library, rows)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not compress
+    with zipfile.ZipFile(path, "w", strict_timestamps=False) as archive:
         for hit in hits:
             if (photo := photos.get(hit.key)) is not None:
-                file, small = comparison.files.original(photo), photo.thumbnail
-            elif hit.key in copies:
-                file, small = comparison.file(hit.key), copies[hit.key].read_bytes()
+                file, small = comparison.files.original(photo), comparison.files.thumbnail(photo)
+            elif (small := copies.get(hit.key)) is not None:
+                file = comparison.file(hit.key)
             else:
                 continue
-            content = _content(file, small)
-            content = content if len(content) <= room else small
-            room -= len(content)
-            archive.writestr(f"{hit.rank:03d} {safe_name(hit.label)}", content)
+            file = file if file is not None and file.exists() and file.stat().st_size <= room else small
+            room -= file.stat().st_size
+            archive.write(file, f"{hit.rank:03d} {safe_name(hit.label)}")
 
 
 def keyword_of(comparison: Comparison | None) -> str:
@@ -118,10 +117,3 @@ def tag_library(comparison: Comparison, top: int) -> Report:
     rows = [comparison.rows[hit.key] for hit in hits if hit.key in comparison.rows]
     files = comparison.library.files(rows, folders.get(comparison.asked.scope.folder))
     return change_all(files, keyword_of(comparison))
-
-
-def _content(file: Path | None, small: bytes) -> bytes:
-    try:
-        return small if file is None else file.read_bytes()
-    except OSError:  # the file was deleted meanwhile
-        return small

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from app.flags import Flags, flags, is_port
@@ -15,17 +16,16 @@ from app.server.hosts import Hosts
 from core.common.errors import StudioError
 from core.common.text import printable
 
-HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal is closed; Windows has no such signal
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
 
 def main() -> None:
     """Parse the flags, prepare the process and serve the page until a signal ends it."""
     args = flags()
-    # Both signals end the app: the server closes, and exit handlers remove temporary files. Further signals are ignored.
-    signal.signal(signal.SIGTERM, stop_once)
-    signal.signal(signal.SIGINT, stop_once)
-    if HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_DFL:  # `nohup` ignores it
-        signal.signal(HANG_UP, hang_up)
+    # All three end the app: the server closes, and exit handlers remove temporary files.
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores the closing of the terminal
+            signal.signal(number, stop_once)
     try:
         prepare()
         check_address(args.address, args.port)
@@ -53,21 +53,16 @@ def prepare() -> None:
 
 def check_address(host: str, port: int | None) -> None:
     """Raise StudioError if the server cannot listen there. Gradio tries for minutes, then says only that no port is free."""
-    failed: Exception | None = None
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM):
-            try:
-                with socket.socket(family, kind, protocol) as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(address)
-                    return
-            except OSError as error:  # one of a name's addresses is enough, as on a machine without IPv6
-                failed = error
+        # IPv4 first: a machine without IPv6 may give a name such an address, too.
+        family, kind, protocol, _, address = min(socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM))
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
     except (OSError, UnicodeError) as error:
-        failed = error
-    where = host if port is None else f"{host}, port {port}"
-    why = failed.strerror if isinstance(failed, OSError) else "it is no address"
-    raise StudioError(f"Cannot listen on {where} ({why}): choose another --host or --port.") from failed
+        where = host if port is None else f"{host}, port {port}"
+        why = getattr(error, "strerror", None) or "it is no address"
+        raise StudioError(f"Cannot listen on {where} ({why}): choose another --host or --port.") from error
 
 
 def run(args: Flags) -> None:
@@ -111,24 +106,13 @@ def run(args: Flags) -> None:
     )
 
 
-def stop_once(*_: object) -> NoReturn:
-    """Interrupt the main thread."""
-    ignore_signals()
+def stop_once(number: int, _: object) -> NoReturn:
+    """Interrupt the main thread. Further signals do not interrupt the clean-up."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    if number not in (signal.SIGINT, signal.SIGTERM):  # the terminal is gone
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (the process ends)
     raise KeyboardInterrupt
-
-
-def hang_up(*_: object) -> NoReturn:
-    """Remove temporary files and end at once, without a word: the terminal that would show it is gone."""
-    ignore_signals()
-    atexit._run_exitfuncs()
-    os._exit(1)
-
-
-def ignore_signals() -> None:
-    """Further signals do not interrupt the clean-up."""
-    for number in (signal.SIGINT, signal.SIGTERM, HANG_UP):
-        if number is not None:
-            signal.signal(number, signal.SIG_IGN)
 
 
 def end(reason: str = "") -> NoReturn:

@@ -53,7 +53,6 @@ class Visitor:
         self.address = ""  # network address of the last event
         self.used = time.monotonic()  # time of the last event
         self.backbone = backbone  # name of the repository that this visitor chose, as in ``Models``
-        self.keeps_files = False  # whether photo files are kept: the page enlarges them, and another backbone reads them again
         self.files = Files(limits.disk / 4)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
         self.last_left = math.inf  # when the last tab was closed; infinity: not closed

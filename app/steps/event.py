@@ -72,7 +72,6 @@ def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[T
     # The session hash cannot be the token: it is in URLs, and so in a proxy's log.
     token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
     tab = visitors.tab(session, token, address_of(request))
-    tab.visitor.keeps_files = True
     tab.here = request.client is not None and is_from_here(request.client.host, request.headers)
     if tab is not before and had and not tab.visitor.has_unkept:
         why = visitors.why_gone(token, keep=True) or TIME

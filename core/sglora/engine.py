@@ -6,7 +6,7 @@ sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> LoRA
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -103,9 +103,3 @@ class SGLora:
         applied = self.applied(full, strength)
         watch.lap("decode")
         return Adaptation(request, routing, fit, prior, sample.z, own, full, strength, *applied, watch.laps)
-
-    def at_strength(self, adaptation: Adaptation, request: AdapterRequest) -> Adaptation:
-        """Update an adaptation for a request that differs only in its strength. Raises as ``applied``."""
-        strength = self.usual_strength if request.strength is None else request.strength
-        lora, weight = self.applied(adaptation.full, strength)
-        return replace(adaptation, request=request, strength=strength, lora=lora, weight=weight)

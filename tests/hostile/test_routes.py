@@ -158,8 +158,8 @@ def test_a_call_larger_than_it_may_be_is_refused_unread(stranger: Stranger, tmp_
 
 
 def test_a_call_of_many_values_is_refused(stranger: Stranger) -> None:
-    for value in (b"[],", b"0,", b'"",'):
-        answer = stranger.post(f"{API}/call/count", content=b'{"data": [' + value * MAX_VALUES + b"0]}")
+    for each in (b"[],", b"0,", b'"",'):
+        answer = stranger.post(f"{API}/call/count", content=b'{"data": [' + each * MAX_VALUES + b"0]}")
         assert (answer.status_code, answer.json()["detail"]) == (413, texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"))
     deep = json.loads("[" * 900 + "]" * 900)
     assert "RecursionError" not in stranger.call("whose", deep).words

@@ -82,9 +82,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(6)], 2)
 
 
-def tab_with(models: Models, photos: list[Path], keeps_files: bool = True) -> Tab:
+def tab_with(models: Models, photos: list[Path]) -> Tab:
     tab = Tab(Visitor())
-    tab.visitor.keeps_files = keeps_files
     actions.add_uploads(models.get(), tab, [str(p) for p in photos])
     return tab
 
@@ -153,8 +152,6 @@ def test_files_go_with_their_photos(models: Models, name: str, photos: list[Path
     done = visitor.switch(name, models.get(name))
     assert (done.photos, len(done.lost)) == (4, 1)
     assert done.lost[0].name not in [p.name for p in visitor.photos]
-    plain = tab_with(models, photos, keeps_files=False)
-    assert not (plain.visitor.files.folder / "photos").exists(), "files are kept only for a page"
 
 
 def test_nothing_of_one_backbone_is_used_with_another(models: Models, name: str, photos: list[Path], tmp_path: Path) -> None:

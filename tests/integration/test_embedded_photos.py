@@ -76,7 +76,6 @@ def test_the_command_line_takes_the_backbone_of_the_experts(
 
 def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, folder: Path, photos: list[Path]) -> None:
     visitor, paper = Visitor(), FoundRepository.read(folder).load(engine.backbone)
-    visitor.keeps_files = True
     actions.add_uploads(engine, Tab(visitor), [str(p) for p in photos])
     before = visitor.gallery(engine).embeddings(Adapter("zero-shot", None))
     assert visitor.switch("embedded, photos", paper).photos == len(photos)

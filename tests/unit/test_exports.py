@@ -91,8 +91,9 @@ def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
 def test_the_zip_holds_the_photos_in_their_order(engine: SGLora, tmp_path: Path, kept: bool) -> None:
     """The visitor's own files where the app kept them, else their thumbnails."""
     tab, own = Tab(Visitor()), {s.name: s.path for s in sample_photos()[:5]}
-    tab.visitor.keeps_files = kept
     actions.add_uploads(engine, tab, [str(path) for path in own.values()])
+    if not kept:
+        shutil.rmtree(tab.visitor.files.folder / "photos")
     made = actions.answer(engine, tab, Asked(Question.words(QUERY), AdapterRequest(SENTENCE)))
     exports.write_photos(tab.visitor.files, made, 4, path := tmp_path / "photos.zip")
     hits, thumbnails = made.columns[-1].ranking.hits[:4], {p.name: p.thumbnail for p in tab.visitor.photos}
