@@ -252,9 +252,6 @@ def _called(visitors: Visitors, endpoint: Callable[..., Any]) -> Callable[..., A
         request: gr.Request = args[row]
         name = visitor_of(request) or request.session_hash or ""
         with speaking(ENGLISH):
-            if why := visitors.why_gone(name):
-                minutes = f"{visitors.limits.keep_seconds / 60:g}"
-                raise gr.Error(getattr(texts, why).format(minutes=minutes), print_exception=False)
             tab = visitors.tab(name, address=address_of(request))
             with tab.visitor.in_use(), shared_cores():
                 answer = friendly(endpoint, public=True)(*args[:row], tab, *args[row + 1 :])

@@ -61,6 +61,7 @@ class Visitor:
         self.removed: Removed = ()  # the photos that were removed last
         self.progress: Adding | None = None
         self.stopped = False  # the visitor stopped adding photos
+        self.measured = 0  # ``memory`` with that of the tabs, after the last event
         self._awaited_until = 0.0
         self._events = 0
         self._gallery: Gallery | None = None

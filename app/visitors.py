@@ -20,12 +20,11 @@ from core.common.runtime import give_back
 
 log = logging.getLogger(__name__)
 MOST_TABS = 2_000  # beyond them, the longest unused tab is ended: its answer is lost, its visitor's photos and names stay
-REMEMBERED = 10_000  # visitors, before one without data is ended; and ended visitors whose reason is kept
+REMEMBERED = 10_000  # visitors, before one without data is ended
 SWEEPS = 10  # number of sweeps within the time that data is kept
 UNREAD_SECONDS = 10 * 60  # an upload is kept so long on a full disk: its event may wait in the queue
 READ_SECONDS = 120  # age at which an upload that was added to a visitor's photos is deleted
 RESERVE = 32 * 2**20  # bytes of disk kept free for what the app itself writes
-TIME, ROOM = "FORGOTTEN", "MADE_ROOM"  # why a visitor's data is gone: keys of texts
 
 
 class Visitors:
@@ -36,8 +35,6 @@ class Visitors:
         self.limits, self._backbone = limits, backbone
         self._visitors: dict[str, Visitor] = {}
         self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
-        self._gone: OrderedDict[str, str] = OrderedDict()  # by token: why the data was deleted, until a notice is shown
-        self._measured: dict[str, int] = {}  # bytes of memory, by token
         self._lock = threading.RLock()
 
     def all(self) -> list[Visitor]:
@@ -63,8 +60,7 @@ class Visitors:
         with self._lock:
             visitor, tab = self.visitor(token or session, address), self._tabs.get(session)
             if tab is None or tab.visitor is not visitor:
-                if tab is not None:
-                    self._end_tab(session)
+                self._end_tab(session)
                 tab = self._tabs[session] = Tab(visitor)
                 visitor.sessions.add(session)
                 visitor.last_left = math.inf
@@ -79,32 +75,22 @@ class Visitors:
     def leave(self, session: str) -> None:
         """Note that a tab was closed or reloaded."""
         with self._lock:
-            if (tab := self._tabs.get(session)) is not None:
+            if (tab := self._end_tab(session)) is not None:
                 tab.closed, tab.visitor.last_left = True, time.monotonic()
-                self._end_tab(session)
 
-    def _end_tab(self, session: str) -> None:
-        tab = self._tabs.pop(session)
-        tab.visitor.sessions.discard(session)
+    def _end_tab(self, session: str) -> Tab | None:
+        if (tab := self._tabs.pop(session, None)) is not None:
+            tab.visitor.sessions.discard(session)
+        return tab
 
-    def _end(self, visitor: Visitor, reason: str = "") -> None:
-        """Delete a visitor's data. ``reason``: the notice at the visitor's next event."""
+    def _end(self, visitor: Visitor) -> None:
+        """Delete a visitor's data."""
         with self._lock:
             if self._visitors.get(visitor.token) is visitor:
                 del self._visitors[visitor.token]
-            self._measured.pop(visitor.token, None)
             for session in list(visitor.sessions):
                 self._tabs.pop(session, None)
-            if reason and visitor.has_own:
-                self._gone[visitor.token] = reason
-                while len(self._gone) > REMEMBERED:
-                    self._gone.popitem(last=False)
         visitor.close()
-
-    def why_gone(self, token: str, keep: bool = False) -> str:
-        """Why the visitor's data was deleted, as a key of texts; "" if unknown. ``keep``: keep the reason for the next call."""
-        with self._lock:
-            return self._gone.get(token, "") if keep else self._gone.pop(token, "")
 
     # Limits
 
@@ -125,11 +111,10 @@ class Visitors:
         """Delete data that was unused for too long, then enforce the limits of memory and disk."""
         for visitor in self.all():
             if time.monotonic() - visitor.used >= self.limits.keep_seconds and not visitor.busy:
-                self._end(visitor, TIME)
+                self._end(visitor)
+            visitor.measured = self.memory(visitor)
         self._delete_uploads(self.limits.keep_seconds)
-        for visitor in self.all():
-            self._measure(visitor)
-        self._make_room(self._measured, self.limits.memory)
+        self._make_room_in_memory()
         self.make_room_on_disk()
         give_back()
 
@@ -141,13 +126,11 @@ class Visitors:
 
     def settle(self, visitor: Visitor) -> None:
         """After an event: measure the visitor's memory, and make room if all together take too much."""
-        self._measure(visitor)
-        self._make_room(self._measured, self.limits.memory, spared=visitor)
+        visitor.measured = self.memory(visitor)
+        self._make_room_in_memory(visitor)
 
-    def _measure(self, visitor: Visitor) -> None:
-        with self._lock:
-            if self._visitors.get(visitor.token) is visitor:  # else it has ended
-                self._measured[visitor.token] = self.memory(visitor)
+    def _make_room_in_memory(self, spared: Visitor | None = None) -> None:
+        self._make_room({visitor.token: visitor.measured for visitor in self.all()}, self.limits.memory, spared)
 
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
         """Delete visitors' data while their files exceed their part of the disk limit. Files of other programs do not count."""
@@ -156,18 +139,15 @@ class Visitors:
 
     def _make_room(self, sizes: dict[str, int], limit: float, spared: Visitor | None = None) -> None:
         """End visitors until the ``sizes`` of the others, by token, fit into the limit."""
-        with self._lock:  # another event may make room, too
-            while sum(sizes.values()) > limit:
-                visitors = [v for v in self.all() if sizes.get(v.token)]
-                taken = Counter[str]()
+        with self._lock:
+            while True:
+                visitors, taken = [visitor for visitor in self.all() if sizes.get(visitor.token)], Counter[str]()
                 for visitor in visitors:
                     taken[visitor.address] += sizes[visitor.token]
-                candidates = [v for v in visitors if not v.busy and v is not spared]
-                if not candidates:
+                candidates = [visitor for visitor in visitors if not visitor.busy and visitor is not spared]
+                if taken.total() <= limit or not candidates:
                     return
-                ended = max(candidates, key=lambda visitor: taken[visitor.address])  # of equal ones, the longest unused
-                sizes.pop(ended.token, None)
-                self._end(ended, ROOM)
+                self._end(max(candidates, key=lambda visitor: taken[visitor.address]))  # of equal ones, the longest unused
 
     def could_fit(self, wanted: int) -> bool:
         """Whether uploads of so many bytes fit on the disk. Deletes old uploads if needed, but no visitor's data."""

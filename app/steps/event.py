@@ -17,7 +17,6 @@ from app.languages import speaking, wanted
 from app.server.hosts import address_of, is_from_here
 from app.steps.context import Controls, StepContext
 from app.tab import Tab
-from app.visitors import TIME
 from core.common.runtime import shared_cores
 
 MESSAGE_SECONDS = 15
@@ -74,8 +73,7 @@ def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[T
     tab = visitors.tab(session, token, address_of(request))
     tab.here = request.client is not None and is_from_here(request.client.host, request.headers)
     if tab is not before and had and not tab.visitor.has_unkept:
-        why = visitors.why_gone(token, keep=True) or TIME
-        gr.Warning(getattr(texts, why).format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
+        gr.Warning(texts.FORGOTTEN.format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
     return tab, tab is not before
 
 

@@ -169,7 +169,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     other.found()
     app.visitors.limits = limits
     box(page, "description").fill(f"{SENTENCE} at noon")
-    told(page, texts.MADE_ROOM)
+    told(page, "ran out of memory")
     expect_no_answer(page)
     expect(page.locator("#lora")).to_contain_text(texts.LORA_EMPTY)
     expect(page.locator("#report")).to_have_text("")
