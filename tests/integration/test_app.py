@@ -179,17 +179,6 @@ def test_bad_input_gets_its_message_and_the_app_goes_on(client: Client, endpoint
     assert client.predict(description="фотографии собак", api_name="/route")["experts"]
 
 
-def test_a_failure_of_ours_shows_a_general_message_only(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("a secret path")
-
-    monkeypatch.setattr(actions, "request", fail)
-    with pytest.raises(AppError) as caught:
-        client.predict(description=SENTENCE, api_name="/route")
-    assert texts.UNEXPECTED in str(caught.value)
-    assert "secret" not in str(caught.value) and "Traceback" not in str(caught.value)
-
-
 def test_the_page_says_why_there_are_no_models() -> None:
     def load() -> SGLora:
         raise RepositoryError("The experts are damaged: restore <them>.")
@@ -406,16 +395,6 @@ def test_a_question_before_the_first_photo_gets_a_message_and_then_its_answer(en
     tab.visitor.gallery(engine).add(blurred(tmp_path, ["a.png"], 9))
     made = actions.answer_again(engine, tab)
     assert made is not None and made.asked.what == "water" and made.photos, "must search the photos that are there"
-
-
-def test_without_a_sentence_the_shared_part_answers_beside_zero_shot(engine: SGLora, tmp_path: Path) -> None:
-    tab = captioned(engine, tmp_path)
-    made = actions.answer(engine, tab, words("water"))
-    assert made is not None
-    shared = Adapter.of(engine.backbone.shared, engine.usual_strength)
-    for column, adapter in zip(made.columns, (ZERO_SHOT, shared), strict=True):
-        expected = tab.visitor.gallery(engine).text_to_image("water", adapter, None)
-        assert [h.key for h in column.ranking.hits] == [h.key for h in expected.hits]
 
 
 def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path: Path) -> None:

@@ -13,16 +13,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from network_isolation import NO_NAMESPACES, asked, elsewhere, listening
 from packaging.requirements import Requirement
-from PIL import Image
 
 from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos
@@ -30,9 +27,6 @@ from core.data.sample_photos import sample_photos
 pytestmark = pytest.mark.slow
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-PHOTOS = 150
-LARGE = (4000, 3000)  # the size of a phone's photos, for a few of them
-MEMORY_MB = 2048
 VISIT_SECONDS = 300
 USER = 20011  # no machine has an account with this id
 
@@ -98,13 +92,7 @@ def visit(confinement: list[str], tmp_path_factory: pytest.TempPathFactory) -> I
         "SPACE_ID": "someone/sg-lora-studio",
         "GRADIO_SERVER_NAME": "0.0.0.0",
     }
-    command = [
-        sys.executable,
-        checkout / "tests" / "helpers" / "space_visit.py",
-        checkout,
-        draw_photos(folder / "photos.zip"),
-        log,
-    ]
+    command = [sys.executable, checkout / "tests" / "helpers" / "space_visit.py", checkout, log]
     prefix = [*confinement, temporary] if confinement else []
     process = subprocess.Popen(
         [*prefix, *command],
@@ -140,18 +128,6 @@ def copy_checkout(target: Path) -> None:
         folder.chmod(0o555)
 
 
-def draw_photos(path: Path) -> Path:
-    """Write a ZIP of different photos: blurred colour noise, a few as large as a phone's photos."""
-    rng, file = np.random.default_rng(6), path.with_suffix(".jpg")
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(PHOTOS):
-            small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
-            size = LARGE if number % 50 == 0 else (640, 480)
-            small.resize(size, Image.Resampling.BILINEAR).save(file)
-            archive.write(file, f"{number}.jpg")
-    return path
-
-
 def test_the_app_runs_as_a_space_runs_it(visit: dict) -> None:
     samples = sample_photos()
     assert len(visit["routed"]["experts"]) == 4
@@ -160,14 +136,8 @@ def test_the_app_runs_as_a_space_runs_it(visit: dict) -> None:
     assert visit["adapted"]["experts"] == visit["routed"]["experts"]
     assert visit["adapter"].endswith(".zip")
     assert all(len(visit["found"][key]) == 10 for key in ("zero_shot", "merge", "sg_lora"))
-    assert (visit["filled"]["added"], visit["filled"]["photos"]) == (PHOTOS, len(samples) + PHOTOS)
-    assert all(len(visit["found_again"][key]) == 10 for key in ("zero_shot", "merge", "sg_lora"))
     # On a Space, Gradio reloads files with a package that is not installed here. It logs the error and goes on.
     assert visit["log"].count("Traceback") == visit["log"].count("RuntimeError: `spaces` package is required")
-    figures = {key: round(value, 1) for key, value in visit.items() if key.endswith("_seconds")}
-    figures |= {key: {k: round(v) for k, v in visit[key].items()} for key in ("memory_ready", "memory_filled")}
-    print(figures)
-    assert visit["memory_filled"]["peak"] < MEMORY_MB, "many photos need little memory"
     assert elsewhere(visit["asked"]) == [], "the app asks no other machine"
 
 
