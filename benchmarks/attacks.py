@@ -149,7 +149,7 @@ def row_of(honest: Client, name: str) -> list[str]:
 
 
 def beside(honest: Client, number: int, attack: Attack) -> list[str]:
-    """The honest visitor's row beside an attack, with the numbers of the attack's calls that were answered and refused."""
+    """The honest visitor's row beside an attack."""
     stop, answers = threading.Event(), Counter[str]()
 
     def attacking(tab: int) -> None:
@@ -173,7 +173,7 @@ def beside(honest: Client, number: int, attack: Attack) -> list[str]:
         row = row_of(honest, attack.name)
         stop.set()
     print(attack.name, dict(answers), file=sys.stderr)
-    return [*row, str(answers["answered"]), str(answers.total() - answers["answered"])]
+    return row
 
 
 def main() -> None:
@@ -184,8 +184,8 @@ def main() -> None:
         honest = Client(url, "honest", {"x-forwarded-for": "203.0.113.1"})
         for _ in range(HONEST_PHOTOS):  # the first one waits for the models
             add(honest)
-        rows = [[*row_of(honest, "none"), "", ""], *(beside(honest, n, attack) for n, attack in enumerate(ATTACKS))]
-    print(markdown.table(["attack", "search, s", "upload, s", "failed", "photos lost", "answered", "refused"], rows))
+        rows = [row_of(honest, "none"), *(beside(honest, n, attack) for n, attack in enumerate(ATTACKS))]
+    print(markdown.table(["attack", "search, s", "upload, s", "failed", "photos lost"], rows))
 
 
 if __name__ == "__main__":

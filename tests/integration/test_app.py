@@ -32,7 +32,6 @@ from app.engines import Models
 from app.files import KEPT_DOWNLOADS, Files
 from app.page import Studio
 from app.question import Asked, Question, Scope
-from app.samples import Samples
 from app.sources import Sources
 from app.steps.context import Controls
 from app.tab import Tab
@@ -469,21 +468,6 @@ def test_marks_of_the_latest_questions_are_kept(engine: SGLora, tmp_path: Path, 
         actions.answer(engine, tab, words(f"something number {number}"))
         actions.mark(tab, tab.visitor.photos[0].id, True)
     assert [question.what for question in tab.marks] == [f"something number {n}" for n in (2, 3, 4)]
-
-
-def test_samples_never_mix_with_photos_of_ones_own(engine: SGLora, tmp_path: Path) -> None:
-    tab, sources = captioned(engine, tmp_path, 2), Sources(samples=Samples())
-    own = {photo.id for photo in tab.visitor.photos}
-    of_samples = actions.answer(engine, tab, words("a dog", scope=Scope.of("samples")), sources)
-    of_own = actions.answer(engine, tab, words("a dog"), sources)
-    assert of_samples is not None and of_own is not None
-    found, found_own = ({hit.key for hit in made.columns[0].ranking.hits} for made in (of_samples, of_own))
-    assert len(found) == 40 and not found & own
-    assert found_own == own == {photo.id for photo in tab.visitor.photos}
-    with pytest.raises(GalleryError):  # the marks of a visitor, photos to remove: none of them are the samples'
-        actions.photos_called(engine, tab, of_samples.photos[0].name)
-    tab.visitor.remove(list(found))
-    assert len(sources.gallery(engine, tab.visitor, Scope.of("samples")).photos) == 40
 
 
 def test_photos_removed_last_come_back_and_count_as_memory(engine: SGLora, tmp_path: Path) -> None:

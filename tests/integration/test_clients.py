@@ -84,10 +84,3 @@ def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> N
     assert (routed[0]["name"], routed[0]["description"]) == (answer["name"], description)
     others = client_of(app.url, folder).predict(description=description, k=2, api_name="/route")["experts"]
     assert answer["name"] not in [e["name"] for e in others], "a client must not see another client's expert"
-
-
-def test_an_unknown_repository_is_rejected_with_a_message(app: Running, folder: Path) -> None:
-    client = client_of(app.url, folder)
-    assert client.predict(description=SENTENCE, repository="embedded", api_name="/route")["experts"]
-    with pytest.raises(Exception, match="no repository called “nowhere”: choose one of “embedded”"):
-        client.predict(description=SENTENCE, repository="nowhere", api_name="/route")

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -112,43 +111,37 @@ def test_folders_of_running_processes_and_other_users_stay(tmp_path: Path) -> No
     assert not living.exists()
 
 
-def started(folder: Path, *flags: str, within: Sequence[str] = (), **surroundings: str) -> subprocess.CompletedProcess[str]:
-    """Run `python app.py` with flags that make it end. It must leave no files and print no traceback."""
-    environment = {**os.environ, "TMPDIR": str(folder), **surroundings}
+NO_PORT = "GRADIO_SERVER_PORT is '²': give the number of a port, such as 7860.\n"
+WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings", "within", "code", "words"),
+    [
+        ([], {"GRADIO_SERVER_PORT": "²"}, [], 1, NO_PORT),
+        (["--port=99999"], {}, [], 2, "'99999' is no port: give a number from 1 to 65535\n"),
+        ([], {"GRADIO_SERVER_PORT": "80", "GRADIO_NUM_PORTS": "5"}, WITHOUT_RIGHTS, 1, "Cannot listen on 127.0.0.1, port 80"),
+    ],
+)
+def test_unusable_options_are_named(
+    tmp_path: Path, flags: list[str], settings: dict[str, str], within: list[str], code: int, words: str
+) -> None:
+    """The app leaves no files and prints no traceback."""
     command = [*within, sys.executable, str(ROOT / "app.py"), *flags]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), **settings}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert "Traceback" not in ended.stderr
-    assert list(folder.glob(f"{PREFIX}*")) == []
-    return ended
+    assert ended.returncode == code and words in ended.stderr and "Traceback" not in ended.stderr
+    assert list(tmp_path.glob(f"{PREFIX}*")) == []
 
 
-def test_an_invalid_port_is_named(tmp_path: Path) -> None:
+def test_an_unusable_address_is_named_at_once() -> None:
     assert not any(map(is_port, ["abc", "²", "0", "65536", "-1", "", "1" * 10_000]))
-    odd = started(tmp_path, GRADIO_SERVER_PORT="²")
-    assert (odd.returncode, odd.stderr) == (1, "GRADIO_SERVER_PORT is '²': give the number of a port, such as 7860.\n")
-    odd = started(tmp_path, "--port=99999")
-    assert odd.returncode == 2 and odd.stderr.endswith("'99999' is no port: give a number from 1 to 65535\n")
-
-
-def test_an_empty_port_is_the_usual_one(tmp_path: Path) -> None:
-    refused = started(tmp_path, "--experts", str(tmp_path / "nowhere"), GRADIO_SERVER_PORT="")  # fails after Gradio's import
-    assert refused.returncode == 1 and "nowhere" in refused.stderr and refused.stderr.count("\n") == 1
-
-
-def test_an_unusable_address_is_named_at_once(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refused = started(tmp_path, "--port", str(port))
-    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
-    assert refused.stderr.startswith(f"Cannot listen on 127.0.0.1, port {port} (Address already in use)")
+        with pytest.raises(StudioError, match=rf"Cannot listen on 127.0.0.1, port {port} \(Address already in use\)"):
+            check_address("127.0.0.1", port)
     for host in ("192.0.2.1", "no-such-name.invalid", "a..b"):
         with pytest.raises(StudioError, match=re.escape(f"Cannot listen on {host} (")):
             check_address(host, None)
-
-
-def test_a_port_for_administrators_is_named(tmp_path: Path) -> None:
-    without = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
-    refused = started(tmp_path, within=without, GRADIO_SERVER_PORT="80", GRADIO_NUM_PORTS="5")
-    assert refused.returncode == 1 and "Cannot listen on 127.0.0.1, port 80" in refused.stderr
