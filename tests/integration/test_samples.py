@@ -59,7 +59,7 @@ def test_visitors_share_the_samples_and_own_photos_stay_apart(engine: SGLora, so
     assert [hit.label for hit in mine.columns[0].ranking.hits] == [own.name]
     assert actions.is_current(engine, other, sources), "another visitor's photos change nothing"
     with pytest.raises(GalleryError):
-        actions.photos_called(engine, tab, found.photos[0].name)
+        actions.photos_called(engine, tab, found.photos[1].name)
     tab.visitor.remove([photo.id for photo in found.photos])
     assert len(sources.gallery(engine, tab.visitor, SAMPLES).photos) == 40
     # Files of the samples are not those of the visitor, and the page shows them.
