@@ -199,9 +199,6 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
     shared = engine.backbone.shared
     if adaptation is None:
         return [] if shared is None else [(SHARED, message("SHARED_NOTE"), Adapter.of(shared, engine.usual_strength))]
-    if adaptation.strength == 0:  # nothing is applied: the columns equal zero-shot, which is computed once
-        shown = {RANDOM: asked.random, MERGE: asked.merge, SG_LORA: True}
-        return [(title, message("NO_STRENGTH_NOTE"), ZERO_SHOT) for title, wanted in shown.items() if wanted]
     beside = list[tuple[str, Text, Adapter]]()
     if asked.random:
         other = engine.adapt(adaptation.request.with_random_sentence())

@@ -76,14 +76,10 @@ def test_an_adapter_is_generated_again_when_the_experts_change(engine: SGLora, t
         return tab.adaptation
 
     before = adapted(wanted)
-    # The strength alone scales what was generated.
-    weaker = adapted(replace(wanted, strength=0.4))
-    assert weaker.routing is before.routing and weaker.request.strength == 0.4
-    expected = engine.adapt(replace(wanted, strength=0.4))
-    torch.testing.assert_close(weaker.lora.vector(), expected.lora.vector())
-    assert weaker.weight == expected.weight
+    assert adapted(replace(wanted)) is before
     add_own(engine, tab.visitor, "marbles")
     after = adapted(wanted)
+    assert after is not before
     assert after.routing.chosen[0] == len(engine.repository) and adapted(wanted) is after
     # The LoRA contains the whole own expert, not only the part that the shipped generator can write.
     expected = tab.visitor.own_experts(engine).engine(engine).adapt(wanted)

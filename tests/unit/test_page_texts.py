@@ -209,11 +209,11 @@ def test_numbers_and_lists_are_written_as_the_language_does() -> None:
 
 def test_a_message_is_said_in_the_visitors_language() -> None:
     empty = message("CORE_EMPTY", what=message("CORE_QUERY"))
-    taught = message("NAMES_NOTE_TOO", note=message("NO_STRENGTH_NOTE"), n=2)
+    taught = message("NAMES_NOTE_TOO", note=message("MERGE_NOTE"), n=2)
     assert texts.of(empty) == "The query is empty: write what the photos show, such as “photos of people surfing”."
     with speaking("de"):
         assert texts.of(empty).startswith("Hier fehlt etwas (Frage): ") and texts.english_of(empty).startswith("The query")
-        assert texts.of(taught) == "bei Stärke 0, 2 gelernt" and texts.english_of(taught) == "at strength 0, 2 taught"
+        assert texts.of(taught) == "ohne Generator, 2 gelernt" and texts.english_of(taught) == "no generator, 2 taught"
         assert "„Search {down}“" in texts.of(message("CORE_ASKED_PHOTOS", query="Search {down}"))
         assert texts.of(StudioError("Photos for “Polish”")) == "Photos for “Polish”", "other texts stay unchanged"
         assert texts.english("MERGE") == "Experts averaged" != texts.MERGE
