@@ -78,7 +78,7 @@ def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> No
     """
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)
-    photos, room = {photo.id: photo for photo in comparison.photos}, MAX_ZIP_BYTES
+    photos, room = comparison.by_id, MAX_ZIP_BYTES
     hits = comparison.columns[-1].ranking.hits[:top]
     rows = {hit.key: comparison.rows[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.rows}
     copies = {} if comparison.library is None else own.library_thumbnails(comparison.library, rows)
