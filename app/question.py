@@ -8,7 +8,6 @@ from datetime import date, datetime
 
 from app import texts
 from core.common.errors import DescriptionError, brief
-from core.common.text import read_day
 from core.data.sample_photos import sample_sets
 from core.sglora.request import AdapterRequest
 
@@ -58,7 +57,7 @@ def checked_day(text: object) -> date | None:
     if not day:
         return None
     with suppress(ValueError):
-        return read_day(day)
+        return date.fromisoformat(day)
     with suppress(ValueError):
         return datetime.strptime(day, texts.DAY_FORMAT).date()
     raise DescriptionError(texts.DAY_UNUSABLE.format(text=brief(day)))

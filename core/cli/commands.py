@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +29,15 @@ from core.retrieval.library import About
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
-SAMPLING = ("k", "tau", "seed", "strength")  # the options of ``request``
-
 
 @dataclass(frozen=True)
 class Answer:
     data: dict[str, Any]  # for ``--json``
-    text: Callable[[Any], str]  # turns ``data`` into text for people
+    text: Callable[[Any], str] = format.facts  # turns ``data`` into text for people
 
 
 def route(arguments: Namespace) -> Answer:
-    wanted = AdapterRequest(arguments.text, arguments.k, arguments.tau)  # raises before seconds of loading models
+    wanted = request(arguments, arguments.text)
     engine = load_chosen_engine(arguments)
     routing = engine.route(wanted.description, wanted.k, wanted.tau)
     facts = routing_facts(engine, routing, engine.fit(routing))
@@ -89,7 +87,6 @@ def chosen_adapters(
         adapters["adapter"] = load_adapter(backbone, arguments.adapter)
     elif backbone.shared is not None:
         adapters["shared"] = Adapter.of(backbone.shared, DEFAULT_WEIGHT)
-    backbone.encode_sentence(["warm-up"])
     return backbone, adapters
 
 
@@ -102,16 +99,13 @@ def evaluate(arguments: Namespace) -> Answer:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
             raise DataError("CORE_NO_SPLIT", folder=arguments.data, split=arguments.split)
-    if wanted is None:  # needs no experts
-        backbone = chosen_backbone(arguments)
-        alone = {"zero-shot": ZERO_SHOT}
-        if arguments.adapter is not None:
-            alone["adapter"] = load_adapter(backbone, arguments.adapter)
-        evaluation = measure(backbone, samples, alone, log)
+    engine = None if wanted is None else load_chosen_engine(arguments)  # zero-shot needs no experts
+    backbone = chosen_backbone(arguments) if engine is None else engine.backbone
+    beside = {} if arguments.adapter is None else {"adapter": load_adapter(backbone, arguments.adapter)}
+    if engine is None or wanted is None:
+        evaluation = measure(backbone, samples, {"zero-shot": ZERO_SHOT, **beside}, log)
     else:
-        engine, methods = load_chosen_engine(arguments), arguments.methods or DEFAULT_METHODS
-        beside = {} if arguments.adapter is None else {"adapter": load_adapter(engine.backbone, arguments.adapter)}
-        evaluation = evaluate_methods(engine, samples, wanted, methods, log, beside)
+        evaluation = evaluate_methods(engine, samples, wanted, arguments.methods or DEFAULT_METHODS, log, beside)
     recalls = {
         name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
         for name, ways in evaluation.methods.items()
@@ -124,12 +118,14 @@ def card(arguments: Namespace) -> Answer:
     from core.experts.card import write_card  # imports the hub's client, which takes a second
 
     path = write_card(arguments.folder or experts_path(), arguments.license)
-    return Answer({"out": str(path)}, lambda data: f"Wrote {path}.")
+    return Answer({"out": str(path)})
 
 
-def sampling_given(arguments: Namespace) -> list[str]:
-    """The names of the options of ``request`` that were given."""
-    return [name for name in SAMPLING if getattr(arguments, name) is not None]
+def reported(failed: Iterable[tuple[object, object]]) -> list[dict[str, str]]:
+    """(name, reason) of what cannot be used, as it stands in the JSON; each is logged."""
+    for name, reason in failed:
+        log(format.on_one_line(f"left out: {name}: {reason}"))
+    return [{"name": str(name), "reason": str(reason)} for name, reason in failed]
 
 
 def task_request(arguments: Namespace) -> AdapterRequest | None:
@@ -137,15 +133,20 @@ def task_request(arguments: Namespace) -> AdapterRequest | None:
     generated."""
     if arguments.task is not None:
         return request(arguments, arguments.task)
-    if given := sampling_given(arguments):
-        raise UsageError("CORE_NEEDS_TASK", option=given[0])
+    if given := _sampling(arguments):
+        raise UsageError("CORE_NEEDS_TASK", option=next(iter(given)))
     return None
 
 
 def request(arguments: Namespace, description: str) -> AdapterRequest:
     """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``; None is the default. Raises DescriptionError: before
     seconds of loading models."""
-    return AdapterRequest(description, **{name: getattr(arguments, name) for name in sampling_given(arguments)})
+    return AdapterRequest(description, **_sampling(arguments))
+
+
+def _sampling(arguments: Namespace) -> dict[str, Any]:
+    given = {name: getattr(arguments, name, None) for name in ("k", "tau", "seed", "strength")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:

@@ -27,7 +27,4 @@ def _export(arguments: Namespace, write: Callable[[Backbone, Lora, Path], list[s
     adapter = load_adapter(backbone, arguments.adapter)
     assert adapter.lora is not None
     files = write(backbone, adapter.lora, arguments.out)
-    data = {"backbone": backbone.name, "adapter": str(arguments.adapter), "out": str(arguments.out), "files": files}
-    return Answer(
-        data, lambda data: f"{data['backbone']} with {data['adapter']} is in {data['out']}: {', '.join(data['files'])}"
-    )
+    return Answer({"backbone": backbone.name, "adapter": str(arguments.adapter), "out": str(arguments.out), "files": files})

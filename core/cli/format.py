@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_LISTED = 20
@@ -15,6 +15,20 @@ def on_one_line(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [on_one_line(value) for value in data]
     return data.replace("\n", "\\n") if isinstance(data, str) else data
+
+
+def facts(data: Mapping[str, Any]) -> str:
+    """A line for each value; of a list of objects, their number."""
+    return "\n".join(f"{key}: {_fact(value)}" for key, value in data.items() if value is not None)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_fact(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        objects = value and isinstance(value[0], Mapping)
+        return f"{len(value):,}" if objects else ", ".join(map(_fact, value)) or "none"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 def routing(data: Mapping[str, Any]) -> str:
@@ -34,18 +48,16 @@ def routing(data: Mapping[str, Any]) -> str:
 
 
 def adaptation(data: Mapping[str, Any]) -> str:
-    seconds = ", ".join(f"{step} {1000 * value:.1f} ms" for step, value in data["seconds"].items())
-    size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
-    request = f"seed {data['seed']}, strength {data['strength']:g}"
-    return f"{routing(data)}\n\n{size} ({request}) is in {data['out']}: {', '.join(data['files'])}\n{seconds}"
+    return f"{routing(data)}\n\n{_written(data, ('seed', 'strength'))}"
 
 
 def taught(data: Mapping[str, Any]) -> str:
     lines = [f"“{name['name']}”, {name['photos']} photo{'s' * (name['photos'] != 1)}" for name in data["names"]]
-    lines += [f"left out: {failure['name']}: {failure['reason']}" for failure in data["failed"]]
-    size = f"A LoRA of rank {data['rank']} with {data['parameters']:,} parameters"
-    seconds = ", ".join(f"{step} {1000 * value:.0f} ms" for step, value in data["seconds"].items())
-    return "\n".join([*lines, *data["remarks"], "", f"{size} is in {data['out']}: {', '.join(data['files'])}", seconds])
+    return "\n".join([*lines, *data["remarks"], "", _written(data)])
+
+
+def _written(data: Mapping[str, Any], more: Sequence[str] = ()) -> str:
+    return facts({key: data[key] for key in (*more, "parameters", "rank", "seconds", "out", "files")})
 
 
 def tagged(data: Mapping[str, Any]) -> str:
@@ -64,7 +76,7 @@ def tagged(data: Mapping[str, Any]) -> str:
         could = f"would be {done}" if data["dry_run"] else done
         lines.append(f"“{each['keyword']}”: {could} {len(each['changed']):,} sidecars; {each['same']:,} stay as they are")
         lines += [f"  {file}" for file in each["changed"][: MOST_LISTED if data["dry_run"] else 0]]
-    return "\n".join([*lines, *(f"left alone: {failure['name']}: {failure['reason']}" for failure in data["failed"])])
+    return "\n".join(lines)
 
 
 def rankings(data: Mapping[str, Any], kind: str) -> str:
@@ -90,24 +102,4 @@ def recalls(data: Mapping[str, Any]) -> str:
     lines.append("  ".join([" " * width, *(f"{h:>8}" for h in heads)]))
     for name, ways in data["methods"].items():
         lines.append("  ".join([f"{name:{width}}", *(f"{v:8.1f}" for values in ways.values() for v in values.values())]))
-    return "\n".join(lines)
-
-
-def indexed(data: Mapping[str, Any]) -> str:
-    counts = ", ".join(f"{data[key]:,} {key}" for key in ("added", "changed", "moved", "removed", "duplicates"))
-    lines = [f"{data['library']}: {data['photos']:,} photos ({counts})"]
-    failed = data["failed"]
-    lines += [f"left out: {failure['name']}: {failure['reason']}" for failure in failed[:MOST_LISTED]]
-    lines += [f"left out: {len(failed) - MOST_LISTED:,} more"] if len(failed) > MOST_LISTED else []
-    return "\n".join([*lines, ", ".join(f"{step} {value:.1f} s" for step, value in data["seconds"].items())])
-
-
-def library(data: Mapping[str, Any]) -> str:
-    lines = [
-        f"{data['library']}: {data['photos']:,} photos in {data['files']:,} files; {data['failed']:,} files cannot be read",
-        f"backbone {data['backbone']} (fingerprint {data['fingerprint']}), {data['bytes'] / 1e6:,.0f} MB",
-        *(f"folder {folder}" for folder in data["folders"]),
-    ]
-    if data["problems"] is not None:
-        lines += data["problems"] or ["checked: everything is as it should be"]
     return "\n".join(lines)

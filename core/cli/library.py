@@ -7,8 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, log
+from core.cli.commands import Answer, chosen_backbone, log, reported
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError, UsageError
 from core.common.files import no_folder
@@ -52,10 +51,10 @@ def index(arguments: Namespace) -> Answer:
     data = {
         "library": str(arguments.library),
         **facts,
-        "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
+        "failed": reported(report.failed),
         "seconds": {step: round(taken, 3) for step, taken in {**stopwatch.laps, **report.seconds}.items()},
     }
-    return Answer(data, format.indexed)
+    return Answer(data)
 
 
 def library(arguments: Namespace) -> Answer:
@@ -69,7 +68,7 @@ def library(arguments: Namespace) -> Answer:
         **opened.counts(),
         "problems": problems(opened, partial(Steps(log), "checking")) if arguments.verify else None,
     }
-    return Answer(data, format.library)
+    return Answer(data)
 
 
 def vector(arguments: Namespace) -> Answer:

@@ -15,14 +15,13 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, chosen_adapters, log, sampling_given, task_request
+from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
 from core.common.errors import DataError, DescriptionError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.data import check_folder, read_folder
 from core.data.album import make_album
 from core.data.captions import clean_captions
-from core.data.decode import Failure
 from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there, photos_in
 from core.data.image_io import open_photo
@@ -47,14 +46,11 @@ class _Found:
     rankings: Mapping[str, Ranking]  # by adapter's name
     moved: Mapping[str, Mapping[str, int]]  # as ``index.moves``, by adapter's name
     paths: Mapping[str, object]  # of photos, by key
-    failed: Sequence[Failure] = ()
+    failed: Sequence[Mapping[str, str]] = ()
     duplicates: Sequence[str] = ()
 
 
 def search(arguments: Namespace) -> Answer:
-    given = sampling_given(arguments)
-    if arguments.adapter is not None and given:
-        raise UsageError("CORE_WITH_ADAPTER", option=given[0])
     where = _where(arguments)
     words = [part for part in arguments.query if not is_photo(part)]
     files = [Path(part) for part in arguments.query if is_photo(part)]
@@ -91,7 +87,7 @@ def search(arguments: Namespace) -> Answer:
         "task": arguments.task,
         "photos": found.photos,
         "total": next(iter(found.rankings.values())).total,
-        "failed": [{"name": failure.name, "reason": str(failure.reason)} for failure in found.failed],
+        "failed": found.failed,
         "duplicates": list(found.duplicates),
         "album": album,
         "rankings": {
@@ -116,11 +112,10 @@ def _rank_photos(
 ) -> _Found:
     """Rank the photos of a library, or of these files."""
     paths: Mapping[str, object] = search.paths
-    report = AddReport((), (), ())
+    report, failed = AddReport((), (), ()), list[dict[str, str]]()
     if search.gallery is not None:
         report = search.gallery.add(files, partial(Steps(log), "reading"))
-        for failure in report.failed:
-            log(f"left out: {failure.name}: {failure.reason}")
+        failed = reported([(failure.name, failure.reason) for failure in report.failed])
         if not search.photos:
             raise DataError("CORE_NONE_READABLE_IN", n=len(files), folder=arguments.gallery)
         # The gallery changes names to be safe and unique on the page. Here the user needs the path: of equal files, the first.
@@ -133,7 +128,7 @@ def _rank_photos(
     rankings = {name: search.rank(adapter, max(arguments.top, len(search.photos))) for name, adapter in adapters.items()}
     moved = {name: search.moves(rankings["zero-shot"], ranking) for name, ranking in rankings.items()}
     photos = len(search.library or search.photos)
-    return _Found(photos, rankings, moved, paths, report.failed, report.duplicates)
+    return _Found(photos, rankings, moved, paths, failed, report.duplicates)
 
 
 def _rank_captions(
@@ -178,11 +173,8 @@ def _album(arguments: Namespace, found: _Found) -> dict[str, Any]:
     """Make the album of ``--link`` from the last ranking, the adapted one if there is one."""
     hits = list(found.rankings.values())[-1].hits[: arguments.top]
     report = make_album(arguments.link, [(arguments.gallery or Path()) / str(found.paths[hit.key]) for hit in hits])
-    failed = [{"name": str(file), "reason": str(error)} for file, error in report.failed]
-    for failure in failed:
-        log(f"left out: {failure['name']}: {failure['reason']}")
     counts = {"made": report.made, "kept": report.kept, "removed": report.removed}
-    return {"folder": str(arguments.link), **counts, "failed": failed}
+    return {"folder": str(arguments.link), **counts, "failed": reported(report.failed)}
 
 
 def _where(arguments: Namespace) -> Where:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from core.cli import format
-from core.cli.commands import Answer, chosen_adapters, log, sampling_given, task_request
+from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
 from core.cli.search import load_names
 from core.common.errors import GalleryError, UsageError
 from core.common.progress import Steps
@@ -26,14 +26,13 @@ from core.retrieval.where import NONE_LEFT, Where
 
 def tag(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
-    if arguments.adapter is not None and (given := sampling_given(arguments)):
-        raise UsageError("CORE_WITH_ADAPTER", option=given[0])
+    wanted = task_request(arguments)
     if not (arguments.names or arguments.query) and not (arguments.remove and arguments.keyword):
         raise UsageError("CORE_TAG_WHAT")
     texts = [clean_text(text, "query") for text in arguments.query or ()]
     keyword = _keyword(arguments.keyword or ", ".join(texts)) if arguments.keyword or texts else None
     library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
-    backbone, adapters = chosen_adapters(arguments, task_request(arguments), Stopwatch())
+    backbone, adapters = chosen_adapters(arguments, wanted, Stopwatch())
     *_, adapter = adapters.values()
     photos = LibraryPhotos(library, backbone)
     names = load_names(arguments.names, backbone, photos)
@@ -43,10 +42,10 @@ def tag(arguments: Namespace) -> Answer:
     if names.entries and not texts:
         asked = [(keyword or _keyword(entry.name), [entry.name], entry) for entry in names.entries]
     tags, failed = list[dict[str, Any]](), list[dict[str, str]]()
-    for word, wanted, entry in asked:
+    for word, words, entry in asked:
         facts, rows = {"keyword": word}, list(range(len(photos)))
-        if wanted and not (arguments.remove and arguments.first is arguments.at_least is None):
-            ranked, scores = _ranked(photos, names, wanted, entry, adapter, where)
+        if words and not (arguments.remove and arguments.first is arguments.at_least is None):
+            ranked, scores = _ranked(photos, names, words, entry, adapter, where)
             first, least = arguments.first or 0, float("inf") if arguments.at_least is None else arguments.at_least
             rows = [row for place, (row, score) in enumerate(ranked) if place < first or score >= least]
             facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None, **scores}
@@ -54,9 +53,7 @@ def tag(arguments: Namespace) -> Answer:
         show = partial(Steps(log), f"“{word}”")
         report = change_all(files, str(word), arguments.style, arguments.remove, arguments.dry_run, show)
         tags.append(facts | {"changed": [str(file) for file in report.changed], "same": report.same})
-        failed += [{"name": str(file), "reason": str(error)} for file, error in report.failed]
-    for failure in failed:
-        log(f"left out: {failure['name']}: {failure['reason']}")
+        failed += reported(report.failed)
     facts = {"tags": tags, "failed": failed, "dry_run": arguments.dry_run, "remove": arguments.remove}
     return Answer(facts, format.tagged)
 

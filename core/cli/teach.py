@@ -12,7 +12,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, task_request
+from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, reported, task_request
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.messages import Message, message
 from core.common.stopwatch import Stopwatch
@@ -37,7 +37,7 @@ def teach(arguments: Namespace) -> Answer:
     names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
     stopwatch.lap("read")
     if not names.entries:
-        raise DataError("CORE_NOTHING_TAUGHT", reasons=" ".join(failure["reason"] for failure in failed))
+        raise DataError("CORE_NOTHING_TAUGHT", reasons=" ".join(reason for _, reason in failed))
     adapter, origin = adapter_files.with_names(names, lora, origin)
     assert adapter is not None
     stopwatch.lap("teach")
@@ -46,7 +46,7 @@ def teach(arguments: Namespace) -> Answer:
     stopwatch.lap("write")
     data = {
         "names": adapter_files.listed_names(names),
-        "failed": failed,
+        "failed": reported(failed),
         "remarks": [str(remark) for remark in (*remarks, *names.remarks())],
         "parameters": adapter.parameters,
         "rank": adapter.rank,
@@ -88,20 +88,20 @@ def _base(arguments: Namespace, task: AdapterRequest | None) -> tuple[Backbone, 
 
 def _taught(
     backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
-) -> tuple[TaughtNames, list[dict[str, str]], list[Message]]:
+) -> tuple[TaughtNames, list[tuple[str, str]], list[Message]]:
     """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
     names, failed, remarks = TaughtNames(backbone, background=None if library is None else library.background), [], []
     for name, files in wanted:
         remarks += left_out(name, len(files))
         files = files[:MAX_PHOTOS]
         photos, skipped = read_prefixes(backbone, files, log)[1:] if library is None else _from_library(library, files)
-        failed += [{"name": name, "reason": reason} for reason in skipped]
+        failed += [(name, reason) for reason in skipped]
         if (same := names.find(name)) is not None:
             remarks.append(message("CORE_ONE_NAME", name=same.name, other=name))
         try:
             names = names.add(name, photos)
         except DescriptionError as error:
-            failed.append({"name": name, "reason": str(error)})
+            failed.append((name, str(error)))
     return names, failed, remarks
 
 

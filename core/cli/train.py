@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -45,7 +43,7 @@ def backbone(arguments: Namespace) -> Answer:
     recipe = changed(BackboneRecipe(seed=arguments.seed), arguments.set)
     out = destination(arguments, heads_path())
     result = train_backbone(arguments.data, out, arguments.cache or default_cache(), recipe, log)
-    return _done(result, out)
+    return Answer({**result, "out": str(out)})
 
 
 def shared(arguments: Namespace) -> Answer:
@@ -54,7 +52,7 @@ def shared(arguments: Namespace) -> Answer:
     heads = load_embedded(arguments.heads or heads_path())
     out = destination(arguments, (arguments.heads or heads_path()).with_name(SHARED_FILE))
     trained = train_shared_lora(arguments.data, out, arguments.cache or default_cache(), heads, recipe, log)
-    return _done({"fingerprint": trained.fingerprint}, out)
+    return Answer({"fingerprint": trained.fingerprint, "out": str(out)})
 
 
 def experts(arguments: Namespace) -> Answer | None:
@@ -75,7 +73,7 @@ def experts(arguments: Namespace) -> Answer | None:
     kept = RepositoryIndex.read(out).experts if whole and finished(load, recipe) else ()
     same = all(snapshots_file(runs, e.name).is_file() and e.description == written.get(e.name, e.description) for e in kept)
     if not kept or not same:
-        destination(arguments, out)  # asks before it replaces other experts
+        destination(arguments, out)  # replaces no other experts
         if whole and state.is_main_process and not runs.exists():  # later, each part that is left shows its own estimate
             estimate(arguments.data, model, recipe, state.num_processes, log)
         train_experts(arguments.data, out, cache, model, recipe, log, written)
@@ -85,7 +83,7 @@ def experts(arguments: Namespace) -> Answer | None:
     if whole and not finished(lambda: load_engine(model, out, file).generator, generating):
         train_generator(file, repository, runs, generating, log)
     _card(out)
-    return _done({"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts]}, out)
+    return Answer({"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts], "out": str(out)})
 
 
 def generator(arguments: Namespace) -> Answer:
@@ -100,7 +98,7 @@ def generator(arguments: Namespace) -> Answer:
     trained = train_generator(out, repository, runs, recipe, log)
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it contains the generator's checksum
-    return _done({"fingerprint": trained.fingerprint, "experts": len(repository)}, out)
+    return Answer({"fingerprint": trained.fingerprint, "experts": len(repository), "out": str(out)})
 
 
 def finished(load: Callable[[], ExpertRepository | LoraGenerator | None], recipe: DataclassInstance) -> bool:
@@ -135,16 +133,7 @@ def changed(recipe: R, settings: Sequence[str]) -> R:
 
 
 def destination(arguments: Namespace, usual: Path) -> Path:
-    """``--out``, or the usual path; an existing file there, such as a shipped one, is replaced only after a yes. Raises
-    UsageError: when the answer is no, or there is no terminal to ask."""
-    if arguments.out is not None or arguments.yes or not usual.exists():
-        return arguments.out or usual
-    if sys.stdin.isatty() and "LOCAL_RANK" not in os.environ:  # processes of accelerate share a terminal
-        print(f"Training will replace {usual}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() in ("y", "yes"):
-            return usual
-    raise UsageError("CORE_EXISTS", path=usual)
-
-
-def _done(answer: Mapping[str, Any], out: Path) -> Answer:
-    return Answer({**answer, "out": str(out)}, lambda data: f"Wrote {out}.")
+    """``--out``, or the usual path. Raises UsageError: when a file is there, such as a shipped one, without ``--yes``."""
+    if arguments.out is None and usual.exists() and not arguments.yes:
+        raise UsageError("CORE_EXISTS", path=usual)
+    return arguments.out or usual

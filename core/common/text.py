@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from datetime import date
 from itertools import chain, count
 from pathlib import PurePosixPath
 
@@ -64,14 +63,6 @@ def clean_name(name: str) -> str:
     if len(cleaned) > MAX_NAME:
         raise RepositoryError("CORE_LONG_NAME", n=len(cleaned), most=MAX_NAME)
     return cleaned
-
-
-def read_day(text: str) -> date:
-    """A day such as 2024-05-31. Raises ValueError: for any other form, such as 2024-5-31 or 20240531."""
-    day = date.fromisoformat(text)
-    if day.isoformat() != text:
-        raise ValueError
-    return day
 
 
 def listed(items: Sequence[str]) -> str:

@@ -6,8 +6,6 @@ Most tests call ``main`` in this process, which saves seconds of imports. A few 
 from __future__ import annotations
 
 import copy
-import inspect
-import io
 import json
 import os
 import pickle
@@ -21,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from made_up_photos import blurred
+from PIL import Image
 from random_engines import random_engine
 from repositories import make_repository
 from safetensors.torch import load_file
@@ -35,9 +34,10 @@ from core.backbones.peft_format import load_peft
 from core.cli import commands, parser
 from core.cli.main import main
 from core.common.digest import digest
-from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path, heads_path
+from core.common.paths import ROOT, experts_path
+from core.data import read_folder
 from core.data.image_io import open_photo
-from core.experiments.evaluate import DEFAULT_METHODS
+from core.experiments.evaluate import DEFAULT_METHODS, evaluate
 from core.experts.adapter_files import routed_experts
 from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
@@ -45,7 +45,6 @@ from core.retrieval.library_photos import LibraryPhotos
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 TEXT = "photos of people surfing"
-COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,7 @@ def engine():
 
 def test_names_control_no_terminal(run, tmp_path: Path) -> None:
     name = "\x1b[2J\x9b31mred\u202egpj\nfake line.jpg"
-    draw(tmp_path / "photos" / name, "red", 1)
+    blurred(tmp_path / "photos", [name], 1)
     (tmp_path / "photos" / f"broken{name}").write_text("no photo")
     library = tmp_path / "library"
     outputs = [
@@ -72,24 +71,13 @@ def test_names_control_no_terminal(run, tmp_path: Path) -> None:
     assert r"\x1b[2J\x9b31mred\u202egpj\nfake line.jpg" in outputs[2][1]
 
 
-def draw(path: Path, colour: str, seed: int) -> None:
-    """Save a unique photo: a coloured ellipse on noise."""
-    rng = np.random.default_rng(seed)
-    image = Image.fromarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)).resize((320, 240))
-    ImageDraw.Draw(image).ellipse((40 + 9 * seed, 30, 220 + 3 * seed, 200), fill=colour)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Twelve photos with two captions each, some of them shared, in captions.jsonl."""
     root = tmp_path_factory.mktemp("photos")
-    rows = []
-    for i in range(12):
-        colour = COLOURS[i % len(COLOURS)]
-        draw(root / "images" / f"{i:02}.jpg", colour, i)
-        rows.append({"image": f"images/{i:02}.jpg", "captions": [f"a {colour} ball", f"the round thing number {i}"]})
+    names = [f"{i:02}.jpg" for i in range(12)]
+    blurred(root / "images", names, 1)
+    rows = [{"image": f"images/{n}", "captions": [f"ball {i % 6}", f"the thing number {i}"]} for i, n in enumerate(names)]
     (root / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return root
 
@@ -118,61 +106,13 @@ def test_help_does_not_wait_for_torch():
     assert done.stdout.strip() == "False"
 
 
-def test_training_is_called_as_it_is_defined(run, monkeypatch, tmp_path):
-    """Training takes minutes, so the test checks only the call: its arguments are valid, and its result is reported."""
-    from core.cli import train
-    from core.training.experts import runs_folder
-    from core.training.recipe import ExpertRecipe
-
-    seen = {}
-    repository = load_engine().repository
-    for name, result in (
-        ("train_backbone", {"fingerprint": "f", "zero_shot": {}}),
-        ("train_experts", repository),
-        ("train_generator", load_engine().generator),
-    ):
-        signature = inspect.signature(getattr(train, name))
-
-        def call(*args, signature=signature, name=name, result=result, **kwargs):
-            seen[name] = signature.bind(*args, **kwargs).arguments
-            if name == "train_experts":  # the command reads what the training wrote
-                shutil.copytree(experts_path(), seen[name]["out"])
-            return result
-
-        monkeypatch.setattr(train, name, call)
-    for part in ("backbone", "experts", "generator"):
-        out = tmp_path / f"{part}.out"
-        code, text, err = run("train", part, "--data", tmp_path, "--out", out, "--cache", tmp_path / "c", "--seed", 7, "--json")
-        assert code == 0, err
-        assert json.loads(text)["out"] == str(out)
-        arguments = seen[f"train_{part}"]
-        assert (arguments["out"], arguments["recipe"].seed) == (out, 7)
-        if part == "generator":  # it reads the files of the experts' training, not photos
-            recipe = ExpertRecipe(**repository.notes["recipe"])
-            assert arguments["runs"] == runs_folder(tmp_path / "c", load_engine().backbone, recipe, tmp_path)
-        else:
-            assert (arguments["data"], arguments["cache"]) == (tmp_path, tmp_path / "c")
-    code, _, err = run("train", "generator", "--data", tmp_path, "--out", tmp_path / "g", "--set", "kl=1")
-    assert code == 0, err
-    assert seen["train_generator"]["recipe"].kl == 1.0
-    run("train", "backbone", "--data", tmp_path, "--out", tmp_path / "b", "--set", "steps=5")
-    assert seen["train_backbone"]["recipe"].steps == 5
-
-    # Shipped files are replaced only after the user answers yes.
-    seen.clear()
-    for part in ("backbone", "experts", "generator"):
-        code, _, err = run("train", part, "--data", tmp_path)
-        assert code == 2 and "exists: choose another path" in err and "--yes" in err and not seen
-    for answer, allowed in (("", False), ("n", False), ("Yes", True)):
-        terminal = io.StringIO(f"{answer}\n")
-        terminal.isatty = lambda: True  # type: ignore[method-assign]
-        monkeypatch.setattr(sys, "stdin", terminal)
-        code, _, err = run("train", "generator", "--data", tmp_path)
-        assert (code == 0) is allowed and f"will replace {asset_path(GENERATOR_FILE)}" in err
-    assert seen.pop("train_generator")["out"] == asset_path(GENERATOR_FILE)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    assert run("train", "backbone", "--data", tmp_path, "--yes")[0] == 0
-    assert seen["train_backbone"]["out"] == heads_path()
+@pytest.mark.parametrize("part", ["backbone", "shared", "experts", "generator"])
+def test_shipped_files_are_replaced_only_if_one_says_so(run, tmp_path, part):
+    code, _, err = run("train", part, "--data", tmp_path)
+    assert code == 2 and "exists: choose another path" in err and "--yes" in err
+    for options in (("--yes",), ("--out", tmp_path / "out")):
+        code, _, err = run("train", part, "--data", tmp_path, "--cache", tmp_path / "cache", *options)
+        assert code == 1 and "exists" not in err, "the folder holds nothing to train on"
 
 
 def test_defaults_are_the_engines():
@@ -185,26 +125,18 @@ def test_defaults_are_the_engines():
 
 
 @pytest.mark.slow
-def test_a_program_prints_only_json_on_stdout_and_errors_on_stderr():
+def test_a_program_prints_its_answer_on_stdout_and_errors_on_stderr():
     done = started("route", "  ")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and "description is empty" in done.stderr
-    done = started("route", TEXT, "--k", 3, "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert set(found) == {"description", "backbone", "k", "tau", "experts", "fit"}
-    assert len(found["experts"]) == 3
-    assert all(set(e) == {"name", "description", "similarity", "weight"} for e in found["experts"])
-
-
-@pytest.mark.slow
-def test_output_survives_a_terminal_without_unicode():
     done = started("route", "фотографии собак", PYTHONIOENCODING="ascii")
-    assert done.returncode == 0, done.stderr
-    assert "\\u0444" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u0444" in done.stdout, "a terminal without Unicode ends no command"
 
 
 def test_route_is_what_the_engine_says(run, answer, engine):
     found = answer("route", TEXT, "--k", 4, "--tau", 0.05)
+    assert list(found) == ["backbone", "description", "k", "tau", "experts", "fit"]
+    assert all(list(e) == ["name", "description", "similarity", "weight"] for e in found["experts"])
     routing = engine.route(TEXT, 4, 0.05)
     assert found["experts"] == routed_experts(engine, routing)
     assert sum(e["weight"] for e in found["experts"]) == pytest.approx(1, abs=1e-5)
@@ -229,21 +161,11 @@ def test_the_command_line_shows_the_pages_notice(run, tmp_path, text, notice, ap
     assert ("- Made from: " in (tmp_path / "adapter" / "README.md").read_text()) is applied
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "description is empty"),
-        (" \t\n ", "description is empty"),
-        ("?!…", "description is empty"),
-        ("a" * 100_000, "100,000 characters"),
-    ],
-)
-def test_descriptions_that_cannot_be_used(run, tmp_path, text, message):
-    for command in (["route", text], ["adapt", text, "--out", tmp_path / "out"]):
-        code, out, err = run(*command, "--json")
-        assert (code, out) == (1, "")
-        assert message in err
-        assert len(err) < 400
+def test_descriptions_that_cannot_be_used(run, tmp_path):
+    for text, message in (("?!…", "description is empty"), ("a" * 100_000, "100,000 characters")):
+        for command in (["route", text], ["adapt", text, "--out", tmp_path / "out"]):
+            code, out, err = run(*command, "--json")
+            assert (code, out) == (1, "") and message in err and len(err) < 400
     assert not (tmp_path / "out").exists()
 
 
@@ -262,10 +184,9 @@ def test_descriptions_that_cannot_be_used(run, tmp_path, text, message):
         ["search", "dog"],
         ["search", "dog", "--gallery", ".", "--top", "0"],
         ["evaluate", "--task", TEXT],
-        ["evaluate", "--data", ".", "--task", TEXT, "--methods", "zero-shot,magic"],
-        ["evaluate", "--data", ".", "--task", TEXT, "--methods", ","],
         ["train"],
         ["train", "backbone"],
+        *(["search", "dog", "--gallery", ".", "--since", day] for day in ("2024-1-1", "yesterday")),
     ],
 )
 def test_wrong_usage_is_exit_code_2(run, argv):
@@ -296,7 +217,7 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, answer, engine, tmp_path
     assert provenance["seed"] == 5
     code, out, err = run("adapt", TEXT, "--out", out_folder)
     assert (code, err) == (0, "")
-    assert f"{engine.parameters:,} parameters" in out
+    assert f"parameters: {engine.parameters:,}" in out
 
 
 def test_an_experts_part_works_like_the_whole(run, answer, backbone, tmp_path, monkeypatch):
@@ -396,121 +317,41 @@ def test_what_is_not_there_is_named(run, tmp_path, argv, message):
     assert (code, out) == (1, "") and message in err
 
 
-def bounds(similarity: np.ndarray, relevant: np.ndarray, k: int) -> tuple[float, float]:
-    """Recall@k by loops: (near ties count against the right answer, near ties count for it).
-
-    Scores of a batch and of a single photo differ in the last bits, so near ties may fall either way.
-    """
-    low = high = rows = 0
-    for scores, right in zip(similarity, relevant, strict=True):
-        if right.any():
-            best = max(scores[right])
-            rows += 1
-            low += sum(s >= best - 2e-3 for s in scores[~right]) < k
-            high += sum(s >= best + 2e-3 for s in scores[~right]) < k
-    return 100 * low / rows - 1e-3, 100 * high / rows + 1e-3
-
-
-def test_evaluate_is_what_hand_merged_models_find(run, answer, engine, folder):
-    options = ["--k", 3, "--tau", 0.2, "--seed", 2, "--strength", 0.6]
-    found = answer("evaluate", "--data", folder, "--task", TEXT, *options)
-    assert list(found) == ["images", "captions", "methods"]
-    captions = [json.loads(line)["captions"] for line in (folder / "captions.jsonl").read_text().splitlines()]
-    texts = sorted({c for own in captions for c in own})
-    assert (found["images"], found["captions"]) == (12, len(texts))
+def test_evaluate_is_what_the_library_call_measures(run, answer, engine, folder):
+    found = answer("evaluate", "--data", folder, "--task", TEXT, "--k", 3, "--tau", 0.2, "--seed", 2, "--strength", 0.6)
+    expected = evaluate(engine, read_folder(folder), AdapterRequest(TEXT, 3, 0.2, 2, 0.6))
+    assert (found["images"], found["captions"]) == (12, 18) == (expected.images, expected.captions)
     assert list(found["methods"]) == ["zero-shot", "merge", "sg-lora"]
-
-    code, out, err = run("evaluate", "--data", folder, "--task", TEXT)
+    for name, ways in expected.methods.items():
+        assert found["methods"][name] == {way: pytest.approx(values, abs=1e-4) for way, values in ways.items()}
+    code, out, err = run("evaluate", "--data", folder, "--task", TEXT, "--methods", "sg-lora, zero-shot,sg-lora")
     assert code == 0 and "12/12 photos" in err and "12 photos, 18 captions" in out
-    assert [line.split()[0] for line in out.splitlines()[3:]] == ["zero-shot", "merge", "sg-lora"]
-
-    # Reference: one model for each method, its weights changed by hand; photo by photo and text by text.
-    routing = engine.route(TEXT, 3, 0.2)
-    generated = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 2))
-    assert generated.fit.fits
-    routed = [engine.repository.own(i) for i in routing.chosen.tolist()]
-    changes = {
-        "zero-shot": [],
-        "merge": [(1.0, engine.backbone.shared), *zip(routing.weights.tolist(), routed, strict=True)],
-        "sg-lora": [(1.0, engine.backbone.shared), (1.0, generated.own)],
-    }
-    relevant = np.array([[t in own for t in texts] for own in captions])
-    sentences = [engine.backbone.encode_sentence([t]) for t in texts]
-    pixels = [engine.backbone.pixels(open_photo(folder / "images" / f"{i:02}.jpg"))[None] for i in range(12)]
-    maps = [engine.backbone.image_tower(each).float() for each in pixels]
-    scores = {}
-    for method, parts in changes.items():
-        model = copy.deepcopy(engine.backbone.adapted)
-        with torch.no_grad():
-            for weight, lora in parts:
-                for name, factors in lora.factors.items():
-                    model.get_submodule(name).weight += weight * factors.b @ factors.a
-            photos, words = torch.cat([model.vision(each) for each in maps]), torch.cat([model.text(s) for s in sentences])
-        scores[method] = (photos @ words.T).numpy()
-    for method in changes:
-        similarity = 0.4 * scores["zero-shot"] + 0.6 * scores[method]
-        less = similarity - np.log(np.exp(20 * similarity).sum(0)) / 20  # scores of captions minus their popularity
-        for way, ranked_by, hits in (("i2t", less, relevant), ("t2i", similarity.T, relevant.T)):
-            assert list(found["methods"][method][way]) == ["R@1", "R@5", "R@10"]
-            for k in (1, 5, 10):
-                low, high = bounds(ranked_by, hits, k)
-                assert low <= found["methods"][method][way][f"R@{k}"] <= high, (method, way, k)
+    assert [line.split()[0] for line in out.splitlines()[3:]] == ["sg-lora", "zero-shot"]
 
 
-def test_evaluate_reads_coco_labels_and_lines_alike(run, folder, tmp_path):
-    options = ["--task", TEXT, "--methods", "sg-lora, zero-shot,sg-lora", "--json"]
-    _, expected, _ = run("evaluate", "--data", folder, *options)
-    assert list(json.loads(expected)["methods"]) == ["sg-lora", "zero-shot"]
-    rows = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
-    shutil.copytree(folder / "images", tmp_path / "images")
-    coco = {
-        "images": [{"id": 100 + i, "file_name": Path(row["image"]).name} for i, row in enumerate(rows)],
-        "annotations": [{"image_id": 100 + i, "id": i, "caption": c} for i, row in enumerate(rows) for c in row["captions"]],
-    }
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations" / "captions_val2017.json").write_text(json.dumps(coco))
-    for data in (tmp_path, tmp_path / "images"):
-        code, found, err = run("evaluate", "--data", data, *options)
-        assert code == 0, err
-        assert found == expected
-
-    labels, captions = tmp_path / "labels", tmp_path / "captions"
-    for place, name, key, value in (
-        (labels, "labels.jsonl", "label", "{} ball"),
-        (captions, "captions.jsonl", "caption", "a photo of a {} ball"),
-    ):
-        shutil.copytree(folder / "images", place / "images")
-        lines = [{"image": r["image"], key: value.format(COLOURS[i % len(COLOURS)])} for i, r in enumerate(rows)]
-        (place / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    _, by_label, _ = run("evaluate", "--data", labels, *options)
-    _, by_caption, _ = run("evaluate", "--data", captions, *options)
-    assert by_label == by_caption
-    assert json.loads(by_label)["captions"] == len(COLOURS)
-
-
-def test_search_prints_both_rankings(run, answer, engine, folder, tmp_path):
-    shutil.copytree(folder / "images", tmp_path / "photos")
-    shutil.copy(tmp_path / "photos" / "00.jpg", tmp_path / "photos" / "again.jpg")
-    draw(tmp_path / "photos" / "deeper" / "00.jpg", "purple", 15)
-    (tmp_path / "photos" / "broken.jpg").write_text("no image")
-    (tmp_path / "photos" / "notes.txt").write_text("not looked at")
-    found = answer("search", "a red ball", "--gallery", tmp_path / "photos", "--task", TEXT, "--top", 50)
-    assert "left out: broken.jpg: " in run("search", "a red ball", "--gallery", tmp_path / "photos")[2]
-    assert (found["query"], found["task"], found["photos"], found["total"]) == ("a red ball", TEXT, 13, 13)
+def test_search_prints_both_rankings(run, answer, engine, tmp_path):
+    photos = tmp_path / "photos"
+    blurred(photos, ["a.jpg", "b.jpg", "c.jpg"], 2)
+    shutil.copy(photos / "a.jpg", photos / "again.jpg")
+    blurred(photos / "deeper", ["a.jpg"], 3)
+    (photos / "broken.jpg").write_text("no image")
+    (photos / "notes.txt").write_text("not looked at")
+    found = answer("search", "a red ball", "--gallery", photos, "--task", TEXT)
+    assert "left out: broken.jpg: " in run("search", "a red ball", "--gallery", photos)[2]
+    assert (found["query"], found["task"], found["photos"], found["total"]) == ("a red ball", TEXT, 4, 4)
     assert found["duplicates"] == ["again.jpg"]
     assert [f["name"] for f in found["failed"]] == ["broken.jpg"]
-    expected = {*(f"{i:02}.jpg" for i in range(12)), "deeper/00.jpg"}
     ranks = {}
     backbone, made = engine.backbone, engine.adapt(AdapterRequest(TEXT))
     for method, weight in (("zero-shot", 0.0), ("sg-lora", DEFAULT_WEIGHT)):
         hits = found["rankings"][method]
-        assert {hit["photo"] for hit in hits} == expected
-        assert [hit["rank"] for hit in hits] == list(range(1, 14))
+        assert {hit["photo"] for hit in hits} == {"a.jpg", "b.jpg", "c.jpg", "deeper/a.jpg"}
+        assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
         scores = [hit["score"] for hit in hits]
         assert scores == sorted(scores, reverse=True)
         ranks[method] = {hit["photo"]: hit["rank"] for hit in hits}
         for hit in hits:
-            prefix = backbone.prefix(backbone.pixels(open_photo(tmp_path / "photos" / hit["photo"]))[None])
+            prefix = backbone.prefix(backbone.pixels(open_photo(photos / hit["photo"]))[None])
             without, under = (
                 float(backbone.suffix(prefix, lora)[0] @ backbone.encode_text(["a red ball"], lora)[0])
                 for lora in (None, made.lora)
@@ -541,7 +382,7 @@ def test_search_of_a_folder_leaves_out_other_days(run, answer, tmp_path):
         exif = Image.Exif()
         exif[0x0132] = f"{day} 12:00:00"
         Image.effect_noise((64, 64), 40 + number).convert("RGB").save(tmp_path / f"{number}.jpg", exif=exif)
-    draw(tmp_path / "3.jpg", "red", 1)
+    blurred(tmp_path, ["3.jpg"], 1)
     for filters, left in ((["--since=2024-05-01"], "12"), (["--since=2023-05-01", "--until=2024-05-01"], "01")):
         found = answer("search", "a dog", "--gallery", tmp_path, *filters)
         assert found["total"] == 2
@@ -552,9 +393,6 @@ def test_search_of_a_folder_leaves_out_other_days(run, answer, tmp_path):
     assert code == 2 and "--folder is for a library" in err
     code, _, err = run("search", "a dog", "--gallery", tmp_path, "--since", "2025-01-01", "--until", "2024-01-01")
     assert code == 2 and "The first day, 2025-01-01, is after the last, 2024-01-01: swap them." in err
-    for day in ("2024-1-1", "20240101", "2024-W22-5"):
-        code, _, err = run("search", "a dog", "--gallery", tmp_path, "--since", day)
-        assert code == 2 and f"invalid day (such as 2024-05-31) value: '{day}'" in err
 
 
 def test_search_of_captions_rejects_the_options_that_choose_photos(run, folder, photo_library):
@@ -660,7 +498,7 @@ def test_an_adapter_is_searched_and_measured_with(run, answer, folder, photo_lib
         assert code == 2 and f"{option} needs --task TEXT: without one" in err
     for option, value in (*sampling, ("--task", TEXT)):
         code, _, err = run(*search, "--adapter", tmp_path / "adapter", option, value)
-        assert code == 2 and option in err and "not allowed with argument" in err
+        assert code == 2 and option in err
     code, _, err = run(*search, "--adapter", tmp_path)
     assert code == 1 and "adapter_config.json is missing" in err
 
@@ -691,14 +529,6 @@ def test_adapted_vectors_rank_like_the_adapter(run, answer, engine, photo_librar
     scores = np.sort(photos.index.take(np.arange(12)).numpy() @ np.array(adapted["vector"]))[::-1]
     hits = answer("search", "a red ball", "--library", photo_library, "--adapter", dogs, "--top", 12)
     assert [hit["score"] for hit in hits["rankings"]["adapter"]] == pytest.approx(scores.tolist(), abs=1e-5)
-
-    # A vector excludes words as a search does.
-    query = "a red ball -blue"
-    wanted = answer("vector", query, "--adapter", dogs)["vector"]
-    scores = np.sort(photos.index.take(np.arange(12)).numpy() @ np.array(wanted))[::-1]
-    hits = answer("search", query, "--library", photo_library, "--adapter", dogs, "--top", 12)
-    assert [hit["score"] for hit in hits["rankings"]["adapter"]] == pytest.approx(scores.tolist(), abs=1e-5)
-
     assert run("vector", "dog", "--adapter", tmp_path / "none")[0] == 1
 
 
@@ -717,23 +547,11 @@ def test_a_library_of_photos_is_made_again_for_texts(run, folder, tmp_path):
     assert run(*command[3:])[0] == 0 and run("search", "dog", "--library", command[-1])[0] == 0
 
 
-def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, answer, folder, tmp_path):
-    """On a small ViT. The reference runs the ViT's own forward pass on each photo."""
+def test_libraries_and_vectors_reject_adapters_of_photos(run, answer, folder, tmp_path):
     repository, library, adapter = make_repository(tmp_path, 3), tmp_path / "library", tmp_path / "adapter"
     model = ["--backbone", f"local-dir:{tmp_path / 'model-3'}", "--adapt-blocks", 2]
     assert run("index", folder, "--library", library, *model)[0] == 0
     assert run("adapt", TEXT, *model, "--experts", repository, "--strength", 4, "--out", adapter)[0] == 0
-    found = answer("search", "a red ball", *model, "--gallery", folder, "--adapter", adapter, "--top", 12)["rankings"]
-    backbone = load_backbone(model[1], adapt_blocks=2)
-    lora, _ = load_peft(adapter, backbone.layout.modules, backbone.fingerprint)
-    query = backbone.encode_text(["a red ball"])[0]
-    for name, factors in (("zero-shot", None), ("adapter", lora)):
-        assert len(found[name]) == 12
-        for hit in found[name]:
-            prefix = backbone.prefix(backbone.pixels(open_photo(folder / hit["photo"]))[None])
-            assert hit["score"] == pytest.approx(float(backbone.suffix(prefix, factors)[0] @ query), abs=2e-3)
-    zero_shot, adapted = ([hit["score"] for hit in hits] for hits in found.values())
-    assert np.abs(np.array(zero_shot) - adapted).max() > 5e-3
     by_task = answer("evaluate", "--data", folder, *model, "--experts", repository, "--strength", 4, "--task", TEXT)
     by_file = answer("evaluate", "--data", folder, *model, "--adapter", adapter)
     assert by_file["methods"]["adapter"] == by_task["methods"]["sg-lora"]
@@ -744,8 +562,8 @@ def test_adapters_of_photos_embed_folders_again_and_libraries_reject_them(run, a
                     ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
         code, out, err = run(*command)
         assert (code, out) == (1, "") and "use an adapter of texts" in err and "search --gallery FOLDER" in err
-    zero_shot = answer("vector", "a red ball", *model)
-    np.testing.assert_allclose(zero_shot["vector"], query, atol=1e-6)
+    query = load_backbone(model[1], adapt_blocks=2).encode_text(["a red ball"])[0]
+    np.testing.assert_allclose(answer("vector", "a red ball", *model)["vector"], query, atol=1e-6)
 
 
 def test_random_weights_need_their_flag(tmp_path: Path, capsys) -> None:

@@ -202,7 +202,7 @@ def test_one_command_trains_all_and_goes_on_where_it_stopped(
     assert len(kept) == 2
     assert main(command) == 0
     told = capsys.readouterr()
-    assert f"Wrote {out}." in told.out and "shared LoRA" not in told.err
+    assert f"out: {out}" in told.out and "shared LoRA" not in told.err
     assert kept.items() <= trained(cache).items(), "an expert was trained twice"
 
     apart = trained_in(tmp_path / "apart", data, [*backbone[:4], "--adapt", "texts"])
