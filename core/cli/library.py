@@ -42,7 +42,7 @@ def index(arguments: Namespace) -> Answer:
     steps = Steps(log)
 
     def show(now: Progress) -> None:
-        steps(now.step, now.done, now.total, "photos" if now.step == "looking" else "files")
+        steps(now.step, now.done, now.total, "files")
 
     report = index_folders(library, arguments.folders, backbone, show, arguments.forget_missing, engine=engine)
     facts = asdict(report)

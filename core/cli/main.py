@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import json
 import os
@@ -20,7 +19,6 @@ EXIT_OK = 0
 EXIT_ERROR = 1
 EXIT_USAGE = 2  # as argparse
 EXIT_INTERRUPTED = 130
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,11 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StudioError as error:
         return _complain(str(error))
     except OSError as error:
-        if error.errno in FULL:
-            return _complain("The disk is full: make room, and run the command again.")
-        if not error.filename:
-            raise
-        return _complain(f"{error.filename}: {error.strerror}.")
+        return _complain(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("core", ""):
             raise

@@ -16,7 +16,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
-from core.common.errors import DataError, DescriptionError, PhotoError, UsageError
+from core.common.errors import DataError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.data import check_folder, read_folder
@@ -51,7 +51,9 @@ class _Found:
 
 
 def search(arguments: Namespace) -> Answer:
-    where = _where(arguments)
+    if arguments.library is None and arguments.folder is not None:
+        raise UsageError("CORE_FOLDER_OF_LIBRARY")
+    where = Where(arguments.folder and arguments.folder.absolute(), arguments.since, arguments.until)
     words = [part for part in arguments.query if not is_photo(part)]
     files = [Path(part) for part in arguments.query if is_photo(part)]
     kind = (arguments.find or ("photos" if words else "captions")).removesuffix("s")
@@ -175,16 +177,6 @@ def _album(arguments: Namespace, found: _Found) -> dict[str, Any]:
     report = make_album(arguments.link, [(arguments.gallery or Path()) / str(found.paths[hit.key]) for hit in hits])
     counts = {"made": report.made, "kept": report.kept, "removed": report.removed}
     return {"folder": str(arguments.link), **counts, "failed": reported(report.failed)}
-
-
-def _where(arguments: Namespace) -> Where:
-    """The filter of ``--folder``, ``--since`` and ``--until``. Raises UsageError: when they cannot be combined."""
-    if arguments.library is None and arguments.folder is not None:
-        raise UsageError("CORE_FOLDER_OF_LIBRARY")
-    try:
-        return Where(arguments.folder and arguments.folder.absolute(), arguments.since, arguments.until)
-    except DescriptionError as error:
-        raise UsageError(error.message) from None
 
 
 def load_names(file: Path | None, backbone: Backbone, library: LibraryPhotos | None = None) -> TaughtNames:

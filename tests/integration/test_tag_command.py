@@ -13,7 +13,8 @@ from PIL import Image
 from sidecar_samples import DARKTABLE, DIGIKAM
 from test_teach_command import drawn
 
-from core.backbones import load_backbone
+from core.backbones.embedded import EmbeddedBackbone
+from core.cli.main import main
 from core.data.sidecars import change, change_all
 from core.data.xmp import EMPTY, HIERARCHY, SUBJECT, keywords, with_keyword, without_keyword
 from core.names.file import read_names
@@ -23,22 +24,25 @@ from core.retrieval.columns import photo_rows
 from core.retrieval.name_scores import asked_with, scores_left_out
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Ten drawings of a kind, and other photos, in two folders."""
-    for number in range(10):
-        drawn(tmp_path / "photos" / ("a" if number < 6 else "b"), "wug", number)
-    blurred(tmp_path / "photos" / "a", [f"{i}.jpg" for i in range(12)], 1)
-    return tmp_path / "photos"
-
-
-@pytest.fixture
-def library(photos: Path, answer: Answer) -> list[object]:
-    """Options of a library of the photos, and of a name that three of them taught."""
-    made, names = photos.parent / "library", photos.parent / "names"
-    answer("index", photos, "--library", made)
-    answer("teach", "--name", "wug", *sorted((photos / "a").glob("wug*"))[:3], "--out", names)
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Options of a library of ten drawings of a kind and other photos in two folders, and of a name that three taught."""
+    root = tmp_path_factory.mktemp("tag")
+    drawings = [drawn(root / "photos" / ("a" if number < 6 else "b"), "wug", number) for number in range(10)]
+    blurred(root / "photos" / "a", [f"{i}.jpg" for i in range(12)], 1)
+    made, names = str(root / "library"), str(root / "names")
+    assert main(["index", str(root / "photos"), "--library", made]) == 0
+    assert main(["teach", "--name", "wug", *map(str, drawings[:3]), "--out", names]) == 0
     return ["--library", made, "--names", names]
+
+
+@pytest.fixture
+def photos(library: list[object]) -> Path:
+    """The photos of the library, without sidecars."""
+    photos = Path(str(library[1])).with_name("photos")
+    for file in photos.rglob("*.xmp"):
+        file.unlink()
+    return photos
 
 
 def sidecars(photos: Path) -> dict[str, bytes]:
@@ -101,28 +105,22 @@ def test_a_query_in_a_folder(photos: Path, library: list[object], answer: Answer
     assert "b/copy.jpg.xmp" in sidecars(photos) and not [name for name in sidecars(photos) if name.startswith("a/")]
 
 
-def test_scores_of_photos_left_out_are_those_of_a_name_taught_without_them(library: list[object]) -> None:
-    backbone = load_backbone()
+def test_scores_of_photos_left_out_and_of_crossed_ones_are_those_of_a_name_taught_without_them(
+    backbone: EmbeddedBackbone, library: list[object]
+) -> None:
     assert backbone.shared is not None
     adapter = Adapter.of(backbone.shared, 0.8)
-    names = read_names(Path(str(library[3])) / "names.safetensors", backbone)
-    (entry,) = names.entries
-    others = TaughtNames(backbone).add("wug", entry.photos[1:])
-    named = adapter.with_names(others.on)
-    expected = photo_rows(backbone, entry.photos[:1]) @ asked_with(others, ["wug"]).row(backbone, named)
-    assert scores_left_out(names, entry, adapter)[0] == pytest.approx(float(expected), abs=1e-4)
-    one = TaughtNames(backbone).add("wug", entry.photos[:1])
-    assert scores_left_out(one, one.entries[0], adapter) == []
-
-
-def test_scores_of_crossed_photos(library: list[object]) -> None:
-    backbone = load_backbone()
     photos = read_names(Path(str(library[3])) / "names.safetensors", backbone).entries[0].photos
-    names, without = (TaughtNames(backbone).add("red lines", photos[:2], crossed) for crossed in (photos[2:], photos[:0]))
-    named = Adapter.of(backbone.shared, 0.8).with_names(without.on)  # type: ignore[arg-type]
-    expected = photo_rows(backbone, photos[2:])[0] @ asked_with(without, ["red lines"]).row(backbone, named)
-    found = scores_left_out(names, names.entries[0], Adapter.of(backbone.shared, 0.8), wrong=True)  # type: ignore[arg-type]
-    assert found == pytest.approx([float(expected)], abs=1e-4)
+    none = TaughtNames(backbone)
+    for names, without, wrong in (
+        (none.add("wug", photos), none.add("wug", photos[1:]), False),
+        (none.add("wug", photos[1:], photos[:1]), none.add("wug", photos[1:], photos[:0]), True),
+    ):
+        query = asked_with(without, ["wug"]).row(backbone, adapter.with_names(without.on))
+        expected = photo_rows(backbone, photos[:1])[0] @ query
+        assert scores_left_out(names, names.entries[0], adapter, wrong)[0] == pytest.approx(float(expected), abs=1e-4)
+    one = none.add("wug", photos[:1])
+    assert scores_left_out(one, one.entries[0], adapter) == []
 
 
 def test_sidecars_that_cannot_be_changed_are_named_and_left_alone(photos: Path, library: list[object], answer: Answer) -> None:
