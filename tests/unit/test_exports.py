@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-import shutil
-import subprocess
-import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +18,6 @@ from app.sources import Sources
 from app.tab import Tab
 from app.visitor import Visitor
 from core.common.errors import DataError
-from core.common.paths import ROOT
 from core.data.sample_photos import sample_photos
 from core.data.xmp import SUBJECT, keywords
 from core.sglora.engine import SGLora
@@ -128,26 +123,3 @@ def test_captions_are_no_photos(engine: SGLora, tab: Tab, tmp_path: Path) -> Non
         exports.write_photos(tab.visitor.files, made, 4, tmp_path / "photos.zip")
     assert exports.keyword_of(made) == ""
     assert {r["caption"] for r in rows(exports.results_csv(made))} == {c for p in photos for c in p.captions}
-
-
-@pytest.mark.slow
-def test_the_lines_in_the_adapters_readme_run(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
-    download = actions.write_zip(engine, tab)
-    shutil.unpack_archive(download, tmp_path / "adapter", "zip")
-    text = (tmp_path / "adapter" / "README.md").read_text()
-    assert SENTENCE in text
-    photo = sample_photos()[0].path
-    shutil.copy(photo, tmp_path / "photo.jpg")
-    lines = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
-    done = subprocess.run(
-        [sys.executable, "-c", lines], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in done.stdout.splitlines())}
-    gallery = SOURCES.samples.gallery(engine)
-    (_, _, zero_shot), *_, (_, _, generated) = actions.columns(engine, tab, tab.asked, tab.adaptation)
-    for name, adapter in (("zero-shot", zero_shot), ("adapted", generated)):
-        found = gallery.text_to_image("a dog that jumps over an obstacle", adapter, None).hits
-        score = next(hit.score for hit in found if hit.label == sample_photos()[0].name)
-        assert said[name] == pytest.approx(score, abs=2e-3)
-    assert said["with peft"] == pytest.approx(said["adapted"], abs=2e-3)
