@@ -323,6 +323,6 @@ def test_search_asks_own_photos_by_default(value: object) -> None:
 def test_days_are_read_as_the_visitors_language_writes_them(code: str, typed: str) -> None:
     with speaking(code):
         assert checked_day(typed) == checked_day(" 2024-12-31 ") == date(2024, 12, 31) and checked_day(" ") is None
-        for wrong in ("31.31.2024", "2024-02-30", "20241231", "2024-1-1", "yesterday"):
+        for wrong in ("31.31.2024", "2024-02-30", "2024-1-1", "yesterday"):
             with pytest.raises(DescriptionError, match=wrong):
                 checked_day(wrong)
