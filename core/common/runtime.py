@@ -3,9 +3,9 @@
 Threads: parallel computations with two threads each wait for one another. Indexing 20 photos then costs 1.5 times the processor
 time (two cores, torch 2.13). So parallel computations share the cores, and a sentence uses one core.
 
-Heap: glibc returns large blocks to the system at once, and the system must clear them before it hands them out again. This takes
-a fifth of the image tower's time in torch. Here the process keeps them, and returns them when the app is idle. After 24 visitors
-in 12 threads, the app has 905 MB instead of 1,201 MB.
+Heap: glibc returns large blocks to the system at once, and the system must clear them before it hands them out again. In torch
+this takes a fifth of the image tower's time. Here the process keeps them, and returns them when the app is idle. After 24
+visitors in 12 threads, the process has 905 MB instead of 1,201 MB.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ CAPTION_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl"}
 MAX_CAPTIONS_BYTES = 8 * 1024 * 1024
 MAX_CAPTION_FILES = 20  # at once
 MAX_CAPTIONS = 100_000  # captions of one file
-MAX_UPLOAD = "200mb"  # most that the server takes for one file
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 MAX_MEMBERS = 2000
 
