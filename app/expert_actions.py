@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_F
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip
 from core.sglora.engine import SGLora
-from core.training.own_expert import OwnExpert, OwnProgress, OwnRecipe, split_photos, train_own_expert
+from core.training.own_expert import OwnExpert, OwnRecipe, Progress, split_photos, train_own_expert
 
 RECIPE = OwnRecipe()
 MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
@@ -27,7 +27,7 @@ def train(
     tab: Tab,
     name: str,
     description: str,
-    progress: Callable[[OwnProgress], None],
+    progress: Progress,
     stop: threading.Event,
 ) -> OwnExpert:
     """Train an expert on the visitor's captioned photos and add it to the visitor's own. Raises as ``train_own_expert``."""

@@ -16,7 +16,7 @@ from app.views import experts_html, page_html
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.own import OwnExperts, save_zip
 from core.sglora.repository import Expert
-from core.training.own_expert import MIN_PHOTOS, OwnProgress, TrainingStopped
+from core.training.own_expert import MIN_PHOTOS, TrainingStopped
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
 
@@ -138,10 +138,10 @@ class Experts(Step):
         progress, stop = gr.Progress(), threading.Event()
         tab.training = stop
 
-        def show(now: OwnProgress) -> None:
+        def show(step: int, steps: int, left: float) -> None:
             if tab.closed:
                 stop.set()
-            progress((now.step, now.steps), desc=texts.TRAINING.format(left=now.seconds_left), unit=texts.UNIT_STEPS)
+            progress((step, steps), desc=texts.TRAINING.format(left=left), unit=texts.UNIT_STEPS)
 
         try:
             trained = expert_actions.train(self.context.engine(tab), tab, name, description, show, stop)

@@ -10,9 +10,8 @@ from typing import Any
 
 from core.cli.commands import Answer, chosen_backbone, log
 from core.cli.parser import ALL
-from core.common.digest import digest
 from core.common.errors import DataError, StudioError
-from core.common.paths import EXPERTS, GENERATOR_FILE, asset_path, default_cache, results_path
+from core.common.paths import default_cache, results_path
 from core.data import check_folder
 from core.experiments import report
 from core.experiments.bench.context import BenchmarkContext, machine
@@ -21,10 +20,7 @@ from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
 
 
 def experiment(arguments: Namespace) -> Answer | None:
-    """Run one experiment, or all, and write results and plots; under ``accelerate launch`` the first process answers.
-
-    `all` does not repeat experiments that an earlier run finished with the same models and data.
-    """
+    """Run one experiment, or all, and write results and plots; under ``accelerate launch`` the first process answers."""
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
         check_folder(arguments.data)
@@ -35,17 +31,11 @@ def experiment(arguments: Namespace) -> Answer | None:
         first = Processes.here().state.is_main_process
         chosen = [e for e in chosen if first or e.shared]
     context = ExperimentContext(arguments.data, arguments.cache or default_cache(), chosen_backbone(arguments), log)
-
-    def run(experiment: Experiment) -> dict[str, Any]:
-        if arguments.name != ALL:
-            return experiment.module.run(context)
-        return context.piece("results", experiment.name, _models(), lambda: experiment.module.run(context))
-
     if not first:
         for experiment in chosen:
-            run(experiment)
+            experiment.module.run(context)
         return None
-    return _run_each(chosen, run, arguments)
+    return _run_each(chosen, lambda experiment: experiment.module.run(context), arguments)
 
 
 def bench(arguments: Namespace) -> Answer:
@@ -78,9 +68,3 @@ def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str
         raise DataError("CORE_EXPERIMENTS_FAILED", failed=", ".join(failed), n=len(results))
     text = "\n\n".join(report.text(experiment, results[experiment.name]) for experiment in chosen)
     return Answer(results if arguments.name == ALL else results[arguments.name], lambda data: text)
-
-
-def _models() -> str:
-    """A checksum of the shipped experts and generator, which results depend on."""
-    files = (*sorted(EXPERTS.rglob("*.safetensors")), asset_path(GENERATOR_FILE))
-    return digest(b"".join(file.read_bytes() for file in files if file.is_file()))

@@ -42,8 +42,8 @@ def backbone(arguments: Namespace) -> Answer:
     check_folder(arguments.data)
     recipe = changed(BackboneRecipe(seed=arguments.seed), arguments.set)
     out = destination(arguments, heads_path())
-    result = train_backbone(arguments.data, out, arguments.cache or default_cache(), recipe, log)
-    return Answer({**result, "out": str(out)})
+    fingerprint = train_backbone(arguments.data, out, arguments.cache or default_cache(), recipe, log)
+    return Answer({"fingerprint": fingerprint, "out": str(out)})
 
 
 def shared(arguments: Namespace) -> Answer:

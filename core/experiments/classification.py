@@ -21,12 +21,12 @@ from core.common.digest import digest
 from core.experiments import runner, statistics
 from core.experiments.composition import of_kind
 from core.experiments.context import ExperimentContext
-from core.experiments.folds import train_left
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.retrieval.columns import text_rows
 from core.sglora.request import AdapterRequest
 from core.training.corpus import Corpus, usual_adapter
 from core.training.discovery import ExpertTask
+from core.training.experts import ExpertTraining
 from core.training.recipe import ExpertRecipe
 from core.training.snapshots import read_snapshots
 
@@ -54,7 +54,7 @@ def tuned(context: ExperimentContext, task: HeldTask) -> Tensor:
     key = digest(f"{recipe} {repository.fingerprint} {repository.shared and repository.shared.digest} {context.contents}")[:12]
     own = ExpertTask(f"{task.group}: {task.name}", task.description, task.group, task.rows[corpus.train[task.rows]])
     folder = context.folder("classification") / f"tuned-{key}"
-    train_left(corpus, [own], folder, repository.layout, repository.shared, recipe, context.log)
+    ExpertTraining(corpus, recipe, folder, repository.layout, repository.shared, context.log).train([(own, 0)], own.name)
     return read_snapshots(folder, [own.name])[0].float().mean(0)
 
 
@@ -71,16 +71,13 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         yield from runner.controls(engine, adaptation)
         yield {"variant": "sg-lora"}, adaptation.full
         yield {"variant": LEFT_OUT}, replace(engine, repository=rest).adapt(request).full
-        own = tuned(context, task)
-        near = float(cosines(repository.layout, torch.cat([own[None], rest.means]))[0, 1:].max())
-        yield {"variant": TUNED, "nearest": near}, repository.with_shared(Lora.from_vector(repository.layout, own))
+        yield {"variant": TUNED}, repository.with_shared(Lora.from_vector(repository.layout, tuned(context, task)))
 
     rows = runner.measured(context, "classification", tasks, variants, score)
-    groups = statistics.summary(rows, tuple(tasks), TUNED, (SCORE,))
+    groups = statistics.summary(rows, TUNED, (SCORE,))
     for group, content in groups.items():
         own = [row for row in rows if row["group"] == group]
         content["reached"] = {variant: reached(own, variant) for variant in ("sg-lora", LEFT_OUT)}
-        content["nearest"] = statistics.interval([100 * row["nearest"] for row in own if "nearest" in row])
     kinds = [(e.group, bool(e.classes)) for e in repository.experts]
     return {"groups": groups, "cosines": of_pairs(cosines(repository.layout, repository.means).numpy(), kinds), "rows": rows}
 
@@ -106,21 +103,14 @@ def of_pairs(similar: np.ndarray, kinds: Sequence[tuple[str, bool]]) -> dict[str
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    groups = result["groups"]
-    told = [
-        f"Without experts of the task's kind, SG-LoRA reaches {markdown.share(groups[LABELS]['reached'][LEFT_OUT])} % of "
-        f"fine-tuning's gain with class names, and {markdown.share(groups[CAPTIONS]['reached'][LEFT_OUT])} % with captions."
+    labels, captions = (markdown.share(result["groups"][group]["reached"][LEFT_OUT]) for group in (LABELS, CAPTIONS))
+    return [
+        f"Without experts of the task's kind, SG-LoRA reaches {labels} % of fine-tuning's gain with class names, and "
+        f"{captions} % with captions."
     ]
-    for group, content in groups.items():
-        gap, known = (markdown.difference(content["methods"][m]["ours minus it"][SCORE]) for m in (LEFT_OUT, "sg-lora"))
-        near = content["nearest"][0] / 100
-        told.append(
-            f"{group}: fine-tuning minus SG-LoRA {gap}, with all experts {known}; cosine of the closest other {near:.2f}."
-        )
-    return told
 
 
 def table(result: Mapping[str, Any]) -> str:
     lines = [[name, markdown.difference(v)] for name, v in result["cosines"].items()]
     pairs = markdown.table(["two experts", "cosine of weight changes, times 100"], lines)
-    return f"{statistics.summary_table(result['groups'], TUNED)}\n\n{pairs}"
+    return f"{statistics.summary_table(result['groups'])}\n\n{pairs}"

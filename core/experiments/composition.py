@@ -82,7 +82,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     tasks = runner.known_tasks(context.corpus)
     tasks[runner.SCENES] = tasks[runner.SCENES][::EVERY]
     rows = runner.measured(context, "composition", tasks, variants)
-    groups = statistics.summary(rows, runner.GROUPS, ALL)
+    groups = statistics.summary(rows, ALL)
     for group, content in groups.items():
         content["one more"] = one_more([row for row in rows if row["group"] == group])
     return {"experts": n, "groups": groups}
@@ -106,10 +106,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         gains = [f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in each.items()]
         told.append(f"One more expert of a task's kind, in points of R@1 ({group}): {', '.join(gains)}.")
     return told
-
-
-def table(result: Mapping[str, Any]) -> str:
-    return statistics.summary_table(result["groups"], ALL)
 
 
 def plot(result: Mapping[str, Any]) -> Figure:

@@ -47,12 +47,12 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                 yield from runner.controls(engine, adaptation)
 
     known = runner.known_tasks(context.corpus)
-    tasks = {group: [task for task in known[group] if task.name in _WRITTEN[group]] for group in runner.GROUPS}
+    tasks = {group: [task for task in listed if task.name in _WRITTEN[group]] for group, listed in known.items()}
     rows = runner.measured(context, "descriptions", tasks, variants)
     own = {group: [row for row in rows if row["group"] == group] for group in tasks}
     notices = {name: [not row["fits"] for row in rows if row["variant"] == name] for name in (*LENGTHS, *OTHERS)}
     return {
-        "groups": statistics.summary(rows, runner.GROUPS, REFERENCE),
+        "groups": statistics.summary(rows, REFERENCE),
         "wrong minus one-lora": {group: statistics.difference(own[group], WRONG, "one-lora", "R@1") for group in tasks},
         "notices": {wording: round(100 * float(np.mean(given)), 1) for wording, given in notices.items()},
     }
@@ -71,7 +71,3 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"A wrong sentence minus no sentence, one LoRA for everything: {' and '.join(nothing)}.",
         f"Sentences with a notice that no expert fits: {notices}.",
     ]
-
-
-def table(result: Mapping[str, Any]) -> str:
-    return statistics.summary_table(result["groups"], REFERENCE)

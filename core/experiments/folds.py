@@ -7,8 +7,9 @@ that an interrupted run resumes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,19 @@ import numpy as np
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.lora import Lora, LoraLayout
 from core.common.digest import digest
 from core.common.errors import DataError
-from core.common.progress import Log
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.experts.generator_file import load_generator
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, draw, load_corpus
-from core.training.discovery import ExpertTask, discover
-from core.training.experts import assemble, expert_layout, shared_lora, train_expert_loras
+from core.training.discovery import discover
+from core.training.experts import ExpertTraining
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import EMBEDDED_RECIPE, ExpertRecipe, recipe_for
 from core.training.shared_lora import BothHeadsRecipe, kept_run
-from core.training.snapshots import snapshots_file
 
 FOLDS = 5
 ASSIGNMENT = "folds of both heads"  # another text gives other folds: measure a recipe on folds that did not choose it
@@ -98,29 +96,14 @@ def trained(context: ExperimentContext, name: str, part: Part, recipe: FoldRecip
     key = _digest([backbone.fingerprint, backbone.slug, context.contents, ASSIGNMENT, asdict(experts)])
     folder = context.folder("folds") / f"{name}-seed{seed}-{key}"
     if not (folder / INDEX_FILE).is_file():
-        shared = shared_lora(corpus, experts, folder, log)
-        layout, tasks = expert_layout(corpus, experts, folder, shared), discover(corpus, experts)
-        train_left(corpus, tasks, folder, layout, shared, experts, log)
-        save_repository(assemble(corpus, tasks, folder, layout, shared, experts, log, measured=False), folder)
+        training, tasks = ExpertTraining.begin(corpus, experts, folder, log), discover(corpus, experts)
+        training.train(zip(tasks, count()), folder.name)
+        save_repository(training.repository(tasks, measured=False), folder)
     repository = load_repository(folder, backbone.layout, backbone.fingerprint, backbone.shared)
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         train_generator(file, repository, folder, recipe.generator, log)
     return Trained(context, SGLora(backbone, repository, load_generator(file, backbone.fingerprint)), folder)
-
-
-def train_left(
-    corpus: Corpus,
-    tasks: Sequence[ExpertTask],
-    folder: Path,
-    layout: LoraLayout,
-    shared: Lora | None,
-    recipe: ExpertRecipe,
-    log: Log,
-) -> None:
-    """Train the experts of those tasks that have no snapshots in a folder."""
-    left = [(task, number) for number, task in enumerate(tasks) if not snapshots_file(folder, task.name).is_file()]
-    train_expert_loras(recipe.objective(corpus), left, folder, layout, shared, recipe, folder.name, log)
 
 
 def _with_shared(context: ExperimentContext, name: str, part: Part, recipe: BothHeadsRecipe) -> ExperimentContext:

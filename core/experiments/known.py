@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.common import markdown
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.fine_tuned import fine_tuned
@@ -29,7 +28,6 @@ from core.training.shared_lora import BothHeadsRecipe
 
 OURS = "sg-lora"
 EVERYDAY, COCO = "1,000 everyday photos", "COCO scenes"
-GROUPS = (runner.SCENES, EVERYDAY, runner.SPECIAL, COCO)
 EVERYDAY_DESCRIPTION = "everyday photos of people and animals"
 COCO_FEWEST = 12  # photos of a scene
 Tasks = Mapping[str, list[HeldTask]]
@@ -47,7 +45,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     tasks = {**runner.known_tasks(corpus), EVERYDAY: [everyday(corpus)]}
     rows = runner.measured(context, "known", tasks, lambda task: _variants(engine, corpus, task))
     rows += [*_fine_tuned(context, tasks), *_coco(context)]
-    return {"groups": statistics.summary(rows, GROUPS, OURS), "seeds": list(runner.SEEDS), "rows": rows}
+    return {"groups": statistics.summary(rows, OURS), "seeds": list(runner.SEEDS), "rows": rows}
 
 
 def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner.Variant]:
@@ -89,20 +87,9 @@ def _suggested(engine: SGLora, corpus: Corpus, photos: np.ndarray) -> runner.Var
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """The means of zero-shot, one LoRA and SG-LoRA in each group, and SG-LoRA minus the controls."""
-    groups = {group: content["methods"] for group, content in result["groups"].items() if content["tasks"] > 1}
+    """The means of zero-shot, one LoRA and SG-LoRA in each group."""
     told = []
-    for group, methods in groups.items():
-        zero, one, ours = (f"{methods[name]['mean']['R@1']:.1f}" for name in ("zero-shot", "one-lora", OURS))
+    for group, content in result["groups"].items():
+        zero, one, ours = (f"{content['methods'][name]['mean']['R@1']:.1f}" for name in ("zero-shot", "one-lora", OURS))
         told.append(f"{zero} zero-shot, {one} with one LoRA and {ours} with SG-LoRA ({group})")
-    return [f"R@1 is {'; '.join(told)}.", *(f"{group}: {_above(methods)}." for group, methods in groups.items())]
-
-
-def _above(methods: Mapping[str, Any]) -> str:
-    minus = {name: methods[name]["ours minus it"] for name in (*runner.CONTROLS, "random-sentence")}
-    each = [f"{name} {' and '.join(markdown.difference(v[m]) for m in ('R@1', 'R@5'))}" for name, v in minus.items()]
-    return f"SG-LoRA minus each control in R@1 and R@5: {', '.join(each)}"
-
-
-def table(result: Mapping[str, Any]) -> str:
-    return statistics.summary_table(result["groups"], OURS)
+    return [f"R@1 is {'; '.join(told)}."]

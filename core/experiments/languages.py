@@ -26,15 +26,13 @@ from core.training.translations import as_typed
 
 FEWEST = 10  # photos of a task with captions in all languages
 EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
-METHODS = ("zero-shot", "SG-LoRA")
-GROUPS = tuple(f"{group}, {method}" for group in (EVERYDAY, KNOWN, UNSEEN) for method in METHODS)
 NATIVE = "Chinese by native speakers"  # of the photo: no translation, and shorter
 Row = dict[str, Any]
 Captions = dict[str, str]  # by language
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """Recalls of every task in every language, zero-shot and adapted, and the gap to English."""
+    """Recalls of every task in every language, with the task's LoRA, and the gap to English."""
     corpus = context.corpus
     read = read_translations(context.data / TRANSLATIONS)
     translations = {image: captions for image, found in read.items() if (captions := translated(found))}
@@ -46,24 +44,23 @@ def run(context: ExperimentContext) -> dict[str, Any]:
         for task in held:
             if task.group == "scenes":
                 rows += _rows(UNSEEN, task, made.context.corpus, made.engine, translations)
-    return {"rows": rows, "groups": statistics.summary(rows, GROUPS, "English")}
+    return {"rows": rows, "groups": statistics.summary(rows, "English")}
 
 
 def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, translations: Mapping[str, Captions]) -> list[Row]:
-    """One row per language and method; none if too few photos have captions in all languages."""
+    """One row per language; none if too few photos have captions in all languages."""
     photos = [row for row in task.test.tolist() if corpus.image(row) in translations]
     if len(photos) < FEWEST:
         return []
-    adapted = engine.adapt(AdapterRequest(task.description)).lora
+    lora = engine.adapt(AdapterRequest(task.description)).lora
     captions = [translations[corpus.image(row)] for row in photos]
     rows = []
     for language in captions[0]:
         relevance = Relevance.of([(each[language],) for each in captions])
         prefixes = corpus.backbone.text_prefix(relevance.texts)
-        for method, lora in zip(METHODS, (None, adapted), strict=True):
-            recalls = corpus.gallery_recalls(np.array(photos), relevance, prefixes, lora)
-            about = {"group": f"{group}, {method}", "task": task.name, "variant": language, "photos": len(photos)}
-            rows.append({**about, **statistics.both_ways(recalls)})
+        recalls = corpus.gallery_recalls(np.array(photos), relevance, prefixes, lora)
+        about = {"group": group, "task": task.name, "variant": language, "photos": len(photos)}
+        rows.append(about | statistics.both_ways(recalls))
     return rows
 
 
@@ -85,12 +82,8 @@ def _letters(text: str) -> str:
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     sentences = []
-    for group in (f"{group}, {METHODS[1]}" for group in (EVERYDAY, KNOWN, UNSEEN)):
-        means = {name: values["mean"]["R@10"] for name, values in result["groups"][group]["methods"].items()}
+    for group, content in result["groups"].items():
+        means = {name: values["mean"]["R@10"] for name, values in content["methods"].items()}
         shares = ", ".join(f"{name} {100 * mean / means['English']:.0f} %" for name, mean in means.items() if name != "English")
         sentences.append(f"Share of the R@10 of English ({means['English']:.1f}) with {group}: {shares}.")
     return sentences
-
-
-def table(result: Mapping[str, Any]) -> str:
-    return statistics.summary_table(result["groups"], "English")

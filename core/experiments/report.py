@@ -10,18 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.experiments import statistics
 from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
 
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
     """A result's texts: order, question, method, findings (the first answers the question), tables in Markdown, the command
     that repeats it."""
+    module = experiment.module
     return {
         "order": [*EXPERIMENTS.values(), *BENCHMARKS.values()].index(experiment),
         "question": experiment.question,
         "method": experiment.method,
-        "findings": experiment.module.findings(result),
-        "table": experiment.module.table(result),
+        "findings": module.findings(result),
+        "table": module.table(result) if hasattr(module, "table") else statistics.summary_table(result["groups"]),
         "command": experiment.command,
     }
 

@@ -15,7 +15,6 @@ from core.sglora.request import AdapterRequest
 from core.training.corpus import Corpus
 
 SPECIAL, SCENES = "special domains", "scenes"
-GROUPS = (SPECIAL, SCENES)
 CONTROLS = ("zero-shot", "one-lora", "merge")
 SEEDS = (0, 1, 2)  # of the generator
 Row = dict[str, Any]

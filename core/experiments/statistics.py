@@ -46,16 +46,14 @@ def mean(rows: Sequence[Row], variant: str, measure: str) -> float:
     return round(float(np.mean(list(by_task(rows, variant, measure).values()))), 2)
 
 
-def summary(rows: Sequence[Row], groups: Sequence[str], ours: str, measures: Sequence[str] = MEASURES) -> dict[str, Any]:
+def summary(rows: Sequence[Row], ours: str, measures: Sequence[str] = MEASURES) -> dict[str, Any]:
     """The means of each method in each group, and ``ours`` minus the method with 95 % intervals, paired by task.
 
-    ``rows``: {"group", "task", "variant", and the measures}; groups without rows are left out.
+    ``rows``: {"group", "task", "variant", and the measures}.
     """
     results: dict[str, Any] = {}
-    for group in groups:
+    for group in dict.fromkeys(r["group"] for r in rows):
         group_rows = [r for r in rows if r["group"] == group]
-        if not group_rows:
-            continue
         methods = list(dict.fromkeys(r["variant"] for r in group_rows))
         results[group] = {
             "tasks": len({r["task"] for r in group_rows}),
@@ -70,10 +68,11 @@ def summary(rows: Sequence[Row], groups: Sequence[str], ours: str, measures: Seq
     return results
 
 
-def summary_table(groups: Mapping[str, Any], ours: str) -> str:
+def summary_table(groups: Mapping[str, Any]) -> str:
     """The result of ``summary`` in Markdown, one table per group; differences of the first two measures."""
     parts = []
     for group, content in groups.items():
+        ours = next(method for method, values in content["methods"].items() if values["ours minus it"] is None)
         measures, rows = list(content["methods"][ours]["mean"]), []
         for method, values in content["methods"].items():
             means = " / ".join(f"{values['mean'][m]:.1f}" for m in measures)

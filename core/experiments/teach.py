@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.text import listed
 from core.experiments import statistics
@@ -22,7 +21,6 @@ from core.retrieval.columns import text_rows
 from core.retrieval.name_scores import asked_with, proposed_cut, scores_left_out
 from core.retrieval.popularity import spread_rows
 from core.sglora.repository import CLASS_NAMES
-from core.sglora.request import AdapterRequest
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
 from core.training.forgetting import named_sets
 
@@ -37,8 +35,6 @@ FIRST = 10
 PLAIN = "a photo of a {}"
 RULES = {"mean": lambda own: float(np.mean(own)), "lowest": min, "midway": proposed_cut}  # where a name's photos may end
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
-SENTENCE = "photos of people and animals"
-USUAL = "usual"  # taught on top of what the page searches with if there is no sentence
 # A made-up name, taught from photos of the word, replaces the word in captions.
 WORDS = "dog bike ball horse boat bird car motorcycle man woman child girl boy beach snow water grass street".split()
 FEWEST_CAPTIONS = 8
@@ -73,50 +69,41 @@ def draws(corpus: Corpus) -> Iterator[tuple[str, Draw]]:
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """{"names": rows of {"domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"base", "domain"} and
-    the points that each of LOST loses, "cuts": see ``cuts``, "composed": rows of {"word", "photos", "captions", "R@10"}}."""
+    """{"names": rows of {"domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"domain"} and the
+    points that each of LOST loses, "cuts": see ``cuts``, "composed": rows of {"word", "photos", "captions", "R@10"}}."""
     corpus, others = context.corpus, everyday(context.corpus)
     results: list[dict[str, Any]] = []
     forgotten: list[dict[str, Any]] = []
     ends: list[dict[str, Any]] = []
-    adapted = context.engine.adapt(AdapterRequest(SENTENCE)).lora
-    bases: dict[str, Lora | None] = {USUAL: context.backbone.shared or adapted, SENTENCE: adapted}
-    unnamed = adapter(context, bases[USUAL])
-    beside, recalls = corpus.indexed(others, unnamed), unrelated(context, others)
-    before = {name: recalls(adapter(context, base)) for name, base in bases.items()}
+    beside, recalls = corpus.indexed(others, adapter(context)), unrelated(context, others)
+    before = recalls(adapter(context))
     for domain, draw in draws(corpus):
-        held = [corpus.indexed(rows, unnamed) for rows in draw.held]
+        held = [corpus.indexed(rows, adapter(context)) for rows in draw.held]
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
             for photos in (0, *PHOTOS):
-                taught_names = taught(context, names, draw.taught, photos)
-                named = adapter(context, bases[USUAL], taught_names)
+                made = taught(context, names, draw.taught, photos)
                 for wording in WORDINGS:
                     about = {"domain": domain, "names": kind, "photos": photos, "wording": wording}
-                    results.append(about | measured(asked(taught_names, map(wording.format, names), named), held, beside))
+                    results.append(about | measured(asked(context, made, map(wording.format, names)), held, beside))
         if all(row["domain"] != domain for row in ends):
-            ends += [{"domain": domain, **row} for row in cuts(context, draw, bases[USUAL], beside)]
-        taught_names = taught(context, draw.nonsense, draw.taught, 3)
-        for name, base in bases.items():
-            after = recalls(adapter(context, base, taught_names))
-            lost = {measure: before[name][measure] - value for measure, value in after.items()}
-            if other_names := [lost[each] for each in lost if each not in (*LOST, domain)]:
-                lost[OTHER_NAMES] = float(np.mean(other_names))
-            points = {measure: round(lost[measure], 2) for measure in LOST if measure in lost}
-            forgotten.append({"base": name, "domain": domain, **points})
+            ends += [{"domain": domain, **row} for row in cuts(context, draw, beside)]
+        after = recalls(adapter(context, taught(context, draw.nonsense, draw.taught, 3)))
+        lost = {measure: before[measure] - value for measure, value in after.items()}
+        if other_names := [lost[each] for each in lost if each not in (*LOST, domain)]:
+            lost[OTHER_NAMES] = float(np.mean(other_names))
+        forgotten.append({"domain": domain, **{measure: round(lost[measure], 2) for measure in LOST if measure in lost}})
         context.log(domain)
-    in_captions = composed(context, others, bases[USUAL], beside)
-    return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": in_captions}
+    return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": composed(context, others, beside)}
 
 
-def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tensor) -> Iterator[dict[str, Any]]:
+def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[dict[str, Any]]:
     """Precision and recall of the photos above each of RULES, of the draw's and those ``beside``. Every second name chooses the
     rule, the others measure it."""
-    plain = adapter(context, base)
+    plain = adapter(context)
     held = [context.corpus.indexed(rows, plain) for rows in draw.held]
     for photos in PHOTOS[1:]:
         names = taught(context, draw.nonsense, draw.taught, photos)
-        rows = asked(names, draw.nonsense, adapter(context, base, names))
-        scores = torch.cat([beside, *held]) @ rows.T
+        scores = torch.cat([beside, *held]) @ asked(context, names, draw.nonsense).T
         own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
         for i, entry in enumerate(names.entries):
             left_out = scores_left_out(names, entry, plain)
@@ -128,9 +115,9 @@ def cuts(context: ExperimentContext, draw: Draw, base: Lora | None, beside: Tens
                 yield about | {measure: round(100 * share, 2) for measure, share in shares.items()}
 
 
-def adapter(context: ExperimentContext, base: Lora | None, names: TaughtNames | None = None) -> Adapter:
-    """A base with taught names, as search uses it: both halves of a mixed score have the names."""
-    return usual_adapter(context.backbone, base).with_names((names or TaughtNames(context.backbone)).on)
+def adapter(context: ExperimentContext, names: TaughtNames | None = None) -> Adapter:
+    """What the page searches with if there is no sentence, with taught names in both halves of a mixed score."""
+    return usual_adapter(context.backbone, context.backbone.shared).with_names((names or TaughtNames(context.backbone)).on)
 
 
 def everyday(corpus: Corpus) -> np.ndarray:
@@ -147,8 +134,9 @@ def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.n
     return taught_names
 
 
-def asked(names: TaughtNames, questions: Iterable[str], named: Adapter) -> Tensor:
+def asked(context: ExperimentContext, names: TaughtNames, questions: Iterable[str]) -> Tensor:
     """Query rows [n, w] of questions, as search asks them."""
+    named = adapter(context, names)
     return torch.stack([asked_with(names, [question]).row(names.backbone, named) for question in questions])
 
 
@@ -183,7 +171,7 @@ def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter
     return recalls
 
 
-def composed(context: ExperimentContext, others: np.ndarray, base: Lora | None, beside: Tensor) -> list[dict[str, Any]]:
+def composed(context: ExperimentContext, others: np.ndarray, beside: Tensor) -> list[dict[str, Any]]:
     """R@10 of captions in which a made-up name, taught from photos of a word, replaces the word; DRAWS draws of photos.
     ``photos``: None is the word itself. ``beside``: the index entries of ``others``; names do not change them."""
     corpus, results = context.corpus, []
@@ -200,64 +188,44 @@ def composed(context: ExperimentContext, others: np.ndarray, base: Lora | None, 
             questions, shares = texts if photos is None else [pattern.sub(name, text) for text in texts], []
             for draw in range(min(DRAWS, len(train) // photos) if photos else 1):
                 names = taught(context, [name], [shuffled[draw * (photos or 0) :]], photos or 0)
-                rows = asked(names, questions, adapter(context, base, names))
-                shares.append(among_first(rows @ beside.T, torch.tensor(right)))
+                shares.append(among_first(asked(context, names, questions) @ beside.T, torch.tensor(right)))
             share = round(float(np.mean(shares)), 2)
             results.append({"word": word, "photos": photos, "captions": len(right), "R@10": share})
     return results
 
 
-def mean(result: Mapping[str, Any], names: str, photos: int, wordings: Sequence[str], measure: str) -> list[float]:
-    """Mean over domains, with its interval."""
-    chosen = [row for row in result["names"] if (row["names"], row["photos"]) == (names, photos)]
-    return _over("domain", [row for row in chosen if row["wording"] in wordings], measure)
-
-
-def forgot(result: Mapping[str, Any], base: str, measure: str) -> str:
-    """Mean points lost over domains with its interval, as text."""
-    rows = [row for row in result["forgotten"] if row["base"] == base and measure in row]
-    return markdown.difference(_over("domain", rows, measure)) if rows else "not measured"
-
-
-def _composed(result: Mapping[str, Any], photos: int | None) -> list[float]:
-    return _over("word", [row for row in result["composed"] if row["photos"] == photos], "R@10")
-
-
-def _over(by: str, rows: Sequence[Mapping[str, Any]], measure: str) -> list[float]:
-    means = statistics.by_task([{**row, "task": row[by], "variant": ""} for row in rows], "", measure)
-    return statistics.interval(list(means.values()))
+def over(by: str, rows: Sequence[Mapping[str, Any]], measure: str, **where: object) -> statistics.Interval:
+    """The mean of the rows with these values over domains or words, with its interval."""
+    chosen = [{**row, "task": row[by], "variant": ""} for row in rows if where.items() <= row.items()]
+    return statistics.interval([*statistics.by_task(chosen, "", measure).values()])
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    domains = len({row["domain"] for row in result["names"]})
-    after, before = (mean(result, "nonsense", n, [PLAIN], "right") for n in (3, 0))
-    ten, real = mean(result, "nonsense", 3, [PLAIN], "ten"), mean(result, "real", 0, [PLAIN], "right")
+    plain = [row for row in result["names"] if row["wording"] == PLAIN]
+    domains = len({row["domain"] for row in plain})
+    after, before = (over("domain", plain, "right", names="nonsense", photos=n) for n in (3, 0))
+    ten, real = (
+        over("domain", plain, m, names=kind, photos=n) for m, kind, n in (("ten", "nonsense", 3), ("right", "real", 0))
+    )
     sentences = [
         f"After three photos a made-up name is the best of up to {MOST} for {_share(after)} of new photos of it "
         f"({before[0]:.0f} before; the real names, untaught, {real[0]:.0f}), over {domains} domains.",
         f"Beside {OTHERS:,} everyday photos, {_share(ten)} of the first ten photos for such a name show it.",
-        f"{MOST} names or fewer cost captions {forgot(result, USUAL, CAPTIONS)} points of R@10 without a sentence and "
-        f"{forgot(result, SENTENCE, CAPTIONS)} with one; class names {forgot(result, USUAL, CLASS_NAMES)} of R@1, names of "
-        f"other domains {forgot(result, USUAL, OTHER_NAMES)}.",
     ]
-    rows = result["cuts"]
-    rule = max(RULES, key=lambda rule: _over("domain", _where(rows, part="validation", rule=rule), "F1")[0])
+    best = max(RULES, key=lambda rule: over("domain", result["cuts"], "F1", part="validation", rule=rule)[0])
     for photos in PHOTOS[1:]:
-        above = _where(rows, part="test", rule=rule, photos=photos)
-        right, found = (_share(_over("domain", above, measure)) for measure in ("precision", "recall"))
+        where = {"part": "test", "rule": best, "photos": photos}
+        right, found = (_share(over("domain", result["cuts"], measure, **where)) for measure in ("precision", "recall"))
         sentences.append(f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos.")
     if result["composed"]:
-        recall = {n: _composed(result, n) for n in (None, 0, 3)}
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
+        recalls = {n: over("word", result["composed"], "R@10", photos=n) for n in (None, 0, *PHOTOS)}
+        each = ", ".join(f"{_share(recalls[n])} after {n} photos" for n in PHOTOS)
         sentences.append(
-            f"In captions whose {words} became a made-up name, R@10 is {recall[0][0]:.0f} untaught, {_share(recall[3])} after "
-            f"three photos, and {recall[None][0]:.0f} with the word itself."
+            f"In captions whose {words} became a made-up name, R@10 is {recalls[0][0]:.0f} untaught, {each}, and "
+            f"{recalls[None][0]:.0f} with the word itself."
         )
     return sentences
-
-
-def _where(rows: Sequence[Mapping[str, Any]], **values: object) -> list[Mapping[str, Any]]:
-    return [row for row in rows if values.items() <= row.items()]
 
 
 def _share(interval: Sequence[float]) -> str:
@@ -266,16 +234,13 @@ def _share(interval: Sequence[float]) -> str:
 
 def table(result: Mapping[str, Any]) -> str:
     head = ["names", "photos", f"right name, “{PLAIN}”", "in other wordings", "of the first ten", "in other wordings"]
-    ways = [([PLAIN], "right"), (WORDINGS[1:], "right"), ([PLAIN], "ten"), (WORDINGS[1:], "ten")]
-    kinds = [(kind, n) for kind in ("real", "nonsense") for n in (0, *PHOTOS)]
-    rows = [[kind, str(n), *(_share(mean(result, kind, n, w, m)) for w, m in ways)] for kind, n in kinds]
-    costs = [[base, *(forgot(result, base, measure) for measure in LOST)] for base in (USUAL, SENTENCE)]
-    parts = [
-        markdown.table(head, rows),
-        "Points lost by questions without a taught name\n\n" + markdown.table(["taught on top of", *LOST.values()], costs),
+    plain, others = ([row for row in result["names"] if (row["wording"] == PLAIN) == is_plain] for is_plain in (True, False))
+    ways = [(rows, measure) for measure in ("right", "ten") for rows in (plain, others)]
+    lines = [
+        [kind, str(n), *(_share(over("domain", rows, measure, names=kind, photos=n)) for rows, measure in ways)]
+        for kind in ("real", "nonsense")
+        for n in (0, *PHOTOS)
     ]
-    if result["composed"]:
-        head = ["the word itself", "a made-up name", *(f"taught, {n} photos" for n in PHOTOS)]
-        line = [_share(_composed(result, n)) for n in (None, 0, *PHOTOS)]
-        parts.append(f"R@10 of captions\n\n{markdown.table(head, [line])}")
-    return "\n\n".join(parts)
+    lost = {m: over("domain", rows, m) for m in LOST if (rows := [row for row in result["forgotten"] if m in row])}
+    costs = markdown.table([LOST[m] for m in lost], [[markdown.difference(points) for points in lost.values()]])
+    return f"{markdown.table(head, lines)}\n\nPoints lost by questions without a taught name\n\n{costs}"

@@ -5,11 +5,11 @@ This is the paper's question. Five folds over tasks answer it (``core.experiment
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from core.experiments import known, runner, statistics
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
@@ -17,7 +17,7 @@ from core.experiments.known import OURS, findings
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.distributed import Processes
 
-__all__ = ["findings", "run", "table"]
+__all__ = ["findings", "run"]
 
 SEEDS = (0, 1, 2)  # of trainings
 
@@ -42,7 +42,7 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
         "recipe": asdict(fold_recipe),
         "seeds": list(seeds),
         "folds": sorted({r["fold"] for r in rows}),
-        "groups": statistics.summary(rows, (runner.SCENES, runner.SPECIAL), OURS),
+        "groups": statistics.summary(rows, OURS),
         "rows": rows,
     }
 
@@ -50,12 +50,10 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
 def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: int = 0) -> list[runner.Row]:
     """Measure every method on a fold's held-out tasks."""
     held, made = prepare_fold(context, fold, recipe, seed)
-    tasks = {group: [t for t in held if (t.group == "scenes") == (group == runner.SCENES)] for group in runner.GROUPS}
+    tasks = {
+        runner.SPECIAL: [task for task in held if task.group != "scenes"],
+        runner.SCENES: [task for task in held if task.group == "scenes"],
+    }
     rows = runner.measured(made.context, "unseen", tasks, lambda task: runner.methods(made.engine, task.description))
     context.log(f"fold {fold}, training seed {seed}: done")
     return [{"fold": fold, "training seed": seed} | row for row in rows]
-
-
-def table(result: Mapping[str, Any]) -> str:
-    head = f"Folds {', '.join(map(str, result['folds']))}, training seeds {', '.join(map(str, result['seeds']))}."
-    return f"{head}\n\n{known.table(result)}"

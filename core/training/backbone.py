@@ -6,7 +6,6 @@ distilled into similarities with class names. Flickr8k's captions and the specia
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,6 @@ from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import current, sent, training_autocast
 from core.common.digest import digest
 from core.common.errors import DataError
-from core.common.metrics import Relevance, both_directions
 from core.common.paths import data_of
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
@@ -32,7 +30,6 @@ from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation
 
-Photos = tuple[Sequence[Sample], Sequence[Sample], Sequence[Sample]]  # labelled, COCO, Flickr8k
 COCO_HELD_OUT = 160
 TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
 
@@ -66,47 +63,32 @@ def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
     return np.array([r in held for r in ranks])
 
 
-def _read(data: Path, recipe: BackboneRecipe) -> Photos:
-    """Labelled photos, COCO and Flickr8k. Raises DataError: when a kind has too few photos."""
-    labelled, coco, flickr8k = (read_folder(data / name) for name in ("labelled", "coco", "flickr8k"))
-    captioned, needed = sum(bool(s.captions) for s in coco), COCO_HELD_OUT + recipe.captioned
-    labels = {s.label for s in labelled if s.domain == OBJECTS}
-    if captioned < needed or len(labels) < 2 or not {"train", "val"} <= {s.split for s in flickr8k}:
-        found = {"captioned": captioned, "labels": len(labels)}
-        raise DataError("CORE_FEW_PHOTOS", data=data, needed=needed, held=COCO_HELD_OUT, domain=OBJECTS, **found)
-    return labelled, coco, flickr8k
-
-
-@torch.no_grad()
-def _recalls(
-    vision: VisionHead, text: TextHead, maps: Tensor, sentences: Tensor, relevance: Relevance
-) -> dict[str, dict[str, float]]:
-    device = vision.cls.device
-    images = torch.cat([vision(sent(part, device).float()).cpu() for part in maps.split(128)])
-    return both_directions(images, text(sentences.to(device)).cpu(), relevance)
-
-
 class _Data:
-    """The base's training set as features in memory."""
+    """The base's training set as features in memory. Raises DataError: when a kind has too few photos."""
 
-    def __init__(self, photos: Photos, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
+    def __init__(self, data: Path, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
+        labelled, coco = (read_folder(data / name) for name in ("labelled", "coco"))
+        objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
+        names = sorted({labelled[int(i)].label for i in objects})
+        captioned, needed = sum(bool(s.captions) for s in coco), COCO_HELD_OUT + recipe.captioned
+        if captioned < needed or len(names) < 2:
+            found = {"captioned": captioned, "labels": len(names)}
+            raise DataError("CORE_FEW_PHOTOS", data=data, needed=needed, held=COCO_HELD_OUT, domain=OBJECTS, **found)
         towers = EmbeddedTowers().to(current())
 
         def read(texts: Sequence[str]) -> Tensor:
             return text_features(texts, cache, log, towers)
 
-        def maps(samples: Sequence[Sample], rows: np.ndarray, view: int = 0) -> Tensor:
+        def maps(samples: Sequence[Sample], rows: np.ndarray, view: int) -> Tensor:
             return torch.from_numpy(image_features(samples, cache, view, log, towers)[rows])
 
-        (labelled, coco, flickr8k), views = photos, range(recipe.views)
-        objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
+        views = range(recipe.views)
         keep = np.flatnonzero(~coco_held_out(coco) & np.array([bool(s.captions) for s in coco]))
         self.object_maps = [maps(labelled, objects, view) for view in views]
         self.coco_maps = [maps(coco, keep, view) for view in views]
         self.object_teacher = [_teach(towers.image_tower, m) for m in self.object_maps]
         self.coco_teacher = [_teach(towers.image_tower, m) for m in self.coco_maps]
 
-        names = sorted({labelled[int(i)].label for i in objects})
         self.labels = torch.tensor([names.index(labelled[int(i)].label) for i in objects])
         self.label_texts = read([t.format(n) for n in names for t in TEMPLATES]).view(len(names), len(TEMPLATES), -1)
         self.class_texts = read([t.format(n) for n in imagenet_class_names() for t in TEMPLATES[:4]]).view(1000, 4, -1)
@@ -118,28 +100,14 @@ class _Data:
         self.pair_texts = read([PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)])
         self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
 
-        # Held-out COCO photos, a part of Flickr8k train to choose recipes, and Flickr8k val to report.
-        train, val = (np.flatnonzero([s.split == split for s in flickr8k]) for split in ("train", "val"))
-        evaluated = {
-            "coco held out": (coco, np.flatnonzero(coco_held_out(coco))),
-            "flickr8k train (dev)": (flickr8k, train[::6][:1000]),
-            "flickr8k val": (flickr8k, val),
-        }
-        self.evaluations: dict[str, tuple[Tensor, Tensor, Relevance]] = {}  # maps, sentence embeddings, relevance
-        for name, (samples, rows) in evaluated.items():
-            relevance = Relevance.of([samples[i].captions for i in rows])
-            self.evaluations[name] = maps(samples, rows), read(relevance.texts), relevance
-
 
 def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
     return torch.cat([tower.classify(part) for part in maps.split(256)]).half()
 
 
-def train_backbone(
-    data: Path, out: Path, cache: Path, recipe: BackboneRecipe = BackboneRecipe(), log: Log = print
-) -> dict[str, object]:
-    """Train the heads and write them to ``out``; returns their fingerprint and recalls."""
-    photos, device = _read(data, recipe), current()
+def train_backbone(data: Path, out: Path, cache: Path, recipe: BackboneRecipe = BackboneRecipe(), log: Log = print) -> str:
+    """Train the heads and write them to ``out``; returns their fingerprint."""
+    device = current()
     torch.set_float32_matmul_precision("high")  # TF32 for training; routing compares, and keeps float32
     torch.manual_seed(recipe.seed)
     config = HeadsConfig()
@@ -155,7 +123,7 @@ def train_backbone(
         ]
     )
     schedule = one_cycle(optimizer, recipe.steps, recipe.warmup)
-    d = _Data(photos, cache, recipe, log)
+    d = _Data(data, cache, recipe, log)
     with Bar("training", recipe.steps, log, "steps") as bar:
         for step in range(recipe.steps):
             rng = np.random.default_rng([recipe.seed, step])
@@ -164,13 +132,9 @@ def train_backbone(
             bar.to(step + 1, " ".join(f"{k} {v:.3f}" for k, v in parts.items()) + f" scale {log_scale.exp():.1f}")
     vision.eval()
     text.eval()
-    metrics = {name: _recalls(vision, text, *evaluation) for name, evaluation in d.evaluations.items()}
-    for name, values in metrics.items():
-        short = {way: {k: round(v, 1) for k, v in recalls.items()} for way, recalls in values.items()}
-        log(f"{name} ({len(d.evaluations[name][0])} photos): {json.dumps(short)}")
-    fingerprint = save_heads(vision.cpu(), text.cpu(), out, {"recipe": asdict(recipe), "zero_shot": metrics})
+    fingerprint = save_heads(vision.cpu(), text.cpu(), out, {"recipe": asdict(recipe)})
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {fingerprint}")
-    return {"fingerprint": fingerprint, "zero_shot": metrics}
+    return fingerprint
 
 
 def _step(

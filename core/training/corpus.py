@@ -35,7 +35,6 @@ OBJECTS = "objects"  # the domain of everyday objects, which trained the embedde
 VALIDATION = 0.12  # share of photos that train nothing, but choose recipes and measure experts
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
-UNREADABLE_SHOWN = 20
 TRANSLATIONS = "languages"  # folder in the data folder, with captions in other languages
 LANGUAGES = {"de": "German", "fr": "French", "zh": "Chinese", "cs": "Czech"}
 TRAINED_LANGUAGES = ("de", "fr")  # of shared LoRA and experts; the others train maps alone
@@ -202,8 +201,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
     out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. ``most``: the most photos
-    of a folder, evenly spread. Unreadable photos are left out and listed in the log. Raises DataError: when there
-    is no photo to train on.
+    of a folder, evenly spread. Unreadable photos are left out. Raises DataError: when there is no photo to train on.
     """
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS) if (data / TRANSLATIONS).is_dir() else {}
@@ -228,8 +226,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
         raise DataError("CORE_NO_TRAINING_PHOTO", data=data, failed=failed)
 
     if unreadable:
-        shown = "".join(f"\n  {path}" for path in unreadable[:UNREADABLE_SHOWN])
-        log(f"{len(unreadable)} photos left out, because they cannot be read:{shown}")
+        log(f"{len(unreadable)} photos left out, because they cannot be read; {unreadable[0]} is one")
 
     def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; tokens are fast
         return text_features(texts, cache, log, backbone) if backbone.text_key else backbone.text_prefix(texts)

@@ -48,5 +48,5 @@ class Processes:
         return broadcast_object_list([list(items)])[0]
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This process's part of the first process's items; the parts of all processes make up all items."""
-        return self.agreed(items)[self.state.process_index :: self.state.num_processes]
+        """This process's part of items that are the same in all processes."""
+        return [*items[self.state.process_index :: self.state.num_processes]]

@@ -9,8 +9,8 @@ own rank, learns what is special about a topic. All expert LoRAs have one A, the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -40,7 +40,6 @@ from core.training.descent import descend
 from core.training.discovery import ExpertTask, described, discover
 from core.training.distributed import Processes
 from core.training.forgetting import forgetting
-from core.training.objective import Objective
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import train_shared
 from core.training.snapshots import read_snapshots, snapshots_file
@@ -49,135 +48,6 @@ INPUTS = 4096  # photos, or texts of as many photos, that choose the frozen A
 FORGETTING_PHOTOS = 300  # most photos of each set of class names, to measure an expert on
 TOPIC_PHOTOS = 256  # most photos of the expert's own topic
 FEWEST_PHOTOS = 8  # a topic with fewer is not measured
-
-
-def train_expert_lora(
-    objective: Objective, rows: np.ndarray, layout: LoraLayout, shared: Lora | None, recipe: ExpertRecipe, seed: int
-) -> Tensor:
-    """Train an expert LoRA on the photos at these rows, on top of the shared LoRA. Returns the last snapshots [M, P] (paper:
-    M = 100), in float16."""
-    vector = torch.nn.Parameter(torch.zeros(layout.size))
-    optimizer = torch.optim.Adam([vector], lr=recipe.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.lr / 10)
-    rng = np.random.default_rng(seed)
-    snapshots = []
-    for step in range(recipe.steps):
-        own = Lora.from_vector(layout, vector)
-        loss = objective.loss(rows, merge([shared, own], [1.0, 1.0]) if shared else own, rng)
-        descend(loss, optimizer, schedule, [vector])
-        if step >= recipe.steps - recipe.snapshots:
-            snapshots.append(vector.detach().clone())
-    return torch.stack(snapshots).half().cpu()
-
-
-def train_expert_loras(
-    objective: Objective,
-    tasks: Sequence[tuple[ExpertTask, int]],
-    runs: Path,
-    layout: LoraLayout,
-    shared: Lora | None,
-    recipe: ExpertRecipe,
-    title: str,
-    log: Log,
-) -> None:
-    """Train the expert LoRA of each (task, seed), and keep its snapshots in ``runs``."""
-    with Bar(title, len(tasks), log, "experts") as bar:
-        for done, (task, seed) in enumerate(tasks, 1):
-            snapshots = train_expert_lora(objective, task.rows, layout, shared, recipe, seed)
-            write_tensors(snapshots_file(runs, task.name), {"snapshots": snapshots})
-            bar.to(done, task.name)
-
-
-def train_experts(
-    data: Path,
-    out: Path,
-    cache: Path,
-    backbone: Backbone,
-    recipe: ExpertRecipe = ExpertRecipe(),
-    log: Log = print,
-    descriptions: Mapping[str, str] = MappingProxyType({}),
-) -> ExpertRepository:
-    """Train the shared LoRA, find the experts' tasks in ``data``, train their LoRAs, and write the repository to ``out``.
-
-    Under ``accelerate launch`` each process trains some of the experts. All processes see the folder ``cache``, which keeps
-    trained parts. ``descriptions``: by expert's name, as ``read_descriptions`` returns them.
-
-    Raises DataError: when the data has no task; RepositoryError: when the processes do not share the cache.
-    """
-    processes = Processes.here()
-    backbone.to(processes.device)
-    first = processes.state.is_main_process
-    log_once = log if first else silent
-    runs = runs_folder(cache, backbone, recipe, data)
-    with processes.state.main_process_first():  # the others read its results from the cache
-        corpus = load_corpus(data, backbone, cache, log_once, recipe.views)
-    with processes.state.main_process_first():
-        shared = shared_lora(corpus, recipe, runs, log_once)
-        layout = expert_layout(corpus, recipe, runs, shared)
-    tasks = processes.agreed(discover(corpus, recipe))
-    if strangers := descriptions.keys() - {t.name for t in tasks}:
-        log_once(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
-    tasks = described(tasks, descriptions)
-    if not tasks:
-        raise DataError("CORE_NO_TOPIC", data=data)
-    left = processes.share([t for t in tasks if not snapshots_file(runs, t.name).is_file()])
-    log(f"{processes.title}{len(left)} of {len(tasks)} experts to train on {processes.device}")
-    seeded = [(t, int(2**32 * draw(t.name))) for t in left]
-    train_expert_loras(recipe.objective(corpus), seeded, runs, layout, shared, recipe, f"{processes.title}experts", log)
-    processes.state.wait_for_everyone()
-    repository = assemble(corpus, tasks, runs, layout, shared, recipe, log_once)
-    if first:
-        save_repository(repository, out)
-    log_once(f"{len(repository)} experts were written to {out}")
-    return repository
-
-
-def assemble(
-    corpus: Corpus,
-    tasks: list[ExpertTask],
-    runs: Path,
-    layout: LoraLayout,
-    shared: Lora | None,
-    recipe: ExpertRecipe,
-    log: Log = print,
-    measured: bool = True,
-) -> ExpertRepository:
-    """The repository of the experts whose snapshots are in ``runs``. If ``measured``, each entry gets its recalls and its
-    forgetting, on photos that trained nothing."""
-    backbone = corpus.backbone
-    trained = read_snapshots(runs, [task.name for task in tasks])
-    keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
-    means = torch.stack([snapshots.float().mean(0) for snapshots in trained])
-    basis = Basis.fit(means)
-    means = basis.decode(basis.encode(means))  # as the repository stores them
-    entries = []
-    with Bar("measuring", len(tasks), log if measured else silent, "experts") as bar:
-        for number, (task, mean, key) in enumerate(zip(tasks, means, keys, strict=True), 1):
-            about = (task.name, task.description, task.group, task.source, len(task.rows), recipe.seed, recipe.snapshots)
-            entry = Expert(*about, {}, {}, task.classes, keywords=task.keywords)
-            if measured:
-                own = Lora.from_vector(layout, mean)
-                whole = merge([shared, own], [1.0, 1.0]) if shared else own
-                lost, rows = forgetting(corpus, whole, FORGETTING_PHOTOS), photos_like(corpus, entry, key)
-                enough = len(rows) >= FEWEST_PHOTOS
-                before, after = (corpus.recalls(rows, lora) if enough else {} for lora in (None, whole))
-                entry = replace(entry, before=before, after=after, forgetting=lost)
-            bar.to(number)
-            entries.append(entry)
-    repository = ExpertRepository(
-        backbone.fingerprint,
-        layout,
-        tuple(entries),
-        basis,
-        means,
-        torch.stack([basis.encode(snapshots.float()).var(0, correction=0) for snapshots in trained]),
-        keys,
-        {"recipe": asdict(recipe), "tasks": len(tasks)},
-        backbone.choice,
-        shared=shared,
-        photo_sentences=fit_sentences(corpus.base[corpus.train], torch.from_numpy(corpus.photo_sentences[corpus.train])),
-    )
-    return replace(repository, closeness_threshold=closeness_threshold(repository))
 
 
 def shared_lora(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
@@ -211,6 +81,130 @@ def expert_layout(corpus: Corpus, recipe: ExpertRecipe, runs: Path, shared: Lora
         moments = second_moments(corpus.backbone, layout.modules, prefixes, shared)
         write_tensors(file, {name: widest_directions(moment, recipe.rank) for name, moment in moments.items()})
     return layout.frozen(load_file(file))
+
+
+@dataclass(frozen=True)
+class ExpertTraining:
+    """A training of experts: its photos, and what all its experts have in common. ``runs`` keeps trained parts, for interrupted
+    and later runs."""
+
+    corpus: Corpus
+    recipe: ExpertRecipe
+    runs: Path
+    layout: LoraLayout  # of expert LoRAs, with their A
+    shared: Lora | None  # under each of them
+    log: Log = print
+
+    @staticmethod
+    def begin(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> ExpertTraining:
+        """Train what experts have in common, or read it."""
+        shared = shared_lora(corpus, recipe, runs, log)
+        return ExpertTraining(corpus, recipe, runs, expert_layout(corpus, recipe, runs, shared), shared, log)
+
+    def train(self, tasks: Iterable[tuple[ExpertTask, int]], title: str) -> None:
+        """Train the expert LoRA of each (task, seed) that has no snapshots yet."""
+        left = [(task, seed) for task, seed in tasks if not snapshots_file(self.runs, task.name).is_file()]
+        with Bar(title, len(left), self.log, "experts") as bar:
+            for done, (task, seed) in enumerate(left, 1):
+                write_tensors(snapshots_file(self.runs, task.name), {"snapshots": self.snapshots(task.rows, seed)})
+                bar.to(done, task.name)
+
+    def snapshots(self, rows: np.ndarray, seed: int) -> Tensor:
+        """Train an expert LoRA on the photos at these rows. Returns the last snapshots [M, P] (paper: M = 100), in float16."""
+        recipe, objective = self.recipe, self.recipe.objective(self.corpus)
+        vector = torch.nn.Parameter(torch.zeros(self.layout.size))
+        optimizer = torch.optim.Adam([vector], lr=recipe.lr)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.lr / 10)
+        rng = np.random.default_rng(seed)
+        snapshots = []
+        for step in range(recipe.steps):
+            descend(objective.loss(rows, self.whole(vector), rng), optimizer, schedule, [vector])
+            if step >= recipe.steps - recipe.snapshots:
+                snapshots.append(vector.detach().clone())
+        return torch.stack(snapshots).half().cpu()
+
+    def whole(self, vector: Tensor) -> Lora:
+        """An expert LoRA [P] on top of the shared LoRA."""
+        own = Lora.from_vector(self.layout, vector)
+        return merge([self.shared, own], [1.0, 1.0]) if self.shared else own
+
+    def repository(self, tasks: Sequence[ExpertTask], measured: bool = True) -> ExpertRepository:
+        """The repository of trained experts. If ``measured``, each entry gets its recalls and its forgetting, on photos that
+        trained nothing."""
+        corpus, recipe, backbone = self.corpus, self.recipe, self.corpus.backbone
+        trained = read_snapshots(self.runs, [task.name for task in tasks])
+        keys = torch.stack([embed_expert(backbone, t.wordings) for t in tasks])
+        means = torch.stack([snapshots.float().mean(0) for snapshots in trained])
+        basis = Basis.fit(means)
+        means = basis.decode(basis.encode(means))  # as the repository stores them
+        entries = []
+        with Bar("measuring", len(tasks), self.log if measured else silent, "experts") as bar:
+            for number, (task, mean, key) in enumerate(zip(tasks, means, keys, strict=True), 1):
+                about = (task.name, task.description, task.group, task.source, len(task.rows), recipe.seed, recipe.snapshots)
+                entry = Expert(*about, {}, {}, task.classes, keywords=task.keywords)
+                entries.append(self._measured(entry, mean, key) if measured else entry)
+                bar.to(number)
+        repository = ExpertRepository(
+            backbone.fingerprint,
+            self.layout,
+            tuple(entries),
+            basis,
+            means,
+            torch.stack([basis.encode(snapshots.float()).var(0, correction=0) for snapshots in trained]),
+            keys,
+            {"recipe": asdict(recipe), "tasks": len(tasks)},
+            backbone.choice,
+            shared=self.shared,
+            photo_sentences=fit_sentences(corpus.base[corpus.train], torch.from_numpy(corpus.photo_sentences[corpus.train])),
+        )
+        return replace(repository, closeness_threshold=closeness_threshold(repository))
+
+    def _measured(self, entry: Expert, mean: Tensor, key: Tensor) -> Expert:
+        corpus, lora, rows = self.corpus, self.whole(mean), photos_like(self.corpus, entry, key)
+        enough = len(rows) >= FEWEST_PHOTOS
+        before, after = (corpus.recalls(rows, adapter) if enough else {} for adapter in (None, lora))
+        return replace(entry, before=before, after=after, forgetting=forgetting(corpus, lora, FORGETTING_PHOTOS))
+
+
+def train_experts(
+    data: Path,
+    out: Path,
+    cache: Path,
+    backbone: Backbone,
+    recipe: ExpertRecipe = ExpertRecipe(),
+    log: Log = print,
+    descriptions: Mapping[str, str] = MappingProxyType({}),
+) -> ExpertRepository:
+    """Train the shared LoRA, find the experts' tasks in ``data``, train their LoRAs, and write the repository to ``out``.
+
+    Under ``accelerate launch`` each process trains some of the experts. All processes see the folder ``cache``, which keeps
+    trained parts. ``descriptions``: by expert's name, as ``read_descriptions`` returns them.
+
+    Raises DataError: when the data has no task; RepositoryError: when the processes do not share the cache.
+    """
+    processes = Processes.here()
+    backbone.to(processes.device)
+    first = processes.state.is_main_process
+    log_once = log if first else silent
+    runs = runs_folder(cache, backbone, recipe, data)
+    with processes.state.main_process_first():  # the others read its results from the cache
+        corpus = load_corpus(data, backbone, cache, log_once, recipe.views)
+    with processes.state.main_process_first():
+        training = ExpertTraining.begin(corpus, recipe, runs, log_once)
+    tasks = processes.agreed(discover(corpus, recipe))
+    if strangers := descriptions.keys() - {t.name for t in tasks}:
+        log_once(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
+    tasks = described(tasks, descriptions)
+    if not tasks:
+        raise DataError("CORE_NO_TOPIC", data=data)
+    seeded = [(task, int(2**32 * draw(task.name))) for task in processes.share(tasks)]
+    replace(training, log=log).train(seeded, f"{processes.title}experts on {processes.device}")
+    processes.state.wait_for_everyone()
+    repository = training.repository(tasks)
+    if first:
+        save_repository(repository, out)
+    log_once(f"{len(repository)} experts were written to {out}")
+    return repository
 
 
 def photos_like(corpus: Corpus, expert: Expert, key: Tensor) -> np.ndarray:

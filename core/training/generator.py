@@ -8,7 +8,6 @@ learns to go from neighbours to a new task. The weight lambda of the KL divergen
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def fit_generator(
     wide = between(repository, rng)
     vae = ConditionalVAE(VaeConfig(basis.dimensions, recipe.latent, recipe.hidden))
     optimizer = torch.optim.Adam(vae.parameters(), lr=recipe.lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.55 + 0.45 * math.cos(math.pi * s / recipe.steps))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.lr / 10)
     with Bar("generator", recipe.steps, log, "steps") as bar:
         for step in range(1, recipe.steps + 1):
             expert = torch.from_numpy(rng.integers(0, n, recipe.batch))

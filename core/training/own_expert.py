@@ -64,17 +64,7 @@ class OwnRecipe:
     seed: int = 0  # of batches and captions; equal seeds and photos give equal experts
 
 
-@dataclass(frozen=True)
-class OwnProgress:
-    """A finished step, the batch's loss, and the seconds left unless training stops early."""
-
-    step: int
-    steps: int
-    loss: float
-    seconds_left: float
-
-
-Progress = Callable[[OwnProgress], None]
+Progress = Callable[[int, int, float], None]  # a finished step, all steps, and the seconds left unless training stops early
 
 
 @dataclass(frozen=True)
@@ -143,6 +133,34 @@ class _Training:
         images, texts = photo_rows(self.backbone, photos.prefix, adapter), text_rows(self.backbone, photos.texts, adapter)
         return measure(images, texts, photos.relevance)
 
+    def fit(self, train: _Photos, validation: _Photos, progress: Progress, stop: threading.Event) -> tuple[Tensor, int]:
+        """Return snapshots [M, P] and the number of steps.
+
+        With validation photos, the snapshots are those whose mean has the lowest loss on them, and training ends after
+        ``recipe.patience`` checks without a lower loss. Without, they are the last ones.
+        """
+        validates, recipe, start = len(validation.prefix) > 0, self.recipe, torch.zeros(self.experts.layout.size)
+        steps = recipe.steps if validates else recipe.fixed_steps
+        vector, rng = torch.nn.Parameter(start.clone()), np.random.default_rng(recipe.seed)
+        optimizer = torch.optim.Adam([vector], lr=recipe.lr)
+        last = deque([start], maxlen=recipe.snapshots)
+        best, lowest, waited = torch.stack([start]), self.loss(validation, start) if validates else math.inf, 0
+        began = time.monotonic()
+        for step in range(1, steps + 1):
+            descend(self.batch_loss(train, vector, rng), optimizer)
+            last.append(vector.detach().clone())
+            progress(step, steps, (time.monotonic() - began) / step * (steps - step))
+            if stop.is_set():
+                raise TrainingStopped("CORE_TRAINING_STOPPED")
+            if validates and step % recipe.check == 0:
+                snapshots = torch.stack([*last])
+                current, waited = self.loss(validation, snapshots.mean(0)), waited + 1
+                if current < lowest:
+                    best, lowest, waited = snapshots, current, 0
+                elif waited >= recipe.patience:
+                    return best, step
+        return best if validates else torch.stack([*last]), steps
+
 
 def split_photos(ids: Sequence[str], stop_from: int = OwnRecipe.stop_from) -> Split:
     """Hold a quarter of the photos out. If the rest has at least ``stop_from`` photos, a fifth of it decides when to stop.
@@ -161,7 +179,7 @@ def train_own_expert(
     gallery: Gallery,
     name: str,
     description: str,
-    progress: Progress = lambda step: None,
+    progress: Progress = lambda step, steps, left: None,
     stop: threading.Event | None = None,
     recipe: OwnRecipe = OwnRecipe(),
 ) -> OwnExpert:
@@ -182,7 +200,6 @@ def train_own_expert(
         photos, prefix = gallery.captioned()
         if len(photos) < MIN_PHOTOS:
             raise GalleryError("CORE_OWN_FEW", least=MIN_PHOTOS, n=len(photos))
-        start = torch.zeros(engine.repository.layout.size)
         names = ClassNames.of(backbone, backbone.text_prefix) if recipe.memory else None
         training = _Training(backbone, engine.repository, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
@@ -193,46 +210,11 @@ def train_own_expert(
 
         train, validation, held = map(pick, (split.train, split.validation, split.held))
         began = time.monotonic()
-        snapshots, steps = _fit(training, start, train, validation, progress, stop or threading.Event())
+        snapshots, steps = training.fit(train, validation, progress, stop or threading.Event())
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
         raise AdapterError("CORE_TRAINING_FAILED")
-    mean, coordinates = snapshots.mean(0), engine.repository.basis.encode(snapshots)
-    variance = (coordinates - coordinates.mean(0)).square().mean(0)
-    before, at_start, after = (training.recalls(held, vector) for vector in (None, start, mean))
+    mean, variance = snapshots.mean(0), engine.repository.basis.encode(snapshots).var(0, correction=0)
+    before, start, after = (training.recalls(held, vector) for vector in (None, torch.zeros_like(mean), mean))
     expert = Expert(name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots), before, after)
-    return OwnExpert(expert, mean, variance, embed_descriptions(backbone, [description])[0], at_start, steps, seconds)
-
-
-def _fit(
-    training: _Training, start: Tensor, train: _Photos, validation: _Photos, progress: Progress, stop: threading.Event
-) -> tuple[Tensor, int]:
-    """Train from ``start``; return snapshots [M, P] and the number of steps.
-
-    With validation photos, the snapshots are those whose mean has the lowest loss on them, and training ends after
-    ``recipe.patience`` checks without a lower loss. Without, they are the last ones.
-    """
-    validates, recipe = len(validation.prefix) > 0, training.recipe
-    steps = recipe.steps if validates else recipe.fixed_steps
-    vector = torch.nn.Parameter(start.detach().clone())
-    optimizer = torch.optim.Adam([vector], lr=recipe.lr)
-    rng = np.random.default_rng(recipe.seed)
-    last = deque([start], maxlen=recipe.snapshots)
-    best, lowest, waited = torch.stack([start]), training.loss(validation, start) if validates else math.inf, 0
-    began = time.monotonic()
-    for step in range(1, steps + 1):
-        loss = training.batch_loss(train, vector, rng)
-        descend(loss, optimizer)
-        last.append(vector.detach().clone())
-        left = (time.monotonic() - began) / step * (steps - step)
-        progress(OwnProgress(step, steps, float(loss.detach()), left))
-        if stop.is_set():
-            raise TrainingStopped("CORE_TRAINING_STOPPED")
-        if validates and step % recipe.check == 0:
-            snapshots = torch.stack([*last])
-            current, waited = training.loss(validation, snapshots.mean(0)), waited + 1
-            if current < lowest:
-                best, lowest, waited = snapshots, current, 0
-            elif waited >= recipe.patience:
-                return best, step
-    return best if validates else torch.stack([*last]), steps
+    return OwnExpert(expert, mean, variance, embed_descriptions(backbone, [description])[0], start, steps, seconds)

@@ -126,12 +126,12 @@ def rows(values: dict[str, list[float]], group: str = "scenes") -> list[dict[str
 def test_summary_averages_seeds_first_and_pairs_by_task() -> None:
     made = rows({"zero-shot": [1.0, 2.0, 3.0], "sg-lora": [2.0, 4.0, 3.0]})
     made += [{**r, "seed": 1, "R@1": r["R@1"] + 2} for r in made if r["variant"] == "sg-lora"]  # type: ignore[operator]
-    found = statistics.summary(made, ("scenes", "none"), "sg-lora")
+    found = statistics.summary(made, "sg-lora")
     assert set(found) == {"scenes"} and found["scenes"]["tasks"] == 3
     methods = found["scenes"]["methods"]
     assert methods["sg-lora"]["mean"]["R@1"] == 4.0 and methods["sg-lora"]["ours minus it"] is None
     assert methods["zero-shot"]["ours minus it"]["R@1"][0] == pytest.approx(2.0)
-    table = statistics.summary_table(found, "sg-lora")
+    table = statistics.summary_table(found)
     assert "| **sg-lora** | 4.0 / 4.0 / 5.0 |" in table and "scenes (3 tasks)" in table
 
 

@@ -1,4 +1,5 @@
-"""Several processes share the folds of an experiment: a tiny model, tiny data, five held-out categories."""
+"""Experiments that train: several processes share the folds of one, and experts of a domain join everyday ones. On a tiny model
+and made-up photos."""
 
 from __future__ import annotations
 
@@ -11,23 +12,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from app_process import free_port
 from made_up_photos import COLOURS, draw
 from repositories import make_model
 
 from core.backbones import load_backbone
 from core.common.paths import ROOT
-from core.experiments import unseen
+from core.experiments import domains, runner, unseen
 from core.experiments.context import ExperimentContext
-from core.experiments.folds import FoldRecipe
+from core.experiments.folds import FoldRecipe, trained
+from core.sglora.request import AdapterRequest
 from core.training.generator import GeneratorRecipe
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import BothHeadsRecipe
+from core.training.snapshots import read_snapshots
 
 pytestmark = pytest.mark.slow
 
 EXPERTS = ExpertRecipe(rank=2, steps=2, batch=8, snapshots=2, shared_rank=2, shared_steps=2, keyword=20, fine=40, least=20)
 RECIPE = FoldRecipe(EXPERTS, GeneratorRecipe(steps=2), BothHeadsRecipe())
+DISHES = ("soup", "rice", "cake", "fish")
 CODE = """
 import os
 import sys
@@ -41,22 +46,33 @@ with Path(f"{sys.argv[2]}.log.{os.environ['RANK']}").open("w") as log:
 """
 
 
-def context(data: Path, cache: Path, model: Path, log=lambda _: None) -> ExperimentContext:
-    return ExperimentContext(data, cache, load_backbone(f"local-dir:{model}", adapt_blocks=1), log)
+def context(root: Path, cache: Path, log=lambda _: None) -> ExperimentContext:
+    return ExperimentContext(root / "data", cache, load_backbone(f"local-dir:{root / 'model'}", adapt_blocks=1), log)
 
 
-def test_two_processes_each_take_folds_and_find_what_one_finds(tmp_path: Path) -> None:
-    data, lines = tmp_path / "data", []
-    (data / "images").mkdir(parents=True)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, captioned everyday photos of five categories, and four labelled dishes."""
+    root = tmp_path_factory.mktemp("root")
+    make_model(root / "model", 7)
+    for folder in ("everyday", "labelled"):
+        (root / "data" / folder / "images").mkdir(parents=True)
+    captions, labels = [], []
     for i in range(5 * 70):
-        draw(data / "images" / f"{i}.png", i % 3, i % 5, i)
-        captions = [f"a {COLOURS[i % 5]} thing number {i // 7}", f"something {COLOURS[i % 5]}"]
-        split = "test" if i >= 300 else "train"
-        line = {"image": f"images/{i}.png", "split": split, "captions": captions, "categories": [f"{COLOURS[i % 5]} thing"]}
-        lines.append(json.dumps(line))
-    (data / "captions.jsonl").write_text("\n".join(lines))
-    model = make_model(tmp_path / "model", 7)
-    command = [sys.executable, "-c", CODE, str(data), str(tmp_path / "two"), str(model)]
+        draw(root / "data" / "everyday" / "images" / f"{i}.png", i % 3, i % 5, i)
+        texts = [f"a {COLOURS[i % 5]} thing number {i // 7}", f"something {COLOURS[i % 5]}"]
+        about = {"image": f"images/{i}.png", "split": "test" if i >= 300 else "train", "captions": texts}
+        captions.append(json.dumps(about | {"categories": [f"{COLOURS[i % 5]} thing"]}))
+    for i in range(80):
+        draw(root / "data" / "labelled" / "images" / f"{i}.png", i % 3, i % 4, i)
+        labels.append(json.dumps({"image": f"images/{i}.png", "set": "dishes", "domain": "food", "label": DISHES[i % 4]}))
+    (root / "data" / "everyday" / "captions.jsonl").write_text("\n".join(captions))
+    (root / "data" / "labelled" / "labels.jsonl").write_text("\n".join(labels))
+    return root
+
+
+def test_two_processes_each_take_folds_and_find_what_one_finds(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CODE, str(root), str(tmp_path / "two")]
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers"), str(Path(__file__).parent)])
     # What `accelerate launch` sets. tests/integration/test_open_clip_training.py runs the launcher itself.
     launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
@@ -68,17 +84,39 @@ def test_two_processes_each_take_folds_and_find_what_one_finds(tmp_path: Path) -
     for process in processes:
         _, errors = process.communicate(timeout=250)
         assert process.returncode == 0, errors.decode()
-    kept = list((tmp_path / "two" / "experiments" / "unseen").glob("fold*.json"))
-    assert len(kept) == 5
     logs = [file.read_text() for file in tmp_path.glob("two.log.*")]
     assert len(logs) == 2 and all("experts\n" in log for log in logs)
     for fold in range(5):  # exactly one process trains each fold
-        assert "".join(logs).count(f"fold {fold}, ") == 1
         assert len(re.findall(rf"fold{fold}-seed0-\w+: \d+ experts\n", "".join(logs))) == 1
-    two = unseen.run(context(data, tmp_path / "two", model), RECIPE, seeds=(0,))
-    one = unseen.fold_rows(context(data, tmp_path / "one", model), 3, RECIPE)
+    two = unseen.run(context(root, tmp_path / "two"), RECIPE, seeds=(0,))
+    one = unseen.fold_rows(context(root, tmp_path / "one"), 3, RECIPE)
     assert sorted({row["fold"] for row in two["rows"]}) == [0, 1, 2, 3, 4]
+    assert set(two["groups"]) == {runner.SPECIAL, runner.SCENES}
     theirs = [row for row in two["rows"] if row["fold"] == 3]
     assert [(row["task"], row["variant"]) for row in one] == [(row["task"], row["variant"]) for row in theirs]
     # Rounding may move one or two photos.
     assert np.mean([row["R@5"] for row in one]) == pytest.approx(np.mean([row["R@5"] for row in theirs]), abs=1)
+
+
+def test_ten_experts_join_everyday_ones(root: Path, tmp_path: Path) -> None:
+    made = context(root, tmp_path)
+    corpus, alone = made.corpus, domains.everyday(made.corpus)
+    assert alone.train.any() and not (alone.train & (corpus.domains == "food")).any()
+    tasks = domains.tasks_of(corpus, "food", EXPERTS)
+    assert len({task.name for task in tasks}) == len(tasks) == domains.TEN and tasks[0].classes == tuple(sorted(DISHES))
+    assert all(corpus.train[task.rows].all() and (corpus.domains[task.rows] == "food").all() for task in tasks)
+
+    result = json.loads(json.dumps(domains.run(made, RECIPE)))
+    assert list(result["domains"]) == ["food"] and list(result["groups"]) == [runner.SPECIAL]
+    assert set(result["groups"][runner.SPECIAL]["methods"]) == set(domains.VARIANTS) == set(result["domains"]["food"]["R@1"])
+    assert domains.table(result).count("\n") > 8 and "ten experts of the domain add" in domains.findings(result)[0]
+
+    # The merge of the joined experts is the mean of their snapshots, by the weights of the routing.
+    start = trained(made, "everyday", domains.everyday, RECIPE)
+    snapshots = read_snapshots(start.folder, [task.name for task in tasks]).float()
+    engine = domains.joined(start.engine, tasks, snapshots)
+    routing = engine.adapt(AdapterRequest("photos of food")).routing
+    means, chosen, weights = torch.cat([start.engine.repository.means, snapshots.mean(1)]), routing.chosen, routing.weights
+    assert int(chosen[0]) >= len(start.engine.repository), "an expert of the domain is closest"
+    merged = engine.repository.with_shared(engine.repository._lora(chosen[:0], weights[:0], weights @ means[chosen]))
+    assert np.allclose(engine.repository.merged(chosen, weights).vector(), merged.vector(), atol=1e-6)

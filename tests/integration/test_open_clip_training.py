@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -31,8 +32,8 @@ from core.experiments.controls import METHODS
 from core.experts.card import CARD_FILE
 from core.experts.load import load_engine
 from core.sglora.request import AdapterRequest
-from core.training import experts as experts_training
 from core.training import shared_lora
+from core.training.experts import ExpertTraining
 
 pytestmark = pytest.mark.slow
 
@@ -167,17 +168,16 @@ def test_wrong_usage_is_named(data: Path, experts: Path, backbone: list[str], ca
         assert reason in capsys.readouterr().err
 
 
-class Interrupting:
-    """Calls a function, and raises KeyboardInterrupt at the call with this number."""
+def interrupting(run: Callable[..., Any], at: int) -> Callable[..., Any]:
+    """A function that raises KeyboardInterrupt at the call with this number."""
+    calls = itertools.count(1)
 
-    def __init__(self, run: Callable[..., Any], at: int) -> None:
-        self.run, self.left = run, at
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        self.left -= 1
-        if not self.left:
+    def call(*arguments: Any, **named: Any) -> Any:
+        if next(calls) == at:
             raise KeyboardInterrupt
-        return self.run(*arguments, **named)
+        return run(*arguments, **named)
+
+    return call
 
 
 def test_one_command_trains_all_and_goes_on_where_it_stopped(
@@ -192,8 +192,8 @@ def test_one_command_trains_all_and_goes_on_where_it_stopped(
     out, cache = tmp_path / "all", tmp_path / "cache"
     command = ["train", "all", "--data", str(data), "--cache", str(cache), "--out", str(out), *backbone[:4]]
     command += settings(*RECIPE, "generator.steps=4")
-    for module, step in ((shared_lora, "descend"), (experts_training, "train_expert_lora")):
-        monkeypatch.setattr(module, step, Interrupting(getattr(module, step), 3))
+    for module, step in ((shared_lora, "descend"), (ExpertTraining, "snapshots")):
+        monkeypatch.setattr(module, step, interrupting(getattr(module, step), 3))
         assert main(command) == 130
         told = capsys.readouterr().err
         assert ("On cpu this takes about" in told) == (module is shared_lora), "the estimate comes first, and once"

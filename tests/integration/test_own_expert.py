@@ -16,7 +16,6 @@ from tiny_models import random_lora, tiny_backbone
 
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
-from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.common.metrics import Relevance
 from core.retrieval.gallery import Gallery
 from core.sglora.description import embed_descriptions
@@ -73,6 +72,19 @@ def layout_of(gallery) -> LoraLayout:
     return joining(gallery.backbone).repository.layout
 
 
+def loss_on(gallery, rows):
+    """The loss of an expert LoRA [P] on the captioned photos at these rows, all at once."""
+    photos, prefix = gallery.captioned()
+    relevance, backbone = Relevance.of([photos[row].captions for row in rows]), gallery.backbone
+
+    def loss(vector):
+        lora = Lora.from_vector(layout_of(gallery), vector)
+        images, texts = backbone.suffix(prefix[rows.tolist()], lora), backbone.encode_text(relevance.texts, lora)
+        return contrastive(images, texts, torch.from_numpy(relevance.matrix), 20.0)
+
+    return loss
+
+
 def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Equal within rounding. Rounding decides the sign of nearly zero gradients, and Adam turns it into a whole step."""
     return float((one - other).norm()) < 0.02 * float(other.norm())
@@ -82,12 +94,10 @@ def test_captioned_photos_of_a_gallery(gallery):
     photos, prefix = gallery.captioned()
     assert len(photos) == 24 and all(p.captions for p in photos)
     assert "bare.png" not in {p.name for p in photos}
-    assert prefix.shape == (24, *gallery.backbone.prefix_shape)
     rows = [p.id for p in gallery.photos]
     expected = gallery.embeddings()[[rows.index(p.id) for p in photos]]
     torch.testing.assert_close(gallery.backbone.suffix(prefix), expected, atol=1e-5, rtol=0)
-    empty = Gallery(gallery.backbone).captioned()
-    assert empty[0] == () and empty[1].shape == (0, *gallery.backbone.prefix_shape)
+    assert Gallery(gallery.backbone).captioned()[0] == ()
 
 
 @BOTH
@@ -130,18 +140,13 @@ def test_mean_and_variance_are_those_of_the_last_steps(gallery):
 @BOTH
 def test_held_photos_do_not_train_nor_stop(gallery):
     """New captions on held-out photos do not change the expert. New captions on a training photo do."""
-    backbone, recipe = gallery.backbone, replace(QUICK, steps=6, check=2, stop_from=10)
-    made = train(gallery, recipe=recipe)
+    recipe = replace(QUICK, steps=6, check=2, stop_from=10)
+    made, (photos, _) = train(gallery, recipe=recipe), gallery.captioned()
     assert made.expert.images == 15, "three more photos decide when to stop"
-    photos, _ = gallery.captioned()
     split = split_photos([p.id for p in photos], 10)
-    other = Gallery(backbone)
-    names = {int(p.name[1:-4]): p for p in photos}
-    sources = [(f"p{i}.png", picture(i)) for i in names]
     held, first = {photos[row].name for row in split.held}, photos[split.train[0]].name
     for changed, same in ((held, True), ({first}, False)):
-        other.clear()
-        other.add(sources)
+        other = filled(gallery.backbone, 24)
         other.set_captions({p.name: ["something else entirely"] if p.name in changed else p.captions for p in photos})
         again = train(other, recipe=recipe)
         assert alike(again.mean, made.mean) == same
@@ -161,10 +166,9 @@ def test_split():
 
 def test_training_learns(gallery):
     """The loss on the training photos falls."""
-    losses = []
-    recipe = replace(QUICK, batch=18, fixed_steps=30, lr=5e-3)
-    train(gallery, recipe=recipe, progress=lambda p: losses.append(p.loss))
-    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05
+    made = train(gallery, recipe=replace(QUICK, batch=18, fixed_steps=30, lr=5e-3))
+    loss = loss_on(gallery, split_photos([p.id for p in gallery.captioned()[0]]).train)
+    assert loss(made.mean) < loss(torch.zeros_like(made.mean)) - 0.05
 
 
 def test_no_trace(gallery):
@@ -179,7 +183,7 @@ def test_no_trace(gallery):
         third = train(gallery, engine=engine).mean
         assert torch.is_inference_mode_enabled()
     with ThreadPoolExecutor(2) as pool:  # two at once get what they get alone
-        fourth, beside = pool.map(lambda seed: train(gallery, seed=seed).mean, (1, 2))
+        fourth, beside = pool.map(lambda seed: train(gallery, seed=seed, engine=engine).mean, (1, 2))
     assert all(alike(again, first) for again in (second, third, fourth)) and alike(beside, other)
     assert not alike(first, other) and torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(v, weights[k]) for k, v in gallery.backbone.adapted.state_dict().items())
@@ -189,16 +193,16 @@ def test_no_trace(gallery):
 
 def test_progress_and_stop(gallery):
     seen, stop = [], threading.Event()
-    train(gallery, progress=seen.append)
-    assert [(p.step, p.steps) for p in seen] == [(i, 6) for i in range(1, 7)]
-    assert all(p.seconds_left >= 0 and np.isfinite(p.loss) for p in seen) and seen[-1].seconds_left == 0
+    train(gallery, progress=lambda *now: seen.append(now))
+    assert [(step, steps) for step, steps, _ in seen] == [(i, 6) for i in range(1, 7)]
+    assert all(left >= 0 for *_, left in seen) and seen[-1][2] == 0
     for last in (2, 6):
         seen.clear()
         stop.clear()
 
-        def press(p, last=last):
-            seen.append(p)
-            if p.step == last:
+        def press(step, steps, left, last=last):
+            seen.append(step)
+            if step == last:
                 stop.set()
 
         with pytest.raises(TrainingStopped, match="nothing was kept"):
@@ -208,33 +212,12 @@ def test_progress_and_stop(gallery):
 
 @pytest.mark.parametrize("lr", [1e-3, 1.0])
 def test_never_worse_than_the_start_on_the_stop_photos(gallery, lr):
-    backbone, layout = gallery.backbone, layout_of(gallery)
     made = train(gallery, recipe=replace(QUICK, lr=lr, check=2, stop_from=10))
-    photos, prefix = gallery.captioned()
-    rows = split_photos([p.id for p in photos], 10).validation
-    relevance = Relevance.of([photos[row].captions for row in rows])
-
-    def loss(vector):
-        lora = Lora.from_vector(layout, vector)
-        images, texts = backbone.suffix(prefix[rows.tolist()], lora), backbone.encode_text(relevance.texts, lora)
-        return contrastive(images, texts, torch.from_numpy(relevance.matrix), 20.0)
-
-    assert loss(made.mean) <= loss(torch.zeros(layout.size))
+    loss = loss_on(gallery, split_photos([p.id for p in gallery.captioned()[0]], 10).validation)
+    assert loss(made.mean) <= loss(torch.zeros_like(made.mean))
     still = train(gallery, recipe=replace(QUICK, lr=0.0, check=2, snapshots=1, stop_from=10))
     assert still.steps == 4 and not still.mean.any() and still.expert.snapshots == 1 and not still.variance.any()
     assert still.expert.after == still.start
-
-
-def test_what_cannot_be_trained(gallery):
-    engine, few = joining(gallery.backbone), filled(gallery.backbone, 19)
-    with pytest.raises(GalleryError, match=r"at least 20 photos with captions\. You have 19"):
-        train_own_expert(engine, few, "x", DESCRIPTION)
-    with pytest.raises(RepositoryError, match="no name"):
-        train_own_expert(engine, gallery, " - ", DESCRIPTION)
-    with pytest.raises(RepositoryError, match="61 characters"):
-        train_own_expert(engine, gallery, "x" * 61, DESCRIPTION)
-    with pytest.raises(DescriptionError):
-        train_own_expert(engine, gallery, "x", "?")
 
 
 @BOTH

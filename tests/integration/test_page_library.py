@@ -120,7 +120,7 @@ def test_saved_experts_come_back_and_replace_their_namesakes(engine: SGLora, tab
 
 def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora, tab: Tab) -> None:
     def train(name: str) -> None:
-        expert_actions.train(engine, tab, name, SENTENCE, lambda now: None, threading.Event())
+        expert_actions.train(engine, tab, name, SENTENCE, lambda *now: None, threading.Event())
 
     with pytest.raises(GalleryError, match="at least 20"):
         train("mine")

@@ -1,4 +1,4 @@
-"""Experiments: the registry, `all` and how it resumes, result files, and figures on light and dark pages."""
+"""Experiments: the registry, `all`, result files, and figures on light and dark pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from command_line import Answer, Run
+from command_line import Run
 
 from app.views import page_html
 from core.cli import experiment
@@ -30,40 +30,21 @@ def test_shipped_reports_match_their_numbers(experiment: Experiment) -> None:
 
 
 @pytest.mark.slow
-def test_all_runs_what_is_left_and_says_what_failed(
-    run: Run, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = {name: EXPERIMENTS[name] for name in ("verification",)}
-    monkeypatch.setattr(experiment, "EXPERIMENTS", few)
-    out, cache = tmp_path / "results", tmp_path / "cache"
-    options = ("--data", tmp_path, "--out", out, "--cache", cache)
-    code, text, err = run("experiment", "all", *options)
-    assert code == 0, err
-    assert [line for line in text.splitlines() if line.startswith("## ")] == [f"## {e.question}" for e in few.values()]
-    assert "[1/1] verification" in err
-    assert sorted(f.name for f in out.iterdir()) == ["verification.json"]
+def test_all_runs_each_and_says_what_failed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "EXPERIMENTS", {name: EXPERIMENTS[name] for name in ("forgetting", "verification")})
+    out = tmp_path / "results"
+    code, text, err = run("experiment", "all", "--data", tmp_path, "--out", out, "--cache", tmp_path / "cache")
+    assert (code, text) == (1, "")
+    assert "[1/2] forgetting" in err and "forgetting failed" in err
+    assert [file.name for file in out.iterdir()] == ["verification.json"], "after one fails, the others still run"
     assert set(json.loads((out / "verification.json").read_text())) >= {"report", "experts"}
 
-    # A finished experiment is read, not run: the output has the changed values of the kept file.
-    (kept,) = (cache / "experiments" / "results").glob("verification-*.json")
-    marked = json.loads(kept.read_text()) | {"won": 1, "trained": 2}
-    kept.write_text(json.dumps(marked))
-    code, text, err = run("experiment", "all", *options, "--json")
-    assert code == 0, err
-    assert json.loads(text)["verification"]["won"] == 1
-    # An experiment that is named runs again. It also runs again if code or models changed.
-    assert answer("experiment", "verification", *options)["won"] > 1
-    monkeypatch.setattr(experiment, "_models", lambda: "changed")
-    assert answer("experiment", "all", *options)["verification"]["won"] > 1
 
-    # After one experiment fails, the others still run.
-    monkeypatch.setattr(experiment, "EXPERIMENTS", {name: EXPERIMENTS[name] for name in ("forgetting", "verification")})
-    monkeypatch.setattr(experiment, "_models", lambda: "changed again")
-    (out / "verification.json").unlink()
-    code, text, err = run("experiment", "all", *options)
-    assert (code, text) == (1, "")
-    assert "forgetting failed" in err
-    assert (out / "verification.json").is_file()
+@pytest.mark.slow
+def test_one_prints_its_findings(run: Run, tmp_path: Path) -> None:
+    code, text, _ = run("experiment", "verification", "--out", tmp_path)
+    assert code == 0 and f"## {EXPERIMENTS['verification'].question}" in text
+    assert json.loads((tmp_path / "verification.json").read_text())["report"]["findings"][0] in text
 
 
 def test_without_data_the_folder_is_named(run: Run, tmp_path: Path) -> None:

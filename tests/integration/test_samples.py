@@ -107,7 +107,7 @@ def test_a_name_from_samples_and_own_photos(engine: SGLora, sources: Sources, ta
 def test_samples_train_no_own_expert(engine: SGLora, sources: Sources, tab: Tab) -> None:
     answer(engine, tab, Question.words("a lion", SAMPLES), sources)
     with pytest.raises(GalleryError, match="at least 20"):
-        expert_actions.train(engine, tab, "mine", "photos of lions", lambda now: None, threading.Event())
+        expert_actions.train(engine, tab, "mine", "photos of lions", lambda *now: None, threading.Event())
     assert actions.look(engine, tab, SAMPLES) is None, "without the samples there is nothing to look at"
 
 

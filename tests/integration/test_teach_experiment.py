@@ -14,6 +14,7 @@ from core.experiments import teach
 from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.columns import text_rows
+from core.sglora.request import DEFAULT_WEIGHT
 
 pytestmark = pytest.mark.slow
 PHOTOS = 24  # for each class; three quarters of them may teach
@@ -49,42 +50,44 @@ def test_photos_that_teach_do_not_measure(context: ExperimentContext) -> None:
         assert corpus.train[own].all() and corpus.test[held].all()
 
 
+def score(context: ExperimentContext, names: TaughtNames, text: str, row: int) -> float:
+    """The score of a photo for a text, zero-shot and adapted scores mixed as on the page."""
+    backbone, photo = context.backbone, context.corpus.prefixes[torch.tensor([row])]
+    parts = ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, backbone.shared))
+    each = [w * backbone.suffix(photo, base)[0] @ backbone.encode_text([text], names.on(base))[0] for w, base in parts]
+    return float(sum(each))
+
+
 def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:
     _, drawn = next(teach.draws(context.corpus))
-    others = teach.everyday(context.corpus)
-    named = teach.adapter(context, None, teach.taught(context, drawn.nonsense, drawn.taught, 3))
-    prefixes = context.backbone.text_prefix([f"a photo of a {name}" for name in drawn.nonsense])
+    others, names = teach.everyday(context.corpus), teach.taught(context, drawn.nonsense, drawn.taught, 3)
+    named, texts = teach.adapter(context, names), [f"a photo of a {name}" for name in drawn.nonsense]
     shown = [context.corpus.indexed(rows, named) for rows in (*drawn.held, others)]
-    found = teach.measured(text_rows(context.backbone, prefixes, named), shown[:-1], shown[-1])
-    base, lora = context.corpus.base.numpy(), named.lora
-    texts = context.backbone.encode_text([f"a photo of a {name}" for name in drawn.nonsense], lora).numpy()
-    right = [np.mean([int(np.argmax(texts @ base[row]) == i) for row in rows]) for i, rows in enumerate(drawn.held)]
-    ten = []
+    found = teach.measured(text_rows(context.backbone, context.backbone.text_prefix(texts), named), shown[:-1], shown[-1])
+    right, ten = [], []
     for i, rows in enumerate(drawn.held):
-        ranked = sorted([*rows, *others], key=lambda row: -float(texts[i] @ base[row]))[: min(10, len(rows))]
+        scores = {row: [score(context, names, text, row) for text in texts] for row in (*rows.tolist(), *others.tolist())}
+        right.append(np.mean([np.argmax(scores[row]) == i for row in rows]))
+        ranked = sorted(scores, key=lambda row, i=i, scores=scores: -scores[row][i])[: min(10, len(rows))]
         ten.append(np.mean([row in rows for row in ranked]))
     assert found == {"right": pytest.approx(100 * np.mean(right), abs=0.01), "ten": pytest.approx(100 * np.mean(ten), abs=0.01)}
 
 
 def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentContext) -> None:
-    backbone, corpus = context.backbone, context.corpus
+    corpus = context.corpus
     _, drawn = next(teach.draws(corpus))
-    others = teach.everyday(corpus)
-    beside = corpus.indexed(others, teach.adapter(context, None))
-    found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, None, beside)}
+    others, (name, other, *_) = teach.everyday(corpus), drawn.nonsense
+    beside = corpus.indexed(others, teach.adapter(context))
+    found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, beside)}
     assert set(found) == {(n, part, rule) for n in (3, 10) for part in ("test", "validation") for rule in teach.RULES}
 
-    def score(names: TaughtNames, row: int) -> float:
-        text = backbone.encode_text([drawn.nonsense[0]], names.on(None))[0]
-        return float(corpus.base[row] @ text)
-
     def taught(photos: list[int]) -> TaughtNames:
-        names = TaughtNames(backbone).add(drawn.nonsense[0], corpus.prefixes[torch.tensor(photos)])
-        return names.add(drawn.nonsense[1], corpus.prefixes[torch.from_numpy(drawn.taught[1][:3])])
+        names = TaughtNames(context.backbone).add(name, corpus.prefixes[torch.tensor(photos)])
+        return names.add(other, corpus.prefixes[torch.from_numpy(drawn.taught[1][:3])])
 
     photos = drawn.taught[0][:3].tolist()
-    left_out = [score(taught([p for p in photos if p != photo]), photo) for photo in photos]
-    above = [row for row in [*np.concatenate(drawn.held), *others] if score(taught(photos), int(row)) >= np.mean(left_out)]
+    cut = np.mean([score(context, taught([p for p in photos if p != photo]), name, photo) for photo in photos])
+    above = [row for row in [*np.concatenate(drawn.held), *others] if score(context, taught(photos), name, int(row)) >= cut]
     right = len(set(above) & set(drawn.held[0].tolist()))
     row = found[3, "test", "mean"]
     assert row["precision"] == pytest.approx(100 * right / max(len(above), 1), abs=0.01)
@@ -94,7 +97,8 @@ def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentConte
 def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teach, "DRAWS", 1)
     result = json.loads(json.dumps(teach.run(context)))
-    taught, untaught = (teach.mean(result, "nonsense", n, [teach.PLAIN], "right")[0] for n in (10, 0))
+    plain = [row for row in result["names"] if row["wording"] == teach.PLAIN]
+    taught, untaught = (teach.over("domain", plain, "right", names="nonsense", photos=n)[0] for n in (10, 0))
     assert taught > 90 and taught > untaught + 20
     assert {row["photos"] for row in result["composed"]} == {None, 0, 1, 3, 10}
     assert {row["word"] for row in result["composed"]} == {"dog"}

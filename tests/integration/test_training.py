@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from made_up_photos import COLOURS, SHAPES, captioned, draw
 from tiny_models import frozen_layout, random_lora
 
-from core.backbones.embedded import EmbeddedBackbone, load_shared
+from core.backbones.embedded import EmbeddedBackbone, load_embedded, load_shared
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge
 from core.common.errors import DataError, DescriptionError, RepositoryError
@@ -36,11 +36,11 @@ from core.training.class_names import class_name_texts
 from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
-from core.training.discovery import discover, keyword_tasks, read_descriptions
-from core.training.experts import photos_like, runs_folder, train_expert_lora, train_experts
+from core.training.discovery import discover, read_descriptions
+from core.training.experts import ExpertTraining, photos_like, runs_folder, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator, train_generator
-from core.training.keywords import common_phrases, keyword_rows, photo_words, phrases, stem
+from core.training.keywords import common_phrases, photo_words, phrases, stem
 from core.training.losses import contrastive
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective
 from core.training.recipe import ExpertRecipe
@@ -196,6 +196,8 @@ def test_words_that_captions_agree_on() -> None:
     assert photo_words(("two dogs on grass", "a dog runs", "the red ball")) == {"dog"}
     assert photo_words(("a tall tree",)) == {"tall", "tree"}, "a single caption decides alone"
     assert [stem(w) for w in ("dogs", "puppies", "grass", "tennis", "bus")] == ["dog", "puppy", "grass", "tennis", "bus"]
+    found = phrases(("A brown dog is running on the grass, with a ball.",))
+    assert found == {"brown dog", "running on the grass"}, "both ends name something; punctuation and “is” end a phrase"
 
 
 def test_every_photo_has_one_part_and_val_only_measures() -> None:
@@ -261,26 +263,19 @@ def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackb
             assert len(having) >= 5 or len(phrase.split()) == 1, phrase
 
 
-def test_descriptions_are_an_object_of_sentences(tmp_path: Path) -> None:
-    path = tmp_path / "descriptions.json"
-    with pytest.raises(DataError, match=r"descriptions\.json does not exist"):
-        read_descriptions(path)
-    path.write_text('["photos of dogs"]')
-    with pytest.raises(DataError, match="needs a JSON object of experts' names and sentences"):
-        read_descriptions(path)
-    path.write_text('{"dog": 3}')
-    with pytest.raises(DescriptionError, match="description of dog must be a text"):
-        read_descriptions(path)
-
-
-@pytest.mark.slow
-def test_a_rare_keyword_becomes_a_topic(corpus: Corpus, backbone: EmbeddedBackbone) -> None:
-    rows = keyword_rows(corpus, corpus.train, 10, 1.0)
-    allowed = corpus.train & ~np.isin(np.arange(len(corpus)), rows["horse"][12:])
-    found = {t.name: t for t in keyword_tasks(replace(corpus, train=allowed), ExpertRecipe(keyword=10))}
-    assert (
-        set(found["horse"].rows.tolist()) >= set(rows["horse"][:12].tolist()) and "horse" in found["horse"].description.lower()
-    )
+@pytest.mark.parametrize(
+    ("content", "error", "reason"),
+    [
+        (None, DataError, r"descriptions\.json does not exist"),
+        ('["photos of dogs"]', DataError, "needs a JSON object of experts' names and sentences"),
+        ('{"dog": 3}', DescriptionError, "description of dog must be a text"),
+    ],
+)
+def test_descriptions_are_an_object_of_sentences(tmp_path: Path, content: str | None, error: type, reason: str) -> None:
+    if content is not None:
+        (tmp_path / "descriptions.json").write_text(content)
+    with pytest.raises(error, match=reason):
+        read_descriptions(tmp_path / "descriptions.json")
 
 
 @pytest.mark.slow
@@ -290,7 +285,7 @@ def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbon
     objective = recipe.objective(corpus)
     rows = np.flatnonzero(corpus.train & corpus.captioned)
     layout = frozen_layout(replace(backbone.layout, rank=recipe.rank))
-    trained = train_expert_lora(objective, rows, layout, None, recipe, 0)
+    trained = ExpertTraining(corpus, recipe, Path(), layout, None).snapshots(rows, 0)
 
     def loss(vector: torch.Tensor) -> float:
         with torch.no_grad():
@@ -301,21 +296,13 @@ def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbon
     assert all(torch.equal(v, before[k]) for k, v in backbone.adapted.state_dict().items())
 
 
-def test_phrases_begin_and_end_with_a_word_that_names_something() -> None:
-    found = phrases(("A brown dog is running on the grass, with a ball.",))
-    assert {"brown dog", "running on the grass"} <= found
-    assert not any(p.startswith(("a ", "the ", "on ")) or p.endswith((" the", " a", " on")) for p in found)
-    assert not any("is" in p.split() or "with a ball" in p for p in found)
-
-
 @pytest.mark.slow
 def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path, backbone: EmbeddedBackbone) -> None:
     samples = read_folder(data / "coco")[:130]
     said: list[str] = []
-    whole = np.array(image_features(samples, tmp_path, log=said.append))
-    assert len(said) > 0
-    said.clear()
+    whole, texts = np.array(image_features(samples, tmp_path)), text_features(["a red dog", "a blue boat"], tmp_path)
     assert np.array_equal(image_features(samples, tmp_path, log=said.append), whole)
+    assert torch.equal(text_features(["a red dog", "a blue boat"], tmp_path, log=said.append), texts)
     assert said == []
     # A run that stopped after its first 64 photos continues there and ends with the same numbers.
     (progress,) = (tmp_path / "maps").glob("*.json")
@@ -323,28 +310,22 @@ def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path, backb
     broken = np.load(progress.with_suffix(".npy"), mmap_mode="r+")
     broken[64:] = 0
     broken.flush()
-    assert np.array_equal(image_features(samples, tmp_path, log=said.append), whole)
+    assert np.array_equal(image_features(samples, tmp_path), whole)
     # Another photo under the same name is read again, also under a shared part.
     for towers in (None, backbone):
         photo = tmp_path / f"{towers is None}.png"
         shutil.copy(samples[0].path, photo)
-        old = np.array(image_features([Sample(photo)], tmp_path, log=said.append, towers=towers))
+        old = np.array(image_features([Sample(photo)], tmp_path, towers=towers))
         shutil.copy(samples[1].path, photo)
-        assert not np.array_equal(image_features([Sample(photo)], tmp_path, log=said.append, towers=towers), old)
-    first = text_features(["a red dog", "a blue boat"], tmp_path, log=said.append)
-    said.clear()
-    assert torch.equal(text_features(["a red dog", "a blue boat"], tmp_path, log=said.append), first)
-    assert said == []
+        assert not np.array_equal(image_features([Sample(photo)], tmp_path, towers=towers), old)
 
 
 @pytest.mark.slow
 def test_backbone_training_gives_the_same_heads_again(data: Path, cache: Path, tmp_path: Path) -> None:
     recipe = BackboneRecipe(steps=4, objects=8, captioned=8, mixed=4, views=1, warmup=1)
     first, again = (train_backbone(data, tmp_path / x / "heads.safetensors", cache, recipe, lambda _: None) for x in "ab")
-    assert first["fingerprint"] == again["fingerprint"]
-    assert (tmp_path / "b" / "heads.safetensors").stat().st_size < 8_000_000
-    held = coco_held_out(read_folder(data / "coco"))
-    assert held.sum() == 160
+    assert first == again == load_embedded(tmp_path / "b" / "heads.safetensors").fingerprint
+    assert coco_held_out(read_folder(data / "coco")).sum() == 160
     with pytest.raises(DataError, match=r"needs 1160 captioned photos in coco .*has 170\)"):
         train_backbone(data, tmp_path / "none", cache, BackboneRecipe(captioned=1000), lambda _: None)
 

@@ -1,4 +1,4 @@
-"""The metrics, compared with hand-written loops, scikit-learn and scipy."""
+"""The metrics, compared with hand-written loops and scipy."""
 
 import numpy as np
 import pytest

@@ -64,7 +64,6 @@ def _indexing(context: BenchmarkContext, folder: Path) -> dict[str, Any]:
         "photos a second": round(report["added"] / report["seconds"]["encode"], 1),
         "processor ms a photo": round(1000 * (made["cpu"] - nothing_new["cpu"]) / max(1, report["added"]), 2),
         "peak MB": made["peak MB"],
-        "nothing new": {"files": files, **nothing_new},
         "bytes a photo": round(size / report["photos"]),
     }
 
@@ -125,7 +124,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"{made['photos']:,} photos are indexed at {made['photos a second']:.0f} a second and "
         f"{made['processor ms a photo']:.1f} ms of processor time each. The process has {made['peak MB']:,} MB at most; a "
         f"photo takes {made['bytes a photo'] / 1000:.0f} kB on disk.",
-        f"With nothing new, {made['nothing new']['files']:,} files take {made['nothing new']['wall']:.1f} s, start included.",
         f"`search` with a new sentence takes {whole['wall']:.1f} s from start to end, {whole['peak MB']:,} MB at most.",
         f"Among {last['rows']:,} rows a question takes {last['new']['wall'] / 1000:.2f} s with a new sentence and "
         f"{last['known']['wall'] / 1000:.2f} s with a known one, at {last['resident']:,} MB of memory.",
