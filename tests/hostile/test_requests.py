@@ -8,9 +8,9 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -25,9 +25,6 @@ from app.server import calls
 from app.server.calls import MAX_VALUES, problem
 from app.server.hosts import Hosts
 from app.server.serve import FILES, allow_open_files
-from core.common.errors import DataError
-from core.data.captions import match_captions, parse_typed, read_captions
-from core.data.uploads import MAX_CAPTIONS
 
 SIZES = (64 * 2**10, 2**20, 4 * 2**20)
 SHAPES = {
@@ -43,12 +40,6 @@ SHAPES = {
     "blanks": lambda n: b" " * n,
     "UTF-16": lambda n: ('{"data": [' + "[]," * (n // 6) + "0]}").encode("utf-16"),
 }
-CAPTIONS = {
-    "a name of marks": lambda n: ("\u0301\u0316" * (n // 4) + ": a cat").encode(),
-    "a header of many columns": lambda n: b"image" + b",text" * (n // 10) + b"\n" + b"a,b\n" * (n // 8),
-    "one long line": lambda n: b"a.jpg" * (n // 5) + b": a cat",
-    "quotes": lambda n: b'a.jpg,"' + b'""' * (n // 2) + b'"',
-}
 PHOTO = {"files": ("a.png", b"x")}
 
 
@@ -58,32 +49,19 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
         yield running
 
 
-def seconds(work: Callable[[bytes], object], body: bytes) -> float:
+def seconds(body: bytes) -> float:
     """This thread's processor time to check a body, the least of three runs."""
     taken = []
     for _ in range(3):
         begin = time.thread_time()
-        work(body)
+        problem(body)
         taken.append(time.thread_time() - begin)
     return min(taken)
 
 
-def matched(body: bytes) -> None:
-    with suppress(DataError):
-        match_captions(["a.jpg"], parse_typed(body.decode()))
-    with suppress(DataError):
-        match_captions(["a.jpg"], read_captions("captions.csv", body, MAX_CAPTIONS))
-
-
-@pytest.mark.parametrize("shape", CAPTIONS)
-def test_reading_captions_takes_linear_time(shape: str) -> None:
-    small, large = (seconds(matched, CAPTIONS[shape](size)) for size in (2**14, 2**18))
-    assert large < 3 * 16 * max(small, 0.002), "the captions are 16 times as long"
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_checking_a_body_takes_linear_and_little_time(shape: str) -> None:
-    small, medium, large = (seconds(problem, SHAPES[shape](size)) for size in SIZES)
+    small, medium, large = (seconds(SHAPES[shape](size)) for size in SIZES)
     least = 0.002  # shorter times measure only the clock
     assert medium < 3 * 16 * max(small, least), "the body is 16 times as long"
     assert large < 3 * 4 * max(medium, least), "the body is 4 times as long"
