@@ -26,8 +26,8 @@ class SampleQuestions(Step):
         """Lay out the sets of samples, and the example questions about the chosen set."""
         opening = self.context.opens_on_samples
         with gr.Row(equal_height=False, elem_classes="sg-samples"):
-            self.sets = self.chips("sets", self.t("SETS"), (), opening)
-            self.examples = self.chips("examples", self.t("SET_NOTE"), (), opening)
+            self.sets = self.chips("sets", self.t("SETS"), opening)
+            self.examples = self.chips("examples", self.t("SET_NOTE"), opening)
 
     def credits(self) -> None:
         self.made_by = gr.HTML(visible=False, elem_id="credits")

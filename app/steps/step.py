@@ -83,11 +83,10 @@ class Step:
         written = self.on(button.click, write, also=[file], shown_on=shown_on, group=group)
         written.success(None, file, file, js=script("fetch"), **private())
 
-    def chips(self, elem_id: str, label: str, words: Sequence[str] = (), visible: bool = False) -> gr.Dataset:
+    def chips(self, elem_id: str, label: str, visible: bool = False) -> gr.Dataset:
         """A list of words to click. ``clicked`` reads its event ``select``."""
-        boxes = [self.context.controls["query"]]
-        chips = {"label": label, "components": boxes, "samples": rows(words), "samples_per_page": MOST_CHIPS}
-        return gr.Dataset(**chips, type="index", visible=visible, elem_id=elem_id)
+        chips = {"label": label, "components": [self.context.controls["query"]], "samples_per_page": MOST_CHIPS}
+        return gr.Dataset(**chips, samples=[], type="index", visible=visible, elem_id=elem_id)
 
     def answer(
         self, tab: Tab, controls: Controls, question: Question | None = None, parts: Sequence[Part] = ANSWER, **values: Any
