@@ -110,9 +110,8 @@ class Photos(Step):
     def _look(self, tab: Tab, controls: Controls) -> Updates:
         """Show the progress of photos that are being added and the first ones, and all of them in the end."""
         visitor, line = tab.visitor, self._line(tab, controls)
-        if not visitor.adding:
-            changed = {} if tab.listed is visitor.photos else self.context.all_again()
-            return line | changed | {self.timer: gr.Timer(active=False)}
+        if not visitor.adding:  # the line comes together with all that new photos change
+            return {self.timer: gr.Timer(active=False)} | (line if tab.listed is visitor.photos else self.context.all_again())
         if tab.comparison is not None:
             return line
         return line | {self.context.answer: results_html.waiting(visitor.photos, visitor.files, adding=True)}
