@@ -76,6 +76,7 @@ def test_library(setting: BenchmarkContext) -> None:
     assert "1,000" in library.table(result) and library.findings(result)
 
 
+@pytest.mark.slow
 def test_adaptation(setting: BenchmarkContext) -> None:
     result = adaptation.run(setting, photos=20, recipe=OwnRecipe(batch=4, fixed_steps=2))
     taken, trained = result["milliseconds"], result["fine-tuning"]

@@ -87,6 +87,7 @@ def corpus(data: Path, cache: Path, backbone: EmbeddedBackbone) -> Corpus:
     return load_corpus(data, backbone, cache, lambda _: None)
 
 
+@pytest.mark.slow
 def test_captions_in_other_languages_join_their_photo(corpus: Corpus) -> None:
     """In German and French, the first translation. Chinese trains its map alone."""
     own = [[corpus.strings[i] for i in rows] for rows in corpus.own_texts]
