@@ -57,10 +57,8 @@ def search(arguments: Namespace) -> Answer:
     words = [part for part in arguments.query if not is_photo(part)]
     files = [Path(part) for part in arguments.query if is_photo(part)]
     kind = (arguments.find or ("photos" if words else "captions")).removesuffix("s")
-    if kind == "caption" and where:
+    if kind == "caption" and (where or arguments.link is not None):
         raise UsageError("CORE_FILTERED_CAPTIONS")
-    if kind == "caption" and arguments.link is not None:
-        raise UsageError("CORE_LINK_CAPTIONS")
     query = Query.parse(words, [open_photo(path) for path in files], arguments.without)
     # Check the input before loading models, which takes seconds.
     wanted = task_request(arguments)

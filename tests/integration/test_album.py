@@ -85,4 +85,4 @@ def test_search_makes_an_album_in_the_order_of_its_results(
     code, out, _ = run("search", "red", "--library", library, "--top", 2, "--link", album)
     assert code == 0 and f"links in {album}: 0 made, 2 kept, 1 removed" in out
     code, _, err = run("search", photos[0], "--library", library, "--find", "captions", "--task", "a", "--link", album)
-    assert code == 2 and "--link makes an album of photos" in err
+    assert code == 2 and "--link choose photos" in err
