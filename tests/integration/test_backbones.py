@@ -572,9 +572,9 @@ def test_without_the_hub(monkeypatch, tmp_path, caplog):
             with pytest.raises(BackboneError) as caught:
                 load_backbone("ViT-B-16", "openai")
             text = str(caught.value)
-            assert "weights openai of ViT-B-16 from huggingface.co/timm/vit_base_patch16_clip_224.openai" in text
+            assert "ViT-B-16 openai from huggingface.co/timm/vit_base_patch16_clip_224.openai" in text
             assert "say --backbone ViT-B-16-quickgelu --pretrained FILE" in text and "`embedded` needs no model hub" in text
-            with pytest.raises(BackboneError, match=r"could not load the model hf-hub:someone/something .* local-dir:FOLDER"):
+            with pytest.raises(BackboneError, match=r"could not load hf-hub:someone/something .* local-dir:FOLDER"):
                 load_backbone("hf-hub:someone/something")
     assert "Retrying" not in caplog.text, "retries cannot help, and make people wait"
 

@@ -131,18 +131,6 @@ def test_an_unknown_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         compute_dtype()
 
 
-def test_pixels_travel_to_a_gpu_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(DTYPE_VARIABLE, raising=False)
-    backbone, pixels = tiny_backbone(), noise(4, 3, 48, 48)
-    assert backbone._light(pixels).dtype == torch.float32
-    rounded = backbone.prefix(pixels.half().float(), torch.float32)
-    torch.testing.assert_close(
-        backbone.suffix(rounded), backbone.suffix(backbone.prefix(pixels, torch.float32)), atol=1e-3, rtol=0
-    )
-    backbone.device = torch.device("mps")  # this device has no bfloat16
-    assert backbone._light(pixels).dtype == torch.float16
-
-
 def test_the_double_refuses_what_a_gpu_refuses() -> None:
     tower = VisionHead(HeadsConfig(width=32, heads=2, dim=16)).eval()
     with device_double() as moves:

@@ -72,7 +72,7 @@ def test_a_stopped_download_goes_on(hub: Hub, ranges: bool) -> None:
 
 def test_a_cut_connection_says_what_to_do_and_goes_on(hub: Hub) -> None:
     hub.cut = 2**20
-    with pytest.raises(BackboneError, match=rf"weights {TAG} of {NAME}.*--pretrained FILE, or --backbone local-dir:FOLDER"):
+    with pytest.raises(BackboneError, match=rf"{NAME} {TAG} .*--pretrained FILE, or --backbone local-dir:FOLDER"):
         fetched()
     hub.cut = None
     assert fetched() == content(hub) and hub.starts == [0, 2**20]
