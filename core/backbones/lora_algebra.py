@@ -9,41 +9,17 @@ from torch import Tensor
 
 from core.backbones.lora import VISION, Factors, Lora, LoraLayout
 
-NEGLIGIBLE = 1e-6  # singular values below this share of the largest count as zero
 HALF_ROUNDING = 2**-10  # relative rounding error of a product of two float16 factors
 
 
-def reduce_rank(lora: Lora, rank: int) -> tuple[Lora, float]:
-    """The closest LoRA of a rank (Eckart-Young, linear by linear), and the share of the squared norm that it loses, 0 to 1. A
-    LoRA of that rank is returned unchanged. A lower rank is padded with zeros and loses nothing."""
-    if set(lora.ranks.values()) == {rank}:
-        return lora, 0.0
-    factors, kept, whole = {}, 0.0, 0.0
+def reduce_rank(lora: Lora, rank: int) -> Lora:
+    """The closest LoRA of a rank (Eckart-Young), linear by linear."""
+    factors = {}
     for name, f in lora.factors.items():
-        u, s, v = _svd(f)
+        u, s, v = torch.linalg.svd(f.delta.double(), full_matrices=False)
         root = s[:rank].sqrt()
-        a, b = root[:, None] * v[:rank], u[:, :rank] * root
-        missing = rank - len(root)
-        if missing > 0:
-            a = torch.cat([a, a.new_zeros(missing, a.shape[1])])
-            b = torch.cat([b, b.new_zeros(len(b), missing)], 1)
-        factors[name] = Factors(a.float(), b.float())
-        kept, whole = kept + float(s[:rank].square().sum()), whole + float(s.square().sum())
-    return Lora(lora.modules, factors), max(0.0, 1 - kept / whole) if whole else 0.0
-
-
-def _svd(factors: Factors) -> tuple[Tensor, Tensor, Tensor]:
-    """Singular values [r] and vectors ([out, r], [r, in]) of B A, in float64, without forming B A."""
-    qb, rb = torch.linalg.qr(factors.b.double())
-    qa, ra = torch.linalg.qr(factors.a.double().T)
-    u, s, v = torch.linalg.svd(rb @ ra.T, full_matrices=False)
-    return qb @ u, s, v @ qa.T
-
-
-def compact(lora: Lora) -> Lora:
-    """The same weight change without negligible singular values, in the lowest rank that all its linears allow."""
-    values = [_svd(f)[1] for f in lora.factors.values()]
-    return reduce_rank(lora, max(1, *(int((s > NEGLIGIBLE * s[0]).sum()) for s in values)))[0]
+        factors[name] = Factors((root[:, None] * v[:rank]).float(), (u[:, :rank] * root).float())
+    return Lora(lora.modules, factors)
 
 
 def project(lora: Lora, layout: LoraLayout, moments: Mapping[str, Tensor]) -> tuple[Tensor, float]:

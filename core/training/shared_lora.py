@@ -126,7 +126,7 @@ def train_shared_lora(
         seeded = replace(recipe, seed=seed)
         key = digest(json.dumps([paper.with_shared(None).fingerprint, photos_and_lists, asdict(seeded)]))[:8]
         runs.append(kept_run(cache / "shared" / f"seed{seed}-{key}.safetensors", lambda: corpus, paper, seeded, log))
-    shared, _ = reduce_rank(merge(runs, [1 / RUNS] * RUNS), RANK)
+    shared = reduce_rank(merge(runs, [1 / RUNS] * RUNS), RANK)
     save_shared(shared, out, {**asdict(recipe), "runs": RUNS})
     log(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     trained = backbone.with_shared(shared)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import pickle
@@ -83,7 +82,7 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     for value in (float("nan"), float("inf"), -float("inf")):
         changed_one = changed(lambda t, v=value: torch.where(torch.arange(t.numel()).view(t.shape) == 3, v, t))
         yield f"one {value}", changed_one, "NaN or inf"
-    yield "numbers of 1e38", changed(lambda t: torch.full_like(t, 1e38)), "too large for a working LoRA"
+    yield "numbers of 1e38", changed(lambda t: torch.full_like(t, 1e38)), "holds invalid numbers"
     yield "numbers beyond float32", changed(lambda t: torch.full_like(t, 1e300, dtype=torch.float64)), "NaN or infinite"
     yield "zeros", changed(torch.zeros_like), None
     yield "a pickle", pickle.dumps({first: [0.0]}), damaged
@@ -121,7 +120,7 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "a rank that the weights have not", changed(r=3), "has shapes"
     for alpha in (float("nan"), float("inf"), 1e308):
         yield f"alpha {alpha}", changed(lora_alpha=alpha), "NaN or infinite"
-    yield "alpha 1e30", changed(lora_alpha=1e30), "too large for a working LoRA"
+    yield "alpha 1e30", changed(lora_alpha=1e30), "holds invalid numbers"
     yield "another kind", changed(peft_type="IA3"), "only plain LoRA"
     yield "a kind of markup", changed(peft_type=MARKUP), "only plain LoRA"
     yield "a kind of brackets", changed(peft_type=[[[[3]]]]), "only plain LoRA"
@@ -133,7 +132,7 @@ def configs(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "a rank of a linear of 257", changed(rank_pattern={**ranks, "mlp.3": 257}), "is not between 1 and 256"
     yield "ranks by an endless expression", changed(rank_pattern={"(.*)*x": 8}), "is not the name of a linear"
     yield "scales by an expression of markup", changed(alpha_pattern={MARKUP: 8}), "is not the name of a linear"
-    yield "a scale of a linear of 1e30", changed(alpha_pattern={**ranks, "mlp.3": 1e30}), "too large for a working LoRA"
+    yield "a scale of a linear of 1e30", changed(alpha_pattern={**ranks, "mlp.3": 1e30}), "holds invalid numbers"
     yield "weights that are changed as well", changed(init_lora_weights="pissa"), "init_lora_weights is set"
     yield "code to run", changed(auto_mapping={"x": "os.system"}, base_model_name_or_path="/etc/passwd"), None
 
@@ -181,12 +180,11 @@ def adapters(good: Good) -> list[Case]:
 def own_experts_with(
     good: Good, tensors: dict[str, Tensor] | bytes | None = None, first: Mapping | None = None, **index: object
 ) -> bytes:
-    """Saved experts with changed tensors, fields of the first expert, or index fields. The checksum is correct."""
+    """Saved experts with changed tensors, fields of the first expert, or index fields."""
     files = unzipped(good.own_experts)
     content = json.loads(files[INDEX_FILE])
     if tensors is not None:
         files[TENSORS_FILE] = tensors if isinstance(tensors, bytes) else save({**load(files[TENSORS_FILE]), **tensors})
-        content["tensors_sha256"] = hashlib.sha256(files[TENSORS_FILE]).hexdigest()
     content["experts"][0] |= first or {}
     files[INDEX_FILE] = json.dumps(content | index).encode()
     return zipped(files)
@@ -194,7 +192,8 @@ def own_experts_with(
 
 def saved_experts(good: Good) -> list[Case]:
     files = unzipped(good.own_experts)
-    means, entries = load(files[TENSORS_FILE])["means"], json.loads(files[INDEX_FILE])["experts"]
+    tensors, entries = load(files[TENSORS_FILE]), json.loads(files[INDEX_FILE])["experts"]
+    means, variances = tensors["means"], tensors["variances"]
     none, lost = "is not that of saved experts", {"before": {"i2t": MARKUP}}
     cases: list[tuple[str, bytes, str | None]] = [
         ("as it should be", good.own_experts, None),
@@ -202,10 +201,13 @@ def saved_experts(good: Good) -> list[Case]:
         ("no index", zipped({TENSORS_FILE: files[TENSORS_FILE]}), "lacks"),
         ("an index of brackets", zipped({**files, INDEX_FILE: NESTED.encode()}), none),
         ("an index of 3 MB", zipped({**files, INDEX_FILE: b" " * 3 * 2**20}), "unpacked"),
-        ("other numbers", zipped({**files, TENSORS_FILE: files[TENSORS_FILE][:-1]}), "checksum"),
+        ("a number too few", zipped({**files, TENSORS_FILE: files[TENSORS_FILE][:-1]}), "damaged"),
         ("a pickle for numbers", own_experts_with(good, tensors=pickle.dumps([1])), "damaged"),
         ("NaN", own_experts_with(good, tensors={"means": means * float("nan")}), "holds invalid numbers"),
         ("numbers of 1e30", own_experts_with(good, tensors={"means": means + 1e30}), "too large"),
+        ("negative variances", own_experts_with(good, tensors={"variances": -variances}), "holds invalid numbers"),
+        ("one number", own_experts_with(good, tensors={"means": torch.zeros(())}), "damaged"),
+        ("an expert more than numbers", own_experts_with(good, experts=[*entries, entries[0]]), "damaged"),
         ("numbers of float8", own_experts_with(good, tensors={"means": means.to(torch.float8_e4m3fn)}), None),
         ("another shape", own_experts_with(good, tensors={"means": means[:, 1:].contiguous()}), "does not fit"),
         ("a LoRA of one number", own_experts_with(good, tensors={"0.text.mlp.1.a": torch.ones(1)}), "damaged"),
@@ -213,8 +215,12 @@ def saved_experts(good: Good) -> list[Case]:
         ("other experts that are a list", own_experts_with(good, basis_sha256=[MARKUP]), none),
         ("an infinite format", own_experts_with(good, format=float("inf")), none),
         ("experts that are a number", own_experts_with(good, experts=3), none),
-        ("no experts", own_experts_with(good, experts=[]), "lists 0 experts"),
-        ("a thousand experts", own_experts_with(good, experts=entries * 1_000), "lists 1000 experts"),
+        ("no experts", own_experts_with(good, experts=[]), none),
+        ("a thousand experts", own_experts_with(good, experts=entries * 1_000), none),
+        ("a name that is taken", own_experts_with(good, first={"name": "Boy"}), "Boy already"),
+        ("no name", own_experts_with(good, first={"name": ""}), "The expert has no name"),
+        ("no description", own_experts_with(good, first={"description": "?"}), "The description is empty"),
+        ("a recall after, and none before", own_experts_with(good, first={"before": {}, "after": lost["before"]}), none),
         ("a field too many", own_experts_with(good, first={"__class__": "os"}), none),
         ("a description that is a list", own_experts_with(good, first={"description": [1]}), none),
         ("a name that cannot be shown", own_experts_with(good, first={"name": "\u202e"}), none),
