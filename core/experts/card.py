@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
 from core.backbones import EMBEDDED
 from core.backbones.spec import FOLDER, HUB, adapted_side, backbone_options, local_names, portable
 from core.common import markdown
 from core.common.digest import digest
 from core.common.errors import RepositoryError
-from core.common.metrics import mean_of_ways
 from core.common.paths import GENERATOR_FILE
 from core.experts import recall_summary
 from core.experts.files import TENSORS_FILE, RepositoryIndex
@@ -63,13 +62,11 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
         library_name=LIBRARY,
         base_model=hub if hub != spec else None,
         tags=["lora", TAG, "image-text-retrieval", "image-search", "arxiv:2509.10535"],
-        model_name=f"SG-LoRA experts: {spec}",
-        eval_results=_evaluations(index.experts),
     )
     return ModelCard.from_template(
         data,
         str(TEMPLATE),
-        model_name=data.model_name,
+        model_name=f"SG-LoRA experts: {spec}",
         index=index,
         side=adapted_side(index.backbone),
         embedded=spec == EMBEDDED,
@@ -109,24 +106,3 @@ def _data(experts: Sequence[Expert]) -> str:
         terms = next((t for name, t in TERMS.items() if source.lower().startswith(name)), "see the data set")
         lines.append([source, str(len(members)), span, terms])
     return markdown.table(["data", "experts", "photos of one task", "terms of the data"], lines)
-
-
-def _evaluations(experts: Sequence[Expert]) -> list[EvalResult] | None:
-    """Mean recall over all measured experts, zero-shot and adapted, for the card's metadata."""
-    measured = [e for e in experts if e.measured]
-    if not measured:
-        return None
-    sides = {"zero-shot": [e.before for e in measured], "expert": [e.after for e in measured]}
-    return [
-        EvalResult(
-            task_type="image-text-retrieval",
-            task_name="Image-text retrieval",
-            dataset_type="task-photos",
-            dataset_name=f"Held-out photos of {len(measured)} tasks",
-            metric_type="recall",
-            metric_name=f"R@{k}, mean of both directions and all tasks, {kind}",
-            metric_value=round(sum(mean_of_ways(recall, f"R@{k}") for recall in recalls) / len(recalls), 2),
-        )
-        for k in (1, 5)
-        for kind, recalls in sides.items()
-    ]
