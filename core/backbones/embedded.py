@@ -31,12 +31,12 @@ from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import LORA_RANK, VISION, Factors, Lora, LoraLayout, LoraModule, Side
 from core.backbones.spec import adapted_side
 from core.backbones.trained_words import load_words
-from core.backbones.translations import Maps, load_maps, toward_english
+from core.backbones.translations import Maps, toward_english
 from core.common.device import batch_size, prefetched
 from core.common.errors import AdapterError, BackboneError
 from core.common.images import Framing
 from core.common.runtime import compute_dtype
-from core.common.tensor_files import damage_raises, read_tensors, write_tensors
+from core.common.tensor_files import damage_raises, read_tensors, shipped_tensors, write_tensors
 
 HEAD_BATCH = 128
 TOWERS = f"{IMAGE_TOWER_SHA256} {TEXT_TOWER_SHA256}"
@@ -257,7 +257,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
         vision, text = VisionHead(config), TextHead(config)
         TwoTowers(text, vision, MAP_TOKENS).load_state_dict(tensors)
     backbone = EmbeddedBackbone(vision, text, _digest(tensors, f"{TOWERS} {metadata['config']}"), dtype, adapt)
-    backbone.translations = load_maps(path.with_name(TRANSLATIONS_FILE), TEXT_TOWER_SHA256, SENTENCE_DIM)
+    backbone.translations = shipped_tensors(path.with_name(TRANSLATIONS_FILE), TEXT_TOWER_SHA256)
     backbone.words = load_words(path.with_name(WORDS_FILE))
     shared = path.with_name(SHARED_FILE)
     return backbone.with_shared(load_shared(shared, backbone.linears)) if shared.is_file() else backbone

@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.common.errors import BackboneError
 from core.common.languages import language
-from core.common.tensor_files import damage_raises, read_tensors, write_tensors
+from core.common.tensor_files import write_tensors
 
 Maps = Mapping[str, Tensor]  # [FORMS * s, s] each, [s, s] in a CASELESS language, by the English name of the language
 FORMS = 3  # of a sentence, see ``in_forms``
@@ -52,18 +51,3 @@ def toward_english(maps: Maps, texts: Sequence[str], encode: Encode) -> Tensor:
 def save_maps(maps: Maps, text_tower: str, path: Path) -> None:
     """Write maps as float16 safetensors. ``text_tower``: the checksum of the tower that they belong to."""
     write_tensors(path, {name: map.half() for name, map in maps.items()}, {"text_tower": text_tower})
-
-
-def load_maps(path: Path, text_tower: str, dim: int) -> Maps:
-    """Read the file of ``save_maps``; {} if this tower has none. Raises BackboneError: when it is damaged."""
-    if not path.is_file():
-        return {}
-    with damage_raises(BackboneError, f"{path.name} is damaged", "restore the file"):
-        tensors, metadata = read_tensors(path)
-        if metadata.get("text_tower") != text_tower:
-            return {}
-        maps = {name: map.float() for name, map in tensors.items()}
-        shapes = {name: (dim if name in CASELESS else FORMS * dim, dim) for name in maps}
-        if any(map.shape != shapes[name] or not bool(torch.isfinite(map).all()) for name, map in maps.items()):
-            raise ValueError("no maps of these sentences")
-    return maps

@@ -10,9 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from core.common.errors import AdapterError, StudioError
+from core.common.errors import AdapterError, BackboneError, StudioError
 from core.common.files import whole
-from core.common.messages import Message
+from core.common.messages import Message, message
 
 # What reading a damaged or forged file may raise.
 DAMAGED = (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
@@ -45,3 +45,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file. Raises one of DAMAGED: when it cannot be read."""
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)
+
+
+def shipped_tensors(path: Path, owner: str) -> dict[str, Tensor]:
+    """The tensors in float32 of a file that ships for one model; {} if there is none, or if it names another ``owner``. Raises
+    BackboneError: when it is damaged."""
+    if not path.is_file():
+        return {}
+    with damage_raises(BackboneError, message("CORE_ASSET_DAMAGED", file=path.name), message("CORE_RESTORE_FILE")):
+        tensors, metadata = read_tensors(path)
+    return {name: tensor.float() for name, tensor in tensors.items()} if owner in metadata.values() else {}

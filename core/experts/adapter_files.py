@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from core.backbones.spec import portable
 from core.backbones.transformers_names import CLASS as CLIP_MODEL
 from core.backbones.transformers_names import hub_model, transformers_name
 from core.common.errors import AdapterError, brief
+from core.common.files import whole
 from core.names.teach import TaughtNames
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
@@ -68,27 +67,16 @@ def adapter_files(
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write all files of an adapter or none.
-
-    Raises AdapterError: when ``folder`` holds other files and no adapter: a README.md would be lost.
-    """
-    new = not folder.exists()
+    """Write the files of an adapter. Raises AdapterError: when ``folder`` holds other files and no adapter, since a README.md
+    would be lost."""
     if folder.is_file():
         raise AdapterError("CORE_OUT_IS_FILE", folder=folder)
-    others = [] if new else [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    others = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
     if others and CONFIG_FILE not in others:
         raise AdapterError("CORE_OUT_TAKEN", folder=folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
-            for name, content in files.items():
-                Path(part, name).write_bytes(content)
-            for name in files:
-                Path(part, name).replace(folder / name)
-    except BaseException:
-        if new:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    for name, content in files.items():
+        with whole(folder / name) as partial:
+            partial.write_bytes(content)
 
 
 def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, part: str = WHOLE) -> None:

@@ -125,21 +125,15 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         tensors = {name: tensor.float() for name, tensor in load(raw).items()}
         a = {m.name: tensors[f"{m.name}.a"] for m in layout.modules}
         basis = Basis.of(tensors["components"], tensors["steps"], tensors["scale"])
-        numbers = (tensors["coordinates"], tensors["variances"], tensors["embeddings"])
+        coordinates, variances, embeddings = tensors["coordinates"], tensors["variances"], tensors["embeddings"]
         if index.shared_rank:
             shared = Lora.from_vector(LoraLayout(layout.modules, index.shared_rank), tensors["shared"])
         of_photos = None
         if "photo_mean" in tensors:
             of_photos = PhotoSentences(tensors["photo_mean"], tensors["photo_weights"])
-        layout, n, d = layout.frozen(a), len(experts), basis.dimensions
-        coordinates, variances, embeddings = numbers
-        fits = all(a[m.name].shape == (index.rank, m.in_features) for m in layout.modules) and len(embeddings) == n
-        fits &= basis.components.shape == (d, layout.size) and coordinates.shape == variances.shape == (n, d)
-        if of_photos is not None:
-            fits &= of_photos.mean.dim() == 1 and of_photos.weights.shape == (len(of_photos.mean), embeddings.shape[-1])
-    if not n or not fits or embeddings.dim() != 2:
-        shape = " x ".join(map(str, coordinates.shape))
-        raise RepositoryError("CORE_EXPERTS_INCONSISTENT", folder=folder, n=n, size=layout.size, shape=shape)
-    facts = (index.notes, index.backbone, index.closeness_threshold, shared, of_photos)
-    unit = torch.nn.functional.normalize(embeddings, dim=-1)
-    return ExpertRepository(fingerprint, layout, experts, basis, basis.decode(coordinates), variances, unit, *facts)
+        facts = (index.notes, index.backbone, index.closeness_threshold, shared, of_photos)
+        unit = torch.nn.functional.normalize(embeddings, dim=-1)
+        layout, means = layout.frozen(a), basis.decode(coordinates)
+        if means.shape != (len(experts), layout.size) or not len(variances) == len(unit) == len(experts):
+            raise ValueError("another number of experts, or of their parameters")
+        return ExpertRepository(fingerprint, layout, experts, basis, means, variances, unit, *facts)

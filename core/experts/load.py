@@ -38,8 +38,6 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
         return SGLora(model, ExpertRepository.empty(model), None)
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
-    if (of_photos := repository.photo_sentences) is not None and len(of_photos.mean) != model.dim:
-        raise RepositoryError("CORE_EXPERTS_SUGGEST", folder=experts)
     candidates = [experts / GENERATOR_FILE, *(asset_path(GENERATOR_FILE, name) for name in (experts.name, model.slug))]
     file = generator or next((file for file in candidates if file.is_file()), candidates[0])
     loaded = load_generator(file, model.fingerprint)

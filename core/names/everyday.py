@@ -20,10 +20,8 @@ from torch import Tensor
 
 from core.backbones.base import Backbone, photo_column
 from core.backbones.lora import Lora
-from core.common.errors import BackboneError
-from core.common.messages import message
 from core.common.paths import EVERYDAY_FILE, asset_path
-from core.common.tensor_files import damage_raises, read_tensors, write_tensors
+from core.common.tensor_files import shipped_tensors, write_tensors
 
 EPSILON = 3.0  # chosen from 0.3 to 10 on validation photos; between 1 and 10 it makes little difference
 
@@ -61,13 +59,7 @@ def save_everyday(columns: tuple[EverydayPhotos, EverydayPhotos], fingerprint: s
 
 
 @lru_cache(maxsize=4)
-def load_everyday(path: Path, fingerprint: str) -> tuple[EverydayPhotos, EverydayPhotos] | None:
-    """Read the file of ``save_everyday``; None if this backbone has none. Raises BackboneError: when it is damaged."""
-    if not path.is_file():
-        return None
-    with damage_raises(BackboneError, message("CORE_ASSET_DAMAGED", file=path.name), message("CORE_RESTORE_FILE")):
-        tensors, metadata = read_tensors(path)
-        if metadata.get("backbone_fingerprint") != fingerprint:
-            return None
-        zero_shot, shared = (EverydayPhotos(tensors[f"{i}.mean"].float(), tensors[f"{i}.covariance"].float()) for i in range(2))
-    return zero_shot, shared
+def load_everyday(path: Path, fingerprint: str) -> tuple[EverydayPhotos, ...]:
+    """Read the file of ``save_everyday``; () if this backbone has none. Raises BackboneError: when it is damaged."""
+    tensors = shipped_tensors(path, fingerprint)
+    return tuple(EverydayPhotos(tensors[f"{i}.mean"], tensors[f"{i}.covariance"]) for i in range(2 if tensors else 0))

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from core.backbones.base import Backbone, last_text_linear
 from core.backbones.inputs import second_moments
-from core.common.errors import BackboneError
-from core.common.messages import message
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
-from core.common.tensor_files import damage_raises, read_tensors, write_tensors
+from core.common.tensor_files import shipped_tensors, write_tensors
 from core.data.class_names import imagenet_class_names
 
 TEMPLATES = ("{}", "a photo of a {}")  # for a name alone
@@ -35,11 +33,11 @@ _kept: dict[str, Tensor] = {}  # by the backbone's fingerprint
 
 
 def inverse_moment(backbone: Backbone) -> Tensor:
-    """C^-1 [in, in] in float64, with RIDGE. Cached. Raises as ``last_text_linear`` and ``load_moment``."""
+    """C^-1 [in, in] in float64, with RIDGE. Cached. Raises as ``last_text_linear`` and ``shipped_tensors``."""
     if backbone.fingerprint not in _kept:
         last_text_linear(backbone)  # raises before the texts are encoded
-        moment = load_moment(asset_path(ORDINARY_TEXTS_FILE, backbone.name), backbone.fingerprint)
-        moment = second_moment(backbone) if moment is None else moment.double()
+        shipped = shipped_tensors(asset_path(ORDINARY_TEXTS_FILE, backbone.name), backbone.fingerprint)
+        moment = shipped["moment"].double() if shipped else second_moment(backbone)
         ridge = RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
         _kept[backbone.fingerprint] = torch.linalg.inv(moment + ridge)
     return _kept[backbone.fingerprint]
@@ -61,12 +59,3 @@ def ordinary_texts() -> list[str]:
 def save_moment(moment: Tensor, fingerprint: str, path: Path) -> None:
     """Write a second moment as float32 safetensors. ``fingerprint``: the backbone's."""
     write_tensors(path, {"moment": moment.float()}, {"backbone_fingerprint": fingerprint})
-
-
-def load_moment(path: Path, fingerprint: str) -> Tensor | None:
-    """Read the file of ``save_moment``; None if this backbone has none. Raises BackboneError: when it is damaged."""
-    if not path.is_file():
-        return None
-    with damage_raises(BackboneError, message("CORE_ASSET_DAMAGED", file=path.name), message("CORE_RESTORE_FILE")):
-        tensors, metadata = read_tensors(path)
-        return tensors["moment"] if metadata.get("backbone_fingerprint") == fingerprint else None

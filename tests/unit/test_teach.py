@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,13 +13,14 @@ from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
-from core.common.errors import AdapterError, BackboneError, DescriptionError
+from core.common.errors import AdapterError, DescriptionError
 from core.common.messages import Message
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path, heads_path
+from core.common.tensor_files import shipped_tensors
 from core.data.sample_photos import sample_photos
 from core.names import ordinary_texts, teach
 from core.names.everyday import EPSILON, everyday_photos
-from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, load_moment, save_moment, second_moment
+from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, second_moment
 from core.names.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, left_out
 from core.retrieval.gallery import Gallery
 from core.retrieval.search import PhotoIndexes
@@ -49,7 +48,7 @@ def target(model: Backbone, photos: Tensor, lora: Lora | None = None) -> Tensor:
 def small_bank(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the ordinary texts of six class names instead of a thousand, not the shipped file."""
     monkeypatch.setattr(ordinary_texts, "_kept", {})
-    monkeypatch.setattr(ordinary_texts, "load_moment", lambda path, fingerprint: None)
+    monkeypatch.setattr(ordinary_texts, "shipped_tensors", lambda path, owner: {})
     six = tuple("tench goldfish ostrich magpie axolotl vulture".split())
     monkeypatch.setattr(ordinary_texts, "imagenet_class_names", lambda: six)
 
@@ -166,22 +165,10 @@ def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> 
 
 def test_the_moment_of_ordinary_texts_ships(backbone: EmbeddedBackbone) -> None:
     """The shipped file has what reading the texts gives, up to other processors' rounding."""
-    shipped = load_moment(asset_path(ORDINARY_TEXTS_FILE), backbone.fingerprint)
-    assert shipped is not None and asset_path(ORDINARY_TEXTS_FILE).stat().st_size < 5_000_000
+    shipped = shipped_tensors(asset_path(ORDINARY_TEXTS_FILE), backbone.fingerprint)["moment"]
+    assert asset_path(ORDINARY_TEXTS_FILE).stat().st_size < 5_000_000
     read = second_moment(backbone)
     assert float((shipped - read).norm() / read.norm()) < 1e-2
-
-
-def test_a_moment_is_for_one_backbone_and_says_when_it_is_damaged(tmp_path: Path) -> None:
-    path, moment = tmp_path / "ordinary-texts.safetensors", noise(4, 4, seed=1)
-    assert load_moment(path, "0123") is None
-    save_moment(moment, "0123", path)
-    assert load_moment(path, "4567") is None
-    kept = load_moment(path, "0123")
-    assert kept is not None and torch.equal(kept, moment)
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(BackboneError, match="damaged"):
-        load_moment(path, "0123")
 
 
 def test_a_backbone_of_photos_alone_cannot_be_taught() -> None:
