@@ -37,6 +37,7 @@ TOWERS = {
     "avg": {"pool_type": "avg", "adapt_blocks": 2},
     "avg-norm-after": {"pool_type": "avg", "final_ln_after_pool": True, "no_ln_pre": True, "adapt_blocks": 1},
     "layer-scale-quick": {"ls_init_value": 0.5, "quick_gelu": True},
+    "not square": {"image_size": (32, 64)},
     "texts": {"adapt": "texts"},
 }
 
@@ -287,20 +288,6 @@ def test_embedded_refuses_missing_and_damaged_heads(tmp_path):
 
 
 # open_clip
-
-
-@torch.no_grad()
-def test_photos_that_are_not_square():
-    options = {"image_size": (32, 64)}
-    original, backbone = tiny_clip(**options), tiny_backbone(**options)
-    pixels = backbone.pixels(photos(1)[0])[None]
-    assert pixels.shape == (1, 3, 32, 64) and backbone.prefix_shape == (9, 64)
-    torch.testing.assert_close(
-        backbone.suffix(backbone.prefix(pixels, torch.float32)),
-        original.encode_image(pixels, normalize=True),
-        atol=1e-5,
-        rtol=0,
-    )
 
 
 def test_pixels_are_open_clips_own():

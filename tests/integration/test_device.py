@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from device_double import DOUBLE, Moves, device_double
+from device_double import DOUBLE, device_double
 from made_up_photos import shapes
 from random_engines import random_engine
 from small_families import FAMILIES, small_model
@@ -18,7 +18,6 @@ from tiny_models import noise, random_lora, tiny_backbone
 
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
-from core.backbones.heads import HeadsConfig, VisionHead
 from core.backbones.open_clip import load_open_clip
 from core.common import device as devices
 from core.common.errors import BackboneError, UsageError
@@ -113,32 +112,10 @@ def test_a_failure_ends_the_prefetching(fails: int) -> None:
     assert set(threading.enumerate()) <= before, "no thread may remain (other threads may end meanwhile)"
 
 
-def test_large_batches_come_in_several_parts() -> None:
-    backbone = tiny_backbone()
-    prefix = backbone.prefix(noise(3, 3, 48, 48, seed=1)).repeat(100, 1, 1)
-    expected = backbone.suffix(prefix[:3])
-    with device_double() as moves:
-        backbone.to(DOUBLE)
-        moves.to_device.clear()
-        found = backbone.suffix(prefix)
-        assert len(moves.to_device) > 1 and {dtype for dtype, _ in moves.to_device} == {torch.float16}
-    torch.testing.assert_close(found, expected.repeat(100, 1), atol=2e-5, rtol=0)
-
-
 def test_an_unknown_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DTYPE_VARIABLE, "float16")
     with pytest.raises(UsageError, match=f"{DTYPE_VARIABLE} is float16: set it to float32"):
         compute_dtype()
-
-
-def test_the_double_refuses_what_a_gpu_refuses() -> None:
-    tower = VisionHead(HeadsConfig(width=32, heads=2, dim=16)).eval()
-    with device_double() as moves:
-        tower.to(DOUBLE)
-        with pytest.raises(RuntimeError, match="same device"):
-            tower(noise(2, 49, 320))
-        assert tower(noise(2, 49, 320).to(DOUBLE)).device == DOUBLE
-        assert isinstance(moves, Moves)
 
 
 @pytest.mark.slow

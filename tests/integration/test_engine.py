@@ -91,15 +91,6 @@ def test_every_sentence_has_variants(engine, sentence):
     assert apart.min() > 0.05 * steps.norm(dim=1).mean()
 
 
-def test_adapters_have_one_shape(sglora):
-    """peft swaps one for the other without a new graph."""
-    requests = [
-        AdapterRequest(text, k=k, seed=k) for text in (DESCRIPTION, "quarterly tax returns", "q x z") for k in (1, 3, 6)
-    ]
-    ranks = [sglora.adapt(request).full.ranks for request in requests]
-    assert all(each == ranks[0] for each in ranks)
-
-
 def test_strength_zero_is_zero_shot(sglora):
     backbone = sglora.backbone
     zero_shot = backbone.suffix(noise(3, *backbone.prefix_shape).half()) @ backbone.encode_text(TASKS).T
@@ -175,14 +166,6 @@ def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
 
 
 # the shipped files
-
-
-def test_shipped_engine_runs(engine):
-    assert len(engine.repository) >= 4 and engine.generator.fingerprint == engine.backbone.fingerprint
-    assert engine.repository.layout.modules == engine.backbone.layout.modules
-    result = engine.adapt(AdapterRequest(DESCRIPTION))
-    assert torch.isfinite(result.full.vector()).all() and torch.isfinite(result.prior.variance).all()
-    assert result.full.parameters == engine.parameters
 
 
 @pytest.mark.parametrize("folder", repository_folders(EXPERTS), ids=lambda folder: folder.name)

@@ -111,15 +111,6 @@ def test_a_lora_of_texts_equals_one_merged_into_the_librarys(small: SmallModel) 
     torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32), lora), photos, atol=2e-5, rtol=0)
 
 
-@torch.no_grad()
-def test_only_the_last_block_adapted(small: SmallModel) -> None:
-    backbone, pixels = load_backbone(small.name, str(small.weights), adapt_blocks=1), noise(2, 3, 48, 48, seed=1)
-    assert {m.name.partition(".attn")[0] for m in backbone.layout.modules} == {"vision.blocks.1"}
-    expected = small.original.encode_image(pixels, normalize=True)
-    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32)), expected, atol=2e-5, rtol=0)
-    assert backbone.fingerprint != load_backbone(small.name, str(small.weights)).fingerprint
-
-
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-32-SigLIP2-256", "MobileCLIP2-B"])
 def test_checkpoint_files_preprocess_like_published_weights(name, tmp_path, monkeypatch) -> None:
     """A weights file does not say how to prepare photos. The published tags of its model do."""

@@ -29,16 +29,6 @@ def test_split_equals_fused(bias):
     assert not split.training
 
 
-def test_split_keeps_dtype_and_shares_no_memory():
-    attention = fused().double()
-    before = attention.in_proj_weight.clone()
-    split = SplitAttention.of(attention)
-    assert {p.dtype for p in split.parameters()} == {torch.float64}
-    with torch.no_grad():
-        split.q_proj.weight.zero_()
-    assert torch.equal(attention.in_proj_weight, before)
-
-
 @pytest.mark.parametrize("options", [{"kdim": 8, "vdim": 8}, {"add_bias_kv": True}, {"add_zero_attn": True}])
 def test_other_attention_is_refused(options):
     with pytest.raises(BackboneError, match="plain self-attention"):

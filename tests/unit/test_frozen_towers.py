@@ -10,16 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from timm_lite0 import timm_lite0, timm_map
 
 from core.backbones import frozen_towers
-from core.backbones.embedded import load_embedded
 from core.backbones.frozen_towers import ImageTower, TextTower
 from core.common.errors import BackboneError
-from core.common.paths import ROOT, heads_path
-from core.data.image_io import open_photo
-from core.data.sample_photos import sample_photos
+from core.common.paths import ROOT
 
 
 def image_weights() -> Path:
@@ -97,18 +93,6 @@ def test_the_image_tower_equals_that_of_timm(engine: str, monkeypatch: pytest.Mo
     assert tower(pixels[:0]).shape == (0, 49, 320)
     channels_last = pixels.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(tower(channels_last), tower(pixels), atol=0.02, rtol=2e-3)
-
-
-def test_embeddings_are_the_same_with_and_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library or adapter made with one engine works with the other. Compares cosines of the final embeddings of real
-    photos."""
-    backbone = load_embedded(heads_path(), torch.float32)
-    pixels = torch.stack([backbone.pixels(open_photo(sample.path)) for sample in sample_photos()[:6]])
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    tower = ImageTower()
-    assert tower.engine == "torch"
-    with_torch, chosen = backbone.embedded(tower(pixels)).double(), backbone.suffix(backbone.prefix(pixels)).double()
-    assert F.cosine_similarity(with_torch, chosen).min() > 1 - 1e-5
 
 
 ON_ONE_CORE = """

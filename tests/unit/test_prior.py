@@ -20,16 +20,6 @@ def test_against_the_formula_of_the_paper():
     np.testing.assert_allclose(prior.variance.numpy(), (alpha[:, None] * (var + mu**2)).sum(0) - mean**2, rtol=1e-5, atol=1e-6)
 
 
-def test_against_samples_of_the_mixture():
-    random = np.random.default_rng(0)
-    n = 200_000
-    component = random.choice(3, size=n, p=WEIGHTS.numpy() / WEIGHTS.numpy().sum())
-    samples = MEANS.numpy()[component] + VARIANCES.sqrt().numpy()[component] * random.standard_normal((n, 5))
-    prior = semantic_prior(MEANS, VARIANCES, WEIGHTS)
-    np.testing.assert_allclose(prior.mean.numpy(), samples.mean(0), atol=0.02)
-    np.testing.assert_allclose(prior.variance.numpy(), samples.var(0), rtol=0.02)
-
-
 def test_large_means_do_not_make_the_variance_negative():
     means = 1e4 + noise(3, 50, seed=3) * 1e-3
     prior = semantic_prior(means, torch.full((3, 50), 1e-8), WEIGHTS)

@@ -43,7 +43,7 @@ def test_networks_by_hand() -> None:
     torch.manual_seed(1)
     vae = ConditionalVAE(CONFIG)
     torch.nn.init.normal_(vae.decoder[-1].weight)
-    theta, c, z = (3 * noise(5, n, seed=n) for n in (6, 12, 4))
+    theta, c, z = (30 * noise(5, n, seed=n) for n in (6, 12, 4))
 
     def output(name: str, layers: int, *inputs: torch.Tensor) -> np.ndarray:
         parameters = [p.detach().numpy() for key, p in vae.named_parameters() if key.startswith(f"{name}.")]
@@ -63,15 +63,10 @@ def test_networks_by_hand() -> None:
     for gaussian, expected in found.values():
         mean, log_variance = np.split(expected, 2, 1)
         assert min(mean.min(), log_variance.min()) < 0 < max(mean.max(), log_variance.max())
+        assert abs(log_variance).max() > 8, "log-variances are bounded"
         np.testing.assert_allclose(gaussian.mean.numpy(), mean, atol=1e-5, rtol=1e-4)
         np.testing.assert_allclose(gaussian.log_variance.numpy(), log_variance.clip(-8, 4), atol=1e-5, rtol=1e-4)
     np.testing.assert_allclose(decoded, c[:, :6].numpy() + output("decoder", 3, z, c), atol=1e-4, rtol=1e-4)
-
-
-def test_an_untrained_vae_returns_the_priors_mean():
-    c = noise(5, 12, seed=1)
-    with torch.no_grad():
-        assert torch.equal(new_vae().decode(noise(5, 4, seed=2), c), c[:, :6])
 
 
 def test_elbo_against_torch_distributions():
@@ -91,16 +86,6 @@ def loss(vae: ConditionalVAE, theta: torch.Tensor, c: torch.Tensor, seed: int, w
     return elbo.error + weight * elbo.kl
 
 
-def test_gradients_reach_every_weight():
-    vae = new_vae()
-    optimiser = torch.optim.SGD(vae.parameters(), lr=0.1)
-    for _ in range(2):  # the decoder's last layer starts at zero, so layers before it get a gradient only in the second step
-        optimiser.zero_grad()
-        loss(vae, noise(16, 6, seed=1), noise(16, 12, seed=2), 3, 1.0).backward()
-        optimiser.step()
-    assert [name for name, p in vae.named_parameters() if not p.grad.abs().sum() > 0] == []
-
-
 def test_training_learns_what_the_condition_says():
     """theta is a linear function of the condition. The decoder must learn to be better than the condition's mean."""
     theta_of, c = noise(12, 6, seed=1), noise(64, 12, seed=2)
@@ -114,12 +99,6 @@ def test_training_learns_what_the_condition_says():
     with torch.no_grad():
         rebuilt = vae.decode(vae.condition_prior(c).mean, c)
     assert (rebuilt - theta).square().mean() < 0.1 * (c[:, :6] - theta).square().mean()
-
-
-def test_log_variances_are_bounded():
-    vae = new_vae()
-    far = vae.condition_prior(1e4 * noise(3, 12, seed=1)).log_variance
-    assert far.min() >= -8 and far.max() <= 4
 
 
 # The basis
