@@ -1,4 +1,4 @@
-"""Import and export of adapters in peft's file format."""
+"""Import and export of adapters in peft's file format. Imported ones may name linears as transformers' ``CLIPModel``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from core.backbones.lora import MAX_RANK, TEXT, VISION, Factors, Lora, LoraModule
-from core.backbones.transformers_names import THEIRS, transformers_name
 from core.common.errors import AdapterError, brief
 from core.common.files import whole
 from core.common.messages import Message, message
@@ -27,6 +26,10 @@ DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 UNSUPPORTED = ("use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens")
 UNSUPPORTED_INIT = ("pissa", "olora", "corda", "loftq", "lora_ga")
 PLAIN_NAME = re.compile(r"[\w.]+")
+# Names in transformers' ``CLIPModel``: how they start, and its names of linears in a block.
+THEIRS = ("vision_model.", "text_model.", "text_projection.")
+IN_BLOCK = {f"attn.{part}_proj": f"self_attn.{part}_proj" for part in ("q", "k", "v", "out")}
+IN_BLOCK |= {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 
 
 def peft_files(
@@ -35,7 +38,6 @@ def peft_files(
     base_model: str,
     provenance: Mapping[str, Any],
     base_class: Mapping[str, str] | None = None,
-    rename: Callable[[str], str] = str,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, bytes]:
     """The contents of ``adapter_config.json`` and ``adapter_model.safetensors`` as peft writes them (scale alpha / r = 1).
@@ -43,9 +45,8 @@ def peft_files(
     Args:
         fingerprint: the backbone's. The safetensors header holds it and the provenance (any JSON); peft ignores both.
         base_model, base_class: peft's ``base_model_name_or_path`` and ``auto_mapping``.
-        rename: from names of adapted linears to their names in the model that loads the adapter.
     """
-    others = {rename(name): rank for name, rank in lora.ranks.items() if rank != lora.rank}
+    others = {name: rank for name, rank in lora.ranks.items() if rank != lora.rank}
     config = {
         "peft_type": "LORA",
         "task_type": None,
@@ -59,10 +60,10 @@ def peft_files(
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
-        "target_modules": [rename(m.name) for m in lora.modules],
+        "target_modules": [m.name for m in lora.modules],
     }
     tensors = {
-        _key(rename(name), which): part.detach().to("cpu", dtype).contiguous()
+        _key(name, which): part.detach().to("cpu", dtype).contiguous()
         for name, f in lora.factors.items()
         for which, part in (("A", f.a), ("B", f.b))
     }
@@ -70,15 +71,25 @@ def peft_files(
     return {CONFIG_FILE: f"{json.dumps(config, indent=2)}\n".encode(), WEIGHTS_FILE: save(tensors, metadata)}
 
 
-def save_peft(lora: Lora, folder: Path, fingerprint: str, base_model: str, provenance: Mapping[str, Any], *more: Any) -> None:
-    """Write ``peft_files``, which also take ``more``, to a folder. Model cards call it."""
-    for name, content in peft_files(lora, fingerprint, base_model, provenance, *more).items():
+def save_peft(lora: Lora, folder: Path, fingerprint: str, base_model: str, provenance: Mapping[str, Any]) -> None:
+    """Write ``peft_files`` to a folder. Model cards call it."""
+    for name, content in peft_files(lora, fingerprint, base_model, provenance).items():
         with whole(folder / name) as partial:
             partial.write_bytes(content)
 
 
 def _key(name: str, which: str) -> str:
     return f"{PEFT_PREFIX}{name}.lora_{which}.weight"
+
+
+def _transformers_name(name: str) -> str:
+    """The linear's name in ``CLIPModel``. Raises AdapterError: when it has none."""
+    if name == "text.projection":
+        return "text_projection"
+    match = re.fullmatch(r"(text|vision)\.blocks\.(\d+)\.(.*)", name)
+    if match is None or match[3] not in IN_BLOCK:
+        raise AdapterError("CORE_NO_COUNTERPART", name=name)
+    return f"{match[1]}_model.encoder.layers.{match[2]}.{IN_BLOCK[match[3]]}"
 
 
 def _unfit(names: Set[str], modules: Sequence[LoraModule]) -> str:
@@ -152,7 +163,7 @@ def load_peft(
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
             theirs = any(name.removeprefix(PEFT_PREFIX).startswith(THEIRS) for name in names)
-            rename = transformers_name if theirs else str
+            rename = _transformers_name if theirs else str
             keys = {m: {_key(rename(m.name), which) for which in "AB"} for m in modules}
             modules = [m for m in keys if keys[m] & names or not partly] or list(keys)
             expected = set[str]().union(*(keys[m] for m in modules))

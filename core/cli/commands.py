@@ -48,7 +48,7 @@ def adapt(arguments: Namespace) -> Answer:
     wanted, stopwatch = request(arguments, arguments.text), Stopwatch()
     engine, adaptation = adapted(arguments, wanted, stopwatch)
     facts, (lora, origin) = provenance(engine, adaptation), adapter_part(engine, adaptation, arguments.part)
-    files = adapter_files(engine.backbone, lora, origin, arguments.format == "transformers")
+    files = adapter_files(engine.backbone, lora, origin)
     write_files(arguments.out, files)
     stopwatch.lap("write")
     seconds = {"load": stopwatch.laps["load"], **adaptation.seconds, "write": stopwatch.laps["write"]}

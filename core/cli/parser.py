@@ -68,7 +68,6 @@ OPTIONS: Mapping[str, _Options] = {
     "--device": {"metavar": "NAME", "default": "auto"},
     "--engine": {"choices": ("local", "ray"), "default": "local"},
     "--find": {"choices": ("photos", "captions")},
-    "--format": {"choices": ("peft", "transformers"), "default": "peft"},
     "--k": {"type": int, "metavar": "N"},
     "--keyword": {"metavar": "WORD"},
     "--license": {"metavar": "ID"},
@@ -146,7 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
         subparser.set_defaults(run=run, **defaults)
 
     command("route", "commands.route", "text", "--k", "--tau", *ENGINE)
-    command("adapt", "commands.adapt", "text", "--format", "--part", *SAMPLING, needs=["--out"])
+    command("adapt", "commands.adapt", "text", "--part", *SAMPLING, needs=["--out"])
     command("teach", "teach.teach", "folder", "--name", "--library", BASE, *SAMPLING, needs=["--out"])
     asked = ("--names", "--find", "--without", "--folder", "--since", "--until", "--top", "--link")
     command("search", "search.search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)

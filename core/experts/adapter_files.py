@@ -14,8 +14,6 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.backbones.peft_format import CONFIG_FILE, peft_files
 from core.backbones.spec import portable
-from core.backbones.transformers_names import CLASS as CLIP_MODEL
-from core.backbones.transformers_names import hub_model, transformers_name
 from core.common.errors import AdapterError, brief
 from core.common.files import whole
 from core.names.teach import TaughtNames
@@ -34,33 +32,18 @@ _README = Template(
 )
 
 
-def adapter_files(
-    backbone: Backbone, lora: Lora, origin: Mapping[str, Any], for_transformers: bool = False
-) -> dict[str, bytes]:
-    """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it.
-
-    Args:
-        origin: as from ``adapter_part``, ``names_provenance`` or ``with_names``.
-        for_transformers: whether to name linears as transformers' ``CLIPModel``.
-
-    Raises AdapterError: when ``for_transformers`` is set and the backbone is no such model.
-    """
-    choice, fingerprint = portable(backbone.choice), backbone.fingerprint
-    base = hub_model(backbone.choice) if for_transformers else None
+def adapter_files(backbone: Backbone, lora: Lora, origin: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it. ``origin``: as from
+    ``adapter_part``, ``names_provenance`` or ``with_names``."""
+    choice, model_class = portable(backbone.choice), type(backbone.adapted)
     dtype = torch.float16 if origin.get("part") == EXPERT else torch.float32  # half the size
-    if base is not None:
-        files = peft_files(lora, fingerprint, base, origin, CLIP_MODEL, transformers_name, dtype)
-    else:
-        model_class = type(backbone.adapted)
-        mapping = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
-        files = peft_files(lora, fingerprint, origin["backbone"], origin, mapping, dtype=dtype)
+    base_class = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
+    files = peft_files(lora, backbone.fingerprint, origin["backbone"], origin, base_class, dtype)
     readme = _README.render(
         origin={"names": (), "part": None, **origin},
         arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
         mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
         lora=lora,
-        clip_model=base,
-        dumps=json.dumps,
         plain=_plain,
     )
     return {README_FILE: readme.encode(), **files}
