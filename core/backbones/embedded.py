@@ -33,7 +33,7 @@ from core.backbones.spec import adapted_side
 from core.backbones.trained_words import load_words
 from core.backbones.translations import Maps, toward_english
 from core.common.device import batch_size, prefetched
-from core.common.errors import AdapterError, BackboneError
+from core.common.errors import BackboneError
 from core.common.images import Framing
 from core.common.runtime import compute_dtype
 from core.common.tensor_files import damage_raises, read_tensors, shipped_tensors, write_tensors
@@ -93,8 +93,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         self._heads, self.dim = heads, vision.config.dim
         self.linears = self.adapted.linears("text.", "vision.")
         self.translations: Maps = {}
-        self._set_shared(None)
-        self._set_side(adapt)
+        self._form(None, adapt)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -102,31 +101,23 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
         """The backbone with LoRAs on one side. It shares this one's weights."""
-        if side == adapted_side(self.choice):
-            return self
-        other = copy.copy(self)
-        other._set_side(side)
-        return other
+        return self if side == adapted_side(self.choice) else self._formed(self._shared, side)
 
     def with_shared(self, shared: Lora | None) -> EmbeddedBackbone:
-        """A backbone of the same heads with another shared LoRA, rounded as in its file. Raises AdapterError: when it does
-        not change photos, or adapts other linears than those of the heads."""
+        """A backbone of the same heads with another shared LoRA, rounded as in its file. Raises ValueError: when it adapts
+        other linears than those of the heads."""
+        return self._formed(shared, adapted_side(self.choice))
+
+    def _formed(self, shared: Lora | None, adapt: Side) -> EmbeddedBackbone:
         other = copy.copy(self)
-        other._set_shared(shared)
-        other._set_side(adapted_side(self.choice))
+        other._form(shared, adapt)
         return other
 
-    def _set_shared(self, shared: Lora | None) -> None:
+    def _form(self, shared: Lora | None, adapt: Side) -> None:
         self._shared, self.fingerprint = None, self._heads
         if shared is not None:
-            LoraLayout.of(self.linears, shared.factors, 1)
-            if not shared.moves_photos:
-                raise AdapterError("CORE_SHARED_TEXTS_ONLY")
             tensors = _shared_tensors(shared)
             self._shared, self.fingerprint = _shared_from(tensors, self.linears), _digest(tensors, self._heads)
-        self._set_vision()
-
-    def _set_side(self, adapt: Side) -> None:
         if adapt == "texts":
             adapted = [name for name in self.linears if name.startswith("text.mlp.")]
             self.shared, self.slug, self.choice = self._shared, self.name, {"spec": self.name}
@@ -136,6 +127,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
             self.shared, self.slug, self.choice = None, f"{self.name}-{adapt}", {"spec": self.name, "adapt": adapt}
             self.prefix_key, self.prefix_shape = EmbeddedTowers.prefix_key, EmbeddedTowers.prefix_shape
         self.layout = LoraLayout.of(self.linears, adapted, LORA_RANK)
+        self._set_vision()
 
     def to(self, device: torch.device) -> Self:
         if device != self.device:  # a copy, so that the other form stays on its device

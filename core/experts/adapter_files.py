@@ -57,7 +57,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     others = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
     if others and CONFIG_FILE not in others:
         raise AdapterError("CORE_OUT_TAKEN", folder=folder)
-    for name, content in files.items():
+    for name, content in sorted(
+        files.items(), key=lambda file: -len(file[1])
+    ):  # a full disk rejects the largest, and gets none
         with whole(folder / name) as partial:
             partial.write_bytes(content)
 

@@ -12,7 +12,7 @@ from shared_parts import random_shared
 from tiny_models import noise, random_lora
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_shared
-from core.backbones.lora import Factors, Lora, LoraLayout
+from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import load_peft, save_peft
 from core.common.errors import AdapterError, BackboneError
@@ -88,7 +88,7 @@ def test_the_fingerprint_is_of_all_weights_and_the_same_in_both_forms(heads, sha
     assert heads.with_shared(random_shared(heads)).fingerprint == shared.fingerprint == photos.fingerprint
     assert len({heads.fingerprint, shared.fingerprint, other.fingerprint}) == 3
     assert shared.prefix_key == shared.fingerprint and photos.prefix_key == heads.adapting("photos").prefix_key
-    assert photos.shared is None and photos.adapting("texts").shared is shared.shared
+    assert photos.shared is None and photos.adapting("texts").shared.digest == shared.shared.digest
     assert shared.with_shared(None).fingerprint == heads.fingerprint and shared.with_shared(None).shared is None
     prefix = photos.prefix(PIXELS)
     torch.testing.assert_close(
@@ -132,11 +132,3 @@ def test_a_damaged_file_is_refused(heads, tmp_path: Path, what: str) -> None:
         save_file(DAMAGED[what](load_file(path)), path)
     with pytest.raises(BackboneError, match=r"shared\.safetensors is damaged or belongs to other heads"):
         load_embedded(tmp_path / "heads.safetensors")
-
-
-def test_a_shared_part_has_to_adapt_photos_and_known_linears(heads) -> None:
-    with pytest.raises(AdapterError, match="does not change photos"):
-        heads.with_shared(random_lora(heads.layout, 1))
-    unknown = LoraLayout((type(heads.layout.modules[0])("vision.nothing", 2, 3),), 1)
-    with pytest.raises(AdapterError, match=r"vision\.nothing is not a linear"):
-        heads.with_shared(random_lora(unknown, 1))
