@@ -57,11 +57,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     others = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
     if others and CONFIG_FILE not in others:
         raise AdapterError("CORE_OUT_TAKEN", folder=folder)
-    for name, content in sorted(
-        files.items(), key=lambda file: -len(file[1])
-    ):  # a full disk rejects the largest, and gets none
+    for name in sorted(files, key=lambda name: -len(files[name])):  # the largest first: a full disk gets none
         with whole(folder / name) as partial:
-            partial.write_bytes(content)
+            partial.write_bytes(files[name])
 
 
 def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, part: str = WHOLE) -> None:
