@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import open_clip
 import pytest
-import safetensors.torch
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -564,24 +563,3 @@ def test_without_the_hub(monkeypatch, tmp_path, caplog):
             with pytest.raises(BackboneError, match=r"could not load hf-hub:someone/something .* local-dir:FOLDER"):
                 load_backbone("hf-hub:someone/something")
     assert "Retrying" not in caplog.text, "retries cannot help, and make people wait"
-
-
-def test_weights_come_from_the_hub_and_then_from_its_cache(monkeypatch, tmp_path):
-    """open_clip's own loader fetches the weights from a local server that answers like the hub."""
-    from hub_stand_in import stand_in
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    weights = safetensors.torch.save(tiny_clip(7).state_dict())
-    config = json.dumps({"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}).encode()
-    with stand_in() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        address = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{")
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "".join(address[1:]))
-        hub.files["someone/tiny"] = {"open_clip_config.json": config, "open_clip_model.safetensors": weights}
-        fetched = load_backbone("hf-hub:someone/tiny")
-    assert fetched.slug == "hf-hub-someone-tiny"
-    expected, pixels = tiny_backbone(7), noise(1, 3, 48, 48)
-    torch.testing.assert_close(fetched.suffix(fetched.prefix(pixels)), expected.suffix(expected.prefix(pixels)))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert load_backbone("hf-hub:someone/tiny").fingerprint == fetched.fingerprint, "the cache works without the server"

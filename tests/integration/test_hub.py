@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hub_stand_in import Hub, stand_in
+from huggingface_hub import constants
+from safetensors.torch import save
+from tiny_models import noise, tiny_backbone, tiny_clip, tiny_clip_config
 
 from core.backbones import hub as client
+from core.backbones import load_backbone
 from core.backbones.open_clip import fetch_weights
 from core.common.errors import BackboneError, StudioError
 
@@ -20,8 +26,6 @@ SIZE = 3 * 2**20 + 5
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub with this tag's weights, and a machine that has none."""
-    from huggingface_hub import constants
-
     (weights := tmp_path / "weights").write_bytes(os.urandom(SIZE))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -105,3 +109,15 @@ def test_weights_in_another_format_are_left_to_open_clip(hub: Hub) -> None:
 def test_what_is_not_there_is_said_at_once(name: str, weights: str | None, words: str) -> None:
     with pytest.raises(BackboneError, match=words):
         fetch_weights(name, weights, lambda done, size: None)
+
+
+def test_weights_come_from_the_hub_and_then_from_its_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """open_clip's own loader fetches a repository that it does not list."""
+    config = json.dumps({"model_cfg": tiny_clip_config(), "preprocess_cfg": {}}).encode()
+    hub.files["someone/tiny"] = {"open_clip_config.json": config, client.WEIGHTS: save(tiny_clip(7).state_dict())}
+    fetched = load_backbone("hf-hub:someone/tiny")
+    expected, pixels = tiny_backbone(7), noise(1, 3, 48, 48)
+    assert fetched.slug == "hf-hub-someone-tiny"
+    torch.testing.assert_close(fetched.suffix(fetched.prefix(pixels)), expected.suffix(expected.prefix(pixels)))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load_backbone("hf-hub:someone/tiny").fingerprint == fetched.fingerprint, "the cache works without the server"

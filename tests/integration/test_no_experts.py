@@ -32,7 +32,7 @@ def none() -> SGLora:
     return load_engine(tiny_backbone(adapt="texts"))
 
 
-def with_own(none: SGLora, folder) -> tuple[SGLora, dict[str, Lora]]:
+def with_own(none: SGLora, folder) -> tuple[OwnExperts, dict[str, Lora]]:
     """Two experts as training makes them, and an imported adapter; each expert's LoRA by its description."""
     layout, own_experts, loras = none.repository.layout, OwnExperts(none.repository), {}
     for seed, sentence in enumerate(SENTENCES[:2]):
@@ -43,7 +43,7 @@ def with_own(none: SGLora, folder) -> tuple[SGLora, dict[str, Lora]]:
         loras[sentence] = Lora.from_vector(layout, mean)
     loras[SENTENCES[2]] = random_lora(replace(none.backbone.layout, rank=3), 7)
     save_peft(loras[SENTENCES[2]], folder, none.backbone.fingerprint, "tiny", {})
-    return import_adapter(none, folder, SENTENCES[2], own_experts).engine(none), loras
+    return import_adapter(none, folder, SENTENCES[2], own_experts), loras
 
 
 def test_without_experts_a_sentence_gets_three_ways_on(none: SGLora) -> None:
@@ -55,7 +55,8 @@ def test_without_experts_a_sentence_gets_three_ways_on(none: SGLora) -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_own_experts_are_merged_exactly(none: SGLora, tmp_path, k: int) -> None:
-    engine, loras = with_own(none, tmp_path)
+    own_experts, loras = with_own(none, tmp_path)
+    engine = own_experts.engine(none)
     made = engine.adapt(AdapterRequest("photos of trains and boats", k=k, tau=0.05))
     cosines = embed_descriptions(none.backbone, SENTENCES) @ embed_descriptions(none.backbone, ["trains and boats"])[0]
     nearest = cosines.argsort(descending=True)[:k]
@@ -69,19 +70,13 @@ def test_own_experts_are_merged_exactly(none: SGLora, tmp_path, k: int) -> None:
 
 
 def test_own_experts_are_saved_and_belong_to_one_model(none: SGLora, tmp_path) -> None:
-    engine, _ = with_own(none, tmp_path)
-    saved = save_zip(OwnExperts(none.repository, entries_of(engine, none)))
+    own_experts, _ = with_own(none, tmp_path)
+    saved, engine = save_zip(own_experts), own_experts.engine(none)
     again = load_zip(saved, load_engine(tiny_backbone(adapt="texts"))).engine(none)  # as after a restart
     request = AdapterRequest("photos of trains", k=3)
     torch.testing.assert_close(again.adapt(request).lora.vector(), engine.adapt(request).lora.vector())
     with pytest.raises(RepositoryError, match="belongs to other experts"):
         load_zip(saved, load_engine(tiny_backbone(seed=1, adapt="texts")))
-
-
-def entries_of(engine: SGLora, none: SGLora) -> tuple[OwnEntry, ...]:
-    r = engine.repository
-    parts = zip(r.experts, r.means, r.variances, r.embeddings, strict=True)
-    return tuple(OwnEntry(*part, rest=r.rests.get(i)) for i, part in enumerate(parts))
 
 
 # The command line
