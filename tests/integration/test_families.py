@@ -12,12 +12,12 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from small_families import FAMILIES, SmallModel, small_model
 from tiny_models import noise, random_lora
-from torch import Tensor, nn
+from torch import nn
 
 from core.backbones import load_backbone
-from core.backbones.attention import PROJECTIONS
 from core.backbones.lora import Lora
 from core.backbones.open_clip import load_open_clip
+from core.backbones.open_clip_export import weight_of
 from core.common.errors import BackboneError
 
 
@@ -26,20 +26,10 @@ def small(request, tmp_path_factory) -> SmallModel:
     return small_model(FAMILIES[request.param], tmp_path_factory.mktemp("family"))
 
 
-def fused(visual: nn.Module, block: int) -> Tensor:
-    """The library's weight [3 * width, width] for q, k and v of a block."""
-    if hasattr(visual, "trunk"):
-        return visual.get_submodule(f"trunk.blocks.{block}.attn").qkv.weight
-    return visual.get_submodule(f"transformer.resblocks.{block}.attn").in_proj_weight
-
-
-def merged(visual: nn.Module, lora: Lora) -> None:
-    """Add the LoRA's weight changes to the library's own fused weights."""
+def merged(model: nn.Module, lora: Lora) -> None:
+    """Add the LoRA's weight changes to the library's own weights."""
     for name, factors in lora.factors.items():
-        _, _, block, _, projection = name.split(".")
-        width = len(factors.b)
-        first = PROJECTIONS.index(projection) * width
-        fused(visual, int(block))[first : first + width] += factors.b @ factors.a
+        weight_of(model, name).add_(factors.delta)
 
 
 @torch.no_grad()
@@ -52,7 +42,7 @@ def test_split_towers_equal_merged_open_clip_weights(small: SmallModel) -> None:
     assert backbone.prefix_shape == tuple(backbone.prefix(pixels).shape[1:])
     lora = random_lora(backbone.layout, 5, 0.1)
     before = {name: value.clone() for name, value in original.state_dict().items()}
-    merged(original.visual, lora)
+    merged(original, lora)
     expected = original.encode_image(pixels, normalize=True)
     original.load_state_dict(before)
     assert (expected - zero_shot).abs().max() > 1e-3
@@ -61,24 +51,6 @@ def test_split_towers_equal_merged_open_clip_weights(small: SmallModel) -> None:
     # Tokens include their positions, so patches may come in any order. Special tokens keep their places.
     turned = torch.arange(backbone.adapted.patches).flip(0)
     torch.testing.assert_close(backbone.adapted.vision(tokens, lora, turned), expected, atol=2e-5, rtol=0)
-
-
-def merged_texts(text: nn.Module, lora: Lora) -> None:
-    """Add the LoRA's weight changes to the library's own text tower, whose attention is fused."""
-    for name, factors in lora.factors.items():
-        delta = factors.b @ factors.a
-        if name == "text.projection":
-            linear = isinstance(text.text_projection, nn.Linear)
-            matrix = text.text_projection.weight if linear else text.text_projection
-            matrix += delta if linear else delta.T
-            continue
-        _, _, block, part, linear = name.split(".")
-        module = text.transformer.resblocks[int(block)].get_submodule(part)
-        if linear in PROJECTIONS:
-            first = PROJECTIONS.index(linear) * len(delta)
-            module.in_proj_weight[first : first + len(delta)] += delta
-        else:
-            module.get_submodule(linear).weight += delta
 
 
 @torch.no_grad()
@@ -95,7 +67,7 @@ def test_a_lora_of_texts_equals_one_merged_into_the_librarys(small: SmallModel) 
     lora = random_lora(backbone.layout, 5, 0.1)
     assert len(lora.modules) == 2 * 6 + (getattr(original, "text", original).text_projection is not None)
     before = {name: value.clone() for name, value in original.state_dict().items()}
-    merged_texts(getattr(original, "text", original), lora)
+    merged(original, lora)
     expected = original.encode_text(tokens, normalize=True)
     original.load_state_dict(before)
     assert (expected - zero_shot).abs().max() > 1e-2

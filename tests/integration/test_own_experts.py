@@ -107,15 +107,11 @@ def test_what_is_not_added(engine):
     for name, reason in (("CACTUS", "expert called CACTUS already"), ("Dog", "Dog already"), ("  ", "no name")):
         with pytest.raises(RepositoryError, match=reason):
             own_experts.add(named(name))
-    mean, variance, embedding = entry.mean, entry.variance, entry.embedding
-    nan, huge, negative, unknown = mean.clone(), mean.clone(), variance.clone(), variance.clone()
-    nan[3], huge[3], negative[3], unknown[3] = float("nan"), 1e9, -1, float("nan")
     rest = random_lora(engine.repository.layout, 1).scaled(float("nan"))
-    invalid = [{"mean": nan}, {"mean": huge}, {"variance": unknown}, {"variance": negative}, {"rest": rest}]
-    for wrong in (*invalid, {"embedding": embedding * 0}, {"embedding": embedding * float("inf")}):
+    for wrong in ({"rest": rest}, {"embedding": entry.embedding * 0}, {"variance": entry.variance * torch.nan}):
         with pytest.raises(RepositoryError, match="Expert other holds invalid numbers"):
             own_experts.add(replace(entry, **wrong))
-    for wrong in ({"mean": mean[1:]}, {"variance": variance[None]}, {"embedding": embedding[1:]}):
+    for wrong in ({"mean": entry.mean[1:]}, {"variance": entry.variance[None]}, {"embedding": entry.embedding[1:]}):
         with pytest.raises(RepositoryError, match="Expert other does not fit"):
             own_experts.add(replace(entry, **wrong))
     for i in range(MAX_OWN - 1):

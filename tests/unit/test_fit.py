@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +11,7 @@ from random_engines import DESCRIPTION, random_engine
 from tiny_models import noise, random_lora
 
 from core.backbones.lora import LoraLayout, LoraModule
-from core.common.errors import RepositoryError
 from core.experts.adapter_files import fit_facts
-from core.experts.files import INDEX_FILE, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.sglora.repository import CLASS_NAMES, Expert, ExpertRepository
 from core.sglora.request import AdapterRequest
@@ -117,15 +113,3 @@ def test_forgetting_is_the_routed_experts_mean(sglora: SGLora) -> None:
         "forgetting": round(fit.forgetting, 2),
         "remark": None,
     }
-
-
-def test_the_threshold_is_kept_on_disk(sglora: SGLora, tmp_path: Path) -> None:
-    layout, fingerprint = sglora.backbone.layout, sglora.backbone.fingerprint
-    for threshold in (0.3125, None):
-        save_repository(with_threshold(sglora, threshold).repository, tmp_path)
-        assert load_repository(tmp_path, layout, fingerprint).closeness_threshold == threshold
-    index = json.loads((tmp_path / INDEX_FILE).read_text())
-    for bad in ("0.3", [0.3], float("nan"), 1e9):
-        (tmp_path / INDEX_FILE).write_text(json.dumps({**index, "closeness_threshold": bad}))
-        with pytest.raises(RepositoryError, match="damaged index"):
-            load_repository(tmp_path, layout, fingerprint)

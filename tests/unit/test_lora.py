@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_models import frozen_layout, noise, random_lora, tiny_backbone
 from torch import Tensor, nn
@@ -198,39 +198,6 @@ def tower(request) -> Tower:
     if request.param == "photos":
         return Tower(backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape), "vision")
     return Tower(backbone.adapted, backbone.layout, nn.functional.normalize(noise(4, backbone.sentence_dim), dim=-1), "text")
-
-
-@torch.no_grad()
-def test_saved_adapter_loads_into_real_peft(tower, tmp_path):
-    module, layout = tower.module, tower.layout
-    loras = [random_lora(layout, seed) for seed in (1, 2)]
-    for lora in (loras[0], loras[0].scaled(0.3), merge(loras, [0.7, 0.3])):
-        folder = tmp_path / str(lora.rank)
-        save_peft(lora, folder, FINGERPRINT, "embedded", {"seed": 1})
-        model = PeftModel.from_pretrained(copy.deepcopy(module), folder).eval()
-        torch.testing.assert_close(tower.run(model), tower.run(module, lora), atol=2e-5, rtol=0)
-        assert (tower.run(model) - tower.run(module)).abs().max() > 1e-2
-
-
-@torch.no_grad()
-def test_adapter_on_both_towers_with_different_ranks_loads_into_real_peft(tmp_path):
-    backbone = load_embedded(heads_path(), torch.float32, "photos")
-    texts, photos = ([m for name, m in backbone.linears.items() if name.startswith(side)] for side in ("text.", "vision."))
-    wide, narrow = LoraLayout(tuple(texts), 6), LoraLayout(tuple(photos[:5]), 2)
-    lora = merge([random_lora(wide, 1), random_lora(narrow, 2), random_lora(LoraLayout(tuple(photos[4:7]), 3), 3)], [1, 1, 1])
-    assert set(lora.ranks.values()) == {2, 3, 5, 6}
-    save_peft(lora, tmp_path, FINGERPRINT, "embedded", {})
-    model = PeftModel.from_pretrained(copy.deepcopy(backbone.adapted), tmp_path).eval()
-    sentences, maps = nn.functional.normalize(noise(4, backbone.sentence_dim), dim=-1), noise(4, *backbone.prefix_shape)
-    for ours, theirs, given in (
-        (backbone.adapted.text, model.text, sentences),
-        (backbone.adapted.vision, model.vision, maps),
-    ):
-        torch.testing.assert_close(theirs(given), ours(given, lora), atol=2e-5, rtol=0)
-        assert (theirs(given) - ours(given)).abs().max() > 1e-2
-    back, _ = load_peft(tmp_path, backbone.linears.values(), FINGERPRINT, partly=True)
-    assert set(back.modules) == set(lora.modules)
-    assert all(torch.equal(back.factors[name].delta, f.delta) for name, f in lora.factors.items())
 
 
 def test_ranks_and_scales_by_linear_are_read_as_peft_reads_them(tmp_path):

@@ -36,7 +36,7 @@ def repository(n: int = 3) -> ExpertRepository:
     layout, embeddings = frozen_layout(LAYOUT), torch.nn.functional.normalize(noise(n, 9, seed=3), dim=-1)
     basis = Basis.fit(0.1 * noise(n, layout.size, seed=1))
     numbers = (basis, basis.decode(noise(n, n, seed=4)), 0.01 * noise(n, n, seed=2).square(), embeddings)
-    return ExpertRepository(FINGERPRINT, layout, experts, *numbers, {"steps": 150})
+    return ExpertRepository(FINGERPRINT, layout, experts, *numbers, {"steps": 150}, closeness_threshold=0.3125)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def flip(path: Path, position: int, mask: int = 0x10) -> None:
 def test_repository_round_trip(folder):
     saved, read = repository(), load_repository(folder, LAYOUT, FINGERPRINT)
     assert read.experts == saved.experts and read.layout == saved.layout and read.notes == saved.notes
-    assert (read.fingerprint, len(read)) == (FINGERPRINT, 3)
+    assert (read.fingerprint, len(read), read.closeness_threshold) == (FINGERPRINT, 3, 0.3125)
     for name in ("means", "variances", "embeddings", "coordinates"):
         torch.testing.assert_close(getattr(read, name), getattr(saved, name), rtol=2e-3, atol=1e-3, msg=name)
         assert getattr(read, name).dtype == torch.float32
@@ -106,6 +106,10 @@ def test_subset():
             for text in (b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"experts": 3}', b'{"experts": [{"name": "x"}]}')
         ),
         (lambda folder: change_index(folder, format=2), f"damaged {INDEX_FILE} (format"),
+        *(
+            (lambda folder, bad=bad: change_index(folder, closeness_threshold=bad), f"damaged {INDEX_FILE}")
+            for bad in ("0.3", [0.3], float("nan"), 1e9)
+        ),
         *(
             (lambda folder, choice=choice: change_index(folder, backbone=choice), f"damaged {INDEX_FILE} (backbone")
             for choice in ("ViT-B-16", None, {}, {"spec": 3}, {"spec": "x", "adapt_blocks": "2"}, {"spec": "x", "adapt": 1})

@@ -9,7 +9,7 @@ from shared_parts import random_shared
 from tiny_models import noise, random_lora, tiny_backbone
 from torch import Tensor
 
-from core.backbones.base import Backbone, last_linear, last_text_linear
+from core.backbones.base import Backbone, last_linear
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
@@ -139,17 +139,6 @@ def test_photos_under_the_shared_part_are_the_target(backbone: EmbeddedBackbone,
     alone = names.on(None)  # without the shared part
     plain = F.normalize(both.suffix(names.entries[0].photos).mean(0), dim=-1)
     assert float(said(both, names.entries[0].texts, alone) @ plain) > 0.99 > float(plain @ there)
-
-
-def test_the_last_linear_is_the_one_before_normalising(model: Backbone) -> None:
-    prefix = model.text_prefix(["a dog in the snow", "two boats", "a wug"])
-
-    module, (inputs, outputs) = last_text_linear(model), last_linear(model, prefix)
-
-    assert torch.allclose(F.normalize(outputs, dim=-1), model.text_suffix(prefix), atol=1e-6)
-    step = Factors(noise(1, module.in_features, seed=1), noise(module.out_features, 1, seed=2))
-    moved = F.normalize(outputs + inputs @ step.delta.T, dim=-1)
-    assert torch.allclose(model.text_suffix(prefix, Lora((module,), {module.name: step})), moved, atol=1e-5)
 
 
 def test_ordinary_texts_are_read_once_under_the_shared_part(model: Backbone) -> None:
