@@ -125,5 +125,5 @@ def test_figures_are_those_of_the_results() -> None:
             measured = set(FIGURE.findall(report["table"] + "".join(report["findings"])))
             shown = FIGURE.findall("".join(line for line in section.splitlines() if line.startswith("|")))
             assert [figure for figure in shown if figure not in measured] == [], name
-    told = FIGURE.findall(README[README.index("## Results") : README.index("## Limits")])
+    told = FIGURE.findall(README[README.index("## Results") : README.index("## How it works")])
     assert told and [figure for figure in told if figure not in results] == []
