@@ -126,7 +126,7 @@ def tabs_of_a_network(client: Client) -> Callable[[], object]:
 
 ATTACKS = (
     Attack("search with a photo of 33 megapixels, 11 tabs", 11, find_by_photo),
-    Attack("100,000 captions on one photo", 3, many_captions),
+    Attack("a text of 100,000 captions of one photo", 3, many_captions),
     Attack("ZIPs of 2,000 empty photos of 33 megapixels", 3, empty_photos),
     Attack("tabs with photos of one IPv6 network, 205 and more", 8, tabs_of_a_network, 205),
 )
