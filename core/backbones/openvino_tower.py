@@ -45,11 +45,16 @@ def openvino_tower(network: nn.Module, shape: tuple[int, ...]) -> Callable[[Tens
     def run(batch: Tensor) -> Tensor:
         out = torch.empty(len(batch), *example.shape[1:], dtype=example.dtype)
         inputs, outputs = batch.contiguous().numpy(), out.numpy()
-        requests = ov.AsyncInferQueue(compiled, min(cores, len(batch)))
-        requests.set_callback(lambda request, row: outputs.__setitem__(row, request.get_output_tensor().data[0]))
+        # No queue with a callback: to end the model, OpenVINO waits for threads that would wait for Python to call it.
+        requests = [compiled.create_infer_request() for _ in range(min(cores, len(batch)))]
         for row in range(len(batch)):
-            requests.start_async({0: inputs[row : row + 1]}, row)
-        requests.wait_all()
+            request = requests[row % cores]
+            request.wait()
+            request.set_input_tensor(ov.Tensor(inputs[row : row + 1], shared_memory=True))
+            request.set_output_tensor(ov.Tensor(outputs[row : row + 1], shared_memory=True))
+            request.start_async()
+        for request in requests:
+            request.wait()
         return out
 
     return run
