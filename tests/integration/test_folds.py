@@ -85,9 +85,9 @@ def test_two_processes_each_take_folds_and_find_what_one_finds(root: Path, tmp_p
         _, errors = process.communicate(timeout=250)
         assert process.returncode == 0, errors.decode()
     logs = [file.read_text() for file in tmp_path.glob("two.log.*")]
-    assert len(logs) == 2 and all("experts\n" in log for log in logs)
+    assert len(logs) == 2 and all(" experts, " in log for log in logs)
     for fold in range(5):  # exactly one process trains each fold
-        assert len(re.findall(rf"fold{fold}-seed0-\w+: \d+ experts\n", "".join(logs))) == 1
+        assert len(re.findall(rf"fold{fold}-seed0-\w+: 0/\d+ experts, ", "".join(logs))) == 1
     two = unseen.run(context(root, tmp_path / "two"), RECIPE, seeds=(0,))
     one = unseen.fold_rows(context(root, tmp_path / "one"), 3, RECIPE)
     assert sorted({row["fold"] for row in two["rows"]}) == [0, 1, 2, 3, 4]
