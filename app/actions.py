@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from app import texts
@@ -327,11 +328,10 @@ def measure(
         return None
     gallery = sources.gallery(engine, tab.visitor, comparison.asked.scope)
     with COMPUTING:
-        gallery.read_captions(comparison.left_out, progress, lambda: stop() or tab.uncounted is comparison)
-        ranked = [
-            replace(column, hits=column.hits or gallery.hits(column.adapter, comparison.left_out))
-            for column in comparison.columns
-        ]
+        counted = partial(
+            gallery.hits, without=comparison.left_out, progress=progress, stop=lambda: stop() or tab.uncounted is comparison
+        )
+        ranked = [replace(column, hits=column.hits or counted(column.adapter)) for column in comparison.columns]
     measured = replace(comparison, columns=tuple(ranked))
     if tab.comparison is comparison:  # else the visitor asked something else, which is measured next
         tab.comparison = measured

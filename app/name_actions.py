@@ -71,7 +71,7 @@ def teach_files(engine: SGLora, tab: Tab, name: str, files: Sequence[str]) -> tu
     photos = apart.prefixes(photo.id for photo in apart.photos)
     if not len(photos) and report.failed:
         raise DescriptionError(texts.NAMES_NO_PHOTO_READ.format(name=name, reason=texts.of(report.failed[0].reason)))
-    return tab.visitor.change_names(engine, lambda names: names.add(name, photos)), report.failed
+    return tab.visitor.change_names(engine, lambda names: names.add(name, photos)), tuple(report.failed)
 
 
 def from_marks(engine: SGLora, tab: Tab, name: str = "", sources: Sources = NO_SOURCES) -> TaughtNames:

@@ -192,10 +192,13 @@ class Visitor:
             gallery = old
             if old is None or old.backbone.prefix_key != engine.backbone.prefix_key:
                 gallery, photos = self._empty_gallery(engine), () if old is None else old.photos
-                lost = gallery.take_over(photos, self.files.originals, progress)
-                if old is not None:
-                    gallery.take_over(old.photos, {})  # captions written during the switch
-                    gallery.remove({photo.id for photo in photos} - {photo.id for photo in old.photos})
+                files = self.files.originals
+                gallery.add([(f"{p.folder}/{p.name}", files[p.id]) for p in photos if p.id in files], progress)
+                there = {photo.id for photo in gallery.photos}
+                lost = tuple(photo for photo in photos if photo.id not in there)
+                if old is not None:  # photos that were removed and captions that were written meanwhile
+                    gallery.remove(there - {photo.id for photo in old.photos})
+                    gallery.set_captions({p.name: p.captions for p in old.photos if p.captions and p.id in there})
                 indexed = len(gallery.photos)
             experts = self._own_experts.get(before) if name != before else None
             with self._changing:

@@ -16,7 +16,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
-from core.common.errors import DataError, PhotoError, UsageError
+from core.common.errors import DataError, GalleryError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.data import check_folder, read_folder
@@ -112,7 +112,7 @@ def _rank_photos(
 ) -> _Found:
     """Rank the photos of a library, or of these files."""
     paths: Mapping[str, object] = search.paths
-    report, failed = AddReport((), (), ()), list[dict[str, str]]()
+    report, failed = AddReport(), list[dict[str, str]]()
     if search.gallery is not None:
         report = search.gallery.add(files, partial(Steps(log), "reading"))
         failed = reported([(failure.name, failure.reason) for failure in report.failed])
@@ -141,14 +141,16 @@ def _rank_captions(
 ) -> _Found:
     """Rank all captions of a library or a folder. Only the question's photos are encoded."""
     if library is not None:
-        prefixes = library.caption_prefixes(partial(Steps(log), "reading", unit="captions"))
         texts, photos = library.captions, len(library)
+        if not texts:
+            raise GalleryError("CORE_LIBRARY_NO_CAPTIONS")
     else:
         samples = read_folder(arguments.gallery)
         texts = tuple(dict.fromkeys(text for sample in samples for text in clean_captions(caption_texts(sample))))
         if not texts:
             raise DataError("CORE_NO_CAPTIONS_IN", folder=arguments.gallery)
-        prefixes, photos = backbone.text_prefix(texts), len({sample.path for sample in samples})
+        photos = len({sample.path for sample in samples})
+    prefixes = backbone.text_prefix(texts)
     stopwatch.lap("index")
     question = query.question(backbone)
 

@@ -22,9 +22,9 @@ from core.experts import adapter_files
 from core.experts.load import load_adapter
 from core.names.file import NAMES_FILE, save_names
 from core.names.teach import MAX_PHOTOS, TaughtNames, left_out
+from core.retrieval.encoding import read_prefixes
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.prefixes import read_prefixes
 from core.sglora.request import AdapterRequest
 
 

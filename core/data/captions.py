@@ -21,9 +21,7 @@ CAPTIONS_A_PHOTO = 20
 
 _PHOTO_COLUMNS = {"image", "file", "filename", "file_name", "image_name", "image_path", "name", "photo", "path"}
 _TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?([ _-]?\d+)?")
-# Possessive quantifiers (``*+``) prevent backtracking, so the time is linear in the length of a line.
-_FIRST_CELL = re.compile(r'[^\S\t]*+(?:"(?:[^"]|"")*+"[^\S\t]*+|[^",;\t|]*+)([,;\t|])')
-_ENCLOSED = re.compile(r'"(.*)"', re.DOTALL)
+_DELIMITER = re.compile(r"[,;\t|]")
 _TOKEN_NUMBER = re.compile(r"(?<=\.\w{3})#\d+$|(?<=\.\w{4})#\d+$")  # Flickr8k.token.txt: "a.jpg#0"
 _CAMERA_WORDS = {"img", "dsc", "dscn", "dscf", "dcim", "pxl", "mvimg", "image", "photo", "picture", "pic", "scan", "wa"}
 _PHOTO_FILE = re.compile(r"(.+?\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|jp2))\s*[:,;\t]\s*(.*)", re.IGNORECASE)
@@ -109,22 +107,17 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:
 
 
 def _words(name: str) -> str:
-    words = [w for w in re.split(r"[\W_]+", PurePosixPath(safe_name(name)).stem) if w]
-    # Drop ids: tokens with digits before letters, such as 693b08cb0e or 20240131T1200.
-    words = [w for w in words if not (len(w) > 5 and re.search(r"\d[^\W\d]", w))]
-    while words and words[-1].isdigit():
-        words.pop()
-    if words:
-        words[-1] = re.sub(r"(?<=[^\W\d]{2})\d+$", "", words[-1])
-    meaningful = [w for w in words if len(w) > 1 and not w.isdigit() and w.casefold() not in _CAMERA_WORDS]
-    return " ".join(words) if meaningful else ""
+    """The words of a file name, without ids and the numbers of cameras, or ""."""
+    words = re.split(r"[\W_]+", PurePosixPath(safe_name(name)).stem.rstrip("0123456789()_ -"))
+    named = any(len(word) > 1 and word.isalpha() and word.casefold() not in _CAMERA_WORDS for word in words)
+    return " ".join(word for word in words if word.isalpha() or len(word) < 3) if named else ""
 
 
 def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
     """Yield (image, caption) of each row. Extra cells after the caption column belong to a caption with unquoted commas."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    match = _FIRST_CELL.match(first)
-    delimiter = match[1] if match else ","
+    match = _DELIMITER.search(first)
+    delimiter = match[0] if match else ","
     image, texts, width = 0, [1], 2
     for number, (line, row) in enumerate(_csv_rows(label, text, delimiter)):
         where = message("CORE_LINE", label=label, line=line)
@@ -144,21 +137,16 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
 
 def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the non-blank rows, each with the number of its last line."""
-    # Between tabs, a quote is part of the caption, unless quotes enclose it. With commas, strict: otherwise an unclosed
-    # quote makes the rest of the file one caption.
+    # Between tabs, a quote is part of the caption. With commas, strict: otherwise an unclosed quote makes the rest of the file
+    # one caption.
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True, quoting=quoting)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
-                yield reader.line_num, [_unquoted(cell.strip()) if delimiter == "\t" else cell.strip() for cell in row]
+                yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
         raise DataError("CORE_CSV", label=label, line=reader.line_num, error=error) from None
-
-
-def _unquoted(cell: str) -> str:
-    match = _ENCLOSED.fullmatch(cell)
-    return match[1].replace('""', '"') if match else cell
 
 
 def _columns(header: list[str], where: Message) -> tuple[int, list[int]] | None:

@@ -29,14 +29,12 @@ def read_coco(images: ImageFinder, categories: bool) -> list[Sample]:
     Raises DataError: when a file is malformed, or there are files of 2014 and 2017, whose splits share photos.
     """
     found = images.lists(PATTERN, lambda file: _samples(file, images))
-    # Several files match if their photos have the same names: prefer the file whose name holds the folder's (val2017).
-    files = [file for file in found if images.folder.name in file.stem] or [*found]
-    _check_years(files)
-    for file in files if categories else ():
+    _check_years([*found])
+    for file in found if categories else ():
         found[file] = _samples(file, images, read_categories(file.with_name(file.name.replace("captions", "instances"))))
-    if len(files) == 1:
-        return found[files[0]]
-    return [replace(s, split=_split_of(file)) for file in files for s in found[file]]
+    if len(found) == 1:
+        return next(iter(found.values()))
+    return [replace(s, split=_split_of(file)) for file in found for s in found[file]]
 
 
 def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
@@ -73,7 +71,7 @@ def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str
                 captions[annotation["image_id"]].append(one_line(caption))
         if not captions:
             return []
-        listed = [(images.find(image["file_name"], file.stem), image["id"]) for image in content["images"]]
+        listed = [(images.find(image["file_name"]), image["id"]) for image in content["images"]]
         return [Sample(path, tuple(captions.get(key, ())), categories=categories.get(key, ())) for path, key in listed]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError("CORE_COCO", file=file.name, kind=type(error).__name__, error=brief(str(error))) from None

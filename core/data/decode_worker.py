@@ -17,7 +17,7 @@ from core.common.images import Framing
 from core.common.messages import message
 from core.common.priority import step_back
 from core.data.image_io import open_photo, thumbnail
-from core.data.photo_errors import as_json, photo_error, reason_of
+from core.data.photo_errors import as_json, reason_of
 
 if sys.platform != "win32":
     import resource
@@ -39,29 +39,18 @@ def limit_seconds(seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, resource.RLIM_INFINITY))
 
 
-def decoded(name: str, content: bytes, framing: Framing, most: int) -> tuple[dict[str, Any], bytes]:
+def decoded(name: str, content: bytes, framing: Framing) -> tuple[dict[str, Any], bytes]:
     """The answer for one photo: a JSON head, and the bytes of the pixels and the thumbnail. The head has their sizes, or an
-    error; and "cost", the number of decoded pixels. A file with more than ``most`` pixels is not decoded."""
-    cost = 0
-
-    def looked(pixels: int) -> None:
-        nonlocal cost
-        if pixels > most:
-            raise photo_error(name, "CORE_OUT_OF_PIXELS")
-        cost = pixels
-
+    error."""
     try:
-        image = open_photo(content, name, looked)
+        image = open_photo(content, name)
         small, pixels = thumbnail(image), framing(image).tobytes()
-        head = {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken"), "cost": cost}
-        return head, pixels + small
+        return {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken")}, pixels + small
     except PhotoError as error:
         reason = reason_of(error)
-    except MemoryError:
-        reason = message("CORE_MEMORY")
     except Exception as error:  # any error rejects this photo only
         reason = message("CORE_NOT_DECODED", error=type(error).__name__)
-    return {"error": as_json(reason), "cost": cost}, b""
+    return {"error": as_json(reason)}, b""
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -71,7 +60,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         content = requests.read(request["size"])
         limit_seconds(request["seconds"])
         started = time.process_time()
-        head, body = decoded(request["name"], content, Framing(*request["framing"]), request["most"])
+        head, body = decoded(request["name"], content, Framing(*request["framing"]))
         head["seconds"] = time.process_time() - started
         del content
         answers.write(json.dumps(head).encode() + b"\n")

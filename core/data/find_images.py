@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from core.common.errors import DataError
@@ -50,7 +50,6 @@ class ImageFinder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._rivals: dict[Path, Path] = {}
 
     @lazy
     def _by_name(self) -> dict[str, list[Path]]:
@@ -60,20 +59,17 @@ class ImageFinder:
                 paths[name].append(root / name)
         return paths
 
-    def find(self, name: str, hint: str = "") -> Path:
-        """The path of the image ``name`` from a captions file; the name may include folders.
-
-        ``hint``: chooses among images of the same name: the one whose folder is one of the hint's words. It may be the captions
-        file's stem: ``captions_val2017`` chooses ``val2017/``.
-        """
+    def find(self, name: str) -> Path:
+        """The path of the image ``name`` from a captions file; the name may include folders. Raises DataError: when it may mean
+        either of two files."""
         direct = self.folder / name
         if is_there(direct):
             return direct
         same = self._by_name.get(PurePosixPath(name).name, [])
-        named = [path for path in same if path.parent.name in (hint, *hint.split("_"))]
-        if len(same) > 1 and not named:
-            self._rivals[same[0]] = same[1]
-        return next(iter(named or same), direct)
+        if len(same) > 1:
+            first, second = (path.relative_to(self.folder) for path in same[:2])
+            raise DataError("CORE_TWO_PHOTOS", folder=self.folder, name=first.name, first=first, second=second)
+        return next(iter(same), direct)
 
     def lists(self, pattern: str, read: Callable[[Path], list[Sample]]) -> dict[Path, list[Sample]]:
         """The samples of each list of photos that is there: in the folder or its ``annotations``, else beside the folder. If no
@@ -86,13 +82,6 @@ class ImageFinder:
             if present or (parsed and place == self.folder):
                 return present or parsed
         return {}
-
-    def check(self, samples: Iterable[Sample]) -> None:
-        """Raise DataError if a sample may mean either of two files."""
-        for sample in samples:
-            if sample.path in self._rivals:
-                first, second = (p.relative_to(self.folder) for p in (sample.path, self._rivals[sample.path]))
-                raise DataError("CORE_TWO_PHOTOS", folder=self.folder, name=first.name, first=first, second=second)
 
 
 def photos_in(folder: Path) -> Iterator[Path]:

@@ -43,9 +43,7 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
         return read_labels(folder)
     images = ImageFinder(folder)
     samples = read_karpathy(images, categories) or read_coco(images, categories) or _tables(images)
-    images.check(samples)
-    samples = samples or read_classes(folder)
-    if samples:
+    if samples := samples or read_classes(folder):
         return samples
     raise DataError("CORE_NO_FORMAT", folder=folder)
 

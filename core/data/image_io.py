@@ -6,20 +6,17 @@ import contextlib
 import io
 import stat
 import warnings
-from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.common.errors import PhotoError
-from core.common.messages import message
 from core.data.photo_errors import photo_error
 from core.data.raw_preview import SUFFIXES as RAW_SUFFIXES
 from core.data.raw_preview import raw_preview
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 1024 * 1024
-MAX_SCANS = 500  # of a JPEG; a progressive one has about ten, and each scan is a pass over the whole image
 LARGE = 4_000_000  # pixels; larger photos are reduced first
 DRAFT_SIDE = 352  # minimum short side of a reduced photo: enough for CLIP at 336, an eighth of a phone's 4000 x 3000
 THUMBNAIL_SIDE = 320
@@ -38,7 +35,6 @@ FORMATS = {
 }
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO 23008-12
 _ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # tags of EXIF
-_TILE = (322, 323)  # TIFF tags: width and height of a tile; Pillow decodes a tile as a whole
 
 # Large and damaged files get our own error messages. Set once: catch_warnings() is not thread-safe.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -62,14 +58,11 @@ def photo_bytes(path: Path, name: str | None = None) -> bytes:
         raise photo_error(label, "CORE_FILE_UNREADABLE", error=error.strerror or type(error).__name__) from None
 
 
-def open_photo(
-    source: Path | bytes, name: str | None = None, looked: Callable[[int], object] = lambda pixels: None
-) -> Image.Image:
+def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
     """Decode a photo to upright RGB: EXIF rotation applied, first frame, transparency on white, no metadata but ``taken``.
 
-    Decodes in this process, so for trusted files only: use ``core.data.decode`` for files from strangers. ``looked``: called
-    with the number of pixels before they are decoded; it may raise PhotoError. Raises PhotoError: when the file is no image,
-    truncated, empty, or larger than MAX_PIXELS; the message names the file.
+    Decodes in this process, so for trusted files only: use ``decode_pool`` for files from strangers. Raises PhotoError: when
+    the file is no image, truncated, empty, or larger than MAX_PIXELS; the message names the file.
     """
     if isinstance(source, Path):
         name = name or source.name
@@ -85,14 +78,11 @@ def open_photo(
             if (preview := raw_preview(source)) is None:
                 raise photo_error(label, "CORE_NO_PREVIEW")
             source, tags = preview
-        if _is_heif(source):
+        if source[4:8] == b"ftyp" and source[8:12] in HEIC:
             _register_heif()
         image = Image.open(io.BytesIO(source), formats=tuple(key for key in FORMATS if key in Image.OPEN or key != "HEIF"))
         _check_size(image, label)
-        looked(image.width * image.height)
         if image.format in ("JPEG", "MPO"):
-            if source.count(b"\xff\xda") > MAX_SCANS:
-                raise photo_error(label, "CORE_SCANS", most=MAX_SCANS)
             image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))  # decode a large JPEG at reduced size: much faster
         exif = image.getexif() if tags else {}
         exif.update({tag: value for tag, value in tags.items() if value and not exif.get(tag)})
@@ -102,9 +92,7 @@ def open_photo(
     except PhotoError:
         raise
     except UnidentifiedImageError:
-        if _is_heif(source) and "HEIF" not in Image.OPEN:
-            raise photo_error(label, "CORE_HEIC") from None
-        raise photo_error(label, "CORE_NO_IMAGE", known=message("CORE_KNOWN")) from None
+        raise photo_error(label, "CORE_NO_IMAGE") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise photo_error(label, "CORE_IMAGE_LARGE") from None
     except MemoryError:
@@ -113,17 +101,12 @@ def open_photo(
         raise photo_error(label, "CORE_DAMAGED", error=type(error).__name__) from None
 
 
-def _is_heif(content: bytes) -> bool:
-    return content[4:8] == b"ftyp" and content[8:12] in HEIC
-
-
 def _register_heif() -> None:
     """Let Pillow read HEIC photos of phones. Imports pillow-heif with the first such photo."""
-    with contextlib.suppress(ImportError):
-        import pillow_heif
+    import pillow_heif
 
-        pillow_heif.options.DECODE_THREADS = 1
-        pillow_heif.register_heif_opener()
+    pillow_heif.options.DECODE_THREADS = 1
+    pillow_heif.register_heif_opener()
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -143,11 +126,8 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _check_size(image: Image.Image, label: str) -> None:
-    tags = getattr(image, "tag_v2", {})
-    tile = tuple(tags.get(tag, 0) for tag in _TILE)
-    for key, (width, height) in (("CORE_PIXELS", image.size), ("CORE_TILE_PIXELS", tile)):
-        if width * height > MAX_PIXELS:
-            raise photo_error(label, key, width=width, height=height, most=MAX_PIXELS // 10**6)
+    if image.width * image.height > MAX_PIXELS:
+        raise photo_error(label, "CORE_PIXELS", width=image.width, height=image.height, most=MAX_PIXELS // 10**6)
 
 
 def _reduced(image: Image.Image) -> Image.Image:

@@ -54,5 +54,5 @@ def _samples(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
             instances = f"instances_{part}.json"
             seen[part] = read_categories(file.with_name(instances)) or read_categories(file.parent / "annotations" / instances)
         labels = seen.get(part, {}).get(image.get("cocoid"), ())
-        samples.append(Sample(images.find(name, part), captions, split, categories=labels))
+        samples.append(Sample(images.find(name), captions, split, categories=labels))
     return samples

@@ -19,16 +19,14 @@ def reason_of(error: PhotoError) -> Message:
 
 
 def as_json(reason: Message) -> list[Any]:
-    """A reason for another process, as its key and fields. A message among the fields is a list with its key."""
-    return [reason.key, {name: [v.key] if isinstance(v, Message) else v for name, v in reason.fields.items()}]
+    """A reason for another process, as its key and fields."""
+    return [reason.key, reason.fields]
 
 
 def from_json(answer: Any) -> Message:
     """Read a reason of ``as_json`` from a process that is not trusted. Raises LookupError, ValueError, TypeError or
     AttributeError: when it has another form."""
     key, fields = answer
-    reason = message(key, **{name: message(v[0]) if isinstance(v, list) else brief(v) for name, v in fields.items()})
-    for part in (reason, *reason.fields.values()):
-        if isinstance(part, Message):
-            english()[part.key].format(**part.fields)  # raises KeyError for an unknown message or a missing field
+    reason = message(key, **{name: brief(value) for name, value in fields.items()})
+    english()[key].format(**reason.fields)  # raises KeyError for an unknown message or a missing field
     return reason

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 
 from core.common.errors import StudioError
 
-MAX_MEMBERS = 100
 MAX_DIRECTORY = 8 * 2**20  # bytes of the central directory: about 100,000 names
 
 # Errors that zipfile was seen to raise on damaged files. MemoryError: the compression asks for too much memory.
@@ -34,39 +33,33 @@ def open_zip(source: Path | bytes) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type[StudioError]) -> dict[str, bytes]:
-    """The content of each file in ``limits``, from the top of the ZIP or one of its folders.
+def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
+    """The content of a file, at most ``most`` + 1 bytes: a ZIP may state a false size. Raises one of DAMAGE."""
+    if member.compress_type not in COMPRESSIONS:
+        raise NotImplementedError
+    with archive.open(member) as stream:
+        return stream.read(most + 1)
 
-    ``limits``: maximum unpacked bytes of each file; counted while reading, since a ZIP may state a false size. ``label``: name
-    of the ZIP in errors. Raises ``error``: when it is no ZIP, locked, damaged, has too many files, or a file is missing, there
-    twice or too large.
+
+def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type[StudioError]) -> dict[str, bytes]:
+    """The content of each file in ``limits``, from the top of the ZIP or else one of its folders.
+
+    ``limits``: maximum unpacked bytes of each file. ``label``: name of the ZIP in errors. Raises ``error``: when it is no ZIP,
+    locked or damaged, or a file is missing or too large.
     """
     if len(data) > sum(limits.values()):
         raise error("CORE_BUNDLE_LARGE", label=label, mb=sum(limits.values()) // 2**20)
+    contents: dict[str, bytes] = {}
     try:
         with open_zip(data) as archive:
-            if len(archive.infolist()) > MAX_MEMBERS:
-                raise error("CORE_BUNDLE_MANY", label=label, n=len(archive.infolist()), most=MAX_MEMBERS)
-            return {name: _read(archive, name, limit, label, error) for name, limit in limits.items()}
+            paths = [(PurePosixPath(member.filename), member) for member in archive.infolist()]
+            for name, limit in limits.items():
+                named = [(len(path.parts), m) for path, m in paths if path.name == name and path.parts[0] != "__MACOSX"]
+                if not named or (shallowest := min(named, key=lambda each: each[0]))[0] > 2:
+                    raise error("CORE_BUNDLE_LACKS", label=label, name=name)
+                contents[name] = unpacked(archive, shallowest[1], limit)
+                if len(contents[name]) > limit:
+                    raise error("CORE_BUNDLE_FILE_LARGE", label=label, name=name, mb=limit // 2**20)
     except DAMAGE:
         raise error("CORE_BUNDLE_DAMAGED", label=label) from None
-
-
-def _read(archive: zipfile.ZipFile, name: str, limit: int, label: str, error: type[StudioError]) -> bytes:
-    paths = [(PurePosixPath(m.filename), m) for m in archive.infolist()]
-    named = [(path, m) for path, m in paths if path.name == name and len(path.parts) <= 2 and path.parts[:1] != ("__MACOSX",)]
-    if not named:
-        raise error("CORE_BUNDLE_LACKS", label=label, name=name)
-    depth = min(len(path.parts) for path, _ in named)
-    members = [m for path, m in named if len(path.parts) == depth]
-    if len(members) > 1:
-        raise error("CORE_BUNDLE_TWICE", label=label, name=name)
-    if members[0].flag_bits & 1:
-        raise error("CORE_BUNDLE_LOCKED", label=label)
-    if members[0].compress_type not in COMPRESSIONS:
-        raise error("CORE_BUNDLE_UNUSUAL", label=label, name=name)
-    with archive.open(members[0]) as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise error("CORE_BUNDLE_FILE_LARGE", label=label, name=name, mb=limit // 2**20)
-    return content
+    return contents

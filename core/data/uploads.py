@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from core.common.text import safe_name
 from core.data.decode import Source, source_folder
 from core.data.find_images import is_clutter
 from core.data.image_io import MAX_BYTES
-from core.data.safe_zip import COMPRESSIONS, DAMAGE, open_zip
+from core.data.safe_zip import DAMAGE, open_zip, unpacked
 
 CAPTION_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl"}
 MAX_CAPTIONS_BYTES = 8 * 1024 * 1024
@@ -77,35 +76,22 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
             name, target = safe_name(member.filename), folder / str(number)
             is_captions = Path(name).suffix.lower() in CAPTION_SUFFIXES
             limit = MAX_CAPTIONS_BYTES if is_captions else MAX_BYTES
-            if uploads.room < member.file_size <= limit:
-                reason = message("CORE_ZIP_LARGE", mb=MAX_UNPACKED_BYTES // 2**20)
-                uploads.failed.append((path.name, reason))
+            if member.file_size > limit:
+                uploads.failed.append((f"{path.name}/{name}", message("CORE_ZIP_MEMBER_LARGE", mb=limit // 2**20)))
+                continue
+            if member.file_size > uploads.room:
+                uploads.failed.append((path.name, message("CORE_ZIP_LARGE", mb=MAX_UNPACKED_BYTES // 2**20)))
                 break
-            content = _read(archive, member, limit)
-            if member.file_size <= limit:
-                uploads.room -= member.file_size
-            if isinstance(content, Message):
-                uploads.failed.append((f"{path.name}/{name}", content))
-            elif is_captions:
+            uploads.room -= member.file_size
+            try:
+                content = unpacked(archive, member, member.file_size)
+            except DAMAGE:
+                reason = message("CORE_ZIP_LOCKED" if member.flag_bits & 1 else "CORE_UNREADABLE")
+                uploads.failed.append((f"{path.name}/{name}", reason))
+                continue
+            if is_captions:
                 uploads.add_captions(name, content, f"{path.name}/{name}")
             else:
                 target.write_bytes(content)
                 inner_folder = source_folder((f"{path.stem}/{member.filename}", target))
                 uploads.photos.append((f"{inner_folder}/{name}", target))
-
-
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes | Message:
-    """The content of a member, or the reason why it cannot be read."""
-    if member.filename.lower().endswith(".zip"):
-        return message("CORE_ZIP_IN_ZIP")
-    if member.flag_bits & 1:
-        return message("CORE_ZIP_LOCKED")
-    if member.compress_type not in COMPRESSIONS:
-        return message("CORE_ZIP_UNUSUAL")
-    if member.file_size > limit:
-        return message("CORE_ZIP_MEMBER_LARGE", mb=limit // 2**20)
-    try:
-        with archive.open(member) as stream:
-            return stream.read(member.file_size + 1)
-    except DAMAGE:
-        return message("CORE_ZIP_MEMBER_DAMAGED")

@@ -15,8 +15,8 @@ from core.data.sample import gather
 from core.experiments.controls import METHODS
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows, text_rows
+from core.retrieval.encoding import read_prefixes
 from core.retrieval.popularity import popularity, spread_rows, with_popularity
-from core.retrieval.prefixes import read_prefixes
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.corpus import usual_adapter

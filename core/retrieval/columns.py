@@ -8,7 +8,7 @@ embedding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import sqrt
 
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from core.backbones.base import Backbone, photo_column
 from core.backbones.lora import Lora
-from core.data.decode_pool import DecodedPhoto
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
 
 
@@ -32,14 +31,6 @@ def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHO
         return finite(backbone.suffix(prefixes, adapter.lora))
     both = [backbone.suffix(prefixes), backbone.suffix(prefixes, backbone.shared)]
     return finite(torch.cat(both, 1)) / sqrt(2)
-
-
-def encoded(backbone: Backbone, photos: Sequence[DecodedPhoto]) -> tuple[Tensor, Tensor]:
-    """Prefix activations [n, *prefix_shape] and zero-shot photo rows [n, ``width``] of decoded photos."""
-    pixels = torch.frombuffer(bytearray(b"".join(photo.pixels for photo in photos)), dtype=torch.uint8)
-    frames = pixels.view(len(photos), backbone.framing.height, backbone.framing.width, 3)
-    prefixes = backbone.prefix(backbone.normalised(frames))
-    return prefixes, photo_rows(backbone, prefixes)
 
 
 def text_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:

@@ -63,19 +63,14 @@ class Index:
     @one_core(faiss.omp_get_max_threads, faiss.omp_set_num_threads)
     def search(self, query: Tensor, top: int | None = None, among: np.ndarray | None = None) -> list[tuple[int, float]]:
         """The ``top`` best rows (None: all) as (row, inner product), best first, for a query [d]. Rows with equal scores are in
-        row order, for every ``top``. ``among``: the allowed rows [k], ascending. None: all."""
+        row order. ``among``: the allowed rows [k], ascending. None: all."""
         vector = query.detach().float().cpu().contiguous().numpy()[None]
         candidates = self.rows if among is None else np.ascontiguousarray(self.rows[among])
         n = len(candidates)
-        k = wanted = n if top is None else min(top, n)
-        if not wanted:
+        k = n if top is None else min(top, n)
+        if not k:
             return []
-        while True:  # until no row ties with the last one
-            k = min(n, k + 1)
-            scores, rows = (values[0] for values in faiss.knn(vector, candidates, k, metric=faiss.METRIC_INNER_PRODUCT))
-            if k == n or scores[wanted - 1] > scores[-1]:
-                break
-            k *= 2
+        scores, rows = (values[0] for values in faiss.knn(vector, candidates, k, metric=faiss.METRIC_INNER_PRODUCT))
         rows = rows if among is None else among[rows]
-        order = np.lexsort((rows, -scores))[:wanted]
+        order = np.lexsort((rows, -scores))
         return list(zip(rows[order].tolist(), scores[order].tolist(), strict=True))

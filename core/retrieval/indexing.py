@@ -6,10 +6,8 @@ seconds. The next run continues interrupted work.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,23 +24,22 @@ from core.common.errors import DataError, LibraryError, PhotoError
 from core.common.files import no_folder
 from core.common.messages import message
 from core.common.stopwatch import Stopwatch
-from core.data.decode_pool import DecodedPhoto, decode_photo
+from core.data.decode import Read, read_photo
+from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image, is_raw, walk
 from core.data.folder import folder_captions
-from core.data.image_io import photo_bytes
 from core.data.photo_errors import reason_of
 from core.data.read_ahead import BATCH, read_ahead
-from core.retrieval.columns import encoded
+from core.retrieval.encoding import Encoded, Outcome, encode
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, photo_schema, shown_path
-from core.retrieval.library_index import vectors
-from core.retrieval.where import taken_at
+from core.retrieval.library_photos import vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
-MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # reading rows from 67 fragments is as fast as from three
 KEPT_VERSIONS = timedelta(hours=1)  # other processes may still search them
+NOT_NOW = ("CORE_FILE_GONE", "CORE_FILE_UNREADABLE")  # perhaps a disconnected drive: the next run tries again
 LATEST = 2**63 - 1  # nanoseconds: the year 2262; with an unset clock, a file time may be later
 
 
@@ -52,7 +49,7 @@ class FileRow:
 
     size: int
     mtime_ns: int
-    id: bytes | None
+    id: str | None  # 32 hex digits
     reason: str | None = None
     captions: tuple[str, ...] = ()
 
@@ -60,11 +57,8 @@ class FileRow:
 @dataclass
 class IndexReport:
     photos: int = 0  # in the library now
-    added: int = 0  # new photos
-    changed: int = 0  # files with new content
-    moved: int = 0  # photos whose file moved
-    removed: int = 0  # photos whose files are all gone
-    duplicates: int = 0  # files whose photo has another file too
+    added: int = 0  # new photos, also of files with new content
+    removed: int = 0  # photos that no file has any more
     failed: list[tuple[str, str]] = field(default_factory=list)  # path, reason in English, as the library keeps it
     missing: list[str] = field(default_factory=list)  # folders that are missing or empty, whose photos are kept
     seconds: dict[str, float] = field(default_factory=dict)  # by step
@@ -123,14 +117,14 @@ class _Run:
 
     def __post_init__(self) -> None:
         self._report = IndexReport()
-        self._photos = self.library.photos()
-        self._ids: set[bytes] = {id for rows in self._photos.to_batches(columns=["id"]) for id in rows["id"].to_pylist()}
-        self._known = read_files(self.library)
+        with self.library.readable():
+            self._photos = self.library.photos()
+            self._ids = {id.hex() for rows in self._photos.to_batches(columns=["id"]) for id in rows["id"].to_pylist()}
+            self._known = read_files(self.library)
         self._files = dict(self._known)
         self._rows: list[Encoded] = []  # photos to commit next
         self._pending: dict[str, FileRow] = {}  # files to commit next
         self._committed = time.monotonic()
-        self._changed: dict[str, bytes] = {}  # previous photo ids of files with new content
 
     def run(self) -> IndexReport:
         stopwatch = Stopwatch()
@@ -140,7 +134,8 @@ class _Run:
         stopwatch.lap("look")
         self._encode(new, seen)
         stopwatch.lap("encode")
-        self._finish(seen, captions)
+        with self.library.readable():
+            self._finish(seen, captions)
         stopwatch.lap("write")
         self._report.seconds = stopwatch.laps
         return self._report
@@ -187,11 +182,19 @@ class _Run:
             if self.stop():
                 break
             for path, photo in batch:
-                self._place(path, seen[path], photo)
+                if isinstance(photo, PhotoError):
+                    reason = reason_of(photo)
+                    if reason.key in NOT_NOW:
+                        self._report.failed.append((shown_path(path), str(reason)))
+                        continue
+                    row = FileRow(*seen[path], None, str(reason))
+                else:
+                    row = FileRow(*seen[path], photo if isinstance(photo, str) else photo.id)
+                self._files[path] = self._pending[path] = row
                 if isinstance(photo, Encoded) and photo.id not in self._ids:
                     self._rows.append(photo)
                     self._ids.add(photo.id)
-                    self._report.added += path not in self._changed
+                    self._report.added += 1
             done += len(batch)
             left = (time.monotonic() - started) / done * (len(paths) - done)
             self.progress(Progress("encoding", done, len(paths), left if done > 32 else None))
@@ -199,135 +202,64 @@ class _Run:
                 self._commit()
         self._commit()
 
-    def _place(self, path: str, stat: tuple[int, int], photo: Outcome) -> None:
-        before = self._known.get(path)
-        if isinstance(photo, OSError):  # perhaps a disconnected drive: the next run tries again
-            self._report.failed.append((shown_path(path), str(message("CORE_NOT_NOW", error=photo.strerror or photo))))
-            return
-        if isinstance(photo, PhotoError):
-            row = FileRow(*stat, None, str(reason_of(photo)))
-        else:
-            row = FileRow(*stat, photo if isinstance(photo, bytes) else photo.id)
-        if before is not None and before.id is not None and before.id != row.id:
-            self._changed[path] = before.id
-        self._files[path] = self._pending[path] = row
-
     def _commit(self) -> None:
         """Write photos first, then files. If interrupted in between, the next run finds the photos by their content."""
         import lance
 
-        if self._rows:
-            table = photo_table(self._rows, photo_schema(self.library.about))
-            self._photos = lance.write_dataset(table, self._photos, mode="append")
-            self._rows = []
-        if self._pending:
-            lance.write_dataset(_file_table(self._pending), self.library.files(), mode="append")
-            self._pending = {}
+        with self.library.readable():
+            if self._rows:
+                table = photo_table(self._rows, photo_schema(self.library.about))
+                self._photos = lance.write_dataset(table, self._photos, mode="append")
+            if self._pending:
+                lance.write_dataset(_file_table(self._pending), self.library.files(), mode="append")
+        self._rows, self._pending = [], {}
         self._committed = time.monotonic()
 
     def _finish(self, seen: Mapping[str, tuple[int, int]], captions: Mapping[str, tuple[str, ...]]) -> None:
         report = self._report
         roots = [str(root) for root in self.roots]
         if not self.stop():
-            gone = [path for path in self._files if path not in seen and _inside(path, roots)]
-            before = {row.id for row in self._known.values() if row.id is not None}
-            lost = {self._files.pop(path).id for path in gone} - {None}
-            files = Counter(row.id for row in self._files.values() if row.id is not None)
-            new_paths = {row.id for path, row in self._files.items() if path not in self._known}
-            report.moved = sum(id in new_paths for id in lost if id in files)
-            report.duplicates = files.total() - len(files)
-            unused = self._ids - files.keys()
-            report.changed = len(self._changed)
-            report.removed = len((unused & before) - set(self._changed.values()))
+            for path in [path for path in self._files if path not in seen and _inside(path, roots)]:
+                del self._files[path]
             for path, row in self._files.items():
                 if (texts := captions.get(path, ())) != row.captions and _inside(path, roots):
                     self._files[path] = replace(row, captions=texts)
-            if unused:
-                self._remove(unused)
+            self._remove(self._ids - {row.id for row in self._files.values()})
         if self._files != self._known:
             import lance
 
             lance.write_dataset(_file_table(self._files), self.library.files(), mode="overwrite")
-        listed = {path for path, _ in report.failed}
-        for path, row in self._files.items():
-            if row.reason is not None and _inside(path, roots) and shown_path(path) not in listed:
-                report.failed.append((shown_path(path), row.reason))
+        bad = [(path, row.reason) for path, row in self._files.items() if row.reason is not None and _inside(path, roots)]
+        report.failed += [(shown_path(path), reason) for path, reason in bad]
         folders = tuple(dict.fromkeys([*self.library.about.folders, *roots]))
         if folders != self.library.about.folders:
             self.library.write_about(replace(self.library.about, folders=folders))
-        self._tidy()
+        vectors(self.library, self._photos)  # prepares the search
+        for table in (self._photos, self.library.files()):
+            table.cleanup_old_versions(KEPT_VERSIONS, delete_unverified=True)
         report.photos = self._photos.count_rows()
 
-    def _remove(self, ids: set[bytes]) -> None:
-        self.progress(Progress("writing", 0, 0))
+    def _remove(self, ids: set[str]) -> None:
         listed = sorted(ids)
         for start in range(0, len(listed), 1_000):
-            values = ", ".join(f"X'{id.hex()}'" for id in listed[start : start + 1_000])
+            values = ", ".join(f"X'{id}'" for id in listed[start : start + 1_000])
             self._photos.delete(f"id IN ({values})")
         self._photos = self.library.photos()
-        self._ids -= ids
-
-    def _tidy(self) -> None:
-        """Join small fragments, remove old versions, and prepare the search."""
-        if len(self._photos.get_fragments()) > MOST_FRAGMENTS:
-            self.progress(Progress("writing", 0, 0))
-            self._photos.optimize.compact_files(
-                target_rows_per_fragment=FRAGMENT_ROWS, num_threads=1, batch_size=256, materialize_deletions_threshold=0.2
-            )
-            self._photos = self.library.photos()
-        vectors(self.library, self._photos)
-        for table in (self._photos, self.library.files()):
-            if len(table.versions()) > 1:
-                table.cleanup_old_versions(KEPT_VERSIONS, delete_unverified=True)
+        self._report.removed = len(ids)
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """An encoded photo: id of its content, EXIF date, thumbnail, and photo row [w]."""
-
-    id: bytes
-    taken: str | None
-    thumbnail: bytes
-    vector: torch.Tensor
-
-
-# A file that was read: a photo to encode, with its id; or an outcome other than ``Encoded``.
-Read = tuple[bytes, DecodedPhoto] | bytes | PhotoError | OSError
-# The outcome of a file: an encoded photo, the id of a known photo, a damaged file, or a file that cannot be read now.
-Outcome = Encoded | bytes | PhotoError | OSError
 # Takes file paths and the ids of known photos. Yields batches of (path, outcome), in any order.
-Engine = Callable[[Sequence[str], Set[bytes]], Iterator[list[tuple[str, Outcome]]]]
+Engine = Callable[[Sequence[str], Set[str]], Iterator[list[tuple[str, Outcome]]]]
 
 
-def read_photo(path: str, known: Set[bytes], backbone: Backbone) -> Read:
-    """Read a file: gives a photo to encode, the id of a known photo, or the error."""
-    name = Path(path).name
-    try:
-        content = photo_bytes(Path(path), name)
-        id = hashlib.sha256(content).digest()[:16]
-        if id in known:
-            return id
-        return id, decode_photo(content, name, backbone.framing)
-    except PhotoError as error:
-        if isinstance(error.__context__, OSError) and not _readable(path):
-            return error.__context__
-        return error
+def read_file(path: str, known: Set[str], backbone: Backbone) -> Read:
+    """Read a file, as ``read_photo``."""
+    return read_photo(Path(path).name, Path(path), known, partial(decode_photo, framing=backbone.framing))
 
 
-def encode(batch: Sequence[tuple[str, Read]], backbone: Backbone) -> list[tuple[str, Outcome]]:
-    """Encode the photos among files that were read. A photo in several files is encoded once."""
-    fresh = dict(read for _, read in batch if isinstance(read, tuple))
-    done: dict[bytes, Encoded] = {}
-    if fresh:
-        _, vectors = encoded(backbone, list(fresh.values()))
-        for (id, photo), vector in zip(fresh.items(), vectors, strict=True):
-            done[id] = Encoded(id, photo.taken, photo.thumbnail, vector)
-    return [(path, done[read[0]] if isinstance(read, tuple) else read) for path, read in batch]
-
-
-def encode_here(backbone: Backbone, paths: Sequence[str], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
+def encode_here(backbone: Backbone, paths: Sequence[str], known: Set[str]) -> Iterator[list[tuple[str, Outcome]]]:
     """The ``Engine`` of this process. While a batch is encoded, the next photos are decoded."""
-    for batch in read_ahead(paths, lambda path: read_photo(path, known, backbone), batch_size(backbone.device, BATCH)):
+    for batch in read_ahead(paths, lambda path: read_file(path, known, backbone), batch_size(backbone.device, BATCH)):
         yield encode(batch, backbone)
 
 
@@ -335,10 +267,10 @@ def photo_table(photos: Sequence[Encoded], schema: pa.Schema) -> pa.Table:
     """Rows for the table of photos, see ``library.photo_schema``."""
     import pyarrow as pa
 
-    vectors = pa.array(torch.cat([photo.vector for photo in photos]).numpy())  # lists would be converted number by number
+    vectors = pa.array(torch.cat([photo.row for photo in photos]).numpy())  # lists would be converted number by number
     columns = {
-        "id": [photo.id for photo in photos],
-        "taken": [taken_at(photo.taken) for photo in photos],
+        "id": [bytes.fromhex(photo.id) for photo in photos],
+        "taken": [photo.taken for photo in photos],
         "thumbnail": [photo.thumbnail for photo in photos],
         "vector": pa.FixedSizeListArray.from_arrays(vectors, type=schema.field("vector").type),
     }
@@ -351,7 +283,9 @@ def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
     for batch in library.files().to_batches(scan_in_order=True):
         columns = [batch[name].to_pylist() for name in ("path", "raw", "size", "mtime_ns", "id", "reason", "captions")]
         for path, raw, size, mtime, id, reason, captions in zip(*columns, strict=True):
-            files[path if raw is None else os.fsdecode(raw)] = FileRow(size, mtime, id, reason, tuple(captions or ()))
+            files[path if raw is None else os.fsdecode(raw)] = FileRow(
+                size, mtime, id and id.hex(), reason, tuple(captions or ())
+            )
     return files
 
 
@@ -377,7 +311,7 @@ def _file_table(files: Mapping[str, FileRow]) -> pa.Table:
     for path, row in files.items():
         shown = shown_path(path)
         raw = None if shown == path else os.fsencode(path)
-        rows.append((shown, raw, row.size, row.mtime_ns, row.id, row.reason, list(row.captions)))
+        rows.append((shown, raw, row.size, row.mtime_ns, row.id and bytes.fromhex(row.id), row.reason, list(row.captions)))
     schema = file_schema()
     return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 
@@ -385,9 +319,3 @@ def _file_table(files: Mapping[str, FileRow]) -> pa.Table:
 def _inside(path: str, folders: Iterable[str]) -> bool:
     """Whether a path is one of the folders or below one of them."""
     return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
-
-
-def _readable(path: str) -> bool:
-    with suppress(OSError), open(path, "rb"):  # noqa: PTH123
-        return True
-    return False

@@ -3,7 +3,7 @@
     DIR/library.json      version of the layout, backbone, folders
     DIR/photos.lance      one row per photo: id of its content, date, thumbnail, vector (see ``columns``)
     DIR/files.lance       one row per file: its path, photo id and captions; or why it cannot be read
-    DIR/index/            the vectors again, to be memory-mapped: see ``library_index``
+    DIR/index/            the vectors again, to be memory-mapped: see ``library_photos.vectors``
     DIR/lock              held while one process writes
 
 Lance (https://lancedb.github.io/lance) commits each change as a new version: after a killed process, the last one is intact.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +25,7 @@ from filelock import FileLock, Timeout
 from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 from core.backbones.base import Backbone
-from core.backbones.spec import adapted_side, needed_options, portable, with_full_paths
+from core.backbones.spec import needed_options, portable, with_full_paths
 from core.common.errors import LibraryError, brief
 from core.common.files import whole
 from core.common.messages import Message, message
@@ -97,10 +96,6 @@ class PhotoLibrary:
     folder: Path
     about: About
 
-    def __post_init__(self) -> None:
-        if shown_path(path := str(self.folder.resolve())) != path:  # Lance accepts only UTF-8 paths
-            raise LibraryError("CORE_LIBRARY_UTF8", library=shown_path(path))
-
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
         """Open an existing library, to search with this backbone. Raises LibraryError: as ``About.read``, or when it was made
@@ -128,20 +123,16 @@ class PhotoLibrary:
         return library
 
     def check(self, backbone: Backbone) -> None:
-        """Raise LibraryError unless the library was made with this backbone (equal fingerprints), and its vectors have the
-        backbone's width."""
+        """Raise LibraryError unless the library was made with this backbone: equal fingerprints, and rows of the same width."""
+        if (backbone.fingerprint, width(backbone)) == (self.about.fingerprint, self.about.dim):
+            return
+        if backbone.fingerprint == self.about.fingerprint and backbone.layout.moves_photos:  # no library would help
+            raise LibraryError("CORE_LIBRARY_TEXTS", library=self.folder)
         again = replace(self.about, backbone=backbone.choice).again(self.folder)
-        if backbone.fingerprint != self.about.fingerprint:
-            spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
-            ours, theirs = backbone.fingerprint, brief(self.about.fingerprint)
-            about = {"library": self.folder, "spec": spec, "theirs": theirs, "name": backbone.name, "ours": ours}
-            raise LibraryError("CORE_LIBRARY_OTHER", **about, again=again)
-        if self.about.dim != width(backbone):
-            if adapted_side(self.about.backbone) != adapted_side(backbone.choice):
-                if not backbone.layout.moves_photos:
-                    raise LibraryError("CORE_LIBRARY_PHOTOS", library=self.folder, again=again)
-                raise LibraryError("CORE_LIBRARY_TEXTS", library=self.folder)
-            raise LibraryError("CORE_LIBRARY_WIDTH", file=self.folder / ABOUT, n=self.about.dim)
+        spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
+        ours, theirs = backbone.fingerprint, brief(self.about.fingerprint)
+        about = {"library": self.folder, "spec": spec, "theirs": theirs, "name": backbone.name, "ours": ours}
+        raise LibraryError("CORE_LIBRARY_OTHER", **about, again=again)
 
     def counts(self) -> dict[str, int]:
         """The numbers of photos, readable files, unreadable files, captions and dated photos, and the bytes on disk."""
@@ -158,14 +149,13 @@ class PhotoLibrary:
             }
 
     def write_about(self, about: About) -> None:
-        with whole(self.folder / ABOUT) as partial, partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(about), indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with whole(self.folder / ABOUT) as partial:
+            partial.write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """A block in which no other process writes. Raises LibraryError: when another process is writing; as ``readable``."""
+        """A block in which no other process writes. Raises LibraryError: when another process is writing, or the folder cannot
+        be written."""
         lock = FileLock(self.folder / LOCK, thread_local=False)
         try:
             lock.acquire(timeout=0)
@@ -174,20 +164,19 @@ class PhotoLibrary:
         except OSError as error:
             raise LibraryError("CORE_LIBRARY_NOT_WRITTEN", library=self.folder, error=error.strerror or error) from None
         try:
-            with self.readable():
-                yield
+            yield
         finally:
             lock.release()
 
     @contextmanager
     def readable(self) -> Iterator[None]:
-        """A block in which errors of Lance and the disk become a LibraryError: disk full, read-only folder or damaged file."""
+        """A block that reads or writes tables. Errors become a LibraryError: disk full, read-only folder or damaged file."""
         try:
             yield
         except LibraryError:
             raise
         except BaseException as error:  # Lance also raises Rust panics, with a message a page long
-            if not _of_the_store(error):
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             if getattr(error, "errno", None) in FULL or "No space left" in str(error) or "os error 28" in str(error):
                 raise LibraryError("CORE_LIBRARY_FULL", library=self.folder) from error
@@ -254,18 +243,6 @@ def absolute(path: Path) -> str:
 def shown_path(path: str) -> str:
     """The path as valid UTF-8 for tables and terminals: other bytes become backslash escapes."""
     return path.encode("utf-8", "backslashreplace").decode()
-
-
-def _of_the_store(error: BaseException) -> bool:
-    """Whether an error comes from Lance or a file of the library, not from our own code."""
-    if isinstance(error, OSError):
-        return True
-    panic = type(error).__name__ == "PanicException"  # a BaseException, like KeyboardInterrupt
-    if isinstance(error, ImportError) or not (isinstance(error, Exception) or panic):
-        return False
-    frames = traceback.extract_tb(error.__traceback__)
-    stores = (f"{os.sep}lance{os.sep}", f"pyarrow{os.sep}")
-    return any(store in frame.filename for frame in frames[-6:] for store in stores)
 
 
 def is_library(folder: Path) -> bool:

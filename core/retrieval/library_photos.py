@@ -1,21 +1,21 @@
-"""A library's photos for search: one version, which stays fixed while other processes write."""
+"""A library's photos for search: one version, which stays fixed while other processes write. Its vectors are copied to a file
+that is memory-mapped, so that they load at once."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, LibraryError
 from core.common.files import whole
 from core.common.lazy import lazy
@@ -24,12 +24,15 @@ from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
 from core.retrieval.index import Index
 from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, shown_path
-from core.retrieval.library_index import CAPTIONS, FOLDER, ids_of, vectors, vectors_of
 from core.retrieval.search import background
 from core.retrieval.where import Where
 
-CAPTION_BATCH = 512
-READ_ROWS = 1_024
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from lance import LanceDataset
+
+FOLDER = "index"  # of the copied vectors
+READ_ROWS = 4_096
 MOST_FOLDERS = 1_000  # folders to choose from
 MOST_LISTED = 10  # folders in an error message
 _KEY = re.compile("[0-9a-f]{32}")
@@ -44,7 +47,7 @@ class LibraryPhotos:
         self.library, self.backbone = library, backbone
         with library.readable():
             self._photos, self._files = library.photos(), library.files()
-            self.ids = ids_of(self._photos.to_table(columns=["id"])["id"])  # [n, 16] uint8
+            self.ids = _ids_of(self._photos.to_table(columns=["id"])["id"])  # [n, 16] uint8
             self.index = Index(vectors(library, self._photos))
         if not len(self.ids):
             raise LibraryError(
@@ -96,9 +99,8 @@ class LibraryPhotos:
         """The row of a photo, from its id or the path of one of its files. Raises as ``row``."""
         if _KEY.fullmatch(photo):
             return self.row(photo)
-        with self.library.readable():
-            literal = shown_path(absolute(Path(photo))).replace("'", "''")
-            ids = self._files.to_table(columns=["id"], filter=f"path = '{literal}' AND id IS NOT NULL")["id"].to_pylist()
+        literal = shown_path(absolute(Path(photo))).replace("'", "''")
+        ids = [id for id, _ in self._listed(f"path = '{literal}'")]
         if not ids:
             raise GalleryError("CORE_LIBRARY_NO_PHOTO", photo=photo, library=self.library.folder)
         return self.row(ids[0].hex())
@@ -117,11 +119,8 @@ class LibraryPhotos:
         if not ids:
             return []
         listed = ", ".join(f"X'{id.hex()}'" for id in set(ids))
-        with self.library.readable():
-            table = self._files.to_table(columns=["path", "raw", "id"], filter=f"id IN ({listed})")
         inside, names = self._inside(folder) if folder is not None else "", dict[bytes, tuple[bool, str]]()
-        for path, raw, id in zip(*(table[name].to_pylist() for name in ("path", "raw", "id")), strict=True):
-            name = str(path) if raw is None else os.fsdecode(raw)
+        for id, name in self._listed(f"id IN ({listed})"):
             order = not name.startswith(inside), name
             names[id] = min(order, names.get(id, order))
         return [Path(names[id][1] if id in names else id.hex()) for id in ids]
@@ -134,13 +133,15 @@ class LibraryPhotos:
     def files(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
         """All files of photos, sorted; ``folder``: only those in it or below it."""
         wanted = {self.ids[row].tobytes() for row in rows}
-        with self.library.readable():
-            table = self._files.to_table(columns=["path", "raw", "id"], filter="id IS NOT NULL")
-        columns = (table[name].to_pylist() for name in ("path", "raw", "id"))
-        found = {
-            Path(path if raw is None else os.fsdecode(raw)) for path, raw, id in zip(*columns, strict=True) if id in wanted
-        }
+        found = {Path(path) for id, path in self._listed() if id in wanted}
         return sorted(path for path in found if folder is None or path.is_relative_to(absolute(folder)))
+
+    def _listed(self, where: str = "true") -> list[tuple[bytes, str]]:
+        """(photo id, path) of the readable files that pass an SQL filter."""
+        with self.library.readable():
+            table = self._files.to_table(columns=["id", "path", "raw"], filter=f"id IS NOT NULL AND {where}")
+        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+        return [(id, path if raw is None else os.fsdecode(raw)) for id, path, raw in rows]
 
     def among(self, where: Where) -> np.ndarray | None:
         """The rows [k] of the photos that pass the filter, ascending. None: all photos. The folder is an absolute path,
@@ -192,7 +193,7 @@ class LibraryPhotos:
             return np.zeros(len(self), bool)
         literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
-        return np.isin(_numbers(self.ids), _numbers(ids_of(table["id"])))
+        return np.isin(_numbers(self.ids), _numbers(_ids_of(table["id"])))
 
     def _inside(self, folder: Path) -> str:
         """The path prefix of files in a folder: an absolute path, or a name in ``folders``. "" for an unknown name."""
@@ -206,32 +207,41 @@ class LibraryPhotos:
             table = self._files.to_table(columns=["captions"], filter="id IS NOT NULL")
         return tuple(dict.fromkeys(text for texts in table["captions"].to_pylist() for text in texts or ()))
 
-    def caption_prefixes(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Tensor:
-        """Text prefixes [n, …] of ``captions``. Sentence embeddings are cached in the library if it is writable. Raises
-        GalleryError: when no photo has captions."""
-        texts = self.captions
-        if not texts:
-            raise GalleryError("CORE_LIBRARY_NO_CAPTIONS")
-        text_key = self.backbone.text_key
-        if text_key is None:
-            return self.backbone.text_prefix(texts)
-        key = digest("\n".join([text_key, *texts]))[:16]
-        file = self.library.folder / FOLDER / f"{CAPTIONS}{key}.npy"
-        with suppress(OSError, ValueError):
-            cached = torch.from_numpy(np.load(file))
-            if cached.shape == (len(texts), self.backbone.sentence_dim) and cached.dtype == torch.float32:
-                return cached
-        parts = []
-        for start in range(0, len(texts), CAPTION_BATCH):
-            parts.append(self.backbone.text_prefix(texts[start : start + CAPTION_BATCH]))
-            progress(min(start + CAPTION_BATCH, len(texts)), len(texts))
-        prefixes = torch.cat(parts)
-        with suppress(OSError):  # a read-only library
-            for old in file.parent.glob(f"{CAPTIONS}*"):
-                old.unlink(missing_ok=True)
-            with whole(file) as partial, partial.open("wb") as opened:
-                np.save(opened, prefixes.numpy())
-        return prefixes
+
+def vectors(library: PhotoLibrary, photos: LanceDataset) -> np.ndarray:
+    """The vectors [n, w] float32 of a version of the table of photos, in its order.
+
+    They are copied to a file once for each version. The copies of earlier versions are removed; a process that has one mapped
+    keeps it. In a folder that cannot be written, the vectors are read into memory.
+    """
+    shape = (photos.count_rows(), library.about.dim)
+    file = library.folder / FOLDER / f"rows-{photos.version}.f32"
+    if not file.is_file() or file.stat().st_size != 4 * shape[0] * shape[1]:
+        try:
+            with whole(file) as partial, partial.open("wb") as out:
+                for part in _parts(photos):
+                    out.write(part.tobytes())
+            for other in file.parent.iterdir():
+                if other != file:
+                    other.unlink(missing_ok=True)
+        except OSError:
+            return np.concatenate([np.empty((0, shape[1]), np.float32), *_parts(photos)])
+    return np.memmap(file, np.float32, "r", shape=shape) if shape[0] else np.empty(shape, np.float32)
+
+
+def _parts(photos: LanceDataset) -> Iterator[np.ndarray]:
+    for batch in photos.scanner(["vector"], batch_size=READ_ROWS, scan_in_order=True).to_batches():
+        yield _vectors_of(batch)
+
+
+def _vectors_of(batch: pa.RecordBatch) -> np.ndarray:
+    """The vectors [n, w] float32 of rows of the table."""
+    return batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
+
+
+def _ids_of(ids: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Ids of photos as an array [n, 16] uint8."""
+    return np.frombuffer(b"".join(ids.to_pylist()), np.uint8).reshape(-1, 16)
 
 
 def problems(library: PhotoLibrary, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
@@ -248,29 +258,18 @@ def problems(library: PhotoLibrary, progress: Callable[[int, int], None] = lambd
 
 def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> list[str]:
     photos, total = library.photos(), library.photos().count_rows()
-    index = library.about.index_command(str(library.folder))
-    indexed = vectors(library, photos)
-    seen: set[bytes] = set()
-    not_finite = differing = pictures = done = 0
+    indexed, seen, differing = vectors(library, photos), set[bytes](), 0
     for batch in photos.scanner(["id", "thumbnail", "vector"], batch_size=READ_ROWS, scan_in_order=True).to_batches():
-        ids, rows = batch["id"].to_pylist(), vectors_of(batch)
-        not_finite += int((~np.isfinite(rows).all(1)).sum())
-        differing += int((indexed[done : done + len(ids)] != rows).any(1).sum())
-        pictures += sum(not picture.startswith(b"\xff\xd8") for picture in batch["thumbnail"].to_pylist())
-        seen.update(ids)
-        done += len(ids)
-        progress(done, total)
+        differing += int((indexed[len(seen) : len(seen) + len(batch)] != _vectors_of(batch)).any(1).sum())
+        seen.update(batch["id"].to_pylist())
+        progress(len(seen), total)
     files = library.files().to_table(columns=["id"], filter="id IS NOT NULL")["id"].to_pylist()
-    lost = sum(id not in seen for id in files)
-    rebuild = "index the photos into another folder."
+    lost, again = sum(id not in seen for id in files), library.about.index_command(str(library.folder))
     counts = (
-        (total - len(seen), "duplicate photos", rebuild),
-        (not_finite, "photos have infinite or invalid numbers", rebuild),
-        (pictures, "photos have a damaged thumbnail", rebuild),
-        (differing, "photos differ from the index", f"remove {library.folder / FOLDER}, which is made again."),
-        (lost, "files belong to a photo that is missing", f"run `{index}`, which reads them again."),
+        (differing, f"photos differ from the index: remove {library.folder / FOLDER}, which is made again."),
+        (lost, f"files belong to a photo that is missing: run `{again}`, which reads them again."),
     )
-    return [f"{number:,} {problem}: {advice}" for number, problem, advice in counts if number]
+    return [f"{number:,} {problem}" for number, problem in counts if number]
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ from typing import Any
 from core.backbones.base import Backbone
 from core.common.errors import LibraryError, brief
 from core.data.read_ahead import BATCH
-from core.retrieval.indexing import Engine, Outcome, encode, read_photo
+from core.retrieval.encoding import Outcome, encode
+from core.retrieval.indexing import Engine, read_file
 
 FILES_A_TASK = 256  # the work lost with a machine, and the unit of distribution
 
@@ -23,7 +24,7 @@ FILES_A_TASK = 256  # the work lost with a machine, and the unit of distribution
 class RayEncoder:
     """A Ray actor with one core or one GPU, and its own backbone."""
 
-    def __init__(self, choice: Mapping[str, Any], fingerprint: str, known: Set[bytes]) -> None:
+    def __init__(self, choice: Mapping[str, Any], fingerprint: str, known: Set[str]) -> None:
         from core.backbones import load_backbone
 
         self._backbone, self._known = load_backbone(**choice), known
@@ -31,7 +32,7 @@ class RayEncoder:
             raise RuntimeError(f"this machine's backbone has the fingerprint {self._backbone.fingerprint}, not {fingerprint}")
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        read = [(path, read_photo(path, self._known, self._backbone)) for path in map(os.fsdecode, batch["path"])]
+        read = [(path, read_file(path, self._known, self._backbone)) for path in map(os.fsdecode, batch["path"])]
         return {"outcome": [pickle.dumps(pair) for pair in encode(read, self._backbone)]}
 
 
@@ -58,7 +59,7 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
 
-    def run(paths: Sequence[str], known: Set[bytes]) -> Iterator[list[tuple[str, Outcome]]]:
+    def run(paths: Sequence[str], known: Set[str]) -> Iterator[list[tuple[str, Outcome]]]:
         if not paths:
             return
         resources = ray.cluster_resources()

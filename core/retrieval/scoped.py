@@ -18,7 +18,7 @@ from core.data.decode_pool import decode_photo
 from core.data.image_io import photo_bytes
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.gallery import Gallery, Photo, Stop, never
+from core.retrieval.gallery import Contents, Gallery, Photo, Stop, never
 from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
@@ -48,8 +48,13 @@ class ScopedSearch:
     paths: dict[str, Path] = field(default_factory=dict)  # their files
 
     @lazy
+    def _held(self) -> Contents | None:
+        """The gallery's photos when the search began: all adapters rank the same ones."""
+        return None if self.gallery is None else self.gallery.contents
+
+    @property
     def photos(self) -> tuple[Photo, ...]:
-        return () if self.gallery is None else self.gallery.photos
+        return () if self._held is None else self._held.photos
 
     @lazy
     def _own(self) -> dict[str, str]:
@@ -85,6 +90,8 @@ class ScopedSearch:
 
         Raises GalleryError: when no photo may be an answer. Also raises as ``search``.
         """
+        if self.library is None and not self.photos:
+            raise GalleryError("CORE_GALLERY_EMPTY")
         if self.gallery is not None and self.kind == PHOTO:
             return self.gallery.image_to_text(self._photo, adapter, top, stop)
         if not self._total and self._where:
@@ -105,8 +112,9 @@ class ScopedSearch:
         """The question after the frozen part of the backbone. Raises PhotoError: when the photo is gone."""
         if self.kind == WORDS:
             return self._query.question(self.names.backbone)
-        if self.gallery is not None and (like := self.gallery.like(self.what)) is not None:
-            return like
+        row = next((row for row, photo in enumerate(self.photos) if photo.id == self.what), None)
+        if self._held is not None and row is not None:
+            return LikePhoto(self._held.indexes, row)
         if self.library is None:
             raise PhotoError("CORE_NOTHING_LIKE")
         self.rows[self.what] = row = self.library.row(self.what)
@@ -130,7 +138,7 @@ class ScopedSearch:
                 raise PhotoError("CORE_NOTHING_PICKED")
             return self.what
         path, framing = Path(self.file), self.names.backbone.framing
-        decoded = decode_photo(photo_bytes(path, path.name), path.name, framing)
+        decoded = decode_photo(path.name, photo_bytes(path), framing)
         return Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
 
     @lazy
@@ -144,12 +152,9 @@ class ScopedSearch:
 
     @lazy
     def _total(self) -> int:
-        total = 0
-        if self.gallery is not None:
-            total += len(self.photos if (among := self.gallery.among(self._where)) is None else among)
-        if self.library is not None:
-            total += len(self.library if self._among is None else self._among)
-        return total
+        own = None if self._held is None else self._held.among(self._where)
+        library = () if self.library is None else self.library
+        return len(self.photos if own is None else own) + len(library if self._among is None else self._among)
 
     @lazy
     def _before(self) -> dict[str, int]:
@@ -158,9 +163,9 @@ class ScopedSearch:
     def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float]]:
         """(key, score), best first; ``top``: most results of the library."""
         scores, asked = dict[str, float](), self._with_names if adapter.named else self.question
-        if self.gallery is not None:
-            hits = self.gallery.rank(asked, adapter, None, self._where).hits
-            scores = {hit.key: hit.score for hit in hits if hit.key in self._own}  # the gallery may have more by now
+        if self._held is not None:
+            best = search(self._held.indexes, asked, adapter, None, self._held.among(self._where))
+            scores = {self.photos[row].id: score for row, score in best}
         if self.library is not None:
             for row, score in search(self.library, asked, adapter, top, self._among):
                 key = self.library.key(row)

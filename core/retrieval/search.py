@@ -21,7 +21,7 @@ from core.names.everyday import EverydayPhotos
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import asked, embeddings, photo_rows, width
 from core.retrieval.index import Index
-from core.retrieval.popularity import popularity, spread_rows
+from core.retrieval.popularity import spread_rows
 from core.retrieval.questions import EncodedQuery
 
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
@@ -87,28 +87,22 @@ def background(photos: Photos) -> EverydayPhotos | None:
 
 
 class Recent(Generic[T]):
-    """The last few computed values, by key. Thread-safe; two threads may compute the same value at once."""
+    """The values that were computed last, by key. Thread-safe; two threads may compute the same value at once."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._values: dict[Hashable, T] = {}  # most recently used last; replaced, never changed
+        self._values: dict[Hashable, T] = {}  # replaced, never changed
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value of a key; ``make`` computes it if it is not kept."""
-        value = self._values.get(key)
-        if value is None:
-            value = make()
-        others = [(other, kept) for other, kept in self._values.items() if other != key]
-        self._values = dict([*others, (key, value)][-self._most :])
-        return value
+        values = self._values
+        if key not in values:
+            values = self._values = dict([*values.items(), (key, make())][-self._most :])
+        return values[key]
 
     @property
     def values(self) -> list[T]:
         return list(self._values.values())
-
-    @property
-    def nbytes(self) -> int:
-        return sum(value.nbytes for value in self.values)
 
 
 class PhotoIndexes:
@@ -122,7 +116,6 @@ class PhotoIndexes:
     def __init__(self, backbone: Backbone, prefixes: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
         self.backbone, self._prefixes, self._photo_rows = backbone, prefixes, rows
         self._adapted: Recent[Index] = Recent(KEPT_ADAPTERS)
-        self._popular: Recent[Tensor] = Recent(KEPT_ADAPTERS)  # popularity of texts
 
     @lazy
     def index(self) -> Index:
@@ -135,8 +128,7 @@ class PhotoIndexes:
     @property
     def nbytes(self) -> int:
         """Bytes of all indexes built so far."""
-        index = self.index.nbytes if "index" in vars(self) else 0
-        return index + self._adapted.nbytes + self._popular.nbytes
+        return sum(index.nbytes for index in (*self._adapted.values, *([self.index] if "index" in vars(self) else [])))
 
     def index_for(self, adapter: Adapter) -> Index:
         if not adapter.moves_photos or self.backbone.shared is not None or not self._prefixes:
@@ -147,8 +139,3 @@ class PhotoIndexes:
         starts = range(0, len(self._prefixes), SUFFIX_BATCH)
         batches = (torch.stack(list(self._prefixes[start : start + SUFFIX_BATCH])) for start in starts)
         return torch.cat([photo_rows(self.backbone, batch, adapter) for batch in batches])
-
-    def popularity(self, adapter: Adapter, texts: tuple[str, ...], rows: Tensor) -> Tensor:
-        """Popularity [m] of texts among the photos. ``rows``: the ``columns.text_rows`` [m, w] of the texts."""
-        index = self.index_for(adapter)
-        return self._popular.get((adapter.key, texts), lambda: popularity(index.take(spread_rows(len(index))), rows))

@@ -13,7 +13,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 LONGEST_MESSAGE = 400
-EITHER = "taken, or refused for the memory that decoding takes"
 TRACES = ("Traceback", 'File "', " object at 0x", "site-packages", "/core/", "/app/")
 ALWAYS_INERT = {"script", "iframe", "object", "embed", "svg", "math", "form", "link", "meta", "base", "style", "video", "audio"}
 
@@ -26,8 +25,7 @@ class Case:
         what: a short description, for the test's name.
         name: the file's name, as a browser sends it.
         data: the file's content.
-        reason: part of the error message. None: the app accepts the file. EITHER: the decoder may
-            accept the file, or reject it because it needs too much memory.
+        reason: part of the error message. None: the app accepts the file.
     """
 
     what: str

@@ -153,15 +153,13 @@ def archives(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "a pickle beside its configuration", stored({CONFIG_FILE: config, "adapter_model.bin": buffer.getvalue()}), "lacks"
     yield "names that are paths", stored({f"../../{k}": v for k, v in whole.items()}), "lacks"
     yield "absolute names", stored({f"/{k}": v for k, v in whole.items()}), None
-    yield "both files twice", stored({f"{d}/{k}": v for d in "ab" for k, v in whole.items()}), "more than once"
-    yield "200 files", stored({**whole, **{f"{i}": b"" for i in range(200)}}), "files; at most 100"
     yield "a configuration of 3 MB", zipped({**whole, CONFIG_FILE: b" " * 3 * 2**20}), "larger than 1 MB unpacked"
     yield "weights of 100 MB of zeros", zipped({**whole, WEIGHTS_FILE: bytes(100 * 2**20)}), "larger than 64 MB unpacked"
-    yield "LZMA", zipped({**whole, WEIGHTS_FILE: b""}, zipfile.ZIP_LZMA), "unusual way"
+    yield "LZMA", zipped({**whole, WEIGHTS_FILE: b""}, zipfile.ZIP_LZMA), "damaged"
     locked = bytearray(stored(whole))
     for mark, at in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
         locked[locked.index(mark) + at] |= 1
-    yield "locked", bytes(locked), "password"
+    yield "locked", bytes(locked), "damaged"
 
 
 def adapters(good: Good) -> list[Case]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
-from hostile_cases import EITHER, Case
+from hostile_cases import Case
 from PIL import Image, ImageCms
 from zips import zipped
 
@@ -50,10 +50,9 @@ def zeros(size: int) -> bytes:
 
 
 def cut_off() -> Iterator[Case]:
-    for fmt in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
+    for fmt in ("JPEG", "PNG", "WEBP", "AVIF"):
         data = encode(picture(1, (160, 120)), fmt)
         yield Case(f"{fmt} cut in half", f"half.{fmt.lower()}", data[: len(data) // 2], "")
-        yield Case(f"{fmt} of ten bytes", f"ten.{fmt.lower()}", data[:10], "")
 
 
 def bombs() -> Iterator[Case]:
@@ -62,22 +61,16 @@ def bombs() -> Iterator[Case]:
     yield Case("PNG bomb of 50,000 x 50,000", "bomb.png", png(side, side, rows, depth=1, colour=0), "far too large")
     yield Case("PNG of 8,001 x 8,000 zeros", "wide.png", png(8_001, 8_000, zeros(8_000 * 24_004)), "megapixels")
     yield Case("PNG that claims 2^31 pixels a side", "claim.png", png(2**31 - 1, 2**31 - 1, zeros(9)), "far too large")
-    yield Case("PNG without width", "flat.png", png(0, 10, zeros(9)), "")
-    yield Case("GIF that claims 65,535 x 65,535", "screen.gif", gif_of_size(65_535, 65_535), "far too large")
-    yield Case("GIF whose frame outgrows its screen", "frame.gif", gif_of_size(60_000, 60_000, screen=(16, 16)), "")
+    yield Case("GIF whose frame outgrows its screen", "frame.gif", gif_with_frame(60_000, 60_000), "")
     yield Case("WebP with a canvas of 16,383 x 16,383", "canvas.webp", webp_canvas(16_383, 16_383), "")
-    yield Case("WebP with a canvas of 2^24 x 255", "canvas-2.webp", webp_canvas(2**24, 255), "")
-    yield Case("BMP that claims 40,000 x 40,000", "claim.bmp", bmp_of_size(40_000, 40_000), "far too large")
     yield Case("TIFF with one tile of 40,000 x 40,000", "tile.tif", tiff_with_tile(40_000, 40_000), "")
     large = png(12_000, 12_000, zeros(12_000 * 1_501), depth=1, colour=0)
     yield Case("icon that holds a PNG of 12,000 x 12,000", "icon.ico", icon(large), "")
-    yield Case("transparent PNG of 64 megapixels", "largest.png", png(8_000, 8_000, zeros(8_000 * 32_001), colour=6))
     palette = encode(Image.new("P", (6_000, 5_000)), "PNG", transparency=0, exif=turned(6))
     yield Case("turned palette PNG of 30 megapixels", "palette.png", palette)
     much = zeros(200 * 2**20)
     yield Case("PNG with 200 MB of text in 200 KB", "text.png", with_chunk(b"zTXt", b"Comment\0\0" + much), "")
     yield Case("PNG with a colour profile of 200 MB", "profile.png", with_chunk(b"iCCP", b"icc\0\0" + much), "")
-    yield Case("JPEG of 4,000 scans", "scans.jpg", many_scans(4_000), "")
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -91,8 +84,9 @@ def with_chunk(kind: bytes, body: bytes) -> bytes:
     return whole[:33] + png_chunk(kind, body) + whole[33:]
 
 
-def gif_of_size(width: int, height: int, screen: tuple[int, int] | None = None) -> bytes:
-    head = b"GIF89a" + struct.pack("<HH", *(screen or (width, height))) + b"\x80\0\0" + bytes(3) + b"\xff" * 3
+def gif_with_frame(width: int, height: int) -> bytes:
+    """A GIF of 16 x 16 pixels whose only frame claims any size."""
+    head = b"GIF89a" + struct.pack("<HH", 16, 16) + b"\x80\0\0" + bytes(3) + b"\xff" * 3
     return head + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x4c\x01\x00;"
 
 
@@ -104,11 +98,6 @@ def webp_canvas(width: int, height: int) -> bytes:
     chunks = [(b"VP8X", b"\x02\0\0\0" + box), (b"ANIM", bytes(6)), (b"ANMF", frame)]
     body = b"".join(k + struct.pack("<I", len(b)) + b + bytes(len(b) % 2) for k, b in chunks)
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
-
-
-def bmp_of_size(width: int, height: int) -> bytes:
-    head = struct.pack("<IHHI", 70, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0)
-    return b"BM" + head + bytes(16)
 
 
 def tiff_with_tile(width: int, height: int) -> bytes:
@@ -124,52 +113,33 @@ def icon(inner: bytes) -> bytes:
     return struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
 
 
-def many_scans(count: int) -> bytes:
-    """A progressive JPEG that repeats its last scan. The file is small, but decoding takes long."""
-    data = encode(picture(4, (2_000, 1_500)), "JPEG", progressive=True, quality=5)
-    last = data.rindex(b"\xff\xda")
-    return data[:last] + data[last:-2] * count + data[-2:]
-
-
 def disguises() -> Iterator[Case]:
-    rgb = picture(5)
     yield Case("PNG called .jpg", "really-png.jpg", encode(picture(6), "PNG"))
-    yield Case("JPEG without an ending", "noending", encode(picture(8), "JPEG"))
     yield Case("page called .jpg", "page.jpg", b"<!doctype html><script>alert(1)</script>" * 20, NOT_AN_IMAGE)
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-    for name in ("script.svg", "svg.png"):
-        yield Case(f"SVG with a script called {name}", name, svg, NOT_AN_IMAGE)
-    for name in ("draw.eps", "draw.jpg"):
-        yield Case(f"PostScript called {name}", name, encode(rgb, "EPS"), NOT_AN_IMAGE)
-    yield Case("PDF", "paper.pdf", encode(rgb, "PDF"), NOT_AN_IMAGE)
+    yield Case("SVG with a script", "svg.png", svg, NOT_AN_IMAGE)
+    yield Case("PostScript", "draw.jpg", encode(picture(5), "EPS"), NOT_AN_IMAGE)
     yield Case("ImageMagick script", "magick.mvg", b"push graphic-context\nfill 'url(https://127.0.0.1/)'\n", NOT_AN_IMAGE)
     archive = zipped({"../evil.sh": b"true"})
     yield Case("JPEG that is a ZIP as well", "polyglot.jpg", encode(picture(10), "JPEG") + archive)
-    yield Case("GIF that is a script as well", "polyglot.gif", encode(picture(11), "GIF") + b"*/=1;alert(1)//")
-    yield Case("PNG with a page behind it", "tail.png", encode(picture(12), "PNG") + b"<script>alert(1)</script>")
     yield Case("ZIP before a JPEG", "front.jpg", archive + encode(picture(13), "JPEG"), NOT_AN_IMAGE)
     yield Case("no byte", "empty.jpg", b"", "empty")
 
 
 def modes() -> Iterator[Case]:
-    """Files in rare colour modes, and in more formats."""
-    yield Case("PNG of mode 1", "bits.png", encode(picture(20, mode="1"), "PNG"))
+    """Files in rare colour modes, and a format that cameras and phones do not write."""
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     yield Case("TIFF of mode LAB", "lab.tif", encode(ImageCms.applyTransform(picture(21), to_lab), "TIFF"))
-    for number, fmt in enumerate(("AVIF", "JPEG2000", "PPM"), 40):
-        reason = None if fmt == "AVIF" else NOT_AN_IMAGE  # cameras and phones do not write the others
-        yield Case(f"{fmt}", f"format-{number}.{fmt.lower()}", encode(picture(number), fmt), reason)
-    yield Case("premultiplied transparency", "alpha.tif", encode(picture(48, mode="RGBA"), "TIFF"))
+    yield Case("JPEG 2000", "a.jp2", encode(picture(41), "JPEG2000"), NOT_AN_IMAGE)
     floats = np.full((20, 30), np.nan, np.float32)
     floats[:10] = np.inf
     floats[3, 3], floats[15:] = -np.inf, 1e38
     yield Case("TIFF of NaN and infinity", "nan.tif", encode(Image.fromarray(floats), "TIFF"))
     yield Case("TIFF of negative numbers", "minus.tif", encode(Image.fromarray(np.full((9, 9), -5, np.int32)), "TIFF"))
-    yield Case("GIF transparent everywhere", "clear.gif", encode(Image.new("P", (9, 9)), "GIF", transparency=0))
 
 
 def tagged() -> Iterator[Case]:
-    for orientation in (0, 2, 3, 6, 8, 9, 255, 65_535):
+    for orientation in (0, 9, 65_535):
         data = encode(picture(60 + orientation), "JPEG", exif=turned(orientation))
         yield Case(f"orientation {orientation}", f"turned-{orientation}.jpg", data)
     yield Case("EXIF of noise", "exif.jpg", encode(picture(50), "JPEG", exif=b"Exif\0\0" + bytes(range(256)) * 40))
@@ -180,8 +150,6 @@ def tagged() -> Iterator[Case]:
     exif[0x010E], exif[0x0131], exif[0x9286] = text, text, text
     yield Case("EXIF with markup", "markup.jpg", encode(picture(52), "JPEG", exif=exif, comment=text.encode()))
     yield Case("colour profile of noise", "icc.jpg", encode(picture(53), "JPEG", icc_profile=bytes(range(256)) * 300))
-    cms = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    yield Case("colour profile", "srgb.png", encode(picture(54), "PNG", icc_profile=cms))
     yield Case("XMP with a billion laughs", "xmp.png", encode(picture(55), "PNG", xmp=LAUGHS))
 
 
@@ -194,9 +162,6 @@ LAUGHS = (
 
 def animated() -> Iterator[Case]:
     frames = [picture(100 + i) for i in range(12)]
-    for fmt, ending in (("GIF", "gif"), ("WEBP", "webp"), ("PNG", "png"), ("TIFF", "tif")):
-        data = encode(frames[0], fmt, save_all=True, append_images=frames[1:])
-        yield Case(f"animated {fmt}", f"moving.{ending}", data)
     tiny = [Image.new("P", (4, 4), i % 250) for i in range(3_000)]
     yield Case("GIF of 3,000 frames", "long.gif", encode(tiny[0], "GIF", save_all=True, append_images=tiny[1:]))
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -205,24 +170,15 @@ def animated() -> Iterator[Case]:
 
 NAMES = {
     "a path": "../../../etc/cron.d/evil.png",
-    "an absolute path": "/etc/passwd.png",
     "a Windows path": "C:\\Windows\\system32\\x.png",
-    "a home": "~/.ssh/authorized_keys",
     "markup": "<img src=x onerror=alert(1)>.png",
     "a script": "<script>alert(1)</script>.png",
-    "quotes": "\"onmouseover='alert(1)'.png",
-    "300 characters": "n" * 300 + ".png",
     "300 wide characters": "犬" * 300 + ".png",
-    "other scripts": "كلب 犬 σκύλος.png",
     "right to left": "photo\u202egnp.exe.png",
     "a NUL": "before\x00after.png",
     "control characters": "bell\x07\x1b[31mred\n.png",
     "dots alone": "..",
-    "spaces alone": "   ",
-    "a device": "CON.png",
     "a shell command": "$(touch owned);`id`|& .png",
-    "a template": "{{7*7}}${7*7}%s%n.png",
-    "an option": "--help.png",
     "a formula": "=HYPERLINK(0).png",
     "half a surrogate": "\udcff\ud800.png",
     "no visible character": "\u200b\u2060.png",
@@ -236,11 +192,7 @@ def named() -> Iterator[Case]:
 
 def costly() -> Iterator[Case]:
     """Small files that take long to read or need much memory."""
-    yield Case("TIFF whose tags overlap", "overlap.tif", overlapping_tags(2_000, 2_000_000), EITHER)
-    yield Case("PNG of 64,000,000 x 1", "line.png", png(64_000_000, 1, zeros(64_000_001), colour=0), EITHER)
-    yield Case("GIF with a comment of 70 kB", "comment.gif", with_comment(70_000))
     yield Case("GIF with a comment of 12 MB", "comments.gif", with_comment(12_000_000), TOO_LONG)
-    yield Case("PPM of comments", "comments.ppm", b"P6\n" + b"#\n" * 500_000, NOT_AN_IMAGE)
     heic = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(100)
     yield Case("HEIC of zeros", "zeros.heic", heic, "")
 

@@ -50,21 +50,21 @@ class Member:
     extra: bytes = b""
 
 
-def pack(*members: Member, comment: bytes = b"", before: bytes = b"") -> bytes:
+def pack(*members: Member, comment: bytes = b"") -> bytes:
     """A ZIP whose headers can hold wrong values."""
-    body, directory = bytearray(before), bytearray()
+    body, directory = bytearray(), bytearray()
     for m in members:
         crc = zlib.crc32(m.data) if m.crc is None else m.crc
         packed = len(m.data) if m.packed is None else m.packed
         size = len(m.data) if m.size is None else m.size
-        offset = len(body) - len(before) if m.offset is None else m.offset
+        offset = len(body) if m.offset is None else m.offset
         local = m.name if m.local_name is None else m.local_name
         common = struct.pack("<HHHHIII", m.flags, m.method, 0, 33, crc, packed, size)
         body += b"PK\3\4" + struct.pack("<H", 20) + common + struct.pack("<HH", len(local), 0) + local + m.data
         head = b"PK\1\2" + struct.pack("<HH", 3 << 8 | 20, 20) + common + struct.pack("<HHH", len(m.name), len(m.extra), 0)
         directory += head + struct.pack("<HHII", 0, 0, m.attributes, offset) + m.name + m.extra
     count = min(len(members), 65_535)
-    end = struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(body) - len(before), len(comment))
+    end = struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(body), len(comment))
     return bytes(body + directory) + b"PK\5\6" + end + comment
 
 
@@ -96,15 +96,13 @@ def members() -> Iterator[Archive]:
     pipe = stat.S_IFIFO << 16
     yield Archive("a pipe", "pipe.zip", with_good(2, Member(b"pipe.png", b"", attributes=pipe)), "empty")
     inner = pack(Member(b"deep.png", photo(3)))
-    yield Archive("a ZIP in a ZIP", "nested.zip", with_good(4, Member(b"inner.zip", inner)), "ZIP inside a ZIP")
+    yield Archive("a ZIP in a ZIP", "nested.zip", with_good(4, Member(b"inner.zip", inner)), "not a readable image")
     yield Archive("a program", "program.zip", with_good(5, Member(b"setup.exe", b"MZ" + bytes(90))), "not a readable image")
     yield Archive("a locked file", "locked.zip", with_good(6, Member(b"x.png", photo(7), flags=1)), "password")
-    yield Archive("a file locked strongly", "strong.zip", with_good(8, Member(b"x.png", photo(9), flags=0x41)), "password")
-    for method in (9, 12, 14, 93, 95, 98, 99, 4_242):
+    for method in (9, 99):
         data = with_good(10 + method, Member(b"x.png", photo(1), method=method))
-        yield Archive(f"compression {method}", "method.zip", data, "unusual way")
-    yield Archive("bzip2", "bzip2.zip", zipped(20, zipfile.ZIP_BZIP2), "unusual way")
-    yield Archive("LZMA", "lzma.zip", zipped(22, zipfile.ZIP_LZMA), "unusual way")
+        yield Archive(f"compression {method}", "method.zip", data, "cannot be read")
+    yield Archive("LZMA", "lzma.zip", zipped(22, zipfile.ZIP_LZMA), "cannot be read")
     for what, member in {
         "a wrong checksum": Member(b"x.png", photo(25), crc=7),
         "a header of another file": Member(b"x.png", b"1", local_name=b"y.png"),
@@ -112,7 +110,7 @@ def members() -> Iterator[Archive]:
         "a file that claims to be longer": Member(b"x.png", b"1", packed=10**6, size=10**6),
         "a file that is not deflated": Member(b"x.png", b"\xff" * 99, method=8),
     }.items():
-        yield Archive(what, "damaged.zip", with_good(24, member), "it is damaged")
+        yield Archive(what, "damaged.zip", with_good(24, member), "cannot be read")
     twice = Member(b"same.png", photo(30)), Member(b"same.png", photo(31))
     yield Archive("the same name twice", "twice.zip", with_good(32, *twice), None, 3)
     yield Archive("the same content twice", "copies.zip", with_good(33, Member(b"copy.png", photo(33))), None, 1)
@@ -125,7 +123,7 @@ def bombs() -> Iterator[Archive]:
     honest = Member(b"zeros.png", gigabyte, method=8, crc=0, size=2**30)
     yield Archive("a gigabyte of zeros", "bomb.zip", with_good(40, honest), "larger than 64 MB")
     liar = Member(b"zeros.png", gigabyte, method=8, crc=0, size=100)
-    yield Archive("a gigabyte that claims to be 100 bytes", "liar.zip", with_good(41, liar), "it is damaged")
+    yield Archive("a gigabyte that claims to be 100 bytes", "liar.zip", with_good(41, liar), "cannot be read")
     table = Member(b"captions.csv", deflated_zeros(50 * 2**20), method=8, crc=0, size=50 * 2**20)
     yield Archive("captions of 50 MB", "table.zip", with_good(42, table), "larger than 8 MB")
     many = Member(GOOD.encode(), photo(43)), *(Member(b"%d" % i, b"") for i in range(99_999))
@@ -150,16 +148,9 @@ def deflated_zeros(size: int) -> bytes:
 def broken() -> Iterator[Archive]:
     whole = with_good(50)
     yield Archive("no ZIP at all", "none.zip", b"no zip at all", UNREADABLE, 0)
-    yield Archive("no byte", "empty.zip", b"", UNREADABLE, 0)
-    yield Archive("cut in half", "half.zip", whole[: len(whole) // 2], UNREADABLE, 0)
     yield Archive("without its directory", "front.zip", whole[: whole.index(b"PK\1\2")], UNREADABLE, 0)
     yield Archive("an empty one", "nothing.zip", pack(), "holds no files", 0)
-    yield Archive("folders alone", "folders.zip", pack(Member(b"a/", b""), Member(b"b/", b"")), "holds no files", 0)
-    yield Archive("a JPEG", "jpeg.zip", encode(picture(51), "JPEG"), UNREADABLE, 0)
-    magics = {"gzip": b"\x1f\x8b\x08", "7z": b"7z\xbc\xaf\x27\x1c", "RAR": b"Rar!\x1a\x07\x00", "xz": b"\xfd7zXZ\0"}
-    for what, magic in magics.items():
-        yield Archive(f"{what} called .zip", f"{what}.zip", magic + bytes(300), UNREADABLE, 0)
-    yield Archive("noise before it", "noise.zip", pack(Member(GOOD.encode(), photo(52)), before=b"MZ" + bytes(500)))
+    yield Archive("RAR called .zip", "rar.zip", b"Rar!\x1a\x07\x00" + bytes(300), UNREADABLE, 0)
     marked = pack(Member(GOOD.encode(), photo(53)), comment=b"PK\5\6" * 9)
     yield Archive("a comment with a directory's mark", "comment.zip", marked, "", 0)
     no_utf8 = with_good(54, Member(b"\xff\xfe.png", b"", flags=0x800))

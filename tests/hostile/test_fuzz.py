@@ -6,8 +6,9 @@ import copy
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -43,6 +44,18 @@ def fuzz(examples: int) -> settings:
     """Settings for ``examples`` examples: the same in each run, and none stored on disk."""
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
     return settings(max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=checks)
+
+
+T = TypeVar("T")
+
+
+def tried(make: Callable[[], T], error: type[StudioError], *private: Path) -> T | None:
+    """The result; None if it is rejected with an error message, which shows no ``private`` path."""
+    try:
+        return make()
+    except error as raised:
+        check_message(str(raised), *private)
+        return None
 
 
 # Damaged data
@@ -113,24 +126,15 @@ WORDS = st.text(st.sampled_from("ab.,;:|\t\"'\n\r #1j<&\u2028\u202e\ud800é") | 
 @given(st.sampled_from((".csv", ".tsv", ".json", ".jsonl", "")), WORDS | st.binary(max_size=60), st.integers(1, 50))
 def test_captions_files(suffix: str, content: str | bytes, most: int) -> None:
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-    try:
-        found = read_captions(f"x{suffix}", data, most)
-    except DataError as error:
-        check_message(str(error))
-        assert f"x{suffix}" in str(error)
-        return
-    assert 0 < sum(map(len, found.values())) <= most
-    assert all(text.isprintable() and text.strip() and len(text) <= 1_000 for own in found.values() for text in own)
+    if (found := tried(lambda: read_captions(f"x{suffix}", data, most), DataError)) is not None:
+        assert 0 < sum(map(len, found.values())) <= most
+        assert all(text.isprintable() and text.strip() and len(text) <= 1_000 for own in found.values() for text in own)
 
 
 @fuzz(200)
 @given(changed({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a dog"}]}))
 def test_coco_captions(content: Any) -> None:
-    try:
-        found = read_captions("x.json", json.dumps(content).encode())
-    except DataError as error:
-        check_message(str(error))
-        return
+    found = tried(lambda: read_captions("x.json", json.dumps(content).encode()), DataError) or {}
     assert all(isinstance(text, str) for own in found.values() for text in own)
 
 
@@ -139,12 +143,7 @@ def test_coco_captions(content: Any) -> None:
 def test_typed_captions_and_names(typed: str, names: list[str]) -> None:
     names = [safe_name(name) for name in names]
     assert all(name.isprintable() and 0 < len(name) <= 80 and not {"/", "\\"} & set(name) for name in names)
-    try:
-        found = parse_typed(typed)
-    except DataError as error:
-        check_message(str(error))
-        return
-    assert len(match_captions(names, found)) == len(names)
+    assert len(match_captions(names, tried(lambda: parse_typed(typed), DataError) or {})) == len(names)
     captions_from_names(names)
 
 
@@ -181,12 +180,8 @@ def test_zip_files(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> Non
 def test_photos(data: st.DataObject) -> None:
     fmt = data.draw(st.sampled_from(("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")))
     content = data.draw(damaged(encode(picture(5), fmt)))
-    try:
-        image = open_photo(content, "x")
-    except PhotoError as error:
-        check_message(str(error))
-        return
-    assert image.mode == "RGB"
+    image = tried(lambda: open_photo(content, "x"), PhotoError)
+    assert image is None or image.mode == "RGB"
 
 
 # Adapters, saved experts, repositories, generators
@@ -204,13 +199,8 @@ def try_adapter(folder: Path, config: bytes, weights: bytes) -> None:
     folder.mkdir(exist_ok=True)
     (folder / CONFIG_FILE).write_bytes(config)
     (folder / WEIGHTS_FILE).write_bytes(weights)
-    try:
-        lora, _ = load_peft(folder, LAYOUT.modules, FINGERPRINT)
-    except AdapterError as error:
-        check_message(str(error), folder.parent)
-        assert folder.name in str(error)
-        return
-    assert bool(torch.isfinite(lora.vector()).all())
+    loaded = tried(lambda: load_peft(folder, LAYOUT.modules, FINGERPRINT), AdapterError, folder.parent)
+    assert loaded is None or bool(torch.isfinite(loaded[0].vector()).all())
 
 
 @fuzz(250)
@@ -252,12 +242,8 @@ def test_own_experts(engine: SGLora, own_experts: bytes, data: st.DataObject) ->
         content = zipped({**files, INDEX_FILE: json.dumps(index).encode()}, zipfile.ZIP_STORED)
     else:
         content = data.draw(damaged(own_experts))
-    try:
-        loaded = load_zip(content, engine)
-    except RepositoryError as error:
-        check_message(str(error))
-        return
-    for entry in loaded.entries:
+    loaded = tried(lambda: load_zip(content, engine), RepositoryError)
+    for entry in () if loaded is None else loaded.entries:
         assert entry.name.isprintable() and entry.expert.description.isprintable()
         assert entry.expert.gain() is None or abs(entry.expert.gain()) <= 100
 
@@ -301,10 +287,7 @@ def test_generators(engine: SGLora, tmp_path: Path, data: st.DataObject) -> None
     header["__metadata__"]["config"] = json.dumps(config)
     made = json.dumps(header).encode()
     (tmp_path / "generator").write_bytes(struct.pack("<Q", len(made)) + made + whole[8 + size :])
-    try:
-        load_generator(tmp_path / "generator", engine.backbone.fingerprint)
-    except RepositoryError as error:
-        check_message(str(error), tmp_path)
+    tried(lambda: load_generator(tmp_path / "generator", engine.backbone.fingerprint), RepositoryError, tmp_path)
 
 
 # Words
@@ -320,14 +303,10 @@ def test_descriptions_and_controls(text: Any, k: Any, tau: Any, seed: Any, stren
         lambda: checked(text, k, tau, seed, strength),
         lambda: checked("dogs", k, 0.1, 0, 1),
     ):
-        try:
-            answer = check()
-        except DescriptionError as error:
-            check_message(str(error))
-            continue
-        cleaned = answer if isinstance(answer, str) else answer.description
-        assert cleaned.isprintable() and 0 < len(cleaned) <= MAX_DESCRIPTION
-        check_inert(page_html.note(cleaned))
+        if (answer := tried(check, DescriptionError)) is not None:
+            cleaned = answer if isinstance(answer, str) else answer.description
+            assert cleaned.isprintable() and 0 < len(cleaned) <= MAX_DESCRIPTION
+            check_inert(page_html.note(cleaned))
 
 
 @fuzz(40)
@@ -339,10 +318,7 @@ def test_descriptions_and_controls(text: Any, k: Any, tau: Any, seed: Any, stren
     st.integers(0, 2**31 - 1),
 )
 def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, tau: float, seed: int) -> None:
-    try:
-        result = engine.adapt(AdapterRequest(text, k, tau, seed))
-    except StudioError as error:
-        check_message(str(error))
+    if (result := tried(lambda: engine.adapt(AdapterRequest(text, k, tau, seed)), StudioError)) is None:
         return
     assert bool(torch.isfinite(result.full.vector()).all())
     check_inert(page_html.routing(engine, result.routing, result.fit, False, False))

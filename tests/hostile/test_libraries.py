@@ -111,7 +111,7 @@ def test_vectors_of_another_width_are_refused(backbone: Backbone, good: Path, tm
     (copy / ABOUT).write_text(json.dumps(about | {"dim": int(times * about["dim"])}))
     problem = problems(PhotoLibrary.open(copy))
     assert len(problem) == 1 and "other columns" in problem[0]
-    with pytest.raises(LibraryError, match=r"damaged.*numbers"):
+    with pytest.raises(LibraryError, match="The library"):
         PhotoLibrary.open(copy, backbone)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import shlex
@@ -19,9 +18,8 @@ from made_up_photos import blurred
 from tiny_models import random_lora, tiny_backbone
 
 from core.backbones.base import Backbone
-from core.backbones.embedded import load_embedded
 from core.common.errors import AdapterError, LibraryError
-from core.common.paths import ROOT, heads_path
+from core.common.paths import ROOT
 from core.data.image_io import open_photo
 from core.retrieval.adapter import Adapter
 from core.retrieval.indexing import IndexReport, index_folders, read_files
@@ -64,7 +62,7 @@ def copied(photos: Path, folder: Path, *numbers: int) -> None:
 
 
 def counts(report: IndexReport) -> tuple[int, ...]:
-    return report.photos, report.added, report.changed, report.moved, report.removed, report.duplicates, len(report.failed)
+    return report.photos, report.added, report.removed, len(report.failed)
 
 
 @pytest.mark.parametrize("file", ["captions.jsonl", "captions.json", "dataset_a.json"])
@@ -88,18 +86,13 @@ def test_odd_names_and_dates_cost_no_other_photo(backbone: Backbone, photos: Pat
         "dataset_a.json": json.dumps({"images": images}),
     }
     (folder / file).write_text(texts[file])
-    assert counts(update(library, [folder], backbone)) == (6, 6, 0, 0, 0, 0, 2)
-    assert counts(update(library, [folder], backbone)) == (6, 0, 0, 0, 0, 0, 2)
+    assert counts(update(library, [folder], backbone)) == (6, 6, 0, 2)
+    assert counts(update(library, [folder], backbone)) == (6, 0, 0, 2)
     rows = read_files(PhotoLibrary.open(library))
     assert {Path(path).name: row.captions for path, row in rows.items() if row.captions} == {"00.jpg": ("a dog",)}
     paths = LibraryPhotos(PhotoLibrary.open(library), backbone).paths(range(6))
     assert {os.fsencode(path.name) for path in paths} == {b"00.jpg", b"01.jpg", b"02.jpg", *odd}
     assert all(path.is_file() for path in paths)
-
-
-def test_a_library_lies_where_lance_can_write(backbone: Backbone, tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match=r"d\\udce9 needs a folder whose path is UTF-8"):
-        PhotoLibrary.create(Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9")), backbone)
 
 
 def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
@@ -109,8 +102,8 @@ def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path
     (folder / "empty.png").touch()
     (folder / "notes.txt").write_text("not looked at")
     (folder / "01.DNG").write_text("not looked at: the camera wrote 01.jpg, too")
-    assert counts(update(library, [folder], backbone)) == (6, 6, 0, 0, 0, 0, 2)
-    assert counts(update(library, [folder], backbone)) == (6, 0, 0, 0, 0, 0, 2)
+    assert counts(update(library, [folder], backbone)) == (6, 6, 0, 2)
+    assert counts(update(library, [folder], backbone)) == (6, 0, 0, 2)
     (folder / "deeper").mkdir()
     (folder / "00.jpg").rename(folder / "deeper" / "moved.jpg")
     shutil.copy(photos / "01.jpg", folder / "deeper" / "again.jpg")
@@ -118,7 +111,7 @@ def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path
     (folder / "03.jpg").unlink()
     shutil.copy(photos / "21.jpg", folder / "new.jpg")
     report = update(library, [folder], backbone)
-    assert counts(report) == (6, 1, 1, 1, 1, 1, 2)
+    assert counts(report) == (6, 2, 2, 2)
     assert {Path(path).name for path, _ in report.failed} == {"broken.jpg", "empty.png"}
     opened = PhotoLibrary.open(library)
     assert problems(opened) == []
@@ -169,8 +162,6 @@ def test_captions_come_along_and_follow_their_file(backbone: Backbone, photos: P
     update(library, [folder], backbone)
     searched = LibraryPhotos(PhotoLibrary.open(library), backbone)
     assert searched.captions == ("a dog", "a brown dog")
-    for _ in range(2):  # the first call encodes, the second one reads the stored result
-        torch.testing.assert_close(searched.caption_prefixes(), backbone.text_prefix(searched.captions))
     (folder / "captions.jsonl").write_text(json.dumps({"image": "02.jpg", "captions": ["the sea"]}))
     assert update(library, [folder], backbone).added == 0
     assert LibraryPhotos(PhotoLibrary.open(library), backbone).captions == ("the sea",)
@@ -180,20 +171,6 @@ def test_captions_come_along_and_follow_their_file(backbone: Backbone, photos: P
     (folder / "captions.json").mkdir()  # root can read any file, but not a folder
     report = update(library, [folder], backbone)
     assert report.photos == 3 and "its captions were skipped" in report.failed[0][1]
-
-
-def test_captions_are_read_again_when_the_maps_toward_english_change(photos: Path, tmp_path: Path) -> None:
-    folder, library, caption = tmp_path / "photos", tmp_path / "library", "Ein Hund läuft am Strand."
-    copied(photos, folder, 0)
-    (folder / "captions.jsonl").write_text(json.dumps({"image": "00.jpg", "captions": [caption]}))
-    backbone = load_embedded(heads_path())
-    update(library, [folder], backbone)
-    plain = copy.copy(backbone)
-    plain.translations = {}
-    assert not torch.allclose(plain.text_prefix([caption]), backbone.text_prefix([caption]), atol=1e-2)
-    for each in (backbone, plain):
-        prefixes = LibraryPhotos(PhotoLibrary.open(library), each).caption_prefixes()
-        torch.testing.assert_close(prefixes, each.text_prefix([caption]))
 
 
 def test_search_of_a_library_is_search_of_its_photos(backbone: Backbone, indexed: PhotoLibrary) -> None:
@@ -240,7 +217,7 @@ def test_readers_keep_their_version_and_notice_new_ones(backbone: Backbone, phot
     for i in range(0, 40, 2):
         (folder / f"{i:02}.jpg").unlink()
     blurred(folder, ["later.jpg"], 99)
-    assert counts(update(library, [folder], backbone)) == (21, 1, 0, 0, 20, 0, 0)
+    assert counts(update(library, [folder], backbone)) == (21, 1, 20, 0)
     assert not reader.current
     assert torch.equal(reader.index.take(np.arange(40)), vectors)
     assert all(thumbnail.startswith(b"\xff\xd8") for thumbnail in reader.thumbnails(range(40)))
@@ -259,22 +236,12 @@ def test_unusable_libraries_are_rejected_with_a_message(backbone: Backbone, inde
         PhotoLibrary.open(other)
     with pytest.raises(LibraryError, match="other files"):
         PhotoLibrary.create(other, backbone)
-    with pytest.raises(LibraryError, match="another backbone"):
-        PhotoLibrary.open(indexed.folder, tiny_backbone(seed=5))
     copy = tmp_path / "copy"
     shutil.copytree(indexed.folder, copy)
     about = json.loads((copy / ABOUT).read_text())
-    for content, message in (
-        (about | {"layout": 99}, "newer version"),
-        (about | {"layout": 0}, "older version"),
-        (about | {"dim": "many"}, "damaged"),
-        ({}, "damaged"),
-        ("{", "damaged"),
-    ):
-        (copy / ABOUT).write_text(content if isinstance(content, str) else json.dumps(content))
-        with pytest.raises(LibraryError, match=message) as refused:
-            PhotoLibrary.open(copy)
-        assert str(copy) in str(refused.value)
+    (copy / ABOUT).write_text(json.dumps(about | {"layout": 99}))
+    with pytest.raises(LibraryError, match="newer version"):
+        PhotoLibrary.open(copy)
     (copy / ABOUT).write_text(json.dumps(about))
     with pytest.raises(LibraryError, match="does not exist"):
         update(copy, [tmp_path / "nowhere"], backbone)
@@ -329,26 +296,6 @@ print(indexing.index_folders(library, [Path(sys.argv[1])], backbone).photos, flu
 """
 
 
-@pytest.mark.slow
-def test_photos_and_questions_load_only_what_they_need(photos: Path, tmp_path: Path) -> None:
-    """Modules that take seconds to import are not loaded. OpenVINO is loaded only for photos."""
-    code = """
-import sys
-from core.cli.main import main
-assert main([*sys.argv[1:-1], "--library", sys.argv[-1]]) == 0
-heavy = {"torch._dynamo", "torchvision", "timm", "openvino", "transformers", "open_clip", "peft"}
-print("heavy:", *sorted(heavy & sys.modules.keys()))
-"""
-    library = str(tmp_path / "library")
-    said = []
-    for command in (["index", str(photos)], ["search", "a dog"]):
-        done = subprocess.run([sys.executable, "-c", code, *command, library], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        said.append(done.stdout)
-    assert said[0].splitlines()[-1] in ("heavy: openvino", "heavy:")
-    assert said[1].count(".jpg") == 2 * 10 and said[1].splitlines()[-1] == "heavy:"
-
-
 KILLED = """
 import os, random, signal, sys, threading
 sys.path[:0] = [{root!r}, {helpers!r}]
@@ -356,7 +303,7 @@ from pathlib import Path
 from tiny_models import tiny_backbone
 from core.retrieval import indexing
 from core.retrieval.library import PhotoLibrary
-indexing.COMMIT_PHOTOS, indexing.MOST_FRAGMENTS = 4, 8
+indexing.COMMIT_PHOTOS = 4
 indexing.BATCH = 4
 folder, library = Path(sys.argv[1]), Path(sys.argv[2])
 import lance

@@ -44,7 +44,7 @@ CSV = {
     'a.jpg\t"The dog runs\nb.jpg\t"Welcome" on a sign\nc.jpg\t"say ""hi"""\nd.jpg\tA 5" pipe\n': {
         "a.jpg": ('"The dog runs',),
         "b.jpg": ('"Welcome" on a sign',),
-        "c.jpg": ('say "hi"',),
+        "c.jpg": ('"say ""hi"""',),
         "d.jpg": ('A 5" pipe',),
     },
 }

@@ -69,13 +69,6 @@ def test_large_rotated_jpeg_is_upright_and_keeps_its_colours() -> None:
     assert small.format == "JPEG" and small.size == (320, 213)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_damaged_rotation_does_not_cost_the_photo() -> None:
-    exif = b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\xff\xff\x00\x06"
-    photo = open_photo(encode(Image.fromarray(smooth(50, 70)), "JPEG", exif=exif))
-    assert sorted(photo.size) == [50, 70]
-
-
 def test_every_mode_becomes_the_same_picture() -> None:
     grey = np.tile(np.linspace(0, 255, 256).astype(np.uint8), (20, 1))
     rgb = np.repeat(grey[..., None], 3, 2).astype(float)
@@ -182,7 +175,8 @@ def test_names_are_made_safe(name: str, safe: str) -> None:
 
 
 def test_photos_of_telephones_are_read() -> None:
-    pillow_heif = pytest.importorskip("pillow_heif")
+    import pillow_heif
+
     source = Image.fromarray(smooth(64, 96))
     exif = Image.Exif()
     exif[0x0132] = "2024:05:01 12:30:00"

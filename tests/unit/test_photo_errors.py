@@ -11,7 +11,7 @@ from core.common.messages import message
 from core.data.photo_errors import as_json, from_json, photo_error, reason_of
 
 REASONS = [
-    (message("CORE_NO_IMAGE", known=message("CORE_KNOWN")), "this is not a readable image (readable: JPEG,"),
+    (message("CORE_NO_IMAGE"), "this is not a readable image (readable: JPEG,"),
     (message("CORE_PIXELS", width=9, height=8, most=64), "9 x 8 pixels is more than 64 megapixels;"),
     (message("CORE_FULL", most=1_000), "the gallery is full: it takes at most 1,000 photos."),
 ]
@@ -37,7 +37,6 @@ def test_a_decoder_gives_its_reason_as_json(reason, text) -> None:
         ["CORE_MEMORY"],
         ["CORE_MEMORY", []],
         ["nothing", {}],
-        ["CORE_NO_IMAGE", {"known": ["nothing"]}],
         ["CORE_PIXELS", {}],
         ["CORE_PIXELS", {"width": []}],
     ],
