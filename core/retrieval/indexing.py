@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
+MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # each commit adds a fragment, and a library may get one every day
 KEPT_VERSIONS = timedelta(hours=1)  # other processes may still search them
 NOT_NOW = ("CORE_FILE_GONE", "CORE_FILE_UNREADABLE")  # perhaps a disconnected drive: the next run tries again
 LATEST = 2**63 - 1  # nanoseconds: the year 2262; with an unset clock, a file time may be later
@@ -234,6 +235,9 @@ class _Run:
         folders = tuple(dict.fromkeys([*self.library.about.folders, *roots]))
         if folders != self.library.about.folders:
             self.library.write_about(replace(self.library.about, folders=folders))
+        if len(self._photos.get_fragments()) > MOST_FRAGMENTS:
+            self._photos.optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS, num_threads=1, batch_size=256)
+            self._photos = self.library.photos()
         vectors(self.library, self._photos)  # prepares the search
         for table in (self._photos, self.library.files()):
             table.cleanup_old_versions(KEPT_VERSIONS, delete_unverified=True)
