@@ -1,11 +1,15 @@
-"""What an upload must pass: it has files only, and it has room. If not, Gradio removes its pieces."""
+"""What an upload must pass: it has files only, its address did not send too much, and it has room."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
@@ -13,6 +17,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import texts
+from app.server.hosts import address_of
+from app.server.rate_limit import TOO_MANY
 from app.server.routes import TOO_LARGE, is_mcp, is_upload
 
 log = logging.getLogger(__name__)
@@ -28,6 +34,9 @@ class Uploads:
     def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool]) -> None:
         self.app, self.most, self.could_fit = app, most, could_fit
         self.coming = 0  # bytes that all accepted uploads have not sent yet
+        # Megabytes of an address in ten minutes: three quarters of the disk that uploads have.
+        self.megabytes = RateLimitItemPerMinute(3 * most // 2**21, 10)
+        self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What MCP clients send may hold files, too.
@@ -66,6 +75,9 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if (size := int(length)) > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
+        address, megabytes = address_of(request), math.ceil(size / 2**20)
+        if address and not self.limiter.hit(self.megabytes, address, cost=megabytes):
+            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.megabytes.get_expiry()), TOO_MANY)
         self.coming += size
         if await asyncio.to_thread(self.could_fit, self.coming):
             return None

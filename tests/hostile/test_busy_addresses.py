@@ -11,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from small_page import Small, small
+from starlette.responses import PlainTextResponse
+from starlette.types import Send
 from strangers import API, PLAIN, Stranger
 
 from app import texts
 from app.server.mcp_visitors import AT_WORK
 from app.server.rate_limit import CALLS, RateLimit
+from app.server.uploads import Uploads
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,25 @@ def test_a_class_of_thirty_behind_one_address_is_never_refused(monkeypatch: pyte
     assert passed["198.51.100.7"] == 120 * 12 + 2 * 120
     assert passed["203.0.113.1"] <= 14 * CALLS.amount
     assert passed["127.0.0.1"] == 12_000, "this machine's own person"
+
+
+def test_an_address_fills_only_a_part_of_the_disk() -> None:
+    async def app(scope: dict, receive: object, send: Send) -> None:
+        await PlainTextResponse("taken")(scope, receive, send)
+
+    uploads = Uploads(app, most=4 * 2**20, could_fit=lambda _: True)
+
+    async def answers(address: str, times: int) -> list[int]:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(uploads, client=(address, 1)), base_url="http://page"
+        ) as client:
+            files = {"files": ("a.bin", bytes(2**21 - 1_000))}
+            return [(await client.post(f"/{API}/upload", files=files)).status_code for _ in range(times)]
+
+    assert asyncio.run(answers("2001:db8::1", 4)) == [200, 200, 200, 429], "6 MB in ten minutes"
+    assert asyncio.run(answers("2001:db8:0:99::1", 1)) == [429], "the same /56"
+    assert asyncio.run(answers("203.0.113.1", 1)) == [200]
+    assert asyncio.run(answers("127.0.0.1", 5)) == [200] * 5
 
 
 @pytest.mark.parametrize("route", ["call/count", "heartbeat/{}", "upload"])
