@@ -172,14 +172,17 @@ class Studio:
         values, experts = dict[str, str](), tab.repository
         with suppress(StudioError):
             tab.visitor.hear_names(kept)
-            if tab.listed != tab.visitor.photos:
+            if (tab.listed or ()) != tab.visitor.photos:
                 if controls.scope.samples and tab.visitor.photos:  # own photos are searched instead of the samples
                     values = {"where": OWN, **elsewhere(OWN, controls.description, controls.query)}
                     controls = controls._replace(**values)
                 if values or (tab.asked.question is None and controls.words):  # the question waited for photos
                     with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
                         tab.asked = controls.asked(controls.words)
-            actions.answer_again(self.context.engine(tab), tab, None, self.context.sources)
+            engine = self.context.engine(tab)
+            if tab.asked.request is None:  # as in ``_ready``
+                controls = controls._replace(strength=engine.usual_strength)
+            actions.answer_again(engine, tab, None, self.context.sources)
         same = experts is not None and experts is tab.repository
         updates: Updates = {}
         for part in Part:

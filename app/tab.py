@@ -30,7 +30,7 @@ class Tab:
     comparison: Comparison | None = None  # the last answer
     unasked: Comparison | None = None  # without a question: the columns over which recall is counted
     uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
-    listed: tuple[Photo, ...] = ()  # the photos that the tab's gallery shows
+    listed: tuple[Photo, ...] | None = None  # the photos that the tab's gallery shows; None before
     ready: bool = False  # whether the page shows the last answer
     opened: set[str] = field(default_factory=set)  # folded parts of the page that the tab has opened
     more: int = 0  # results that the visitor asked for beyond the first ones

@@ -61,7 +61,7 @@ class Photos(Step):
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
         self.line = [self.fill, self.stop, self.take_back, self.clear, self.timer]
-        self.context.shows(Part.PHOTOS, [*self.line, self.remove], self.show)
+        self.context.shows(Part.PHOTOS, [*self.line, self.remove, self.report], self.show)
         self.context.shows_once_open(self.folded.expand, [self.gallery], self._thumbnails, Part.PHOTOS)
 
     def wire(self) -> None:
@@ -85,11 +85,13 @@ class Photos(Step):
         self.on(picked.change, self._picked, [picked], [self.remove])
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
+        gone = not tab.visitor.photos and tab.listed != ()  # or a tab that the server forgot
         tab.listed = tab.visitor.photos
         tab.visitor.delete_unused_files()
         # The timer stops itself: on a busy machine, progress from before the end may arrive after it.
         timer = gr.Timer(active=True) if tab.visitor.adding else gr.skip()
-        return self._line(tab, controls) | {self.remove: gr.Button(interactive=False), self.timer: timer}
+        report = {self.report: ""} if gone else {}  # the report of an upload disappears with its photos
+        return self._line(tab, controls) | report | {self.remove: gr.Button(interactive=False), self.timer: timer}
 
     def _line(self, tab: Tab, controls: Controls) -> Updates:
         """Show how many photos there are, or the progress of adding, and the buttons beside it."""

@@ -52,9 +52,10 @@ def drop(engine: SGLora, tmp_path: Path, watch: Watch) -> Drop:
         check_inert(page)
         for name, reason in (*done.report.failed, *done.failed):
             check_message(f"{name}: {reason}", tmp_path)
-        # The app must delete unpacked files.
-        left = [p for p in tmp_path.rglob("*") if p.is_file() and p.parent != folder]
-        assert left == []
+        # The app must delete unpacked files, and keep only the photos.
+        kept = tab.visitor.files.originals
+        left = [p for p in tmp_path.rglob("*") if p.is_file() and p.parent != folder and p not in kept.values()]
+        assert left == [] and kept.keys() == {photo.id for photo in tab.visitor.photos}
         return done, tab
 
     return drop

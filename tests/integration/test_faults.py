@@ -195,7 +195,7 @@ def test_closing_the_browser_ends_its_training(app: Running, tmp_path: Path, mon
     def training(*given: Any, recipe: OwnRecipe) -> object:
         *given, progress, stop = given
         try:  # slowly: the test waits for the page, and needs no steps meanwhile
-            return train(*given, lambda step: (time.sleep(0.2), progress(step)), stop, recipe=recipe)
+            return train(*given, lambda *step: (time.sleep(0.2), progress(*step)), stop, recipe=recipe)
         finally:
             ended.set()
 
