@@ -67,7 +67,10 @@ class Ask(Step):
         return self.answer(tab, controls)
 
     def _elsewhere(self, tab: Tab, controls: Controls) -> Updates:
-        """Ask the same question of other photos, or the page's example about them. The folder is reset."""
+        """Ask the same question of other photos, or the page's example about them. The folder is reset. Raises LibraryError:
+        when the chosen library cannot be read."""
+        if library := controls.scope.library:
+            self.context.sources.libraries.photos(library, self.context.engine(tab).backbone)
         changes = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
         return self.change(tab, controls, Part.PHOTOS, **changes)
 
