@@ -34,8 +34,8 @@ class Uploads:
     def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool]) -> None:
         self.app, self.most, self.could_fit = app, most, could_fit
         self.coming = 0  # bytes that all accepted uploads have not sent yet
-        # Megabytes of an address in ten minutes: three quarters of the disk that uploads have.
-        self.megabytes = RateLimitItemPerMinute(3 * most // 2**21, 10)
+        # Kilobytes of an address in ten minutes: three quarters of the disk that uploads have.
+        self.kilobytes = RateLimitItemPerMinute(3 * most // 2**11, 10)
         self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,9 +75,9 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if (size := int(length)) > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
-        address, megabytes = address_of(request), math.ceil(size / 2**20)
-        if address and not self.limiter.hit(self.megabytes, address, cost=megabytes):
-            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.megabytes.get_expiry()), TOO_MANY)
+        address, cost = address_of(request), math.ceil(size / 2**10)
+        if address and not self.limiter.hit(self.kilobytes, address, cost=cost):
+            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.get_expiry()), TOO_MANY)
         self.coming += size
         if await asyncio.to_thread(self.could_fit, self.coming):
             return None
