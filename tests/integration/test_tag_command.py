@@ -123,7 +123,9 @@ def test_scores_of_photos_left_out_and_of_crossed_ones_are_those_of_a_name_taugh
     assert scores_left_out(one, one.entries[0], adapter) == []
 
 
-def test_sidecars_that_cannot_be_changed_are_named_and_left_alone(photos: Path, library: list[object], answer: Answer) -> None:
+def test_sidecars_that_cannot_be_changed_are_named_and_left_alone(
+    photos: Path, library: list[object], answer: Answer, tmp_path: Path
+) -> None:
     names = [photos / "a" / f"wug {number}.png.xmp" for number in range(4)]
     damaged, foreign, read_only, folder = names
     damaged.write_bytes(DIGIKAM[:500])
@@ -131,8 +133,9 @@ def test_sidecars_that_cannot_be_changed_are_named_and_left_alone(photos: Path, 
     read_only.write_bytes(DIGIKAM)
     read_only.chmod(0o444)
     folder.mkdir()
-    (photos / "a" / "wug 4.png").unlink()
+    aside = (photos / "a" / "wug 4.png").rename(tmp_path / "wug 4.png")
     found = answer("tag", *library, "--first", 10)
+    aside.rename(photos / "a" / "wug 4.png")  # other tests use the same photos
     reasons = {Path(each["name"]): each["reason"] for each in found["failed"]}
     assert set(reasons) == {*names, photos / "a" / "wug 4.png.xmp"}
     assert "damaged" in reasons[damaged] and "read-only" in reasons[read_only] and "no XMP" in reasons[folder]
