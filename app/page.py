@@ -38,6 +38,7 @@ from app.views import evidence, how_html, page_html
 from app.views.template import script
 from app.visitors import Visitors
 from core.common.errors import StudioError
+from core.sglora.engine import SGLora
 
 READY = (Part.STATUS, Part.EXPERTS, Part.PHOTOS, *ANSWER)  # parts shown as soon as the models are loaded
 
@@ -180,8 +181,7 @@ class Studio:
                     with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
                         tab.asked = controls.asked(controls.words)
             engine = self.context.engine(tab)
-            if tab.asked.request is None:  # as in ``_ready``
-                controls = controls._replace(strength=engine.usual_strength)
+            controls = _at_usual_strength(engine, tab, controls)
             actions.answer_again(engine, tab, None, self.context.sources)
         same = experts is not None and experts is tab.repository
         updates: Updates = {}
@@ -205,8 +205,7 @@ class Studio:
         except Exception as error:
             reason = without_paths(texts.of(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
-        if tab.asked.request is None:  # the slider began at the strength that is usual for the shipped experts
-            controls = controls._replace(strength=engine.usual_strength)
+        controls = _at_usual_strength(engine, tab, controls)
         # A made-up link may hold an unusable question: its error appears when the visitor asks it.
         with suppress(StudioError):
             if tab.comparison is None:  # else the visitor asked something before the models were loaded
@@ -225,3 +224,8 @@ class Studio:
         seconds = self.models.engine(tab.visitor.backbone).seconds
         details = texts.READY_DETAILS.format(parameters=engine.parameters, seconds=seconds)
         return {self.status: page_html.status(texts.READY.format(experts=len(engine.repository)), "ready", details)}
+
+
+def _at_usual_strength(engine: SGLora, tab: Tab, controls: Controls) -> Controls:
+    """The controls; until a sentence is asked, with the experts' usual strength: the slider began at that of the shipped."""
+    return controls if tab.asked.request is not None else controls._replace(strength=engine.usual_strength)

@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable
 
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
@@ -17,8 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import texts
-from app.server.hosts import address_of
-from app.server.rate_limit import TOO_MANY
+from app.server.rate_limit import TOO_MANY, Allowance
 from app.server.routes import TOO_LARGE, is_mcp, is_upload
 
 log = logging.getLogger(__name__)
@@ -35,8 +32,7 @@ class Uploads:
         self.app, self.most, self.could_fit = app, most, could_fit
         self.coming = 0  # bytes that all accepted uploads have not sent yet
         # Kilobytes of an address in ten minutes: three quarters of the disk that uploads have.
-        self.kilobytes = RateLimitItemPerMinute(3 * most // 2**11, 10)
-        self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self.kilobytes = Allowance(RateLimitItemPerMinute(3 * most // 2**11, 10))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What MCP clients send may hold files, too.
@@ -75,9 +71,8 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if (size := int(length)) > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
-        address, cost = address_of(request), math.ceil(size / 2**10)
-        if address and not self.limiter.hit(self.kilobytes, address, cost=cost):
-            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.get_expiry()), TOO_MANY)
+        if self.kilobytes.exceeded(request, math.ceil(size / 2**10)):
+            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.seconds), TOO_MANY)
         self.coming += size
         if await asyncio.to_thread(self.could_fit, self.coming):
             return None
