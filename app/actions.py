@@ -39,7 +39,6 @@ from core.sglora.router import Routing
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
 MAX_STRENGTH = 4.0
-HISTORY = 8
 MARKED_QUESTIONS = 20  # the latest whose marks are kept
 
 Progress = Callable[[int, int], object]
@@ -266,9 +265,6 @@ def _show(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None,
         tab.more = 0
     tab.asked, tab.adaptation, tab.repository = asked, adaptation, engine.repository
     tab.comparison, tab.unasked = comparison, None
-    if comparison is not None and asked.words:
-        pair = (asked.words, asked.sentence)
-        tab.history = [pair, *(h for h in tab.history if h != pair)][:HISTORY]
     tab.remember()
 
 

@@ -123,7 +123,6 @@ class Studio:
         compare.results()
         if samples is not None:
             samples.credits()
-        ask.asked_before()
         photos.manage()
         steps: list[Step] = [photos, ask, describe, generate, names, compare, TakeHome(context)]
         if samples is not None:

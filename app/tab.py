@@ -34,7 +34,6 @@ class Tab:
     ready: bool = False  # whether the page shows the last answer
     opened: set[str] = field(default_factory=set)  # folded parts of the page that the tab has opened
     more: int = 0  # results that the visitor asked for beyond the first ones
-    history: list[tuple[str, str]] = field(default_factory=list)  # (query, description) asked, latest first
     marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
     name: str = ""  # the taught name that is selected
     here: bool = False  # whether its visitor sits at this machine
@@ -77,9 +76,9 @@ class Tab:
 
     def remember(self) -> None:
         """Save what this tab asked last, so that a reload shows it."""
-        self.visitor.last = self.asked, tuple(self.history), self.marks
+        self.visitor.last = self.asked, self.marks
 
     def resume(self) -> None:
         """Take over what the visitor's last tab asked."""
-        self.asked, history, marks = self.visitor.last
-        self.history, self.marks = list(history), {question: dict(photos) for question, photos in marks.items()}
+        self.asked, marks = self.visitor.last
+        self.marks = {question: dict(photos) for question, photos in marks.items()}

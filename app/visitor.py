@@ -56,7 +56,7 @@ class Visitor:
         self.files = Files(limits.disk / 4)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
         self.last_left = math.inf  # when the last tab was closed; infinity: not closed
-        self.last: tuple[Asked, Sequence[tuple[str, str]], Mapping[Question, Mapping[str, bool]]] = Asked(), (), {}
+        self.last: tuple[Asked, Mapping[Question, Mapping[str, bool]]] = Asked(), {}
         self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
         self.removed: Removed = ()  # the photos that were removed last
         self.progress: Adding | None = None

@@ -9,7 +9,7 @@ from app.api import SEARCH
 from app.question import OWN, Question, Scope
 from app.samples import OPENING, elsewhere
 from app.steps.context import ANSWER, Controls, Part, Updates
-from app.steps.step import Step, choice, clicked, dropped, private, rows, textbox
+from app.steps.step import Step, choice, dropped, private, textbox
 from app.tab import Tab
 from app.views import page_html
 from app.visitor import LISTED
@@ -48,17 +48,11 @@ class Ask(Step):
         self.context.picked = self.pick
         self.context.shows(Part.PHOTOS, [self.pick, self.needs, self.find], self._choices)
 
-    def asked_before(self) -> None:
-        """Lay out the earlier questions. A click asks one again."""
-        self.history = self.chips("history", self.t("HISTORY"))
-        self.context.shows(Part.RESULTS, [self.history], self._asked)
-
     def wire(self) -> None:
         self.answers([self.search.click, self.query.submit], self._search)
         parts, shown_on = (Part.PHOTOS, *ANSWER), self.context.answer
         self.on(self.where.input, self._elsewhere, (), (), parts, shown_on, SEARCH, trigger_mode="once")
         self.answers(self.find.click, self._find, [self.pick, self.other])
-        self.answers(self.history.select, self._again, trigger_mode="multiple")
         # A question is about one photo: a choice in one box empties the other.
         self.other.upload(None, None, self.pick, js="() => null", **private())
         self.pick.input(None, None, self.other, js="() => null", **private())
@@ -77,10 +71,6 @@ class Ask(Step):
     def _find(self, picked: str | None, other: str | None, tab: Tab, controls: Controls) -> Updates:
         return self.answer(tab, controls, Question.photo(picked, other, Scope.of(controls.scope.samples or OWN)))
 
-    def _again(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        query, description = clicked(tab.history, _pair, event)
-        return self.answer(tab, controls, query=query, description=description)
-
     def _choices(self, tab: Tab, controls: Controls) -> Updates:
         photos, _ = self.context.photos(tab, controls)
         captioned = any(photo.captions for photo in photos)
@@ -89,11 +79,3 @@ class Ask(Step):
             self.needs: gr.HTML(visible=not captioned),
             self.find: gr.Button(interactive=captioned),
         }
-
-    def _asked(self, tab: Tab, _: Controls) -> Updates:
-        return {self.history: gr.Dataset(samples=rows(map(_pair, tab.history)), visible=bool(tab.history))}
-
-
-def _pair(asked: tuple[str, str]) -> str:
-    query, task = asked
-    return (texts.ASKED_BEFORE if task else "{query}").format(query=query, task=task)

@@ -8,7 +8,7 @@ from app import actions, texts
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, by_column, clicked, private, rows, textbox
 from app.tab import Tab
-from app.views import experts_html, page_html
+from app.views import page_html
 from app.views.template import script
 from core.common.errors import StudioError
 from core.common.text import clean_text
@@ -35,10 +35,9 @@ class Describe(Step):
         self.context.controls["description"] = self.description
 
     def more(self) -> None:
-        with gr.Row():
-            self.chart, self.map = gr.HTML(elem_id="chart"), gr.HTML(elem_id="map")
+        self.chart = gr.HTML(elem_id="chart")
         self.context.shows(Part.ROUTING, [self.routing, self.suggestion], self.show)
-        self.context.shows_once_open(self.context.drawer.expand, [self.chart, self.map], self._details, Part.ROUTING)
+        self.context.shows_once_open(self.context.drawer.expand, [self.chart], self._details, Part.ROUTING)
         self.context.shows(Part.ADAPTER, [self.folded, self.look_like, self.no_special], self._suggested)
 
     def wire(self) -> None:
@@ -103,18 +102,14 @@ class Describe(Step):
         }
 
     def _details(self, tab: Tab, controls: Controls) -> Updates:
-        """Show all similarities, and the map of the experts. An invalid sentence leaves both as they were."""
+        """Show all similarities. An invalid sentence leaves them as they were."""
         engine = self.context.engine(tab)
         try:
             routing = _routing(engine, controls)
         except StudioError:
             return {}
-        owned = len(tab.visitor.own_experts(engine).entries)
         chart = "" if routing is None else page_html.routing_details(engine, routing)
-        return {
-            self.chart: gr.HTML(chart, visible=routing is not None),
-            self.map: experts_html.routing_map(engine.repository, routing, owned),
-        }
+        return {self.chart: gr.HTML(chart, visible=routing is not None)}
 
 
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:

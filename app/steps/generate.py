@@ -82,7 +82,7 @@ class Generate(Step):
         }
 
     def _details(self, tab: Tab, _: Controls) -> Updates:
-        """Show the adapter's size in each layer."""
+        """Show the adapter's facts."""
         return {self.facts: "" if tab.adaptation is None else page_html.adapter_details(tab.adaptation)}
 
     def _limits(self, tab: Tab, controls: Controls) -> Updates:

@@ -1,9 +1,8 @@
-"""HTML of experts: the table, one expert, the visitor's own, and the map."""
+"""HTML of experts: the table, one expert, and the visitor's own."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
@@ -12,20 +11,14 @@ from markupsafe import Markup
 
 from app import texts
 from app.languages import ENGLISH, language
-from app.views.scatter import Mark, scatter
 from app.views.template import macros
 from core.common.metrics import mean_of_ways
 from core.experts.own import OwnExperts
-from core.experts.projection import description_map
 from core.sglora.description import subject
-from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.router import Routing
+from core.sglora.repository import Expert
 from core.training.own_expert import OwnExpert
 
 SHORT = 46  # characters of an expert's description
-LABELLED = 8  # routed experts; if there are more, none has a label on the map
-_LAYER = re.compile(r"(\d+).*?\b([qkv])(?:_proj)?$")
-_TEXT_HEAD = {"text.mlp.1": "text head, first layer", "text.mlp.3": "text head, second layer"}
 _html, _told = macros("experts.html"), macros("page.html").told
 
 
@@ -78,12 +71,6 @@ def count(rows: int, experts: int, words: str) -> Markup:
     return _told(texts.EXPERTS_FOUND.format(n=rows, total=experts) if rows else texts.EXPERTS_NONE.format(words=words.strip()))
 
 
-def layer_name(name: str) -> str:
-    """A readable name of a linear in a block's q, k and v, or in the shipped text head; others keep their dotted name."""
-    match = _LAYER.search(name)
-    return f"block {match[1]}, {match[2]}" if match else _TEXT_HEAD.get(name, name)
-
-
 def own_list(own_experts: OwnExperts) -> Markup:
     """The visitor's own experts, each with its measured gain or loss."""
     lost = {e.name: [texts.OWN_LOST.format(share=f"{e.lost * 100:.0f}")] for e in own_experts.entries if e.lost > 0.005}
@@ -97,23 +84,3 @@ def trained(result: OwnExpert) -> Markup:
     verdict = texts.TRAINED_LOST if points <= 0 else texts.TRAINED_GAINED if points > start else texts.TRAINED_SHARED
     note = texts.TRAINED_START.format(start=start, points=100 / result.expert.before["images"])
     return _html.trained(result, "sg-ok" if points > 0 else "sg-warn", gain(result.expert), verdict, note)
-
-
-def routing_map(repository: ExpertRepository, routing: Routing | None, owned: int) -> Markup:
-    """All experts by their descriptions, and the visitor's sentence among them. The last ``owned`` are the visitor's."""
-    if not len(repository):
-        return Markup("")
-    places, shown = description_map(repository, None if routing is None else routing.embedding, owned)
-    chosen, first_own = [] if routing is None else routing.chosen.tolist(), len(repository) - owned
-
-    def mark(i: int) -> Mark:
-        kind, expert = "routed" if i in chosen else "own" if i >= first_own else "off", repository.experts[i]
-        return Mark(expert.name, *places[i], kind, details_line(expert), i in chosen and len(chosen) <= LABELLED)
-
-    others = [i for i in range(len(repository)) if i not in chosen]
-    marks = [mark(i) for i in (*others, *reversed(chosen))]  # the routed ones lie on top
-    if routing is not None:
-        marks.append(Mark(texts.MAP_HERE, *places[-1], "here", routing.description, True))
-    names = ", ".join(repository.experts[i].name for i in chosen)
-    summary = texts.MAP_SUMMARY.format(names=names) if chosen else texts.MAP_SUMMARY_EMPTY.format(n=len(repository))
-    return scatter(texts.MAP_TITLE, summary, marks, texts.MAP_NOTE.format(share=f"{shown * 100:.0f}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
@@ -82,28 +82,15 @@ def adapter(engine: SGLora, result: Adaptation) -> Markup:
 
 
 def adapter_details(result: Adaptation) -> Markup:
-    """Facts about a generated LoRA, and its strength by layer."""
+    """Facts about a generated LoRA."""
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
         ("rank", result.lora.rank),
         ("seed", result.request.seed),
         ("strength", f"{result.strength:.2g}"),
     )
-    adapted = {module.name for module in result.own.modules}  # the shared LoRA adapts more
-    norms = result.lora.only(module for module in result.lora.modules if module.name in adapted).norms()
     title = texts.LORA_FOR.format(description=result.routing.description)
-    return _html.adapter_details(title, facts, result.seconds, heat_map(norms))
-
-
-def heat_map(norms: Mapping[str, float]) -> Markup:
-    """The strength of a LoRA by block (rows) and q, k, v (columns), or by linear."""
-    rows: dict[str, dict[str, tuple[str, float]]] = {}
-    for name, norm in norms.items():
-        layer = experts_html.layer_name(name)
-        block, _, part = layer.partition(", ") if layer.startswith("block ") else (layer, "", "")
-        rows.setdefault(block, {})[part] = name, norm
-    parts = list(dict.fromkeys(part for row in rows.values() for part in row))
-    return _html.heat_map(parts, rows, max([*norms.values(), 1e-9]))
+    return _html.adapter_details(title, facts, result.seconds)
 
 
 def report(lines: Sequence[Text], added: AddReport | None = None, more_failed: Iterable[tuple[str, Text]] = ()) -> Markup:

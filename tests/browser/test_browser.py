@@ -165,7 +165,6 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     page.click("#more button")
     for fact in (f"{adaptation.lora.parameters:,}", f"{adaptation.lora.rank}"):
         expect(page.locator("#facts dd").get_by_text(fact, exact=True)).to_be_visible()
-    expect(page.locator("#facts .sg-heat tbody td[title]")).to_have_count(len(engine.repository.layout.modules))
 
     # Words -> photos: the results equal core's for the same photos. The experts' average is shown on demand.
     page.locator("#with-merge input").check()

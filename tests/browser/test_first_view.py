@@ -69,7 +69,7 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
     page.tap("#more > button")
     for width in (390, 320):
         page.set_viewport_size({"width": width, "height": 844})
-        for panel in ("#chart", "#map", "#facts"):
+        for panel in ("#chart", "#facts"):
             expect(page.locator(f"{panel} .sg-panel").first).to_be_visible()
             assert page.locator(panel).evaluate("e => e.clientWidth > 0.9 * e.parentElement.clientWidth"), panel
 
@@ -96,10 +96,10 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
         settles(lambda title=title: labels(page, title)[:12], [hit.label for hit in ranking])
     expect(page.locator("#examples")).to_be_visible()
     # What is folded takes most bytes: it is sent once it is opened.
-    folded = page.locator("#map, #facts, #how .sg-how, #experts [role=gridcell], .sg-evidence")
+    folded = page.locator("#chart, #facts, #how .sg-how, #experts [role=gridcell], .sg-evidence")
     settles(lambda: [text for text in folded.all_text_contents() if text.strip()], [])
     page.click("#more > button")
-    expect(page.locator("#map .sg-dot-here")).to_be_visible()
+    expect(page.locator("#chart .sg-bar-head")).to_be_visible()
     expect(page.locator("#look-like, #no-special, #clear, #take-back, #try-it").filter(visible=True)).to_have_count(0)
     page.locator("#results .sg-open").first.click()
     expect(page.locator("dialog.sg-view img")).to_be_visible()

@@ -39,7 +39,7 @@ def expect_no_answer(page: Page) -> None:
     expect(page.locator("#results")).to_contain_text(
         re.compile(f"{re.escape(texts.COMPARE_EMPTY)}|{re.escape(texts.COMPARE_NO_PHOTOS)}")
     )
-    expect(page.locator("#search-command, #history").filter(visible=True)).to_have_count(0)
+    expect(page.locator("#search-command").filter(visible=True)).to_have_count(0)
 
 
 def test_after_a_restart_the_page_says_that_photos_are_gone(
@@ -156,7 +156,6 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     add(page, photos, 3)
     ask(page, QUERY, SENTENCE)
     expect(page.locator("#results .sg-hit")).to_have_count(6)
-    expect(page.locator("#history")).to_be_visible()
     expect(page.locator("#lora .sg-made-line")).to_be_visible()
     (mine,) = (each for each in app.visitors.all() if each.photos)
     (tab,) = map(app.visitors.find_tab, mine.sessions)

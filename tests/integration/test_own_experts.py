@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from random_engines import TASKS, random_engine
@@ -18,7 +17,6 @@ from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.experts.own import MAX_LOST, MAX_OWN, OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
-from core.experts.projection import description_map
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
@@ -227,30 +225,3 @@ def test_zip_round_trip(engine, own_experts):
 
 
 # The map
-
-
-def test_the_map_of_experts_is_the_principal_plane(engine):
-    """From the covariance's eigenvectors, whose signs are arbitrary."""
-    repository, embedding = engine.repository, embed_descriptions(engine.backbone, [SENTENCE])[0]
-    places, shown = description_map(repository, embedding)
-    experts = repository.embeddings.double().numpy()
-    values, vectors = np.linalg.eigh(np.cov(experts.T))
-    order = np.argsort(-values)[:2]
-    assert shown == pytest.approx(values[order].sum() / values.sum(), abs=1e-5)
-    every = np.vstack([experts, embedding.double().numpy()])
-    expected = (every - experts.mean(0)) @ vectors[:, order]
-    np.testing.assert_allclose(places, expected * np.sign(places[0] * expected[0]), atol=1e-4)
-    for keep in ([2], [2, 2]):
-        assert np.abs(description_map(repository.subset(keep))[0]).max() < 1e-6
-
-
-def test_an_own_expert_turns_no_map(engine):
-    """However far away the own expert is."""
-    repository = engine.repository
-    expert = replace(repository.experts[0], name="far away")
-    entry = OwnEntry(expert, -3 * repository.means[1], repository.variances[0], -repository.embeddings[1])
-    own_experts = OwnExperts(repository).add(entry)
-    (before, shown), (after, still) = description_map(repository), description_map(own_experts.repository, owned=1)
-    assert after[:-1] == before and still == shown
-    turned, _ = description_map(own_experts.repository)  # treated as a shipped expert, it would turn the map
-    assert np.abs(np.array(turned[:-1]) - np.array(before)).max() > 1e-2

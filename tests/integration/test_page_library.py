@@ -18,7 +18,6 @@ from app.comparison import MERGE, SG_LORA, ZERO, Column
 from app.question import Asked, Question
 from app.tab import Tab
 from app.views import evidence, experts_html
-from app.views.scatter import Mark, scatter
 from app.visitor import Visitor
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
@@ -138,32 +137,13 @@ def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora
 def test_names_of_ones_own_are_escaped(engine: SGLora, tab: Tab) -> None:
     add_own(engine, tab.visitor, NASTY[:50], NASTY)
     own_experts = tab.visitor.own_experts(engine)
-    mine = tab.visitor.engine(engine)
     pages = [
-        experts_html.routing_map(mine.repository, mine.route(NASTY), 1),
         experts_html.own_list(own_experts),
         experts_html.details(own_experts.entries[0].expert, {"q": 1.0}),
     ]
     assert all("<img" not in page and "&lt;img" in page for page in pages)
-    assert texts.NOBODY_MEASURED in pages[2]
+    assert texts.NOBODY_MEASURED in pages[1]
     assert experts_html.table([own_experts.entries[0].expert])["data"][0][5:] == [None] * 4
-
-
-def test_the_map_shows_every_expert_and_what_it_is(engine: SGLora) -> None:
-    routing = engine.route("photos of dogs")
-    page = experts_html.routing_map(engine.repository, routing, 0)
-    assert page.count('class="sg-dot ') == len(engine.repository) + 1
-    assert page.count('class="sg-dot sg-dot-routed') == len(routing.chosen)
-    first = engine.repository.experts[routing.chosen[0]]
-    assert first.source in page and f"{first.gain(1):+.1f} R@1" in page
-    assert experts_html.routing_map(engine.repository, None, 0).count('class="sg-dot ') == len(engine.repository)
-
-
-@pytest.mark.parametrize("points", [[(0, 0)], [(1, 2)] * 3, [(0, 0), (1e6, 1)], [(-1, 1), (1, -1), (0, 5)]])
-def test_a_map_of_any_points_stays_inside(points: list[tuple[float, float]]) -> None:
-    page = scatter("t", "s", [Mark(str(i), *p, "routed", "", True) for i, p in enumerate(points)], "note")
-    found = re.findall(r'style="left:([\d.]+)%;top:([\d.]+)%', page)
-    assert len(found) == len(points) and all(0 <= float(value) <= 100 for place in found for value in place)
 
 
 # Evidence
