@@ -73,8 +73,7 @@ def count(rows: int, experts: int, words: str) -> Markup:
 
 def own_list(own_experts: OwnExperts) -> Markup:
     """The visitor's own experts, each with its measured gain or loss."""
-    lost = {e.name: [texts.OWN_LOST.format(share=f"{e.lost * 100:.0f}")] for e in own_experts.entries if e.lost > 0.005}
-    return _html.own_list([(e.expert, [gain(e.expert), *lost.get(e.name, [])]) for e in own_experts.entries])
+    return _html.own_list([(e.expert, gain(e.expert)) for e in own_experts.entries])
 
 
 def trained(result: OwnExpert) -> Markup:

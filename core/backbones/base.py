@@ -23,8 +23,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from core.backbones.lora import Lora, LoraLayout, LoraModule, Side
-from core.backbones.lora_algebra import same_on_photos
+from core.backbones.lora import VISION, Lora, LoraLayout, LoraModule, Side
 from core.common.device import CPU
 from core.common.errors import AdapterError
 from core.common.images import Framing
@@ -177,10 +176,11 @@ def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
 
 
 def photo_column(lora: Lora | None, shared: Lora) -> int:
-    """The column of a photo's two embeddings: 0 (zero-shot) if the LoRA does not change photos, 1 if it does so as ``shared``.
-    Raises AdapterError: when it changes photos in another way."""
+    """The column of a photo's two embeddings: 0 (zero-shot) if the LoRA does not change photos, 1 if its factors for photos are
+    those of ``shared``. Raises AdapterError: when it changes photos in another way."""
     if lora is None or not lora.moves_photos:
         return 0
-    if not same_on_photos(lora, shared):
+    ours, theirs = (each.only(m for m in each.modules if m.name.startswith(VISION)).digest for each in (lora, shared))
+    if ours != theirs:
         raise AdapterError("CORE_OTHER_SHARED")
     return 1

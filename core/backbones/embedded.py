@@ -28,7 +28,7 @@ from core.backbones.frozen_towers import (
     TextTower,
 )
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.lora import LORA_RANK, VISION, Factors, Lora, LoraLayout, LoraModule, Side
+from core.backbones.lora import LORA_RANK, VISION, Lora, LoraLayout, LoraModule, Side
 from core.backbones.spec import adapted_side
 from core.backbones.trained_words import load_words
 from core.backbones.translations import Maps, toward_english
@@ -117,7 +117,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         self._shared, self.fingerprint = None, self._heads
         if shared is not None:
             tensors = _shared_tensors(shared)
-            self._shared, self.fingerprint = _shared_from(tensors, self.linears), _digest(tensors, self._heads)
+            self._shared, self.fingerprint = Lora.read(tensors, self.linears.values()), _digest(tensors, self._heads)
         if adapt == "texts":
             adapted = [name for name in self.linears if name.startswith("text.mlp.")]
             self.shared, self.slug, self.choice = self._shared, self.name, {"spec": self.name}
@@ -208,25 +208,12 @@ def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[st
 
 
 def save_shared(shared: Lora, path: Path, training: dict[str, object]) -> None:
-    """Write the shared LoRA as float16 safetensors: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
+    """Write the shared LoRA as float16 safetensors."""
     write_tensors(path, _shared_tensors(shared), {"training": json.dumps(training)})
 
 
 def _shared_tensors(shared: Lora) -> dict[str, Tensor]:
-    parts = {f"{name}.{x}": part for name, f in shared.factors.items() for x, part in (("a", f.a), ("b", f.b))}
-    return {name: part.detach().cpu().half().contiguous() for name, part in parts.items()}
-
-
-def _shared_from(tensors: Mapping[str, Tensor], linears: Mapping[str, LoraModule]) -> Lora:
-    """Read the shared LoRA. Raises LookupError, ValueError: when the tensors are not factors of the linears."""
-    named = {name.rpartition(".")[0] for name in tensors}
-    factors = {name: Factors(tensors[f"{name}.a"].float(), tensors[f"{name}.b"].float()) for name in linears if name in named}
-    for name, f in factors.items():
-        if f.a.shape != (len(f.a), linears[name].in_features) or f.b.shape != (linears[name].out_features, len(f.a)):
-            raise ValueError(f"{name} has other shapes")
-    if len(tensors) != 2 * len(factors):
-        raise ValueError("there are other tensors")
-    return Lora(tuple(linears[name] for name in factors), factors)
+    return {name: part.detach().cpu().half().contiguous() for name, part in shared.tensors().items()}
 
 
 def _digest(tensors: Mapping[str, Tensor], base: str) -> str:
@@ -259,6 +246,6 @@ def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
     """Read the file of ``save_shared``. Raises BackboneError: when it is missing, damaged or for other heads."""
     what = f"The backbone's shared LoRA {path.name} is damaged or belongs to other heads"
     with damage_raises(BackboneError, what, "restore both files from the same release"):
-        shared = _shared_from(load_file(path), linears)
+        shared = Lora.read(load_file(path), linears.values())
         shared.check_finite(path.name)
     return shared

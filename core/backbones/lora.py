@@ -134,6 +134,24 @@ class Lora(_OnTowers):
             {m.name: Factors(frozen[m.name] if frozen else next(parts), next(parts)) for m in layout.modules},
         )
 
+    @staticmethod
+    def read(tensors: Mapping[str, Tensor], modules: Iterable[LoraModule], start: str = "") -> Lora:
+        """The inverse of ``tensors``, of some of these linears; names may begin with ``start``. Raises LookupError, ValueError:
+        when the tensors are not factors of the linears, or there are others that begin so."""
+        named = {name.removeprefix(start).rpartition(".")[0] for name in tensors if name.startswith(start)}
+        kept = tuple(m for m in modules if m.name in named)
+        factors = {m.name: Factors(*(tensors[f"{start}{m.name}.{x}"].float() for x in "ab")) for m in kept}
+        for m, f in zip(kept, factors.values(), strict=True):
+            if f.a.shape != (len(f.a), m.in_features) or f.b.shape != (m.out_features, len(f.a)):
+                raise ValueError(f"{m.name} has other shapes")
+        if len(kept) != len(named):
+            raise ValueError("there are other tensors")
+        return Lora(kept, factors)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The factors by name, for a file: ``<linear>.a`` [r, in] and ``<linear>.b`` [out, r]."""
+        return {f"{name}.{x}": part for name, f in self.factors.items() for x, part in (("a", f.a), ("b", f.b))}
+
     def vector(self) -> Tensor:
         """All factors, flattened, as in the vector of a layout without a frozen A."""
         return torch.cat([part.reshape(-1) for m in self.modules for part in (self.factors[m.name].a, self.factors[m.name].b)])

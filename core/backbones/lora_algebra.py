@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from core.backbones.lora import VISION, Factors, Lora, LoraLayout
-
-HALF_ROUNDING = 2**-10  # relative rounding error of a product of two float16 factors
+from core.backbones.lora import Factors, Lora, LoraLayout
 
 
 def reduce_rank(lora: Lora, rank: int) -> Lora:
@@ -22,32 +20,23 @@ def reduce_rank(lora: Lora, rank: int) -> Lora:
     return Lora(lora.modules, factors)
 
 
-def project(lora: Lora, layout: LoraLayout, moments: Mapping[str, Tensor]) -> tuple[Tensor, float]:
-    """The vector [P] of B's for the layout's frozen A that changes outputs most like the LoRA: linear by linear, the least
-    squares of (BA - dW) x over inputs x with these second moments [in, in]. Also the share of the squared effect |dW x|^2 that
-    is lost, 0 to 1."""
+def project(lora: Lora, layout: LoraLayout) -> tuple[Tensor, float]:
+    """The vector [P] of B's for the layout's frozen A that is closest to the LoRA (least squares, linear by linear), and the
+    share of the squared weight change that is lost, 0 to 1."""
     frozen, parts, lost, whole = layout.a or {}, [], 0.0, 0.0
     for m in layout.modules:
-        given, a, moment = lora.factors[m.name], frozen[m.name].double(), moments[m.name].double()
-        inside = given.a.double() @ moment @ a.T
-        b = given.b.double() @ torch.linalg.lstsq(a @ moment @ a.T, inside.T).solution.T
-        rest = torch.cat([given.b.double(), -b], 1), torch.cat([given.a.double(), a])
-        lost, whole = lost + _energy(*rest, moment), whole + _energy(given.b.double(), given.a.double(), moment)
+        a, delta = frozen[m.name].double(), lora.factors[m.name].delta.double()
+        b = torch.linalg.lstsq(a.T, delta.T).solution.T
+        lost, whole = lost + float((delta - b @ a).square().sum()), whole + float(delta.square().sum())
         parts.append(b.float().reshape(-1))
-    return torch.cat(parts), max(0.0, lost / whole) if whole else 0.0
-
-
-def _energy(b: Tensor, a: Tensor, moment: Tensor) -> float:
-    """E |B A x|^2 over inputs with this second moment."""
-    return float(((b.T @ b) * (a @ moment @ a.T)).sum())
+    return torch.cat(parts), lost / whole if whole else 0.0
 
 
 def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:
     """The exact weighted sum of weight changes, sum_i w_i B_i A_i, as one LoRA of rank sum_i r_i, linear by linear.
 
     Averaging A's and B's separately would add cross terms B_i A_j (docs/design.md, section 2), so factors are concatenated. If
-    only one LoRA adapts a linear, with weight 1, the result has its tensors, not copies: a backbone recognises the shared LoRA
-    by them.
+    only one LoRA adapts a linear, with weight 1, the result has its tensors, not copies: so their digest is computed once.
     """
     weighted = list(zip(loras, weights, strict=True))
     modules = tuple(dict.fromkeys(m for lora in loras for m in lora.modules))
@@ -70,15 +59,3 @@ def cosines(layout: LoraLayout, vectors: Tensor) -> Tensor:
         parts.append((b.double() @ torch.linalg.cholesky(a @ a.T)).flatten(1))  # |B L| = |B A| where L L' = A A'
     unit = torch.nn.functional.normalize(torch.cat(parts, 1), dim=1)
     return unit @ unit.T
-
-
-def same_on_photos(one: Lora, other: Lora) -> bool:
-    """Whether two LoRAs change photos in the same way: the same tensors, or weight changes equal within float16 rounding."""
-    ours, theirs = ({name: f for name, f in lora.factors.items() if name.startswith(VISION)} for lora in (one, other))
-    return ours.keys() == theirs.keys() and all(_same(f, theirs[name]) for name, f in ours.items())
-
-
-def _same(one: Factors, other: Factors) -> bool:
-    if one is other or (torch.equal(one.a, other.a) and torch.equal(one.b, other.b)):
-        return True
-    return bool((one.delta - other.delta).norm() <= HALF_ROUNDING * other.delta.norm())

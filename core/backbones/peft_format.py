@@ -1,10 +1,10 @@
-"""Import and export of adapters in peft's file format. Imported ones may name linears as transformers' ``CLIPModel``."""
+"""Import and export of adapters in peft's file format."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from core.backbones.lora import MAX_RANK, TEXT, VISION, Factors, Lora, LoraModule
+from core.backbones.lora import MAX_RANK, Factors, Lora, LoraModule
 from core.common.errors import AdapterError, brief
 from core.common.files import whole
 from core.common.messages import Message, message
@@ -26,10 +26,6 @@ DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 UNSUPPORTED = ("use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens")
 UNSUPPORTED_INIT = ("pissa", "olora", "corda", "loftq", "lora_ga")
 PLAIN_NAME = re.compile(r"[\w.]+")
-# Names in transformers' ``CLIPModel``: how they start, and its names of linears in a block.
-THEIRS = ("vision_model.", "text_model.", "text_projection.")
-IN_BLOCK = {f"attn.{part}_proj": f"self_attn.{part}_proj" for part in ("q", "k", "v", "out")}
-IN_BLOCK |= {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 
 
 def peft_files(
@@ -82,74 +78,43 @@ def _key(name: str, which: str) -> str:
     return f"{PEFT_PREFIX}{name}.lora_{which}.weight"
 
 
-def _transformers_name(name: str) -> str:
-    """The linear's name in ``CLIPModel``. Raises AdapterError: when it has none."""
-    if name == "text.projection":
-        return "text_projection"
-    match = re.fullmatch(r"(text|vision)\.blocks\.(\d+)\.(.*)", name)
-    if match is None or match[3] not in IN_BLOCK:
-        raise AdapterError("CORE_NO_COUNTERPART", name=name)
-    return f"{match[1]}_model.encoder.layers.{match[2]}.{IN_BLOCK[match[3]]}"
-
-
-def _unfit(names: Set[str], modules: Sequence[LoraModule]) -> str:
-    """The error's key for an adapter with other linears than these. One on the other tower names the option for it."""
-    for tower, key in ((VISION, "CORE_ADAPTER_UNFIT_PHOTOS"), (TEXT, "CORE_ADAPTER_UNFIT_TEXTS")):
-        adapted = any(name.startswith(f"{PEFT_PREFIX}{tower}") for name in names)
-        if adapted and not any(m.name.startswith(tower) for m in modules):
-            return key
-    return "CORE_ADAPTER_UNFIT"
-
-
-def _read_config(label: Message, path: Path) -> tuple[Callable[[str], tuple[int, float]], str]:
-    """A function from a linear's name in the file to its rank and the scale of its B @ A, and the name of the base model.
+def _read_config(label: Message, path: Path) -> tuple[Callable[[str, int], float], str]:
+    """A function from a linear's name in the file and its rank r to the scale of its B @ A, and the name of the base model.
 
     The scale is alpha / r, or with ``use_rslora`` alpha / sqrt(r) (arXiv 2312.03732). Raises AdapterError: when the file is not
-    for a plain LoRA, or a rank exceeds MAX_RANK.
+    for a plain LoRA.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        rank, alpha = int(content["r"]), float(content.get("lora_alpha", content["r"]))
-        ranks = {str(key): int(value) for key, value in (content.get("rank_pattern") or {}).items()}
+        alpha = float(content["lora_alpha"])
         alphas = {str(key): float(value) for key, value in (content.get("alpha_pattern") or {}).items()}
-        unsupported = [key for key in UNSUPPORTED if content.get(key)]
-        unsupported += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
+        others = [] if content.get("peft_type", "LORA") == "LORA" else [content["peft_type"]]
+        others += [key for key in UNSUPPORTED if content.get(key)]
+        others += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
         raise AdapterError("CORE_ADAPTER_CONFIG", label=label, file=CONFIG_FILE) from None
-    if content.get("peft_type", "LORA") != "LORA" or unsupported:
-        if unsupported:
-            raise AdapterError("CORE_ADAPTER_OPTION", label=label, option=unsupported[0])
-        raise AdapterError("CORE_ADAPTER_KIND", label=label, kind=brief(content["peft_type"]))
-    for value in (rank, *ranks.values()):
-        if not 1 <= value <= MAX_RANK:
-            raise AdapterError("CORE_ADAPTER_RANK", label=label, rank=brief(value), most=MAX_RANK)
-    for key in (*ranks, *alphas):  # peft accepts any regular expression here, and some never end
+    if others:
+        raise AdapterError("CORE_ADAPTER_KIND", label=label, kind=brief(others[0]))
+    for key in alphas:  # peft accepts any regular expression here
         if not PLAIN_NAME.fullmatch(key):
             raise AdapterError("CORE_ADAPTER_PATTERN", label=label, name=brief(key), file=CONFIG_FILE)
     base_model = content.get("base_model_name_or_path")
 
-    def rank_and_scale(name: str) -> tuple[int, float]:
+    def scale(name: str, rank: int) -> float:
         # As in peft, the first key that is the name or its end.
-        r = next((value for key, value in ranks.items() if f".{name}".endswith(f".{key}")), rank)
         scaled = next((value for key, value in alphas.items() if f".{name}".endswith(f".{key}")), alpha)
-        return r, scaled / (r**0.5 if content.get("use_rslora") else r)
+        return scaled / (rank**0.5 if content.get("use_rslora") else rank)
 
-    return rank_and_scale, brief(base_model) if isinstance(base_model, str) else ""
+    return scale, brief(base_model) if isinstance(base_model, str) else ""
 
 
-def load_peft(
-    folder: Path, modules: Iterable[LoraModule], fingerprint: str, partly: bool = False
-) -> tuple[Lora, dict[str, Any]]:
-    """Read an adapter in PEFT format for the given linears, with our names or with those of transformers' CLIPModel.
-
-    Args:
-        modules: the linears of ``Backbone.layout``, or with ``partly`` all of ``Backbone.linears``.
-        partly: the adapter may leave some of them out, but not all.
+def load_peft(folder: Path, modules: Iterable[LoraModule], fingerprint: str) -> tuple[Lora, dict[str, Any]]:
+    """Read an adapter in PEFT format of some of these linears. ``modules``: such as ``Backbone.linears``.
 
     Returns the LoRA (with its scale alpha / r in B) and its provenance ({} for adapters made elsewhere).
 
-    Raises AdapterError: when files are missing or damaged, or for another backbone, wrong shapes or dtypes, NaN or infinite
-        numbers, or a rank above MAX_RANK.
+    Raises AdapterError: when files are missing or damaged, or for another backbone, other linears, wrong shapes or dtypes, NaN
+        or infinite numbers, or a rank above MAX_RANK.
     """
     label = message("CORE_ADAPTER", name=folder.name)
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
@@ -158,47 +123,36 @@ def load_peft(
             raise AdapterError("CORE_ADAPTER_FILE", label=label, file=path.name, config=CONFIG_FILE, weights=WEIGHTS_FILE)
         if path.stat().st_size > MAX_ADAPTER_BYTES:
             raise AdapterError("CORE_ADAPTER_LARGE", label=label, file=path.name, mb=MAX_ADAPTER_BYTES // 2**20)
-    rank_and_scale, base_model = _read_config(label, config_path)
+    scale, base_model = _read_config(label, config_path)
     try:
         with safe_open(weights_path, framework="pt") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
-            theirs = any(name.removeprefix(PEFT_PREFIX).startswith(THEIRS) for name in names)
-            rename = _transformers_name if theirs else str
-            keys = {m: {_key(rename(m.name), which) for which in "AB"} for m in modules}
-            modules = [m for m in keys if keys[m] & names or not partly] or list(keys)
-            expected = set[str]().union(*(keys[m] for m in modules))
+            keys = {m: {_key(m.name, which) for which in "AB"} for m in modules}
+            keys = {m: pair for m, pair in keys.items() if pair & names} or keys
+            expected = set[str]().union(*keys.values())
             # Reads expected tensors only: a header may name a million empty ones.
             tensors = {key: file.get_tensor(key) for key in names & expected}
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
         raise AdapterError("CORE_ADAPTER_DAMAGED", label=label, file=WEIGHTS_FILE) from None
     made_for = metadata.get("backbone_fingerprint")
     if made_for and made_for != fingerprint:
-        made_for = brief(made_for)
-        raise AdapterError("CORE_ADAPTER_OTHER", label=label, theirs=made_for, ours=fingerprint)
+        raise AdapterError("CORE_ADAPTER_OTHER", label=label, theirs=brief(made_for), ours=fingerprint)
     if names != expected:
         key = min(names ^ expected)
         model = message("CORE_ADAPTER_MADE_FOR", model=base_model) if base_model else ""
         state = message("CORE_ADAPTER_UNKNOWN" if key in names else "CORE_ADAPTER_MISSING")
-        raise AdapterError(_unfit(names, modules), label=label, model=model, name=brief(key), state=state)
+        raise AdapterError("CORE_ADAPTER_UNFIT", label=label, model=model, name=brief(key), state=state)
     factors = {}
-    for m in modules:
-        theirs = rename(m.name)
-        a, b = (tensors[_key(theirs, which)] for which in "AB")
-        rank, scale = rank_and_scale(theirs)
-        if a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
-            raise AdapterError(
-                "CORE_ADAPTER_SHAPES",
-                label=label,
-                name=m.name,
-                a=tuple(a.shape),
-                b=tuple(b.shape),
-                expected_a=(rank, m.in_features),
-                expected_b=(m.out_features, rank),
-            )
+    for m in keys:
+        a, b = (tensors[_key(m.name, which)] for which in "AB")
+        rank = len(a) if a.dim() else 0
+        if not 1 <= rank <= MAX_RANK or a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
+            shapes, sizes = (tuple(a.shape), tuple(b.shape)), (m.in_features, m.out_features)
+            raise AdapterError("CORE_ADAPTER_SHAPES", label=label, name=m.name, shapes=shapes, sizes=sizes, most=MAX_RANK)
         if not {a.dtype, b.dtype} <= DTYPES:
             raise AdapterError("CORE_ADAPTER_DTYPE", label=label, name=m.name, a=a.dtype, b=b.dtype)
-        factors[m.name] = Factors(a.float(), b.float() * scale)
-    lora = Lora(tuple(modules), factors)
+        factors[m.name] = Factors(a.float(), b.float() * scale(m.name, rank))
+    lora = Lora(tuple(keys), factors)
     lora.check_finite(label)
     try:
         provenance = json.loads(metadata.get("sg_lora", "{}"))

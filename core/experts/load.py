@@ -49,7 +49,7 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
     """The adapter in a folder in PEFT format, with the weight in its files. An expert's part gets the backbone's shared LoRA.
     Raises AdapterError: as ``load_peft``, when there is no such LoRA, or when it changes photos differently from it."""
-    lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint, partly=True)
+    lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint)
     if origin.get("part") == EXPERT:
         if backbone.shared is None:
             raise AdapterError("CORE_PART_ALONE", folder=folder)

@@ -7,7 +7,6 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,8 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from core.backbones.base import photo_column
-from core.backbones.inputs import second_moments
-from core.backbones.lora import TEXT, Factors, Lora, LoraModule
+from core.backbones.lora import Lora
 from core.backbones.lora_algebra import merge, project
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft
 from core.common.errors import AdapterError, RepositoryError, StudioError
@@ -29,11 +27,8 @@ from core.common.messages import message
 from core.common.schema import where_invalid
 from core.common.tensor_files import DAMAGED
 from core.common.text import clean_name, clean_text, free_name
-from core.data.image_io import open_photo
 from core.data.safe_zip import read_members
-from core.data.sample_photos import sample_photos
 from core.experts.files import INDEX_FILE, TENSORS_FILE
-from core.names.ordinary_texts import ordinary_texts
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
@@ -41,10 +36,9 @@ from core.sglora.repository import Expert, ExpertRepository
 MAX_OWN = 20
 MAX_NUMBER = 1e4  # far above the numbers of a working LoRA, far below an overflow of squares in the prior
 IMPORTED = "imported"
-MAX_LOST = 0.1
+MAX_LOST = 1e-4  # the share of a squared weight change that half precision may round off
 NOISE = 1e-8  # a squared difference below this share is rounding: the adapter is the shared LoRA
 _MAX_CONFIG_BYTES = 2**20
-_moments: dict[tuple[str, ...], dict[str, Tensor]] = {}  # see ``_ordinary_moments``
 
 
 @dataclass(frozen=True)
@@ -53,8 +47,7 @@ class OwnEntry:
     mean: Tensor  # [P]
     variance: Tensor  # [D], in the experts' basis
     embedding: Tensor  # [s], unit length
-    lost: float = 0.0  # share of an imported adapter's effect that the frozen A cannot hold, 0 to MAX_LOST
-    rest: Lora | None = None  # an imported adapter that would lose more; its mean is 0
+    rest: Lora | None = None  # an imported adapter that the frozen A cannot hold; its mean is 0
 
     @property
     def name(self) -> str:
@@ -105,7 +98,7 @@ class OwnExperts:
             raise RepositoryError("CORE_OWN_NUMBERS", name=name)
         expert = replace(entry.expert, name=clean_name(name))
         own = (mean.detach().clone(), variance.detach().clone(), F.normalize(embedding.detach(), dim=0))
-        return replace(self, entries=(*self.entries, OwnEntry(expert, *own, entry.lost, entry.rest)))
+        return replace(self, entries=(*self.entries, OwnEntry(expert, *own, entry.rest)))
 
     def check_room(self, name: str) -> None:
         """Raise RepositoryError if there are MAX_OWN own experts, or the name is taken (ignoring case) or invalid."""
@@ -133,9 +126,9 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
 
     ``source``: the adapter's folder, or the bytes of a ZIP with its two files.
 
-    The expert LoRA is the adapter, minus the shared LoRA if it was built on it, projected on the frozen A over ordinary texts
-    (or sample photos). If more than MAX_LOST of its effect is lost, the adapter is kept as it came. On other linears, the
-    adapter must equal the shared LoRA or change nothing. The expert has no measured gain, and the shipped experts' mean spread.
+    The expert LoRA is the adapter, minus the shared LoRA if it was built on it. It is projected on the frozen A, or kept as it
+    came if that would lose any of it. On other linears, the adapter must equal the shared LoRA or change nothing. The expert
+    has no measured gain, and the shipped experts' mean spread.
 
     Raises AdapterError: when it cannot be read, belongs to another backbone, or moves photos differently from the experts.
     DescriptionError: when the description is invalid. RepositoryError: as ``OwnExperts.add``.
@@ -156,20 +149,18 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
         lora = _read(source, shipped)
     rank = lora.rank
     lora = _expert_lora(lora, shipped.shared)
-    mean, lost = project(lora, shipped.layout, _ordinary_moments(engine))
-    rest = None
-    if lost > MAX_LOST:
-        mean, lost, rest = torch.zeros_like(mean), 0.0, lora
+    mean, lost = project(lora, shipped.layout)
+    mean, rest = (mean, None) if lost < MAX_LOST else (torch.zeros_like(mean), lora)
     expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {})
     embedding = embed_descriptions(engine.backbone, [description])[0]
-    return own_experts.add(OwnEntry(expert, mean, shipped.variances.mean(0), embedding, lost, rest))
+    return own_experts.add(OwnEntry(expert, mean, shipped.variances.mean(0), embedding, rest))
 
 
 def _read(folder: Path, shipped: ExpertRepository) -> Lora:
     """Read the adapter in a folder, on the linears of expert LoRAs."""
     modules, shared = shipped.layout.modules, shipped.shared
     linears = dict.fromkeys([*modules, *(shared.modules if shared else ())])
-    lora, _ = load_peft(folder, linears, shipped.fingerprint, partly=True)
+    lora, _ = load_peft(folder, linears, shipped.fingerprint)
     if missing := [m.name for m in modules if m not in lora.modules]:
         raise AdapterError("CORE_IMPORT_PARTLY", name=missing[0])
     if shared and not shipped.layout.moves_photos:
@@ -187,19 +178,6 @@ def _expert_lora(lora: Lora, shared: Lora | None) -> Lora:
     return difference if _squared(difference) < _squared(lora) else lora
 
 
-def _ordinary_moments(engine: SGLora) -> dict[str, Tensor]:
-    """Second moments of the adapted linears' inputs over ordinary texts, or sample photos, under the shared LoRA. Cached."""
-    backbone, modules, shared = engine.backbone, engine.repository.layout.modules, engine.repository.shared
-    key = backbone.fingerprint, shared.digest if shared else "", *(m.name for m in modules)
-    if key not in _moments:
-        if modules[0].name.startswith(TEXT):
-            prefixes = backbone.text_prefix(ordinary_texts())
-        else:
-            prefixes = backbone.prefix(torch.stack([backbone.pixels(open_photo(photo.path)) for photo in sample_photos()]))
-        _moments[key] = second_moments(backbone, modules, prefixes, shared)
-    return _moments[key]
-
-
 def _squared(lora: Lora) -> float:
     return sum(norm**2 for norm in lora.norms().values())
 
@@ -209,24 +187,11 @@ def _short(description: str) -> str:
     return " ".join(words[:4])[:40].strip() or IMPORTED
 
 
-@dataclass(frozen=True)
-class _SavedExpert(Expert):
-    lost: Annotated[float, Strict(), Field(ge=0, le=1)] = 0.0
-
-
 class _SavedIndex(BaseModel, frozen=True):
-    format: Literal[2]
+    format: Literal[3]
     kind: Literal["own experts"]
     basis_sha256: Annotated[str, Strict()]  # see ``_joined``
-    experts: Annotated[tuple[_SavedExpert, ...], Field(min_length=1, max_length=MAX_OWN)]
-
-
-def _named(entry: _SavedExpert) -> Expert:
-    """The expert with a cleaned name and description, and without keywords and forgetting from the file."""
-    names = {"name": clean_name(entry.name), "description": clean_text(entry.description)}
-    facts = {**asdict(entry), **names, "forgetting": {}, "keywords": ""}
-    del facts["lost"]
-    return Expert(**facts)
+    experts: Annotated[tuple[Expert, ...], Field(min_length=1, max_length=MAX_OWN)]
 
 
 def _joined(shipped: ExpertRepository) -> str:
@@ -241,13 +206,13 @@ def save_zip(own_experts: OwnExperts) -> bytes:
         raise RepositoryError("CORE_OWN_NONE")
     entries = own_experts.entries
     numbers = {"means": torch.stack([e.mean for e in entries]), "variances": torch.stack([e.variance for e in entries])}
-    for i, name, f in ((i, name, f) for i, e in enumerate(entries) if e.rest for name, f in e.rest.factors.items()):
-        numbers |= {f"{i}.{name}.a": f.a.contiguous(), f"{i}.{name}.b": f.b.contiguous()}
+    for i, rest in ((i, entry.rest) for i, entry in enumerate(entries) if entry.rest):
+        numbers |= {f"{i}.{name}": part.contiguous() for name, part in rest.tensors().items()}
     index = {
-        "format": 2,
+        "format": 3,
         "kind": "own experts",
         "basis_sha256": _joined(own_experts.shipped),
-        "experts": [{**asdict(e.expert), "lost": e.lost} for e in entries],
+        "experts": [asdict(entry.expert) for entry in entries],
     }
     files = {INDEX_FILE: json.dumps(index, indent=1, ensure_ascii=False).encode(), TENSORS_FILE: save(numbers)}
     out = io.BytesIO()
@@ -268,39 +233,23 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
     files = read_members(data, limits, str(label), RepositoryError)
     try:
         index = _SavedIndex.model_validate_json(files[INDEX_FILE])
-        entries = [(_named(entry), entry.lost) for entry in index.experts]
-    except StudioError as error:
-        raise RepositoryError("CORE_OWN_ZIP_INVALID", label=label, error=error.message) from None
     except ValidationError as error:
         raise RepositoryError("CORE_OWN_ZIP_INDEX", label=label, file=INDEX_FILE, where=where_invalid(error)) from None
     if index.basis_sha256 != _joined(shipped):
         raise RepositoryError("CORE_OWN_ZIP_OTHER", label=label)
     try:
         tensors = {name: tensor.float() for name, tensor in load(files[TENSORS_FILE]).items()}
-        means, variances = tensors.pop("means"), tensors.pop("variances")
-        rests = [_rest(tensors, f"{i}.", shipped.layout.modules) for i in range(len(entries))]
-        if not means.shape[:1] == variances.shape[:1] == (len(entries),):
-            raise ValueError("another number of experts")
+        rests = [Lora.read(tensors, shipped.layout.modules, f"{i}.") for i in range(len(index.experts))]
+        numbers = list(zip(index.experts, tensors["means"], tensors["variances"], rests, strict=True))
     except DAMAGED as error:
         raise RepositoryError("CORE_OWN_ZIP_DAMAGED", label=label, file=TENSORS_FILE, damage=type(error).__name__) from None
     own_experts = OwnExperts(shipped)
-    embeddings = embed_descriptions(engine.backbone, [expert.description for expert, _ in entries])
     try:
-        for (expert, lost), mean, variance, embedding, rest in zip(entries, means, variances, embeddings, rests, strict=True):
-            own_experts = own_experts.add(OwnEntry(expert, mean, variance, embedding, lost, rest))
-    except RepositoryError as error:
+        for saved, mean, variance, rest in numbers:
+            texts = {"name": clean_name(saved.name), "description": clean_text(saved.description)}
+            expert = replace(saved, **texts, forgetting={}, keywords="")
+            embedding = embed_descriptions(engine.backbone, [expert.description])[0]
+            own_experts = own_experts.add(OwnEntry(expert, mean, variance, embedding, rest if rest.modules else None))
+    except StudioError as error:
         raise RepositoryError("CORE_OWN_ZIP_INVALID", label=label, error=error.message) from None
     return own_experts
-
-
-def _rest(tensors: Mapping[str, Tensor], start: str, modules: Sequence[LoraModule]) -> Lora | None:
-    """The LoRA whose factors' names begin with ``start``; None without any. Raises LookupError, ValueError: when they are not
-    factors."""
-    if not any(name.startswith(start) for name in tensors):
-        return None
-    factors = {m.name: Factors(tensors[f"{start}{m.name}.a"], tensors[f"{start}{m.name}.b"]) for m in modules}
-    for m in modules:
-        a, b = factors[m.name].a, factors[m.name].b
-        if a.dim() != 2 or a.shape != (len(a), m.in_features) or b.shape != (m.out_features, len(a)):
-            raise ValueError(f"{m.name} has other shapes")
-    return Lora(tuple(modules), factors)

@@ -92,7 +92,7 @@ def test_adapt_gives_an_adapter_that_loads(client: Client, engine: SGLora, tmp_p
     expected = engine.adapt(AdapterRequest(SENTENCE, seed=7, strength=0.5))
     assert (answer["parameters"], answer["seed"]) == (expected.lora.parameters, 7)
     shutil.unpack_archive(path, folder := tmp_path / "adapter")
-    lora, provenance = load_peft(folder, engine.backbone.linears.values(), engine.backbone.fingerprint, partly=True)
+    lora, provenance = load_peft(folder, engine.backbone.linears.values(), engine.backbone.fingerprint)
     torch.testing.assert_close(lora.vector(), expected.lora.vector())
     assert provenance["description"] == SENTENCE
     assert provenance["backbone_fingerprint"] == engine.backbone.fingerprint

@@ -51,9 +51,7 @@ def test_a_sentence_that_does_not_fit_applies_only_the_shared_part(
     rank = shared.rank + engine.repository.layout.rank
     assert answer["strength"] == (DEFAULT_WEIGHT if strength is None else strength) and answer["rank"] == rank
     shutil.unpack_archive(path, tmp_path / "adapter")
-    lora, provenance = load_peft(
-        tmp_path / "adapter", engine.backbone.linears.values(), engine.backbone.fingerprint, partly=True
-    )
+    lora, provenance = load_peft(tmp_path / "adapter", engine.backbone.linears.values(), engine.backbone.fingerprint)
     assert provenance["fit"] == answer["fit"] and provenance["weight"] == answer["strength"]
     adaptation = engine.adapt(AdapterRequest(sentence, seed=3))
     expected = adaptation.full if sentence == CLOSE else shared

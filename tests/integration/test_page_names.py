@@ -164,7 +164,7 @@ def test_names_go_into_the_download(engine: SGLora, tab: Tab, tmp_path: Path) ->
     shutil.unpack_archive(actions.write_zip(engine, tab), tmp_path / "both")
     assert tab.adaptation is not None
     for folder, base in (("names", backbone.shared), ("both", tab.adaptation.lora)):
-        lora, origin = load_peft(tmp_path / folder, list(backbone.linears.values()), backbone.fingerprint, partly=True)
+        lora, origin = load_peft(tmp_path / folder, list(backbone.linears.values()), backbone.fingerprint)
         expected, words = tab.visitor.names(engine).on(base), ["a wug", "a dog"]
         assert torch.allclose(backbone.encode_text(words, lora), backbone.encode_text(words, expected), atol=1e-5)
         assert origin["names"] == [{"name": "wug", "photos": 3}]

@@ -83,7 +83,7 @@ def test_captions_of_a_library_are_ranked_less_their_popularity(
     answer("index", photos, "--library", library)
     found = answer("search", paths[0], "--library", library, "--adapter", adapter, "--top", 100)["rankings"]["adapter"]
     backbone, texts = engine.backbone, [hit["caption"] for hit in found]
-    lora, _ = load_peft(adapter, backbone.linears.values(), backbone.fingerprint, partly=True)
+    lora, _ = load_peft(adapter, backbone.linears.values(), backbone.fingerprint)
     prefixes = torch.cat([backbone.prefix(backbone.pixels(open_photo(path))[None]) for path in paths])
     scores = np.zeros((PHOTOS, len(texts)))
     for share, one in ((1 - WEIGHT, None), (WEIGHT, lora)):
@@ -156,7 +156,7 @@ def test_an_imported_adapter_becomes_an_own_part_on_the_shared_part(engine: SGLo
     save_peft(whole.only(layout.modules), tmp_path / "texts", engine.backbone.fingerprint, "embedded", {})
     for name in ("whole", "texts"):
         (entry,) = import_adapter(engine, tmp_path / name, SENTENCE, OwnExperts(engine.repository)).entries
-        assert entry.lost < 1e-4 and entry.rest is None
+        assert entry.rest is None
         got = repository.with_shared(Lora.from_vector(layout, entry.mean))
         torch.testing.assert_close(delta(got), delta(whole), atol=1e-4, rtol=1e-3)
         assert got.factors["vision.proj_out"] is engine.backbone.shared.factors["vision.proj_out"]

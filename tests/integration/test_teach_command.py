@@ -140,7 +140,7 @@ def test_names_on_top_of_an_adapter_are_those_of_the_library_call(answer: Answer
     assert expected is not None
     sentences = ["a wug", "two dogs in the snow"]
     for folder in ("a", "b"):
-        lora, origin = load_peft(tmp_path / folder, linears, backbone.fingerprint, partly=True)
+        lora, origin = load_peft(tmp_path / folder, linears, backbone.fingerprint)
         assert torch.allclose(backbone.encode_text(sentences, lora), backbone.encode_text(sentences, expected), atol=1e-4)
         assert origin["names"] == [{"name": "wug", "photos": 4}]
     assert found["rank"] == base.rank + 1

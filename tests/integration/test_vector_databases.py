@@ -130,7 +130,7 @@ def test_the_page_answers_as_faiss_does(
     assert len(photos) == VECTORS
     answers = {}
     backbone, asked = photos.backbone, Query(("a dog in the snow",)).question(photos.backbone)
-    lora, origin = load_peft(tmp_path / "dogs", backbone.linears.values(), backbone.fingerprint, partly=True)
+    lora, origin = load_peft(tmp_path / "dogs", backbone.linears.values(), backbone.fingerprint)
     for name, adapter in (("zero-shot", ZERO_SHOT), ("adapted", Adapter.of(lora, weight_of(origin)))):
         question = (tmp_path / f"{name}.vector").read_text()
         vector = torch.tensor(json.loads(question))

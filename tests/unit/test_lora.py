@@ -102,25 +102,16 @@ def test_a_mean_of_vectors_with_a_frozen_a_is_the_exact_merge():
         start += 3 * m.out_features
 
 
-def test_projection_is_least_squares_over_inputs():
+def test_projection_is_least_squares():
     layout, lora, lost, whole = frozen_layout(LAYOUT), random_lora(LoraLayout(LAYOUT.modules, 2), 1), 0.0, 0.0
-    inputs = {m.name: noise(50, m.in_features, seed=2) @ noise(m.in_features, m.in_features, seed=3) for m in LAYOUT.modules}
-    vector, share = project(lora, layout, {name: x.double().T @ x.double() / len(x) for name, x in inputs.items()})
+    vector, share = project(lora, layout)
     for name, found in Lora.from_vector(layout, vector).factors.items():
-        x, a, change = (t.double().numpy() for t in (inputs[name], found.a, lora.factors[name].delta))
-        b = np.linalg.lstsq(x @ a.T, x @ change.T, rcond=None)[0].T
+        a, change = (t.double().numpy() for t in (found.a, lora.factors[name].delta))
+        b = np.linalg.lstsq(a.T, change.T, rcond=None)[0].T
         np.testing.assert_allclose(found.b.numpy(), b, atol=1e-4)
-        lost, whole = lost + np.square(x @ (change - b @ a).T).sum(), whole + np.square(x @ change.T).sum()
+        lost, whole = lost + np.square(change - b @ a).sum(), whole + np.square(change).sum()
     assert share == pytest.approx(lost / whole, rel=1e-4) and share > 0.05
-
-
-def test_a_lora_in_the_span_of_the_frozen_a_loses_nothing():
-    layout, moments = frozen_layout(LAYOUT), {m.name: torch.eye(m.in_features) for m in LAYOUT.modules}
-    lora = random_lora(LAYOUT.frozen({name: noise(2, 3, seed=1) @ a for name, a in (layout.a or {}).items()}), 2)
-    vector, lost = project(lora, layout, moments)
-    assert lost < 1e-6 and project(lora.scaled(0), layout, moments)[1] == 0
-    for name, found in Lora.from_vector(layout, vector).factors.items():
-        torch.testing.assert_close(found.delta, lora.factors[name].delta, atol=1e-5, rtol=1e-4)
+    assert project(lora.scaled(0), layout)[1] == 0
 
 
 # Files
@@ -243,14 +234,12 @@ def test_adapter_trained_by_real_peft_loads(tower, tmp_path, alpha, kind):
         assert (tower.run(model) - tower.run(module)).abs().max() > 1e-3
 
 
-def test_peft_adapter_of_only_some_modules_is_refused(tower, tmp_path):
-    first, missing = TARGETS[tower.name][0][:2]
+def test_peft_adapter_of_only_some_modules_is_read(tower, tmp_path):
+    first = TARGETS[tower.name][0][0]
     model = get_peft_model(copy.deepcopy(tower.module), LoraConfig(r=2, target_modules=[first]))
     model.save_pretrained(tmp_path / "mine")
-    with pytest.raises(AdapterError, match=rf"{re.escape(missing)}\.lora_A\.weight is missing"):
-        load_peft(tmp_path / "mine", tower.layout.modules, FINGERPRINT)
-    partial, _ = load_peft(tmp_path / "mine", tower.layout.modules, FINGERPRINT, partly=True)
+    partial, _ = load_peft(tmp_path / "mine", tower.layout.modules, FINGERPRINT)
     assert all(m.name.endswith(first) for m in partial.modules) and 0 < len(partial.modules) < len(tower.layout.modules)
     others = [m for m in tower.layout.modules if not m.name.endswith(first)]
     with pytest.raises(AdapterError, match="does not fit"):
-        load_peft(tmp_path / "mine", others, FINGERPRINT, partly=True)
+        load_peft(tmp_path / "mine", others, FINGERPRINT)

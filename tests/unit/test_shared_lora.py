@@ -53,16 +53,8 @@ def test_a_photo_is_embedded_without_and_with_the_shared_part(heads, shared, own
 def test_an_adapter_that_was_saved_is_known_again(shared, own, tmp_path: Path) -> None:
     prefix, lora = shared.prefix(PIXELS), merge([shared.shared, own], [1.0, 1.0])
     save_peft(lora, tmp_path, shared.fingerprint, "embedded", {})
-    loaded, _ = load_peft(tmp_path, shared.linears.values(), shared.fingerprint, partly=True)
-    halved = Lora(loaded.modules, {n: Factors(f.a.half().float(), f.b.half().float()) for n, f in loaded.factors.items()})
-    # The same product with other factors: a rotation turns A and B.
-    turn = torch.linalg.qr(noise(64, 64, seed=2))[0]
-    turned = {}
-    for name, f in loaded.factors.items():
-        s = turn[: len(f.a), : len(f.a)]
-        turned[name] = Factors(s.inverse() @ f.a, f.b @ s)
-    for known in (loaded, halved, Lora(loaded.modules, turned)):
-        assert torch.equal(shared.suffix(prefix, known), shared.suffix(prefix, shared.shared))
+    loaded, _ = load_peft(tmp_path, shared.linears.values(), shared.fingerprint)
+    assert torch.equal(shared.suffix(prefix, loaded), shared.suffix(prefix, shared.shared))
 
 
 def test_adapters_that_change_photos_otherwise_are_refused(shared, own) -> None:
