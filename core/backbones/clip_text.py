@@ -21,19 +21,17 @@ TEXT_BATCH = 128
 ADAPTED_BLOCKS = 2  # default for text towers
 
 
-def text_tower(model: Any) -> nn.Module:
-    """The text tower of an open_clip model: from token ids [n, context] to unit-length embeddings [n, d] in float32. It shares
-    the model's modules, on their device."""
+def text_tower(model: Any, adapts: bool = False, adapt_blocks: int | None = None) -> ClipText:
+    """The text tower of an open_clip model. It shares the model's modules, on their device.
+
+    ``adapts``: whether a LoRA can adapt its last blocks; ``adapt_blocks``: how many (None: ADAPTED_BLOCKS). Raises
+    BackboneError: when the tower is not a plain transformer, or has fewer blocks.
+    """
     text = getattr(model, "text", model)  # newer models have a separate module for the text tower
-    return ClipText(text, nn.ModuleDict()) if _is_plain(text) else WholeText(model)
-
-
-def adapted_text(model: Any, adapt_blocks: int | None = None) -> ClipText:
-    """The same, with last blocks that a LoRA can adapt (None: ADAPTED_BLOCKS of them). Raises BackboneError: when the tower is
-    not a plain transformer, or has fewer blocks."""
-    text = getattr(model, "text", model)
     if not _is_plain(text):
-        raise BackboneError("CORE_TEXTS_FIXED", kind=type(text).__name__)
+        raise BackboneError("CORE_TEXTS_OTHER", kind=type(text).__name__)
+    if not adapts:
+        return ClipText(text, nn.ModuleDict())
     blocks = list(text.transformer.resblocks)
     if not all(type(block) is ResidualAttentionBlock for block in blocks):
         raise BackboneError("CORE_TEXTS_CUSTOM")
@@ -50,19 +48,6 @@ def _is_plain(text: Any) -> bool:
 
 def _pooling(text: Any) -> str | None:
     return getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
-
-
-class WholeText(nn.Module):
-    """Any text tower, run over the whole context length."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model, self._encode = model, model.encode_text
-
-    def forward(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
-        device = next(self.model.parameters()).device
-        parts = tokens.split(TEXT_BATCH)
-        return torch.cat([self._encode(part.to(device), normalize=True).float() for part in parts])
 
 
 class ClipText(nn.Module):

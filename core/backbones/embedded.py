@@ -32,7 +32,7 @@ from core.backbones.lora import LORA_RANK, VISION, Lora, LoraLayout, LoraModule,
 from core.backbones.spec import adapted_side
 from core.backbones.trained_words import load_words
 from core.backbones.translations import Maps, toward_english
-from core.common.device import batch_size, prefetched
+from core.common.device import batch_size, sent
 from core.common.errors import BackboneError
 from core.common.images import Framing
 from core.common.runtime import compute_dtype
@@ -187,7 +187,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         size, n = batch_size(self.device, HEAD_BATCH), len(maps)
         if self.dtype == torch.bfloat16 and 0 < n % size < LEAST_BATCH:
             maps = torch.cat([maps, maps[-1:].expand(LEAST_BATCH - n % size, *maps.shape[1:])])
-        parts = [head(part.float(), lora).cpu() for part in prefetched(maps.split(size), self.device)]
+        parts = [head(sent(part, self.device).float(), lora).cpu() for part in maps.split(size)]
         return torch.cat(parts)[:n]
 
     def suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:

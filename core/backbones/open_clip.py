@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from core.backbones import hub
 from core.backbones.attention import PROJECTIONS
 from core.backbones.base import Backbone, TwoTowers, finished
-from core.backbones.clip_text import adapted_text, text_tower
+from core.backbones.clip_text import text_tower
 from core.backbones.lora import LORA_RANK, Lora, LoraLayout, Side
 from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, portable, slug, with_full_paths
 from core.backbones.vit import AdaptedTower, PlainViT
-from core.common.device import autocast, batch_size, prefetched
-from core.common.errors import BackboneError, StudioError
+from core.common.device import autocast, batch_size, sent
+from core.common.errors import BackboneError, StudioError, brief
 from core.common.images import Framing
 from core.common.messages import message
 from core.common.progress import Steps, say
@@ -56,7 +56,7 @@ class OpenClipBackbone(Backbone):
             blocks are adapted.
 
     Raises BackboneError: when the image tower is not a plain ViT, adapt_blocks is out of range, weights are not finite, or
-        LoRAs cannot adapt the texts.
+        the text tower is not a plain transformer.
     """
 
     languages = frozenset({"English"})  # the only language that its texts are known to have
@@ -83,7 +83,7 @@ class OpenClipBackbone(Backbone):
         facts = {"cut": tower.cut, **vit.facts, "preprocess": dict(preprocess)}
         self.fingerprint = self.sentence_key = _fingerprint(facts, weights)
         del model.visual
-        text = adapted_text(model, adapt_blocks) if texts else text_tower(model)
+        text = text_tower(model, texts, adapt_blocks)
         self.adapted = TwoTowers(text, tower, tower.patches).eval().requires_grad_(False)
         self.dim = self.sentence_dim = tower.dim
         if texts:
@@ -145,7 +145,7 @@ class OpenClipBackbone(Backbone):
             return torch.cat([self.adapted.vision(part.float(), lora).cpu() for part in self._sent(prefix)])
 
     def _sent(self, photos: Tensor) -> Iterator[Tensor]:
-        return prefetched(photos.split(batch_size(self.device, IMAGE_BATCH)), self.device)
+        return (sent(part, self.device) for part in photos.split(batch_size(self.device, IMAGE_BATCH)))
 
 
 def _framing(preprocess: PreprocessCfg) -> Framing:
@@ -265,7 +265,7 @@ def _config(name: str) -> dict[str, Any]:
 
 
 def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tensor]:
-    source = text.get("hf_tokenizer_name") or text.get("hf_model_name")
+    source = text.get("hf_tokenizer_name")
     try:
         if source and not name.startswith(OWN_WEIGHTS):
             hub.reach(source)
@@ -310,12 +310,14 @@ def _check_runs_no_code(name: str, config: object) -> None:
     if not all(isinstance(tower, Mapping) for tower in towers):
         raise BackboneError("CORE_NO_CONFIG", name=shown)
     text = towers[1] or {}
+    if text.get("hf_model_name"):
+        raise BackboneError("CORE_TEXTS_OTHER", kind=brief(text["hf_model_name"]))
     options = text.get("tokenizer_kwargs") or {}
     harmless = isinstance(options, Mapping) and all(
         key in TOKENIZER_OPTIONS and isinstance(value, str | bool) for key, value in options.items()
     )
-    sources = [text[key] for key in ("hf_tokenizer_name", "hf_model_name") if text.get(key)]
-    if not harmless or not all(isinstance(source, str) and HUB_NAME.fullmatch(source) for source in sources):
+    source = text.get("hf_tokenizer_name") or "none"
+    if not (harmless and isinstance(source, str) and HUB_NAME.fullmatch(source)):
         allowed = ", ".join(TOKENIZER_OPTIONS)
         raise BackboneError("CORE_TOKENIZER_CODE", name=shown, allowed=allowed)
 

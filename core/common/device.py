@@ -6,8 +6,6 @@ the device, in the precision in which they are cached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -29,14 +27,11 @@ def use(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # as torch says that a device is unknown, missing or not compiled in
         device = None
     if device is None or device.type not in ("cuda", "mps", "cpu"):
         raise BackboneError("CORE_DEVICE", name=name)
-    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
-        raise BackboneError("CORE_DEVICE_NO_CUDA" if torch.version.cuda is None else "CORE_DEVICE_NO_GPU", name=name)
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise BackboneError("CORE_DEVICE_NO_MPS")
     _chosen = device
     return device
 
@@ -63,19 +58,6 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu" and torch.cuda.is_available():
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
-
-
-def prefetched(parts: Sequence[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Yield each part on the device. A thread sends the next part while the caller computes with the current one."""
-    if device.type == "cpu" or len(parts) < 2:
-        yield from (sent(part, device) for part in parts)
-        return
-    with ThreadPoolExecutor(1, "prefetch") as pool:
-        ahead = pool.submit(sent, parts[0], device)
-        for following in parts[1:]:
-            here, ahead = ahead.result(), pool.submit(sent, following, device)
-            yield here
-        yield ahead.result()
 
 
 def batch_size(device: torch.device, on_cpu: int) -> int:

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.backbones.base import Backbone, last_text_linear
-from core.backbones.inputs import second_moments
+from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
 from core.common.tensor_files import shipped_tensors, write_tensors
 from core.data.class_names import imagenet_class_names
@@ -45,8 +44,8 @@ def inverse_moment(backbone: Backbone) -> Tensor:
 
 def second_moment(backbone: Backbone) -> Tensor:
     """C [in, in] in float64 over the ordinary texts, under the backbone's shared LoRA. Raises as ``last_text_linear``."""
-    module = last_text_linear(backbone)
-    return second_moments(backbone, [module], backbone.text_prefix(ordinary_texts()), backbone.shared)[module.name]
+    inputs = last_linear(backbone, backbone.text_prefix(ordinary_texts()), backbone.shared)[0].double()
+    return inputs.T @ inputs / len(inputs)
 
 
 def ordinary_texts() -> list[str]:

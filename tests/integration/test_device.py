@@ -5,9 +5,6 @@ A kernel that gets tensors of two devices raises. Results must equal those of th
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 import torch
 from device_double import DOUBLE, device_double
@@ -85,31 +82,6 @@ def test_what_is_cached_in_half_precision_travels_in_it() -> None:
         moves.to_host.clear()
         backbone.prefix(noise(4, 3, 48, 48))
         assert moves.to_host == [(torch.float16, prefix.numel())]
-
-
-def test_the_next_batch_is_on_its_way_while_one_is_computed() -> None:
-    parts = [noise(2, 3, seed=i) for i in range(4)]
-    with device_double() as moves:
-        computed = []
-        for number, part in enumerate(devices.prefetched(parts, DOUBLE)):
-            if number == 0:  # the second part is moved before the loop asks for it
-                deadline = time.monotonic() + 60
-                while len(moves.to_device) < 2 and time.monotonic() < deadline:
-                    time.sleep(0.01)
-                assert len(moves.to_device) == 2, "the current part and the next one must be on the device"
-            computed.append((part * 2).cpu())
-        assert len(moves.to_device) == len(moves.to_host) == len(parts)
-    assert all(torch.equal(found, 2 * part) for found, part in zip(computed, parts, strict=True))
-
-
-@pytest.mark.parametrize("fails", [0, 2])
-def test_a_failure_ends_the_prefetching(fails: int) -> None:
-    before = set(threading.enumerate())
-    with device_double(), pytest.raises(KeyError):
-        for number, _ in enumerate(devices.prefetched([noise(2)] * 5, DOUBLE)):
-            if number == fails:
-                raise KeyError
-    assert set(threading.enumerate()) <= before, "no thread may remain (other threads may end meanwhile)"
 
 
 def test_an_unknown_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,8 +124,8 @@ def test_photos_that_an_adapter_moves_are_the_target(backbone: EmbeddedBackbone,
 
 
 def test_photos_under_the_shared_part_are_the_target(backbone: EmbeddedBackbone, small_bank: None) -> None:
-    shared = random_shared(backbone)
-    both = backbone.with_shared(shared)
+    both = backbone.with_shared(random_shared(backbone))
+    shared = both.shared
     adapter = merge([shared, random_lora(both.layout, 3, 0.05)], [1.0, 1.0])
     names = TaughtNames(both).add("wug", photos(both, 3, 1))
 
