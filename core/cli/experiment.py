@@ -1,10 +1,9 @@
-"""The commands ``experiment`` and ``bench``: questions answered with numbers."""
+"""The command ``experiment``: questions answered with numbers."""
 
 from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from core.common.errors import DataError, StudioError
 from core.common.paths import default_cache, results_path
 from core.data import check_folder
 from core.experiments import report
-from core.experiments.bench.context import BenchmarkContext, machine
 from core.experiments.context import ExperimentContext
-from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
+from core.experiments.registry import EXPERIMENTS
 
 
 def experiment(arguments: Namespace) -> Answer | None:
-    """Run one experiment, or all, and write results and plots; under ``accelerate launch`` the first process answers."""
+    """Run one experiment, or all, and write results and plots; under ``accelerate launch`` the first process answers. If one of
+    several fails, the others still run. Raises DataError: at the end, when some failed."""
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
         check_folder(arguments.data)
@@ -35,28 +34,13 @@ def experiment(arguments: Namespace) -> Answer | None:
         for experiment in chosen:
             experiment.module.run(context)
         return None
-    return _run_each(chosen, lambda experiment: experiment.module.run(context), arguments)
-
-
-def bench(arguments: Namespace) -> Answer:
-    """Run one benchmark, or all; each result is written at once."""
-    if arguments.data is not None:
-        check_folder(arguments.data)
-    chosen = list(BENCHMARKS.values()) if arguments.name == ALL else [BENCHMARKS[arguments.name]]
-    context = BenchmarkContext(arguments.data, arguments.largest, arguments.rounds, log)
-    return _run_each(chosen, lambda experiment: {"machine": machine(), **experiment.module.run(context)}, arguments)
-
-
-def _run_each(chosen: Sequence[Experiment], run: Callable[[Experiment], dict[str, Any]], arguments: Namespace) -> Answer:
-    """Run experiments one after the other and write their results. If one of several fails, the others still run. Raises
-    DataError: at the end, when some failed."""
     out: Path = arguments.out or results_path(ALL).parent
     results: dict[str, Any] = {}
     failed = []
     for number, experiment in enumerate(chosen, 1):
         log(f"[{number}/{len(chosen)}] {experiment.name}: {experiment.question}")
         try:
-            results[experiment.name] = run(experiment)
+            results[experiment.name] = experiment.module.run(context)
         except StudioError as error:
             if len(chosen) == 1:
                 raise

@@ -11,7 +11,7 @@ from typing import Any
 
 from core import __version__
 from core.data.sidecars import STYLES
-from core.experiments.registry import BENCHMARKS, EXPERIMENTS
+from core.experiments.registry import EXPERIMENTS
 
 ALL = "all"
 
@@ -53,13 +53,12 @@ OPTIONS: Mapping[str, _Options] = {
     "folders": {**_FOLDER, "nargs": "*"},
     "library": _DIR,
     "experiment name": {"choices": (*EXPERIMENTS, ALL), "metavar": "NAME"},
-    "bench name": {"choices": (*BENCHMARKS, ALL), "metavar": "NAME", "nargs": "?", "default": ALL},
     **dict.fromkeys(("--adapter", "--cache", "--data", "--experts", "--folder", "--library", "--link", "--out"), _DIR),
     **dict.fromkeys(("evaluate --data", "--gallery"), _FOLDER),
     **dict.fromkeys(("--descriptions", "--generator", "--heads", "--names"), _FILE),
     **dict.fromkeys(("train backbone --out", "train shared --out", "train generator --out"), _FILE),
     **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove", "--verify", "--yes"), _FLAG),
-    **dict.fromkeys(("--adapt-blocks", "--first", "--largest", "--rounds", "--top"), _COUNT),
+    **dict.fromkeys(("--adapt-blocks", "--first", "--top"), _COUNT),
     **dict.fromkeys(("--since", "--until"), _DAY),
     "--adapt": {"choices": ("texts", "photos")},
     "--address": {"metavar": "HOST:PORT"},
@@ -96,8 +95,8 @@ def _texts() -> dict[str, str]:
     """The sections of help.txt by command: its summary, an empty line, and the text below its options."""
     sections = Path(__file__).with_name("help.txt").read_text(encoding="utf-8").removeprefix("== ").split("\n\n== ")
     texts = dict(section.rstrip().split("\n", 1) for section in sections)
-    for name, listed in (("$EXPERIMENTS", EXPERIMENTS), ("$BENCHMARKS", BENCHMARKS)):
-        texts[name] = "\n".join(f"{each.name:{max(map(len, listed))}}  {each.question}" for each in listed.values())
+    widest = max(map(len, EXPERIMENTS))
+    texts["$EXPERIMENTS"] = "\n".join(f"{each.name:{widest}}  {each.question}" for each in EXPERIMENTS.values())
     for placeholder in [name for name in texts if name.startswith("$")]:
         texts = {name: text.replace(placeholder, texts[placeholder]) for name, text in texts.items()}
     return texts
@@ -169,6 +168,5 @@ def build_parser() -> argparse.ArgumentParser:
     command("export immich", "export.immich", *BACKBONE, needs=["--adapter", "--out"])
 
     command("experiment", "experiment.experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
-    command("bench", "experiment.bench", "name", "--data", "--out", "--largest", "--rounds", largest=1_000_000, rounds=5)
     command("card", "commands.card", "folder", "--license")
     return parser

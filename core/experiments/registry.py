@@ -1,8 +1,8 @@
-"""All experiments and benchmarks, in the order of `all` and of the Evidence tab.
+"""All experiments, in the order of `all` and of the Evidence tab.
 
-To add one, write a module ``core/experiments/NAME.py`` (or ``core/experiments/bench/NAME.py``), and its question and method in
-``registry.json``. ``run(context)`` returns the result as JSON, ``findings(result)`` sentences. Optional are ``table(result)``,
-Markdown (without it: methods by group), and ``plot(result)``, a figure (``core.experiments.figures``).
+To add one, write a module ``core/experiments/NAME.py``, and its question and method in ``registry.json``. ``run(context)``
+returns the result as JSON, ``findings(result)`` sentences. Optional are ``table(result)``, Markdown (without it: methods by
+group), and ``plot(result)``, a figure (``core.experiments.figures``).
 """
 
 from __future__ import annotations
@@ -23,27 +23,17 @@ class Experiment:
     question: str
     method: str  # in a sentence or two
     data: bool = True  # needs a data folder
-    bench: bool = False  # measures time or memory
     shared: bool = False  # processes of `accelerate launch` share the work
 
     @property
     def module(self) -> ModuleType:
         """The module, imported on use, so that listing experiments is fast."""
-        return import_module(f"core.experiments.{'bench.' if self.bench else ''}{self.name}")
-
-    @property
-    def file(self) -> str:
-        """Name of the result file."""
-        return f"{'bench-' if self.bench else ''}{self.name}.json"
+        return import_module(f"core.experiments.{self.name}")
 
     @property
     def command(self) -> str:
         """The command line that repeats the experiment."""
-        return f"python -m core {'bench' if self.bench else 'experiment'} {self.name}{' --data data' if self.data else ''}"
+        return f"python -m core experiment {self.name}{' --data data' if self.data else ''}"
 
 
-_WRITTEN = data_of(__file__)
-EXPERIMENTS: Mapping[str, Experiment] = {name: Experiment(name, **entry) for name, entry in _WRITTEN["experiments"].items()}
-BENCHMARKS: Mapping[str, Experiment] = {
-    name: Experiment(name, **entry, bench=True) for name, entry in _WRITTEN["benchmarks"].items()
-}
+EXPERIMENTS: Mapping[str, Experiment] = {name: Experiment(name, **entry) for name, entry in data_of(__file__).items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.experiments import statistics
-from core.experiments.registry import BENCHMARKS, EXPERIMENTS, Experiment
+from core.experiments.registry import EXPERIMENTS, Experiment
 
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
     that repeats it."""
     module = experiment.module
     return {
-        "order": [*EXPERIMENTS.values(), *BENCHMARKS.values()].index(experiment),
+        "order": [*EXPERIMENTS.values()].index(experiment),
         "question": experiment.question,
         "method": experiment.method,
         "findings": module.findings(result),
@@ -33,7 +33,7 @@ def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> list[
     from core.experiments import figures  # matplotlib takes a second to import
 
     out.mkdir(parents=True, exist_ok=True)
-    file = out / experiment.file
+    file = out / f"{experiment.name}.json"
     content = {"report": report(experiment, result), **result}
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if not hasattr(experiment.module, "plot"):
@@ -47,10 +47,4 @@ def text(experiment: Experiment, result: Mapping[str, Any]) -> str:
     """A result as Markdown, for the terminal."""
     content = report(experiment, result)
     findings = "\n".join(f"- {sentence}" for sentence in content["findings"])
-    markdown = f"## {content['question']}\n\n{content['method']}\n\n{findings}\n\n{content['table']}"
-    if "machine" not in result:
-        return markdown
-    machine = result["machine"]
-    dtype = "bfloat16" if machine["bfloat16"] else "float32"
-    load = "" if machine["load"] is None else f"; {machine['load']:g} processes were running or waiting when it began"
-    return f"{markdown}\n\n{machine['cores']} cores, {machine['threads']} threads, {dtype}{load}."
+    return f"## {content['question']}\n\n{content['method']}\n\n{findings}\n\n{content['table']}"

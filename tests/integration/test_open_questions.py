@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +17,7 @@ from tiny_models import noise, tiny_backbone
 
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import cosines
-from core.experiments import classification, composition, descriptions, edge, latent, routing, runner
-from core.experiments.bench.process import finished
+from core.experiments import classification, composition, descriptions, latent, routing, runner
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.engine import SGLora
@@ -158,18 +156,3 @@ def test_structure_of_points_with_known_distances() -> None:
     assert found["categories"] == pytest.approx((100 + np.hypot(100, 2)) / 2)
     assert latent.dimensions(torch.cat([torch.eye(5), -torch.eye(5)])) == 5.0
     assert {len(listed) for listed in latent.SENTENCES.values()} == {20} and len(latent.SENTENCES) == 12
-
-
-def test_a_small_device_has_one_core_and_a_limit_that_holds() -> None:
-    code = "import os, sys; x = bytearray(int(sys.argv[1]) * 2**20); x[:] = b'1' * len(x); print(len(os.sched_getaffinity(0)))"
-    limit = partial(edge.limit, 256 * 2**20)
-    done = finished("-c", code, "80", limit=limit)
-    assert (done.code, done.out) == (0, "1\n") and done.taken["peak MB"] >= 80
-    assert finished("-c", code, "200", limit=limit).code != 0, "160 MB more than allowed, for the bytes are there twice"
-    failed, size = edge.attempt(256, "-c", code, "200"), {"wall": 2.0, "cpu": 1.5, "peak MB": 300}
-    assert failed == {"failed": "MemoryError"}
-    steps = dict.fromkeys((edge.START, edge.INDEX, edge.ADAPT, edge.SEARCH, edge.FINE_TUNE), size)
-    travels = {"sentence": 9, "expert LoRA": 123_000, "photos and captions": 8_000_000}
-    result = {"limits": {"1024": steps, "512": {**steps, edge.SEARCH: failed}}, "bytes": travels}
-    assert edge.findings(result)[0] == "On one core, 1024 MB suffice for everything; 512 MB do not suffice to search."
-    assert "| 512 | search | fails |" in edge.table(result)

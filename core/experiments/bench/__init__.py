@@ -1,1 +1,0 @@
-"""Benchmarks of time and memory, run by ``python -m core bench``."""
