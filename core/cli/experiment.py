@@ -18,7 +18,7 @@ from core.experiments.registry import EXPERIMENTS
 
 
 def experiment(arguments: Namespace) -> Answer | None:
-    """Run one experiment, or all, and write results and plots; under ``accelerate launch`` the first process answers. If one of
+    """Run one experiment, or all, and write results; under ``accelerate launch`` the first process answers. If one of
     several fails, the others still run. Raises DataError: at the end, when some failed."""
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
@@ -47,7 +47,7 @@ def experiment(arguments: Namespace) -> Answer | None:
             log(f"{experiment.name} failed: {error}")
             failed.append(experiment.name)
             continue
-        log(f"wrote {', '.join(map(str, report.write(experiment, results[experiment.name], out)))}")
+        log(f"wrote {report.write(experiment, results[experiment.name], out)}")
     if failed:
         raise DataError("CORE_EXPERIMENTS_FAILED", failed=", ".join(failed), n=len(results))
     text = "\n\n".join(report.text(experiment, results[experiment.name]) for experiment in chosen)

@@ -12,10 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from core.common import markdown
-from core.experiments import figures, runner, statistics
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.engine import SGLora
@@ -106,17 +105,3 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         gains = [f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in each.items()]
         told.append(f"One more expert of a task's kind, in points of R@1 ({group}): {', '.join(gains)}.")
     return told
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    figure, axes = figures.panels(len(result["groups"]), 2.8)
-    for panel, (group, content) in zip(axes, result["groups"].items(), strict=True):
-        means = {name: v["mean"]["R@1"] for name, v in content["methods"].items()}
-        for rule, colour in zip((RANDOM, COVER), figures.COLOURS, strict=False):
-            sizes = [s for s in SIZES if f"{rule} {s}" in means]
-            panel.plot(sizes, [means[f"{rule} {s}"] for s in sizes], "o-", color=colour, label=rule, markersize=4)
-        panel.axhline(means[ALL], color=figures.INK, linewidth=0.8, linestyle="--", label=ALL)
-        panel.set_xscale("log", base=2)
-        panel.set_title(f"{group}: R@1 by number of experts")
-    axes[0].legend(fontsize=8)
-    return figure

@@ -12,11 +12,10 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from core.common import markdown
-from core.experiments import figures, runner, statistics
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.controls import METHODS
 from core.experiments.folds import FoldRecipe, trained
@@ -118,14 +117,3 @@ def table(result: Mapping[str, Any]) -> str:
     ]
     by_domain = markdown.table(["R@1 in domain (tasks)", *VARIANTS], lines)
     return f"{statistics.summary_table(result['groups'])}\n\n{by_domain}"
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    figure, (axes,) = figures.panels(height=4.4, grid="x")
-    places = np.arange(len(result["domains"]))[::-1]
-    for variant, colour in {"zero-shot": figures.QUIET, EVERYDAY: figures.SECOND, MORE: figures.ACCENT}.items():
-        axes.plot([v["R@1"][variant] for v in result["domains"].values()], places, "o", color=colour, label=variant)
-    axes.set_yticks(places, list(result["domains"]))
-    axes.set_title("R@1 in percent, by domain")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    return figure

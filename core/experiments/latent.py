@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from core.common import markdown
 from core.common.paths import data_of
-from core.experiments import figures, runner, statistics
+from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.generator import LoraGenerator
@@ -57,7 +55,7 @@ def structure(points: Tensor, categories: Tensor) -> dict[str, float]:
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """The structure of generated parameters for each lambda and of merges; recall of samples minus the merge; a map."""
+    """The structure of generated parameters for each lambda and of merges; recall of samples minus the merge."""
     engine, experts = context.engine, context.engine.repository
     runs = runs_of(experts, context.backbone, context.cache, context.data)
     snapshots = read_snapshots(runs, [e.name for e in experts.experts])
@@ -82,17 +80,12 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                 yield {"variant": weight}, experts.with_shared(experts.generated(routing, theta))
 
     rows = runner.measured(context, "latent", runner.known_tasks(context.corpus), variants)
-    from sklearn.manifold import TSNE  # slow to import
-
-    everything = torch.cat([next(iter(points.values())).flatten(0, 1), merges, own]).numpy()
-    flat = TSNE(init="pca", perplexity=30, random_state=0).fit_transform(everything)
     return {
         "shipped": next(iter(points)),
         "lambdas": {w: {"nats": g.notes["KL in nats"], **structure(points[w], categories)} for w, g in generators.items()},
         "merges": structure(merges[:, None].expand(-1, len(runner.SEEDS), -1), categories),
         "experts": {"categories": float(torch.pdist(own).mean()), "dimensions": dimensions(own)},
         "groups": statistics.summary(rows, "merge"),
-        "map": np.round(flat, 1).tolist(),
     }
 
 
@@ -115,16 +108,3 @@ def table(result: Mapping[str, Any]) -> str:
     head = ["lambda", "KL, nats", "two seeds apart", "two sentences", "two categories", "neighbours alike"]
     recalls = statistics.summary_table(result["groups"])
     return f"Distances in percent of that of two experts\n\n{markdown.table(head, lines)}\n\n{recalls}"
-
-
-def plot(result: Mapping[str, Any]) -> Figure:
-    figure, (axes,) = figures.panels(height=4.6, grid="both")
-    counts = [len(runner.SEEDS) * len(listed) for listed in SENTENCES.values()]
-    parts = np.split(np.array(result["map"]), np.cumsum([*counts, sum(map(len, SENTENCES.values()))]))
-    axes.plot(*parts[-1].T, "+", color=figures.QUIET, label="experts")
-    for number, (name, points) in enumerate(zip(SENTENCES, parts, strict=False)):
-        again, colour = divmod(number, len(figures.COLOURS))
-        axes.plot(*points.T, "^" if again else "o", color=figures.COLOURS[colour], markersize=3, label=name)
-    axes.set_title("t-SNE of generated parameters, three seeds a sentence")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
-    return figure

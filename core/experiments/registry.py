@@ -1,8 +1,8 @@
 """All experiments, in the order of `all` and of the Evidence tab.
 
 To add one, write a module ``core/experiments/NAME.py``, and its question and method in ``registry.json``. ``run(context)``
-returns the result as JSON, ``findings(result)`` sentences. Optional are ``table(result)``, Markdown (without it: methods by
-group), and ``plot(result)``, a figure (``core.experiments.figures``).
+returns the result as JSON, ``findings(result)`` sentences. Optional is ``table(result)``, Markdown (without it: methods by
+group).
 """
 
 from __future__ import annotations

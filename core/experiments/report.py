@@ -1,4 +1,4 @@
-"""The result of an experiment as files: numbers with findings and tables, and one picture.
+"""The result of an experiment as a file: numbers with findings and tables.
 
 Sentences and tables are stored with the numbers, so that the Evidence tab and the documents only read files.
 """
@@ -28,19 +28,12 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write a result, its report and its picture into a folder; returns the files."""
-    from core.experiments import figures  # matplotlib takes a second to import
-
+def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> Path:
+    """Write a result and its report into a folder; returns the file."""
     out.mkdir(parents=True, exist_ok=True)
-    file = out / f"{experiment.name}.json"
-    content = {"report": report(experiment, result), **result}
+    file, content = out / f"{experiment.name}.json", {"report": report(experiment, result), **result}
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if not hasattr(experiment.module, "plot"):
-        return [file]
-    picture = file.with_suffix(".svg")
-    picture.write_text(figures.svg(experiment.module.plot, result), encoding="utf-8")
-    return [file, picture]
+    return file
 
 
 def text(experiment: Experiment, result: Mapping[str, Any]) -> str:

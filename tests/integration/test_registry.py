@@ -1,12 +1,9 @@
-"""Experiments: the registry, `all`, result files, and figures on light and dark pages."""
+"""Experiments: the registry, `all` and result files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 from command_line import Run
@@ -16,7 +13,6 @@ from core.cli import experiment
 from core.common import markdown
 from core.common.paths import results_path
 from core.common.text import listed
-from core.experiments import figures
 from core.experiments.registry import EXPERIMENTS, Experiment
 from core.experiments.report import report
 
@@ -59,23 +55,6 @@ def test_the_help_says_what_one_more_expert_brings(run: Run) -> None:
     assert page_html.one_more() == (round(first), round(sum(further) / 3))
     code, text, _ = run("train", "experts", "--help")
     assert code == 0 and f"about {first:.0f} points of R@1, each further one about {sum(further) / 3:.0f}." in text
-
-
-def test_figures_take_the_pages_colours_and_keep_their_words() -> None:
-    def plot(result: Mapping[str, Any]) -> Any:
-        figure, (axes,) = figures.panels(grid="x")
-        axes.plot([0, 1], [0, 1], color=figures.ACCENT, label="<&>")
-        axes.plot([0, 1], [1, 0], color=figures.QUIET)
-        axes.set_title("Two lines")
-        axes.legend()
-        return figure
-
-    first = figures.svg(plot, {})
-    assert first == figures.svg(plot, {})
-    words = {e.text for e in ElementTree.fromstring(first).iter("{http://www.w3.org/2000/svg}text")}
-    assert {"<&>", "Two lines"} <= words
-    assert figures.INK not in first and figures.QUIET not in first
-    assert "currentColor" in first and figures.ACCENT in first
 
 
 def test_tables_and_words() -> None:
