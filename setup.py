@@ -6,17 +6,15 @@ from setuptools import find_packages, setup
 
 
 def requirements(name: str) -> list[str]:
-    """What a file names itself; the file that it builds on is the wheel's own requirements, or another extra."""
+    """What a file names itself; the file that it builds on is the wheel's own requirements."""
     stripped = (line.partition("#")[0].strip() for line in Path(__file__).with_name(name).read_text().splitlines())
     return [line for line in stripped if line and not line.startswith("-r")]
 
 
-train = requirements("requirements-train.txt")
 shipped = {"core.shipped.assets": "assets", "core.shipped.experts": "experts"}  # where core/common/paths.py looks for them
 setup(
     extras_require={
-        "train": train,
-        "test": [*train, *requirements("requirements-test.txt")],
+        "test": requirements("requirements-test.txt"),
         "scale": requirements("requirements-scale.txt"),
     },
     packages=[*find_packages(include=["core*", "app*"]), *shipped],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,13 @@ from core.experiments.context import ExperimentContext
 from core.experiments.registry import EXPERIMENTS
 
 
-def experiment(arguments: Namespace) -> Answer | None:
-    """Run one experiment, or all, and write results; under ``accelerate launch`` the first process answers. If one of
-    several fails, the others still run. Raises DataError: at the end, when some failed."""
+def experiment(arguments: Namespace) -> Answer:
+    """Run one experiment, or all, and write results. If one of several fails, the others still run. Raises
+    DataError: at the end, when some failed."""
     chosen = list(EXPERIMENTS.values()) if arguments.name == ALL else [EXPERIMENTS[arguments.name]]
     if any(e.data for e in chosen):
         check_folder(arguments.data)
-    first = True
-    if "LOCAL_RANK" in os.environ:
-        from core.training.distributed import Processes
-
-        first = Processes.here().state.is_main_process
-        chosen = [e for e in chosen if first or e.shared]
     context = ExperimentContext(arguments.data, arguments.cache or default_cache(), chosen_backbone(arguments), log)
-    if not first:
-        for experiment in chosen:
-            experiment.module.run(context)
-        return None
     out: Path = arguments.out or results_path(ALL).parent
     results: dict[str, Any] = {}
     failed = []

@@ -51,14 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except OSError as error:
         return _complain(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("core", ""):
-            raise
-        return _complain(f"This needs the package {error.name}: `pip install -r requirements-train.txt`.")
     except KeyboardInterrupt:
         return _complain("Interrupted.", EXIT_INTERRUPTED)
-    if answer is None:  # one of several processes; only the first one answers
-        return EXIT_OK
     try:
         text = json.dumps(answer.data, indent=2) if arguments.json else printable(answer.text(on_one_line(answer.data)))
         print(text, flush=True)

@@ -23,8 +23,6 @@ from core.sglora.generator import LoraGenerator
 from core.sglora.repository import ExpertRepository
 from core.training.backbone import BackboneRecipe, train_backbone
 from core.training.discovery import read_descriptions
-from core.training.distributed import Processes
-from core.training.estimate import estimate
 from core.training.experts import runs_folder, runs_of, train_experts
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
@@ -55,9 +53,8 @@ def shared(arguments: Namespace) -> Answer:
     return Answer({"fingerprint": trained.fingerprint, "out": str(out)})
 
 
-def experts(arguments: Namespace) -> Answer | None:
-    """``train experts``; under ``accelerate launch`` the first process answers. ``train all`` trains the generator, too, and
-    skips what an earlier run finished."""
+def experts(arguments: Namespace) -> Answer:
+    """``train experts``; ``train all`` trains the generator, too, and skips what an earlier run finished."""
     check_folder(arguments.data)
     whole = arguments.whole
     arguments.adapt = arguments.adapt or ("texts" if whole else None)  # texts: no sentence needs a new index
@@ -68,17 +65,13 @@ def experts(arguments: Namespace) -> Answer | None:
     generating = changed(GeneratorRecipe(seed=arguments.seed), of_generator)
     written = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
     out, cache = arguments.out or experts_path(model.slug), arguments.cache or default_cache()
-    state, runs, file = Processes.here().state, runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
+    runs, file = runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
     load = partial(load_repository, out, model.layout, model.fingerprint, model.shared)
     kept = RepositoryIndex.read(out).experts if whole and finished(load, recipe) else ()
     same = all(snapshots_file(runs, e.name).is_file() and e.description == written.get(e.name, e.description) for e in kept)
     if not kept or not same:
         destination(arguments, out)  # replaces no other experts
-        if whole and state.is_main_process and not runs.exists():  # later, each part that is left shows its own estimate
-            estimate(arguments.data, model, recipe, state.num_processes, log)
         train_experts(arguments.data, out, cache, model, recipe, log, written)
-    if not state.is_main_process:
-        return None
     repository = load()  # rounded as in its files
     if whole and not finished(lambda: load_engine(model, out, file).generator, generating):
         train_generator(file, repository, runs, generating, log)

@@ -1,7 +1,6 @@
 """Progress of long work: a bar on a terminal, a few log lines elsewhere."""
 
 import io
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ SECONDS = 60.0  # between log lines
 
 
 def silent(line: str) -> None:
-    """A log that drops its lines, for all processes but the first."""
+    """A log that drops its lines."""
 
 
 def say(line: str) -> None:
@@ -26,8 +25,7 @@ def say(line: str) -> None:
 class Bar(tqdm):
     """Progress of one piece of work, with an estimate of the time left: ``with Bar(...) as bar: ... bar.to(done)``.
 
-    On a terminal it is a bar. Elsewhere the log gets a line at the start, about every minute and at the end. Processes of
-    `accelerate launch` share a terminal, so they write lines too.
+    On a terminal it is a bar. Elsewhere the log gets a line at the start, about every minute and at the end.
 
     Args:
         total: the amount of work; None if unknown. log: receives the lines; ``silent`` shows nothing. unit: what is counted.
@@ -37,7 +35,7 @@ class Bar(tqdm):
     def __init__(self, title: str, total: int | None, log: Log, unit: str = "photos", first: int = 0) -> None:
         looks: dict[str, Any] = {"file": sys.stderr, "dynamic_ncols": True}
         self._log = None
-        if log is not silent and (not sys.stderr.isatty() or "LOCAL_RANK" in os.environ):
+        if log is not silent and (not sys.stderr.isatty()):
             line = "{desc}: {n:,}" + ("{unit}{postfix}" if total is None else "/{total:,}{unit}{postfix}, {remaining} left")
             looks = {"file": io.StringIO(), "bar_format": line, "mininterval": SECONDS, "maxinterval": SECONDS}
             self._log = log
@@ -69,10 +67,3 @@ class Steps:
         self._bar.to(done)
         if total and done >= total:
             self._bar.close()
-
-
-def duration(seconds: float) -> str:
-    """A duration as text: "40 seconds", "5 minutes", "2.5 hours"."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5_400 else f"{seconds / 3600:.1f} hours"

@@ -23,7 +23,6 @@ class Experiment:
     question: str
     method: str  # in a sentence or two
     data: bool = True  # needs a data folder
-    shared: bool = False  # processes of `accelerate launch` share the work
 
     @property
     def module(self) -> ModuleType:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from core.experiments import runner, statistics
@@ -15,7 +16,6 @@ from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
 from core.experiments.known import OURS, findings
 from core.sglora.request import DEFAULT_WEIGHT
-from core.training.distributed import Processes
 
 __all__ = ["findings", "run"]
 
@@ -23,21 +23,14 @@ SEEDS = (0, 1, 2)  # of trainings
 
 
 def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
-    """Run all folds and seeds, and summarise them. Finished pieces are kept and not run again; processes share the work."""
+    """Run all folds and seeds, and summarise them. Finished pieces are kept and not run again."""
     fold_recipe = recipe or FoldRecipe.of(context.backbone)
     key = [asdict(fold_recipe), list(METHODS), DEFAULT_WEIGHT]
-
-    def piece(seed: int, fold: int) -> list[runner.Row]:
-        return context.piece("unseen", f"fold{fold}-seed{seed}", key, lambda: fold_rows(context, fold, fold_recipe, seed))
-
-    processes, pieces = Processes.here(), [(seed, fold) for seed in seeds for fold in range(FOLDS)]
-    context.backbone.to(processes.device)
-    with processes.state.main_process_first():  # the others read its features from the cache
-        _ = context.corpus
-    for seed, fold in processes.share(pieces):
-        piece(seed, fold)
-    processes.state.wait_for_everyone()
-    rows = [row for seed, fold in pieces for row in piece(seed, fold)]  # from the cache, which all processes share
+    rows: list[runner.Row] = []
+    for seed in seeds:
+        for fold in range(FOLDS):
+            make = partial(fold_rows, context, fold, fold_recipe, seed)
+            rows += context.piece("unseen", f"fold{fold}-seed{seed}", key, make)
     return {
         "recipe": asdict(fold_recipe),
         "seeds": list(seeds),

@@ -196,12 +196,12 @@ def _one_of_each(translations: Iterable[Translation]) -> tuple[str, ...]:
     return tuple(first[language] for language in TRAINED_LANGUAGES if language in first)
 
 
-def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1, most: int = 10**9) -> Corpus:
+def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
     """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
-    out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. ``most``: the most photos
-    of a folder, evenly spread. Unreadable photos are left out. Raises DataError: when there is no photo to train on.
+    out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. Unreadable photos are
+    left out. Raises DataError: when there is no photo to train on.
     """
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS) if (data / TRANSLATIONS).is_dir() else {}
@@ -209,8 +209,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     unreadable: list[Path] = []
     features: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
     for folder in (f for f in data_folders(data) if f not in left_out):
-        listed = read_folder(folder, categories=True)
-        photos = [listed[i] for i in spread_rows(len(listed), most)]
+        photos = read_folder(folder, categories=True)
         array = image_features(photos, cache, 0, log, backbone)
         readable = np.array([bool(row.any()) for row in array[:, 0]], dtype=bool)  # unreadable photos are all zeros
         unreadable += [photos[i].path for i in np.flatnonzero(~readable)]

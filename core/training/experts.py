@@ -9,6 +9,7 @@ own rank, learns what is special about a topic. All expert LoRAs have one A, the
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,7 +39,6 @@ from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.descent import descend
 from core.training.discovery import ExpertTask, described, discover
-from core.training.distributed import Processes
 from core.training.forgetting import forgetting
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import train_shared
@@ -102,11 +102,15 @@ class ExpertTraining:
         return ExpertTraining(corpus, recipe, runs, expert_layout(corpus, recipe, runs, shared), shared, log)
 
     def train(self, tasks: Iterable[tuple[ExpertTask, int]], title: str) -> None:
-        """Train the expert LoRA of each (task, seed) that has no snapshots yet."""
+        """Train the expert LoRA of each (task, seed) that has no snapshots yet. Other processes may train some of them at the
+        same time, so each takes them in an order of its own."""
         left = [(task, seed) for task, seed in tasks if not snapshots_file(self.runs, task.name).is_file()]
+        random.shuffle(left)
         with Bar(title, len(left), self.log, "experts") as bar:
             for done, (task, seed) in enumerate(left, 1):
-                write_tensors(snapshots_file(self.runs, task.name), {"snapshots": self.snapshots(task.rows, seed)})
+                file = snapshots_file(self.runs, task.name)
+                if not file.is_file():
+                    write_tensors(file, {"snapshots": self.snapshots(task.rows, seed)})
                 bar.to(done, task.name)
 
     def snapshots(self, rows: np.ndarray, seed: int) -> Tensor:
@@ -177,33 +181,21 @@ def train_experts(
 ) -> ExpertRepository:
     """Train the shared LoRA, find the experts' tasks in ``data``, train their LoRAs, and write the repository to ``out``.
 
-    Under ``accelerate launch`` each process trains some of the experts. All processes see the folder ``cache``, which keeps
-    trained parts. ``descriptions``: by expert's name, as ``read_descriptions`` returns them.
-
-    Raises DataError: when the data has no task; RepositoryError: when the processes do not share the cache.
+    ``cache`` keeps trained parts; processes that share it share the experts. ``descriptions``: by expert's name, as
+    ``read_descriptions`` returns them. Raises DataError: when the data has no task.
     """
-    processes = Processes.here()
-    backbone.to(processes.device)
-    first = processes.state.is_main_process
-    log_once = log if first else silent
-    runs = runs_folder(cache, backbone, recipe, data)
-    with processes.state.main_process_first():  # the others read its results from the cache
-        corpus = load_corpus(data, backbone, cache, log_once, recipe.views)
-    with processes.state.main_process_first():
-        training = ExpertTraining.begin(corpus, recipe, runs, log_once)
-    tasks = processes.agreed(discover(corpus, recipe))
+    corpus = load_corpus(data, backbone, cache, log, recipe.views)
+    training = ExpertTraining.begin(corpus, recipe, runs_folder(cache, backbone, recipe, data), log)
+    tasks = discover(corpus, recipe)
     if strangers := descriptions.keys() - {t.name for t in tasks}:
-        log_once(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
+        log(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
     tasks = described(tasks, descriptions)
     if not tasks:
         raise DataError("CORE_NO_TOPIC", data=data)
-    seeded = [(task, int(2**32 * draw(task.name))) for task in processes.share(tasks)]
-    replace(training, log=log).train(seeded, f"{processes.title}experts on {processes.device}")
-    processes.state.wait_for_everyone()
+    training.train(((task, int(2**32 * draw(task.name))) for task in tasks), f"experts on {backbone.device}")
     repository = training.repository(tasks)
-    if first:
-        save_repository(repository, out)
-    log_once(f"{len(repository)} experts were written to {out}")
+    save_repository(repository, out)
+    log(f"{len(repository)} experts were written to {out}")
     return repository
 
 

@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from accelerate.commands.launch import launch_command_parser
 
 from core.cli.parser import build_parser
 from core.cli.train import changed
@@ -20,19 +19,14 @@ from core.training.generator import GeneratorRecipe
 from core.training.recipe import CLIP_RECIPE
 
 PAGE = (ROOT / "docs/reproduce.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^    ((?:python|accelerate) .*)$", PAGE, re.MULTILINE)
+COMMANDS = re.findall(r"^    (python .*)$", PAGE, re.MULTILINE)
 INLINE = re.findall(r"`(python -m core [^`]+)`", PAGE)
 
 
 def parsed(command: str) -> argparse.Namespace:
     """The parsed arguments of a command of the page. argparse exits if a flag does not exist."""
     program, *arguments = shlex.split(command)
-    if program == "accelerate":
-        assert arguments.pop(0) == "launch"
-        launched = launch_command_parser().parse_args(arguments)
-        assert launched.module and launched.training_script == "core"
-        return build_parser().parse_args(launched.training_script_args)
-    assert arguments[:2] == ["-m", "core"]
+    assert (program, *arguments[:2]) == ("python", "-m", "core")
     return build_parser().parse_args(arguments[2:])
 
 

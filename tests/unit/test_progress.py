@@ -11,7 +11,7 @@ import pytest
 from tqdm import tqdm
 
 from core.common import progress
-from core.common.progress import Bar, Steps, duration, say, silent
+from core.common.progress import Bar, Steps, say, silent
 
 
 class Terminal(io.StringIO):
@@ -47,10 +47,3 @@ def test_a_terminal_gets_a_bar_and_lines_above_it(monkeypatch: pytest.MonkeyPatc
     assert not lines and "reading: 100%" in drawn and "4/4" in drawn
     assert "left out: a.jpg\n" in drawn
     assert drawn.endswith("done\n") and not tqdm._instances
-    monkeypatch.setenv("LOCAL_RANK", "1")  # one of several processes that share the terminal
-    Steps(lines.append)("reading", 2, 2)
-    assert lines
-
-
-def test_durations() -> None:
-    assert [duration(s) for s in (40, 300, 9_000)] == ["40 seconds", "5 minutes", "2.5 hours"]
