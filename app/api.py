@@ -25,7 +25,7 @@ from app.visitors import Visitors
 from core.common.errors import DescriptionError, RepositoryError
 from core.common.runtime import shared_cores
 from core.data.captions import parse_typed
-from core.experts.adapter_files import WHOLE, adapter_part, fit_facts, listed_names, routed_experts
+from core.experts.adapter_files import fit_facts, listed_names, routed_experts
 from core.names.teach import left_out
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -70,12 +70,11 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         seed: float,
         strength: float | None = None,
         repository: str | None = None,
-        part: str = WHOLE,
     ) -> tuple[dict[str, Any], str]:
         """Generate a LoRA from a task description.
 
         ``strength``: how much of the LoRA to apply, from 0 (zero-shot) to 1 (as generated). Above 1 only if the backbone scales
-        adapters. Empty: the default. ``part``: "whole", "expert" (without the shared LoRA: 143 kB, not 3.9 MB), or "shared".
+        adapters. Empty: the default.
         Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format.
         "fit" is {"fits", "closeness", "forgetting", "remark"}. If no expert fits, only the part that all experts share is
         applied. "forgetting" is in points of R@1 of class names.
@@ -85,7 +84,6 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         actions.answer(engine, tab, Asked(request=wanted))
         if (result := tab.adaptation) is None:
             raise RepositoryError("CORE_NO_EXPERTS")
-        lora, _ = adapter_part(engine, result, part or WHOLE)
         answer = {
             "experts": routed_experts(engine, result.routing),
             "fit": fit_facts(result.fit),
@@ -93,11 +91,11 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             "k": len(result.routing.chosen),
             "tau": result.routing.tau,
             "strength": result.strength,
-            "parameters": lora.parameters,
-            "rank": lora.rank,
+            "parameters": result.lora.parameters,
+            "rank": result.lora.rank,
             "seconds": dict(result.seconds),
         }
-        return answer, str(actions.write_zip(engine, tab, part or WHOLE))
+        return answer, str(actions.write_zip(engine, tab))
 
     def index(
         tab: Tab, files: list[str] | None = None, captions: str = "", repository: str | None = None, sent: str = ""
@@ -225,7 +223,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         photo = gr.File(label="photo")
         repository = gr.Textbox(label="repository", value=None)
         name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
-        sent, part = gr.Textbox(label="sent", value=""), gr.Textbox(label="part", value=WHOLE)
+        sent = gr.Textbox(label="sent", value="")
         take_back = gr.Checkbox(label="take_back", value=False)
         filters = [gr.Textbox(label=label, value="") for label in ("folder", "since", "until")]
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
@@ -233,7 +231,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
     sampling = [k, tau, seed, strength]
     for endpoint, inputs, outputs, group in (
         (route, [description, k, tau, repository], answer, LIGHT),
-        (adapt, [description, *sampling, repository, part], [answer, adapter], LIGHT),
+        (adapt, [description, *sampling, repository], [answer, adapter], LIGHT),
         (index, [files, captions, repository, sent], answer, HEAVY),
         (search, [query, optional, *sampling, top, photo, repository, *filters], answer, SEARCH),
         (teach, [name, files, photos, take_back, repository, sent], answer, HEAVY),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from app import texts
 from app.tab import Tab
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
 from core.common.errors import AdapterError, RepositoryError
-from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip
+from core.experts.own import OwnEntry, OwnExperts, adapter_in_zip, import_adapter, load_zip
 from core.sglora.engine import SGLora
 from core.training.own_expert import OwnExpert, OwnRecipe, Progress, split_photos, train_own_expert
 
@@ -44,22 +42,15 @@ def train(
 
 def import_files(engine: SGLora, tab: Tab, paths: Sequence[str], description: str) -> OwnEntry:
     """Add an adapter in PEFT format to the visitor's own experts, from a ZIP or its two files."""
-    files = {Path(p).suffix.lower(): Path(p) for p in paths}
-
-    def join(source: bytes | Path) -> OwnEntry:
-        add = functools.partial(import_adapter, engine, source, description)
-        return tab.visitor.change_own_experts(engine, add).entries[-1]
-
-    if len(paths) == 1 and ".zip" in files:
-        return join(_read(files[".zip"], AdapterError))
-    if len(paths) != 2 or set(files) != {".json", ".safetensors"}:
+    given = {Path(p).suffix.lower(): Path(p) for p in paths}
+    if len(paths) == 1 and ".zip" in given:
+        files = adapter_in_zip(_read(given[".zip"], AdapterError))
+    elif len(paths) == 2 and set(given) == {".json", ".safetensors"}:
+        files = {CONFIG_FILE: _read(given[".json"], AdapterError), WEIGHTS_FILE: _read(given[".safetensors"], AdapterError)}
+    else:
         raise AdapterError(texts.IMPORT_WHAT.format(config=CONFIG_FILE, weights=WEIGHTS_FILE))
-    with TemporaryDirectory(dir=tab.visitor.files.folder) as scratch:
-        folder = Path(scratch, "of yours")
-        folder.mkdir()
-        shutil.copyfile(files[".json"], folder / CONFIG_FILE)
-        shutil.copyfile(files[".safetensors"], folder / WEIGHTS_FILE)
-        return join(folder)
+    add = functools.partial(import_adapter, engine, files, description)
+    return tab.visitor.change_own_experts(engine, add).entries[-1]
 
 
 def load_own_experts(engine: SGLora, tab: Tab, path: str) -> int:

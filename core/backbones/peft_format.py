@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from core.backbones.lora import MAX_RANK, Factors, Lora, LoraModule
 from core.common.errors import AdapterError, brief
@@ -19,7 +19,8 @@ from core.common.messages import Message, message
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
-MAX_ADAPTER_BYTES = 64 * 1024 * 1024
+MAX_ADAPTER_BYTES = 64 * 2**20
+FILES = {CONFIG_FILE: 2**20, WEIGHTS_FILE: MAX_ADAPTER_BYTES}  # of an adapter, and their most bytes
 # What peft writes; torch supports smaller ones only partly.
 DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 # Options of peft beyond B @ A on frozen weights. These kinds of initialisation change the frozen weights too.
@@ -34,7 +35,6 @@ def peft_files(
     base_model: str,
     provenance: Mapping[str, Any],
     base_class: Mapping[str, str] | None = None,
-    dtype: torch.dtype = torch.float32,
 ) -> dict[str, bytes]:
     """The contents of ``adapter_config.json`` and ``adapter_model.safetensors`` as peft writes them (scale alpha / r = 1).
 
@@ -59,7 +59,7 @@ def peft_files(
         "target_modules": [m.name for m in lora.modules],
     }
     tensors = {
-        _key(name, which): part.detach().to("cpu", dtype).contiguous()
+        _key(name, which): part.detach().to("cpu", torch.float32).contiguous()
         for name, f in lora.factors.items()
         for which, part in (("A", f.a), ("B", f.b))
     }
@@ -78,14 +78,14 @@ def _key(name: str, which: str) -> str:
     return f"{PEFT_PREFIX}{name}.lora_{which}.weight"
 
 
-def _read_config(label: Message, path: Path) -> tuple[Callable[[str, int], float], str]:
+def _read_config(label: Message, config: bytes) -> tuple[Callable[[str, int], float], str]:
     """A function from a linear's name in the file and its rank r to the scale of its B @ A, and the name of the base model.
 
     The scale is alpha / r, or with ``use_rslora`` alpha / sqrt(r) (arXiv 2312.03732). Raises AdapterError: when the file is not
     for a plain LoRA.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(config)
         alpha = float(content["lora_alpha"])
         alphas = {str(key): float(value) for key, value in (content.get("alpha_pattern") or {}).items()}
         others = [] if content.get("peft_type", "LORA") == "LORA" else [content["peft_type"]]
@@ -109,38 +109,48 @@ def _read_config(label: Message, path: Path) -> tuple[Callable[[str, int], float
 
 
 def load_peft(folder: Path, modules: Iterable[LoraModule], fingerprint: str) -> tuple[Lora, dict[str, Any]]:
-    """Read an adapter in PEFT format of some of these linears. ``modules``: such as ``Backbone.linears``.
+    """Read the adapter in a folder, see ``read_peft``. Also raises AdapterError when a file is missing or too large."""
+    label, files = message("CORE_ADAPTER", name=folder.name), dict[str, bytes]()
+    for name, most in FILES.items():
+        path = folder / name
+        if not path.is_file():
+            raise AdapterError("CORE_ADAPTER_FILE", label=label, file=name, config=CONFIG_FILE, weights=WEIGHTS_FILE)
+        if path.stat().st_size > most:
+            raise AdapterError("CORE_ADAPTER_LARGE", label=label, file=name, mb=most // 2**20)
+        files[name] = path.read_bytes()
+    return read_peft(files, label, modules, fingerprint)
+
+
+def read_peft(
+    files: Mapping[str, bytes], label: Message, modules: Iterable[LoraModule], fingerprint: str
+) -> tuple[Lora, dict[str, Any]]:
+    """Read an adapter in PEFT format of some of these linears. ``files``: the contents of FILES. ``label``: its name in errors.
+    ``modules``: such as ``Backbone.linears``.
 
     Returns the LoRA (with its scale alpha / r in B) and its provenance ({} for adapters made elsewhere).
 
-    Raises AdapterError: when files are missing or damaged, or for another backbone, other linears, wrong shapes or dtypes, NaN
-        or infinite numbers, or a rank above MAX_RANK.
+    Raises AdapterError: when files are damaged, or for another backbone, other linears, wrong shapes or dtypes, NaN or infinite
+        numbers, or a rank above MAX_RANK.
     """
-    label = message("CORE_ADAPTER", name=folder.name)
-    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    for path in (config_path, weights_path):
-        if not path.is_file():
-            raise AdapterError("CORE_ADAPTER_FILE", label=label, file=path.name, config=CONFIG_FILE, weights=WEIGHTS_FILE)
-        if path.stat().st_size > MAX_ADAPTER_BYTES:
-            raise AdapterError("CORE_ADAPTER_LARGE", label=label, file=path.name, mb=MAX_ADAPTER_BYTES // 2**20)
-    scale, base_model = _read_config(label, config_path)
+    scale, base_model = _read_config(label, files[CONFIG_FILE])
+    weights = files[WEIGHTS_FILE]
     try:
-        with safe_open(weights_path, framework="pt") as file:
-            metadata, names = file.metadata() or {}, set(file.keys())
-            keys = {m: {_key(m.name, which) for which in "AB"} for m in modules}
-            keys = {m: pair for m, pair in keys.items() if pair & names} or keys
-            expected = set[str]().union(*keys.values())
-            # Reads expected tensors only: a header may name a million empty ones.
-            tensors = {key: file.get_tensor(key) for key in names & expected}
-    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
+        header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+        metadata = header.pop("__metadata__", {})
+        keys = {m: {_key(m.name, which) for which in "AB"} for m in modules}
+        keys = {m: pair for m, pair in keys.items() if pair & header.keys()} or keys
+        unexpected = header.keys() ^ set[str]().union(*keys.values())
+        # A header may name a million empty tensors.
+        tensors = {} if unexpected else load(weights)
+        made_for = metadata.get("backbone_fingerprint")
+    except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError):
         raise AdapterError("CORE_ADAPTER_DAMAGED", label=label, file=WEIGHTS_FILE) from None
-    made_for = metadata.get("backbone_fingerprint")
     if made_for and made_for != fingerprint:
         raise AdapterError("CORE_ADAPTER_OTHER", label=label, theirs=brief(made_for), ours=fingerprint)
-    if names != expected:
-        key = min(names ^ expected)
+    if unexpected:
+        key = min(unexpected)
         model = message("CORE_ADAPTER_MADE_FOR", model=base_model) if base_model else ""
-        state = message("CORE_ADAPTER_UNKNOWN" if key in names else "CORE_ADAPTER_MISSING")
+        state = message("CORE_ADAPTER_UNKNOWN" if key in header else "CORE_ADAPTER_MISSING")
         raise AdapterError("CORE_ADAPTER_UNFIT", label=label, model=model, name=brief(key), state=state)
     factors = {}
     for m in keys:

@@ -21,7 +21,7 @@ from core.common.stopwatch import Stopwatch
 from core.data import read_folder
 from core.experiments.evaluate import DEFAULT_METHODS, measure
 from core.experiments.evaluate import evaluate as evaluate_methods
-from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
+from core.experts.adapter_files import adapter_files, provenance, routing_facts, write_files
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -47,14 +47,13 @@ def route(arguments: Namespace) -> Answer:
 def adapt(arguments: Namespace) -> Answer:
     wanted, stopwatch = request(arguments, arguments.text), Stopwatch()
     engine, adaptation = adapted(arguments, wanted, stopwatch)
-    facts, (lora, origin) = provenance(engine, adaptation), adapter_part(engine, adaptation, arguments.part)
-    files = adapter_files(engine.backbone, lora, origin)
+    facts, lora = provenance(engine, adaptation), adaptation.lora
+    files = adapter_files(engine.backbone, lora, facts)
     write_files(arguments.out, files)
     stopwatch.lap("write")
     seconds = {"load": stopwatch.laps["load"], **adaptation.seconds, "write": stopwatch.laps["write"]}
     data = {
         **{key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")},
-        "part": arguments.part,
         "parameters": lora.parameters,
         "rank": lora.rank,
         "seconds": {step: round(value, 6) for step, value in seconds.items()},

@@ -72,7 +72,6 @@ OPTIONS: Mapping[str, _Options] = {
     "--license": {"metavar": "ID"},
     "--methods": {"type": _names, "metavar": "A,B,..."},
     "--name": {**_SEVERAL, "metavar": "NAME", "nargs": "+"},
-    "--part": {"choices": ("whole", "expert", "shared"), "default": "whole"},
     "--pretrained": {"metavar": "TAG|FILE"},
     "--query": {"metavar": "TEXT", "nargs": "+"},
     "--seed": {"type": _seed},
@@ -144,7 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
         subparser.set_defaults(run=run, **defaults)
 
     command("route", "commands.route", "text", "--k", "--tau", *ENGINE)
-    command("adapt", "commands.adapt", "text", "--part", *SAMPLING, needs=["--out"])
+    command("adapt", "commands.adapt", "text", *SAMPLING, needs=["--out"])
     command("teach", "teach.teach", "folder", "--name", "--library", BASE, *SAMPLING, needs=["--out"])
     asked = ("--names", "--find", "--without", "--folder", "--since", "--until", "--top", "--link")
     command("search", "search.search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)

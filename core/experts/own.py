@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
-import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 from core.backbones.base import photo_column
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import merge, project
-from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft
+from core.backbones.peft_format import FILES, MAX_ADAPTER_BYTES, read_peft
 from core.common.errors import AdapterError, RepositoryError, StudioError
 from core.common.lazy import lazy
 from core.common.messages import message
@@ -38,7 +37,6 @@ MAX_NUMBER = 1e4  # far above the numbers of a working LoRA, far below an overfl
 IMPORTED = "imported"
 MAX_LOST = 1e-4  # the share of a squared weight change that half precision may round off
 NOISE = 1e-8  # a squared difference below this share is rounding: the adapter is the shared LoRA
-_MAX_CONFIG_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -121,10 +119,15 @@ class OwnExperts:
         return any(e.name.casefold() == name.casefold() for e in experts)
 
 
-def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_experts: OwnExperts) -> OwnExperts:
+def adapter_in_zip(data: bytes) -> dict[str, bytes]:
+    """The two files of an adapter in a ZIP. Raises AdapterError: as ``read_members``."""
+    return read_members(data, FILES, "The adapter's ZIP", AdapterError)
+
+
+def import_adapter(engine: SGLora, files: Mapping[str, bytes], description: str, own_experts: OwnExperts) -> OwnExperts:
     """Add an adapter in PEFT format as an own expert. Its name comes from ``description``, which routing compares.
 
-    ``source``: the adapter's folder, or the bytes of a ZIP with its two files.
+    ``files``: the contents of its two files.
 
     The expert LoRA is the adapter, minus the shared LoRA if it was built on it. It is projected on the frozen A, or kept as it
     came if that would lose any of it. On other linears, the adapter must equal the shared LoRA or change nothing. The expert
@@ -136,17 +139,7 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     description = clean_text(description)
     name = free_name(_short(description), own_experts.has)
     shipped = own_experts.shipped
-    if isinstance(source, bytes):
-        limits = {CONFIG_FILE: _MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_ADAPTER_BYTES}
-        files = read_members(source, limits, "The adapter's ZIP", AdapterError)
-        with tempfile.TemporaryDirectory(prefix="sg-lora-") as folder:
-            unpacked = Path(folder) / "in the ZIP"  # errors name the folder
-            unpacked.mkdir()
-            for file, content in files.items():
-                (unpacked / file).write_bytes(content)
-            lora = _read(unpacked, shipped)
-    else:
-        lora = _read(source, shipped)
+    lora = _read(files, shipped)
     rank = lora.rank
     lora = _expert_lora(lora, shipped.shared)
     mean, lost = project(lora, shipped.layout)
@@ -156,11 +149,11 @@ def import_adapter(engine: SGLora, source: Path | bytes, description: str, own_e
     return own_experts.add(OwnEntry(expert, mean, shipped.variances.mean(0), embedding, rest))
 
 
-def _read(folder: Path, shipped: ExpertRepository) -> Lora:
-    """Read the adapter in a folder, on the linears of expert LoRAs."""
+def _read(files: Mapping[str, bytes], shipped: ExpertRepository) -> Lora:
+    """Read an adapter, on the linears of expert LoRAs."""
     modules, shared = shipped.layout.modules, shipped.shared
     linears = dict.fromkeys([*modules, *(shared.modules if shared else ())])
-    lora, _ = load_peft(folder, linears, shipped.fingerprint)
+    lora, _ = read_peft(files, message("CORE_ADAPTER", name="of yours"), linears, shipped.fingerprint)
     if missing := [m.name for m in modules if m not in lora.modules]:
         raise AdapterError("CORE_IMPORT_PARTLY", name=missing[0])
     if shared and not shipped.layout.moves_photos:

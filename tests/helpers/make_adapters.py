@@ -54,19 +54,21 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     def changed(change: Callable[[Tensor], Tensor]) -> bytes:
         return save({**good.tensors, first: change(good.tensors[first]).contiguous()}, metadata)
 
-    def header(**entries: object) -> bytes:
-        return by_header(json.dumps(entries).encode(), bytes(64))
+    def header(entry: object) -> bytes:
+        return by_header(json.dumps(dict.fromkeys(good.tensors, entry)).encode(), bytes(64))
 
     damaged = "damaged or not a safetensors file"
     yield "no byte", b"", damaged
-    yield "a header of 2^63 bytes", by_header(b"{}", length=2**63), damaged
-    yield "a header beyond the file", by_header(b'{"a":1}', length=999), damaged
+    yield "a header of 2^63 bytes", by_header(b"{}", length=2**63), "does not fit this backbone"
+    yield "a header beyond the file", by_header(b'{"a":1}', length=999), "is unknown"
     yield "a header of brackets", by_header(NESTED.encode()), damaged
     yield "a header of 2 MB of blanks", by_header(b"{}" + b" " * 2**21), ""
-    yield "offsets beyond the file", header(a={"dtype": "F32", "shape": [9], "data_offsets": [0, 10**12]}), damaged
-    yield "offsets below zero", header(a={"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}), damaged
-    yield "a shape of 2^80 numbers", header(a={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 64]}), damaged
-    yield "an unknown type", header(a={"dtype": "PICKLE", "shape": [16], "data_offsets": [0, 64]}), damaged
+    yield "offsets beyond the file", header({"dtype": "F32", "shape": [9], "data_offsets": [0, 10**12]}), damaged
+    yield "offsets below zero", header({"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}), damaged
+    yield "a shape of 2^80 numbers", header({"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 64]}), damaged
+    yield "an unknown type", header({"dtype": "PICKLE", "shape": [16], "data_offsets": [0, 64]}), damaged
+    yield "no entries", header(3), damaged
+    yield "metadata that is a list", by_header(json.dumps({"__metadata__": [1]}).encode()), damaged
     empty = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}
     yield "100,000 empty tensors", by_header(json.dumps(empty).encode()), "does not fit this backbone"
     yield "a name of a million letters", save({"n" * 10**6: torch.zeros(1)}), "does not fit this backbone"

@@ -54,7 +54,7 @@ def import_adapter(engine: SGLora, tab: Tab, path: str) -> None:
 @pytest.mark.parametrize(
     ("made", "take", "starts"),
     [
-        (adapters, import_adapter, ("Adapter in the ZIP", "The adapter", "Expert cactus on a window")),
+        (adapters, import_adapter, ("Adapter of yours", "The adapter", "Expert cactus on a window")),
         (saved_experts, expert_actions.load_own_experts, ("The experts' ZIP",)),
     ],
 )

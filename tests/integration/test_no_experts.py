@@ -43,7 +43,8 @@ def with_own(none: SGLora, folder) -> tuple[OwnExperts, dict[str, Lora]]:
         loras[sentence] = Lora.from_vector(layout, mean)
     loras[SENTENCES[2]] = random_lora(replace(none.backbone.layout, rank=3), 7)
     save_peft(loras[SENTENCES[2]], folder, none.backbone.fingerprint, "tiny", {})
-    return import_adapter(none, folder, SENTENCES[2], own_experts), loras
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    return import_adapter(none, files, SENTENCES[2], own_experts), loras
 
 
 def test_without_experts_a_sentence_gets_three_ways_on(none: SGLora) -> None:

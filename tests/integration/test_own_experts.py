@@ -16,7 +16,7 @@ from core.backbones.peft_format import save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
 from core.experts.files import INDEX_FILE, TENSORS_FILE
-from core.experts.own import MAX_OWN, OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
+from core.experts.own import MAX_OWN, OwnEntry, OwnExperts, adapter_in_zip, import_adapter, load_zip, save_zip
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
@@ -41,7 +41,7 @@ def own(engine: SGLora, name: str, seed: int = 0, description: str = SENTENCE) -
 
 def exported(engine: SGLora, lora: Lora, folder, fingerprint: str | None = None):
     save_peft(lora, folder, fingerprint or engine.backbone.fingerprint, "tiny", {"seed": 1})
-    return folder
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def delta(lora: Lora) -> torch.Tensor:
@@ -168,13 +168,12 @@ def test_a_foreign_adapter_is_kept_as_it_came(engine, tmp_path):
 
 def test_imported_adapters_from_a_zip(engine, tmp_path):
     weights = torch.tensor([0.5, 0.3, 0.2])
-    folder = exported(engine, merge([engine.repository.lora(i) for i in range(3)], weights.tolist()), tmp_path / "mine")
-    files = {f.name: f.read_bytes() for f in folder.iterdir()}
-    first = import_adapter(engine, folder, SENTENCE, OwnExperts(engine.repository))
+    files = exported(engine, merge([engine.repository.lora(i) for i in range(3)], weights.tolist()), tmp_path / "mine")
+    first = import_adapter(engine, files, SENTENCE, OwnExperts(engine.repository))
     torch.testing.assert_close(first.entries[0].mean, weights @ engine.repository.means[:3], atol=1e-4, rtol=1e-3)
     for content in (files, {f"my adapter/{name}": data for name, data in files.items()}):
         content = {"__MACOSX/adapter_config.json": b"", "README.md": b"x", **content}
-        again = import_adapter(engine, zipped(content), SENTENCE, first)
+        again = import_adapter(engine, adapter_in_zip(zipped(content)), SENTENCE, first)
         assert [e.name for e in again.entries] == ["cactus on a window", "cactus on a window 2"]
         assert torch.equal(again.entries[0].mean, again.entries[1].mean)
 

@@ -155,7 +155,8 @@ def test_an_imported_adapter_becomes_an_own_part_on_the_shared_part(engine: SGLo
     save_peft(whole, tmp_path / "whole", engine.backbone.fingerprint, "embedded", {})
     save_peft(whole.only(layout.modules), tmp_path / "texts", engine.backbone.fingerprint, "embedded", {})
     for name in ("whole", "texts"):
-        (entry,) = import_adapter(engine, tmp_path / name, SENTENCE, OwnExperts(engine.repository)).entries
+        files = {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+        (entry,) = import_adapter(engine, files, SENTENCE, OwnExperts(engine.repository)).entries
         assert entry.rest is None
         got = repository.with_shared(Lora.from_vector(layout, entry.mean))
         torch.testing.assert_close(delta(got), delta(whole), atol=1e-4, rtol=1e-3)
@@ -174,7 +175,8 @@ def test_imported_adapters_that_do_not_fit_are_refused(engine: SGLora, tmp_path:
     ):
         save_peft(lora, tmp_path, engine.backbone.fingerprint, "embedded", {})
         with pytest.raises(AdapterError, match=reason):
-            import_adapter(engine, tmp_path, SENTENCE, OwnExperts(engine.repository))
+            files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+            import_adapter(engine, files, SENTENCE, OwnExperts(engine.repository))
         (tmp_path / WEIGHTS_FILE).unlink()
 
 
