@@ -25,16 +25,9 @@ CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE = "open_clip_config.json", "open_clip_model
 _LINEAR = re.compile(r"(text|vision)\.blocks\.(\d+)\.(attn|mlp)\.(\w+)")
 
 
-def check_folder(folder: Path) -> None:
-    """Raise BackboneError unless the folder is new, empty, or holds an open_clip model, which is replaced."""
-    if folder.exists() and not (folder / CONFIG_FILE).is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise BackboneError("CORE_EXPORT_TAKEN", folder=folder)
-
-
 def write_merged(backbone: Backbone, lora: Lora, folder: Path) -> list[str]:
     """Write the model with a LoRA in its weights; returns the names of the files. Raises BackboneError: for the embedded
-    backbone, and as ``load_open_clip`` and ``check_folder``."""
-    check_folder(folder)
+    backbone, and as ``load_open_clip``."""
     model, config, tokenizer = _merged(backbone, lora)
     write_tensors(folder / WEIGHTS_FILE, model.state_dict())
     files = [] if tokenizer is None else _saved(tokenizer, folder)

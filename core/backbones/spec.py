@@ -53,17 +53,12 @@ def with_full_paths(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 def portable(choice: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of ``load_backbone`` for other machines: local files and folders are reduced to their names."""
-    return {**choice, **local_names(choice)}
-
-
-def local_names(choice: Mapping[str, Any]) -> dict[str, str]:
-    """The arguments that are a local file or folder, reduced to its name."""
     spec, pretrained = str(choice["spec"]), choice.get("pretrained")
     names = {"spec": f"{FOLDER}{_folder(spec).name}"} if spec.startswith(FOLDER) else {}
     # No tag of open_clip has a dot or a slash, so these are files, even if they are not on this machine.
     if pretrained is not None and ("." in pretrained or Path(pretrained).name != pretrained or Path(pretrained).is_file()):
         names["pretrained"] = Path(pretrained).name
-    return names
+    return {**choice, **names}
 
 
 def _folder(spec: str) -> Path:

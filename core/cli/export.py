@@ -8,13 +8,15 @@ from pathlib import Path
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, Side
-from core.backbones.open_clip_export import check_folder, write_merged, write_textual
+from core.backbones.open_clip_export import CONFIG_FILE, write_merged, write_textual
 from core.cli.commands import Answer, chosen_backbone
+from core.common.errors import BackboneError
+from core.common.files import check_free
 from core.experts.load import load_adapter
 
 
 def open_clip(arguments: Namespace) -> Answer:
-    check_folder(arguments.out)  # before seconds of loading models
+    check_free(arguments.out, CONFIG_FILE, BackboneError)  # before seconds of loading models
     return _export(arguments, write_merged, "photos")
 
 

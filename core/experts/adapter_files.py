@@ -14,7 +14,7 @@ from core.backbones.lora import Lora
 from core.backbones.peft_format import CONFIG_FILE, peft_files
 from core.backbones.spec import portable
 from core.common.errors import AdapterError
-from core.common.files import whole
+from core.common.files import check_free, whole
 from core.names.teach import TaughtNames
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.fit import Fit
@@ -47,13 +47,8 @@ def adapter_files(backbone: Backbone, lora: Lora, origin: Mapping[str, Any]) -> 
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files of an adapter. Raises AdapterError: when ``folder`` holds other files and no adapter, since a README.md
-    would be lost."""
-    if folder.is_file():
-        raise AdapterError("CORE_OUT_IS_FILE", folder=folder)
-    others = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
-    if others and CONFIG_FILE not in others:
-        raise AdapterError("CORE_OUT_TAKEN", folder=folder)
+    """Write the files of an adapter. Raises AdapterError: as ``check_free``, since a README.md would be lost."""
+    check_free(folder, CONFIG_FILE, AdapterError)
     for name in sorted(files, key=lambda name: -len(files[name])):  # the largest first: a full disk gets none
         with whole(folder / name) as partial:
             partial.write_bytes(files[name])

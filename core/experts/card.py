@@ -8,32 +8,22 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from core.backbones import EMBEDDED
-from core.backbones.spec import FOLDER, HUB, adapted_side, backbone_options, local_names, portable
-from core.common import markdown
+from core.backbones.spec import HUB, needed_options, portable
 from core.common.digest import digest
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE
 from core.experts import recall_summary
 from core.experts.files import TENSORS_FILE, RepositoryIndex
-from core.sglora.repository import Expert
 
 CARD_FILE = "README.md"
 TEMPLATE = Path(__file__).with_name("card.md")
 TAG = "sg-lora"
 LIBRARY = "sg-lora-studio"  # loads the repository; peft loads the adapters generated from it
-# Terms by the beginning of a source's name. For other sources, the card refers to the data set.
-TERMS: Mapping[str, str] = {
-    "flickr8k": "photos belong to their Flickr users; for research and education",
-    "flickr30k": "photos belong to their Flickr users; for research and education",
-    "coco": "captions and categories CC BY 4.0; photos under their Flickr licences",
-}
 
 
 def write_card(folder: Path, licence: str | None = None) -> Path:
@@ -53,14 +43,13 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
     """The card: data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it. ``licence``: of the
     experts. ``generator``: sha256 of the generator beside the index, if there is one."""
     choice, measured = portable(index.backbone), any(e.measured for e in index.experts)
-    spec, usual = str(choice["spec"]), choice["spec"] == EMBEDDED and not choice.get("adapt")
-    hub, recipe = spec.removeprefix(HUB), index.notes.get("recipe")
+    spec, recipe = str(choice["spec"]), index.notes.get("recipe")
     summary = recall_summary.verify(index) if measured else {}
     data = ModelCardData(
         language="en",
         license=licence,
         library_name=LIBRARY,
-        base_model=hub if hub != spec else None,
+        base_model=spec.removeprefix(HUB) if spec.startswith(HUB) else None,
         tags=["lora", TAG, "image-text-retrieval", "image-search", "arxiv:2509.10535"],
     )
     return ModelCard.from_template(
@@ -68,16 +57,11 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
         str(TEMPLATE),
         model_name=f"SG-LoRA experts: {spec}",
         index=index,
-        side=adapted_side(index.backbone),
-        embedded=spec == EMBEDDED,
-        sizes=", ".join(f"{group} {count}" for group, count in Counter(e.group for e in index.experts).most_common()),
-        options="" if usual else f" {shlex.join(backbone_options(choice))}",
-        local={key: name.removeprefix(FOLDER) for key, name in local_names(index.backbone).items()},
+        options=shlex.join(needed_options(choice)),
         arguments=", ".join(f"{key}={value!r}" for key, value in choice.items() if value is not None),
         tensors_file=TENSORS_FILE,
         generator_file=GENERATOR_FILE,
         generator=generator,
-        data=_data(index.experts),
         recipe={key: json.dumps(value) for key, value in recipe.items()} if isinstance(recipe, Mapping) else {},
         findings=recall_summary.findings(summary) if measured else (),
         results=recall_summary.table(summary) if measured else "",
@@ -93,16 +77,3 @@ def _licence(path: Path) -> str | None:
         raise RepositoryError("CORE_CARD_TAKEN", path=path)
     stated = re.search(r"^license: (.+)$", front[0], re.MULTILINE)
     return stated[1] if stated else None
-
-
-def _data(experts: Sequence[Expert]) -> str:
-    rows: dict[str, list[Expert]] = {}
-    for expert in experts:
-        rows.setdefault(expert.source, []).append(expert)
-    lines = []
-    for source, members in rows.items():
-        counts = [e.images for e in members]
-        span = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
-        terms = next((t for name, t in TERMS.items() if source.lower().startswith(name)), "see the data set")
-        lines.append([source, str(len(members)), span, terms])
-    return markdown.table(["data", "experts", "photos of one task", "terms of the data"], lines)

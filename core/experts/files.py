@@ -18,7 +18,7 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from safetensors.torch import load
 
-from core.backbones.lora import VISION, Lora, LoraLayout
+from core.backbones.lora import Lora, LoraLayout
 from core.backbones.spec import backbone_options, portable
 from core.common.digest import digest
 from core.common.errors import AdapterError, RepositoryError
@@ -64,10 +64,8 @@ class RepositoryIndex(BaseModel, frozen=True):
 def _read(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
-    except FileNotFoundError:
-        raise RepositoryError("CORE_EXPERTS_LACK", folder=folder, file=name) from None
     except OSError as error:
-        raise RepositoryError("CORE_EXPERTS_UNREADABLE", folder=folder, file=name, error=error.strerror) from None
+        raise RepositoryError("CORE_EXPERTS_LACK", folder=folder, file=name, error=error.strerror) from None
 
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
@@ -97,17 +95,6 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
     ).write(folder)
 
 
-def _layout(folder: Path, index: RepositoryIndex, layout: LoraLayout) -> LoraLayout:
-    """The layout of the expert LoRAs: the linears in the index, at its rank. Raises RepositoryError: when they do not fit."""
-    wanted = "photos" if any(name.startswith(VISION) for name in index.linears) else "texts"
-    if not (layout.moves_photos if wanted == "photos" else layout.moves_texts):
-        raise RepositoryError("CORE_EXPERTS_SIDE", folder=folder, side=wanted)
-    try:
-        return LoraLayout.of({m.name: m for m in layout.modules}, index.linears, index.rank)
-    except AdapterError as error:
-        raise RepositoryError("CORE_EXPERTS_UNFIT", folder=folder, error=error.message) from None
-
-
 def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: Lora | None = None) -> ExpertRepository:
     """Read a repository for the backbone with this layout, fingerprint and shared LoRA. Raises RepositoryError: when files are
     missing or damaged, or the experts have another backbone or linears outside its layout."""
@@ -120,7 +107,10 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         options = shlex.join(backbone_options(portable(index.backbone)))
         theirs, ours = index.fingerprint, fingerprint
         raise RepositoryError("CORE_EXPERTS_OTHER", folder=folder, theirs=theirs, ours=ours, options=options)
-    layout = _layout(folder, index, layout)
+    try:
+        layout = LoraLayout.of({m.name: m for m in layout.modules}, index.linears, index.rank)
+    except AdapterError as error:
+        raise RepositoryError("CORE_EXPERTS_UNFIT", folder=folder, error=error.message) from None
     with damage_raises(RepositoryError, message("CORE_EXPERTS_TENSORS", folder=folder, file=TENSORS_FILE)):
         tensors = {name: tensor.float() for name, tensor in load(raw).items()}
         a = {m.name: tensors[f"{m.name}.a"] for m in layout.modules}

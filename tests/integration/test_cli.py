@@ -217,7 +217,7 @@ def test_adapt_replaces_an_adapter_and_no_other_file(run, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     for out in (tmp_path, ""):
         code, _, err = run("adapt", TEXT, "--out", out)
-        assert code == 1 and "holds other files and no adapter: name a new folder" in err
+        assert code == 1 and "holds other files: name a new folder" in err
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"] and (tmp_path / "README.md").read_text() == "mine"
     code, out, err = run("adapt", TEXT, "--out", tmp_path / "README.md", "--json")
     assert (code, out) == (1, "") and str(tmp_path / "README.md") in err
