@@ -202,13 +202,13 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         """Add an adapter to this client's experts. Later sentences may be routed to it.
 
         ``files``: a ZIP as ``adapt`` returns it, or ``adapter_config.json`` and ``adapter_model.safetensors``.
-        ``description``: what its photos show. ``sent``: as for ``index``. Returns {"name", "description", "experts": how many
-        there are now}.
+        ``description``: what its photos show. ``sent``: as for ``index``. Returns {"name", "description", "lost", "experts"}:
+        the share of its effect that is lost, 0 to 1, and how many experts there are now.
         """
         engine = engine_of(tab, None)
         entry = expert_actions.import_files(engine, tab, [*(files or []), *sent_files(sent)], description)
         experts = len(engine_of(tab, None).repository)
-        return {"name": entry.name, "description": entry.expert.description, "experts": experts}
+        return {"name": entry.name, "description": entry.expert.description, "lost": entry.expert.lost, "experts": experts}
 
     with gr.Row(visible=False):
         description, optional = gr.Textbox(label="description"), gr.Textbox(label="description", value="")

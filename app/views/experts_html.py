@@ -73,7 +73,9 @@ def count(rows: int, experts: int, words: str) -> Markup:
 
 def own_list(own_experts: OwnExperts) -> Markup:
     """The visitor's own experts, each with its measured gain or loss."""
-    return _html.own_list([(e.expert, gain(e.expert)) for e in own_experts.entries])
+    experts = [entry.expert for entry in own_experts.entries]
+    lost = {e.name: [texts.OWN_LOST.format(share=f"{e.lost * 100:.0f}")] for e in experts if e.lost > 0.005}
+    return _html.own_list([(expert, [gain(expert), *lost.get(expert.name, [])]) for expert in experts])
 
 
 def trained(result: OwnExpert) -> Markup:

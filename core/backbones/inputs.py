@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from core.backbones.base import Backbone
 from core.backbones.lora import TEXT, Lora, LoraModule
@@ -19,25 +19,27 @@ def second_moments(
     backbone: Backbone, modules: Sequence[LoraModule], prefixes: Tensor, lora: Lora | None = None
 ) -> dict[str, Tensor]:
     """E[x x^T] [in, in] float64 of the inputs x of each linear, under a LoRA. ``prefixes`` [n, …]: of texts if the linears are
-    the text tower's, else of photos. No other thread may use the backbone meanwhile."""
-    towers, lora, texts = backbone.adapted, backbone.there(lora), modules[0].name.startswith(TEXT)
+    the text tower's, else of photos."""
+    texts = modules[0].name.startswith(TEXT)
+    # A copy takes the hooks, so that other threads may use the backbone. It shares the weights.
+    towers = copy.deepcopy(backbone.adapted, {id(p): p for p in (*backbone.adapted.parameters(), *backbone.adapted.buffers())})
     sums = {m.name: torch.zeros(m.in_features, m.in_features, dtype=torch.float64) for m in modules}
     counts = dict.fromkeys(sums, 0)
 
-    def reads(name: str) -> RemovableHandle:
+    def reads(name: str, linear: nn.Module) -> None:
         def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             x = inputs[0].flatten(0, -2).double().cpu()
             sums[name] += x.T @ x
             counts[name] += len(x)
 
-        return towers.get_submodule(name).register_forward_pre_hook(add)
+        linear.register_forward_pre_hook(add)
 
-    handles = [reads(name) for name in sums]
+    for m in modules:
+        reads(m.name, towers.get_submodule(m.name))
+    lora = backbone.there(lora)
     for part in prefixes.split(BATCH):
         part = part.to(backbone.device)
         towers.text(part, lora) if texts else towers.vision(part.float(), lora)
-    for handle in handles:
-        handle.remove()
     return {name: total / counts[name] for name, total in sums.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,16 +20,24 @@ def reduce_rank(lora: Lora, rank: int) -> Lora:
     return Lora(lora.modules, factors)
 
 
-def project(lora: Lora, layout: LoraLayout) -> tuple[Tensor, float]:
-    """The vector [P] of B's for the layout's frozen A that is closest to the LoRA (least squares, linear by linear), and the
-    share of the squared weight change that is lost, 0 to 1."""
+def project(lora: Lora, layout: LoraLayout, moments: Mapping[str, Tensor]) -> tuple[Tensor, float]:
+    """The vector [P] of B's for the layout's frozen A that changes outputs most like the LoRA: linear by linear, the least
+    squares of (BA - dW) x over inputs x with these second moments [in, in]. Also the share of the squared effect |dW x|^2 that
+    is lost, 0 to 1."""
     frozen, parts, lost, whole = layout.a or {}, [], 0.0, 0.0
     for m in layout.modules:
-        a, delta = frozen[m.name].double(), lora.factors[m.name].delta.double()
-        b = torch.linalg.lstsq(a.T, delta.T).solution.T
-        lost, whole = lost + float((delta - b @ a).square().sum()), whole + float(delta.square().sum())
+        given, a, moment = lora.factors[m.name], frozen[m.name].double(), moments[m.name].double()
+        inside = given.a.double() @ moment @ a.T
+        b = given.b.double() @ torch.linalg.lstsq(a @ moment @ a.T, inside.T).solution.T
+        rest = torch.cat([given.b.double(), -b], 1), torch.cat([given.a.double(), a])
+        lost, whole = lost + _energy(*rest, moment), whole + _energy(given.b.double(), given.a.double(), moment)
         parts.append(b.float().reshape(-1))
-    return torch.cat(parts), lost / whole if whole else 0.0
+    return torch.cat(parts), max(0.0, lost / whole) if whole else 0.0
+
+
+def _energy(b: Tensor, a: Tensor, moment: Tensor) -> float:
+    """E |B A x|^2 over inputs with this second moment."""
+    return float(((b.T @ b) * (a @ moment @ a.T)).sum())
 
 
 def merge(loras: Sequence[Lora], weights: Sequence[float]) -> Lora:

@@ -22,6 +22,7 @@ Label = Annotated[Text, Field(max_length=200)]
 Count = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 Figure = Annotated[float, Strict(), Field(gt=-1e6, lt=1e6, allow_inf_nan=False)]
 Percentage = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 Recalls = TypedDict(
     "Recalls", {"R@1": Percentage, "R@5": Percentage, "R@10": NotRequired[Percentage], "mAP": NotRequired[Percentage]}
 )

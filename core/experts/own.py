@@ -17,7 +17,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from core.backbones.base import photo_column
-from core.backbones.lora import Lora
+from core.backbones.inputs import second_moments
+from core.backbones.lora import TEXT, Lora
 from core.backbones.lora_algebra import merge, project
 from core.backbones.peft_format import FILES, MAX_ADAPTER_BYTES, read_peft
 from core.common.errors import AdapterError, RepositoryError, StudioError
@@ -26,8 +27,11 @@ from core.common.messages import message
 from core.common.schema import where_invalid
 from core.common.tensor_files import DAMAGED
 from core.common.text import clean_name, clean_text, free_name
+from core.data.image_io import open_photo
 from core.data.safe_zip import read_members
+from core.data.sample_photos import sample_photos
 from core.experts.files import INDEX_FILE, TENSORS_FILE
+from core.names.ordinary_texts import ordinary_texts
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
@@ -35,7 +39,8 @@ from core.sglora.repository import Expert, ExpertRepository
 MAX_OWN = 20
 MAX_NUMBER = 1e4  # far above the numbers of a working LoRA, far below an overflow of squares in the prior
 IMPORTED = "imported"
-MAX_LOST = 1e-4  # the share of a squared weight change that half precision may round off
+MAX_LOST = 0.1
+_moments: dict[tuple[str, ...], dict[str, Tensor]] = {}  # see ``_ordinary_moments``
 NOISE = 1e-8  # a squared difference below this share is rounding: the adapter is the shared LoRA
 
 
@@ -45,7 +50,7 @@ class OwnEntry:
     mean: Tensor  # [P]
     variance: Tensor  # [D], in the experts' basis
     embedding: Tensor  # [s], unit length
-    rest: Lora | None = None  # an imported adapter that the frozen A cannot hold; its mean is 0
+    rest: Lora | None = None  # an imported adapter that would lose more than MAX_LOST; its mean is 0
 
     @property
     def name(self) -> str:
@@ -129,9 +134,9 @@ def import_adapter(engine: SGLora, files: Mapping[str, bytes], description: str,
 
     ``files``: the contents of its two files.
 
-    The expert LoRA is the adapter, minus the shared LoRA if it was built on it. It is projected on the frozen A, or kept as it
-    came if that would lose any of it. On other linears, the adapter must equal the shared LoRA or change nothing. The expert
-    has no measured gain, and the shipped experts' mean spread.
+    The expert LoRA is the adapter, minus the shared LoRA if it was built on it, projected on the frozen A over ordinary texts
+    (or sample photos). If more than MAX_LOST of its effect is lost, the adapter is kept as it came. On other linears, the
+    adapter must equal the shared LoRA or change nothing. The expert has no measured gain, and the shipped experts' mean spread.
 
     Raises AdapterError: when it cannot be read, belongs to another backbone, or moves photos differently from the experts.
     DescriptionError: when the description is invalid. RepositoryError: as ``OwnExperts.add``.
@@ -142,9 +147,11 @@ def import_adapter(engine: SGLora, files: Mapping[str, bytes], description: str,
     lora = _read(files, shipped)
     rank = lora.rank
     lora = _expert_lora(lora, shipped.shared)
-    mean, lost = project(lora, shipped.layout)
-    mean, rest = (mean, None) if lost < MAX_LOST else (torch.zeros_like(mean), lora)
-    expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {})
+    mean, lost = project(lora, shipped.layout, _ordinary_moments(engine))
+    rest = None
+    if lost > MAX_LOST:
+        mean, lost, rest = torch.zeros_like(mean), 0.0, lora
+    expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {}, lost=lost)
     embedding = embed_descriptions(engine.backbone, [description])[0]
     return own_experts.add(OwnEntry(expert, mean, shipped.variances.mean(0), embedding, rest))
 
@@ -171,6 +178,19 @@ def _expert_lora(lora: Lora, shared: Lora | None) -> Lora:
     return difference if _squared(difference) < _squared(lora) else lora
 
 
+def _ordinary_moments(engine: SGLora) -> dict[str, Tensor]:
+    """Second moments of the adapted linears' inputs over ordinary texts, or sample photos, under the shared LoRA. Cached."""
+    backbone, modules, shared = engine.backbone, engine.repository.layout.modules, engine.repository.shared
+    key = backbone.fingerprint, shared.digest if shared else "", *(m.name for m in modules)
+    if key not in _moments:
+        if modules[0].name.startswith(TEXT):
+            prefixes = backbone.text_prefix(ordinary_texts())
+        else:
+            prefixes = backbone.prefix(torch.stack([backbone.pixels(open_photo(photo.path)) for photo in sample_photos()]))
+        _moments[key] = second_moments(backbone, modules, prefixes, shared)
+    return _moments[key]
+
+
 def _squared(lora: Lora) -> float:
     return sum(norm**2 for norm in lora.norms().values())
 
@@ -181,7 +201,7 @@ def _short(description: str) -> str:
 
 
 class _SavedIndex(BaseModel, frozen=True):
-    format: Literal[3]
+    format: Literal[2]
     kind: Literal["own experts"]
     basis_sha256: Annotated[str, Strict()]  # see ``_joined``
     experts: Annotated[tuple[Expert, ...], Field(min_length=1, max_length=MAX_OWN)]
@@ -202,7 +222,7 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     for i, rest in ((i, entry.rest) for i, entry in enumerate(entries) if entry.rest):
         numbers |= {f"{i}.{name}": part.contiguous() for name, part in rest.tensors().items()}
     index = {
-        "format": 3,
+        "format": 2,
         "kind": "own experts",
         "basis_sha256": _joined(own_experts.shipped),
         "experts": [asdict(entry.expert) for entry in entries],

@@ -19,7 +19,7 @@ from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
 from core.common.lazy import lazy
 from core.common.metrics import mean_of_ways
-from core.common.schema import Count, Figure, Label, Measured, Text
+from core.common.schema import Count, Figure, Label, Measured, Share, Text
 from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis
@@ -48,6 +48,7 @@ class Expert:
     # photos), and the labelled domains that were measured.
     forgetting: Mapping[Text, Figure] = field(default_factory=dict)
     keywords: Text = ""  # other words for its topic; its embedding is the mean over them and the description
+    lost: Share = 0.0  # of an imported adapter's effect, what the frozen A cannot hold
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:

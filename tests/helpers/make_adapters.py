@@ -224,6 +224,7 @@ def saved_experts(good: Good) -> list[Case]:
         ("a recall of markup", own_experts_with(good, first=lost), none),
         ("a recall of 10^400", own_experts_with(good, first={"after": {"i2t": {"R@1": 10**400}}}), none),
         ("a seed of 2^64", own_experts_with(good, first={"seed": 2**64}), none),
+        ("a loss of -1", own_experts_with(good, first={"lost": -1}), none),
         ("texts of markup", own_experts_with(good, first={"name": MARKUP, "description": MARKUP, "source": MARKUP}), None),
     ]  # fmt: skip
     return [Case(what, "experts.zip", data, reason) for what, data, reason in cases]

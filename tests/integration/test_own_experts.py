@@ -16,7 +16,7 @@ from core.backbones.peft_format import save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.experts.adapter_files import provenance
 from core.experts.files import INDEX_FILE, TENSORS_FILE
-from core.experts.own import MAX_OWN, OwnEntry, OwnExperts, adapter_in_zip, import_adapter, load_zip, save_zip
+from core.experts.own import MAX_LOST, MAX_OWN, OwnEntry, OwnExperts, adapter_in_zip, import_adapter, load_zip, save_zip
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
@@ -137,7 +137,9 @@ def test_a_generated_adapter_comes_back_as_it_was(engine, tmp_path, shares):
     lora = engine.repository.with_shared(engine.adapt(AdapterRequest("photos of puppies", seed=3)).own)
     own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, OwnExperts(engine.repository))
     entry, mine = own_experts.entries[0], own_experts.engine(engine)
-    assert entry.name == "cactus on a window" and entry.rest is None and entry.expert.gain() is None
+    assert (
+        entry.name == "cactus on a window" and entry.expert.lost < 1e-4 and entry.rest is None and entry.expert.gain() is None
+    )
     source = f"adapter of rank {lora.rank}"
     assert (entry.expert.description, entry.expert.group, entry.expert.source) == (SENTENCE, "imported", source)
     found = mine.adapt(AdapterRequest(SENTENCE, k=1, seed=4))
@@ -154,7 +156,7 @@ def test_a_foreign_adapter_is_kept_as_it_came(engine, tmp_path):
     lora = random_lora(LoraLayout(layout.modules, 3), 7)
     own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, OwnExperts(engine.repository))
     (entry,) = own_experts.entries
-    assert entry.rest is not None and not entry.mean.any()
+    assert entry.rest is not None and entry.expert.lost == 0 and not entry.mean.any()
     assert entry.memory == 4 * (layout.size + n + engine.backbone.sentence_dim + lora.parameters)
     repository = load_zip(save_zip(own_experts), engine).repository
     first = repository.own(0)
@@ -164,6 +166,14 @@ def test_a_foreign_adapter_is_kept_as_it_came(engine, tmp_path):
         torch.testing.assert_close(delta(merged), 0.7 * delta(lora) + 0.3 * delta(first), atol=1e-6, rtol=1e-4)
     mine = own_experts.engine(engine)
     assert torch.isfinite(mine.adapt(AdapterRequest(SENTENCE, k=1)).full.vector()).all()
+
+
+def test_an_adapter_loses_what_the_frozen_a_cannot_hold(engine, tmp_path):
+    lora = merge([engine.repository.lora(0), random_lora(LoraLayout(engine.repository.layout.modules, 3), 7)], [1.0, 0.1])
+    own_experts = import_adapter(engine, exported(engine, lora, tmp_path / "mine"), SENTENCE, OwnExperts(engine.repository))
+    (entry,) = own_experts.entries
+    assert 1e-3 < entry.expert.lost < MAX_LOST and entry.rest is None
+    assert load_zip(save_zip(own_experts), engine).entries[0].expert.lost == entry.expert.lost
 
 
 def test_imported_adapters_from_a_zip(engine, tmp_path):

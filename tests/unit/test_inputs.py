@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,17 @@ def test_second_moments_of_the_text_head_by_hand(backbone: EmbeddedBackbone) -> 
     for name, x in (("text.mlp.1", read.double()), ("text.mlp.3", hidden.double())):
         torch.testing.assert_close(found[name], x.T @ x / 300, atol=1e-4, rtol=1e-3)
     assert not any(m._forward_pre_hooks for m in backbone.adapted.modules())
+
+
+def test_other_threads_may_use_the_backbone_meanwhile(backbone: EmbeddedBackbone) -> None:
+    """What they embed is not counted and stays the same."""
+    sentences, others = noise(600, backbone.sentence_dim, seed=1), noise(50, backbone.sentence_dim, seed=2)
+    moments, embedded = second_moments(backbone, backbone.layout.modules, sentences), backbone.text_suffix(others)
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(second_moments, backbone, backbone.layout.modules, sentences)
+        while not again.done():
+            assert torch.allclose(backbone.text_suffix(others), embedded, atol=1e-6)
+    assert all(torch.allclose(moment, moments[name], atol=1e-6) for name, moment in again.result().items())
 
 
 def test_widest_directions_against_numpy() -> None:

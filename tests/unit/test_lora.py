@@ -102,16 +102,25 @@ def test_a_mean_of_vectors_with_a_frozen_a_is_the_exact_merge():
         start += 3 * m.out_features
 
 
-def test_projection_is_least_squares():
+def test_projection_is_least_squares_over_inputs():
     layout, lora, lost, whole = frozen_layout(LAYOUT), random_lora(LoraLayout(LAYOUT.modules, 2), 1), 0.0, 0.0
-    vector, share = project(lora, layout)
+    inputs = {m.name: noise(50, m.in_features, seed=2) @ noise(m.in_features, m.in_features, seed=3) for m in LAYOUT.modules}
+    vector, share = project(lora, layout, {name: x.double().T @ x.double() / len(x) for name, x in inputs.items()})
     for name, found in Lora.from_vector(layout, vector).factors.items():
-        a, change = (t.double().numpy() for t in (found.a, lora.factors[name].delta))
-        b = np.linalg.lstsq(a.T, change.T, rcond=None)[0].T
+        x, a, change = (t.double().numpy() for t in (inputs[name], found.a, lora.factors[name].delta))
+        b = np.linalg.lstsq(x @ a.T, x @ change.T, rcond=None)[0].T
         np.testing.assert_allclose(found.b.numpy(), b, atol=1e-4)
-        lost, whole = lost + np.square(change - b @ a).sum(), whole + np.square(change).sum()
+        lost, whole = lost + np.square(x @ (change - b @ a).T).sum(), whole + np.square(x @ change.T).sum()
     assert share == pytest.approx(lost / whole, rel=1e-4) and share > 0.05
-    assert project(lora.scaled(0), layout)[1] == 0
+
+
+def test_a_lora_in_the_span_of_the_frozen_a_loses_nothing():
+    layout, moments = frozen_layout(LAYOUT), {m.name: torch.eye(m.in_features) for m in LAYOUT.modules}
+    lora = random_lora(LAYOUT.frozen({name: noise(2, 3, seed=1) @ a for name, a in (layout.a or {}).items()}), 2)
+    vector, lost = project(lora, layout, moments)
+    assert lost < 1e-6 and project(lora.scaled(0), layout, moments)[1] == 0
+    for name, found in Lora.from_vector(layout, vector).factors.items():
+        torch.testing.assert_close(found.delta, lora.factors[name].delta, atol=1e-5, rtol=1e-4)
 
 
 # Files
