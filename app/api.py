@@ -195,7 +195,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         return {
             "names": listed_names(names),
             "failed": [{"name": file, "reason": texts.of(reason)} for file, reason in failed],
-            "remarks": [texts.of(remark) for remark in (*remarks, *names.remarks())],
+            "remarks": [texts.of(remark) for remark in remarks],
         }
 
     def import_adapter(tab: Tab, files: list[str] | None = None, description: str = "", sent: str = "") -> dict[str, Any]:

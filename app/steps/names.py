@@ -106,7 +106,7 @@ class Names(Step):
         return self._taught(tab, controls, names, len(tab.ticked))
 
     def _taught(self, tab: Tab, controls: Controls, names: TaughtNames, photos: int) -> Updates:
-        return self._changed(tab, controls, [*left_out(tab.name, photos), *names.remarks()]) | {self.name: ""}
+        return self._changed(tab, controls, left_out(tab.name, photos)) | {self.name: ""}
 
     def _rename(self, kept: object, old: str | None, new: str, tab: Tab, controls: Controls) -> Updates:
         name_actions.rename(self._engine(kept, tab), tab, old or "", new or "")

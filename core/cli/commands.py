@@ -17,7 +17,6 @@ from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError
 from core.common.paths import experts_path
 from core.common.progress import say as log
-from core.common.stopwatch import Stopwatch
 from core.data import read_folder
 from core.experiments.evaluate import DEFAULT_METHODS, measure
 from core.experiments.evaluate import evaluate as evaluate_methods
@@ -26,7 +25,7 @@ from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import About
-from core.sglora.engine import Adaptation, SGLora
+from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 
@@ -45,41 +44,28 @@ def route(arguments: Namespace) -> Answer:
 
 
 def adapt(arguments: Namespace) -> Answer:
-    wanted, stopwatch = request(arguments, arguments.text), Stopwatch()
-    engine, adaptation = adapted(arguments, wanted, stopwatch)
+    wanted = request(arguments, arguments.text)
+    engine = load_chosen_engine(arguments)
+    adaptation = engine.adapt(wanted)
     facts, lora = provenance(engine, adaptation), adaptation.lora
     files = adapter_files(engine.backbone, lora, facts)
     write_files(arguments.out, files)
-    stopwatch.lap("write")
-    seconds = {"load": stopwatch.laps["load"], **adaptation.seconds, "write": stopwatch.laps["write"]}
     data = {
         **{key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")},
         "parameters": lora.parameters,
         "rank": lora.rank,
-        "seconds": {step: round(value, 6) for step, value in seconds.items()},
         "out": str(arguments.out),
         "files": list(files),
     }
     return Answer(data, format.adaptation)
 
 
-def adapted(arguments: Namespace, wanted: AdapterRequest, stopwatch: Stopwatch) -> tuple[SGLora, Adaptation]:
-    """The chosen engine, and its adaptation to a request; adds the laps "load" and "adapt"."""
-    engine = load_chosen_engine(arguments)
-    engine.backbone.encode_sentence(["warm-up"])  # loads the text tower, which would otherwise count as encoding
-    stopwatch.lap("load")
-    adaptation = engine.adapt(wanted)
-    stopwatch.lap("adapt")
-    return engine, adaptation
-
-
-def chosen_adapters(
-    arguments: Namespace, wanted: AdapterRequest | None, stopwatch: Stopwatch
-) -> tuple[Backbone, dict[str, Adapter]]:
+def chosen_adapters(arguments: Namespace, wanted: AdapterRequest | None) -> tuple[Backbone, dict[str, Adapter]]:
     """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``; without both the part
     that all adapters share, if there is one, as on the page."""
     if wanted is not None:
-        engine, adaptation = adapted(arguments, wanted, stopwatch)
+        engine = load_chosen_engine(arguments)
+        adaptation = engine.adapt(wanted)
         return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
     backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
     if arguments.adapter is not None:

@@ -57,7 +57,7 @@ def taught(data: Mapping[str, Any]) -> str:
 
 
 def _written(data: Mapping[str, Any], more: Sequence[str] = ()) -> str:
-    return facts({key: data[key] for key in (*more, "parameters", "rank", "seconds", "out", "files")})
+    return facts({key: data[key] for key in (*more, "parameters", "rank", "out", "files")})
 
 
 def tagged(data: Mapping[str, Any]) -> str:
@@ -88,10 +88,7 @@ def rankings(data: Mapping[str, Any], kind: str) -> str:
         for hit in hits:
             moved = f"{hit['moved']:+d}" if hit["moved"] and name != "zero-shot" else ""
             lines.append(f"  {hit['rank']:4}  {hit['score']:6.3f}  {moved:>5}  {hit[kind]}")
-    if album := data["album"]:
-        counts = ", ".join(f"{album[key]:,} {key}" for key in ("made", "kept", "removed"))
-        lines += ["", f"links in {album['folder']}: {counts}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["", f"links in {data['album']['folder']}"] if data["album"] else [])])
 
 
 def recalls(data: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from core.cli.commands import Answer, chosen_backbone, log, reported
@@ -21,7 +20,6 @@ from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.columns import photo_rows
 from core.retrieval.indexing import Progress, index_folders
 from core.retrieval.library import PhotoLibrary
-from core.retrieval.library_photos import problems
 from core.retrieval.questions import Query
 from core.retrieval.ray_engine import ray_engine
 
@@ -66,7 +64,6 @@ def library(arguments: Namespace) -> Answer:
         "fingerprint": opened.about.fingerprint,
         "folders": list(opened.about.folders),
         **opened.counts(),
-        "problems": problems(opened, partial(Steps(log), "checking")) if arguments.verify else None,
     }
     return Answer(data)
 

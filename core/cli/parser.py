@@ -57,7 +57,7 @@ OPTIONS: Mapping[str, _Options] = {
     **dict.fromkeys(("evaluate --data", "--gallery"), _FOLDER),
     **dict.fromkeys(("--descriptions", "--generator", "--heads", "--names"), _FILE),
     **dict.fromkeys(("train backbone --out", "train shared --out", "train generator --out"), _FILE),
-    **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove", "--verify", "--yes"), _FLAG),
+    **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove", "--yes"), _FLAG),
     **dict.fromkeys(("--adapt-blocks", "--first", "--top"), _COUNT),
     **dict.fromkeys(("--since", "--until"), _DAY),
     "--adapt": {"choices": ("texts", "photos")},
@@ -81,7 +81,6 @@ OPTIONS: Mapping[str, _Options] = {
     "--style": {"choices": STYLES, "default": STYLES[0]},
     "--task": {"metavar": "TEXT"},
     "--tau": {"type": _finite},
-    "--without": {**_SEVERAL, "metavar": "TEXT"},
 }
 BACKBONE = ("--backbone", "--heads", "--pretrained", "--adapt-blocks", "--adapt", "--device")
 ENGINE = ("--experts", "--generator", *BACKBONE)
@@ -144,13 +143,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     command("route", "commands.route", "text", "--k", "--tau", *ENGINE)
     command("adapt", "commands.adapt", "text", *SAMPLING, needs=["--out"])
-    command("teach", "teach.teach", "folder", "--name", "--library", BASE, *SAMPLING, needs=["--out"])
-    asked = ("--names", "--find", "--without", "--folder", "--since", "--until", "--top", "--link")
+    command("teach", "teach.teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
+    asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")
     command("search", "search.search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)
     keywords = ("--names", "--query", "--keyword", ("--first", "--at-least"), "--folder", "--style", "--dry-run", "--remove")
     command("tag", "tag.tag", *keywords, BASE, *SAMPLING, needs=["--library"])
     command("index", "library.index", "folders", "--forget-missing", "--engine", "--address", *BACKBONE, needs=["--library"])
-    command("library", "library.library", "library", "--verify")
+    command("library", "library.library", "library")
     command("vector", "library.vector", "query", "--adapter", *BACKBONE)
     command("evaluate", "commands.evaluate", "--task", "--adapter", "--split", "--methods", *SAMPLING, needs=["--data"])
 

@@ -11,7 +11,6 @@ from core.cli.commands import Answer, chosen_adapters, log, reported, task_reque
 from core.cli.search import load_names
 from core.common.errors import GalleryError, UsageError
 from core.common.progress import Steps
-from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text, one_line
 from core.data.sidecars import change_all
 from core.data.xmp import LEVELS
@@ -20,8 +19,7 @@ from core.retrieval.adapter import Adapter
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.name_scores import asked_with, proposed_cut, scores_left_out
-from core.retrieval.search import search
-from core.retrieval.where import NONE_LEFT, Where
+from core.retrieval.search import NONE_LEFT, Where, search
 
 
 def tag(arguments: Namespace) -> Answer:
@@ -32,7 +30,7 @@ def tag(arguments: Namespace) -> Answer:
     texts = [clean_text(text, "query") for text in arguments.query or ()]
     keyword = _keyword(arguments.keyword or ", ".join(texts)) if arguments.keyword or texts else None
     library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
-    backbone, adapters = chosen_adapters(arguments, wanted, Stopwatch())
+    backbone, adapters = chosen_adapters(arguments, wanted)
     *_, adapter = adapters.values()
     photos = LibraryPhotos(library, backbone)
     names = load_names(arguments.names, backbone, photos)

@@ -13,10 +13,8 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, reported, task_request
-from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
+from core.common.errors import DataError, DescriptionError, GalleryError
 from core.common.messages import Message, message
-from core.common.stopwatch import Stopwatch
-from core.data import check_folder
 from core.data.find_images import photos_in
 from core.experts import adapter_files
 from core.experts.load import load_adapter
@@ -31,43 +29,25 @@ from core.sglora.request import AdapterRequest
 def teach(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
-    wanted, base, stopwatch = _wanted(arguments), task_request(arguments), Stopwatch()
+    wanted, base = [(name, _photos(map(Path, files))) for name, *files in arguments.name], task_request(arguments)
     backbone, lora, origin = _base(arguments, base)
-    stopwatch.lap("load")
     names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
-    stopwatch.lap("read")
     if not names.entries:
         raise DataError("CORE_NOTHING_TAUGHT", reasons=" ".join(reason for _, reason in failed))
     adapter, origin = adapter_files.with_names(names, lora, origin)
     assert adapter is not None
-    stopwatch.lap("teach")
     files = {**adapter_files.adapter_files(backbone, adapter, origin), NAMES_FILE: save_names(names)}
     adapter_files.write_files(arguments.out, files)
-    stopwatch.lap("write")
     data = {
         "names": adapter_files.listed_names(names),
         "failed": reported(failed),
-        "remarks": [str(remark) for remark in (*remarks, *names.remarks())],
+        "remarks": [str(remark) for remark in remarks],
         "parameters": adapter.parameters,
         "rank": adapter.rank,
-        "seconds": {step: round(value, 6) for step, value in stopwatch.laps.items()},
         "out": str(arguments.out),
         "files": list(files),
     }
     return Answer(data, format.taught)
-
-
-def _wanted(arguments: Namespace) -> list[tuple[str, list[Path]]]:
-    wanted = [(name, _photos(map(Path, files))) for name, *files in arguments.name]
-    if arguments.folder is not None:
-        check_folder(arguments.folder)
-        folders = sorted(folder for folder in arguments.folder.iterdir() if folder.is_dir())
-        if not folders:
-            raise DataError("CORE_NO_FOLDERS", folder=arguments.folder)
-        wanted += [(folder.name, _photos([folder])) for folder in folders]
-    if not wanted:
-        raise UsageError("CORE_TEACH_WHAT")
-    return wanted
 
 
 def _photos(paths: Iterable[Path]) -> list[Path]:

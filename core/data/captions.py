@@ -1,4 +1,4 @@
-"""Captions of a visitor's photos: from CSV, JSONL or COCO files, from file names, or typed."""
+"""Captions of a visitor's photos: from CSV or JSONL files, from file names, or typed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import PurePosixPath
 
-from core.common.errors import DataError, brief
+from core.common.errors import DataError
 from core.common.messages import Message, message
 from core.common.text import one_line, safe_name
-from core.data.jsonl import captions_of, label_of, rows
-from core.data.sample import Sample, caption_texts
-from core.data.text import decoded, lines, parse_json
+from core.data.jsonl import read_samples
+from core.data.sample import caption_texts
+from core.data.text import decoded
 
 MAX_CAPTION = 1_000
 CAPTIONS_A_PHOTO = 20
 
 _PHOTO_COLUMNS = {"image", "file", "filename", "file_name", "image_name", "image_path", "name", "photo", "path"}
-_TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?([ _-]?\d+)?")
+_TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?")
 _DELIMITER = re.compile(r"[,;\t|]")
 _TOKEN_NUMBER = re.compile(r"(?<=\.\w{3})#\d+$|(?<=\.\w{4})#\d+$")  # Flickr8k.token.txt: "a.jpg#0"
 _CAMERA_WORDS = {"img", "dsc", "dscn", "dscf", "dcim", "pxl", "mvimg", "image", "photo", "picture", "pic", "scan", "wa"}
@@ -35,15 +35,13 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     - CSV (also with ``;``, tab or ``|``) with a header such as ``image,caption``, or with these two columns and no header.
     - JSONL with ``{"image": "a.jpg", "captions": ["…"]}`` or ``{"image": "a.jpg", "label": "dog"}`` on each line. The label
       becomes the caption "a photo of a dog".
-    - COCO captions JSON.
 
     An image may have several rows, each with a caption. Raises DataError: when the file is not UTF-8, is malformed (the message
     names the line), or has no captions, or more than ``most``.
     """
     label = safe_name(name)
     text = decoded(label, data)
-    readers = {".jsonl": _jsonl, ".json": _json}
-    pairs = readers.get(PurePosixPath(label).suffix.lower(), _csv)(label, text)
+    pairs = (_jsonl if PurePosixPath(label).suffix.lower() == ".jsonl" else _csv)(label, text)
     captions = _collect(islice(pairs, most))
     if not captions:
         raise DataError("CORE_NO_CAPTIONS", label=label)
@@ -118,21 +116,19 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     match = _DELIMITER.search(first)
     delimiter = match[0] if match else ","
-    image, texts, width = 0, [1], 2
+    image, caption, width = 0, 1, 2
     for number, (line, row) in enumerate(_csv_rows(label, text, delimiter)):
         where = message("CORE_LINE", label=label, line=line)
         if number == 0 and (header := _columns([cell.casefold() for cell in row], where)) is not None:
-            (image, texts), width = header, len(row)
+            (image, caption), width = header, len(row)
             continue
         if len(row) > width:
-            if texts[-1] != width - 1:
+            if caption != width - 1:
                 raise DataError("CORE_CSV_COLUMNS", where=where, n=len(row), width=width)
             row = [*row[: width - 1], f"{delimiter} ".join(row[width - 1 :])]
-        cells = [row[i] for i in takewhile(len(row).__gt__, texts)]  # a header may have a million columns, a row two
-        if image >= len(row) or not row[image] or not cells:
+        if len(row) <= max(image, caption) or not row[image]:
             raise DataError("CORE_CSV_PAIR", where=where)
-        name = _TOKEN_NUMBER.sub("", row[image])
-        yield from ((name, cell) for cell in cells)
+        yield _TOKEN_NUMBER.sub("", row[image]), row[caption]
 
 
 def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -149,42 +145,18 @@ def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list
         raise DataError("CORE_CSV", label=label, line=reader.line_num, error=error) from None
 
 
-def _columns(header: list[str], where: Message) -> tuple[int, list[int]] | None:
-    """Positions of the image column and the caption columns. None if the row is no header."""
-    images = [i for i, cell in enumerate(header) if cell in _PHOTO_COLUMNS]
-    if not images:
-        if len(header) > 1 and any(_TEXT_COLUMN.fullmatch(cell) for cell in header) and "." not in header[0]:
-            raise DataError("CORE_CSV_NO_IMAGE", where=where)
+def _columns(header: list[str], where: Message) -> tuple[int, int] | None:
+    """Positions of the image column and the caption column. None if the row is no header."""
+    image = next((i for i, cell in enumerate(header) if cell in _PHOTO_COLUMNS), None)
+    if image is None:
         return None
-    texts = [i for i, cell in enumerate(header) if i != images[0] and _TEXT_COLUMN.fullmatch(cell)]
-    if not texts:
-        raise DataError("CORE_CSV_NO_CAPTION", where=where)
-    return images[0], texts
+    for caption, cell in enumerate(header):
+        if caption != image and _TEXT_COLUMN.fullmatch(cell):
+            return image, caption
+    raise DataError("CORE_CSV_NO_CAPTION", where=where)
 
 
 def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
     """Yield (image, caption) from the lines of ``captions.jsonl`` or ``labels.jsonl``."""
-    for where, row in rows(label, text):
-        if "label" in row and "captions" not in row and "caption" not in row:
-            texts = caption_texts(Sample(Path(row["image"]), label=label_of(where, row)))
-        else:
-            texts = captions_of(where, row)
-        yield from ((row["image"], t) for t in texts)
-
-
-def _json(label: str, text: str) -> Iterator[tuple[str, str]]:
-    """Yield (image, caption) from COCO captions. Also accepts a JSONL file with the name .json."""
-    first = next((line for _, line in lines(text)), "").rstrip()
-    if first.endswith("}") and '"image"' in first:
-        yield from _jsonl(label, text)
-        return
-    content = parse_json(label, text)
-    try:
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        pairs = [(names[a["image_id"]], a["caption"]) for a in content["annotations"]]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise DataError("CORE_COCO_OR_JSONL", file=label, kind=type(error).__name__, error=brief(str(error))) from None
-    for number, (name, caption) in enumerate(pairs):
-        if not isinstance(name, str) or not isinstance(caption, str):
-            raise DataError("CORE_COCO_TEXTS", label=label, n=number + 1)
-        yield name, caption
+    for sample in read_samples(label, text):
+        yield from ((str(sample.path), caption) for caption in caption_texts(sample))

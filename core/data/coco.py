@@ -1,16 +1,17 @@
-"""COCO: captions JSON, and the instances JSON beside it with the categories of the objects in each photo.
+"""COCO's captions JSON with the instances JSON beside it, and Karpathy's split JSON of COCO, Flickr8k and Flickr30k.
 
 https://cocodataset.org/#format-data
+https://cs.stanford.edu/people/karpathy/deepimagesent/ (caption_datasets.zip)
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from core.common.errors import DataError, brief
@@ -19,7 +20,13 @@ from core.data.find_images import ImageFinder
 from core.data.sample import Sample
 from core.data.text import read_json
 
-PATTERN = "*caption*.json"
+KARPATHY, CAPTIONS = PATTERNS = ("dataset_*.json", "*caption*.json")
+SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}  # restval: as in the literature
+
+
+def read_karpathy(images: ImageFinder) -> list[Sample]:
+    """Samples of the split JSON among ``images.lists``; empty if there is none. Raises DataError: when a file is malformed."""
+    return [sample for samples in images.lists(KARPATHY, lambda file: _split(file, images)).values() for sample in samples]
 
 
 def read_coco(images: ImageFinder, categories: bool) -> list[Sample]:
@@ -28,16 +35,47 @@ def read_coco(images: ImageFinder, categories: bool) -> list[Sample]:
     If several files (train and val) have photos there, they are joined. ``categories``: whether to read the instances too.
     Raises DataError: when a file is malformed, or there are files of 2014 and 2017, whose splits share photos.
     """
-    found = images.lists(PATTERN, lambda file: _samples(file, images))
+    found = images.lists(CAPTIONS, lambda file: _captioned(file, images, categories))
     _check_years([*found])
-    for file in found if categories else ():
-        found[file] = _samples(file, images, read_categories(file.with_name(file.name.replace("captions", "instances"))))
     if len(found) == 1:
         return next(iter(found.values()))
     return [replace(s, split=_split_of(file)) for file in found for s in found[file]]
 
 
-def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
+def _split(file: Path, images: ImageFinder) -> list[Sample]:
+    """Samples of Karpathy's JSON. Empty if the file is another JSON."""
+    content = read_json(file)
+    listed = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(listed, list) or not any(isinstance(i, dict) and "sentences" in i for i in listed):
+        return []
+    samples = []
+    with _form("CORE_KARPATHY", file):
+        for image in listed:
+            captions = tuple(one_line(s["raw"]) for s in image["sentences"] if s["raw"].strip())
+            name = f"{image.get('filepath', '')}/{image['filename']}".removeprefix("/")
+            samples.append(Sample(images.find(name), captions, SPLITS[image["split"]]))
+    return samples
+
+
+def _captioned(file: Path, images: ImageFinder, categories: bool) -> list[Sample]:
+    """Samples of a COCO captions JSON. Empty if the file is another JSON."""
+    content = read_json(file)
+    if not isinstance(content, dict) or "images" not in content or "annotations" not in content:
+        return []
+    captions: dict[Any, list[str]] = defaultdict(list)
+    with _form("CORE_COCO", file):
+        for annotation in content["annotations"]:
+            caption = annotation.get("caption")
+            if isinstance(caption, str) and caption.strip():
+                captions[annotation["image_id"]].append(one_line(caption))
+        if not captions:
+            return []
+        shown = _categories(file.with_name(file.name.replace("captions", "instances"))) if categories else {}
+        listed = [(images.find(image["file_name"]), image["id"]) for image in content["images"]]
+        return [Sample(path, tuple(captions.get(key, ())), categories=shown.get(key, ())) for path, key in listed]
+
+
+def _categories(file: Path) -> dict[Any, tuple[str, ...]]:
     """Sorted category names by image id. Empty if the file is missing. Raises DataError: when it is not in COCO's format."""
     if not file.is_file():
         return {}
@@ -48,33 +86,21 @@ def read_categories(file: Path) -> dict[Any, tuple[str, ...]]:
         return item
 
     content = read_json(file, slim)
-    try:
+    categories: dict[Any, set[str]] = defaultdict(set)
+    with _form("CORE_COCO_INSTANCES", file):
         names = {c["id"]: c["name"] for c in content["categories"]}
-        categories: dict[Any, set[str]] = defaultdict(set)
         for annotation in content["annotations"]:
             categories[annotation["image_id"]].add(names[annotation["category_id"]])
-        return {image: tuple(sorted(present)) for image, present in categories.items()}
-    except (AttributeError, KeyError, TypeError) as error:
-        raise DataError("CORE_COCO_INSTANCES", file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
+    return {image: tuple(sorted(present)) for image, present in categories.items()}
 
 
-def _samples(file: Path, images: ImageFinder, categories: Mapping[Any, tuple[str, ...]] = MappingProxyType({})) -> list[Sample]:
-    """Samples of a COCO captions JSON. Empty if the file is another JSON."""
-    content = read_json(file)
-    if not isinstance(content, dict) or "images" not in content or "annotations" not in content:
-        return []
-    captions: dict[Any, list[str]] = defaultdict(list)
+@contextmanager
+def _form(key: str, file: Path) -> Iterator[None]:
+    """A block that reads the values of a JSON file: if they are others, a DataError with this message is raised."""
     try:
-        for annotation in content["annotations"]:
-            caption = annotation.get("caption")
-            if isinstance(caption, str) and caption.strip():
-                captions[annotation["image_id"]].append(one_line(caption))
-        if not captions:
-            return []
-        listed = [(images.find(image["file_name"]), image["id"]) for image in content["images"]]
-        return [Sample(path, tuple(captions.get(key, ())), categories=categories.get(key, ())) for path, key in listed]
+        yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError("CORE_COCO", file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
+        raise DataError(key, file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
 
 
 def _split_of(file: Path) -> str:

@@ -12,8 +12,7 @@ from core.common.errors import PhotoError
 from core.common.messages import Message
 from core.common.text import safe_name
 from core.data.decode_pool import DecodedPhoto
-from core.data.image_io import photo_bytes
-from core.data.photo_errors import photo_error
+from core.data.image_io import photo_bytes, photo_error
 
 DEEPEST = 8  # maximum folder levels kept for a source
 

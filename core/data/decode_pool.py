@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.common.images import Framing
-from core.data.photo_errors import from_json, photo_error
+from core.data.image_io import from_json, photo_error
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = min(4, os.cpu_count() or 1)

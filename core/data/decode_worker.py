@@ -16,8 +16,7 @@ from core.common.errors import PhotoError
 from core.common.images import Framing
 from core.common.messages import message
 from core.common.priority import step_back
-from core.data.image_io import open_photo, thumbnail
-from core.data.photo_errors import as_json, reason_of
+from core.data.image_io import as_json, open_photo, reason_of, thumbnail
 
 if sys.platform != "win32":
     import resource

@@ -72,16 +72,10 @@ class ImageFinder:
         return next(iter(same), direct)
 
     def lists(self, pattern: str, read: Callable[[Path], list[Sample]]) -> dict[Path, list[Sample]]:
-        """The samples of each list of photos that is there: in the folder or its ``annotations``, else beside the folder. If no
-        photo is there, all lists of the folder."""
-        # For a link: the folder beside the link, not beside its target. absolute() makes "." work.
-        for place in (self.folder, Path(os.path.normpath(self.folder.absolute())).parent):
-            files = sorted([*place.glob(pattern), *place.glob(f"annotations/{pattern}")])
-            parsed = {file: samples for file in files if file.is_file() and (samples := read(file))}
-            present = {file: samples for file, samples in parsed.items() if any(is_there(s.path) for s in samples)}
-            if present or (parsed and place == self.folder):
-                return present or parsed
-        return {}
+        """The samples of each list in the folder or its ``annotations`` whose photos are there, or else of all."""
+        files = sorted([*self.folder.glob(pattern), *self.folder.glob(f"annotations/{pattern}")])
+        parsed = {file: samples for file in files if file.is_file() and (samples := read(file))}
+        return {file: samples for file, samples in parsed.items() if any(is_there(s.path) for s in samples)} or parsed
 
 
 def photos_in(folder: Path) -> Iterator[Path]:

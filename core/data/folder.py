@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.files import no_folder
-from core.data.captions import read_captions as captions_of_file
-from core.data.classes import read_classes
-from core.data.coco import PATTERN as CAPTIONS_JSON
-from core.data.coco import read_coco
+from core.data.captions import read_captions
+from core.data.coco import PATTERNS, read_coco, read_karpathy
 from core.data.find_images import ImageFinder, photos_in
-from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_captions, read_labels
-from core.data.karpathy import PATTERN, read_karpathy
-from core.data.sample import Sample, gather
+from core.data.jsonl import CAPTIONS_FILE, LABELS_FILE, read_file
+from core.data.sample import Sample
 
 TABLES = ("captions.txt", "Flickr8k.token.txt")  # Flickr8k's captions as on Kaggle, and as first published
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+# Folders of unsorted photos, not of one class: train2017, Flicker8k_Dataset, flickr30k_images and the like.
+_NO_CLASS = re.compile(r"\..*|(train|val|test)\d{4}|.*(images?|photos?|pictures?|thumbnails?|dataset)")
 
 
 def check_folder(folder: Path) -> None:
@@ -30,37 +32,58 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     """All samples of a data folder, in file order.
 
     Reads the first format that exists: ``captions.jsonl``; ``labels.jsonl``; Karpathy's split JSON; COCO captions JSON; TABLES;
-    folders of images named after their class. JSON and tables may also be beside the folder, so that ``folder`` may be the
-    image folder itself, or in ``annotations`` of both places.
+    folders of images named after their class. JSON and tables may also be in ``annotations``.
 
     ``categories``: whether to read COCO's instances too, which is slow. Raises DataError: when the folder is missing, no format
     is known, the choice is ambiguous, or a line is malformed (the message has its number).
     """
     check_folder(folder)
-    if (folder / CAPTIONS_FILE).is_file():
-        return read_captions(folder)
-    if (folder / LABELS_FILE).is_file():
-        return read_labels(folder)
+    for file in (folder / CAPTIONS_FILE, folder / LABELS_FILE):
+        if file.is_file():
+            return read_file(file)
     images = ImageFinder(folder)
-    samples = read_karpathy(images, categories) or read_coco(images, categories) or _tables(images)
-    if samples := samples or read_classes(folder):
+    if samples := read_karpathy(images) or read_coco(images, categories) or _tables(images) or _classes(folder):
         return samples
     raise DataError("CORE_NO_FORMAT", folder=folder)
 
 
 def _tables(images: ImageFinder) -> list[Sample]:
     def samples(file: Path) -> list[Sample]:
-        captions = captions_of_file(file.name, file.read_bytes())
+        captions = read_captions(file.name, file.read_bytes())
         return [Sample(images.find(name), texts) for name, texts in captions.items()]
 
     return next((found for table in TABLES for found in images.lists(table, samples).values()), [])
 
 
-def folder_captions(folder: Path) -> dict[Path, tuple[str, ...]]:
-    """Captions by photo, from a list file in the folder. Empty without such a file, or if it has the general name of one of
-    TABLES. Raises as ``read_folder``."""
-    known = folder.is_dir() and any(file.name not in TABLES for file in _lists(folder))
-    return gather(read_folder(folder)) if known else {}
+def _class_folders(folder: Path) -> list[Path]:
+    """The direct subfolders that hold images at any depth, and whose names may be class names."""
+    below = sorted(f for f in folder.iterdir() if f.is_dir() and not _NO_CLASS.fullmatch(f.name.lower()))
+    return [f for f in below if any(photos_in(f))]
+
+
+def _classes(folder: Path) -> list[Sample]:
+    """Samples of an image folder with at least two classes, labelled with their subfolder's name. Else empty. The folder's name
+    is the domain and the dataset. Raises DataError: when splits and other folders are mixed."""
+    folders = _class_folders(folder)
+    splits = [f for f in folders if f.name.lower() in SPLITS]
+    if splits and len(splits) < len(folders):
+        odd = next(f for f in folders if f not in splits)
+        raise DataError("CORE_SPLITS_OR_CLASSES", folder=folder, split=splits[0].name, other=odd.name)
+    roots = [(SPLITS[s.name.lower()], s) for s in splits] or [("", folder)]
+    classes = [(split, class_folder) for split, root in roots for class_folder in _class_folders(root)]
+    if len({c.name for _, c in classes}) < 2:
+        return []
+    name = folder.resolve().name.replace("_", " ")
+    return [
+        Sample(photo, split=split, label=class_folder.name.replace("_", " "), domain=name, dataset=name)
+        for split, class_folder in classes
+        for photo in photos_in(class_folder)
+    ]
+
+
+def is_captioned(folder: Path) -> bool:
+    """Whether the folder has a list of captions. TABLES do not count: a file of such a general name may be anything."""
+    return any(file.name not in TABLES for file in _lists(folder))
 
 
 def data_folders(data: Path) -> list[Path]:
@@ -68,7 +91,7 @@ def data_folders(data: Path) -> list[Path]:
     if any(_lists(data)):
         return [data]
     folders = sorted(f for f in data.iterdir() if f.is_dir() and not f.name.startswith("."))
-    if not any(any(_lists(f)) for f in folders) and read_classes(data):
+    if not any(any(_lists(f)) for f in folders) and _classes(data):
         return [data]
     return folders
 
@@ -83,6 +106,5 @@ def contents(data: Path) -> str:
 
 def _lists(folder: Path) -> Iterator[Path]:
     """Files of the folder whose name is that of a list of photos."""
-    json = (PATTERN, CAPTIONS_JSON)
-    for name in (CAPTIONS_FILE, LABELS_FILE, *json, *(f"annotations/{pattern}" for pattern in json), *TABLES):
+    for name in (CAPTIONS_FILE, LABELS_FILE, *PATTERNS, *(f"annotations/{pattern}" for pattern in PATTERNS), *TABLES):
         yield from folder.glob(name)

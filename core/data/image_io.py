@@ -7,11 +7,12 @@ import io
 import stat
 import warnings
 from pathlib import Path, PurePath
+from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from core.common.errors import PhotoError
-from core.data.photo_errors import photo_error
+from core.common.errors import PhotoError, brief
+from core.common.messages import Message, english, message
 from core.data.raw_preview import SUFFIXES as RAW_SUFFIXES
 from core.data.raw_preview import raw_preview
 
@@ -39,6 +40,30 @@ _ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # ta
 # Large and damaged files get our own error messages. Set once: catch_warnings() is not thread-safe.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+def photo_error(name: str, reason: str | Message, /, **fields: object) -> PhotoError:
+    """The error of a photo file. ``reason``: a message, or the key of one with these fields."""
+    return PhotoError("CORE_PHOTO", name=name, reason=message(reason, **fields) if isinstance(reason, str) else reason)
+
+
+def reason_of(error: PhotoError) -> Message:
+    """The reason of a ``photo_error``."""
+    return error.message.fields["reason"]  # type: ignore[union-attr, return-value]
+
+
+def as_json(reason: Message) -> list[Any]:
+    """A reason for another process, as its key and fields."""
+    return [reason.key, reason.fields]
+
+
+def from_json(answer: Any) -> Message:
+    """Read a reason of ``as_json`` from a process that is not trusted. Raises LookupError, ValueError, TypeError or
+    AttributeError: when it has another form."""
+    key, fields = answer
+    reason = message(key, **{name: brief(value) for name, value in fields.items()})
+    english()[key].format(**reason.fields)  # raises KeyError for an unknown message or a missing field
+    return reason
 
 
 def photo_bytes(path: Path, name: str | None = None) -> bytes:

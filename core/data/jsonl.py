@@ -17,25 +17,26 @@ CAPTIONS_FILE = "captions.jsonl"
 LABELS_FILE = "labels.jsonl"
 
 
-def read_captions(folder: Path) -> list[Sample]:
-    """Read lines ``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}``. Optional keys: ``"categories": ["dog"]``,
-    and ``"domain"`` and ``"set"`` for a special domain."""
-    samples = []
-    for where, row in _rows(folder / CAPTIONS_FILE):
-        categories = tuple(sorted(set(_texts(where, "categories", row.get("categories", [])))))
-        captions = tuple(one_line(c) for c in captions_of(where, row) if c.strip())
-        samples.append(Sample(folder / row["image"], captions, **_places(row), categories=categories))
-    return samples
+def read_samples(name: str, text: str, folder: Path = Path()) -> Iterator[Sample]:
+    """Read lines ``{"image": "images/1.jpg", "split": "train", "captions": ["…"]}``, or with a ``"label"`` and no captions.
+    Optional keys: ``"categories": ["dog"]``, and ``"domain"`` and ``"set"`` for a special domain. ``name``: of the file, in
+    error messages. Raises DataError: when a line has another form; the message has its number."""
+    for where, row in _rows(name, text):
+        label, captions = "", row.get("captions", row.get("caption"))
+        if captions is None and "label" in row:
+            label, captions = row["label"], []
+            if not isinstance(label, str):
+                raise DataError("CORE_NO_LABEL", where=where)
+        texts = _texts(where, "captions", [captions] if isinstance(captions, str) else captions)
+        categories = sorted(set(_texts(where, "categories", row.get("categories", []))))
+        split, domain, dataset = (str(row.get(key, "")) for key in ("split", "domain", "set"))
+        cleaned = tuple(one_line(text) for text in texts if text.strip())
+        yield Sample(folder / row["image"], cleaned, split, label, domain, dataset, tuple(categories))
 
 
-def read_labels(folder: Path) -> list[Sample]:
-    """Read lines ``{"image": "images/1.jpg", "set": "…", "domain": "…", "label": "…", "split": "…"}``."""
-    listed = _rows(folder / LABELS_FILE)
-    return [Sample(folder / row["image"], label=label_of(where, row), **_places(row)) for where, row in listed]
-
-
-def _places(row: dict[str, Any]) -> dict[str, Any]:
-    return {field: str(row.get(key, "")) for field, key in (("split", "split"), ("domain", "domain"), ("dataset", "set"))}
+def read_file(file: Path) -> list[Sample]:
+    """The samples of a file, as ``read_samples``."""
+    return list(read_samples(file.name, read_text(file), file.parent))
 
 
 class Translation(NamedTuple):
@@ -57,7 +58,7 @@ def read_translations(folder: Path) -> dict[str, list[Translation]]:
     if not files:
         raise DataError("CORE_NO_TRANSLATIONS", folder=folder)
     found: dict[str, list[Translation]] = defaultdict(list)
-    for where, row in (line for file in files for line in _rows(file)):
+    for where, row in (line for file in files for line in _rows(file.name, read_text(file))):
         for key, value in row.items():
             if key in ("image", "split", "en"):
                 continue
@@ -73,7 +74,7 @@ def read_translations(folder: Path) -> dict[str, list[Translation]]:
     return found
 
 
-def rows(name: str, text: str) -> Iterator[tuple[Message, dict[str, Any]]]:
+def _rows(name: str, text: str) -> Iterator[tuple[Message, dict[str, Any]]]:
     """Yield (place, object) of each line; errors name this place. Raises DataError: when it is no object with an image."""
     for number, line in lines(text):
         where = message("CORE_LINE", label=name, line=number)
@@ -83,24 +84,7 @@ def rows(name: str, text: str) -> Iterator[tuple[Message, dict[str, Any]]]:
         yield where, row
 
 
-def captions_of(where: Message, row: dict[str, Any]) -> list[str]:
-    """The captions of a row, unchanged. Raises DataError: when they are not a list of texts."""
-    captions = row.get("captions", row.get("caption"))
-    return _texts(where, "captions", [captions] if isinstance(captions, str) else captions)
-
-
-def label_of(where: Message, row: dict[str, Any]) -> str:
-    """The label of a row. Raises DataError: when it is not a text."""
-    if not isinstance(row.get("label"), str):
-        raise DataError("CORE_NO_LABEL", where=where)
-    return row["label"]
-
-
 def _texts(where: Message, key: str, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(t, str) for t in value):
         raise DataError("CORE_NO_TEXTS", where=where, key=key)
     return value
-
-
-def _rows(path: Path) -> Iterator[tuple[Message, dict[str, Any]]]:
-    return rows(path.name, read_text(path))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from core.common.errors import GalleryError
 from core.common.paths import ASSETS
-from core.data.jsonl import read_labels
+from core.data.jsonl import LABELS_FILE, read_file
 
 EVERYDAY = "samples"  # the set of everyday photos; the others are folders below ``assets/opening``
 
@@ -60,7 +60,7 @@ def sample_photos(name: str = EVERYDAY) -> tuple[SamplePhoto, ...]:
     Raises GalleryError: when the packages hold no photos. DataError: when files of another set are missing.
     """
     if name != EVERYDAY:
-        sentence, labelled = sample_sets()[name].examples[0].description, read_labels(ASSETS / "opening" / name)
+        sentence, labelled = sample_sets()[name].examples[0].description, read_file(ASSETS / "opening" / name / LABELS_FILE)
         return tuple(SamplePhoto(photo.path, photo.path.name, (photo.label,), sentence) for photo in labelled)
     listed = json.loads((ASSETS / "samples.json").read_text(encoding="utf-8"))
     packages = sorted({row["package"] for row in listed})

@@ -14,7 +14,7 @@ from core.data.find_images import is_clutter
 from core.data.image_io import MAX_BYTES
 from core.data.safe_zip import DAMAGE, open_zip, unpacked
 
-CAPTION_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl"}
+CAPTION_SUFFIXES = {".csv", ".tsv", ".jsonl"}
 MAX_CAPTIONS_BYTES = 8 * 1024 * 1024
 MAX_CAPTION_FILES = 20  # at once
 MAX_CAPTIONS = 100_000  # captions of one file

@@ -5,6 +5,8 @@ Encoding the texts takes seconds, so the moment ships with the embedded backbone
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -13,7 +15,6 @@ from torch import Tensor
 from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
 from core.common.tensor_files import shipped_tensors, write_tensors
-from core.data.class_names import imagenet_class_names
 
 TEMPLATES = ("{}", "a photo of a {}")  # for a name alone
 # Ordinary texts: each class name in the two templates, and in one of these sentences, which are like captions.
@@ -53,6 +54,16 @@ def ordinary_texts() -> list[str]:
     names = imagenet_class_names()
     texts = [template.format(name) for template in TEMPLATES for name in names]
     return texts + [SCENES[i % len(SCENES)].format(name) for i, name in enumerate(names)]
+
+
+@cache
+def imagenet_class_names() -> tuple[str, ...]:
+    """The first lemma of each of ImageNet's classes, in order. Reads timm's files, since importing timm takes seconds."""
+    package = find_spec("timm")
+    assert package is not None and package.origin is not None
+    files = Path(package.origin).parent / "data/_info"
+    lemmas = dict(line.split("\t") for line in (files / "imagenet_synset_to_lemma.txt").read_text("utf-8").splitlines())
+    return tuple(lemmas[synset].split(",")[0].strip() for synset in (files / "imagenet_synsets.txt").read_text().split())
 
 
 def save_moment(moment: Tensor, fingerprint: str, path: Path) -> None:

@@ -41,9 +41,6 @@ MAX_PHOTOS = 32  # per name; later ones are left out
 LAMBDA = 1e-3  # lambda, as a share of the mean diagonal of K C^-1 K^T, which is singular if two names have equal texts
 # Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on validation photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
-# A name gets a warning if the mean cosine between its photos is below this. On validation photos: 97 % of mixtures of three
-# photos, and 1 % of classes.
-ALIKE = 0.2
 # Letters of languages that put no space between words.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 
@@ -141,17 +138,6 @@ class TaughtNames:
         added = names_lora(self.backbone, self.entries, lora, self.background)
         return added if lora is None else merge([lora, added], [1.0, 1.0])
 
-    def remarks(self) -> list[Message]:
-        """Warnings about the names, each with a remedy. They do not prevent a search."""
-        warnings = []
-        for i, entry in enumerate(self.entries):
-            if len(entry.photos) > 1 and _alikeness(self.backbone.suffix(entry.photos)) < ALIKE:
-                warnings.append(message("CORE_NAME_ODD", name=entry.name))
-            other = next((o for o in self.entries[:i] if any(torch.equal(a, b) for a in entry.photos for b in o.photos)), None)
-            if other is not None:
-                warnings.append(message("CORE_NAMES_SHARE", other=other.name, name=entry.name))
-        return warnings
-
     def _texts(self, name: str) -> Tensor:
         return self.backbone.text_prefix([template.format(name) for template in TEMPLATES])
 
@@ -182,12 +168,10 @@ def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
 def clean_taught_name(name: str, most: int = MAX_LETTERS) -> str:
     """Trim a name. Raises DescriptionError: when it has no letter or digit, or more than ``most`` characters."""
     cleaned = _trimmed(name)
-    if not cleaned:
-        raise DescriptionError("CORE_NAME_EMPTY")
     if len(cleaned) > most:
         raise DescriptionError("CORE_NAME_LONG", n=len(cleaned), most=most)
     if not any(c.isalnum() for c in cleaned):
-        raise DescriptionError("CORE_NAME_SIGNS", name=cleaned)
+        raise DescriptionError("CORE_NAME_EMPTY")
     return cleaned
 
 
@@ -199,12 +183,6 @@ def left_out(name: str, photos: int) -> list[Message]:
 
 def _trimmed(name: str) -> str:
     return one_line(name).strip("\"“”'.,!?;: ") if isinstance(name, str) else ""
-
-
-def _alikeness(embeddings: Tensor) -> float:
-    """The mean cosine of two different rows of unit-length embeddings [n, d], n > 1."""
-    n = len(embeddings)
-    return float((n * embeddings.mean(0).square().sum() - 1) / (n - 1))
 
 
 def names_lora(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -17,7 +18,6 @@ from core.data.decode import Read
 from core.data.image_io import open_photo
 from core.data.read_ahead import read_ahead
 from core.retrieval.columns import photo_rows
-from core.retrieval.where import taken_at
 
 Item = TypeVar("Item")
 
@@ -49,6 +49,13 @@ def encode(batch: Sequence[tuple[Item, Read]], backbone: Backbone) -> list[tuple
             # Copies: a view would keep the whole batch in memory.
             done[id] = Encoded(id, taken_at(photo.taken), photo.thumbnail, *(tensor.clone() for tensor in tensors))
     return [(item, done[read[0]] if isinstance(read, tuple) else read) for item, read in batch]
+
+
+def taken_at(exif: object) -> datetime | None:
+    """Parse EXIF's "2024:05:01 12:30:00". None for anything else, such as from a camera whose clock was never set."""
+    with suppress(ValueError, TypeError):
+        return datetime.strptime(str(exif), "%Y:%m:%d %H:%M:%S")
+    return None
 
 
 def read_prefixes(backbone: Backbone, paths: Sequence[Path], log: Log) -> tuple[list[int], Tensor, list[str]]:

@@ -30,7 +30,7 @@ from core.common.text import free_name, safe_name
 from core.data.captions import match_captions
 from core.data.decode import Failure, Read, Source, content_id, read_photo, source_folder
 from core.data.decode_pool import DecodedPhoto, Upload
-from core.data.photo_errors import photo_error, reason_of
+from core.data.image_io import photo_error, reason_of
 from core.data.read_ahead import read_ahead
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import embeddings, photo_rows, text_rows, width
@@ -39,8 +39,7 @@ from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.popularity import popularity, spread_rows, with_popularity
 from core.retrieval.questions import Query
-from core.retrieval.search import PhotoIndexes, Recent, search
-from core.retrieval.where import Where
+from core.retrieval.search import PhotoIndexes, Recent, Where, search
 
 __all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
 

@@ -20,15 +20,13 @@ import torch
 
 from core.backbones.base import Backbone
 from core.common.device import batch_size
-from core.common.errors import DataError, LibraryError, PhotoError
+from core.common.errors import LibraryError, PhotoError
 from core.common.files import no_folder
-from core.common.messages import message
 from core.common.stopwatch import Stopwatch
 from core.data.decode import Read, read_photo
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image, is_raw, walk
-from core.data.folder import folder_captions
-from core.data.photo_errors import reason_of
+from core.data.image_io import reason_of
 from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval.encoding import Encoded, Outcome, encode
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, photo_schema, shown_path
@@ -52,7 +50,6 @@ class FileRow:
     mtime_ns: int
     id: str | None  # 32 hex digits
     reason: str | None = None
-    captions: tuple[str, ...] = ()
 
 
 @dataclass
@@ -61,7 +58,7 @@ class IndexReport:
     added: int = 0  # new photos, also of files with new content
     removed: int = 0  # photos that no file has any more
     failed: list[tuple[str, str]] = field(default_factory=list)  # path, reason in English, as the library keeps it
-    missing: list[str] = field(default_factory=list)  # folders that are missing or empty, whose photos are kept
+    missing: list[str] = field(default_factory=list)  # folders that are missing, empty or unreadable, whose photos are kept
     seconds: dict[str, float] = field(default_factory=dict)  # by step
 
 
@@ -131,12 +128,11 @@ class _Run:
         stopwatch = Stopwatch()
         seen = self._scan()
         new = [path for path, stat in seen.items() if not self._unchanged(path, stat)]
-        captions = self._captions()
         stopwatch.lap("look")
         self._encode(new, seen)
         stopwatch.lap("encode")
         with self.library.readable():
-            self._finish(seen, captions)
+            self._finish(seen)
         stopwatch.lap("write")
         self._report.seconds = stopwatch.laps
         return self._report
@@ -146,17 +142,16 @@ class _Run:
         seen: dict[str, tuple[int, int]] = {}
         kept: list[str] = []
         for root in self.roots:
-            if self.forget_missing and not root.exists():
-                continue
             before = len(seen)
             for path, stat in walk_images(root, self.library.folder, kept):
                 seen[path] = stat
                 if len(seen) % 5_000 == 0:
                     self.progress(Progress("looking", len(seen), 0))
-            if len(seen) == before and not self.forget_missing and any(_inside(p, [str(root)]) for p in self._known):
+            if len(seen) == before:
                 kept.append(str(root))
-            if not root.is_dir() or str(root) in kept:
-                self._report.missing.append(shown_path(str(root)))
+        if self.forget_missing:
+            kept = [folder for folder in kept if Path(folder).exists() and folder not in map(str, self.roots)]
+        self._report.missing = list(dict.fromkeys(map(shown_path, kept)))
         for path, row in self._known.items():
             if path not in seen and _inside(path, kept):
                 seen[path] = (row.size, row.mtime_ns)
@@ -167,15 +162,6 @@ class _Run:
         if row is None or (row.size, row.mtime_ns) != stat:
             return False
         return row.reason is not None if row.id is None else row.id in self._ids
-
-    def _captions(self) -> dict[str, tuple[str, ...]]:
-        captions: dict[str, tuple[str, ...]] = {}
-        for root in self.roots:
-            try:
-                captions |= {absolute(path): texts for path, texts in folder_captions(root).items()}
-            except (DataError, OSError) as error:  # photos are useful without captions
-                self._report.failed.append((shown_path(str(root)), str(message("CORE_CAPTIONS_SKIPPED", error=error))))
-        return captions
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
         started, done = time.monotonic(), 0
@@ -216,15 +202,12 @@ class _Run:
         self._rows, self._pending = [], {}
         self._committed = time.monotonic()
 
-    def _finish(self, seen: Mapping[str, tuple[int, int]], captions: Mapping[str, tuple[str, ...]]) -> None:
+    def _finish(self, seen: Mapping[str, tuple[int, int]]) -> None:
         report = self._report
         roots = [str(root) for root in self.roots]
         if not self.stop():
             for path in [path for path in self._files if path not in seen and _inside(path, roots)]:
                 del self._files[path]
-            for path, row in self._files.items():
-                if (texts := captions.get(path, ())) != row.captions and _inside(path, roots):
-                    self._files[path] = replace(row, captions=texts)
             self._remove(self._ids - {row.id for row in self._files.values()})
         if self._files != self._known:
             import lance
@@ -285,11 +268,9 @@ def read_files(library: PhotoLibrary) -> dict[str, FileRow]:
     """All files of a library, by path. A killed process may leave two rows of a file: the later one counts."""
     files: dict[str, FileRow] = {}
     for batch in library.files().to_batches(scan_in_order=True):
-        columns = [batch[name].to_pylist() for name in ("path", "raw", "size", "mtime_ns", "id", "reason", "captions")]
-        for path, raw, size, mtime, id, reason, captions in zip(*columns, strict=True):
-            files[path if raw is None else os.fsdecode(raw)] = FileRow(
-                size, mtime, id and id.hex(), reason, tuple(captions or ())
-            )
+        columns = [batch[name].to_pylist() for name in ("path", "raw", "size", "mtime_ns", "id", "reason")]
+        for path, raw, size, mtime, id, reason in zip(*columns, strict=True):
+            files[path if raw is None else os.fsdecode(raw)] = FileRow(size, mtime, id and id.hex(), reason)
     return files
 
 
@@ -315,7 +296,7 @@ def _file_table(files: Mapping[str, FileRow]) -> pa.Table:
     for path, row in files.items():
         shown = shown_path(path)
         raw = None if shown == path else os.fsencode(path)
-        rows.append((shown, raw, row.size, row.mtime_ns, row.id and bytes.fromhex(row.id), row.reason, list(row.captions)))
+        rows.append((shown, raw, row.size, row.mtime_ns, row.id and bytes.fromhex(row.id), row.reason))
     schema = file_schema()
     return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 

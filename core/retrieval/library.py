@@ -2,7 +2,7 @@
 
     DIR/library.json      version of the layout, backbone, folders
     DIR/photos.lance      one row per photo: id of its content, date, thumbnail, vector (see ``columns``)
-    DIR/files.lance       one row per file: its path, photo id and captions; or why it cannot be read
+    DIR/files.lance       one row per file: its path and photo id, or why it cannot be read
     DIR/index/            the vectors again, to be memory-mapped: see ``library_photos.vectors``
     DIR/lock              held while one process writes
 
@@ -135,15 +135,13 @@ class PhotoLibrary:
         raise LibraryError("CORE_LIBRARY_OTHER", **about, again=again)
 
     def counts(self) -> dict[str, int]:
-        """The numbers of photos, readable files, unreadable files, captions and dated photos, and the bytes on disk."""
+        """The numbers of photos, readable files, unreadable files and dated photos, and the bytes on disk."""
         with self.readable():
             photos, files = self.photos(), self.files()
-            captions = files.to_table(columns=["captions"])["captions"].to_pylist()
             return {
                 "photos": photos.count_rows(),
                 "files": files.count_rows("id IS NOT NULL"),
                 "failed": files.count_rows("id IS NULL"),
-                "captions": len({text for texts in captions for text in texts or ()}),
                 "dated": photos.count_rows("taken IS NOT NULL"),
                 "bytes": sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()),
             }
@@ -199,7 +197,8 @@ class PhotoLibrary:
         if not (path / "_versions").is_dir():
             lance.write_dataset(schema.empty_table(), str(path))
         table = lance.dataset(str(path))
-        if not table.schema.equals(schema):
+        found = {field.name: field for field in table.schema}  # earlier versions also kept captions
+        if any(found.get(field.name) != field for field in schema):
             raise LibraryError("CORE_LIBRARY_COLUMNS", path=path, file=ABOUT)
         return table
 
@@ -219,7 +218,7 @@ def photo_schema(about: About) -> pa.Schema:
 
 
 def file_schema() -> pa.Schema:
-    """One row per file: path (raw: its bytes if not UTF-8), size, time of change, photo id or error message, captions."""
+    """One row per file: path (raw: its bytes if not UTF-8), size, time of change, photo id or error message."""
     import pyarrow as pa
 
     return pa.schema(
@@ -230,7 +229,6 @@ def file_schema() -> pa.Schema:
             pa.field("mtime_ns", pa.int64(), nullable=False),
             pa.field("id", pa.binary(16)),
             pa.field("reason", pa.string()),
-            pa.field("captions", pa.list_(pa.string())),
         ]
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +23,8 @@ from core.names.everyday import EverydayPhotos
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
 from core.retrieval.index import Index
-from core.retrieval.library import FILES, PHOTOS, PhotoLibrary, absolute, shown_path
-from core.retrieval.search import background
-from core.retrieval.where import Where
+from core.retrieval.library import PhotoLibrary, absolute, shown_path
+from core.retrieval.search import Where, background
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,9 +95,7 @@ class LibraryPhotos:
         return rows
 
     def find(self, photo: str) -> int:
-        """The row of a photo, from its id or the path of one of its files. Raises as ``row``."""
-        if _KEY.fullmatch(photo):
-            return self.row(photo)
+        """The row of a photo, from the path of one of its files. Raises as ``row``."""
         literal = shown_path(absolute(Path(photo))).replace("'", "''")
         ids = [id for id, _ in self._listed(f"path = '{literal}'")]
         if not ids:
@@ -200,13 +197,6 @@ class LibraryPhotos:
         path = folder if folder.is_absolute() else self.folders.get(folder.as_posix())
         return "" if path is None else absolute(path).rstrip(os.sep) + os.sep
 
-    @lazy
-    def captions(self) -> tuple[str, ...]:
-        """All captions of the library's photos, each once."""
-        with self.library.readable():
-            table = self._files.to_table(columns=["captions"], filter="id IS NOT NULL")
-        return tuple(dict.fromkeys(text for texts in table["captions"].to_pylist() for text in texts or ()))
-
 
 def vectors(library: PhotoLibrary, photos: LanceDataset) -> np.ndarray:
     """The vectors [n, w] float32 of a version of the table of photos, in its order.
@@ -242,34 +232,6 @@ def _vectors_of(batch: pa.RecordBatch) -> np.ndarray:
 def _ids_of(ids: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """Ids of photos as an array [n, 16] uint8."""
     return np.frombuffer(b"".join(ids.to_pylist()), np.uint8).reshape(-1, 16)
-
-
-def problems(library: PhotoLibrary, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
-    """Read a whole library and list its problems, one sentence each."""
-    missing = [name for name in (PHOTOS, FILES) if not (library.folder / name).is_dir()]
-    if missing:
-        return [f"{name} is missing: index the photos again." for name in missing]
-    try:
-        with library.readable():
-            return _problems(library, progress)
-    except LibraryError as error:
-        return [str(error)]
-
-
-def _problems(library: PhotoLibrary, progress: Callable[[int, int], None]) -> list[str]:
-    photos, total = library.photos(), library.photos().count_rows()
-    indexed, seen, differing = vectors(library, photos), set[bytes](), 0
-    for batch in photos.scanner(["id", "thumbnail", "vector"], batch_size=READ_ROWS, scan_in_order=True).to_batches():
-        differing += int((indexed[len(seen) : len(seen) + len(batch)] != _vectors_of(batch)).any(1).sum())
-        seen.update(batch["id"].to_pylist())
-        progress(len(seen), total)
-    files = library.files().to_table(columns=["id"], filter="id IS NOT NULL")["id"].to_pylist()
-    lost, again = sum(id not in seen for id in files), library.about.index_command(str(library.folder))
-    counts = (
-        (differing, f"photos differ from the index: remove {library.folder / FOLDER}, which is made again."),
-        (lost, f"files belong to a photo that is missing: run `{again}`, which reads them again."),
-    )
-    return [f"{number:,} {problem}" for number, problem in counts if number]
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:

@@ -87,10 +87,10 @@ class Query:
     without: tuple[str, ...] = ()
 
     @staticmethod
-    def parse(texts: Sequence[str], photos: Sequence[Image.Image] = (), without: Sequence[str] = ()) -> Query:
+    def parse(texts: Sequence[str], photos: Sequence[Image.Image] = ()) -> Query:
         """Parse typed texts: ``dog -water`` and ``dog -"deep water"`` exclude a word or a phrase. Raises DescriptionError: when
         nothing is left to look for, there are too many parts, or a part is invalid."""
-        wanted, unwanted = [], list(without)
+        wanted, unwanted = list[str](), list[str]()
         for text in texts:
             rest, excluded = split_minus(text)
             unwanted += excluded

@@ -23,8 +23,7 @@ from core.retrieval.index import Hit, Ranking, moves
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import EncodedQuery, Query
-from core.retrieval.search import MOST_RANKED, Asked, LikePhoto, search
-from core.retrieval.where import NONE_LEFT, Where
+from core.retrieval.search import MOST_RANKED, NONE_LEFT, Asked, LikePhoto, Where, search
 
 MOST_FOUND = 300  # most results with a library
 WORDS, PHOTO, SIMILAR = "words", "photo", "similar"  # find photos of words, captions of a photo, photos like a photo

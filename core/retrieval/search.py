@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.common.errors import DescriptionError
 from core.common.lazy import lazy
 from core.names.everyday import EverydayPhotos
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -28,8 +31,35 @@ SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one co
 MOST_RANKED = 50_000  # of a library's zero-shot ranking, to compare ranks with
 BACKGROUND, FEWEST = 5_000, 20  # most and fewest photos of a ``background``
 KEPT_ADAPTERS = 4  # the page compares three at once
+NONE_LEFT = "CORE_FILTERED"  # key of the message that no photo passes a filter
 
 T = TypeVar("T", bound=Any)
+
+
+@dataclass(frozen=True)
+class Where:
+    """A filter: photos in ``folder`` or below it, taken from ``since`` to ``until``, both days included. Raises
+    DescriptionError: when ``since`` is after ``until``."""
+
+    folder: Path | None = None
+    since: date | None = None
+    until: date | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise DescriptionError("CORE_DAYS_REVERSED", since=self.since, until=self.until)
+
+    def __bool__(self) -> bool:
+        return any(value is not None for value in (self.folder, self.since, self.until))
+
+    def days(self, days: np.ndarray) -> np.ndarray:
+        """Which of these days [n] datetime64[D] pass, [n] bool. An unknown day (NaT) is in no range."""
+        kept = np.ones(len(days), bool)
+        if self.since is not None:
+            kept &= days >= np.datetime64(self.since)
+        if self.until is not None:
+            kept &= days <= np.datetime64(self.until)
+        return kept
 
 
 class Photos(Protocol):

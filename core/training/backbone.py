@@ -24,7 +24,7 @@ from core.common.errors import DataError
 from core.common.paths import data_of
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
-from core.data.class_names import imagenet_class_names
+from core.names.ordinary_texts import imagenet_class_names
 from core.training.corpus import OBJECTS
 from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features

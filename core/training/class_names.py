@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.data.class_names import imagenet_class_names
+from core.names.ordinary_texts import imagenet_class_names
 
 
 @dataclass(frozen=True)

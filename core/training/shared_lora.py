@@ -26,10 +26,9 @@ from core.common.digest import digest
 from core.common.files import whole
 from core.common.paths import EVERYDAY_FILE, ORDINARY_TEXTS_FILE
 from core.common.progress import Bar, Log
-from core.data.class_names import imagenet_class_names
 from core.data.folder import contents
 from core.names.everyday import EverydayPhotos, save_everyday
-from core.names.ordinary_texts import save_moment, second_moment
+from core.names.ordinary_texts import imagenet_class_names, save_moment, second_moment
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
 from core.training.descent import descend, one_cycle

@@ -17,10 +17,9 @@ from core.backbones.base import Backbone
 from core.common.errors import LibraryError, StudioError
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import ABOUT, PhotoLibrary
-from core.retrieval.library_photos import LibraryPhotos, problems
+from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.questions import Query
-from core.retrieval.search import search
-from core.retrieval.where import Where
+from core.retrieval.search import Where, search
 
 PHOTOS = 6
 FLIPPED = 120  # number of damaged libraries
@@ -36,7 +35,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     names = [f"{i}.jpg" for i in range(PHOTOS)]
     blurred(folder, names, 1)
-    (folder / "captions.jsonl").write_text("\n".join(json.dumps({"image": name, "captions": ["a dog"]}) for name in names))
     return folder
 
 
@@ -53,12 +51,11 @@ def used(folder: Path, photos: Path, backbone: Backbone) -> list[str]:
     def ask() -> None:
         searched = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)
         places = [place for place, _ in search(searched, Query(("a dog",)).question(backbone), top=3)]
-        searched.paths(places), searched.thumbnails(places), searched.captions
+        searched.paths(places), searched.thumbnails(places)
         searched.among(Where(folder=photos))
 
     ways: tuple[Callable[[], object], ...] = (
         lambda: PhotoLibrary.open(folder, backbone).counts(),
-        lambda: problems(PhotoLibrary.open(folder, backbone)),
         ask,
         lambda: index_folders(PhotoLibrary.open(folder, backbone), [photos], backbone),
     )
@@ -109,8 +106,8 @@ def test_vectors_of_another_width_are_refused(backbone: Backbone, good: Path, tm
     shutil.copytree(good, copy)
     about = json.loads((good / ABOUT).read_text())
     (copy / ABOUT).write_text(json.dumps(about | {"dim": int(times * about["dim"])}))
-    problem = problems(PhotoLibrary.open(copy))
-    assert len(problem) == 1 and "other columns" in problem[0]
+    with pytest.raises(LibraryError, match="other columns"):
+        PhotoLibrary.open(copy).counts()
     with pytest.raises(LibraryError, match="The library"):
         PhotoLibrary.open(copy, backbone)
 

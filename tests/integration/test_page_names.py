@@ -264,7 +264,7 @@ def test_teach_through_the_api(app: Running, files: list[Path], tmp_path: Path) 
     assert more["names"] == [{"name": "wug", "photos": 5}]
     for name, given, photos, text in (
         ("dax", None, "", "“dax” has no photo"),
-        ("", shown[:1], "", "The name is empty"),
+        ("", shown[:1], "", "A name needs a letter"),
         ("dax", [handle_file(broken)], "", "no readable photo"),
         ("dax", None, "nowhere.jpg", "No photo here is called nowhere"),
     ):

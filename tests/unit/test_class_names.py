@@ -2,7 +2,7 @@
 
 from timm.data.imagenet_info import ImageNetInfo
 
-from core.data.class_names import imagenet_class_names
+from core.names.ordinary_texts import imagenet_class_names
 
 
 def test_names_are_those_that_timm_reads() -> None:

@@ -82,7 +82,7 @@ def test_damaged_files_are_refused_in_a_sentence(backbone: EmbeddedBackbone) -> 
     for file in files:
         with pytest.raises(RepositoryError, match="damaged or not a file of names"):
             load_names(file, backbone)
-    with pytest.raises(RepositoryError, match="The name is empty"):
+    with pytest.raises(RepositoryError, match="A name needs a letter"):
         load_names(changed(content, names=json.dumps(["wug", " "])), backbone)
 
 

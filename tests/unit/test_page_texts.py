@@ -31,7 +31,7 @@ from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.data.uploads import sort_uploads
 from core.experts.files import RepositoryIndex
 from core.names.teach import clean_taught_name
-from core.retrieval.where import Where
+from core.retrieval.search import Where
 from core.sglora.description import subject
 from core.sglora.engine import SGLora
 

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from core.common.messages import message
-from core.data.photo_errors import as_json, from_json, photo_error, reason_of
+from core.data.image_io import as_json, from_json, photo_error, reason_of
 
 REASONS = [
     (message("CORE_NO_IMAGE"), "this is not a readable image (readable: JPEG,"),

@@ -16,9 +16,9 @@ def test_words_photos_and_what_should_not_show_are_one_vector() -> None:
     backbone = tiny_backbone()
     lora = random_lora(backbone.layout, 1, 0.1)
     photo = Image.effect_noise((48, 48), 80).convert("RGB")
-    made = Query.parse(["dog", 'snow -water -"two people"'], [photo], ["night"])
-    assert (made.texts, made.without) == (("dog", "snow"), ("night", "water", "two people"))
-    texts = backbone.encode_text(["dog", "snow", "night", "water", "two people"])
+    made = Query.parse(["dog", 'snow -water -"two people"', "-night"], [photo])
+    assert (made.texts, made.without) == (("dog", "snow"), ("water", "two people", "night"))
+    texts = backbone.encode_text(["dog", "snow", "water", "two people", "night"])
     seen = backbone.suffix(backbone.prefix(backbone.pixels(photo)[None]), lora)[0]
     expected = (texts[0] + texts[1] + seen) / 3 - WITHOUT * texts[2:].mean(0)
     expected = torch.nn.functional.normalize(expected, dim=0)
@@ -41,7 +41,7 @@ def test_in_a_sentence_the_rest_counts_too_and_the_photos_of_names() -> None:
     backbone = tiny_backbone()
     own = [torch.randn(n, *backbone.prefix_shape, generator=torch.Generator().manual_seed(n)).half() for n in (1, 3)]
     names = TaughtNames(backbone).add("wug", own[0]).add("dax", own[1])
-    asked = Query.parse(["a wug and a dax in the snow", "a tree", "wug"], without=["night"])
+    asked = Query.parse(["a wug and a dax in the snow", "a tree", "wug", "-night"])
     named, alone, tree, wug, night = backbone.encode_text([*asked.texts[:1], "a and a in the snow", "a tree", "wug", "night"])
     share = 19 / (19 + NAMED)  # letters and spaces of the rest
     wanted = ((1 - share) * named + share * alone + tree + wug) / 3 - WITHOUT * night

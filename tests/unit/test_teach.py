@@ -14,15 +14,12 @@ from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, DescriptionError
-from core.common.messages import Message
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path, heads_path
 from core.common.tensor_files import shipped_tensors
-from core.data.sample_photos import sample_photos
 from core.names import ordinary_texts, teach
 from core.names.everyday import EPSILON, everyday_photos
 from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, second_moment
 from core.names.teach import MAX_NAMES, MAX_PHOTOS, TEMPLATES, TaughtNames, closed_form, left_out
-from core.retrieval.gallery import Gallery
 from core.retrieval.search import PhotoIndexes
 
 
@@ -224,10 +221,8 @@ def test_nearly_equal_names_with_different_photos_stay_finite(backbone: Embedded
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("", "The name is empty"),
-        (" \n", "The name is empty"),
-        ("?!", "The name is empty"),
-        ("🐱", "“🐱” is no name: it needs a letter"),
+        (" \n", "A name needs a letter"),
+        ("🐱", "A name needs a letter"),
         ("x" * 61, "61 characters; 60 is the most"),
     ],
 )
@@ -249,32 +244,6 @@ def test_limits(backbone: EmbeddedBackbone) -> None:
     question = "purple flowers in a wild meadow that I saw in the spring of last year"
     crossed = photos(backbone, 0, 1)  # a question whose results were marked may be longer than a name
     assert TaughtNames(backbone).add(question, photos(backbone, 1, 1), crossed).entries[0].name == question
-
-
-def test_contradictions_are_said(backbone: EmbeddedBackbone) -> None:
-    alike = photos(backbone, 3, 1)
-    names = TaughtNames(backbone).add("wug", alike).add("dax", torch.cat([photos(backbone, 2, 2), alike[:1]]))
-    assert any("“wug” and “dax” share a photo" in str(remark) for remark in names.remarks())
-    mixed = TaughtNames(backbone).add("fep", noise(9, *backbone.prefix_shape, seed=5).half())
-    assert any("photos of “fep” show different things" in str(remark) for remark in mixed.remarks())
-    assert TaughtNames(backbone).add("wug", alike).remarks() == []
-    # Names of one photo: one remark each, not one for each pair.
-    same = TaughtNames(backbone)
-    for i in range(9):
-        same = same.add(f"name {i}", alike[:1])
-    assert len(same.remarks()) == 8
-
-
-def test_two_photos_of_different_things_are_said(backbone: EmbeddedBackbone) -> None:
-    samples = {sample.name: sample.path for sample in sample_photos()}
-
-    def remarks(*names: str) -> list[Message]:
-        gallery = Gallery(backbone)
-        gallery.add([samples[name] for name in names])
-        return TaughtNames(backbone).add("wug", gallery.prefixes(photo.id for photo in gallery.photos)).remarks()
-
-    assert remarks("cheetah1.jpg", "cheetah2.jpg", "cheetah.jpg") == []
-    assert len(remarks("coffee.png", "moon.png")) == len(remarks("coffee.png", "rocket.jpg", "text.png")) == 1
 
 
 def test_names_in_a_question(backbone: EmbeddedBackbone) -> None:
