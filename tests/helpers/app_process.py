@@ -15,12 +15,15 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from core.common.paths import ROOT
+
+if TYPE_CHECKING:  # most tests here need no Gradio in their own process
+    import gradio as gr
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -111,6 +114,13 @@ def free_port() -> int:
         with socket.socket() as free, suppress(OSError):
             free.bind(("127.0.0.1", port := random.SystemRandom().choice(PORTS)))
             return port
+
+
+def close(page: gr.Blocks) -> None:
+    """Stop a page that this process serves, without the five seconds for streams that clients left open."""
+    if page.is_running:
+        page.server.force_exit = True
+    page.close()
 
 
 def wait_for(address: str, process: subprocess.Popen, log: Path, within: Sequence[str] = ()) -> None:

@@ -20,7 +20,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")  # app.py sets this va
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", f"{sys.maxsize}")
 
 import gradio as gr
-from app_process import PATIENCE_SECONDS, free_port
+from app_process import PATIENCE_SECONDS, close, free_port
 from gradio_client import Client, handle_file
 
 from app.engines import Models
@@ -143,5 +143,5 @@ def launched(
         )
         yield Running(url, page, visitors, folder / "gradio")
     finally:
-        page.close()
+        close(page)
         patch.undo()

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from app_process import free_port
+from app_process import close, free_port
 
 from app.server.hosts import Hosts
 from app.server.mcp_visitors import visitor_of
@@ -88,5 +88,5 @@ def small(
         url = serve(page, **where, mcp=mcp, could_fit=could_fit, max_upload=max_upload, wait=False)
         yield Small(url, page, folder / "gradio")
     finally:
-        page.close()
+        close(page)
         patch.undo()
