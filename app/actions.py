@@ -321,9 +321,7 @@ def measure(
         return None
     gallery = sources.gallery(engine, tab.visitor, comparison.asked.scope)
     with COMPUTING:
-        counted = partial(
-            gallery.hits, without=comparison.left_out, progress=progress, stop=lambda: stop() or tab.uncounted is comparison
-        )
+        counted = partial(gallery.hits, without=comparison.left_out, progress=progress, stop=stop)
         ranked = [replace(column, hits=column.hits or counted(column.adapter)) for column in comparison.columns]
     measured = replace(comparison, columns=tuple(ranked))
     if tab.comparison is comparison:  # else the visitor asked something else, which is measured next

@@ -29,7 +29,6 @@ class Tab:
     repository: ExpertRepository | None = None  # the experts that made it
     comparison: Comparison | None = None  # the last answer
     unasked: Comparison | None = None  # without a question: the columns over which recall is counted
-    uncounted: Comparison | None = None  # the comparison whose recall the visitor stopped
     listed: tuple[Photo, ...] | None = None  # the photos that the tab's gallery shows; None before
     ready: bool = False  # whether the page shows the last answer
     opened: set[str] = field(default_factory=set)  # folded parts of the page that the tab has opened

@@ -16,25 +16,22 @@ from app.question import Question
 from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, by_column, copied, with_estimate
 from app.tab import Tab
-from app.views import page_html, results_html
+from app.views import results_html
 from app.views.results_html import Shown
 from app.views.template import script
 from core.backbones.trained_words import unknown_words
-from core.common.errors import StudioError
 from core.common.languages import language_remark
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
 TRAINED = ("en", "de", "fr")  # page languages that trained the model: only these have a notice about unknown words
-STOPPABLE = 500  # captions; fewer are counted before a visitor could press Stop
 
 
 class Compare(Step):
     def layout(self) -> None:
         """Lay out what is counted over all captions. ``results`` comes below."""
+        counting = self.t.html("NOT_COUNTED", results_html.not_counted) if self.context.opens_on_samples else ""
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
-            counting = self.t.html("NOT_COUNTED", results_html.not_counted) if self.context.opens_on_samples else ""
             self.recall = gr.HTML(counting, elem_id="recall")
-            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-counting")
 
     def results(self) -> None:
         """Lay out the options and the answer."""
@@ -77,7 +74,7 @@ class Compare(Step):
         self.context.controls |= {"merge": self.merge, "random": self.random}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
-        shown = [self.options, self.answered, self.more_of_them, self.marked, self.recall, self.stop, self.commands]
+        shown = [self.options, self.answered, self.more_of_them, self.marked, self.recall, self.commands]
         self.context.shows(Part.RESULTS, shown, self.show)
         self.context.shows(Part.RESULTS, [self.folder, self.since, self.until], self._filters)
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
@@ -91,10 +88,8 @@ class Compare(Step):
         # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
         self.answers(self.answered.like, self._similar, trigger_mode="multiple")
         self.on(self.answered.expand, self._open, (), [self.original], trigger_mode="multiple")
-        counted = [self.recall, self.stop]
         # The box first shows that recall is being counted. This change starts the counting.
-        self.on(self.recall.change, self._measure, (), counted, (), self.recall, SEARCH, trigger_mode="always_last")
-        self.on(self.stop.click, self._stop, (), counted)
+        self.on(self.recall.change, self._measure, (), [self.recall], (), self.recall, SEARCH, trigger_mode="always_last")
         # Marks may come faster than they are counted. None is left out.
         self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES], trigger_mode="multiple")
 
@@ -145,26 +140,13 @@ class Compare(Step):
         comparison = tab.counted
         if comparison is not None and comparison.measurable and not comparison.measured:
             progress = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
-            try:
-                actions.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
-            except StudioError:
-                tab.uncounted = comparison
-        return self._counted(tab)
-
-    def _stop(self, tab: Tab, _: Controls) -> Updates:
-        tab.uncounted = tab.counted
+            actions.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
         return self._counted(tab)
 
     def _counted(self, tab: Tab) -> Updates:
-        comparison, shown, stoppable = tab.counted, "", False
-        if comparison is not None and comparison.measurable:
-            if comparison.measured:
-                shown = results_html.recalls(comparison)
-            elif tab.uncounted is comparison:
-                shown = page_html.note(texts.COUNT_STOPPED)
-            else:
-                shown, stoppable = results_html.counting(comparison), comparison.captions > STOPPABLE
-        return {self.recall: shown, self.stop: gr.Button(visible=stoppable)}
+        if (comparison := tab.counted) is None or not comparison.measurable:
+            return {self.recall: ""}
+        return {self.recall: (results_html.recalls if comparison.measured else results_html.counting)(comparison)}
 
     def _mark(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         """Mark a photo as right or wrong. The browser shows the thumb itself."""

@@ -37,7 +37,7 @@ class Experts(Step):
                 min_width=180,
                 elem_id="own-pick",
             )
-            self.remove = gr.Button(self.t("OWN_REMOVE"), min_width=120, interactive=False, visible=False, elem_id="own-remove")
+            self.remove = gr.Button(self.t("OWN_REMOVE"), min_width=120, visible=False, elem_id="own-remove")
         self.report, about = gr.HTML(elem_id="own-report"), (self.t("OWN_DESCRIPTION"), self.t("OWN_DESCRIPTION_HINT"))
         with gr.Accordion(self.t("TRAIN"), open=False, elem_id="train-own"):
             first, more = page_html.one_more()
@@ -83,7 +83,6 @@ class Experts(Step):
     def wire(self) -> None:
         self.on(self.find.change, self._find, [self.find], [self.table, self.count], trigger_mode="always_last")
         self.on(self.table.select, self._details, (), [self.details])
-        self.on(self.pick.change, self._picked, [self.pick], [self.remove])
         self.on(self.stop.click, self._stop, (), [self.trained])
         self.downloads(self.download, self._write, self.mine)
         boxes, given = [self.name, self.description], [self.adapter, self.about]
@@ -100,7 +99,7 @@ class Experts(Step):
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
             self.mine: experts_html.own_list(own_experts),
             self.pick: gr.Dropdown(choices=mine, value=[], visible=bool(mine)),
-            self.remove: gr.Button(interactive=False, visible=bool(mine)),
+            self.remove: gr.Button(visible=bool(mine)),
             self.download: gr.Button(interactive=bool(mine)),
         }
 
@@ -119,9 +118,6 @@ class Experts(Step):
         experts = _own_first(tab.visitor.own_experts(self.context.engine(tab)))
         table = experts_html.table(experts, words or "")
         return table, experts_html.count(len(table["data"]), len(experts), words or "")
-
-    def _picked(self, names: list[str] | None, tab: Tab, _: Controls) -> Updates:
-        return {self.remove: gr.Button(interactive=bool(names))}
 
     def _details(self, tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
         """Show the clicked expert. The browser may have sorted or filtered the rows, so it sends the row."""
