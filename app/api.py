@@ -23,7 +23,6 @@ from app.server.sent_files import sent_files
 from app.tab import Tab
 from app.visitors import Visitors
 from core.common.errors import DescriptionError, RepositoryError
-from core.common.runtime import shared_cores
 from core.data.captions import parse_typed
 from core.experts.adapter_files import fit_facts, listed_names, routed_experts
 from core.names.teach import left_out
@@ -250,7 +249,7 @@ def _called(visitors: Visitors, endpoint: Callable[..., Any]) -> Callable[..., A
         name = visitor_of(request) or request.session_hash or ""
         with speaking(ENGLISH):
             tab = visitors.tab(name, address=address_of(request))
-            with tab.visitor.in_use(), shared_cores():
+            with tab.visitor.in_use():
                 answer = friendly(endpoint, public=True)(*args[:row], tab, *args[row + 1 :])
             visitors.settle(tab.visitor)
             return answer

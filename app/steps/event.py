@@ -17,7 +17,6 @@ from app.languages import speaking, wanted
 from app.server.hosts import address_of, is_from_here
 from app.steps.context import Controls, StepContext
 from app.tab import Tab
-from core.common.runtime import shared_cores
 
 MESSAGE_SECONDS = 15
 
@@ -41,7 +40,7 @@ def event(
             tab, new = tab_of(context, _request, given[row])
             visitor, had = tab.visitor, memory_of(given[row])[1]
             given[row] = tab
-            with visitor.in_use(), shared_cores(), tab.turn if in_turn else nullcontext():
+            with visitor.in_use(), tab.turn if in_turn else nullcontext():
                 answer = friendly(handler)(*given, controls)
             context.visitors.settle(visitor)
             updates = {} if answer == gr.skip() else answer

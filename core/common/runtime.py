@@ -1,8 +1,5 @@
 """Use of the processor and its memory: threads, compute dtype, and the heap.
 
-Threads: parallel computations with two threads each wait for one another. Indexing 20 photos then costs 1.5 times the processor
-time (two cores, torch 2.13). So parallel computations share the cores, and a sentence uses one core.
-
 Heap: glibc returns large blocks to the system at once, and the system must clear them before it hands them out again. In torch
 this takes a fifth of the image tower's time. Here the process keeps them, and returns them when the app is idle. After 24
 visitors in 12 threads, the process has 905 MB instead of 1,201 MB.
@@ -13,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -27,10 +23,6 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _ARENAS = 2
 _LARGEST_KEPT = 32 * 2**20  # the most that glibc accepts; the tower's largest activations of TOWER_BATCH photos are 20 MB
 _KEPT_FREE = 128 * 2**20
-
-_CORES = torch.get_num_threads()
-_running = 0
-_lock = threading.Lock()
 
 
 def compute_dtype(device: torch.device | None = None) -> torch.dtype:
@@ -51,23 +43,6 @@ def compute_dtype(device: torch.device | None = None) -> torch.dtype:
         return torch.float16 if kind == "mps" else torch.float32
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return torch.bfloat16 if native else torch.float32
-
-
-@contextmanager
-def shared_cores() -> Iterator[None]:
-    """Give the block its share of the cores: all if it runs alone, at least one. torch counts threads for each calling thread,
-    so computations that started earlier keep their share."""
-    global _running
-    with _lock:
-        _running += 1
-        part = max(1, _CORES // _running)
-    try:
-        if torch.get_num_threads() != part:
-            torch.set_num_threads(part)
-        yield
-    finally:
-        with _lock:
-            _running -= 1
 
 
 @contextmanager
