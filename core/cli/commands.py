@@ -18,8 +18,7 @@ from core.common.errors import BackboneError, DataError, UsageError
 from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.data import read_folder
-from core.experiments.evaluate import DEFAULT_METHODS, measure
-from core.experiments.evaluate import evaluate as evaluate_methods
+from core.experiments import evaluate as evaluation
 from core.experts.adapter_files import adapter_files, provenance, routing_facts, write_files
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
@@ -84,19 +83,15 @@ def evaluate(arguments: Namespace) -> Answer:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
             raise DataError("CORE_NO_SPLIT", folder=arguments.data, split=arguments.split)
-    engine = None if wanted is None else load_chosen_engine(arguments)  # zero-shot needs no experts
-    backbone = chosen_backbone(arguments) if engine is None else engine.backbone
-    beside = {} if arguments.adapter is None else {"adapter": load_adapter(backbone, arguments.adapter)}
-    if engine is None or wanted is None:
-        evaluation = measure(backbone, samples, {"zero-shot": ZERO_SHOT, **beside}, log)
+    if wanted is None:  # zero-shot needs no experts
+        backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
     else:
-        evaluation = evaluate_methods(engine, samples, wanted, arguments.methods or DEFAULT_METHODS, log, beside)
-    recalls = {
-        name: {way: {k: round(v, 4) for k, v in values.items()} for way, values in ways.items()}
-        for name, ways in evaluation.methods.items()
-    }
-    data = {"images": evaluation.images, "captions": evaluation.captions, "methods": recalls}
-    return Answer(data, format.recalls)
+        engine = load_chosen_engine(arguments)
+        backbone = engine.backbone
+        adapters = evaluation.adapters_of(engine, wanted, arguments.methods or evaluation.DEFAULT_METHODS)
+    if arguments.adapter is not None:
+        adapters["adapter"] = load_adapter(backbone, arguments.adapter)
+    return Answer(evaluation.evaluate(backbone, samples, adapters, log), format.recalls)
 
 
 def card(arguments: Namespace) -> Answer:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Any
 
 from core.backbones.base import Backbone
 from core.common.errors import DataError
@@ -24,39 +23,21 @@ from core.training.corpus import usual_adapter
 DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The recalls on a folder."""
-
-    images: int  # readable photos
-    captions: int  # different captions
-    # Recalls in percent, {"zero-shot": {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": {…}}, …}.
-    methods: Mapping[str, Mapping[str, Mapping[str, float]]]
-    skipped: tuple[str, ...] = ()  # an error message for each unreadable photo
-
-
-def evaluate(
-    engine: SGLora,
-    samples: Sequence[Sample],
-    request: AdapterRequest,
-    methods: Sequence[str] = DEFAULT_METHODS,
-    log: Log = print,
-    adapters: Mapping[str, Adapter] = MappingProxyType({}),
-) -> Evaluation:
-    """``measure`` the adapters that methods of ``core.experiments.controls`` make for a request, and other ``adapters``. Raises
-    DataError: when a method is unknown; and as ``measure`` and ``SGLora.adapt``."""
+def adapters_of(engine: SGLora, request: AdapterRequest, methods: Sequence[str] = DEFAULT_METHODS) -> dict[str, Adapter]:
+    """The adapters that methods of ``core.experiments.controls`` make for a request, by method. Raises DataError: when a method
+    is unknown; and as ``SGLora.adapt``."""
     unknown = [m for m in methods if m not in METHODS]
     if unknown:
         raise DataError("CORE_METHOD", method=unknown[0], known=", ".join(METHODS))
-    # Before the photos, which take minutes to read: this raises at once if the description is invalid.
     adaptation = engine.adapt(request)
-    loras = {name: METHODS[name](engine, adaptation) for name in methods}
-    applied = {name: usual_adapter(engine.backbone, lora, adaptation.strength) for name, lora in loras.items()}
-    return measure(engine.backbone, samples, {**applied, **adapters}, log)
+    return {m: usual_adapter(engine.backbone, METHODS[m](engine, adaptation), adaptation.strength) for m in methods}
 
 
-def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print) -> Evaluation:
-    """Recall@1, 5 and 10 under each adapter in both directions, with all photos as one gallery.
+def evaluate(
+    backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str, Adapter], log: Log = print
+) -> dict[str, Any]:
+    """Recall@1, 5 and 10 in percent under each adapter in both directions, with all photos as one gallery: {"images": readable
+    photos, "captions": different captions, "methods": {"zero-shot": {"i2t": {"R@1": …, …}, "t2i": {…}}, …}}.
 
     Any caption or label of a photo counts as a hit, and equal ones are one text. Photos without any are distractors. Raises
     DataError: when no photo is readable, or no readable photo has a caption.
@@ -78,4 +59,4 @@ def measure(backbone: Backbone, samples: Sequence[Sample], adapters: Mapping[str
         popular = popularity(images[spread_rows(len(images))], texts)
         recalls[name] = both_directions(*with_popularity(images, texts, popular), relevance)
         log(f"{name}: done")
-    return Evaluation(len(kept), len(relevance.texts), recalls, tuple(skipped))
+    return {"images": len(kept), "captions": len(relevance.texts), "methods": recalls}

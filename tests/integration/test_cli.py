@@ -31,7 +31,7 @@ from core.cli.search import is_photo
 from core.common.digest import digest
 from core.common.paths import ROOT, experts_path
 from core.data import read_folder
-from core.experiments.evaluate import DEFAULT_METHODS, evaluate
+from core.experiments.evaluate import DEFAULT_METHODS, adapters_of, evaluate
 from core.experts.adapter_files import routed_experts
 from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
@@ -295,10 +295,11 @@ def test_what_is_not_there_is_named(run, tmp_path, argv, message):
 
 def test_evaluate_is_what_the_library_call_measures(run, answer, engine, folder):
     found = answer("evaluate", "--data", folder, "--task", TEXT, "--k", 3, "--tau", 0.2, "--seed", 2, "--strength", 0.6)
-    expected = evaluate(engine, read_folder(folder), AdapterRequest(TEXT, 3, 0.2, 2, 0.6))
-    assert (found["images"], found["captions"]) == (12, 18) == (expected.images, expected.captions)
+    adapters = adapters_of(engine, AdapterRequest(TEXT, 3, 0.2, 2, 0.6))
+    expected = evaluate(engine.backbone, read_folder(folder), adapters)
+    assert (found["images"], found["captions"]) == (12, 18) == (expected["images"], expected["captions"])
     assert list(found["methods"]) == ["zero-shot", "merge", "sg-lora"]
-    for name, ways in expected.methods.items():
+    for name, ways in expected["methods"].items():
         assert found["methods"][name] == {way: pytest.approx(values, abs=1e-4) for way, values in ways.items()}
     code, out, err = run("evaluate", "--data", folder, "--task", TEXT, "--methods", "sg-lora, zero-shot,sg-lora")
     assert code == 0 and "12/12 photos" in err and "12 photos, 18 captions" in out

@@ -15,11 +15,12 @@ from tiny_models import tiny_backbone
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import merge
-from core.common.errors import DataError, DescriptionError
+from core.common.errors import DataError
+from core.common.progress import Log, silent
 from core.data import Sample
 from core.data.image_io import open_photo
 from core.data.sample import caption_texts, gather
-from core.experiments.evaluate import Evaluation, evaluate
+from core.experiments.evaluate import DEFAULT_METHODS, adapters_of, evaluate
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
@@ -44,10 +45,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return found
 
 
-def measured(engine: SGLora, samples: list[Sample], *methods: str, **options: Any) -> Evaluation:
-    return evaluate(
-        engine, samples, REQUEST, **({"methods": methods} if methods else {}), **{"log": lambda line: None, **options}
-    )
+def measured(engine: SGLora, samples: list[Sample], *methods: str, log: Log = silent) -> dict[str, Any]:
+    return evaluate(engine.backbone, samples, adapters_of(engine, REQUEST, methods or DEFAULT_METHODS), log)
 
 
 def by_hand(backbone: Backbone, samples: list[Sample], lora: Lora | None) -> dict[str, Any]:
@@ -73,13 +72,13 @@ def test_recall_of_every_method_is_that_counted_by_hand(engine, samples, monkeyp
     monkeypatch.setattr(engine.backbone, "prefix", lambda pixels: batches.append(len(pixels)) or prefix(pixels))
     found = measured(engine, samples)
     assert sum(batches) == 40, "each photo goes through the prefix once, for all methods"
-    assert (found.images, found.captions) == (40, len({c for s in samples for c in s.captions}))
+    assert (found["images"], found["captions"]) == (40, len({c for s in samples for c in s.captions}))
     routing = engine.route("a red dog", 3, 0.2)
     weights = [6.0 * weight for weight in routing.weights.tolist()]
     merged = merge([engine.repository.lora(i) for i in routing.chosen.tolist()], weights)
     loras = {"zero-shot": None, "merge": merged, "sg-lora": engine.adapt(REQUEST).lora}
-    assert found.methods == {name: by_hand(engine.backbone, samples, lora) for name, lora in loras.items()}
-    assert len({str(v) for v in found.methods.values()}) == 3, "the three methods must give different results here"
+    assert found["methods"] == {name: by_hand(engine.backbone, samples, lora) for name, lora in loras.items()}
+    assert len({str(v) for v in found["methods"].values()}) == 3, "the three methods must give different results here"
 
 
 def test_unreadable_photos_are_left_out_and_named(engine, samples, tmp_path) -> None:
@@ -88,11 +87,9 @@ def test_unreadable_photos_are_left_out_and_named(engine, samples, tmp_path) -> 
     bad = [Sample(tmp_path / name, ("only theirs",)) for name in ("text.jpg", "cut.png", "nowhere.jpg")]
     lines: list[str] = []
     mixed = [bad[0], *samples[:20], bad[1], *samples[20:], bad[2]]
-    found, expected = measured(engine, mixed, log=lines.append), measured(engine, samples)
-    assert (found.images, found.captions, found.methods) == (expected.images, expected.captions, expected.methods)
+    assert measured(engine, mixed, log=lines.append) == measured(engine, samples)
     for sample in bad:
-        assert sum(sample.path.name in line for line in found.skipped) == 1
-        assert any(line.startswith("left out: ") and sample.path.name in line for line in lines)
+        assert sum(line.startswith("left out: ") and sample.path.name in line for line in lines) == 1
 
 
 def test_lines_of_a_data_folder_become_captions_of_photos() -> None:
@@ -105,20 +102,16 @@ def test_lines_of_a_data_folder_become_captions_of_photos() -> None:
 def test_photos_without_captions_are_distractors(engine, samples) -> None:
     mixed = [*samples[:20], *(Sample(s.path, ()) for s in samples[20:])]
     found, alone = measured(engine, mixed, "zero-shot"), measured(engine, samples[:20], "zero-shot")
-    assert found.images == 40
-    assert found.captions == alone.captions
+    assert (found["images"], found["captions"]) == (40, alone["captions"])
     by_all = by_hand(engine.backbone, mixed, None)["i2t"]  # half of the photos have no captions
-    assert found.methods["zero-shot"]["i2t"] == {k: pytest.approx(2 * value.expected) for k, value in by_all.items()}
-    assert all(found.methods["zero-shot"]["t2i"][k] <= v for k, v in alone.methods["zero-shot"]["t2i"].items())
+    assert found["methods"]["zero-shot"]["i2t"] == {k: pytest.approx(2 * value.expected) for k, value in by_all.items()}
+    assert all(found["methods"]["zero-shot"]["t2i"][k] <= v for k, v in alone["methods"]["zero-shot"]["t2i"].items())
 
 
-def test_what_cannot_be_measured_is_rejected(engine, samples, tmp_path, monkeypatch) -> None:
+def test_what_cannot_be_measured_is_rejected(engine, samples, tmp_path) -> None:
     with pytest.raises(DataError, match=r"None of the 1 photos can be read .*nowhere"):
         measured(engine, [Sample(tmp_path / "nowhere.jpg", ("a",))])
     with pytest.raises(DataError, match="None of the 40 photos has a caption"):
         measured(engine, [Sample(s.path) for s in samples])
-    monkeypatch.setattr(engine.backbone, "prefix", None)  # these two fail before photos are read
     with pytest.raises(DataError, match="method magic is unknown; known are zero-shot"):
-        measured(engine, samples, "magic")
-    with pytest.raises(DescriptionError):
-        evaluate(engine, samples, AdapterRequest(""), log=lambda line: None)
+        adapters_of(engine, REQUEST, ["magic"])

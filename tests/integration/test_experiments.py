@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from random_engines import random_engine
 from tiny_models import random_lora, tiny_backbone
 
 from core.backbones.lora import Lora, LoraLayout
-from core.data import Sample
 from core.data.jsonl import Translation
 from core.experiments import controls, statistics
-from core.experiments.folds import FOLDS, split
 from core.experiments.held_tasks import SCENES, scene_rows
 from core.experiments.languages import NATIVE, translated
 from core.experts import recall_summary
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
-from core.training.class_names import ClassNames
-from core.training.corpus import Corpus
-from core.training.features import Features
 
 
 @pytest.fixture(scope="module")
@@ -65,38 +58,6 @@ def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Ada
     assert_sum(engine, made["one-lora"], [0.0], means[:1], share=2.0)  # experts use half of it
     assert_sum(engine, adaptation.own, weights, means[chosen], share=0.0)  # an untrained decoder adds nothing to the merge
     assert made["sg-lora"] is adaptation.full
-
-
-def small_corpus() -> Corpus:
-    """Captioned photos of six subjects, some with two of them, and photos of four classes of food."""
-    subjects = ("dog", "snow", "boat", "horse", "tennis", "piano")
-    samples = []
-    for i in range(600):
-        own = subjects[i % 6] if i % 30 else "dog in the snow"
-        texts = (f"a {own} number {i}", f"the {own} again {i}")
-        samples.append(Sample(Path(f"{i}.jpg"), texts, "val" if i % 5 == 0 else "train"))
-    samples += [Sample(Path(f"f{i}.jpg"), (), "", f"dish {i % 4}", "food", "x") for i in range(80)]
-    n = len(samples)
-    test = np.array([s.split == "val" for s in samples])
-    empty = torch.empty(0)
-    prefixes = Features([(np.zeros((n, 1, 1), dtype=np.float16), np.arange(n))])
-    none = tuple(np.array([0]) for _ in samples)
-    roles = ~test, np.zeros(n, bool), test
-    names = ClassNames(empty, empty)
-    return Corpus(tiny_backbone(), tuple(samples), prefixes, empty, empty, ("x",), none, np.arange(n), empty, names, *roles)
-
-
-def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos() -> None:
-    corpus, dealt = small_corpus(), []
-    for fold in range(FOLDS):
-        held, seen = split(corpus, fold)
-        dealt += [t.name for t in held]
-        hidden = np.concatenate([t.rows for t in held])
-        assert not seen.train[hidden].any() and not seen.validation[hidden].any()
-        assert seen.train.sum() == corpus.train.sum() - corpus.train[np.unique(hidden)].sum()
-        for task in held:
-            assert task.group != "scenes" or corpus.test[task.test].all()
-    assert sorted(dealt) == sorted({"dog", "snow", "boat", "horse", "tennis", "food"}), "piano is not in the list of scenes"
 
 
 def test_a_photo_belongs_to_a_scene_that_two_captions_name() -> None:

@@ -54,6 +54,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos(root: Path, tmp_path: Path) -> None:
+    corpus, dealt = context(root, tmp_path).corpus, []
+    for fold in range(folds.FOLDS):
+        held, seen = folds.split(corpus, fold)
+        dealt += [task.name for task in held]
+        hidden = np.unique(np.concatenate([task.rows for task in held]))
+        assert not seen.train[hidden].any() and not seen.validation[hidden].any()
+        assert seen.train.sum() == corpus.train.sum() - corpus.train[hidden].sum()
+        for task in held:
+            assert task.group != "scenes" or corpus.test[task.test].all()
+    assert sorted(dealt) == sorted([*(f"{colour} thing" for colour in COLOURS), "food"])
+
+
 def test_every_fold_is_trained_and_measured_once(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = unseen.run(context(root, tmp_path), RECIPE, seeds=(0,))
     rows = result["rows"]
