@@ -60,10 +60,9 @@ def shared_lora(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> L
     layout = LoraLayout(corpus.backbone.layout.modules, recipe.shared_rank)
     file = runs / "shared.safetensors"
     if not file.is_file():
-        objective, begun = recipe.shared_objective(corpus), file.with_suffix(".begun")
-        steps, how = recipe.steps_together(int(corpus.train.sum())), {"seed": recipe.seed, "log": log, "begun": begun}
-        write_tensors(file, {"shared": train_shared(objective, layout, steps, recipe.shared_lr, **how)})
-        begun.unlink(missing_ok=True)
+        objective, steps = recipe.shared_objective(corpus), recipe.steps_together(int(corpus.train.sum()))
+        vector = train_shared(objective, layout, steps, recipe.shared_lr, seed=recipe.seed, log=log)
+        write_tensors(file, {"shared": vector})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
 
 

@@ -8,7 +8,6 @@ the mixed scores of search. A penalty keeps the similarities of photos to class 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from core.backbones.lora_algebra import merge, reduce_rank
 from core.backbones.trained_words import save_words
 from core.backbones.translations import save_maps
 from core.common.digest import digest
-from core.common.files import whole
 from core.common.paths import EVERYDAY_FILE, ORDINARY_TEXTS_FILE
 from core.common.progress import Bar, Log
 from core.data.folder import contents
@@ -36,7 +34,6 @@ from core.training.objective import TRAINED_WEIGHT, Objective, mixed
 from core.training.translations import translation_maps
 
 WARM_UP = 30  # steps
-KEEP = 60.0  # seconds
 RUNS, RANK = 3, 48  # number of averaged runs, and the rank of their mean
 LEFT = ("vision.proj_in",)  # linears of the heads without a LoRA
 
@@ -49,33 +46,21 @@ def train_shared(
     dense: float = 1.0,
     seed: int = 0,
     log: Log = print,
-    begun: Path | None = None,
 ) -> Tensor:
     """Train one LoRA [P] of this layout on the training photos of the objective's corpus. The share ``dense`` of the steps uses
-    a sampled task, the others use everyday scenes of all kinds. ``begun`` keeps the state every KEEP seconds: an interrupted
-    training goes on from it."""
+    a sampled task, the others use everyday scenes of all kinds."""
     corpus = objective.corpus
     tasks, scenes = DenseTasks(corpus, corpus.train), np.flatnonzero(corpus.train & corpus.scenes)
     vector = torch.nn.Parameter(initial_vector(layout, seed))
     optimizer = torch.optim.Adam([vector], lr=lr)
     schedule = one_cycle(optimizer, steps, WARM_UP)
-    rng, done, kept = np.random.default_rng(seed), 0, time.monotonic()
-    if begun is not None and begun.is_file():
-        state = torch.load(begun)
-        done, rng.bit_generator.state, vector.data = state["step"], state["rng"], state["vector"]
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-    with Bar("shared LoRA", steps, log, "steps", first=done) as bar:
-        for step in range(done + 1, steps + 1):
+    rng = np.random.default_rng(seed)
+    with Bar("shared LoRA", steps, log, "steps") as bar:
+        for step in range(1, steps + 1):
             rows = tasks.sample(rng) if rng.random() < dense or not len(scenes) else scenes
             loss = objective.loss(rows, Lora.from_vector(layout, vector), rng)
             descend(loss, optimizer, schedule, [vector])
             bar.to(step, f"loss {loss.detach():.3f}")
-            if begun is not None and time.monotonic() - kept > KEEP:
-                state = {"step": step, "rng": rng.bit_generator.state, "vector": vector.data}
-                with whole(begun) as partial:
-                    torch.save(state | {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, partial)
-                kept = time.monotonic()
     return vector.detach().cpu()
 
 

@@ -183,7 +183,6 @@ def test_one_command_trains_all_and_goes_on_where_it_stopped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(shared_lora, "KEEP", 0.0)
     out, cache = tmp_path / "all", tmp_path / "cache"
     command = ["train", "all", "--data", str(data), "--cache", str(cache), "--out", str(out), *backbone[:4]]
     command += settings(*RECIPE, "generator.steps=4")
