@@ -13,8 +13,6 @@ from core import __version__
 from core.data.sidecars import STYLES
 from core.experiments.registry import EXPERIMENTS
 
-ALL = "all"
-
 
 def _type(name: str, read: Callable[[str], Any], holds: Callable[[Any], bool] = lambda value: True) -> Callable[[str], Any]:
     """A converter for argparse; ``name`` is part of its error message: "invalid finite number value: 'nan'"."""
@@ -52,7 +50,7 @@ OPTIONS: Mapping[str, _Options] = {
     "folder": {**_FOLDER, "nargs": "?"},
     "folders": {**_FOLDER, "nargs": "*"},
     "library": _DIR,
-    "experiment name": {"choices": (*EXPERIMENTS, ALL), "metavar": "NAME"},
+    "experiment name": {"choices": tuple(EXPERIMENTS), "metavar": "NAME"},
     **dict.fromkeys(("--adapter", "--cache", "--data", "--experts", "--folder", "--library", "--link", "--out"), _DIR),
     **dict.fromkeys(("evaluate --data", "--gallery"), _FOLDER),
     **dict.fromkeys(("--descriptions", "--generator", "--heads", "--names"), _FILE),

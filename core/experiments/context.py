@@ -21,8 +21,7 @@ from core.training.corpus import Corpus, load_corpus
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """A data folder, a cache for slow results, and the frozen model. The experiments of one run share it, so that photos are
-    read once."""
+    """A data folder, a cache for slow results, and the frozen model."""
 
     data: Path
     cache: Path

@@ -1,4 +1,4 @@
-"""All experiments, in the order of `all` and of the Evidence tab.
+"""All experiments, in the order of the Evidence tab.
 
 To add one, write a module ``core/experiments/NAME.py``, and its question and method in ``registry.json``. ``run(context)``
 returns the result as JSON, ``findings(result)`` sentences. Optional is ``table(result)``, Markdown (without it: methods by

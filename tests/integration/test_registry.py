@@ -1,4 +1,4 @@
-"""Experiments: the registry, `all` and result files."""
+"""Experiments: the registry and result files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from command_line import Run
 
 from app.views import page_html
-from core.cli import experiment
 from core.common import markdown
 from core.common.paths import results_path
 from core.common.text import listed
@@ -26,17 +25,6 @@ def test_shipped_reports_match_their_numbers(experiment: Experiment) -> None:
 
 
 @pytest.mark.slow
-def test_all_runs_each_and_says_what_failed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "EXPERIMENTS", {name: EXPERIMENTS[name] for name in ("forgetting", "verification")})
-    out = tmp_path / "results"
-    code, text, err = run("experiment", "all", "--data", tmp_path, "--out", out, "--cache", tmp_path / "cache")
-    assert (code, text) == (1, "")
-    assert "[1/2] forgetting" in err and "forgetting failed" in err
-    assert [file.name for file in out.iterdir()] == ["verification.json"], "after one fails, the others still run"
-    assert set(json.loads((out / "verification.json").read_text())) >= {"report", "experts"}
-
-
-@pytest.mark.slow
 def test_one_prints_its_findings(run: Run, tmp_path: Path) -> None:
     code, text, _ = run("experiment", "verification", "--out", tmp_path)
     assert code == 0 and f"## {EXPERIMENTS['verification'].question}" in text
@@ -44,7 +32,7 @@ def test_one_prints_its_findings(run: Run, tmp_path: Path) -> None:
 
 
 def test_without_data_the_folder_is_named(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("experiment", "all", "--data", tmp_path / "nowhere")
+    code, _, err = run("experiment", "known", "--data", tmp_path / "nowhere")
     assert code == 1 and "nowhere does not exist" in err
 
 
