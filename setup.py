@@ -22,7 +22,7 @@ setup(
     package_data={
         "app": ["*.css", "*.json", "*.md", "views/*.js", "views/templates/*.html", "languages/*.json"],
         "core": ["cli/help.txt", "common/*.json", "messages/*.json", "experts/*.md", "sglora/*.json", "training/*.json"],
-        "core.experiments": ["*.json"],
+        "core.experiments": ["*.json", "*.mplstyle"],
         "core.shipped.assets": ["*.json", "*/*.safetensors", "*/words.txt", "results/*", "opening/*/*", "opening/*/images/*"],
         "core.shipped.experts": ["*/*"],
     },

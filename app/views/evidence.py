@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from app.views.template import macros
 from core.common.paths import results_path
@@ -30,16 +31,25 @@ def shipped() -> list[dict[str, Any]]:
 
 
 def exhibits(folder: Path) -> list[dict[str, Any]]:
-    """The report of each result in a folder, in order, with its tables as HTML. One that cannot be read, such as
+    """The report of each result in a folder, in order, with its plot and its tables as HTML. One that cannot be read, such as
     that of another version, is left out."""
     found = []
     for file in folder.glob("*.json"):
         try:
             if report := json.loads(file.read_text(encoding="utf-8")).get("report"):
-                found.append(report | {"tables": _tables(report["table"], report["question"], file.stem)})
+                tables = _tables(report["table"], report["question"], file.stem)
+                found.append(report | {"plot": _plot(file.with_suffix(".svg"), report["question"]), "tables": tables})
         except Exception:
             log.exception("The result %s cannot be shown", file)
     return sorted(found, key=lambda report: report["order"])
+
+
+def _plot(file: Path, title: str) -> Markup:
+    """The SVG itself, so that it takes the page's colours and its words can be read and searched; "" without a file."""
+    if not file.is_file():
+        return Markup("")
+    svg = re.sub(r"<style>.*?</style>", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1))
 
 
 def _tables(markdown: str, title: str, file: str) -> Markup:

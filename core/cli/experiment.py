@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from importlib import import_module
 
 from core.cli.commands import Answer, chosen_backbone, log
 from core.common.paths import default_cache, results_path
@@ -17,6 +18,8 @@ def experiment(arguments: Namespace) -> Answer:
     chosen = EXPERIMENTS[arguments.name]
     if chosen.data:
         check_folder(arguments.data)
+    if chosen.plot:
+        import_module("core.experiments.figures")  # before hours of work, since its packages may be missing
     log(f"{chosen.name}: {chosen.question}")
     context = ExperimentContext(arguments.data, arguments.cache or default_cache(), chosen_backbone(arguments), log)
     result = chosen.module.run(context)

@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except OSError as error:
         return _complain(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("core", ""):
+            raise
+        return _complain(f"This needs the package {error.name}: see docs/reproduce.md.")
     except KeyboardInterrupt:
         return _complain("Interrupted.", EXIT_INTERRUPTED)
     try:

@@ -55,7 +55,9 @@ def structure(points: Tensor, categories: Tensor) -> dict[str, float]:
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """The structure of generated parameters for each lambda and of merges; recall of samples minus the merge."""
+    """The structure of generated parameters for each lambda and of merges; recall of samples minus the merge; a map."""
+    from sklearn.manifold import TSNE  # slow to import
+
     engine, experts = context.engine, context.engine.repository
     runs = runs_of(experts, context.backbone, context.cache, context.data)
     snapshots = read_snapshots(runs, [e.name for e in experts.experts])
@@ -80,12 +82,15 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                 yield {"variant": weight}, experts.with_shared(experts.generated(routing, theta))
 
     rows = runner.measured(context, "latent", runner.known_tasks(context.corpus), variants)
+    everything = torch.cat([next(iter(points.values())).flatten(0, 1), merges, own]).numpy()
+    flat = TSNE(init="pca", perplexity=30, random_state=0).fit_transform(everything)
     return {
         "shipped": next(iter(points)),
         "lambdas": {w: {"nats": g.notes["KL in nats"], **structure(points[w], categories)} for w, g in generators.items()},
         "merges": structure(merges[:, None].expand(-1, len(runner.SEEDS), -1), categories),
         "experts": {"categories": float(torch.pdist(own).mean()), "dimensions": dimensions(own)},
         "groups": statistics.summary(rows, "merge"),
+        "map": flat.round(1).tolist(),
     }
 
 

@@ -1,8 +1,8 @@
 """All experiments, in the order of the Evidence tab.
 
 To add one, write a module ``core/experiments/NAME.py``, and its question and method in ``registry.json``. ``run(context)``
-returns the result as JSON, ``findings(result)`` sentences. Optional is ``table(result)``, Markdown (without it: methods by
-group).
+returns the result as JSON, ``findings(result)`` sentences. Optional are ``table(result)``, Markdown (without it: methods by
+group), and a plot (``core.experiments.figures``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Experiment:
     question: str
     method: str  # in a sentence or two
     data: bool = True  # needs a data folder
+    plot: bool = False  # has a figure
 
     @property
     def module(self) -> ModuleType:

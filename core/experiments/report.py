@@ -1,4 +1,4 @@
-"""The result of an experiment as a file: numbers with findings and tables.
+"""The result of an experiment as files: numbers with findings and tables, and of some a picture.
 
 Sentences and tables are stored with the numbers, so that the Evidence tab and the documents only read files.
 """
@@ -29,10 +29,14 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> Path:
-    """Write a result and its report into a folder; returns the file."""
+    """Write a result, its report and its picture into a folder; returns the first file."""
     out.mkdir(parents=True, exist_ok=True)
     file, content = out / f"{experiment.name}.json", {"report": report(experiment, result), **result}
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if experiment.plot:
+        from core.experiments import figures
+
+        file.with_suffix(".svg").write_text(figures.svg(experiment.name, result), encoding="utf-8")
     return file
 
 

@@ -160,11 +160,15 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     assert f" of {n} experts" in experts["findings"][0]
     assert experts["tables"].count("<tr>") == 1 + 3 + 1 + n
     assert experts["command"] == "python -m core experiment verification"
+    # The page shows a file's plot without its style, which would affect the whole page. Its texts stay texts.
+    (map_of_points,) = (exhibit["plot"] for exhibit in evidence.shipped() if "samples" in exhibit["question"])
+    assert map_of_points.startswith('<svg role="img" aria-label="Has the space')
+    assert "<style" not in map_of_points and ">ball games</text>" in map_of_points
 
 
 def test_the_tab_opens_with_a_table_of_answers_and_folds_the_rest() -> None:
     shown = [{"question": f"question {n}?", "findings": [f"Answer {n}.", "More."]} for n in range(2)]
-    shown = [dict.fromkeys(("method", "command", "tables"), "") | exhibit for exhibit in shown]
+    shown = [dict.fromkeys(("method", "command", "plot", "tables"), "") | exhibit for exhibit in shown]
     opening, rest = evidence.page(shown).split("</section>", 1)
     rows = re.findall('<tr><td><a href="#(.*?)">(.*?)</a></td><td>(.*?)</td></tr>', opening)
     assert rows == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from command_line import Run
@@ -12,8 +13,11 @@ from app.views import page_html
 from core.common import markdown
 from core.common.paths import results_path
 from core.common.text import listed
+from core.experiments import figures
 from core.experiments.registry import EXPERIMENTS, Experiment
 from core.experiments.report import report
+
+TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=lambda experiment: experiment.name)
@@ -43,6 +47,16 @@ def test_the_help_says_what_one_more_expert_brings(run: Run) -> None:
     assert page_html.one_more() == (round(first), round(sum(further) / 3))
     code, text, _ = run("train", "experts", "--help")
     assert code == 0 and f"about {first:.0f} points of R@1, each further one about {sum(further) / 3:.0f}." in text
+
+
+@pytest.mark.parametrize("name", figures.PLOTS)
+def test_figures_take_the_pages_colours_and_keep_their_words(name: str) -> None:
+    """Those of the shipped results, drawn again."""
+    result = json.loads(results_path(name).read_text())
+    drawn, shipped = figures.svg(name, result), results_path(name).with_suffix(".svg").read_text()
+    words, expected = ({e.text for e in ElementTree.fromstring(svg).iter(TEXT)} for svg in (drawn, shipped))
+    assert EXPERIMENTS[name].plot and words == expected and drawn == figures.svg(name, result)
+    assert figures.INK not in drawn and figures.QUIET not in drawn and "currentColor" in drawn
 
 
 def test_tables_and_words() -> None:
