@@ -17,7 +17,6 @@ from app.steps.context import ANSWER, Controls, Part, Updates
 from app.steps.step import Step, by_column, copied, with_estimate
 from app.tab import Tab
 from app.views import results_html
-from app.views.results_html import Shown
 from app.views.template import script
 from core.backbones.trained_words import unknown_words
 from core.common.languages import language_remark
@@ -47,9 +46,6 @@ class Compare(Step):
         self.zero_shot = gr.Checkbox(
             True, label=self.t("WITH_ZERO_SHOT"), container=False, min_width=160, scale=0, elem_id="with-zero-shot"
         )
-        self.only_changed = gr.Checkbox(
-            False, label=self.t("ONLY_CHANGED"), container=False, min_width=130, scale=0, elem_id="only-changed"
-        )
         self.folder = gr.Dropdown(
             [(self.t("FOLDER_ALL"), "")],
             value="",
@@ -64,7 +60,7 @@ class Compare(Step):
             gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, visible=False, elem_id=name)
             for label, name in ((self.t("SINCE"), "since"), (self.t("UNTIL"), "until"))
         )
-        self.context.controls |= {"only_changed": self.only_changed, "zero_shot": self.zero_shot}
+        self.context.controls |= {"zero_shot": self.zero_shot}
         self.context.controls |= {"folder": self.folder, "since": self.since, "until": self.until}
 
     def more(self) -> None:
@@ -80,7 +76,7 @@ class Compare(Step):
         self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
 
     def wire(self) -> None:
-        self.on([self.only_changed.change, self.zero_shot.change], parts=[Part.RESULTS])
+        self.on(self.zero_shot.change, parts=[Part.RESULTS])
         self.answers([self.merge.change, self.random.change], self._rank_again)
         changed = [self.folder.input, *(event for day in (self.since, self.until) for event in (day.submit, day.blur))]
         self.answers(changed, self._filter)
@@ -163,8 +159,8 @@ class Compare(Step):
             answer = self._waiting(tab, controls)[self.answered]
         else:
             marks = tab.marks.get(comparison.asked, {})
-            shown = Shown(top, controls.only_changed, controls.zero_shot)
-            answer = results_html.comparison(comparison, tab.visitor.files, shown, marks, self._remark(tab, comparison))
+            files, remark = tab.visitor.files, self._remark(tab, comparison)
+            answer = results_html.comparison(comparison, files, top, controls.zero_shot, marks, remark)
         filtered = controls.folder or controls.since or controls.until  # a filter that leaves no photo can be changed
         more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
         return self._counted(tab) | {

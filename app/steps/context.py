@@ -43,7 +43,6 @@ class Controls(NamedTuple):
     query: str = ""
     merge: bool = False
     random: bool = False
-    only_changed: bool = False
     zero_shot: bool = True
     where: str = OWN
     folder: str = ""

@@ -19,7 +19,7 @@ function slide() {
     const slots = cards.map((card) => card.getBoundingClientRect());
     const known = before[column.dataset.title];
     places[column.dataset.title] = Object.fromEntries(cards.map((card) => [card.dataset.key, +card.dataset.rank]));
-    if (calm.matches || panel.dataset.filtered || !slots.length) continue;
+    if (calm.matches || !slots.length) continue;
     cards.forEach((card, i) => {
       const from = (known?.[card.dataset.key] ?? +(card.dataset.from || card.dataset.rank)) - 1;
       if (from === i || from + 1 === +card.dataset.rank) return;

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,28 +27,15 @@ WAYS = ("t2i", "i2t")  # in the order of the table's heads
 _html = macros("results.html")
 
 
-@dataclass(frozen=True)
-class Shown:
-    """How much of the rankings the page shows."""
-
-    top: int  # results in a column
-    only_changed: bool = False  # hide results that kept their place
-    zero_shot: bool = True  # show the zero-shot column
-
-
-def comparison(result: Comparison, own: Files, shown: Shown, marks: Mapping[str, bool] = {}, remark: str = "") -> Markup:
-    """The rankings side by side. ``own``: the visitor's files. ``remark``: a notice about the question."""
-    zero_shot, *others = result.columns
-    beside, changed = shown.zero_shot and bool(others), None
-    if beside and shown.only_changed:
-        changed = {key for column in others for key, places in column.moves.items() if places}
-    columns = [
-        (column, cards(result, column, own, shown.top, changed))
-        for column in result.columns
-        if beside or not others or column is not zero_shot
-    ]
+def comparison(
+    result: Comparison, own: Files, top: int, zero_shot: bool = True, marks: Mapping[str, bool] = {}, remark: str = ""
+) -> Markup:
+    """The rankings side by side. ``own``: the visitor's files. ``top``: results in a column. ``zero_shot``: whether to show
+    the zero-shot column beside others. ``remark``: a notice about the question."""
+    shown = result.columns[0 if zero_shot or len(result.columns) == 1 else 1 :]
+    columns = [(column, cards(result, column, own, top)) for column in shown]
     notes = [note for note in (_taught(result.names), remark) if note]
-    return _html.comparison(result, columns, shown, changed, _subject(result, own), _right_places(result), marks, notes)
+    return _html.comparison(result, columns, zero_shot, _subject(result, own), _right_places(result), marks, notes)
 
 
 def _subject(result: Comparison, own: Files) -> tuple[str, str, tuple[str, ...]] | None:
@@ -69,13 +55,10 @@ def _taught(names: Sequence[tuple[str, int]]) -> str:
     return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 
-def cards(
-    result: Comparison, column: Column, own: Files, top: int, only: Collection[str] | None = None
-) -> list[tuple[Hit, str, str]]:
-    """The first results of a column, of those in ``only``, then right answers that are further down. Each has the addresses of
-    its thumbnail and of the photo itself; a caption has none."""
-    hits = [hit for hit in column.ranking.hits if only is None or hit.key in only]
-    hits = [hit for place, hit in enumerate(hits) if place < top or hit.key in result.right]
+def cards(result: Comparison, column: Column, own: Files, top: int) -> list[tuple[Hit, str, str]]:
+    """The first results of a column, then right answers that are further down. Each has the addresses of its thumbnail and of
+    the photo itself; a caption has none."""
+    hits = [hit for place, hit in enumerate(column.ranking.hits) if place < top or hit.key in result.right]
     pictures = _pictures(result, own, [hit.key for hit in hits])
     return [(hit, *pictures.get(hit.key, ("", ""))) for hit in hits]
 

@@ -325,11 +325,11 @@ def test_a_question_before_the_first_photo_is_answered_once_it_is_there(opened: 
     box(page, "query").fill("")
     page.click("#search")
     expect(page.get_by_test_id("toast-body")).to_contain_text("The query is empty")
-    page.locator("#only-changed input").check()
-    expect(page.locator("#results .sg-panel")).to_have_attribute("data-filtered", "1")
+    page.locator("#with-zero-shot input").uncheck()
+    expect(page.locator(f'#results section[aria-label="{texts.ZERO_SHOT}"]')).to_have_count(0)
     expect(page.locator("#results .sg-panel")).to_have_attribute("data-description", FIRST.description)
     expect(command).to_have_value(before)
-    page.locator("#only-changed input").uncheck()
+    page.locator("#with-zero-shot input").check()
 
     for shade, file in enumerate(slow):
         Image.new("L", (8000, 6000), shade).save(file)  # takes longer to decode than to ask a question

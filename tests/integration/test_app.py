@@ -36,7 +36,6 @@ from app.sources import Sources
 from app.steps.context import Controls
 from app.tab import Tab
 from app.views import experts_html, page_html, results_html
-from app.views.results_html import Shown
 from app.visitor import AWAITED_SECONDS
 from app.visitor import Visitor as Person
 from app.visitors import Visitors
@@ -262,9 +261,9 @@ def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytes
 NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 
-def compared(columns: tuple[Column, ...], asked: Question, photos: tuple[Photo, ...] = (), shown: Shown = Shown(10)) -> str:
+def compared(columns: tuple[Column, ...], asked: Question, photos: tuple[Photo, ...] = (), zero_shot: bool = True) -> str:
     title = message("CORE_ASKED_PHOTOS", query=asked.what)
-    return results_html.comparison(Comparison(title, columns, asked, photos=photos), Files(), shown)
+    return results_html.comparison(Comparison(title, columns, asked, photos=photos), Files(), 10, zero_shot)
 
 
 def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
@@ -286,18 +285,18 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         assert 'onerror=alert(1)> ${1+1} {{x}} "' not in page
 
 
-def test_only_what_moved_is_shown_when_asked_for() -> None:
+def test_results_say_how_they_moved_beside_zero_shot_alone() -> None:
     def ranking(order: str) -> Ranking:
         return Ranking(tuple(Hit(key, key, 1.0, rank) for rank, key in enumerate(order, 1)), len(order))
 
-    still, moved = ranking("abc"), ranking("acb")
-    columns = (Column("ZERO_SHOT", "", still, {}), Column("SG_LORA", "", moved, {"a": 0, "b": -1, "c": 1}))
-    page = compared(columns, Question.photo(""), shown=Shown(10, True))
-    assert 'data-key="a"' not in page
-    assert page.count('data-key="b"') == page.count('data-key="c"') == 2
-    assert "moved up 1 place" in page
-    same = (Column("ZERO_SHOT", "", still, {}), Column("SG_LORA", "", still, dict.fromkeys("abc", 0)))
-    assert texts.NO_CHANGE in compared(same, Question.photo(""), shown=Shown(10, True))
+    columns = (
+        Column("ZERO_SHOT", "", ranking("abc"), {}),
+        Column("SG_LORA", "", ranking("acb"), {"a": 0, "b": -1, "c": 1}),
+    )
+    page = compared(columns, Question.photo(""))
+    assert page.count('data-key="b"') == 2 and "moved up 1 place" in page and texts.DID_NOT_MOVE in page
+    alone = compared(columns, Question.photo(""), zero_shot=False)
+    assert alone.count('data-key="b"') == 1 and "moved up" not in alone
 
 
 def test_experts_are_found_by_their_words(engine: SGLora) -> None:
@@ -386,7 +385,7 @@ def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path
     made = actions.answer(engine, tab, words("  The photo  number 3. "))
     assert made is not None and made.right == {photo.id}
     places = [next(h.rank for h in column.ranking.hits if h.key == photo.id) for column in made.columns]
-    page = results_html.comparison(made, tab.visitor.files, Shown(2))
+    page = results_html.comparison(made, tab.visitor.files, 2)
     assert page.count('class="sg-hit sg-right"') == len(made.columns), "the right photo is shown at any rank"
     assert " → ".join(map(str, places)) in page
     made = actions.answer(engine, tab, words("something else"))

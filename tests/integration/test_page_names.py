@@ -86,7 +86,7 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
     assert after.columns[1].note != before.columns[1].note
     assert after.columns[0].ranking == before.columns[0].ranking
     assert first(tab) == ["wug"] * 6  # also those that did not teach the name
-    shown = results_html.comparison(after, tab.visitor.files, results_html.Shown(6))
+    shown = results_html.comparison(after, tab.visitor.files, 6)
     assert "wug (3 photos): a name that you taught." in shown and "1 taught" in shown
 
     # It stays when the visitor's photos go, in another tab, and without the adapter. Other visitors do not have it.

@@ -215,7 +215,7 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLor
     borrowed = next(hit for hit in hits if hit.key in found.rows)
     actions.mark(tab, borrowed.key, True)
     assert f"<b>{int(borrowed.rank <= 10)}</b> of 1 before" in results_html.marked(found, tab.marks)
-    page = results_html.comparison(found, tab.visitor.files, results_html.Shown(13), tab.marks[found.asked])
+    page = results_html.comparison(found, tab.visitor.files, 13, marks=tab.marks[found.asked])
     assert page.count('class="sg-open"') == 13 * len(found.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
     assert results_csv(found).count("\n") == 1 + 13
     write_photos(tab.visitor.files, found, 13, tmp_path / "photos.zip")
@@ -227,9 +227,7 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLor
     with zipfile.ZipFile(tmp_path / "originals.zip") as archive:
         contents = [archive.read(name) for name in archive.namelist()]
     assert file.read_bytes() in contents and len({*contents} & {path.read_bytes() for path in found.paths.values()}) == 12
-    assert str(file) in results_csv(own) and str(file) in results_html.comparison(
-        own, tab.visitor.files, results_html.Shown(13)
-    )
+    assert str(file) in results_csv(own) and str(file) in results_html.comparison(own, tab.visitor.files, 13)
     assert str(file.parent) not in results_csv(found) + page and f"{file.parent.name}/{file.name}" in results_csv(found)
 
     # The results leave out the photo itself and rank the others by similarity.
