@@ -17,7 +17,7 @@ PLAIN = {"timeout": 120, "verify": False}  # of httpx: the app serves HTTP, and 
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a call: its values, or None and the error message."""
+    """The result of a call: its values and the last warning, or None and the error message."""
 
     values: list[Any] | None
     words: str = ""
@@ -59,23 +59,16 @@ class Stranger:
             return Answer(None, joined.text)
         return self.answer(joined.json()["event_id"])
 
-    def leave_when(self, happened: Callable[[], bool], until: float) -> None:
-        """Listen to this session's events until ``happened`` is true, then disconnect while they run. ``until``: as for
-        ``wait``."""
-        with httpx.stream("GET", f"{self.url}{API}/queue/data?session_hash={self.session}", **PLAIN) as stream:
-            lines = stream.iter_lines()  # kept in a variable: when the iterator is collected, httpx closes the connection
-            next(lines)
-            wait(happened, until)
-
     def answer(self, event: str) -> Answer:
         """Wait for the end of an event and return its result."""
-        address = f"{self.url}{API}/queue/data?session_hash={self.session}"
+        address, warning = f"{self.url}{API}/queue/data?session_hash={self.session}", ""
         with self.connections.stream("GET", address, headers=self.headers) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line else {}
+                warning = message.get("log", warning)
                 if message.get("msg") == "process_completed" and message.get("event_id") == event:
                     output = message["output"]
-                    return Answer(output["data"]) if message["success"] else Answer(None, output["error"] or "")
+                    return Answer(output["data"], warning) if message["success"] else Answer(None, output["error"] or "")
                 if message.get("msg") == "unexpected_error":
                     return Answer(None, message["message"])
         return Answer(None)

@@ -11,10 +11,8 @@ import gradio as gr
 import pytest
 from app_visitors import SENTENCE, Running, launched
 from gradio.utils import get_upload_folder
-from hostile_cases import Case, check_message, watched
-from make_captions import captions
-from make_images import TOO_LONG, encode, images, picture
-from make_zips import zips
+from hostile_cases import check_message
+from make_images import encode, picture
 from strangers import API, Stranger
 
 from app import texts
@@ -76,7 +74,7 @@ def test_an_endpoint_takes_or_refuses_any_value(app: Running, stranger: Stranger
     assert sum(answer.values is None for answer in answers) > len(answers) / 4
 
 
-CLICKED = "_again _ask _details _go _mark _open _select _similar _take"  # what handles a click on an item of the page
+CLICKED = "_ask _details _go _mark _open _select _similar _take"  # what handles a click on an item of the page
 
 
 def test_an_event_of_the_page_takes_or_refuses_any_value(app: Running, caplog: pytest.LogCaptureFixture) -> None:
@@ -128,48 +126,6 @@ def test_calls_of_what_is_not_there_get_a_message(stranger: Stranger, app: Runni
 
 
 # Files
-
-
-def one_of_each() -> list[Case]:
-    """The smallest hostile file for each error message. The file that takes ten seconds is in another test."""
-    chosen: dict[tuple, Case] = {}
-    for make in (images, zips, captions):
-        for case in sorted(make(), key=lambda case: len(case.data)):
-            chosen.setdefault((make, case.reason), case)
-    return [case for case in chosen.values() if case.reason != TOO_LONG]
-
-
-def test_hostile_files_through_the_running_app(app: Running, stranger: Stranger) -> None:
-    cases = one_of_each()
-    assert 20 <= len(cases) <= 40
-    folder = app.folder.parent
-    picture(998).save(folder / "beside.png")
-    beside = (folder / "beside.png").read_bytes()
-    before = set(app.files())
-    with watched(app.folder) as watch:
-        for case in cases:
-            sent = [("files", ("beside.png", beside)), ("files", (case.name, case.data))]
-            paths = stranger.post(f"{API}/upload", files=sent).json()
-            assert all(Path(path).parent.parent == app.folder for path in paths), case
-            visitor = Stranger(app.url)
-            values = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-            answer = visitor.call("index", values, "", None, "")
-            assert answer.values is not None, f"{case}: {answer.words}"
-            report = answer.values[0]
-            assert report["added"] >= 1, f"{case}: the good photo was not added"
-            said = [f"{failed['name']}: {failed['reason']}" for failed in report["failed"]]
-            for line in said:
-                check_words(line, app)
-            if case.reason is None:
-                assert not said, f"{case}: {said[:3]}"
-            else:
-                assert any(case.reason in line for line in said), f"{case}: {said[:3]}"
-            for path in paths:
-                Path(path).unlink()
-    assert watch.outside == []
-    assert watch.grown < MEMORY_MB
-    # Photos that were added, and unnamed pieces, which no route serves and a sweep deletes
-    assert {path.parent.name for path in set(app.files()) - before} <= {"photos", app.folder.name}
 
 
 def test_clutter_beside_photos_is_skipped_without_a_message(stranger: Stranger) -> None:

@@ -106,6 +106,10 @@ def test_the_user_of_this_machine_indexes_a_library_that_all_search(library_app:
     for headers, opens in (({}, True), ({"x-forwarded-for": "203.0.113.7"}, False)):
         shown = str(Stranger(library_app.url, headers=headers).event(number, *values).values)
         assert (str(photos) in shown) is ("data-opens" in shown) is opens, headers
+    # One that cannot be read says so when it is chosen.
+    shutil.rmtree(folder / "photos.lance")
+    number, values = event(library_app, "Ask._elsewhere", where="library:library", query="")
+    assert "damaged" in other.event(number, *values).words
 
 
 @pytest.mark.slow
