@@ -12,7 +12,7 @@ from tiny_models import random_lora, tiny_backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.data.jsonl import Translation
 from core.experiments import controls, statistics
-from core.experiments.held_tasks import SCENES, scene_rows
+from core.experiments.held_tasks import scene_rows
 from core.experiments.languages import NATIVE, translated
 from core.experts import recall_summary
 from core.sglora.engine import Adaptation, SGLora
@@ -63,7 +63,6 @@ def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Ada
 def test_a_photo_belongs_to_a_scene_that_two_captions_name() -> None:
     found = scene_rows({3: ("a dog runs", "my puppy"), 5: ("a dog", "a cat"), 7: ("snow and a dog", "dogs in snow")})
     assert found["dog"].tolist() == [3, 7] and found["snow"].tolist() == [7]
-    assert len({scene["description"] for scene in SCENES.values()}) == len(SCENES)
 
 
 def test_captions_of_one_photo_in_all_languages() -> None:

@@ -23,10 +23,7 @@ from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.common.paths import GENERATOR_FILE
 from core.data.image_io import open_photo
-from core.experiments.controls import METHODS
 from core.experts.card import CARD_FILE
-from core.experts.load import load_engine
-from core.sglora.request import AdapterRequest
 from core.training import shared_lora
 from core.training.experts import ExpertTraining
 
@@ -103,28 +100,6 @@ def test_index_says_what_was_trained_and_which_backbone_loads_it(experts: Path, 
     card = (experts / CARD_FILE).read_text()
     assert index["backbone_fingerprint"] in card and index["tensors_sha256"] in card and "--adapt-blocks 2" in card
     assert hashlib.sha256((experts / GENERATOR_FILE).read_bytes()).hexdigest() in card, "the card must name the later generator"
-
-
-def test_a_sentence_becomes_an_adapter_that_searches(
-    experts: Path, backbone: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    engine = [*backbone, "--experts", str(experts)]
-    made = answer(capsys, "adapt", "a photo of a dog", "--out", str(tmp_path / "dog"), *engine)
-    assert len(made["experts"]) == 4 and made["parameters"] == 2 * 3 * (3 + 4) * (64 + 64)
-    model = load_backbone(backbone[1], backbone[3], int(backbone[5]))
-    lora, provenance = load_peft(tmp_path / "dog", model.layout.modules, model.fingerprint)
-    assert provenance["description"] == "a photo of a dog"
-    expected = load_engine(model, experts).adapt(AdapterRequest("a photo of a dog")).lora
-    torch.testing.assert_close(lora.vector(), expected.vector(), atol=1e-6, rtol=0)
-
-    gallery = ["--gallery", str(data / "shapes"), "--task", "a photo of a dog", "--top", "5"]
-    found = answer(capsys, "search", "a red dog", *gallery, *engine)
-    assert found["total"] == 240 and not found["failed"]
-    assert found["rankings"]["sg-lora"] != found["rankings"]["zero-shot"]
-
-    where = ["--data", str(data / "shapes"), "--split", "val", "--task", "photos of things", "--methods", ",".join(METHODS)]
-    measured = answer(capsys, "evaluate", *where, "--strength", "0.5", *engine)
-    assert measured["images"] == 60 and list(measured["methods"]) == list(METHODS)
 
 
 def test_experts_of_texts_search_libraries(

@@ -164,13 +164,6 @@ def test_split():
     assert {ids[i] for i in one.held} == {ids[::-1][i] for i in other.held}
 
 
-def test_training_learns(gallery):
-    """The loss on the training photos falls."""
-    made = train(gallery, recipe=replace(QUICK, batch=18, fixed_steps=30, lr=5e-3))
-    loss = loss_on(gallery, split_photos([p.id for p in gallery.captioned()[0]]).train)
-    assert loss(made.mean) < loss(torch.zeros_like(made.mean)) - 0.05
-
-
 def test_no_trace(gallery):
     weights = {k: v.clone() for k, v in gallery.backbone.adapted.state_dict().items()}
     before, embeddings = torch.get_rng_state(), gallery.embeddings()

@@ -102,7 +102,4 @@ def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.Mo
     assert taught > 90 and taught > untaught + 20
     assert {row["photos"] for row in result["composed"]} == {None, 0, 1, 3, 10}
     assert {row["word"] for row in result["composed"]} == {"dog"}
-    said, table = " ".join(teach.findings(result)), teach.table(result)
-    assert f"{taught:.0f} %" in table and "dog" in said
-    assert "Above the score proposed" in said
     assert torch.isfinite(torch.tensor([row["captions"] for row in result["forgotten"]])).all()

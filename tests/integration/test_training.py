@@ -264,19 +264,16 @@ def test_topics_are_found_without_a_list(corpus: Corpus, backbone: EmbeddedBackb
             assert len(having) >= 5 or len(phrase.split()) == 1, phrase
 
 
-@pytest.mark.parametrize(
-    ("content", "error", "reason"),
-    [
-        (None, DataError, r"descriptions\.json does not exist"),
+def test_descriptions_are_an_object_of_sentences(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"descriptions\.json does not exist"):
+        read_descriptions(file := tmp_path / "descriptions.json")
+    for content, error, reason in (
         ('["photos of dogs"]', DataError, "needs a JSON object of experts' names and sentences"),
         ('{"dog": 3}', DescriptionError, "description of dog must be a text"),
-    ],
-)
-def test_descriptions_are_an_object_of_sentences(tmp_path: Path, content: str | None, error: type, reason: str) -> None:
-    if content is not None:
-        (tmp_path / "descriptions.json").write_text(content)
-    with pytest.raises(error, match=reason):
-        read_descriptions(tmp_path / "descriptions.json")
+    ):
+        file.write_text(content)
+        with pytest.raises(error, match=reason):
+            read_descriptions(file)
 
 
 @pytest.mark.slow
