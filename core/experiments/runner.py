@@ -54,20 +54,16 @@ def measured(
     variants: Callable[[HeldTask], Iterable[Variant]],
     measure: Measure = recalls,
 ) -> list[Row]:
-    """A row for each task and variant. A task's rows are a piece on disk; equal LoRAs are measured once."""
+    """A row for each task and variant. Equal LoRAs are measured once."""
     rows: list[Row] = []
     for group, listed in tasks.items():
         for task in listed:
-            made = [(about, lora, "" if lora is None else lora.digest) for about, lora in variants(task)]
-
-            def piece(task: HeldTask = task, made: Sequence[tuple[Any, Lora | None, str]] = made) -> list[Mapping[str, float]]:
-                distinct = {digest: lora for _, lora, digest in made}
-                found = {digest: measure(context.corpus, task, lora) for digest, lora in distinct.items()}
-                return [found[digest] for *_, digest in made]
-
-            key = [measure.__qualname__, task.test.tolist(), [digest for *_, digest in made]]
-            numbers = context.piece(experiment, task.name, key, piece)
             about = {"group": group, "task": task.name, "domain": task.group, "photos": len(task.test)}
-            rows += [about | dict(variant) | figures for (variant, *_), figures in zip(made, numbers, strict=True)]
+            found: dict[str, Mapping[str, float]] = {}
+            for variant, lora in variants(task):
+                digest = "" if lora is None else lora.digest
+                if digest not in found:
+                    found[digest] = measure(context.corpus, task, lora)
+                rows.append(about | dict(variant) | dict(found[digest]))
         context.log(f"{experiment}: {group}, {len(listed)} tasks")
     return rows

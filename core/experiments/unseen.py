@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.controls import METHODS
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
 from core.experiments.known import OURS, findings
-from core.sglora.request import DEFAULT_WEIGHT
 
 __all__ = ["findings", "run"]
 
@@ -23,14 +20,9 @@ SEEDS = (0, 1, 2)  # of trainings
 
 
 def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
-    """Run all folds and seeds, and summarise them. Finished pieces are kept and not run again."""
+    """Run all folds and seeds, and summarise them. Finished trainings are kept."""
     fold_recipe = recipe or FoldRecipe.of(context.backbone)
-    key = [asdict(fold_recipe), list(METHODS), DEFAULT_WEIGHT]
-    rows: list[runner.Row] = []
-    for seed in seeds:
-        for fold in range(FOLDS):
-            make = partial(fold_rows, context, fold, fold_recipe, seed)
-            rows += context.piece("unseen", f"fold{fold}-seed{seed}", key, make)
+    rows = [row for seed in seeds for fold in range(FOLDS) for row in fold_rows(context, fold, fold_recipe, seed)]
     return {
         "recipe": asdict(fold_recipe),
         "seeds": list(seeds),

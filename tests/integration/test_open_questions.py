@@ -36,7 +36,7 @@ def context_of(folder: Path, **parts: Any) -> ExperimentContext:
     return made
 
 
-def test_equal_loras_are_measured_once_and_rows_are_kept(engine: SGLora, tmp_path: Path) -> None:
+def test_equal_loras_are_measured_once(engine: SGLora, tmp_path: Path) -> None:
     photos, calls = np.arange(3), list[str]()
     tasks = {"scenes": [HeldTask(name, name, "scenes", photos, photos) for name in ("a", "b")]}
 
@@ -51,7 +51,6 @@ def test_equal_loras_are_measured_once_and_rows_are_kept(engine: SGLora, tmp_pat
     rows = runner.measured(context_of(tmp_path), "test", tasks, variants, measure)
     assert calls == ["a", "a", "b", "b"] and [row["variant"] for row in rows] == ["none", "x", "y"] * 2
     assert rows[1]["norm"] == rows[2]["norm"] == pytest.approx(sum(engine.repository.lora(1).norms().values()))
-    assert runner.measured(context_of(tmp_path), "test", tasks, variants, measure) == rows and len(calls) == 4
 
 
 def test_routing_counts_by_hand(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
