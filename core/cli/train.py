@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,17 +15,13 @@ from core.common.errors import DataError, RepositoryError, UsageError
 from core.common.paths import GENERATOR_FILE, asset_path, default_cache, experts_path, heads_path
 from core.data import check_folder
 from core.experts.card import write_card
-from core.experts.files import RepositoryIndex, load_repository
-from core.experts.load import load_engine
-from core.sglora.generator import LoraGenerator
-from core.sglora.repository import ExpertRepository
+from core.experts.files import load_repository
 from core.training.backbone import BackboneRecipe, train_backbone
 from core.training.discovery import read_descriptions
-from core.training.experts import runs_folder, runs_of, train_experts
+from core.training.experts import runs_of, train_experts
 from core.training.generator import GeneratorRecipe, train_generator
 from core.training.recipe import recipe_for
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
-from core.training.snapshots import snapshots_file
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -54,7 +48,7 @@ def shared(arguments: Namespace) -> Answer:
 
 
 def experts(arguments: Namespace) -> Answer:
-    """``train experts``; ``train all`` trains the generator, too, and skips what an earlier run finished."""
+    """``train experts``; ``train all`` trains the generator, too."""
     check_folder(arguments.data)
     whole = arguments.whole
     arguments.adapt = arguments.adapt or ("texts" if whole else None)  # texts: no sentence needs a new index
@@ -64,17 +58,11 @@ def experts(arguments: Namespace) -> Answer:
     recipe = changed(replace(recipe_for(model), seed=arguments.seed), of_experts)
     generating = changed(GeneratorRecipe(seed=arguments.seed), of_generator)
     written = read_descriptions(arguments.descriptions) if arguments.descriptions else {}
-    out, cache = arguments.out or experts_path(model.slug), arguments.cache or default_cache()
-    runs, file = runs_folder(cache, model, recipe, arguments.data), out / GENERATOR_FILE
-    load = partial(load_repository, out, model.layout, model.fingerprint, model.shared)
-    kept = RepositoryIndex.read(out).experts if whole and finished(load, recipe) else ()
-    same = all(snapshots_file(runs, e.name).is_file() and e.description == written.get(e.name, e.description) for e in kept)
-    if not kept or not same:
-        destination(arguments, out)  # replaces no other experts
-        train_experts(arguments.data, out, cache, model, recipe, log, written)
-    repository = load()  # rounded as in its files
-    if whole and not finished(lambda: load_engine(model, out, file).generator, generating):
-        train_generator(file, repository, runs, generating, log)
+    out, cache = destination(arguments, experts_path(model.slug)), arguments.cache or default_cache()
+    train_experts(arguments.data, out, cache, model, recipe, log, written)
+    repository = load_repository(out, model.layout, model.fingerprint, model.shared)  # rounded as in its files
+    if whole:
+        train_generator(out / GENERATOR_FILE, repository, runs_of(repository, model, cache, arguments.data), generating, log)
     _card(out)
     return Answer({"fingerprint": repository.fingerprint, "experts": [e.name for e in repository.experts], "out": str(out)})
 
@@ -92,14 +80,6 @@ def generator(arguments: Namespace) -> Answer:
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it contains the generator's checksum
     return Answer({"fingerprint": trained.fingerprint, "experts": len(repository), "out": str(out)})
-
-
-def finished(load: Callable[[], ExpertRepository | LoraGenerator | None], recipe: DataclassInstance) -> bool:
-    """Whether an earlier run wrote experts or a generator with this recipe, and the files are whole and fit the backbone."""
-    with suppress(RepositoryError):
-        made = load()
-        return made is not None and made.notes.get("recipe") == asdict(recipe)
-    return False
 
 
 def _card(folder: Path) -> None:
