@@ -125,8 +125,7 @@ class Experts(Step):
         names = [e.name for e in repository.experts]
         name = row[0] if isinstance(row, list) and row else None
         index = chosen(range(len(names)), names.index(name) if name in names else None)
-        norms = repository.lora(index).only(repository.layout.modules).norms()
-        return {self.details: experts_html.details(repository.experts[index], norms)}
+        return {self.details: experts_html.details(repository.experts[index])}
 
     # Own experts
 

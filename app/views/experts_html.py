@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import shorten
 from typing import Any
 
@@ -59,9 +58,9 @@ def table(experts: Sequence[Expert], words: str = "") -> dict[str, Any]:
     return {"headers": headers(), "data": rows, "metadata": None}
 
 
-def details(expert: Expert, norms: Mapping[str, float]) -> Markup:
+def details(expert: Expert) -> Markup:
     """One expert: its training data, and recall before and after in both directions."""
-    return _html.details(expert, gain(expert), math.hypot(*norms.values()))
+    return _html.details(expert, gain(expert))
 
 
 def count(rows: int, experts: int, words: str) -> Markup:

@@ -100,12 +100,6 @@ class Factors:
         """The weight change, [out, in]."""
         return self.b @ self.a
 
-    @property
-    def norm(self) -> float:
-        """Frobenius norm of the weight change, without forming it: |BA|^2 = <B^T B, A A^T>."""
-        squared = float(((self.b.T @ self.b).double() * (self.a @ self.a.T).double()).sum())
-        return max(squared, 0.0) ** 0.5
-
     @lazy
     def digest(self) -> str:
         """Digest of the numbers. Cached, so that the shared LoRA is hashed once for all adapters."""
@@ -187,10 +181,6 @@ class Lora(_OnTowers):
         """Keep the factors of these linears; skip linears that it does not adapt."""
         kept = tuple(m for m in modules if m.name in self.factors)
         return Lora(kept, {m.name: self.factors[m.name] for m in kept})
-
-    def norms(self) -> dict[str, float]:
-        """Frobenius norm of the weight change of each adapted linear."""
-        return {m.name: self.factors[m.name].norm for m in self.modules}
 
     def check_finite(self, label: str | Message) -> None:
         """Raise AdapterError if a factor holds NaN or infinite numbers."""

@@ -22,8 +22,7 @@ from core.common.digest import digest
 from core.common.errors import DataError
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
-from core.experts.files import INDEX_FILE, load_repository, save_repository
-from core.experts.generator_file import load_generator
+from core.experts.files import INDEX_FILE, load_generator, load_repository, save_repository
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover

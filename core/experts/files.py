@@ -1,4 +1,4 @@
-"""The expert repository on disk: a readable index and one file of tensors.
+"""The expert repository on disk: a readable index and one file of tensors; and the generator, another file.
 
 ``index.json`` names the backbone, and what each expert was trained on and gained. ``experts.safetensors`` holds one row per
 expert in the same order: the means mu and the variances sigma^2 in the basis, and the embeddings of the descriptions. It also
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,16 +21,19 @@ from safetensors.torch import load
 
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.spec import backbone_options, portable
-from core.common.digest import digest
+from core.common.digest import digest, tensors_digest
 from core.common.errors import AdapterError, RepositoryError
 from core.common.messages import message
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
-from core.common.tensor_files import damage_raises, write_tensors
+from core.common.tensor_files import damage_raises, read_tensors, write_tensors
+from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
 from core.sglora.subspace import Basis
+from core.sglora.vae import ConditionalVAE, VaeConfig
 
 INDEX_FILE = "index.json"
 TENSORS_FILE = "experts.safetensors"
+GENERATOR_FORMAT = "3"
 
 
 class RepositoryIndex(BaseModel, frozen=True):
@@ -127,3 +131,35 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         if means.shape != (len(experts), layout.size) or not len(variances) == len(unit) == len(experts):
             raise ValueError("another number of experts, or of their parameters")
         return ExpertRepository(fingerprint, layout, experts, basis, means, variances, unit, *facts)
+
+
+def save_generator(generator: LoraGenerator, path: Path) -> None:
+    """Write the generator in float16."""
+    tensors = {k: v.detach().half().contiguous() for k, v in generator.vae.state_dict().items()}
+    metadata = {
+        "format": GENERATOR_FORMAT,
+        "backbone_fingerprint": generator.fingerprint,
+        "basis_sha256": generator.basis,
+        "config": json.dumps(asdict(generator.vae.config)),
+        "notes": json.dumps(dict(generator.notes)),
+        "tensors_sha256": tensors_digest(tensors),
+    }
+    write_tensors(path, tensors, metadata)
+
+
+def load_generator(path: Path, fingerprint: str) -> LoraGenerator:
+    """Read a generator for the backbone with this fingerprint. Raises RepositoryError: when the file is missing, damaged, in
+    another format, or for another backbone."""
+    if not path.is_file():
+        raise RepositoryError("CORE_GENERATOR_MISSING", path=path)
+    with damage_raises(RepositoryError, message("CORE_GENERATOR_DAMAGED", file=path.name)):
+        stored, metadata = read_tensors(path)
+        if (metadata["format"], metadata["tensors_sha256"]) != (GENERATOR_FORMAT, tensors_digest(stored)):
+            raise ValueError("another format or checksum")
+        with torch.device("meta"):  # takes no memory, whatever sizes the file claims; the file's tensors replace it
+            vae = ConditionalVAE(VaeConfig(**json.loads(metadata["config"])))
+        vae.load_state_dict({key: value.float() for key, value in stored.items()}, assign=True)
+        theirs, basis, notes = metadata["backbone_fingerprint"], metadata["basis_sha256"], json.loads(metadata["notes"])
+    if theirs != fingerprint:
+        raise RepositoryError("CORE_GENERATOR_OTHER", file=path.name, theirs=theirs, ours=fingerprint)
+    return LoraGenerator(vae.eval().requires_grad_(False), fingerprint, basis, notes)

@@ -15,8 +15,7 @@ from core.backbones.spec import adapted_side, needed_options
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path
 from core.experts.adapter_files import weight_of
-from core.experts.files import INDEX_FILE, RepositoryIndex, load_repository
-from core.experts.generator_file import load_generator
+from core.experts.files import INDEX_FILE, RepositoryIndex, load_generator, load_repository
 from core.retrieval.adapter import Adapter
 from core.sglora.engine import SGLora
 from core.sglora.repository import ExpertRepository

@@ -192,7 +192,7 @@ def _ordinary_moments(engine: SGLora) -> dict[str, Tensor]:
 
 
 def _squared(lora: Lora) -> float:
-    return sum(norm**2 for norm in lora.norms().values())
+    return sum(float(f.delta.square().sum()) for f in lora.factors.values())
 
 
 def _short(description: str) -> str:

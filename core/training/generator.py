@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.common.errors import RepositoryError
 from core.common.progress import Bar, Log
-from core.experts.generator_file import save_generator
+from core.experts.files import save_generator
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import semantic_prior
 from core.sglora.repository import ExpertRepository

@@ -11,8 +11,7 @@ from tiny_models import frozen_layout, noise, tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
 from core.common.paths import GENERATOR_FILE
-from core.experts.files import save_repository
-from core.experts.generator_file import save_generator
+from core.experts.files import save_generator, save_repository
 from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository

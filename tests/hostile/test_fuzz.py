@@ -30,8 +30,7 @@ from core.data import read_folder
 from core.data.captions import captions_from_names, match_captions, parse_typed, read_captions
 from core.data.image_io import open_photo
 from core.data.uploads import sort_uploads
-from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
-from core.experts.generator_file import load_generator
+from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_generator, load_repository, save_repository
 from core.experts.own import OwnEntry, OwnExperts, load_zip, save_zip
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert

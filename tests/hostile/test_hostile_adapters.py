@@ -44,7 +44,7 @@ def shown(engine: SGLora, tab: Tab) -> None:
     check_inert(experts_html.own_list(own_experts))
     for entry in own_experts.entries:
         assert bool(torch.isfinite(entry.mean).all()) and bool(torch.isfinite(entry.variance).all())
-        check_inert(experts_html.details(entry.expert, {"q": 1.0}))
+        check_inert(experts_html.details(entry.expert))
 
 
 def import_adapter(engine: SGLora, tab: Tab, path: str) -> None:

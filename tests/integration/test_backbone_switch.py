@@ -31,8 +31,7 @@ from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
 from core.common.paths import EXPERTS as SHIPPED
 from core.common.paths import GENERATOR_FILE
-from core.experts.files import save_repository
-from core.experts.generator_file import save_generator
+from core.experts.files import save_generator, save_repository
 from core.experts.load import FoundRepository, NamedBackbone, load_engine
 from core.experts.own import save_zip
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery

@@ -17,8 +17,7 @@ from app.visitor import Visitor
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, asset_path
-from core.experts.files import load_repository, save_repository
-from core.experts.generator_file import save_generator
+from core.experts.files import load_repository, save_generator, save_repository
 from core.experts.load import FoundRepository
 from core.retrieval.adapter import Adapter
 from core.sglora.engine import SGLora

@@ -19,8 +19,7 @@ from core.common.errors import DescriptionError, RepositoryError
 from core.common.paths import EXPERTS
 from core.common.runtime import one_core
 from core.experts.adapter_files import adapter_files, provenance, weight_of, write_files
-from core.experts.files import save_repository
-from core.experts.generator_file import save_generator
+from core.experts.files import save_generator, save_repository
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows

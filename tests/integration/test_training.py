@@ -23,8 +23,7 @@ from core.backbones.lora_algebra import merge
 from core.common.errors import DataError, DescriptionError, RepositoryError
 from core.common.metrics import Relevance
 from core.data import Sample, read_folder
-from core.experts.files import load_repository
-from core.experts.generator_file import load_generator
+from core.experts.files import load_generator, load_repository
 from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository

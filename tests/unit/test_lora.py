@@ -47,13 +47,11 @@ def test_vector_of_another_length_is_refused():
             Lora.from_vector(LAYOUT, wrong)
 
 
-def test_scaled_and_norms():
+def test_scaled():
     lora = random_lora(LAYOUT, 1)
     half = lora.scaled(0.5)
     for name, factors in lora.factors.items():
-        torch.testing.assert_close(half.factors[name].delta, 0.5 * factors.delta)
-        assert half.norms()[name] == pytest.approx(0.5 * torch.linalg.matrix_norm(factors.b @ factors.a).item(), rel=1e-5)
-    assert set(lora.scaled(0).norms().values()) == {0.0}
+        torch.testing.assert_close(half.factors[name].delta, 0.5 * factors.b @ factors.a)
 
 
 def test_merge_is_the_exact_sum_of_weight_changes():

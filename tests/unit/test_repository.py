@@ -14,8 +14,15 @@ from tiny_models import frozen_layout, noise
 from core.backbones.lora import LoraLayout, LoraModule
 from core.common.errors import RepositoryError
 from core.common.tensor_files import read_tensors
-from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_repository, save_repository
-from core.experts.generator_file import load_generator, save_generator
+from core.experts.files import (
+    INDEX_FILE,
+    TENSORS_FILE,
+    RepositoryIndex,
+    load_generator,
+    load_repository,
+    save_generator,
+    save_repository,
+)
 from core.sglora.generator import LoraGenerator
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import Expert, ExpertRepository
