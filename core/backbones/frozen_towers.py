@@ -89,7 +89,7 @@ class ImageTower(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Map normalised pixels [n, 3, 224, 224] float32 to [n, 49, 320] float16. float16 is small enough to cache (31 KB a
         photo) and exact enough for search."""
-        return self._run(pixels) if len(pixels) else torch.empty(0, MAP_TOKENS, MAP_CHANNELS, dtype=torch.float16)
+        return self._run(pixels)
 
     def _torch(self, pixels: Tensor) -> Tensor:
         maps = _Maps(self.body)

@@ -29,7 +29,6 @@ class Hub:
     endpoint: str = ""
     starts: list[int] = field(default_factory=list)  # the first byte of each download of a large file
     ranges: bool = True  # whether a download may go on where another one ended
-    cut: int | None = None  # the connection ends after so many bytes
     size: int | None = None  # the size that it states
     broken: bool = False  # it sends other bytes
     pause: float = 0.0  # seconds after each CHUNK
@@ -104,10 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
         hub.starts.append(first)
         with file.open("rb") as content, suppress(ConnectionError):
             content.seek(first)
-            sent = 0
-            while part := content.read(min(CHUNK, CHUNK if hub.cut is None else hub.cut - sent)):
+            while part := content.read(CHUNK):
                 self.wfile.write(bytes(len(part)) if hub.broken else part)
-                sent += len(part)
                 time.sleep(hub.pause)
         self.close_connection = True
 

@@ -163,22 +163,6 @@ def test_every_linear_that_is_named_can_be_adapted(case):
         assert (suffix(given, alone) - suffix(given)).abs().max() > 1e-5, name
 
 
-def test_a_lora_changes_one_side_alone(case):
-    backbone, lora = case.backbone, random_lora(case.backbone.layout, 5)
-    prefix, read = backbone.prefix(case.pixels), backbone.text_prefix(TEXTS)
-    photos = backbone.suffix(prefix, lora), backbone.suffix(prefix)
-    texts = backbone.encode_text(TEXTS, lora), backbone.encode_text(TEXTS)
-    changed, same = (texts, photos) if case.part == "text" else (photos, texts)
-    assert (case.part == "text") == lora.moves_texts != lora.moves_photos
-    assert (changed[0] - changed[1]).abs().max() > 1e-2
-    torch.testing.assert_close(same[0], same[1], atol=1e-5, rtol=0)
-    torch.testing.assert_close(backbone.text_suffix(read, lora), texts[0], atol=1e-5, rtol=0)
-    for out in (photos[0], texts[0]):
-        assert out.shape == (4, backbone.dim) and out.dtype == torch.float32 and not out.requires_grad
-        torch.testing.assert_close(out.norm(dim=-1), torch.ones(4))
-    assert backbone.suffix(prefix[:0], lora).shape == backbone.encode_text([], lora).shape == (0, backbone.dim)
-
-
 def test_threads_with_different_loras_do_not_meet(case):
     given = case.given()
     loras = [None, *(random_lora(case.backbone.layout, seed) for seed in range(1, 6))]
@@ -217,13 +201,6 @@ def test_both_forms_of_embedded_have_the_same_weights(backbone):
     assert photos.adapting("texts").choice == backbone.choice == {"spec": "embedded"}
 
 
-def test_finished_embeddings_take_no_lora_of_photos(backbone):
-    lora = random_lora(backbone.adapting("photos").layout, 1)
-    with pytest.raises(AdapterError, match="--adapt photos"):
-        backbone.suffix(torch.zeros(1, backbone.dim), lora)
-    torch.testing.assert_close(backbone.encode_text(TEXTS, lora), backbone.encode_text(TEXTS), atol=1e-6, rtol=0)
-
-
 @pytest.fixture(scope="module")
 def rounded() -> EmbeddedBackbone:
     """The shipped backbone with its head in bfloat16, also on a CPU without native bfloat16."""
@@ -257,19 +234,6 @@ def test_batches_and_threads_change_scores_by_rounding_only(rounded):
             assert (rounded.suffix(again) * out).sum(-1).min() > 0.9999
     finally:
         torch.set_num_threads(threads)
-
-
-def test_embedded_fingerprint_changes_with_one_weight(tmp_path):
-    vision, text = VisionHead(HeadsConfig(width=32, depth=1, heads=2)), TextHead(HeadsConfig(width=32, depth=1, heads=2))
-    first = save_heads(vision, text, tmp_path / "a.safetensors", {})
-    again = load_embedded(tmp_path / "a.safetensors").fingerprint
-    with torch.no_grad():
-        vision.blocks[0].attn.q_proj.weight[0, 0] += 1
-    second = save_heads(vision, text, tmp_path / "b.safetensors", {})
-    with torch.no_grad():
-        text.mlp[1].weight[0, 0] += 1
-    assert first == again != second != save_heads(vision, text, tmp_path / "c.safetensors", {}) != first
-    assert len(first) == 16 and int(first, 16) >= 0
 
 
 def test_embedded_refuses_missing_and_damaged_heads(tmp_path):

@@ -6,7 +6,6 @@ Experts and generator are random here, so no test depends on how well the shippe
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -90,35 +89,6 @@ def test_every_sentence_has_variants(engine, sentence):
     assert apart.min() > 0.05 * steps.norm(dim=1).mean()
 
 
-def test_strength_zero_is_zero_shot(sglora):
-    backbone = sglora.backbone
-    zero_shot = backbone.suffix(noise(3, *backbone.prefix_shape).half()) @ backbone.encode_text(TASKS).T
-    for strength, far in ((0, False), (None, True)):
-        made = sglora.adapt(AdapterRequest(DESCRIPTION, strength=strength))
-        difference = scores(sglora, Adapter.of(made.lora, made.weight)) - zero_shot
-        assert bool(difference.abs().max() > 1e-4) == far
-
-
-def test_merged_is_the_weighted_sum_of_the_experts_weight_changes(sglora):
-    routing = sglora.route(DESCRIPTION, k=3)
-    repository, shared = sglora.repository, sglora.backbone.shared
-    own = [Lora.from_vector(repository.layout, repository.means[i]) for i in routing.chosen.tolist()]
-    weighted = [each.scaled(weight) for each, weight in zip(own, routing.weights.tolist(), strict=True)]
-    expected = weight_changes(shared, *weighted)
-    torch.testing.assert_close(
-        weight_changes(repository.merged(routing.chosen, routing.weights)), expected, atol=1e-6, rtol=1e-4
-    )
-    nearest = repository.merged(routing.chosen[:1], torch.ones(1))
-    torch.testing.assert_close(weight_changes(nearest), weight_changes(shared, own[0]), atol=1e-6, rtol=1e-4)
-
-
-def test_an_experts_own_description_is_routed_to_it(sglora):
-    for i, expert in enumerate(sglora.repository.experts):
-        routing = sglora.route(f"  {expert.description}\n")
-        assert routing.description == expert.description and routing.chosen[0] == i
-        assert routing.similarity[i].item() == pytest.approx(1, abs=1e-4)
-
-
 def test_descriptions_that_cannot_be_used(sglora):
     for text in ("", " \n", "?!", "x" * 3000):
         for call in (lambda: sglora.route(text), lambda: sglora.adapt(AdapterRequest(text))):  # noqa: B023 (called at once)
@@ -141,14 +111,6 @@ def test_download_and_upload_give_the_same_search(sglora, tmp_path):
     assert (read["description"], read["seed"], read["k"], read["strength"]) == (DESCRIPTION, 4, 4, 0.7)
     assert [e["name"] for e in read["experts"]] == [sglora.repository.experts[i].name for i in result.routing.chosen]
     assert sum(e["weight"] for e in read["experts"]) == pytest.approx(1, abs=1e-5)
-
-
-def test_visitors_at_once_get_what_they_get_alone(sglora):
-    jobs = [(TASKS[i % len(TASKS)], i) for i in range(24)]
-    alone = [sglora.adapt(AdapterRequest(text, seed=seed)).full.vector() for text, seed in jobs]
-    with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda job: sglora.adapt(AdapterRequest(job[0], seed=job[1])).full.vector(), jobs))
-    torch.testing.assert_close(together, alone)
 
 
 def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):

@@ -74,14 +74,6 @@ def test_a_stopped_download_goes_on(hub: Hub, ranges: bool) -> None:
     assert len(hub.starts) == 2 and (hub.starts[1] >= 2 * 2**20) == ranges
 
 
-def test_a_cut_connection_says_what_to_do_and_goes_on(hub: Hub) -> None:
-    hub.cut = 2**20
-    with pytest.raises(BackboneError, match=rf"{NAME} {TAG} .*--pretrained FILE, or --backbone local-dir:FOLDER"):
-        fetched()
-    hub.cut = None
-    assert fetched() == content(hub) and hub.starts == [0, 2**20]
-
-
 def test_a_broken_file_is_not_kept(hub: Hub) -> None:
     hub.broken = True
     with pytest.raises(BackboneError, match="arrived broken, and was deleted: try again"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 from made_up_photos import blurred
-from peft import PeftModel
-from PIL import Image
 from tiny_models import random_lora
 
 from app import actions
@@ -25,7 +22,7 @@ from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError, DescriptionError, RepositoryError
 from core.common.paths import experts_path
 from core.data.image_io import open_photo
-from core.experts.adapter_files import README_FILE, adapter_files, provenance, weight_of, write_files
+from core.experts.adapter_files import adapter_files, provenance, weight_of, write_files
 from core.experts.files import RepositoryIndex, load_repository, save_repository
 from core.experts.load import load_engine
 from core.experts.own import OwnExperts, import_adapter
@@ -92,23 +89,6 @@ def test_captions_of_a_library_are_ranked_less_their_popularity(
     assert len(texts) == PHOTOS + 1
     np.testing.assert_allclose(less, np.sort(less)[::-1], atol=5e-3)
     np.testing.assert_allclose([hit["score"] for hit in found], less, atol=5e-3)
-
-
-@torch.no_grad()
-def test_the_readmes_lines_do_what_search_does(engine: SGLora, adapter: Path, tmp_path, monkeypatch, capsys) -> None:
-    """The lines use plain peft on both towers."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "adapter").symlink_to(adapter)
-    Image.effect_noise((90, 60), 80).convert("RGB").save("photo.jpg")
-    exec("\n".join(re.findall(r"```python\n(.*?)```", (adapter / README_FILE).read_text(), re.DOTALL)), found := {})
-    said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines())}
-    assert isinstance(found["model"], PeftModel) and found["backbone"].fingerprint == engine.backbone.fingerprint
-    backbone, words = engine.backbone, found["words"]
-    lora = engine.adapt(AdapterRequest(SENTENCE)).full
-    zero = float(backbone.suffix(found["photo"]) @ backbone.encode_text(words).T)
-    adapted = float(backbone.suffix(found["photo"], lora) @ backbone.encode_text(words, lora).T)
-    expected = {"zero-shot": zero, "adapted": adapted, "with peft": adapted, "mixed": 0.7 * zero + 0.3 * adapted}
-    assert said == pytest.approx(expected, abs=5e-3) and abs(zero - adapted) > 0.01
 
 
 # The page

@@ -33,13 +33,6 @@ def folder(engine: SGLora, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_front_matter_is_valid(folder: Path) -> None:
-    write_card(folder, "cc-by-4.0")
-    data = ModelCard.load(folder / "README.md").data
-    assert (data.license, data.library_name, data.language) == ("cc-by-4.0", "sg-lora-studio", "en")
-    assert {"lora", "sg-lora"} <= set(data.tags)
-
-
 def test_the_python_of_the_card_exports_an_expert_for_peft(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

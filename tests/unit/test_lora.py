@@ -47,25 +47,6 @@ def test_vector_of_another_length_is_refused():
             Lora.from_vector(LAYOUT, wrong)
 
 
-def test_scaled():
-    lora = random_lora(LAYOUT, 1)
-    half = lora.scaled(0.5)
-    for name, factors in lora.factors.items():
-        torch.testing.assert_close(half.factors[name].delta, 0.5 * factors.b @ factors.a)
-
-
-def test_merge_is_the_exact_sum_of_weight_changes():
-    other = LoraLayout(LAYOUT.modules, rank=2)
-    loras, weights = [random_lora(LAYOUT, 1), random_lora(other, 2), random_lora(LAYOUT, 3)], [0.5, 0.3, -0.2]
-    merged = merge(loras, weights)
-    assert merged.rank == 8
-    for m in LAYOUT.modules:
-        expected = sum(w * lora.factors[m.name].b @ lora.factors[m.name].a for lora, w in zip(loras, weights, strict=True))
-        torch.testing.assert_close(merged.factors[m.name].delta, expected, atol=1e-6, rtol=1e-5)
-    with pytest.raises(ValueError, match="zip"):
-        merge(loras, [1.0])
-
-
 def test_merge_of_different_linears():
     q, v = LAYOUT.modules
     both, first, last = random_lora(LAYOUT, 1), random_lora(LoraLayout((q,), 2), 2), random_lora(LoraLayout((v,), 1), 3)
@@ -110,15 +91,7 @@ def test_projection_is_least_squares_over_inputs():
         np.testing.assert_allclose(found.b.numpy(), b, atol=1e-4)
         lost, whole = lost + np.square(x @ (change - b @ a).T).sum(), whole + np.square(x @ change.T).sum()
     assert share == pytest.approx(lost / whole, rel=1e-4) and share > 0.05
-
-
-def test_a_lora_in_the_span_of_the_frozen_a_loses_nothing():
-    layout, moments = frozen_layout(LAYOUT), {m.name: torch.eye(m.in_features) for m in LAYOUT.modules}
-    lora = random_lora(LAYOUT.frozen({name: noise(2, 3, seed=1) @ a for name, a in (layout.a or {}).items()}), 2)
-    vector, lost = project(lora, layout, moments)
-    assert lost < 1e-6 and project(lora.scaled(0), layout, moments)[1] == 0
-    for name, found in Lora.from_vector(layout, vector).factors.items():
-        torch.testing.assert_close(found.delta, lora.factors[name].delta, atol=1e-5, rtol=1e-4)
+    assert project(lora.scaled(0), layout, {m.name: torch.eye(m.in_features) for m in layout.modules})[1] == 0
 
 
 # Files
@@ -239,14 +212,3 @@ def test_adapter_trained_by_real_peft_loads(tower, tmp_path, alpha, kind):
     with torch.no_grad():
         torch.testing.assert_close(tower.run(module, lora), tower.run(model), atol=2e-5, rtol=0)
         assert (tower.run(model) - tower.run(module)).abs().max() > 1e-3
-
-
-def test_peft_adapter_of_only_some_modules_is_read(tower, tmp_path):
-    first = TARGETS[tower.name][0][0]
-    model = get_peft_model(copy.deepcopy(tower.module), LoraConfig(r=2, target_modules=[first]))
-    model.save_pretrained(tmp_path / "mine")
-    partial, _ = load_peft(tmp_path / "mine", tower.layout.modules, FINGERPRINT)
-    assert all(m.name.endswith(first) for m in partial.modules) and 0 < len(partial.modules) < len(tower.layout.modules)
-    others = [m for m in tower.layout.modules if not m.name.endswith(first)]
-    with pytest.raises(AdapterError, match="does not fit"):
-        load_peft(tmp_path / "mine", others, FINGERPRINT)

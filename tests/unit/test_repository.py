@@ -82,25 +82,6 @@ def test_repository_round_trip(folder):
     assert torch.equal(torch.cat([f.b.flatten() for f in read.lora(1).factors.values()]), read.means[1])
 
 
-def test_an_expert_outside_the_basis_is_saved_as_its_projection(tmp_path):
-    saved = repository()
-    outside = noise(LAYOUT.size, seed=9)[: saved.layout.size]
-    spanned = saved.basis.components.T
-    outside -= spanned @ torch.linalg.lstsq(spanned, outside[:, None]).solution[:, 0]
-    save_repository(replace(saved, means=saved.means + outside), tmp_path / "more")
-    read = load_repository(tmp_path / "more", LAYOUT, FINGERPRINT)
-    torch.testing.assert_close(read.means, saved.means, rtol=2e-3, atol=1e-3)
-
-
-def test_subset():
-    whole = repository()
-    part = whole.subset([2, 0])
-    assert [e.name for e in part.experts] == ["expert-2", "expert-0"]
-    for name in ("means", "variances", "embeddings"):
-        assert torch.equal(getattr(part, name), getattr(whole, name)[[2, 0]])
-    assert part.basis is whole.basis and part.notes == whole.notes
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -227,6 +208,7 @@ def another_format(path: Path) -> None:
     [
         (Path.unlink, "is missing: `python -m core train generator`"),
         *((lambda path, n=n: path.write_bytes(path.read_bytes()[:n]), "is damaged") for n in (0, 7, 100, -1)),
+        *((lambda path, at=at: flip(path, at), "is damaged") for at in (0, 20, -400, -1)),
         (other_sizes, "is damaged"),
         (another_format, "is damaged"),
         (lambda path: save_file({"x": torch.zeros(1)}, path), "is damaged"),
@@ -240,26 +222,3 @@ def test_a_generator_that_cannot_be_used(path, change, reason):
     change(path)
     with pytest.raises(RepositoryError, match=rf"generator\.safetensors {reason}"):
         load_generator(path, FINGERPRINT)
-
-
-def test_generator_with_any_flipped_byte(path):
-    """Flips bytes in the header and the data. Loading fails, or the change (in a note or an order) has no effect."""
-    sound = path.read_bytes()
-    data_start = 8 + int.from_bytes(sound[:8], "little")
-    expected, refusals = generator_output(path), 0
-    for position in [*range(0, data_start, 3), *range(data_start, len(sound), 29), len(sound) - 1]:
-        flip(path, position, 0x01)
-        try:
-            output = generator_output(path)
-        except RepositoryError as error:
-            assert path.name in str(error)
-            refusals += 1
-        else:
-            assert position < data_start, f"byte {position} of the weights changed unnoticed"
-            assert torch.equal(output, expected)
-        path.write_bytes(sound)
-    assert refusals > data_start / 6
-
-
-def generator_output(path: Path) -> torch.Tensor:
-    return generated(load_generator(path, FINGERPRINT), 1)
