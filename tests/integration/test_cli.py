@@ -25,13 +25,12 @@ from safetensors.torch import load_file
 
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
-from core.cli import commands, parser
 from core.cli.main import main
 from core.cli.search import is_photo
 from core.common.digest import digest
 from core.common.paths import ROOT, experts_path
 from core.data import read_folder
-from core.experiments.evaluate import DEFAULT_METHODS, adapters_of, evaluate
+from core.experiments.evaluate import adapters_of, evaluate
 from core.experts.adapter_files import routed_experts
 from core.experts.load import load_engine
 from core.retrieval.library import PhotoLibrary
@@ -107,15 +106,6 @@ def test_shipped_files_are_replaced_only_if_one_says_so(run, tmp_path, part):
     for options in (("--yes",), ("--out", tmp_path / "out")):
         code, _, err = run("train", part, "--data", tmp_path, "--cache", tmp_path / "cache", *options)
         assert code == 1 and "exists" not in err, "the folder holds nothing to train on"
-
-
-def test_defaults_are_the_engines():
-    adapt = parser.build_parser().parse_args(["adapt", "x", "--out", "y"])
-    assert commands.request(adapt, "x") == AdapterRequest("x")
-    arguments = parser.build_parser().parse_args(["evaluate", "--data", ".", "--task", "x"])
-    assert arguments.methods is None and ",".join(DEFAULT_METHODS) == "zero-shot,merge,sg-lora", "as the help says"
-    found = parser.build_parser().parse_args(["search", "x", "--gallery", "."])
-    assert commands.request(found, "x") == AdapterRequest("x")
 
 
 @pytest.mark.slow

@@ -17,18 +17,15 @@ import pyarrow as pa
 import pytest
 import torch
 from made_up_photos import blurred
-from tiny_models import random_lora, tiny_backbone
+from tiny_models import tiny_backbone
 
 from core.backbones.base import Backbone
-from core.common.errors import AdapterError, LibraryError
+from core.common.errors import LibraryError
 from core.common.paths import ROOT
 from core.data.image_io import open_photo
-from core.retrieval.adapter import Adapter
 from core.retrieval.indexing import IndexReport, index_folders, read_files
 from core.retrieval.library import ABOUT, PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.questions import Query
-from core.retrieval.search import search
 
 
 @pytest.fixture(scope="module")
@@ -160,16 +157,6 @@ def test_a_library_of_an_earlier_version_with_captions_is_searched_and_updated(
     (folder / "00.jpg").unlink()
     assert counts(update(library, [folder], backbone)) == (3, 1, 1, 0)
     assert {Path(path).name for path in read_files(PhotoLibrary.open(library))} == {"01.jpg", "02.jpg", "03.jpg"}
-
-
-def test_search_of_a_library_is_search_of_its_photos(backbone: Backbone, indexed: PhotoLibrary) -> None:
-    photos, question = LibraryPhotos(indexed, backbone), Query(("a dog",)).question(backbone)
-    prefixes = [backbone.prefix(backbone.pixels(open_photo(path))[None]) for path in photos.paths(range(40))]
-    scores = (torch.cat(list(map(backbone.suffix, prefixes))) @ backbone.encode_text(["a dog"])[0]).numpy()
-    best = search(photos, question, top=40)
-    np.testing.assert_allclose([score for _, score in best], np.sort(scores)[::-1], atol=2e-3)
-    with pytest.raises(AdapterError, match=r"use an adapter of texts.*`search --gallery FOLDER`"):
-        search(photos, question, Adapter.of(random_lora(backbone.layout, 1, 0.1)))
 
 
 def test_old_libraries_are_rejected_with_the_command_that_remakes_them(

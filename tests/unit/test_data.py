@@ -52,12 +52,6 @@ def test_captions_by_the_line(tmp_path):
     assert samples[0].path == tmp_path / "images" / "a.jpg"
 
 
-def test_a_caption_may_hold_unusual_separators_and_the_file_a_byte_order_mark(tmp_path):
-    row = {"image": "a.jpg", "caption": "one\u2028two\x85three"}
-    (tmp_path / "captions.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\r\n\r\n", encoding="utf-8-sig")
-    assert listed(read_folder(tmp_path)) == {"a.jpg": ["one two three"]}
-
-
 def test_labels_by_the_line(tmp_path):
     write_lines(tmp_path / "labels.jsonl", [{"image": "a.jpg", "set": "pets", "domain": "animals", "label": "dog"}])
     (sample,) = read_folder(tmp_path)

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from tiny_models import random_lora, tiny_backbone
 
 from core.backbones.embedded import load_embedded
 from core.common.errors import BackboneError
 from core.common.paths import EVERYDAY_FILE, asset_path, heads_path
-from core.names.everyday import EPSILON, EverydayPhotos, everyday_photos, load_everyday, save_everyday
+from core.names.everyday import EverydayPhotos, everyday_photos, load_everyday, save_everyday
 
 
 def background(seed: int = 0) -> EverydayPhotos:
     """Everyday photos that vary most along the first axis."""
     noise = torch.randn(4_000, 8, generator=torch.Generator().manual_seed(seed))
     return EverydayPhotos.of(noise * torch.tensor([20.0, *[1.0] * 7]) + 3.0)
-
-
-def test_the_direction_is_that_of_a_discriminant() -> None:
-    known, mean = background(), torch.arange(8.0)
-    covariance = known.covariance.double().numpy()
-    regular = covariance + EPSILON * np.trace(covariance) / 8 * np.eye(8)
-    wanted = np.linalg.lstsq(regular, mean.double().numpy() - known.mean.double().numpy(), rcond=None)[0]
-    assert known.apart(mean).numpy() == pytest.approx(wanted / np.linalg.norm(wanted), abs=1e-4)
 
 
 def test_a_file_is_for_one_backbone_and_says_when_it_is_damaged(tmp_path: Path) -> None:
@@ -51,9 +41,3 @@ def test_the_shipped_file_is_for_the_shipped_backbone_and_its_shared_part_alone(
     assert zero_shot is everyday_photos(shipped, shipped.shared.only(m for m in shipped.shared.modules if "text" in m.name))
     assert not torch.equal(zero_shot.mean, shared.mean)
     assert zero_shot.mean.shape == (shipped.dim,) and asset_path(EVERYDAY_FILE).stat().st_size < 1_000_000
-
-
-def test_other_backbones_have_none() -> None:
-    assert everyday_photos(tiny_backbone(), None) is None
-    photos = load_embedded(heads_path()).adapting("photos")
-    assert everyday_photos(photos, random_lora(photos.layout, 1, 0.1)) is None and everyday_photos(photos, None) is not None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import pickle
 import struct
 from pathlib import Path
 
@@ -17,8 +19,9 @@ from PIL import Image
 from core.backbones.embedded import EmbeddedTowers
 from core.backbones.frozen_towers import MEAN, STD
 from core.common.errors import PhotoError
+from core.common.messages import Message, message
 from core.common.text import safe_name
-from core.data.image_io import MAX_BYTES, open_photo, photo_bytes, thumbnail
+from core.data.image_io import MAX_BYTES, as_json, from_json, open_photo, photo_bytes, photo_error, reason_of, thumbnail
 
 
 def noise(height: int = 40, width: int = 60) -> np.ndarray:
@@ -105,13 +108,6 @@ def test_transparency_is_white() -> None:
     palette.putpalette([10, 20, 30, 40, 50, 60])
     photo = np.asarray(open_photo(encode(palette, "PNG", transparency=1)))
     assert photo.tolist() == [[[10, 20, 30], [255, 255, 255]]]
-
-
-def test_animated_gif_gives_its_first_frame() -> None:
-    frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "blue", "green")]
-    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50)
-    assert Image.open(io.BytesIO(data)).n_frames == 3
-    assert open_photo(data).getpixel((5, 5)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (20_000, 3), (20_000, 1), (223, 225)])
@@ -263,3 +259,26 @@ def test_raw_files_without_a_preview_and_damaged_ones_are_refused() -> None:
         broken[len(broken) - 200 + int(random.integers(200))] ^= 0xFF
         with contextlib.suppress(PhotoError):
             open_photo(bytes(broken), "a.dng")
+
+
+# The reason why a photo was left out travels between processes, of which one may be hostile.
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (message("CORE_NO_IMAGE"), "this is not a readable image (readable: JPEG,"),
+        (message("CORE_PIXELS", width=9, height=8, most=64), "9 x 8 pixels is more than 64 megapixels;"),
+    ],
+)
+def test_a_reason_is_the_same_in_another_process(reason: Message, text: str) -> None:
+    error = pickle.loads(pickle.dumps(photo_error("a.jpg", reason)))
+    assert str(error).startswith(f"a.jpg: {text}") and reason_of(error) == reason
+    assert str(from_json(json.loads(json.dumps(as_json(reason))))).startswith(text)
+
+
+def test_a_forged_reason_is_refused() -> None:
+    unknown, missing, odd = ["nothing", {}], ["CORE_PIXELS", {}], ["CORE_PIXELS", {"width": []}]
+    for forged in (None, "text", [], ["CORE_MEMORY"], ["CORE_MEMORY", []], unknown, missing, odd):
+        with pytest.raises((LookupError, ValueError, TypeError, AttributeError)):
+            from_json(forged)
