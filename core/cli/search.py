@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
 from core.common.errors import DataError, PhotoError, UsageError
@@ -27,14 +25,14 @@ from core.data.image_io import open_photo
 from core.data.sample import caption_texts
 from core.names.file import NAMES_FILE, read_names
 from core.names.teach import TaughtNames
-from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
-from core.retrieval.columns import text_rows
-from core.retrieval.gallery import Gallery
-from core.retrieval.index import Hit, Ranking, moves
+from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.columns import photo_rows, text_rows
+from core.retrieval.gallery import Gallery, ranked_captions
+from core.retrieval.index import moves
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.popularity import popularity, spread_rows
-from core.retrieval.questions import EncodedQuery, Query
+from core.retrieval.questions import Query
 from core.retrieval.scoped import WORDS, ScopedSearch
 from core.retrieval.search import Where
 
@@ -46,17 +44,17 @@ def search(arguments: Namespace) -> Answer:
     words = [part for part in arguments.query if not is_photo(part)]
     pictures = [Path(part) for part in arguments.query if is_photo(part)]
     kind = (arguments.find or ("photos" if words else "captions")).removesuffix("s")
-    if kind == "caption" and (where or arguments.link is not None):
+    if kind == "caption" and (words or where or arguments.link is not None):
         raise UsageError("CORE_FILTERED_CAPTIONS")
     query = Query.parse(words, [open_photo(path) for path in pictures])
     # Check the input before loading models, which takes seconds.
     wanted = task_request(arguments)
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
-    files, texts = list[Path](), list[str]()
+    files, texts = list[Path](), tuple[str, ...]()
     if kind == "caption":
         folders = [arguments.gallery] if library is None else filter(is_captioned, map(Path, library.about.folders))
         samples = [sample for folder in folders for sample in read_folder(folder)]
-        texts = list(dict.fromkeys(text for sample in samples for text in caption_texts(sample)))
+        texts = tuple(dict.fromkeys(text for sample in samples for text in caption_texts(sample)))
         if not texts:
             raise DataError("CORE_NO_CAPTIONS_IN", folder=arguments.gallery or arguments.library)
     elif library is None:
@@ -74,17 +72,24 @@ def search(arguments: Namespace) -> Answer:
     paths, failed = scoped.paths, list[dict[str, str]]()
     if gallery is not None:
         report = gallery.add(files, partial(Steps(log), "reading"))
-        failed = reported([(failure.name, failure.reason) for failure in report.failed])
+        failed = reported(report.failed)
         if not gallery.photos:
             raise DataError("CORE_NONE_READABLE_IN", n=len(files), folder=arguments.gallery)
         # The gallery changes names to be safe and unique on the page. Here the user needs the path: of equal files, the first.
         paths = {key: files[row].relative_to(arguments.gallery) for row, key in sorted(report.ids.items(), reverse=True)}
     elif opened is not None and where.folder is not None:
         opened.check_folder(where.folder)
-    if texts:
-        rankings = _rank_captions(texts, query.question(backbone), backbone, adapters, opened)
-    else:  # ranks are compared, so all photos of a gallery need one
+    if not texts:  # ranks are compared, so all photos of a gallery need one
         rankings = {name: scoped.rank(adapter, max(arguments.top, len(scoped.photos))) for name, adapter in adapters.items()}
+    else:
+        seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)
+        rankings = {}
+        for name, adapter in adapters.items():
+            rows = text_rows(backbone, read, adapter)
+            scores = rows @ photo_rows(backbone, seen, adapter).mean(0)
+            if opened is not None:
+                scores = scores - popularity(opened.index_for(adapter).take(spread_rows(len(opened))), rows)
+            rankings[name] = ranked_captions(texts, scores)
     shown: dict[str, list[dict[str, Any]]] = {}
     for name, ranking in rankings.items():
         moved = (moves if texts else scoped.moves)(rankings["zero-shot"], ranking)
@@ -111,32 +116,6 @@ def search(arguments: Namespace) -> Answer:
         "rankings": shown,
     }
     return Answer(data, lambda data: format.rankings(data, kind))
-
-
-def _rank_captions(
-    texts: list[str],
-    question: EncodedQuery,
-    backbone: Backbone,
-    adapters: Mapping[str, Adapter],
-    library: LibraryPhotos | None,
-) -> dict[str, Ranking]:
-    """Rank captions by adapter; with a library, by their scores less their popularity among its photos."""
-    prefixes, rankings = backbone.text_prefix(texts), dict[str, Ranking]()
-
-    def cosines(lora: Lora | None) -> Tensor:
-        return finite(backbone.text_suffix(prefixes, lora)) @ question.embedding(backbone, lora)
-
-    for name, adapter in adapters.items():
-        scores = cosines(adapter.lora) * adapter.weight
-        if adapter.weight < 1:
-            scores += cosines(adapter.base) * (1 - adapter.weight)
-        if library is not None:
-            some_photos = library.index_for(adapter).take(spread_rows(len(library)))
-            scores = scores - popularity(some_photos, text_rows(backbone, prefixes, adapter))
-        best = scores.sort(descending=True, stable=True).indices.tolist()
-        hits = [Hit(texts[i], texts[i], float(scores[i]), rank) for rank, i in enumerate(best, 1)]
-        rankings[name] = Ranking(tuple(hits), len(texts))
-    return rankings
 
 
 def load_names(file: Path | None, backbone: Backbone, library: LibraryPhotos | None = None) -> TaughtNames:

@@ -30,9 +30,9 @@ class Failure(NamedTuple):
     reason: Message
 
 
-def source_folder(source: Source) -> str:
-    """The folder in a source's name, as safe names between slashes. "" for a path."""
-    parts = () if isinstance(source, Path) else PurePosixPath(source[0].replace("\\", "/")).parts[:-1]
+def source_folder(name: str) -> str:
+    """The folder in a name inside an added ZIP, as safe names: at most DEEPEST levels; "" for a name alone."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts[:-1]
     return "/".join(safe_name(part) for part in parts[:DEEPEST] if part.strip("./"))
 
 

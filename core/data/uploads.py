@@ -93,5 +93,5 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
                 uploads.add_captions(name, content, f"{path.name}/{name}")
             else:
                 target.write_bytes(content)
-                inner_folder = source_folder((f"{path.stem}/{member.filename}", target))
+                inner_folder = source_folder(f"{path.stem}/{member.filename}")
                 uploads.photos.append((f"{inner_folder}/{name}", target))

@@ -182,6 +182,7 @@ class Gallery:
             progress: called with (files done, all files). stop: called before each file is read; True skips the remaining ones.
         """
         report, upload = AddReport(), Upload(self.backbone.framing)
+        files = [(source.name, source) if isinstance(source, Path) else source for source in sources]
 
         def decode(name: str, content: bytes) -> DecodedPhoto:
             if full := self._full(len(self.photos), self.contents.memory):
@@ -189,26 +190,24 @@ class Gallery:
             return upload.decode(name, content)
 
         def read(place: int) -> Read:
-            source = sources[place]
-            name, content = (source.name, source) if isinstance(source, Path) else source
+            name, content = files[place]
             return read_photo(safe_name(name), content, self.contents.entries, decode)
 
         with self._adding:
-            for batch in read_ahead(takewhile(lambda _: not stop(), range(len(sources))), read):
+            for batch in read_ahead(takewhile(lambda _: not stop(), range(len(files))), read):
                 with ENCODING:
                     outcomes = encode(batch, self.backbone)
-                self._commit(outcomes, sources, report)
+                self._commit(outcomes, [name for name, _ in files], report)
                 if progress is not None:
-                    progress(batch[-1][0] + 1, len(sources))
+                    progress(batch[-1][0] + 1, len(files))
         return report
 
-    def _commit(self, outcomes: Iterable[tuple[int, Outcome]], sources: Sequence[Source], report: AddReport) -> None:
+    def _commit(self, outcomes: Iterable[tuple[int, Outcome]], names: Sequence[str], report: AddReport) -> None:
         with self._lock:
             entries, memory = dict(self.contents.entries), self.contents.memory
             taken = {photo.name.casefold() for photo in self.photos}
             for place, outcome in outcomes:
-                source = sources[place]
-                name = safe_name(source.name if isinstance(source, Path) else source[0])
+                name = safe_name(names[place])
                 if isinstance(outcome, PhotoError):
                     report.failed.append(Failure(name, reason_of(outcome)))
                 elif isinstance(outcome, str) or outcome.id in entries:
@@ -218,7 +217,7 @@ class Gallery:
                     report.failed.append(Failure(name, full))
                 else:
                     day, name = outcome.taken and outcome.taken.date(), _free_file_name(name, taken)
-                    photo = Photo(outcome.id, name, outcome.thumbnail, taken=day, folder=source_folder(source))
+                    photo = Photo(outcome.id, name, outcome.thumbnail, taken=day, folder=source_folder(names[place]))
                     entries[photo.id] = entry = _Entry(photo, outcome.prefix, outcome.row)
                     memory += entry.memory
                     taken.add(name.casefold())
@@ -314,10 +313,7 @@ class Gallery:
             prefix = self.backbone.prefix(self.backbone.pixels(photo).unsqueeze(0))
         rows, popular = self._captions_of(contents, texts, adapter, None, stop)
         scores = rows @ photo_rows(self.backbone, prefix, adapter)[0] - popular
-        best = torch.sort(scores, descending=True, stable=True).indices[:top].tolist()
-        # The key is a hash: unlike the text, it is safe in a page.
-        hits = [Hit(content_id(texts[i].encode()), texts[i], float(scores[i]), rank) for rank, i in enumerate(best, 1)]
-        return Ranking(tuple(hits), len(texts))
+        return ranked_captions(texts, scores, top)
 
     def hits(
         self,
@@ -361,6 +357,13 @@ class Gallery:
                 progress(len(texts) - len(new) + start + len(batch), len(texts))
         self._texts = {text: prefixes[text] for text in texts}
         return torch.stack(list(self._texts.values()))
+
+
+def ranked_captions(texts: tuple[str, ...], scores: Tensor, top: int | None = None) -> Ranking:
+    """Captions by their scores [m], best first. The key is a hash: unlike the text, it is safe in a page."""
+    best = torch.sort(scores, descending=True, stable=True).indices[:top].tolist()
+    hits = [Hit(content_id(texts[i].encode()), texts[i], float(scores[i]), rank) for rank, i in enumerate(best, 1)]
+    return Ranking(tuple(hits), len(texts))
 
 
 def _captioned(photos: Sequence[Photo], without: Collection[str] = ()) -> list[Photo]:

@@ -346,7 +346,7 @@ def test_search_of_captions_rejects_the_options_that_choose_photos(run, folder, 
     ):
         for question in (("a red ball", "--find", "captions"), (photo, "--task", TEXT)):
             code, out, err = run("search", *question, *place, *filters)
-            assert (code, out) == (2, "") and "choose photos: leave them out to look for captions." in err
+            assert (code, out) == (2, "") and "Captions are found for photos alone: leave out words" in err
 
 
 @pytest.mark.parametrize("question", ["photos/nix.jpg", "nix.JPG", "~/nix/a.jpg", "nix/a dog.png"])
@@ -487,7 +487,7 @@ def test_libraries_and_vectors_reject_adapters_of_photos(run, answer, folder, tm
 
     search = ("search", "a red ball", *model, "--library", library)
     for command in ((*search, "--adapter", adapter), (*search, "--task", TEXT, "--experts", repository, "--strength", 4),
-                    (*search, "--adapter", adapter, "--find", "captions"),
+                    ("search", folder / "images" / "03.jpg", *search[2:], "--adapter", adapter),
                     ("vector", "a red ball", *model, "--adapter", adapter)):  # fmt: skip
         code, out, err = run(*command)
         assert (code, out) == (1, "") and "use an adapter of texts" in err and "search --gallery FOLDER" in err
