@@ -70,24 +70,14 @@ def parse_typed(text: str) -> Captions:
 
 
 def match_captions(names: Sequence[str], captions: Mapping[str, Sequence[str]]) -> list[tuple[str, ...] | None]:
-    """The captions of each photo name, or None: by file name, else by the name without its extension. Ignores case.
-
-    Folders in the keys are ignored (``images/a.jpg`` means ``a.jpg``). A key that is a photo's full name matches this photo
-    only, so that ``a.png`` does not caption ``a.jpg`` beside it.
-    """
+    """The captions of each photo name, or None: by file name, else by the name without its extension. Ignores case, and folders
+    in the keys (``images/a.jpg`` means ``a.jpg``)."""
     by_name: dict[str, list[str]] = {}
     for key, texts in captions.items():
-        by_name.setdefault(safe_name(key).casefold(), []).extend([texts] if isinstance(texts, str) else texts)
+        by_name.setdefault(safe_name(key).casefold(), []).extend(texts)
     full = [name.casefold() for name in names]
-    by_stem: dict[str, list[str]] = {}
-    for key in by_name.keys() - set(full):
-        for stem in {key, PurePosixPath(key).stem}:
-            by_stem.setdefault(stem, []).extend(by_name[key])
-    matched = []
-    for name in full:
-        texts = by_name.get(name, by_stem.get(PurePosixPath(name).stem))
-        matched.append(None if texts is None else clean_captions(texts))
-    return matched
+    matched = [by_name.get(name, by_name.get(PurePosixPath(name).stem)) for name in full]
+    return [None if texts is None else clean_captions(texts) for texts in matched]
 
 
 def clean_captions(texts: Iterable[str]) -> tuple[str, ...]:

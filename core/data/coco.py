@@ -39,7 +39,8 @@ def read_coco(images: ImageFinder, categories: bool) -> list[Sample]:
     _check_years([*found])
     if len(found) == 1:
         return next(iter(found.values()))
-    return [replace(s, split=_split_of(file)) for file in found for s in found[file]]
+    splits = {file: next((split for split in ("train", "val") if split in file.stem.lower()), "") for file in found}
+    return [replace(s, split=splits[file]) for file in found for s in found[file]]
 
 
 def _split(file: Path, images: ImageFinder) -> list[Sample]:
@@ -101,10 +102,6 @@ def _form(key: str, file: Path) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(key, file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
-
-
-def _split_of(file: Path) -> str:
-    return next((split for split in ("train", "val") if split in file.stem.lower()), "")
 
 
 def _check_years(files: Sequence[Path]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,14 +26,12 @@ from core.retrieval.library import PhotoLibrary, absolute, shown_path
 from core.retrieval.search import Where, background
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from lance import LanceDataset
 
 FOLDER = "index"  # of the copied vectors
 READ_ROWS = 4_096
 MOST_FOLDERS = 1_000  # folders to choose from
 MOST_LISTED = 10  # folders in an error message
-_KEY = re.compile("[0-9a-f]{32}")
 
 
 class LibraryPhotos:
@@ -46,9 +43,9 @@ class LibraryPhotos:
         self.library, self.backbone = library, backbone
         with library.readable():
             self._photos, self._files = library.photos(), library.files()
-            self.ids = _ids_of(self._photos.to_table(columns=["id"])["id"])  # [n, 16] uint8
+            self.ids: list[bytes] = self._photos.to_table(columns=["id"])["id"].to_pylist()
             self.index = Index(vectors(library, self._photos))
-        if not len(self.ids):
+        if not self.ids:
             raise LibraryError(
                 "CORE_LIBRARY_EMPTY", library=library.folder, command=library.about.index_command(str(library.folder), "FOLDER")
             )
@@ -76,15 +73,14 @@ class LibraryPhotos:
 
     def key(self, row: int) -> str:
         """The id of a photo, 32 hex digits."""
-        return self.ids[row].tobytes().hex()
+        return self.ids[row].hex()
 
     def row(self, key: str) -> int:
         """The row of a photo, from its id. Raises GalleryError: when it is not in the library."""
-        wanted = np.frombuffer(bytes.fromhex(key) if _KEY.fullmatch(key) else bytes(16), np.uint8)
-        rows = np.flatnonzero((self.ids == wanted).all(1))
-        if not len(rows):
-            raise GalleryError("CORE_LIBRARY_GONE")
-        return int(rows[0])
+        try:
+            return self.ids.index(bytes.fromhex(key))
+        except ValueError:
+            raise GalleryError("CORE_LIBRARY_GONE") from None
 
     def rows(self, keys: Iterable[str]) -> list[int]:
         """The rows of photos; unknown ids are ignored."""
@@ -112,7 +108,7 @@ class LibraryPhotos:
 
     def paths(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
         """A file of each photo: the first by name, preferably in ``folder`` or below it. The photo's id if it has no file."""
-        ids = [self.ids[row].tobytes() for row in rows]
+        ids = [self.ids[row] for row in rows]
         if not ids:
             return []
         listed = ", ".join(f"X'{id.hex()}'" for id in set(ids))
@@ -129,7 +125,7 @@ class LibraryPhotos:
 
     def files(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
         """All files of photos, sorted; ``folder``: only those in it or below it."""
-        wanted = {self.ids[row].tobytes() for row in rows}
+        wanted = {self.ids[row] for row in rows}
         found = {Path(path) for id, path in self._listed() if id in wanted}
         return sorted(path for path in found if folder is None or path.is_relative_to(absolute(folder)))
 
@@ -190,7 +186,8 @@ class LibraryPhotos:
             return np.zeros(len(self), bool)
         literal = shown_path(inside).replace("'", "''")
         table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
-        return np.isin(_numbers(self.ids), _numbers(_ids_of(table["id"])))
+        there = set(table["id"].to_pylist())
+        return np.array([id in there for id in self.ids], bool)
 
     def _inside(self, folder: Path) -> str:
         """The path prefix of files in a folder: an absolute path, or a name in ``folders``. "" for an unknown name."""
@@ -221,19 +218,4 @@ def vectors(library: PhotoLibrary, photos: LanceDataset) -> np.ndarray:
 
 def _parts(photos: LanceDataset) -> Iterator[np.ndarray]:
     for batch in photos.scanner(["vector"], batch_size=READ_ROWS, scan_in_order=True).to_batches():
-        yield _vectors_of(batch)
-
-
-def _vectors_of(batch: pa.RecordBatch) -> np.ndarray:
-    """The vectors [n, w] float32 of rows of the table."""
-    return batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
-
-
-def _ids_of(ids: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """Ids of photos as an array [n, 16] uint8."""
-    return np.frombuffer(b"".join(ids.to_pylist()), np.uint8).reshape(-1, 16)
-
-
-def _numbers(ids: np.ndarray) -> np.ndarray:
-    """Ids [n, 16] bytes as numbers [n]: the first eight bytes of each hash."""
-    return np.ascontiguousarray(ids[:, :8]).view(np.uint64)[:, 0]
+        yield batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)

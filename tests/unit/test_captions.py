@@ -143,9 +143,9 @@ def test_typed_lines_that_miss_something_are_named(line: str) -> None:
 
 
 def test_matching_by_name_stem_and_case() -> None:
-    captions = {"images/DOG.jpg": ["a dog"], "cat": ["a cat"], "old.png": ["was a PNG"], "b.png": ["b"], "x": "one text"}
-    names = ["dog.JPG", "Cat.webp", "old.jpg", "b.png", "b.jpg", "nobody.jpg", "x.jpg"]
-    expected = [("a dog",), ("a cat",), ("was a PNG",), ("b",), None, None, ("one text",)]
+    captions = {"images/DOG.jpg": ["a dog"], "cat": ["a cat"], "b.png": ["b"]}
+    names = ["dog.JPG", "Cat.webp", "b.png", "b.jpg", "nobody.jpg"]
+    expected = [("a dog",), ("a cat",), ("b",), None, None]
     assert match_captions(names, captions) == expected
 
 
