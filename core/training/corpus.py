@@ -18,7 +18,6 @@ from core.backbones.lora import Lora
 from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.lazy import lazy
-from core.common.messages import message
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
@@ -206,26 +205,20 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
-    unreadable: list[Path] = []
     features: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
     for folder in (f for f in data_folders(data) if f not in left_out):
         photos = read_folder(folder, categories=True)
         array = image_features(photos, cache, 0, log, backbone)
         readable = np.array([bool(row.any()) for row in array[:, 0]], dtype=bool)  # unreadable photos are all zeros
-        unreadable += [photos[i].path for i in np.flatnonzero(~readable)]
         keep = np.flatnonzero(readable & np.array([bool(s.captions or s.label) for s in photos], dtype=bool))
         for view, arrays in enumerate(features):
             arrays.append((image_features(photos, cache, view, log, backbone) if view else array, keep))
         for sample in (photos[i] for i in keep):
             translations = _one_of_each(translated.get(str(sample.path.relative_to(folder)), ()))
             samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=translations))
-        log(f"{folder.name}: {len(keep)} photos")
+        log(f"{folder.name}: {len(keep)} of {len(photos)} photos are used")
     if not samples:
-        failed = message("CORE_UNREADABLE_PHOTOS", n=len(unreadable), photo=unreadable[0]) if unreadable else ""
-        raise DataError("CORE_NO_TRAINING_PHOTO", data=data, failed=failed)
-
-    if unreadable:
-        log(f"{len(unreadable)} photos left out, because they cannot be read; {unreadable[0]} is one")
+        raise DataError("CORE_NO_TRAINING_PHOTO", data=data)
 
     def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; tokens are fast
         return text_features(texts, cache, log, backbone) if backbone.text_key else backbone.text_prefix(texts)
