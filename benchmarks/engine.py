@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.common import markdown
@@ -92,7 +92,8 @@ def ran(*arguments: str | Path, limit: int | None = None) -> Ran:
 
 
 def fastest(ways: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:
-    """The shortest time of each way in seconds. They take turns, so that other work on the machine affects all alike."""
+    """The shortest time of each way in seconds; the first round loads the models. They take turns, so that other work on the
+    machine affects all alike."""
     laps: list[list[float]] = [[] for _ in ways]
     for way, times in list(zip(ways, laps, strict=True)) * rounds:
         begin = time.perf_counter()
@@ -118,14 +119,6 @@ def sample_folder(folder: Path, size: tuple[int, int]) -> Path:
     return folder
 
 
-def loaded() -> SGLora:
-    """The shipped engine, with both towers loaded."""
-    engine = load_engine()
-    engine.adapt(AdapterRequest("a photo"))
-    engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
-    return engine
-
-
 def captioned(engine: SGLora, folder: Path) -> Gallery:
     """The gallery of a data folder."""
     samples = read_folder(folder)
@@ -137,7 +130,7 @@ def captioned(engine: SGLora, folder: Path) -> Gallery:
 
 def adaptation(folder: Path, options: argparse.Namespace) -> Result:
     """From a sentence to an adapter, compared with fine-tuning an expert on captioned photos, whose activations are cached."""
-    engine, encoding = loaded(), list[float]()
+    engine, encoding = load_engine(), list[float]()
     gallery = captioned(engine, sample_folder(folder, SIZES[1]))
 
     def sentences() -> None:
@@ -154,7 +147,7 @@ def adaptation(folder: Path, options: argparse.Namespace) -> Result:
 
 def indexing(folder: Path, options: argparse.Namespace) -> Result:
     """Photos a second from a JPEG to the index, as the app does it, compared with the frozen tower alone."""
-    backbone, rows = loaded().backbone, []
+    backbone, rows = load_engine().backbone, []
     assert isinstance(backbone, EmbeddedBackbone)
     for width, height in SIZES:
         files = sorted((sample_folder(folder / f"{width}", (width, height)) / "photos").iterdir())
@@ -180,7 +173,7 @@ def library(folder: Path, options: argparse.Namespace) -> Result:
     report, size = json.loads(first.out), sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
     search = ("-m", "core", "search", QUESTION, "--library", made, "--task", TASK)
     found = min((ran(*search) for _ in range(ROUNDS)), key=lambda each: each.seconds)
-    engine = loaded()
+    engine = load_engine()
     rows = [grown(engine, folder / "rows", n) for n in options.rows]
     return [
         f"{report['photos']:,} photos are indexed at {report['added'] / report['seconds']['encode']:.0f} a second and "
