@@ -110,10 +110,10 @@ def test_index_reports_and_search_ranks_as_core_does(app: Running, engine: SGLor
     assert [f["name"] for f in answer["failed"]] == ["broken.jpg"]
     assert "damaged" in answer["failed"][0]["reason"]
 
-    found = client.predict(query="a sunny beach", description=SENTENCE, seed=3, api_name="/search")
+    found = client.predict(query="a sunny beach", description=SENTENCE, seed=3, strength=0.4, api_name="/search")
     gallery = Gallery(engine.backbone)
     gallery.add(paths)
-    adaptation = engine.adapt(AdapterRequest(SENTENCE, seed=3))
+    adaptation = engine.adapt(AdapterRequest(SENTENCE, seed=3, strength=0.4))
     merged = engine.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
     without = client.predict(query="a sunny beach", api_name="/search")
     assert list(without) == ["zero_shot", "shared"]

@@ -19,15 +19,12 @@ from app.visitor import Visitor
 from core.backbones.lora import Factors, Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft
-from core.common.errors import AdapterError, DescriptionError, RepositoryError
-from core.common.paths import experts_path
+from core.common.errors import AdapterError, DescriptionError
 from core.data.image_io import open_photo
 from core.experts.adapter_files import adapter_files, provenance, weight_of, write_files
 from core.experts.files import RepositoryIndex, load_repository, save_repository
-from core.experts.load import load_engine
 from core.experts.own import OwnExperts, import_adapter
-from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.sglora.engine import Adaptation, SGLora
+from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
 SENTENCE, QUERY = "photos of people surfing", "a man on a wave"
@@ -49,18 +46,6 @@ def adapter(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
     adaptation = engine.adapt(AdapterRequest(SENTENCE, strength=WEIGHT))
     write_files(folder, adapter_files(engine.backbone, adaptation.lora, provenance(engine, adaptation)))
     return folder
-
-
-def test_the_shared_part_is_the_backbones(engine: SGLora) -> None:
-    folder = experts_path()
-    index = RepositoryIndex.read(folder)
-    assert index.shared_rank == 0 and index.fingerprint == engine.backbone.fingerprint
-    loaded = load_engine(engine.backbone)
-    assert loaded.repository.shared is engine.backbone.shared
-    assert loaded.repository.subset([0, 2]).shared is engine.backbone.shared
-    heads = engine.backbone.with_shared(None)
-    with pytest.raises(RepositoryError, match="another backbone"):
-        load_repository(folder, heads.layout, heads.fingerprint, heads.shared)
 
 
 def test_a_repository_with_a_shared_part_of_its_own_keeps_it(engine: SGLora, tmp_path: Path) -> None:
@@ -92,25 +77,6 @@ def test_captions_of_a_library_are_ranked_less_their_popularity(
 
 
 # The page
-
-
-def test_columns_of_a_comparison_have_the_strength_as_their_weight(engine: SGLora) -> None:
-    tab = Tab(Visitor())
-
-    def adapted(strength: float) -> tuple[Adaptation, list[Adapter]]:
-        asked = Asked(request=AdapterRequest(SENTENCE, strength=strength), merge=True)
-        actions.answer(engine, tab, asked)
-        assert tab.adaptation is not None
-        return tab.adaptation, [adapter for *_, adapter in actions.columns(engine, tab, asked, tab.adaptation)]
-
-    adaptation, (zero_shot, merged, generated) = adapted(0.4)
-    assert zero_shot is ZERO_SHOT and merged.weight == generated.weight == 0.4
-    assert (
-        generated.lora is adaptation.full
-        and merged.lora.factors["vision.proj_out"] is generated.lora.factors["vision.proj_out"]
-    )
-    assert adapted(1)[0].weight == 1
-    assert {adapter.key for adapter in adapted(0)[1]} == {ZERO_SHOT.key}
 
 
 def test_a_factor_of_the_last_backbone_is_full_strength_here(engine: SGLora) -> None:
