@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from PIL import Image
 
 from core.cli.parser import build_parser
 from core.common.paths import ROOT, results_path
+from core.data import read_folder
+from core.training.generator import GeneratorRecipe
+from core.training.recipe import CLIP_RECIPE
 
 ADDRESS = "http://127.0.0.1:7860/"  # the app's default address
 PAGES = {path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
-README, REFERENCE = PAGES[ROOT / "README.md"], PAGES[ROOT / "docs" / "reference.md"]
+README, REFERENCE, REPRODUCE = (PAGES[ROOT / name] for name in ("README.md", "docs/reference.md", "docs/reproduce.md"))
 ENDPOINTS = re.findall(r"^\| `(/\w+)` \| (.*) \| (.*) \|$", REFERENCE, re.MULTILINE)
 NAME = re.compile(r"`(\w+)`")
 
@@ -91,6 +95,22 @@ def test_command_lines_are_understood() -> None:
     for page in PAGES.values():
         for line in commands(page):
             build_parser().parse_args(shlex.split(line)[3:])
+
+
+def test_settings_in_the_text_are_fields_of_the_recipes() -> None:
+    settings = re.findall(r"--set (\w+=[\d.]+)", REPRODUCE)
+    assert settings
+    names = {field.name for recipe in (CLIP_RECIPE, GeneratorRecipe()) for field in fields(recipe)}
+    assert {setting.partition("=")[0] for setting in settings} <= names
+
+
+def test_the_line_of_a_captioned_pet_is_read(tmp_path: Path) -> None:
+    (line,) = re.findall(r"```json\n(.*)\n```", REPRODUCE)
+    (tmp_path / "captions.jsonl").write_text(line)
+    (sample,) = read_folder(tmp_path)
+    row = json.loads(line)
+    assert list(sample.categories) == row["categories"] and list(sample.captions) == row["captions"]
+    assert sample.path == tmp_path / row["image"] and sample.split == "train"
 
 
 def test_the_reference_names_every_command() -> None:
