@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +31,7 @@ from core.data.safe_zip import read_members
 from core.data.sample_photos import sample_photos
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.names.ordinary_texts import ordinary_texts
-from core.sglora.description import embed_descriptions
+from core.sglora.description import embed_descriptions, subject
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 
@@ -142,7 +141,8 @@ def import_adapter(engine: SGLora, files: Mapping[str, bytes], description: str,
     DescriptionError: when the description is invalid. RepositoryError: as ``OwnExperts.add``.
     """
     description = clean_text(description)
-    name = free_name(_short(description), own_experts.has)
+    short = " ".join(subject(description).split()[:4])[:40].strip()
+    name = free_name(short or IMPORTED, own_experts.has)
     shipped = own_experts.shipped
     lora = _read(files, shipped)
     rank = lora.rank
@@ -193,11 +193,6 @@ def _ordinary_moments(engine: SGLora) -> dict[str, Tensor]:
 
 def _squared(lora: Lora) -> float:
     return sum(float(f.delta.square().sum()) for f in lora.factors.values())
-
-
-def _short(description: str) -> str:
-    words = re.sub(r"^(an? )?(photo|picture|image)s? of (an? |the )?", "", description, flags=re.IGNORECASE).split()
-    return " ".join(words[:4])[:40].strip() or IMPORTED
 
 
 class _SavedIndex(BaseModel, frozen=True):

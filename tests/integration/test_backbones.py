@@ -189,18 +189,6 @@ def test_embedded_is_the_default(backbone):
     assert default.layout.size == 2 * (512 + 1024) + 2 * (1024 + 384), "both linears of the text head's MLP, rank 2"
 
 
-def test_both_forms_of_embedded_have_the_same_weights(backbone):
-    photos = backbone.adapting("photos")
-    assert photos.adapted is backbone.adapted and photos.image_tower is backbone.image_tower
-    assert photos.fingerprint == backbone.fingerprint
-    assert photos.prefix_key != backbone.prefix_key and photos.prefix_shape == (49, 320) != backbone.prefix_shape
-    assert (backbone.slug, photos.slug) == ("embedded", "embedded-photos")
-    assert photos.layout.rank == 2 and photos.layout.size == 18 * (256 + 256), "q, k and v of three blocks"
-    again = load_backbone(**photos.choice)
-    assert again.layout == photos.layout and again.prefix_key == photos.prefix_key != load_backbone().prefix_key
-    assert photos.adapting("texts").choice == backbone.choice == {"spec": "embedded"}
-
-
 @pytest.fixture(scope="module")
 def rounded() -> EmbeddedBackbone:
     """The shipped backbone with its head in bfloat16, also on a CPU without native bfloat16."""
