@@ -15,15 +15,11 @@ FOLDER, HUB = "local-dir:", "hf-hub:"
 OWN_WEIGHTS = (FOLDER, HUB)  # how names of models with their own weights start
 
 
-def backbone_options(choice: Mapping[str, Any]) -> list[str]:
-    """The command-line options for arguments of ``load_backbone``."""
-    names = {"spec": "--backbone", "pretrained": "--pretrained", "adapt_blocks": "--adapt-blocks", "adapt": "--adapt"}
-    return [part for key, name in names.items() if choice.get(key) is not None for part in (name, str(choice[key]))]
-
-
 def needed_options(choice: Mapping[str, Any]) -> list[str]:
-    """As ``backbone_options``, without the name of the default backbone."""
-    return backbone_options({**choice, "spec": None} if choice["spec"] == EMBEDDED else choice)
+    """The command-line options for arguments of ``load_backbone``, without the name of the default backbone."""
+    names = {"spec": "--backbone", "pretrained": "--pretrained", "adapt_blocks": "--adapt-blocks", "adapt": "--adapt"}
+    given = {name: choice.get(key) for key, name in names.items() if choice.get(key) not in (None, EMBEDDED)}
+    return [part for name, value in given.items() for part in (name, str(value))]
 
 
 def adapted_side(choice: Mapping[str, Any]) -> Side:

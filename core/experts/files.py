@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 from safetensors.torch import load
 
 from core.backbones.lora import Lora, LoraLayout
-from core.backbones.spec import backbone_options, portable
+from core.backbones.spec import EMBEDDED, needed_options, portable
 from core.common.digest import digest, tensors_digest
 from core.common.errors import AdapterError, RepositoryError
 from core.common.messages import message
@@ -108,7 +108,7 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
     if digest(raw) != index.checksum:
         raise RepositoryError("CORE_EXPERTS_CHECKSUM", folder=folder, file=TENSORS_FILE)
     if index.fingerprint != fingerprint:
-        options = shlex.join(backbone_options(portable(index.backbone)))
+        options = shlex.join(needed_options(portable(index.backbone))) or EMBEDDED
         theirs, ours = index.fingerprint, fingerprint
         raise RepositoryError("CORE_EXPERTS_OTHER", folder=folder, theirs=theirs, ours=ours, options=options)
     try:

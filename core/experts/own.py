@@ -24,7 +24,7 @@ from core.common.errors import AdapterError, RepositoryError, StudioError
 from core.common.lazy import lazy
 from core.common.messages import message
 from core.common.schema import where_invalid
-from core.common.tensor_files import DAMAGED
+from core.common.tensor_files import damage_raises
 from core.common.text import clean_name, clean_text, free_name
 from core.data.image_io import open_photo
 from core.data.safe_zip import read_members
@@ -245,12 +245,10 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
         raise RepositoryError("CORE_OWN_ZIP_INDEX", label=label, file=INDEX_FILE, where=where_invalid(error)) from None
     if index.basis_sha256 != _joined(shipped):
         raise RepositoryError("CORE_OWN_ZIP_OTHER", label=label)
-    try:
+    with damage_raises(RepositoryError, message("CORE_OWN_ZIP_DAMAGED", label=label, file=TENSORS_FILE)):
         tensors = {name: tensor.float() for name, tensor in load(files[TENSORS_FILE]).items()}
         rests = [Lora.read(tensors, shipped.layout.modules, f"{i}.") for i in range(len(index.experts))]
         numbers = list(zip(index.experts, tensors["means"], tensors["variances"], rests, strict=True))
-    except DAMAGED as error:
-        raise RepositoryError("CORE_OWN_ZIP_DAMAGED", label=label, file=TENSORS_FILE, damage=type(error).__name__) from None
     own_experts = OwnExperts(shipped)
     try:
         for saved, mean, variance, rest in numbers:

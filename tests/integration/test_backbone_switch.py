@@ -163,7 +163,7 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, name: str,
     (tmp_path / "experts.zip").write_bytes(save_zip(visitor.own_experts(shipped)))
 
     done = visitor.switch(name, other)
-    assert done.waiting == ("my marbles",)
+    assert done.waiting == ("marbles",)
     assert visitor.engine(other) is other, "no own expert may take part"
     with pytest.raises(AdapterError, match=f"another backbone .*{shipped.backbone.fingerprint}.*{other.backbone.fingerprint}"):
         expert_actions.import_files(other, tab, files, SENTENCE)
