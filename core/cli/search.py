@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,13 @@ from core.data.find_images import SUFFIXES as PHOTO_SUFFIXES
 from core.data.find_images import is_there, photos_in
 from core.data.folder import is_captioned
 from core.data.image_io import open_photo
-from core.data.sample import caption_texts
+from core.data.sample import Sample, caption_texts
 from core.names.file import NAMES_FILE, read_names
 from core.names.teach import TaughtNames
-from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.gallery import Gallery, ranked_captions
-from core.retrieval.index import moves
+from core.retrieval.index import Ranking, moves
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.popularity import popularity, spread_rows
@@ -50,7 +51,7 @@ def search(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     wanted = task_request(arguments)
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
-    files, texts = list[Path](), tuple[str, ...]()
+    files, samples, texts = list[Path](), list[Sample](), tuple[str, ...]()
     if kind == "caption":
         folders = [arguments.gallery] if library is None else filter(is_captioned, map(Path, library.about.folders))
         samples = [sample for folder in folders for sample in read_folder(folder)]
@@ -82,14 +83,7 @@ def search(arguments: Namespace) -> Answer:
     if not texts:  # ranks are compared, so all photos of a gallery need one
         rankings = {name: scoped.rank(adapter, max(arguments.top, len(scoped.photos))) for name, adapter in adapters.items()}
     else:
-        seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)
-        rankings = {}
-        for name, adapter in adapters.items():
-            rows = text_rows(backbone, read, adapter)
-            scores = rows @ photo_rows(backbone, seen, adapter).mean(0)
-            if opened is not None:
-                scores = scores - popularity(opened.index_for(adapter).take(spread_rows(len(opened))), rows)
-            rankings[name] = ranked_captions(texts, scores)
+        rankings = _rank_captions(texts, query, backbone, adapters, opened)
     shown: dict[str, list[dict[str, Any]]] = {}
     for name, ranking in rankings.items():
         moved = (moves if texts else scoped.moves)(rankings["zero-shot"], ranking)
@@ -109,13 +103,28 @@ def search(arguments: Namespace) -> Answer:
     data = {
         "query": " + ".join([*query.texts, *map(str, pictures), *(f"-{text}" for text in query.without)]),
         "task": arguments.task,
-        "photos": len(opened or scoped.photos),
+        "photos": len(opened or scoped.photos or {sample.path for sample in samples}),
         "total": rankings["zero-shot"].total,
         "failed": failed,
         "album": album,
         "rankings": shown,
     }
     return Answer(data, lambda data: format.rankings(data, kind))
+
+
+def _rank_captions(
+    texts: tuple[str, ...], query: Query, backbone: Backbone, adapters: Mapping[str, Adapter], library: LibraryPhotos | None
+) -> dict[str, Ranking]:
+    """Captions for the query's photos by adapter; with a library, by their scores less their popularity among its photos."""
+    seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)
+    rankings = {}
+    for name, adapter in adapters.items():
+        rows = text_rows(backbone, read, adapter)
+        scores = rows @ photo_rows(backbone, seen, adapter).mean(0)
+        if library is not None:
+            scores = scores - popularity(library.index_for(adapter).take(spread_rows(len(library))), rows)
+        rankings[name] = ranked_captions(texts, scores)
+    return rankings
 
 
 def load_names(file: Path | None, backbone: Backbone, library: LibraryPhotos | None = None) -> TaughtNames:

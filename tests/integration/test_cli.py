@@ -414,11 +414,12 @@ def test_a_photo_finds_itself_and_its_captions(answer, folder, photo_library):
     found = answer("search", photo, "--library", photo_library, "--find", "photos", "--top", 3)
     for hits in found["rankings"].values():
         assert (hits[0]["photo"], hits[0]["score"]) == (str(photo), pytest.approx(1, abs=1e-2))
-    found = answer("search", photo, "--library", photo_library, "--task", TEXT, "--top", 100)
-    assert found["total"] == 18
-    for hits in found["rankings"].values():
-        scores = [hit["score"] for hit in hits]
-        assert len({hit["caption"] for hit in hits}) == len(scores) == 18 and scores == sorted(scores, reverse=True)
+    for place in (("--library", photo_library), ("--gallery", folder)):
+        found = answer("search", photo, *place, "--task", TEXT, "--top", 100)
+        assert (found["photos"], found["total"]) == (12, 18)
+        for hits in found["rankings"].values():
+            scores = [hit["score"] for hit in hits]
+            assert len({hit["caption"] for hit in hits}) == len(scores) == 18 and scores == sorted(scores, reverse=True)
 
 
 def test_an_adapter_is_searched_and_measured_with(run, answer, folder, photo_library, tmp_path):
