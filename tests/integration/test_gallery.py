@@ -432,6 +432,41 @@ def test_uploads_at_once_lose_and_double_nothing(backbone) -> None:
     assert sum(len(r.added) + len(r.duplicates) + len(r.failed) for r in reports) == 36
 
 
+def test_searching_while_photos_come_and_go(backbone) -> None:
+    files = pictures(20)
+    gallery = Gallery(backbone)
+    gallery.add(files[:10])
+    adapter = Adapter.of(lora(backbone, 9))
+    done = threading.Event()
+
+    def change() -> None:
+        try:
+            for _ in range(2):
+                gallery.add(files[10:])
+                gallery.set_captions({name: [f"caption of {name}"] for name, _ in files})
+                gallery.set_captions({files[0][0]: ["first"]})
+                gallery.remove([photo.id for photo in gallery.photos[10:]])
+        finally:
+            done.set()
+
+    def ask() -> int:
+        asked = 0
+        while not done.is_set() or not asked:
+            ranking = gallery.text_to_image("a pattern", adapter, top=None)
+            assert [hit.rank for hit in ranking.hits] == list(range(1, ranking.total + 1))
+            assert len({hit.key for hit in ranking.hits}) == ranking.total >= 10
+            asked += 1
+        return asked
+
+    with ThreadPoolExecutor(3) as pool:
+        changing = pool.submit(change)
+        asking = [pool.submit(ask) for _ in range(2)]
+        changing.result()
+        assert all(future.result() > 0 for future in asking)
+    assert len(gallery.photos) == 10
+    assert {h.key for h in gallery.text_to_image("x1", adapter, top=None).hits} == {p.id for p in gallery.photos}
+
+
 def test_an_answer_has_the_photos_of_its_beginning(backbone) -> None:
     """Photos that another tab adds or removes while columns are ranked."""
     files, gallery = pictures(6), Gallery(backbone)
