@@ -1,7 +1,6 @@
 """Attacks on the app, one after the other, and how long an honest visitor beside them waits.
 
     python benchmarks/attacks.py
-    git worktree add ../before REVISION && python benchmarks/attacks.py --app ../before
 
 It starts the app on loopback; clients have forwarded addresses, as behind a proxy. It prints seconds of a search and of the
 upload of one photo, median and longest, what failed, and how many calls the attack made. The proxy ends floods and silent
@@ -10,7 +9,6 @@ connections (tests/integration/test_proxy.py).
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 import tempfile
@@ -177,10 +175,7 @@ def beside(honest: Client, number: int, attack: Attack) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--app", type=Path, default=Path(__file__).parents[1], help="the checkout (default: this one)")
-    app = parser.parse_args().app.resolve()
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), "--empty", root=app) as (url, _):
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), "--empty") as (url, _):
         honest = Client(url, "honest", {"x-forwarded-for": "203.0.113.1"})
         for _ in range(HONEST_PHOTOS):  # the first one waits for the models
             add(honest)

@@ -1,12 +1,10 @@
 """A load test of the app: many visitors at once, each with photos of their own, each answer compared with the engine's.
 
-    python benchmarks/load.py --think 5
-    python benchmarks/load.py --think 5 --one-address
-    git worktree add ../before REVISION && python benchmarks/load.py --think 5 --app ../before
+    python benchmarks/load.py
 
 It starts the app in its own process, on loopback. Every visitor opens the page, uploads 20 photos, gets 3 adapters and asks 10
 questions. An answer with another visitor's photos or other scores is an error. Visitors have forwarded addresses, as behind a
-proxy; `--one-address` is a class behind one.
+proxy.
 """
 
 from __future__ import annotations
@@ -42,6 +40,7 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 SCORE_TOLERANCE = 1e-3  # of a cosine: other thread counts may change a score so much
 PHOTOS, ADAPTERS, SEARCHES = 20, 3, 10  # of a visitor
+THINK_SECONDS = 5  # of a visitor before each call
 COLUMNS = ("zero_shot", "merge", "sg_lora")
 QUERIES = (*(example.query for example in sample_sets()[EVERYDAY].examples), "something red", "a quiet evening")
 
@@ -110,16 +109,16 @@ def values(answer: Answer) -> list[Any]:
     return answer.values
 
 
-def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], log: Log, think: float) -> None:
+def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], log: Log) -> None:
     """Make all calls of one visitor, and think before each."""
 
     def call(endpoint: str, *given: Any) -> list[Any]:
         return values(caller.call(endpoint, *given))
 
-    time.sleep(think * random.random())
+    time.sleep(THINK_SECONDS * random.random())
     with log.timed("page"):
         caller.get("").raise_for_status()
-    time.sleep(think)
+    time.sleep(THINK_SECONDS)
     with log.timed("index"):
         sent = [("files", (path.name, path.read_bytes())) for path in files]
         kept = caller.post(f"{API}/upload", files=sent).raise_for_status().json()
@@ -130,31 +129,29 @@ def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], l
     for search in searches:
         sampling = (search.description, DEFAULT_K, DEFAULT_TAU, search.seed)
         if sampling != task:
-            time.sleep(think)
+            time.sleep(THINK_SECONDS)
             with log.timed("adapt"):
                 caller.get(f"{API}/file={call('adapt', *sampling, None, None)[1]['path']}").raise_for_status()
             task = sampling
-        time.sleep(think)
+        time.sleep(THINK_SECONDS)
         with log.timed("search"):
             answer = call("search", search.query, *sampling, None, 10, None, None, "", "", "")[0]
             check(answer, search, {path.name for path in files})
 
 
-def measure(visitors: int, think: float, one_address: bool, root: Path) -> int:
+def measure(visitors: int) -> int:
     """Print the figures of one visit by each visitor. Returns the number of errors."""
     engine, log = load_engine(), Log()
-    with tempfile.TemporaryDirectory() as name, running(Path(name), root=root) as (address, process):
+    with tempfile.TemporaryDirectory() as name, running(Path(name)) as (address, process):
         folders = [Path(name) / f"{number}" for number in range(visitors)]
         photos = [blurred(f, [f"{n}-{i}.jpg" for i in range(PHOTOS)], n) for n, f in enumerate(folders)]
         searches = [prepare(engine, files, number) for number, files in enumerate(photos)]
-        callers = [
-            Stranger(address, headers={"x-forwarded-for": f"198.51.100.{n * (not one_address)}"}) for n in range(visitors)
-        ]
+        callers = [Stranger(address, headers={"x-forwarded-for": f"198.51.100.{n}"}) for n in range(visitors)]
         values(callers[0].call("route", "a photo", DEFAULT_K, DEFAULT_TAU, None))  # the models are loaded
         memory = [psutil.Process(process.pid).memory_info().rss]
         begin = time.perf_counter()
         with ThreadPoolExecutor(visitors) as pool:
-            list(pool.map(visit, callers, photos, searches, [log] * visitors, [think] * visitors))
+            list(pool.map(visit, callers, photos, searches, [log] * visitors))
         seconds = time.perf_counter() - begin
         memory.append(psutil.Process(process.pid).memory_info().rss)
     rows = [
@@ -170,11 +167,7 @@ def measure(visitors: int, think: float, one_address: bool, root: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--visitors", type=int, default=30)
-    parser.add_argument("--think", type=float, default=0.0, metavar="SECONDS", help="pause of a visitor between two calls")
-    parser.add_argument("--one-address", action="store_true", help="all visitors share one address")
-    parser.add_argument("--app", type=Path, default=Path(__file__).parents[1], help="the checkout (default: this one)")
-    args = parser.parse_args()
-    return min(1, measure(args.visitors, args.think, args.one_address, args.app.resolve()))
+    return min(1, measure(parser.parse_args().visitors))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def serve(folder: Path, within: Sequence[str] = (), flags: Sequence[str] = ("--e
 
 @contextmanager
 def running(
-    folder: Path, *flags: str, within: Sequence[str] = (), port: int = 0, root: Path = ROOT, **surroundings: str
+    folder: Path, *flags: str, within: Sequence[str] = (), port: int = 0, **surroundings: str
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """Run `python app.py` as a user starts it. An environment variable sets the port.
 
@@ -85,7 +85,7 @@ def running(
         folder: the working directory, for the app's files and its log.txt.
         flags: command line options.
         within: the start of a command that runs the app in another network.
-        port: the port to listen on; 0: a free one. root: the checkout.
+        port: the port to listen on; 0: a free one.
         surroundings: more environment variables.
 
     Yields:
@@ -96,7 +96,7 @@ def running(
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "TMPDIR": str(folder), **surroundings}
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*within, sys.executable, root / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out
+            [*within, sys.executable, ROOT / "app.py", *flags], cwd=folder, env=environment, stdout=out, stderr=out
         )
     address = f"http://127.0.0.1:{port}/"
     try:
