@@ -79,6 +79,15 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
     assert set(result.seconds) == {"encode", "route", "prior", "decode"}
 
 
+def test_merged_is_the_weighted_sum_on_the_shared_part(sglora):
+    routing, repository = sglora.route(DESCRIPTION, k=3), sglora.repository
+    means = repository.means[routing.chosen]
+    own = [Lora.from_vector(repository.layout, mean).scaled(w) for mean, w in zip(means, routing.weights.tolist(), strict=True)]
+    merged = repository.merged(routing.chosen, routing.weights)
+    expected = weight_changes(sglora.backbone.shared, *own)
+    torch.testing.assert_close(weight_changes(merged), expected, atol=1e-6, rtol=1e-4)
+
+
 @pytest.mark.parametrize("sentence", ["photos of people surfing", "photos of dogs", "aerial photos", "photos of a wedding"])
 def test_every_sentence_has_variants(engine, sentence):
     """Uses the shipped generator. If layers of its decoder were off, all seeds would give the same adapter."""
