@@ -22,7 +22,6 @@ from core.common.errors import AdapterError, DescriptionError, GalleryError, Lib
 from core.common.messages import message
 from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
-from core.data.find_images import is_image
 from core.data.sample_photos import EVERYDAY
 from core.data.uploads import MAX_CAPTIONS, sort_uploads
 from core.experts.adapter_files import adapter_files, names_provenance, provenance, with_names
@@ -42,12 +41,7 @@ MAX_STRENGTH = 4.0
 MARKED_QUESTIONS = 20  # the latest whose marks are kept
 
 Progress = Callable[[int, int], object]
-RankingProgress = Callable[[int, int, str], object]  # (columns done, all columns, title of the next one)
 NO_SOURCES = Sources()
-
-
-class StillAdding(GalleryError):
-    """The first photos are still being added. The question is asked again once they are there."""
 
 
 def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
@@ -168,8 +162,6 @@ def set_captions(engine: SGLora, tab: Tab, captions: Mapping[str, Sequence[str]]
     matched = gallery.set_captions(captions)
     if captions and gallery.photos and not matched:
         first = brief(next(iter(captions)))
-        if not any(is_image(Path(name)) for name in captions):
-            return texts.CAPTIONS_NO_NAMES.format(name=first)
         return texts.CAPTIONS_NO_PHOTO.format(name=first, photo=gallery.photos[0].name)
     more = any(len(photo.captions) >= CAPTIONS_A_PHOTO for photo in gallery.photos)
     cut = texts.CAPTIONS_CUT.format(n=CAPTIONS_A_PHOTO) if more else ""
@@ -208,19 +200,12 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
     return [*beside, (SG_LORA, message("SG_LORA_NOTE"), Adapter.of(adaptation.lora, adaptation.weight))]
 
 
-def answer(
-    engine: SGLora,
-    tab: Tab,
-    asked: Asked,
-    sources: Sources = NO_SOURCES,
-    progress: RankingProgress | None = None,
-    stop: Stop = never,
-) -> Comparison | None:
+def answer(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCES, stop: Stop = never) -> Comparison | None:
     """Generate the adapter, answer the question in every column (see ``columns``), and show both in the tab. Returns None
     without a question.
 
     A column of the last answer is reused if its adapter, the photos and the question are the same. If this raises, the tab
-    shows what it showed before. Raises StillAdding: before the first photo; the question is kept. StudioError: when stopped.
+    shows what it showed before. Raises GalleryError: before the first photo; the question is kept. StudioError: when stopped.
     """
     adaptation, comparison = adapted(engine, tab, asked.request), None
     left_out = _trained_on(engine, tab, adaptation)
@@ -231,7 +216,7 @@ def answer(
         search = sources.search(engine, tab.visitor, question)
         if search.library is None and not search.photos and question.scope.own and tab.visitor.adding:
             _show(engine, tab, asked, adaptation, None)
-            raise StillAdding(texts.ADDING_FIRST)
+            raise GalleryError(texts.ADDING_FIRST)
         unranked = Comparison(
             search.title,
             (),
@@ -247,7 +232,7 @@ def answer(
             rows=search.rows,
             opens=tab.here and sources.libraries.writable,
         )
-        comparison = _ranked(tab, unranked, search, columns(engine, tab, asked, adaptation), progress, stop)
+        comparison = _ranked(tab, unranked, search, columns(engine, tab, asked, adaptation), stop)
     _show(engine, tab, asked, adaptation, comparison)
     if question is None and adaptation is not None:
         unranked = [
@@ -270,7 +255,6 @@ def _ranked(
     unranked: Comparison,
     search: ScopedSearch,
     wanted: Sequence[tuple[str, Text, Adapter]],
-    progress: RankingProgress | None,
     stop: Stop,
 ) -> Comparison:
     """The comparison with the ``wanted`` columns. All photos of a gallery are ranked, so that each has a rank in every
@@ -286,8 +270,6 @@ def _ranked(
             continue
         if stop():
             raise StudioError(texts.VISITOR_LEFT)
-        if progress is not None:
-            progress(len(ranked), len(wanted), title)
         with COMPUTING:
             ranking = search.rank(adapter, stop=stop)
         moved = search.moves(ranked[0].ranking, ranking) if ranked else {}
@@ -343,7 +325,6 @@ def answer_again(
     tab: Tab,
     asked: Asked | None = None,
     sources: Sources = NO_SOURCES,
-    progress: RankingProgress | None = None,
     stop: Stop = never,
 ) -> Comparison | None:
     """Answer the tab's last question (or ``asked``) again after a change. Returns None without a question, or if it cannot be
@@ -353,7 +334,7 @@ def answer_again(
         # Another backbone's strength may be a factor above 1.
         asked = replace(asked, request=replace(asked.request, strength=min(asked.request.strength, 1.0)))
     try:
-        return answer(engine, tab, asked, sources, progress, stop)
+        return answer(engine, tab, asked, sources, stop)
     except (DescriptionError, GalleryError, PhotoError, LibraryError):
         again = asked.words or asked.question is None  # words can be asked again of other photos
         answer(engine, tab, replace(asked, question=None), sources)

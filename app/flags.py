@@ -22,7 +22,8 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
     words = "a host name that the server accepts, such as that of a proxy in front of it; may be given several times. "
     parser.add_argument("--host-name", **several, metavar="NAME", help=words + "It always accepts IP addresses and localhost")
-    parser.add_argument("--port", type=port_number, help="port (default: $GRADIO_SERVER_PORT or the first free one from 7860)")
+    words, port = "port (default: $GRADIO_SERVER_PORT or the first free one from 7860)", os.environ.get("GRADIO_SERVER_PORT")
+    parser.add_argument("--port", type=port_number, default=port or None, help=words)
     words = "an expert repository, or a folder of them, that visitors may switch to; may be given several times. "
     words += "The app always finds those under experts/"
     parser.add_argument("--experts", type=Path, **several, metavar="DIR", help=words)
@@ -76,10 +77,6 @@ def _true(variable: str) -> bool:
 
 
 def port_number(text: str) -> int:
-    if not is_port(text):
+    if not (text.isdecimal() and len(text) <= 5 and int(text) in PORTS):
         raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from {PORTS[0]} to {PORTS[-1]}")
     return int(text)
-
-
-def is_port(text: str) -> bool:
-    return text.isdecimal() and len(text) <= 5 and int(text) in PORTS

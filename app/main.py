@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from app.flags import Flags, flags, is_port
+from app.flags import Flags, flags
 from app.scratch import claim_scratch
 from app.server.hosts import Hosts
 from core.common.errors import StudioError
@@ -38,16 +38,13 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Set what Gradio reads from the environment at import. Raises StudioError: when a value is unusable."""
+    """Set what Gradio reads from the environment at import. Raises StudioError: as ``claim_scratch``."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # After every event, Gradio would sum up the last 10,000 with pandas, for a dashboard that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", f"{sys.maxsize}")
-    port = os.environ.get("GRADIO_SERVER_PORT") or "7860"
-    if not is_port(port):
-        raise StudioError(f"GRADIO_SERVER_PORT is {port!r}: give the number of a port, such as 7860.")
-    os.environ["GRADIO_SERVER_PORT"] = port
+    os.environ.pop("GRADIO_SERVER_PORT", None)  # the flags have read it; Gradio fails on an empty one
     claim_scratch()  # it also sets the folder where MCP keeps photos
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,6 @@ from app.server.mcp_visitors import McpVisitors
 from app.server.rate_limit import RateLimit
 from app.server.routes import FILE, Routes, route_of
 from app.server.uploads import Uploads
-from core.common.errors import StudioError, brief
 
 TABS = 2_000  # most tabs and API clients whose components Gradio remembers
 MAX_FILE = "200mb"
@@ -41,52 +39,40 @@ def serve(
 ) -> str:
     """Serve a page until a signal ends the process. Returns the page's address.
 
-    Args:
-        page: the page.
-        address: what to listen on. ``port``: the port; None: the first free one from $GRADIO_SERVER_PORT (7860).
-        hosts: the names that the server answers to.
-        mcp: whether the endpoints are MCP tools, too.
-        could_fit: whether so many more bytes fit on the disk. It runs in threads, and deletes no visitor's data.
-        max_upload: most bytes of one request with files: half of the disk that uploads have.
-        wait: False: return as soon as the page is served.
-        looks: ``i18n``, ``theme``, ``css_paths``, ``head`` and the like, as ``gr.Blocks.launch`` takes them.
-
-    Raises:
-        StudioError: when the server cannot listen there.
+    ``address``, ``port``: what to listen on; without a port: the first free one from 7860. ``hosts``: the names that the server
+    answers to. ``mcp``: whether the endpoints are MCP tools, too. ``could_fit``: whether so many more bytes fit on the disk; it
+    runs in threads, and deletes no visitor's data. ``max_upload``: most bytes of one request with files: half of the disk that
+    uploads have. ``wait``: False: return as soon as the page is served. ``looks``: as ``gr.Blocks.launch`` takes them.
     """
     allow_open_files()
-    try:
-        return page.launch(
-            server_name=address,
-            server_port=port,
-            app_kwargs={
-                "middleware": [  # what a request passes before it reaches Gradio, the outermost first
-                    Middleware(Compression, compresslevel=5),  # Gradio compresses only named files, not the page
-                    Middleware(Routes, mcp=mcp, hosts=hosts),
-                    Middleware(Answers),
-                    Middleware(McpVisitors),
-                    Middleware(RateLimit),
-                    Middleware(Uploads, most=max_upload, could_fit=could_fit),
-                    Middleware(Calls),
-                ],
-                "exception_handlers": {RequestValidationError: refuse_fields},
-            },
-            state_session_capacity=TABS,
-            max_file_size=MAX_FILE,
-            footer_links=["api", "settings"],
-            run_history=False,  # Gradio would keep visitors' photos in the browser without asking
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=mcp,
-            share=False,
-            prevent_thread_lock=not wait,
-            quiet=not wait,
-            **looks,
-        )[1]
-    except (OSError, OverflowError, ValueError) as error:  # ValueError: Gradio cannot reach its own page
-        where = f"{address}, port {port or os.environ.get('GRADIO_SERVER_PORT')}"
-        raise StudioError(f"Cannot listen on {where} ({brief(str(error))}): choose another --host or --port.") from error
+    return page.launch(
+        server_name=address,
+        server_port=port,
+        app_kwargs={
+            "middleware": [  # what a request passes before it reaches Gradio, the outermost first
+                Middleware(Compression, compresslevel=5),  # Gradio compresses only named files, not the page
+                Middleware(Routes, mcp=mcp, hosts=hosts),
+                Middleware(Answers),
+                Middleware(McpVisitors),
+                Middleware(RateLimit),
+                Middleware(Uploads, most=max_upload, could_fit=could_fit),
+                Middleware(Calls),
+            ],
+            "exception_handlers": {RequestValidationError: refuse_fields},
+        },
+        state_session_capacity=TABS,
+        max_file_size=MAX_FILE,
+        footer_links=["api", "settings"],
+        run_history=False,  # Gradio would keep visitors' photos in the browser without asking
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=mcp,
+        share=False,
+        prevent_thread_lock=not wait,
+        quiet=not wait,
+        **looks,
+    )[1]
 
 
 class Compression(GZipMiddleware):

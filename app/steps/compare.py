@@ -14,7 +14,7 @@ from app.comparison import Comparison
 from app.languages import language
 from app.question import Question
 from app.steps.context import ANSWER, Controls, Part, Updates
-from app.steps.step import Step, by_column, copied, with_estimate
+from app.steps.step import Step, copied, with_estimate
 from app.tab import Tab
 from app.views import results_html
 from app.views.template import script
@@ -129,7 +129,7 @@ class Compare(Step):
     def _rank_again(self, tab: Tab, controls: Controls) -> Updates:
         merge, random = controls.beside(tab.asked.question)
         asked = replace(tab.asked, merge=merge, random=random)
-        return self.context.show_again(tab, controls, *ANSWER, asked=asked, progress=by_column(tab))
+        return self.context.show_again(tab, controls, *ANSWER, asked=asked)
 
     def _measure(self, tab: Tab, _: Controls) -> Updates:
         """Count recall over all captions, once the answer is shown."""

@@ -168,11 +168,9 @@ class StepContext:
         """The engine of the visitor's repository, with the visitor's own experts. Waits for the models if needed."""
         return tab.visitor.engine(self.models.get(tab.visitor.backbone))
 
-    def show_again(
-        self, tab: Tab, controls: Controls, *parts: Part, asked: Asked | None = None, progress: Any = None
-    ) -> Updates:
+    def show_again(self, tab: Tab, controls: Controls, *parts: Part, asked: Asked | None = None) -> Updates:
         """Answer the last question again after something changed, and show these parts."""
-        actions.answer_again(self.engine(tab), tab, asked, self.sources, progress, lambda: tab.closed)
+        actions.answer_again(self.engine(tab), tab, asked, self.sources, lambda: tab.closed)
         return self.show(tab, controls, *parts)
 
     def photos(self, tab: Tab, controls: Controls) -> tuple[tuple[Photo, ...], Files]:

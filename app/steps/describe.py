@@ -6,7 +6,7 @@ import gradio as gr
 
 from app import actions, texts
 from app.steps.context import ANSWER, Controls, Part, Updates
-from app.steps.step import Step, by_column, clicked, private, rows, textbox
+from app.steps.step import Step, clicked, private, rows, textbox
 from app.tab import Tab
 from app.views import page_html
 from app.views.template import script
@@ -52,7 +52,7 @@ class Describe(Step):
         asked = controls.asked(controls.words or tab.asked.question)
         if asked.question is None:
             clean_text(controls.description)  # raises if the sentence is missing, too
-        return self.context.show_again(tab, controls, *ANSWER, asked=asked, progress=by_column(tab))
+        return self.context.show_again(tab, controls, *ANSWER, asked=asked)
 
     def _take(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         experts = self.context.engine(tab).repository.experts

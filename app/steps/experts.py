@@ -83,7 +83,7 @@ class Experts(Step):
     def wire(self) -> None:
         self.on(self.find.change, self._find, [self.find], [self.table, self.count], trigger_mode="always_last")
         self.on(self.table.select, self._details, (), [self.details])
-        self.on(self.stop.click, self._stop, (), [self.trained])
+        self.on(self.stop.click, self._stop)
         self.downloads(self.download, self._write, self.mine)
         boxes, given = [self.name, self.description], [self.adapter, self.about]
         self.on(self.train.click, self._train, boxes, [self.trained], (), self.trained, TRAINING)
@@ -146,12 +146,11 @@ class Experts(Step):
             tab.training = None
         return {self.trained: experts_html.trained(trained)} | self.context.all_again()
 
-    def _stop(self, tab: Tab, _: Controls) -> Any:
-        """Stop the training. The training itself reports that it stopped."""
-        if (training := tab.training) is None:
-            return page_html.note(texts.TRAIN_NONE_RUNS)
-        training.set()
-        return gr.skip()
+    def _stop(self, tab: Tab, _: Controls) -> Updates:
+        """Stop the training, which reports by itself that it stopped."""
+        if (training := tab.training) is not None:
+            training.set()
+        return {}
 
     def _import(self, paths: list[str] | None, description: str, tab: Tab, _: Controls) -> Updates:
         if not paths:

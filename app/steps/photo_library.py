@@ -8,7 +8,7 @@ from app import texts
 from app.api import INDEX
 from app.server.hosts import is_from_here
 from app.steps.context import Controls, Updates
-from app.steps.step import Step, choice
+from app.steps.step import Step, choice, with_estimate
 from app.tab import Tab
 from app.views import page_html
 from core.common.errors import LibraryError
@@ -38,12 +38,11 @@ class LibraryFolders(Step):
     def _index(self, name: str, folder: str, tab: Tab, request: gr.Request, _: Controls) -> Updates:
         if not is_from_here(request.client.host, request.headers):
             raise LibraryError(texts.LIBRARY_READ_ONLY)
-        progress = gr.Progress()
+        progress = with_estimate(texts.INDEXING, texts.UNIT_PHOTOS)
 
         def show(now: Progress) -> None:
-            left = "" if now.seconds_left is None else texts.LIBRARY_LEFT.format(seconds=now.seconds_left)
-            words = {"looking": texts.LIBRARY_LOOKING, "encoding": texts.LIBRARY_ENCODING, "writing": texts.LIBRARY_WRITING}
-            progress((now.done, now.total or None), desc=f"{words[now.step]}{left}", unit=texts.UNIT_PHOTOS)
+            if now.total:
+                progress(now.done, now.total)
 
         backbone = self.context.engine(tab).backbone
         report = self.context.sources.libraries.index(name, folder or "", backbone, show, lambda: tab.closed)

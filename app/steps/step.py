@@ -95,7 +95,7 @@ class Step:
         Raises DescriptionError: when a day or the sentence is invalid; also raises as ``actions.answer``."""
         context, controls = self.context, controls._replace(**values)
         asked = controls.asked(question or Question.words(controls.query, controls.scope))
-        actions.answer(context.engine(tab), tab, asked, context.sources, by_column(tab), lambda: tab.closed)
+        actions.answer(context.engine(tab), tab, asked, context.sources, lambda: tab.closed)
         return context.with_boxes(context.show(tab, controls, *parts), **values)
 
     def change(self, tab: Tab, controls: Controls, *parts: Part, **values: Any) -> Updates:
@@ -149,16 +149,6 @@ def private(group: str = LIGHT, shown_on: Any = None) -> dict[str, Any]:
     """Options of the page's own events: not in the API, in a concurrency group, with their progress on ``shown_on``."""
     progress = {"show_progress": "hidden"} if shown_on is None else {"show_progress": "full", "show_progress_on": shown_on}
     return {"api_visibility": "private", "concurrency_id": group, "concurrency_limit": LIMITS.get(group), **progress}
-
-
-def by_column(tab: Tab) -> actions.RankingProgress:
-    """Show which column of a comparison is being ranked. A large model takes a while for each."""
-    progress, photos = gr.Progress(), len(tab.visitor.photos)
-
-    def show(done: int, total: int, title: str) -> None:
-        progress((done, total), desc=texts.RANKING.format(title=getattr(texts, title), n=photos), unit=texts.UNIT_COLUMNS)
-
-    return show
 
 
 def with_estimate(words: str, unit: str) -> actions.Progress:

@@ -33,13 +33,6 @@ def short(expert: Expert) -> str:
     return shorten(subject(texts.topic(expert.description)), SHORT, placeholder=" …")
 
 
-def details_line(expert: Expert) -> str:
-    """The text for hovering an expert: its task, its source, its gain."""
-    photos = texts.PHOTOS_OF.format(n=expert.images) if expert.images else ""
-    source = ", ".join(part for part in (expert.group, expert.source, photos) if part)
-    return f"{texts.topic(expert.description)} · {source} · {gain(expert)}"
-
-
 def headers() -> list[str]:
     return texts.EXPERTS_HEADERS.split("; ")
 

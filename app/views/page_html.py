@@ -70,15 +70,15 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
     weights = dict(zip(result.chosen.tolist(), result.weights.tolist(), strict=True))
     order = sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i]))
     experts = [(i, engine.repository.experts[i]) for i in order]
-    bars = [(expert.name, similarity[i], weights.get(i), experts_html.details_line(expert)) for i, expert in experts]
+    bars = [(expert.name, similarity[i], weights.get(i), texts.topic(expert.description)) for i, expert in experts]
     return _html.routing_details(bars, len(weights) + NEAR)
 
 
 def adapter(engine: SGLora, result: Adaptation) -> Markup:
-    """The generated LoRA in one line, and what a strength of 0 means."""
+    """The generated LoRA in one line."""
     ms, made = sum(result.seconds.values()) * 1000, texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
     words = made.format(description=brief(result.routing.description), ms=ms)
-    return _html.adapter(words, [texts.LORA_NOTHING] if result.strength == 0 else [])
+    return _html.adapter(words)
 
 
 def adapter_details(result: Adaptation) -> Markup:

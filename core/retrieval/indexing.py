@@ -67,7 +67,6 @@ class Progress:
     step: str  # "looking", "encoding" or "writing"
     done: int  # files
     total: int  # 0: unknown
-    seconds_left: float | None = None
 
 
 def index_folders(
@@ -164,7 +163,7 @@ class _Run:
         return row.reason is not None if row.id is None else row.id in self._ids
 
     def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
-        started, done = time.monotonic(), 0
+        done = 0
         for batch in self.engine(paths, self._ids):
             if self.stop():
                 break
@@ -183,8 +182,7 @@ class _Run:
                     self._ids.add(photo.id)
                     self._report.added += 1
             done += len(batch)
-            left = (time.monotonic() - started) / done * (len(paths) - done)
-            self.progress(Progress("encoding", done, len(paths), left if done > 32 else None))
+            self.progress(Progress("encoding", done, len(paths)))
             if len(self._rows) >= COMMIT_PHOTOS or time.monotonic() - self._committed > COMMIT_SECONDS:
                 self._commit()
         self._commit()

@@ -331,18 +331,6 @@ def captioned(engine: SGLora, folder: Path, count: int = 8) -> Tab:
     return tab
 
 
-def test_progress_names_only_columns_that_are_ranked_again(engine: SGLora, tmp_path: Path) -> None:
-    tab, told = captioned(engine, tmp_path, 2), []
-    made = actions.answer(engine, tab, words("water", REQUEST, merge=True), progress=lambda *step: told.append(step))
-    assert made is not None
-    titles = [column.title for column in made.columns]
-    assert told == [(i, 3, title) for i, title in enumerate(titles)]
-    told.clear()
-    again = words("water", AdapterRequest(SENTENCE, seed=1), merge=True)
-    actions.answer_again(engine, tab, again, progress=lambda *step: told.append(step))
-    assert told == [(2, 3, titles[2])], "a new seed changes only the column of the generated LoRA"
-
-
 def test_an_answer_that_fails_leaves_what_the_tab_showed(engine: SGLora, tmp_path: Path) -> None:
     tab = captioned(engine, tmp_path, 2)
     shown = actions.answer(engine, tab, words("water", REQUEST))
