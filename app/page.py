@@ -34,7 +34,7 @@ from app.steps.step import ON_SIGHT, Step, private
 from app.steps.switch import Switch
 from app.steps.take_home import TakeHome
 from app.tab import Tab
-from app.views import evidence, how_html, page_html
+from app.views import evidence, page_html, results_html
 from app.views.template import script
 from app.visitors import Visitors
 from core.common.errors import StudioError
@@ -204,18 +204,16 @@ class Studio:
         except Exception as error:
             reason = without_paths(texts.of(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
             return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
+        tab.ready = True
         controls = _at_usual_strength(engine, tab, controls)
         # A made-up link may hold an unusable question: its error appears when the visitor asks it.
         with suppress(StudioError):
             if tab.comparison is None:  # else the visitor asked something before the models were loaded
-                asked = controls.asked(tab.asked.question)
-                tab.ready = True
-                return self.context.show_again(tab, controls, *READY, asked=asked)
-        tab.ready = True
+                return self.context.show_again(tab, controls, *READY, asked=controls.asked(tab.asked.question))
         return self.context.show(tab, controls, *READY)
 
     def _picture(self, tab: Tab) -> str:
-        return how_html.picture(self.context.engine(tab).repository, tab)
+        return results_html.picture(self.context.engine(tab).repository, tab)
 
     def _status(self, tab: Tab, _: Controls) -> Updates:
         """Show the number of experts and how long the models took to load."""

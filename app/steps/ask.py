@@ -38,15 +38,13 @@ class Ask(Step):
     def captions(self) -> None:
         """Lay out the search for the captions of a photo."""
         with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
-            self.needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")
+            gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")))
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.pick = gr.Dropdown(label=self.t("PICK_LABEL"), choices=[], scale=2, min_width=180, elem_id="pick")
                 self.other = dropped("other", self.t("OTHER_PHOTO"), scale=2, min_width=180)
-                self.find = gr.Button(
-                    self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, interactive=False, elem_id="find"
-                )
+                self.find = gr.Button(self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, elem_id="find")
         self.context.picked = self.pick
-        self.context.shows(Part.PHOTOS, [self.pick, self.needs, self.find], self._choices)
+        self.context.shows(Part.PHOTOS, [self.pick], self._choices)
 
     def wire(self) -> None:
         self.answers([self.search.click, self.query.submit], self._search)
@@ -73,9 +71,4 @@ class Ask(Step):
 
     def _choices(self, tab: Tab, controls: Controls) -> Updates:
         photos, _ = self.context.photos(tab, controls)
-        captioned = any(photo.captions for photo in photos)
-        return {
-            self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos[:LISTED]], value=None),
-            self.needs: gr.HTML(visible=not captioned),
-            self.find: gr.Button(interactive=captioned),
-        }
+        return {self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos[:LISTED]], value=None)}

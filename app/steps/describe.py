@@ -56,7 +56,7 @@ class Describe(Step):
 
     def _take(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         experts = self.context.engine(tab).repository.experts
-        sentence = texts.topic(clicked(experts, _topic, event).description)
+        sentence = texts.topic(clicked(experts, _topic, event.value).description)
         shown = self._adapt(tab, controls._replace(description=sentence))
         return self.context.with_boxes(shown, description=sentence)
 

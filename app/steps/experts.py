@@ -10,7 +10,7 @@ import gradio as gr
 from app import expert_actions, texts
 from app.api import HEAVY, TRAINING
 from app.steps.context import Controls, Part, Updates
-from app.steps.step import ON_SIGHT, Step, chosen, dropped, textbox
+from app.steps.step import ON_SIGHT, Step, clicked, dropped, textbox
 from app.tab import Tab
 from app.views import experts_html, page_html
 from core.common.errors import AdapterError, RepositoryError
@@ -27,7 +27,7 @@ class Experts(Step):
         gr.HTML(self.t.html("OWN_SECTION", lambda: page_html.section(texts.OWN, texts.OWN_LEAD)))
         self.mine = gr.HTML(page_html.note(self.t("OWN_NONE")), elem_id="own")
         with gr.Row(elem_classes="sg-ask"):
-            self.download = gr.Button(self.t("EXPERTS_DOWNLOAD"), interactive=False, min_width=180, elem_id="experts-download")
+            self.download = gr.Button(self.t("EXPERTS_DOWNLOAD"), min_width=180, elem_id="experts-download")
             self.load = gr.UploadButton(self.t("EXPERTS_LOAD"), file_types=[".zip"], min_width=180, elem_id="experts-load")
             self.pick = gr.Dropdown(
                 label=self.t("OWN_REMOVE_PICK"),
@@ -75,8 +75,7 @@ class Experts(Step):
         )
         self.details = gr.HTML(page_html.note(self.t("DETAILS_EMPTY")), elem_id="details")
 
-        mine = [self.mine, self.pick, self.remove, self.download]
-        self.context.shows(Part.EXPERTS, [self.lead, *mine], self.show)
+        self.context.shows(Part.EXPERTS, [self.lead, self.mine, self.pick, self.remove], self.show)
         found = [self.find, self.count, self.table, self.details]
         self.context.shows_once_open(self.lead.focus, found, self._table, Part.EXPERTS)
 
@@ -100,7 +99,6 @@ class Experts(Step):
             self.mine: experts_html.own_list(own_experts),
             self.pick: gr.Dropdown(choices=mine, value=[], visible=bool(mine)),
             self.remove: gr.Button(visible=bool(mine)),
-            self.download: gr.Button(interactive=bool(mine)),
         }
 
     def _table(self, tab: Tab, _: Controls) -> Updates:
@@ -121,11 +119,9 @@ class Experts(Step):
 
     def _details(self, tab: Tab, event: gr.SelectData, _: Controls) -> Updates:
         """Show the clicked expert. The browser may have sorted or filtered the rows, so it sends the row."""
-        row, repository = event.row_value, self.context.engine(tab).repository
-        names = [e.name for e in repository.experts]
-        name = row[0] if isinstance(row, list) and row else None
-        index = chosen(range(len(names)), names.index(name) if name in names else None)
-        return {self.details: experts_html.details(repository.experts[index])}
+        row, experts = event.row_value, self.context.engine(tab).repository.experts
+        expert = clicked(experts, lambda expert: expert.name, row[:1] if isinstance(row, list) else None)
+        return {self.details: experts_html.details(expert)}
 
     # Own experts
 

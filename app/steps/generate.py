@@ -22,13 +22,11 @@ class Generate(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-made"):
             self.lora = gr.HTML(page_html.note(self.t("LORA_EMPTY")), elem_id="lora")
-            self.download = gr.Button(
-                self.t("DOWNLOAD"), size="sm", scale=0, min_width=150, interactive=False, elem_id="download"
-            )
+            self.download = gr.Button(self.t("DOWNLOAD"), size="sm", scale=0, min_width=150, elem_id="download")
 
     def more(self) -> None:
         with gr.Row():
-            self.resample = gr.Button(texts.RESAMPLE, size="sm", min_width=200, interactive=False, elem_id="resample")
+            self.resample = gr.Button(texts.RESAMPLE, size="sm", min_width=200, elem_id="resample")
             self.strength = gr.Slider(
                 0, MOST, DEFAULT_WEIGHT, step=0.01, label=texts.STRENGTH_LABEL, min_width=200, elem_id="strength"
             )
@@ -40,7 +38,7 @@ class Generate(Step):
         self.facts = gr.HTML(elem_id="facts")
         self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
-        self.context.shows(Part.ADAPTER, [self.lora, self.download, self.resample, self.command], self.show)
+        self.context.shows(Part.ADAPTER, [self.lora, self.command], self.show)
         self.context.shows_once_open(self.context.drawer.expand, [self.facts], self._details, Part.ADAPTER)
         self.context.shows(Part.EXPERTS, [self.k, self.strength], self._limits)
 
@@ -64,22 +62,14 @@ class Generate(Step):
 
     def show(self, tab: Tab, _: Controls) -> Updates:
         adaptation, engine = tab.adaptation, self.context.engine(tab)
-        made = adaptation is not None
-        buttons = {
-            self.download: gr.Button(interactive=made or bool(tab.visitor.taught)),
-            self.resample: gr.Button(interactive=made),
-        }
         if adaptation is None:
-            return buttons | {self.lora: page_html.note(texts.LORA_EMPTY), self.command: gr.Textbox(visible=False)}
+            return {self.lora: page_html.note(texts.LORA_EMPTY), self.command: gr.Textbox(visible=False)}
         request = replace(adaptation.request, strength=adaptation.strength)
         command = adapt_command(request, self.context.models.options(tab.visitor.backbone))
         # The command line knows only the shipped experts.
         own = int(adaptation.routing.chosen.max()) >= len(tab.visitor.own_experts(engine).shipped)
-        info = texts.COMMAND_OWN if own else ""
-        return buttons | {
-            self.lora: page_html.adapter(engine, adaptation),
-            self.command: gr.Textbox(command, info=info, visible=True),
-        }
+        shown = gr.Textbox(command, info=texts.COMMAND_OWN if own else "", visible=True)
+        return {self.lora: page_html.adapter(engine, adaptation), self.command: shown}
 
     def _details(self, tab: Tab, _: Controls) -> Updates:
         """Show the adapter's facts."""

@@ -77,7 +77,7 @@ class Names(Step):
         self.answers(self.taught_chips.select, self._ask, trigger_mode="multiple")
 
     def _ask(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        name, _ = clicked(tab.visitor.taught, _chip, event)
+        name, _ = clicked(tab.visitor.taught, _chip, event.value)
         return self.answer(tab, controls, query=name)
 
     def _open(self, tab: Tab, controls: Controls) -> Updates:

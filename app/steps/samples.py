@@ -35,13 +35,13 @@ class SampleQuestions(Step):
 
     def show(self, tab: Tab, controls: Controls) -> Updates:
         """Show the sets and the questions about the chosen one, or the button that brings them."""
-        name, button = controls.scope.samples, "secondary" if tab.visitor.photos else "primary"
+        name = controls.scope.samples
         about, credits = texts.EVERYDAY if name == EVERYDAY else texts.SET_NOTE, sample_sets()[name].credits if name else ""
         asked = rows(example.query for example in sample_questions(name))
         return {
             self.sets: gr.Dataset(samples=rows(map(_title, sample_sets())), visible=bool(name)),
             self.examples: gr.Dataset(label=about, samples=asked, visible=bool(name)),
-            self.try_it: gr.Button(visible=not name, variant=button),
+            self.try_it: gr.Button(visible=not name),
             self.made_by: gr.HTML(page_html.note(credits), visible=bool(credits)),
         }
 
@@ -57,12 +57,12 @@ class SampleQuestions(Step):
         return self._ask(sample_questions(name)[0], tab, controls._replace(where=name))
 
     def _open(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        return self._try(tab, controls, clicked(sample_sets(), _title, event))
+        return self._try(tab, controls, clicked(sample_sets(), _title, event.value))
 
     def _chosen(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         """Ask an example question. The typed sentence stays if all questions of the set have the same sentence."""
         questions = sample_questions(controls.where)
-        example = clicked(questions, lambda example: example.query, event)
+        example = clicked(questions, lambda example: example.query, event.value)
         if len({each.description for each in questions}) == 1:
             example = example._replace(description=controls.description)
         return self._ask(example, tab, controls)

@@ -136,10 +136,10 @@ def rows(words: Iterable[str]) -> list[list[str]]:
     return [[word] for word in words]
 
 
-def clicked(items: Iterable[Item], words: Callable[[Item], str], event: gr.SelectData) -> Item:
-    """The item whose chip was clicked, found by its words: the page may show an older list. Raises StudioError: when it is
-    gone."""
-    found = next((item for item in items if [words(item)] == event.value), None)
+def clicked(items: Iterable[Item], words: Callable[[Item], str], shown: object) -> Item:
+    """The item whose chip or row was clicked, found by its words, [words]: the page may show an older list. Raises StudioError:
+    when it is gone."""
+    found = next((item for item in items if [words(item)] == shown), None)
     if found is None:
         raise StudioError(texts.NOT_THERE)
     return found

@@ -12,19 +12,23 @@ from app import texts
 from app.comparison import CONTROLS, MERGE, Column, Comparison
 from app.files import Files
 from app.question import Question
+from app.tab import Tab
+from app.views import experts_html
 from app.views.page_html import taught_name
 from app.views.template import macros
 from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import Hit, Photo
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
+from core.sglora.repository import ExpertRepository
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
 STRIP = 120  # photos to choose from for a name
 FIRST = 10  # places that the verdict counts
 WAYS = ("t2i", "i2t")  # in the order of the table's heads
-_html = macros("results.html")
+DRAWN, EXAMPLES = 4, 3  # experts in the picture of the method; photos of each search
+_html, _how = macros("results.html"), macros("how.html")
 
 
 def comparison(
@@ -164,3 +168,15 @@ def recalls(result: Comparison) -> Markup:
     words = (texts.VERDICT_ALONE, texts.VERDICT, texts.VERDICT_RANDOM)[len(counts) - 1]
     verdict = _counts(words, counts, what=what, total=total)
     return _html.recalls(verdict, len(result.left_out), note, rows)
+
+
+def picture(repository: ExpertRepository, tab: Tab) -> Markup:
+    """The picture of the method: the way from the tab's sentence to its results, as far as there are any."""
+    made, shown = tab.adaptation, tab.comparison
+    chosen = [] if made is None else zip(made.routing.chosen.tolist(), made.routing.weights.tolist(), strict=True)
+    experts = [(experts_html.short(repository.experts[i]), weight) for i, weight in chosen][:DRAWN]
+    searches = []
+    if shown is not None and shown.of == "photos":
+        columns = shown.columns[:1] + shown.columns[1:][-1:]
+        searches = [(column, cards(shown, column, tab.visitor.files, EXAMPLES)[:EXAMPLES]) for column in columns]
+    return _how.picture(made, experts, searches)

@@ -139,7 +139,7 @@ def test_names_of_ones_own_are_escaped(engine: SGLora, tab: Tab) -> None:
     own_experts = tab.visitor.own_experts(engine)
     pages = [
         experts_html.own_list(own_experts),
-        experts_html.details(own_experts.entries[0].expert, {"q": 1.0}),
+        experts_html.details(own_experts.entries[0].expert),
     ]
     assert all("<img" not in page and "&lt;img" in page for page in pages)
     assert texts.NOBODY_MEASURED in pages[1]
