@@ -24,7 +24,7 @@ from core.common.text import clean_text
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.sample_photos import EVERYDAY
 from core.data.uploads import MAX_CAPTIONS, sort_uploads
-from core.experts.adapter_files import adapter_files, names_provenance, provenance, with_names
+from core.experts.adapter_files import WHOLE, adapter_files, adapter_part, names_provenance, with_names
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import AddReport, Stop, never
 from core.retrieval.index import Ranking
@@ -91,15 +91,18 @@ def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bo
     return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
 
 
-def write_zip(engine: SGLora, tab: Tab) -> Path:
-    """Write the adapter with the visitor's names, or names alone, as a ZIP. Raises AdapterError: when there is neither."""
+def write_zip(engine: SGLora, tab: Tab, part: str = WHOLE) -> Path:
+    """Write a part of the adapter (the whole: with the visitor's names), or names alone, as a ZIP. Raises AdapterError: as
+    ``adapter_part``, when there is neither, or when names are taught and the part is not the whole."""
     adaptation, names = tab.adaptation, tab.visitor.names(engine)
     if adaptation is None and not names.entries:
         raise AdapterError(texts.LORA_NONE)
     if adaptation is None:
         stem, lora, origin = "names", engine.backbone.shared, names_provenance(engine.backbone)
     else:
-        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", adaptation.lora, provenance(engine, adaptation)
+        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", *adapter_part(engine, adaptation, part)
+    if part != WHOLE and names.entries:
+        raise AdapterError(texts.API_PART_NAMES)
     lora, origin = with_names(names, lora, origin)
     assert lora is not None
     files = adapter_files(engine.backbone, lora, origin)

@@ -24,7 +24,7 @@ from app.tab import Tab
 from app.visitors import Visitors
 from core.common.errors import DescriptionError, RepositoryError
 from core.data.captions import parse_typed
-from core.experts.adapter_files import fit_facts, listed_names, routed_experts
+from core.experts.adapter_files import WHOLE, adapter_part, fit_facts, listed_names, routed_experts
 from core.names.teach import left_out
 from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
@@ -69,11 +69,12 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         seed: float,
         strength: float | None = None,
         repository: str | None = None,
+        part: str = WHOLE,
     ) -> tuple[dict[str, Any], str]:
         """Generate a LoRA from a task description.
 
         ``strength``: how much of the LoRA to apply, from 0 (zero-shot) to 1 (as generated). Above 1 only if the backbone scales
-        adapters. Empty: the default.
+        adapters. Empty: the default. ``part``: "whole", "expert" (without the shared LoRA: 143 kB, not 3.9 MB), or "shared".
         Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format.
         "fit" is {"fits", "closeness", "forgetting", "remark"}. If no expert fits, only the part that all experts share is
         applied. "forgetting" is in points of R@1 of class names.
@@ -83,6 +84,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         actions.answer(engine, tab, Asked(request=wanted))
         if (result := tab.adaptation) is None:
             raise RepositoryError("CORE_NO_EXPERTS")
+        lora, _ = adapter_part(engine, result, part or WHOLE)
         answer = {
             "experts": routed_experts(engine, result.routing),
             "fit": fit_facts(result.fit),
@@ -90,11 +92,11 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             "k": len(result.routing.chosen),
             "tau": result.routing.tau,
             "strength": result.strength,
-            "parameters": result.lora.parameters,
-            "rank": result.lora.rank,
+            "parameters": lora.parameters,
+            "rank": lora.rank,
             "seconds": dict(result.seconds),
         }
-        return answer, str(actions.write_zip(engine, tab))
+        return answer, str(actions.write_zip(engine, tab, part or WHOLE))
 
     def index(
         tab: Tab, files: list[str] | None = None, captions: str = "", repository: str | None = None, sent: str = ""
@@ -222,7 +224,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         photo = gr.File(label="photo")
         repository = gr.Textbox(label="repository", value=None)
         name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
-        sent = gr.Textbox(label="sent", value="")
+        sent, part = gr.Textbox(label="sent", value=""), gr.Textbox(label="part", value=WHOLE)
         take_back = gr.Checkbox(label="take_back", value=False)
         filters = [gr.Textbox(label=label, value="") for label in ("folder", "since", "until")]
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
@@ -230,7 +232,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
     sampling = [k, tau, seed, strength]
     for endpoint, inputs, outputs, group in (
         (route, [description, k, tau, repository], answer, LIGHT),
-        (adapt, [description, *sampling, repository], [answer, adapter], LIGHT),
+        (adapt, [description, *sampling, repository, part], [answer, adapter], LIGHT),
         (index, [files, captions, repository, sent], answer, HEAVY),
         (search, [query, optional, *sampling, top, photo, repository, *filters], answer, SEARCH),
         (teach, [name, files, photos, take_back, repository, sent], answer, HEAVY),

@@ -35,6 +35,7 @@ def peft_files(
     base_model: str,
     provenance: Mapping[str, Any],
     base_class: Mapping[str, str] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, bytes]:
     """The contents of ``adapter_config.json`` and ``adapter_model.safetensors`` as peft writes them (scale alpha / r = 1).
 
@@ -59,7 +60,7 @@ def peft_files(
         "target_modules": [m.name for m in lora.modules],
     }
     tensors = {
-        _key(name, which): part.detach().to("cpu", torch.float32).contiguous()
+        _key(name, which): part.detach().to("cpu", dtype).contiguous()
         for name, f in lora.factors.items()
         for which, part in (("A", f.a), ("B", f.b))
     }

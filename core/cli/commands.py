@@ -19,7 +19,7 @@ from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.data import read_folder
 from core.experiments import evaluate as evaluation
-from core.experts.adapter_files import adapter_files, provenance, routing_facts, write_files
+from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -46,11 +46,12 @@ def adapt(arguments: Namespace) -> Answer:
     wanted = request(arguments, arguments.text)
     engine = load_chosen_engine(arguments)
     adaptation = engine.adapt(wanted)
-    facts, lora = provenance(engine, adaptation), adaptation.lora
-    files = adapter_files(engine.backbone, lora, facts)
+    facts, (lora, origin) = provenance(engine, adaptation), adapter_part(engine, adaptation, arguments.part)
+    files = adapter_files(engine.backbone, lora, origin)
     write_files(arguments.out, files)
     data = {
         **{key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")},
+        "part": arguments.part,
         "parameters": lora.parameters,
         "rank": lora.rank,
         "out": str(arguments.out),

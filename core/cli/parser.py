@@ -70,6 +70,7 @@ OPTIONS: Mapping[str, _Options] = {
     "--license": {"metavar": "ID"},
     "--methods": {"type": _names, "metavar": "A,B,..."},
     "--name": {**_SEVERAL, "metavar": "NAME", "nargs": "+"},
+    "--part": {"choices": ("whole", "expert", "shared"), "default": "whole"},
     "--pretrained": {"metavar": "TAG|FILE"},
     "--query": {"metavar": "TEXT", "nargs": "+"},
     "--seed": {"type": _seed},
@@ -140,7 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
         subparser.set_defaults(run=run, **defaults)
 
     command("route", "commands.route", "text", "--k", "--tau", *ENGINE)
-    command("adapt", "commands.adapt", "text", *SAMPLING, needs=["--out"])
+    command("adapt", "commands.adapt", "text", "--part", *SAMPLING, needs=["--out"])
     command("teach", "teach.teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
     asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")
     command("search", "search.search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)

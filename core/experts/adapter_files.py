@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from jinja2 import StrictUndefined, Template
 
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.backbones.peft_format import CONFIG_FILE, peft_files
 from core.backbones.spec import portable
-from core.common.errors import AdapterError
+from core.common.errors import AdapterError, brief
 from core.common.files import check_free, whole
 from core.names.teach import TaughtNames
 from core.sglora.engine import Adaptation, SGLora
@@ -21,6 +22,7 @@ from core.sglora.fit import Fit
 from core.sglora.router import Routing
 
 README_FILE = "README.md"
+PARTS = WHOLE, EXPERT, SHARED = "whole", "expert", "shared"  # of a generated adapter
 
 _README = Template(
     Path(__file__).with_name("adapter.md").read_text(encoding="utf-8"),
@@ -32,12 +34,13 @@ _README = Template(
 
 def adapter_files(backbone: Backbone, lora: Lora, origin: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it. ``origin``: as from
-    ``provenance``, ``names_provenance`` or ``with_names``."""
+    ``adapter_part``, ``names_provenance`` or ``with_names``."""
     choice, model_class = portable(backbone.choice), type(backbone.adapted)
+    dtype = torch.float16 if origin.get("part") == EXPERT else torch.float32  # half the size
     base_class = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
-    files = peft_files(lora, backbone.fingerprint, origin["backbone"], origin, base_class)
+    files = peft_files(lora, backbone.fingerprint, origin["backbone"], origin, base_class, dtype)
     readme = _README.render(
-        origin={"names": (), "parts": None, **origin},
+        origin={"names": (), "part": None, **origin},
         arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
         mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
         lora=lora,
@@ -54,9 +57,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             partial.write_bytes(files[name])
 
 
-def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path) -> None:
-    """Write a generated adapter in PEFT format. Raises as ``write_files``."""
-    write_files(folder, adapter_files(engine.backbone, adaptation.lora, provenance(engine, adaptation)))
+def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, part: str = WHOLE) -> None:
+    """Write one of PARTS of a generated adapter in PEFT format. Raises as ``adapter_part`` and ``write_files``."""
+    write_files(folder, adapter_files(engine.backbone, *adapter_part(engine, adaptation, part)))
 
 
 def names_provenance(backbone: Backbone) -> dict[str, Any]:
@@ -85,13 +88,32 @@ def listed_names(names: TaughtNames) -> list[dict[str, Any]]:
     return [{"name": entry.name, "photos": len(entry.photos)} for entry in names.entries]
 
 
+def adapter_part(engine: SGLora, adaptation: Adaptation, part: str) -> tuple[Lora, dict[str, Any]]:
+    """One of PARTS of a generated adapter, at its strength, and the provenance. The whole is the sum of the other two.
+
+    Raises AdapterError: when there is no such part, or no shared LoRA.
+    """
+    origin, shared = provenance(engine, adaptation), engine.repository.shared
+    if part not in PARTS:
+        raise AdapterError("CORE_PART", part=brief(part), parts=", ".join(PARTS))
+    if part == WHOLE:
+        return adaptation.lora, origin
+    if shared is None:
+        raise AdapterError("CORE_PART_NO_SHARED", part=part)
+    if part == SHARED:  # the same file for all sentences
+        kept = {"method", *_model_facts(engine.backbone), "strength", "weight", "parts"}
+        origin = {key: value for key, value in origin.items() if key in kept}
+    lora = shared if part == SHARED else adaptation.own.scaled(float(adaptation.fit.fits))
+    return engine.applied(lora, adaptation.strength)[0], {**origin, "part": part}
+
+
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
     """How a generated adapter was made: the request, the routing, the weight of its scores if they are mixed, and its parts if
     there is a shared LoRA."""
     own, shared, parts = adaptation.own, engine.repository.shared, dict[str, Any]()
     if shared is not None:
         rank = shared.only(own.modules).rank  # where the expert adapts, too
-        parts = {"parts": {"shared": {"rank": rank, "sha256": shared.digest}, "expert": {"rank": own.rank}}}
+        parts = {SHARED: {"rank": rank, "sha256": shared.digest}, EXPERT: {"rank": own.rank}}
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
         **_model_facts(engine.backbone),
@@ -99,7 +121,7 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
         "seed": adaptation.request.seed,
         "strength": adaptation.strength,
         **({"weight": adaptation.weight} if engine.mixes else {}),
-        **parts,
+        **({"part": WHOLE, "parts": parts} if parts else {}),
     }
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone, photo_column
 from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import load_peft
 from core.backbones.spec import adapted_side, needed_options
-from core.common.errors import RepositoryError
+from core.common.errors import AdapterError, RepositoryError
 from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path
-from core.experts.adapter_files import weight_of
+from core.experts.adapter_files import EXPERT, weight_of
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_generator, load_repository
 from core.retrieval.adapter import Adapter
 from core.sglora.engine import SGLora
@@ -45,9 +46,13 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
-    """The adapter in a folder in PEFT format, with the weight in its files. Raises AdapterError: as ``load_peft``, or when it
-    changes photos differently from the backbone's shared LoRA."""
+    """The adapter in a folder in PEFT format, with the weight in its files. An expert's part gets the backbone's shared LoRA.
+    Raises AdapterError: as ``load_peft``, when there is no such LoRA, or when it changes photos differently from it."""
     lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint)
+    if origin.get("part") == EXPERT:
+        if backbone.shared is None:
+            raise AdapterError("CORE_PART_ALONE", folder=folder)
+        lora = merge([backbone.shared, lora], [1.0, 1.0])
     if backbone.shared is None:
         return Adapter.of(lora)
     photo_column(lora, backbone.shared)

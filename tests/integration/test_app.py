@@ -98,6 +98,21 @@ def test_adapt_gives_an_adapter_that_loads(client: Client, engine: SGLora, tmp_p
     assert provenance["experts"] == answer["experts"]
 
 
+def test_adapt_gives_an_experts_part_alone(app: Running, engine: SGLora, tmp_path: Path) -> None:
+    client = client_of(app.url, tmp_path)
+    answer, path = client.predict(description=SENTENCE, seed=7, part="expert", api_name="/adapt")
+    own = engine.adapt(AdapterRequest(SENTENCE, seed=7)).own
+    assert (answer["parameters"], answer["rank"]) == (own.parameters, own.rank)
+    assert Path(path).stat().st_size < 150_000
+    shutil.unpack_archive(path, folder := tmp_path / "adapter")
+    lora, provenance = load_peft(folder, engine.repository.layout.modules, engine.backbone.fingerprint)
+    torch.testing.assert_close(lora.vector(), own.vector(), atol=1e-3, rtol=1e-3)
+    assert provenance["part"] == "expert"
+    client.predict(name="Shrek", files=[handle_file(p) for p in blurred(tmp_path / "p", ["a.png"], 1)], api_name="/teach")
+    with pytest.raises(AppError, match="Only the whole adapter has taught names"):
+        client.predict(description=SENTENCE, part="expert", api_name="/adapt")
+
+
 def test_index_reports_and_search_ranks_as_core_does(app: Running, engine: SGLora, tmp_path: Path) -> None:
     client = client_of(app.url, tmp_path)
     paths = blurred(tmp_path / "photos", [f"photo-{i}.png" for i in range(6)], seed=1)
@@ -149,6 +164,7 @@ def test_visitors_at_once_never_see_each_others_photos(app: Running, tmp_path: P
         ("/route", {"description": SENTENCE, "tau": 0}, "temperature must be above 0"),
         ("/adapt", {"description": SENTENCE, "seed": -1}, "The seed is -1"),
         ("/adapt", {"description": SENTENCE, "strength": 1e9}, "The strength is 1e+09"),
+        ("/adapt", {"description": SENTENCE, "part": "half"}, "choose one of whole, expert, shared"),
         ("/search", {"query": "a dog", "description": SENTENCE}, "no photos yet"),
         ("/search", {"query": "", "description": SENTENCE}, "The query is empty"),
         ("/index", {"files": None, "captions": "no name here"}, "line 1"),

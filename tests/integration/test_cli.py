@@ -20,11 +20,13 @@ import pytest
 import torch
 from made_up_photos import blurred
 from PIL import Image
+from random_engines import random_engine
 from repositories import make_repository
 from safetensors.torch import load_file
 
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
+from core.cli import commands
 from core.cli.main import main
 from core.cli.search import is_photo
 from core.common.digest import digest
@@ -164,6 +166,7 @@ def test_descriptions_that_cannot_be_used(run, tmp_path):
         ["adapt", TEXT],
         ["adapt", TEXT, "--out", "x", "--seed", "-1"],
         ["adapt", TEXT, "--out", "x", "--strength", "inf"],
+        ["adapt", TEXT, "--out", "x", "--part", "half"],
         ["search", "dog"],
         ["search", "dog", "--gallery", ".", "--top", "0"],
         ["evaluate", "--task", TEXT],
@@ -199,6 +202,21 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, answer, engine, tmp_path
     code, out, err = run("adapt", TEXT, "--out", out_folder)
     assert (code, err) == (0, "")
     assert f"parameters: {engine.parameters:,}" in out
+
+
+def test_an_experts_part_works_like_the_whole(run, answer, backbone, tmp_path, monkeypatch):
+    engine = random_engine(backbone)
+    monkeypatch.setattr(commands, "load_chosen_engine", lambda arguments: engine)
+    vectors = {}
+    for part in ("whole", "expert", "shared"):
+        found = answer("adapt", TEXT, "--out", tmp_path / part, "--part", part)
+        assert (found["part"], found["description"]) == (part, TEXT)
+        vectors[part] = np.array(answer("vector", "a red ball", "--adapter", tmp_path / part)["vector"])
+    np.testing.assert_allclose(vectors["expert"], vectors["whole"], atol=1e-3)
+    assert np.abs(vectors["shared"] - vectors["whole"]).max() > 0.01
+    engine = random_engine(backbone.with_shared(None))
+    code, _, err = run("adapt", TEXT, "--out", tmp_path / "none", "--part", "expert")
+    assert (code, (tmp_path / "none").exists()) == (1, False) and "no part “expert”: choose the whole" in err
 
 
 def test_adapt_replaces_an_adapter_and_no_other_file(run, tmp_path, monkeypatch):

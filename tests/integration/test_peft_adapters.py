@@ -19,7 +19,17 @@ from tiny_models import random_lora, tiny_backbone
 
 from core.backbones import load_backbone
 from core.backbones.lora import LoraLayout
-from core.experts.adapter_files import README_FILE, adapter_files, provenance, write_files
+from core.common.errors import AdapterError
+from core.experts.adapter_files import (
+    EXPERT,
+    README_FILE,
+    SHARED,
+    adapter_files,
+    adapter_part,
+    provenance,
+    save_adapter,
+    write_files,
+)
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 WORDS = ["a dog in the snow", "two boats"]
@@ -64,7 +74,7 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
 
 @pytest.mark.parametrize("kind", ["embedded", "open_clip"])
 @torch.no_grad()
-def test_adapters_of_all_sentences_share_their_first_rows_and_swap_hot(kind: str, request, tmp_path: Path) -> None:
+def test_adapters_of_all_sentences_share_their_first_rows_and_swap_hot(kind: str, request, tmp_path, monkeypatch) -> None:
     """For any sentence, k and seed."""
     backbone = request.getfixturevalue("backbone") if kind == "embedded" else tiny_backbone(adapt="texts")
     shared, engine = backbone.shared or random_lora(backbone.layout, 5, 0.1), random_engine(backbone)
@@ -85,3 +95,25 @@ def test_adapters_of_all_sentences_share_their_first_rows_and_swap_hot(kind: str
         expected = backbone.text_suffix(read, adaptation.lora)
         assert adaptation.fit.fits and (expected - backbone.text_suffix(read, shared)).abs().max() > 0.02
         torch.testing.assert_close(model.text(read), expected, atol=1e-4, rtol=0)
+    if kind == "open_clip":  # the README loads a model by its name, and this one has none
+        return
+
+    # The expert's part alone, as its README says.
+    monkeypatch.chdir(tmp_path)
+    for name, folder, part in (("one", "adapter", EXPERT), ("one", "shared", SHARED), ("other", "another", EXPERT)):
+        save_adapter(engine, made[name], Path(folder), part)
+    exec("\n".join(re.findall(r"```python\n(.*?)```", Path("adapter", README_FILE).read_text(), re.DOTALL)), found := {})
+    for folder, name in (("adapter", "one"), ("another", "other")):
+        hotswap_adapter(found["model"], folder, "default")
+        torch.testing.assert_close(found["model"].text(read), backbone.text_suffix(read, made[name].lora), atol=1e-3, rtol=0)
+
+
+def test_an_expert_that_does_not_fit_has_no_part_and_parts_need_a_shared_lora(backbone) -> None:
+    engine = random_engine(backbone)
+    unfit = engine.adapt(AdapterRequest("quarterly tax returns", k=1, seed=3))
+    assert not unfit.fit.fits and not any(f.b.any() for f in adapter_part(engine, unfit, EXPERT)[0].factors.values())
+    assert "description" not in adapter_part(engine, unfit, SHARED)[1], "the same file for all sentences"
+    alone = replace(engine, repository=replace(engine.repository, shared=None))
+    for made_by, part, reason in ((alone, EXPERT, "no shared LoRA"), (engine, "half", "one of whole, expert, shared")):
+        with pytest.raises(AdapterError, match=reason):
+            adapter_part(made_by, unfit, part)
