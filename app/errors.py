@@ -32,8 +32,6 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
     def wrapped(*args: Any) -> Any:
         try:
             return handler(*args)
-        except gr.Error:
-            raise
         except StudioError as error:
             message = without_paths(texts.of(error))
         except Exception as error:  # its details go to the log

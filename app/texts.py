@@ -8,7 +8,6 @@ what is asked of the samples. The English texts of core are in ``core/messages``
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from app import languages
@@ -57,9 +56,3 @@ def english(key: str) -> str:
 def english_of(text: Message | str) -> str:
     with languages.speaking(languages.ENGLISH):
         return of(text)
-
-
-def listed(items: Sequence[str]) -> str:
-    """“a, b and c”."""
-    *most, last = items
-    return __getattr__("LIST_AND").format(items=__getattr__("LIST_COMMA").join(most), last=last) if most else last

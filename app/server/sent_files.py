@@ -9,11 +9,10 @@ import secrets
 from pathlib import Path
 from urllib.parse import unquote
 
-import gradio as gr
-
 from app import texts
 from app.scratch import upload_folder
 from app.server.routes import is_kept
+from core.common.errors import StudioError
 from core.common.text import safe_name
 
 LETTERS = 60  # of a file name: four bytes each are within a file system's 255
@@ -22,22 +21,19 @@ DATA = re.compile(r"data:([\w.+/-]*)(?:;name=([^;,]*))?(?:;[\w=.+-]+)*;base64,(.
 
 def sent_files(lines: str | None) -> list[str]:
     """Paths of the files that a text names, one a line: each a data URL, with a name or not, or a path that an upload returned.
-
-    Raises:
-        gr.Error: when a line is neither.
-    """
+    Raises StudioError: when a line is neither."""
     return [_file(number, line.strip()) for number, line in enumerate((lines or "").splitlines(), 1) if line.strip()]
 
 
 def _file(number: int, line: str) -> str:
     if not (data := DATA.fullmatch(line)):
         if not is_kept(line):
-            raise gr.Error(texts.NO_ADDRESSES if "://" in line else texts.FILE_NOT_YOURS, print_exception=False)
+            raise StudioError(texts.NO_ADDRESSES if "://" in line else texts.FILE_NOT_YOURS)
         return line
     try:
         content = base64.b64decode(data[3], validate=True)
     except ValueError:
-        raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False) from None
+        raise StudioError(texts.VALUES_UNUSABLE) from None
     folder = upload_folder() / secrets.token_hex(32)
     folder.mkdir(parents=True)
     name = safe_name(unquote(data[2] or f"photo-{number}"))[-LETTERS:]

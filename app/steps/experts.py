@@ -167,7 +167,7 @@ class Experts(Step):
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             tab.visitor.change_own_experts(self.context.engine(tab), lambda experts, name=name: experts.remove(name))
-        return self._changed(texts.OWN_REMOVED.format(name=texts.listed(names)))
+        return self._changed(texts.OWN_REMOVED.format(name=", ".join(names)))
 
     def _changed(self, report: str) -> Updates:
         return {self.report: page_html.report([report])} | self.context.all_again()

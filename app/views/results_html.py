@@ -55,7 +55,7 @@ def _subject(result: Comparison, own: Files) -> tuple[str, str, tuple[str, ...]]
 def _taught(names: Sequence[tuple[str, int]]) -> str:
     if not names:
         return ""
-    chips = texts.listed([taught_name(name, n) for name, n in names])
+    chips = ", ".join(taught_name(name, n) for name, n in names)
     return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 

@@ -13,6 +13,7 @@ import gradio as gr
 import pytest
 from app_process import close, free_port
 
+from app.errors import friendly
 from app.server.hosts import Hosts
 from app.server.mcp_visitors import visitor_of
 from app.server.sent_files import sent_files
@@ -62,7 +63,7 @@ def small_page() -> gr.Blocks:
         number, answer, button = gr.Number(), gr.JSON(), gr.Button()
         several: dict[str, Any] = {"concurrency_limit": 8}
         button.click(count, calls, [calls, number], api_name="count", **several)
-        button.click(sizes, [files, lines], answer, api_name="sizes", **several)
+        button.click(friendly(sizes, public=True), [files, lines], answer, api_name="sizes", **several)
         button.click(choose, choice, word, api_name="choose", **several)
         button.click(slow, seconds, number, api_name="slow", **several)
         button.click(whose, word, answer, api_name="whose", **several)
