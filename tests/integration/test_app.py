@@ -165,6 +165,7 @@ def test_visitors_at_once_never_see_each_others_photos(app: Running, tmp_path: P
         ("/adapt", {"description": SENTENCE, "seed": -1}, "The seed is -1"),
         ("/adapt", {"description": SENTENCE, "strength": 1e9}, "The strength is 1e+09"),
         ("/adapt", {"description": SENTENCE, "part": "half"}, "choose one of whole, expert, shared"),
+        ("/adapt", {"description": SENTENCE, "strength": -1}, "The strength is -1"),
         ("/search", {"query": "a dog", "description": SENTENCE}, "no photos yet"),
         ("/search", {"query": "", "description": SENTENCE}, "The query is empty"),
         ("/index", {"files": None, "captions": "no name here"}, "line 1"),
@@ -189,14 +190,6 @@ def test_the_page_says_why_there_are_no_models() -> None:
 
 
 # Adapters
-
-
-def test_equal_settings_are_generated_once(engine: SGLora) -> None:
-    tab = Tab(Person())
-    actions.answer(engine, tab, Asked(request=REQUEST))
-    first = tab.adaptation
-    assert actions.adapted(engine, tab, AdapterRequest(SENTENCE)) is first
-    assert actions.adapted(engine, tab, AdapterRequest(SENTENCE, seed=1)) is not first
 
 
 def test_only_the_last_downloads_are_kept(engine: SGLora) -> None:
@@ -242,16 +235,6 @@ def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
     assert all(p.resolve().is_relative_to(target) and p.read_bytes() == png() for _, p in uploads.photos)
     assert uploads.captions == [("captions.csv", b"image,caption\nb.png,green")]
     assert uploads.failed == []
-
-
-def test_what_fails_does_not_stop_the_rest(engine: SGLora, tmp_path: Path) -> None:
-    (tmp_path / "bad.csv").write_bytes(b"image,caption\nx.png")
-    (tmp_path / "good.csv").write_text("image,caption\na.png,one thing\nb.png,another thing\n")
-    paths = [*blurred(tmp_path, ["a.png", "b.png"], 5), tmp_path / "bad.csv", tmp_path / "good.csv"]
-    done = actions.add_uploads(engine, Tab(Person()), [str(p) for p in paths])
-    assert done.report is not None and len(done.report.added) == 2
-    assert [name for name, _ in done.failed] == ["bad.csv"]
-    assert done.remarks == (texts.CAPTIONS_SET.format(n=2, total=2),)
 
 
 def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import threading
 from dataclasses import replace
@@ -27,7 +26,7 @@ from core.experiments import report
 from core.experiments.registry import EXPERIMENTS
 from core.experts import recall_summary
 from core.experts.adapter_files import routed_experts
-from core.experts.own import MAX_OWN, OwnEntry, save_zip
+from core.experts.own import MAX_OWN, OwnEntry
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
@@ -103,20 +102,6 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora,
     assert [column.ranking for column in others] == [zero_shot.ranking] * 2
 
 
-def test_saved_experts_come_back_and_replace_their_namesakes(engine: SGLora, tab: Tab) -> None:
-    visitor = tab.visitor
-    with pytest.raises(RepositoryError, match="no own experts"):
-        save_zip(visitor.own_experts(engine))
-    add_own(engine, visitor, "one")
-    add_own(engine, visitor, "two", "photos of two things")
-    saved = visitor.files.write("experts.zip", save_zip(visitor.own_experts(engine)))
-    visitor.change_own_experts(engine, lambda experts: experts.remove("two"))
-    add_own(engine, visitor, "three")
-    assert expert_actions.load_own_experts(visitor.engine(engine), tab, str(saved)) == 2
-    assert sorted(e.name for e in visitor.own_experts(engine).entries) == ["one", "three", "two"]
-    assert len(visitor.engine(engine).repository) == len(engine.repository) + 3
-
-
 def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora, tab: Tab) -> None:
     def train(name: str) -> None:
         expert_actions.train(engine, tab, name, SENTENCE, lambda *now: None, threading.Event())
@@ -162,19 +147,6 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     (map_of_points,) = (exhibit["plot"] for exhibit in evidence.shipped() if "samples" in exhibit["question"])
     assert map_of_points.startswith('<svg role="img" aria-label="Has the space')
     assert "<style" not in map_of_points and ">ball games</text>" in map_of_points
-
-
-def test_the_tab_opens_with_a_table_of_answers_and_folds_the_rest() -> None:
-    shown = [{"question": f"question {n}?", "findings": [f"Answer {n}.", "More."]} for n in range(2)]
-    shown = [dict.fromkeys(("method", "command", "plot", "tables"), "") | exhibit for exhibit in shown]
-    opening, rest = evidence.page(shown).split("</section>", 1)
-    rows = re.findall('<tr><td><a href="#(.*?)">(.*?)</a></td><td>(.*?)</td></tr>', opening)
-    assert rows == [
-        ("evidence-0", "question 0?", "Answer 0."),
-        ("evidence-1", "question 1?", "Answer 1."),
-    ]
-    assert re.findall('id="(evidence-.*?)"', rest) == [anchor for anchor, *_ in rows]
-    assert rest.count("<details") == 2 and "open" not in re.findall("<details([^>]*)>", rest)
 
 
 def test_every_result_that_ships_is_shown_and_costs_come_last() -> None:
