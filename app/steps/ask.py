@@ -38,13 +38,13 @@ class Ask(Step):
     def captions(self) -> None:
         """Lay out the search for the captions of a photo."""
         with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
-            gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")))
+            self.needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.pick = gr.Dropdown(label=self.t("PICK_LABEL"), choices=[], scale=2, min_width=180, elem_id="pick")
                 self.other = dropped("other", self.t("OTHER_PHOTO"), scale=2, min_width=180)
                 self.find = gr.Button(self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, elem_id="find")
         self.context.picked = self.pick
-        self.context.shows(Part.PHOTOS, [self.pick], self._choices)
+        self.context.shows(Part.PHOTOS, [self.pick, self.needs], self._choices)
 
     def wire(self) -> None:
         self.answers([self.search.click, self.query.submit], self._search)
@@ -71,4 +71,7 @@ class Ask(Step):
 
     def _choices(self, tab: Tab, controls: Controls) -> Updates:
         photos, _ = self.context.photos(tab, controls)
-        return {self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos[:LISTED]], value=None)}
+        return {
+            self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos[:LISTED]], value=None),
+            self.needs: gr.HTML(visible=not any(photo.captions for photo in photos)),
+        }

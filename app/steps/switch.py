@@ -21,6 +21,7 @@ from app.visitor import Switched
 from core.backbones.hub import Show, weights_here
 from core.common.errors import StudioError
 
+ROOM = '<div style="height: 4rem"></div>'  # of a download's progress
 # Measured on two CPU cores, with random weights, which cost the same: MB of memory once loaded, and seconds for 1,000 photos.
 COSTS = {DEFAULT: {"memory": 400, "seconds": 10}, "ViT-B-32": {"memory": 810, "seconds": 63}}
 
@@ -33,8 +34,7 @@ class Switch(Step):
         self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, self.context.models.first)
         with gr.Row(equal_height=False):
             self.report = gr.HTML(elem_id="switched")
-            offered = any(map(self._downloads, self._names))
-            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=offered, elem_id="stop-download")
+            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-download")
         self.context.shows(Part.STATUS, [self.choice], self._chosen)
 
     @property
@@ -65,10 +65,16 @@ class Switch(Step):
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
+        self.on(self.choice.change, self._begin, [self.choice], [self.report, self.stop])
         # A download takes minutes. In group OPEN, no other visitor's event waits for it.
-        also = [self.choice, self.report, self.context.controls["strength"]]
+        also = [self.choice, self.report, self.stop, self.context.controls["strength"]]
         self.on(self.choice.change, self._switch, [self.choice], also, (), self.report, OPEN, trigger_mode="multiple")
-        self.on(self.stop.click, self._stop)
+        self.on(self.stop.click, self._stop, (), [self.stop])
+
+    def _begin(self, name: str, tab: Tab, _: Controls) -> Updates:
+        if name == tab.visitor.backbone:
+            return {}
+        return {self.stop: gr.Button(visible=self._downloads(name)), self.report: ROOM}
 
     def _switch(self, name: str, tab: Tab, controls: Controls) -> Updates:
         """Wait until a repository is loaded, index the photos again, and let the page show everything again. If this fails,
@@ -76,25 +82,26 @@ class Switch(Step):
         if name == tab.visitor.backbone:  # the page set the choice itself, which also fires ``change``
             return {}
         tab.download = stop = threading.Event()
+        hidden = {self.stop: gr.Button(visible=False)}
         try:
             engine = self.context.models.get(name, _downloading(name), lambda: stop.is_set() or tab.closed)
             begin = time.perf_counter()
             done = tab.visitor.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
         except StudioError as error:
             reason = page_html.note(without_paths(texts.of(error)), "sg-warn")
-            return self._chosen(tab, controls) | {self.report: reason}
+            return hidden | self._chosen(tab, controls) | {self.report: reason}
         if (training := tab.training) is not None:
             training.set()  # a running training belongs to the backbone before
         tab.comparison, strength = None, engine.usual_strength  # a share of mixed scores here may be a factor there
         if tab.asked.request is not None:
             tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
         shown = {self.choice: name, self.report: _report(name, done, time.perf_counter() - begin)}
-        return shown | {self.context.controls["strength"]: strength} | self.context.all_again()
+        return hidden | shown | {self.context.controls["strength"]: strength} | self.context.all_again()
 
     def _stop(self, tab: Tab, _: Controls) -> Updates:
         if tab.download is not None:
             tab.download.set()
-        return {}
+        return {self.stop: gr.Button(visible=False)}
 
 
 def _downloading(name: str) -> Show:

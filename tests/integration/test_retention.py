@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from strangers import Stranger
 
-from app import actions, visitors
+from app import actions, texts, visitors
 from app import visitor as one_visitor
 from app.limits import Limits
 from app.question import Asked, Question
@@ -154,6 +155,27 @@ def test_a_small_disk_takes_what_fits_and_no_more(folder: Path, monkeypatch: pyt
     usage, megabyte = shutil.disk_usage(folder), 2**20
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage.__class__(60 * megabyte, 0, 60 * megabyte))
     assert Visitors().could_fit(20 * megabyte) and not Visitors().could_fit(30 * megabyte)
+
+
+def test_uploads_of_one_network_fill_the_disk_and_empty_nobody(
+    app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.sweep()
+    honest = Visitor(app, tmp_path, 5)
+    honest.add()
+    with app.limited(disk=12 * 2**20):
+        answers, crowd = [], Stranger(app.url)
+        for number in range(24):
+            crowd.headers = {"x-forwarded-for": f"2001:db8:0:{number:x}::1"}
+            answers.append(crowd.post("gradio_api/upload", files={"files": ("a.jpg", os.urandom(2**19))}))
+        assert {answer.status_code for answer in answers} == {200, 507}
+        assert answers[-1].text == texts.DISK_FULL
+        assert honest.found() == honest.names()
+        assert sum(path.stat().st_size for path in app.files()) <= 12 * 2**20
+    monkeypatch.setattr(visitors, "UNREAD_SECONDS", 0)
+    with app.limited(disk=12 * 2**20):
+        assert honest.client.predict(description=SENTENCE, api_name="/adapt")
+        assert crowd.post("gradio_api/upload", files={"files": ("a.jpg", bytes(2**19))}).status_code == 200
 
 
 # Tabs
