@@ -131,7 +131,7 @@ def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], l
         if sampling != task:
             time.sleep(THINK_SECONDS)
             with log.timed("adapt"):
-                caller.get(f"{API}/file={call('adapt', *sampling, None, None)[1]['path']}").raise_for_status()
+                caller.get(f"{API}/file={call('adapt', *sampling, None, None, 'whole')[1]['path']}").raise_for_status()
             task = sampling
         time.sleep(THINK_SECONDS)
         with log.timed("search"):
