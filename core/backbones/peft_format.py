@@ -16,6 +16,7 @@ from core.backbones.lora import MAX_RANK, Factors, Lora, LoraModule
 from core.common.errors import AdapterError, brief
 from core.common.files import whole
 from core.common.messages import Message, message
+from core.common.tensor_files import header_of
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PEFT_PREFIX = "base_model.model."
@@ -136,12 +137,11 @@ def read_peft(
     scale, base_model = _read_config(label, files[CONFIG_FILE])
     weights = files[WEIGHTS_FILE]
     try:
-        header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+        header = header_of(weights)
         metadata = header.pop("__metadata__", {})
         keys = {m: {_key(m.name, which) for which in "AB"} for m in modules}
         keys = {m: pair for m, pair in keys.items() if pair & header.keys()} or keys
         unexpected = header.keys() ^ set[str]().union(*keys.values())
-        # A header may name a million empty tensors.
         tensors = {} if unexpected else load(weights)
         made_for = metadata.get("backbone_fingerprint")
     except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -16,6 +18,7 @@ from core.common.messages import Message, message
 
 # What reading a damaged or forged file may raise.
 DAMAGED = (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
+MOST_HEADER = 8 * 2**20  # bytes of a header from outside: parsed, one as large as the file may be would take gigabytes
 
 
 @contextmanager
@@ -39,6 +42,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     content = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with whole(path) as partial:
         partial.write_bytes(save(content, None if metadata is None else dict(metadata)))
+
+
+def header_of(content: bytes) -> dict[str, Any]:
+    """The header of a safetensors file, before its tensors are read: facts by tensor, and "__metadata__". Raises one of
+    DAMAGED: when it is no JSON object, longer than the file, or larger than MOST_HEADER."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size]) if size <= min(MOST_HEADER, len(content) - 8) else None
+    if not isinstance(header, dict):
+        raise ValueError("no header")
+    return header
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

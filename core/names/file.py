@@ -13,6 +13,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import DescriptionError, RepositoryError, brief
 from core.common.messages import Message
+from core.common.tensor_files import header_of
 from core.names.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
 
 NAMES_FILE = "names.safetensors"
@@ -52,7 +53,7 @@ def load_names(content: bytes, backbone: Backbone, label: str | Message = Messag
     """The names in the content of a file from ``save_names``. Not trusted: anyone may have changed the file. ``label``: its
     name in messages. Raises RepositoryError: when it is another file, damaged, or made for another backbone."""
     try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        header = header_of(content)["__metadata__"]
         if (header["kind"], header["format"]) != (KIND, FORMAT):
             raise ValueError("another kind")
         listed, made_for = json.loads(header["names"]), str(header["backbone_fingerprint"])
