@@ -60,8 +60,8 @@ class Compare(Step):
             gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, visible=False, elem_id=name)
             for label, name in ((self.t("SINCE"), "since"), (self.t("UNTIL"), "until"))
         )
-        self.context.controls |= {"zero_shot": self.zero_shot}
-        self.context.controls |= {"folder": self.folder, "since": self.since, "until": self.until}
+        filters = {"folder": self.folder, "since": self.since, "until": self.until}
+        self.context.controls |= {"zero_shot": self.zero_shot, **filters}
 
     def more(self) -> None:
         with gr.Row():
@@ -142,7 +142,7 @@ class Compare(Step):
     def _counted(self, tab: Tab) -> Updates:
         if (comparison := tab.counted) is None or not comparison.measurable:
             return {self.recall: ""}
-        return {self.recall: (results_html.recalls if comparison.measured else results_html.counting)(comparison)}
+        return {self.recall: results_html.recalls(comparison) if comparison.measured else results_html.counting(comparison)}
 
     def _mark(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
         """Mark a photo as right or wrong. The browser shows the thumb itself."""

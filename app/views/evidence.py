@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from markupsafe import Markup, escape
 from app.views.template import macros
 from core.common.paths import results_path
 
+log = logging.getLogger(__name__)
 _html = macros("evidence.html")
 
 
@@ -29,12 +31,16 @@ def shipped() -> list[dict[str, Any]]:
 
 
 def exhibits(folder: Path) -> list[dict[str, Any]]:
-    """The report of each result in a folder, in order, with its plot and its tables as HTML."""
+    """The report of each result in a folder, in order, with its plot and its tables as HTML. One that cannot be read, such as
+    that of another version, is left out."""
     found = []
     for file in folder.glob("*.json"):
-        if report := json.loads(file.read_text(encoding="utf-8")).get("report"):
-            tables = _tables(report["table"], report["question"], file.stem)
-            found.append(report | {"plot": _plot(file.with_suffix(".svg"), report["question"]), "tables": tables})
+        try:
+            if report := json.loads(file.read_text(encoding="utf-8")).get("report"):
+                tables = _tables(report["table"], report["question"], file.stem)
+                found.append(report | {"plot": _plot(file.with_suffix(".svg"), report["question"]), "tables": tables})
+        except Exception:
+            log.exception("The result %s cannot be shown", file)
     return sorted(found, key=lambda report: report["order"])
 
 

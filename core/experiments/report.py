@@ -19,7 +19,7 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
     that repeats it."""
     module = experiment.module
     return {
-        "order": [*EXPERIMENTS.values()].index(experiment),
+        "order": list(EXPERIMENTS).index(experiment.name),
         "question": experiment.question,
         "method": experiment.method,
         "findings": module.findings(result),

@@ -93,7 +93,7 @@ class OwnExperts:
         if tuple(tuple(numbers.shape) for numbers in (mean, variance, embedding)) != tuple((size,) for size in sizes):
             shapes = ", ".join(str(tuple(numbers.shape)) for numbers in (mean, variance, embedding))
             raise RepositoryError("CORE_OWN_UNFIT", name=name, shapes=shapes, sizes=", ".join(map(str, sizes)))
-        rest = [part for f in (entry.rest.factors.values() if entry.rest else ()) for part in (f.a, f.b)]
+        rest = entry.rest.tensors().values() if entry.rest else ()
         # NaN fails these comparisons too.
         sound = all(bool((part.abs() <= MAX_NUMBER).all()) for part in (mean, variance, *rest)) and bool((variance >= 0).all())
         if not sound or not bool(torch.isfinite(embedding).all()) or not bool(embedding.any()):

@@ -138,6 +138,8 @@ def test_evidence_copes_with_any_subset(engine: SGLora, tmp_path: Path) -> None:
     n = sum(e.measured for e in engine.repository.experts)
     result = recall_summary.verify(engine.repository)
     report.write(EXPERIMENTS["verification"], result, tmp_path)
+    (tmp_path / "unseen.json").write_text("{")
+    (tmp_path / "teach.json").write_text('{"report": []}')
     (tmp_path / "my_notes.json").write_text("{}")
     (experts,) = evidence.exhibits(tmp_path)
     assert f" of {n} experts" in experts["findings"][0]
