@@ -20,7 +20,7 @@ setup(
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
     package_data={
-        "app": ["*.css", "*.json", "*.md", "views/*.js", "views/templates/*.html", "languages/*.json"],
+        "app": ["languages/*.json", "languages/*.md", "page/*.css", "page/views/*.js", "page/views/templates/*.html"],
         "core": ["cli/help.txt", "common/*.json", "messages/*.json", "experts/*.md", "sglora/*.json", "training/*.json"],
         "core.experiments": ["*.json", "*.mplstyle"],
         "core.shipped.assets": ["*.json", "*/*.safetensors", "*/words.txt", "results/*", "opening/*/*", "opening/*/images/*"],

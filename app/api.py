@@ -12,16 +12,16 @@ from typing import Any
 
 import gradio as gr
 
-from app import actions, expert_actions, name_actions, texts
-from app.engines import Models
-from app.errors import friendly
-from app.languages import ENGLISH, speaking
-from app.question import Asked, Question, Scope, checked_day
+from app.actions import answering, own_experts
+from app.answers.question import Asked, Question, Scope, checked_day
+from app.languages import ENGLISH, speaking, texts
+from app.models.engines import Models
+from app.server.errors import friendly
 from app.server.hosts import address_of
 from app.server.mcp_visitors import visitor_of
 from app.server.sent_files import sent_files
-from app.tab import Tab
-from app.visitors import Visitors
+from app.visitors.registry import Visitors
+from app.visitors.tab import Tab
 from core.common.errors import DescriptionError, RepositoryError
 from core.data.captions import parse_typed
 from core.experts.adapter_files import WHOLE, adapter_part, fit_facts, listed_names, routed_experts
@@ -33,7 +33,7 @@ from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
 OPEN = "open"  # the page calls these by itself, and some wait for the models; without a limit
 TRAINING, INDEX = "training", "index"  # one event at a time; uploads and searches do not wait for it
-# Most events of a group that run at once. A sentence takes milliseconds, its file longer. ``actions.COMPUTING`` bounds the
+# Most events of a group that run at once. A sentence takes milliseconds, its file longer. ``answering.COMPUTING`` bounds the
 # searches that compute; uploads take turns, photo by photo and batch by batch.
 LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
 MAX_TOP = 100
@@ -57,7 +57,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         Returns {"experts": [{"name", "description", "similarity", "weight"}, …], "fit"}, closest first; see ``adapt``.
         """
         engine = engine_of(tab, repository)
-        wanted = actions.request(description, k, tau, 0, None)
+        wanted = answering.request(description, k, tau, 0, None)
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
         return {"experts": routed_experts(engine, routing), "fit": fit_facts(engine.fit(routing))}
 
@@ -80,8 +80,8 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         applied. "forgetting" is in points of R@1 of class names.
         """
         engine = engine_of(tab, repository)
-        wanted = actions.request(description, k, tau, seed, strength)
-        actions.answer(engine, tab, Asked(request=wanted))
+        wanted = answering.request(description, k, tau, seed, strength)
+        answering.answer(engine, tab, Asked(request=wanted))
         if (result := tab.adaptation) is None:
             raise RepositoryError("CORE_NO_EXPERTS")
         lora, _ = adapter_part(engine, result, part or WHOLE)
@@ -96,7 +96,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             "rank": lora.rank,
             "seconds": dict(result.seconds),
         }
-        return answer, str(actions.write_zip(engine, tab, part or WHOLE))
+        return answer, str(answering.write_zip(engine, tab, part or WHOLE))
 
     def index(
         tab: Tab, files: list[str] | None = None, captions: str = "", repository: str | None = None, sent: str = ""
@@ -109,12 +109,12 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         """
         engine = engine_of(tab, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
-        added = actions.add_uploads(engine, tab, [*(files or []), *sent_files(sent)], lambda: tab.visitor.deserted)
+        added = answering.add_uploads(engine, tab, [*(files or []), *sent_files(sent)], lambda: tab.visitor.deserted)
         visitors.make_room_on_disk(tab.visitor)
         gallery = tab.visitor.gallery(engine)
         if typed is not None:
             gallery.set_captions(typed)
-        failed, look = [*(added.report.failed if added.report else ()), *added.failed], actions.look(engine, tab)
+        failed, look = [*(added.report.failed if added.report else ()), *added.failed], answering.look(engine, tab)
         return {
             "added": len(added.report.added) if added.report else 0,
             "duplicates": list(added.report.duplicates) if added.report else [],
@@ -148,17 +148,17 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         ``adapt``. Without a ``description``: {"zero_shot", "shared"}; "shared" has the part that all adapters share, and names.
         """
         engine = engine_of(tab, repository)
-        actions.number("top", top)
+        answering.number("top", top)
         if photo and query:
             raise DescriptionError(texts.API_ONE_QUESTION)
         if photo and (folder or since or until):
             raise DescriptionError(texts.API_NO_FILTERS)
-        wanted = actions.request(description, k, tau, seed, strength) if description and description.strip() else None
+        wanted = answering.request(description, k, tau, seed, strength) if description and description.strip() else None
         if photo:
             question = Question.photo(None, photo)
         else:
             question = Question.words(query, Scope(folder=folder or "", since=checked_day(since), until=checked_day(until)))
-        comparison = actions.answer(engine, tab, Asked(question, wanted, merge=True), stop=lambda: tab.closed)
+        comparison = answering.answer(engine, tab, Asked(question, wanted, merge=True), stop=lambda: tab.closed)
         columns, adaptation = () if comparison is None else comparison.columns, tab.adaptation
         limit = max(1, min(MAX_TOP, int(top)))
         keys = ("zero_shot", "shared") if adaptation is None else ("zero_shot", "merge", "sg_lora")
@@ -187,11 +187,11 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         if take_back:
             names = tab.visitor.change_names(engine, lambda names: names.remove(name))
         else:
-            chosen, files = actions.photos_called(engine, tab, photos or ""), [*(files or []), *sent_files(sent)]
+            chosen, files = answering.photos_called(engine, tab, photos or ""), [*(files or []), *sent_files(sent)]
             if files:
-                names, failed = name_actions.teach_files(engine, tab, name, files)
+                names, failed = teach.teach_files(engine, tab, name, files)
             if chosen or not files:
-                names = name_actions.teach(engine, tab, name, chosen)
+                names = teach.teach(engine, tab, name, chosen)
             remarks = left_out(name, max(len(files), len(chosen)))
         return {
             "names": listed_names(names),
@@ -207,7 +207,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         the share of its effect that is lost, 0 to 1, and how many experts there are now.
         """
         engine = engine_of(tab, None)
-        entry = expert_actions.import_files(engine, tab, [*(files or []), *sent_files(sent)], description)
+        entry = own_experts.import_files(engine, tab, [*(files or []), *sent_files(sent)], description)
         experts = len(engine_of(tab, None).repository)
         return {"name": entry.name, "description": entry.expert.description, "lost": entry.expert.lost, "experts": experts}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from app.flags import Flags, flags
-from app.scratch import claim_scratch
 from app.server.hosts import Hosts
+from app.server.scratch import claim_scratch
 from core.common.errors import StudioError
 from core.common.text import printable
 
@@ -64,15 +64,15 @@ def check_address(host: str, port: int | None) -> None:
 
 def run(args: Flags) -> None:
     """Start loading the models and serve the page meanwhile. Raises StudioError: when an option is unusable."""
-    from app import zero_gpu
-    from app.engines import Models, found_repositories, with_backbones
-    from app.limits import Limits
-    from app.logs import set_up_logs
-    from app.page import build
-    from app.photo_libraries import PhotoLibraries
+    from app.models import zero_gpu
+    from app.models.engines import Models, found_repositories, with_backbones
+    from app.page.layout import build
+    from app.page.views.theme import STYLE, theme
+    from app.photos.libraries import PhotoLibraries
+    from app.server.logs import set_up_logs
     from app.server.serve import serve
-    from app.views.theme import STYLE, theme
-    from app.visitors import Visitors
+    from app.visitors.limits import Limits
+    from app.visitors.registry import Visitors
     from core.common.device import use
     from core.common.progress import Steps, say
     from core.common.runtime import set_up_heap

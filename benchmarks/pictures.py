@@ -20,7 +20,7 @@ from page_state import ask, box
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from app.samples import sample_questions
+from app.photos.samples import sample_questions
 from core.common.paths import ASSETS
 
 OUT, SIZE = ASSETS / "screenshots", {"width": 1240, "height": 1040}

@@ -86,4 +86,4 @@ def of_sample(words: str) -> str:
 
 @cache
 def _translated(file: str) -> Mapping[str, Mapping[str, str]]:
-    return json.loads((FOLDER.parent / f"{file}.json").read_text(encoding="utf-8"))
+    return json.loads((FOLDER / f"{file}.json").read_text(encoding="utf-8"))

@@ -9,8 +9,8 @@ from contextlib import suppress
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import texts
-from app.errors import without_paths
+from app.languages import texts
+from app.server.errors import without_paths
 from app.server.routes import BAD, refusal, route_of
 from core.common.errors import brief
 

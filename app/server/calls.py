@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import texts
+from app.languages import texts
 from app.server.routes import BAD, NAME, NAMES, TOO_LARGE, is_kept, is_upload, refusal
 
 MAX_BYTES = 4 * 2**20

@@ -8,7 +8,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import texts
+from app.languages import texts
 from app.server.hosts import address_of
 from app.server.routes import HEARTBEAT, refusal, route_of
 

@@ -16,10 +16,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from app import texts
-from app.languages import ENGLISH, speaking, wanted
-from app.scratch import upload_folder
+from app.languages import ENGLISH, speaking, texts, wanted
 from app.server.hosts import Hosts, host_name
+from app.server.scratch import upload_folder
 
 API = "/gradio_api"
 FILE = f"{API}/file="

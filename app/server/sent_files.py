@@ -9,9 +9,9 @@ import secrets
 from pathlib import Path
 from urllib.parse import unquote
 
-from app import texts
-from app.scratch import upload_folder
+from app.languages import texts
 from app.server.routes import is_kept
+from app.server.scratch import upload_folder
 from core.common.errors import StudioError
 from core.common.text import safe_name
 

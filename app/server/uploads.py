@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import texts
+from app.languages import texts
 from app.server.rate_limit import TOO_MANY, Allowance
 from app.server.routes import TOO_LARGE, is_mcp, is_upload
 

@@ -16,7 +16,7 @@ from npm_packages import npm_installed
 from page_state import choose
 from playwright.sync_api import Browser, Page, expect
 
-from app import texts
+from app.languages import texts
 
 WIDE = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True}

@@ -8,7 +8,7 @@ from app_process import visit
 from page_state import add, answered, ask, asked_of, box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
-from app import texts
+from app.languages import texts
 
 SENTENCE, QUERY, OTHER = "photos of wild animals", "a lion on a rock", "a tower at night"
 

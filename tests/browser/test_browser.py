@@ -26,9 +26,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Error, Page, expect
 from recalls import recalls
 
-from app import texts
-from app.tab import SHOWN
-from app.views.evidence import shipped
+from app.languages import texts
+from app.page.views.evidence import shipped
+from app.visitors.tab import SHOWN
 from core.backbones.peft_format import load_peft
 from core.data.sample_photos import sample_photos
 from core.experts.adapter_files import routed_experts

@@ -17,9 +17,9 @@ from repositories import make_model
 from safetensors.torch import save_file
 from tiny_models import random_lora
 
-from app import texts
-from app.engines import DEFAULT, OFFERED, OFFERED_AT, OFFERED_MB
-from app.steps.switch import COSTS
+from app.languages import texts
+from app.models.engines import DEFAULT, OFFERED, OFFERED_AT, OFFERED_MB
+from app.page.steps.switch import COSTS
 from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.retrieval.gallery import Adapter, Gallery

@@ -11,8 +11,8 @@ from page_state import add, answered, ask, box, choose, expect_photos, labels, s
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from app import texts
-from app.samples import OPENING, sample_questions
+from app.languages import texts
+from app.photos.samples import OPENING, sample_questions
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.retrieval.search import some_embeddings

@@ -14,8 +14,8 @@ from page_state import add, ask, asked_of, box, choose, expect_fit, settles
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from app import texts
-from app.samples import OPENING
+from app.languages import texts
+from app.photos.samples import OPENING
 from core.backbones.embedded import EmbeddedBackbone
 from core.data.sample_photos import sample_photos
 from core.data.xmp import SUBJECT, keywords

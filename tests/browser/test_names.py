@@ -6,8 +6,8 @@ from app_process import visit
 from page_state import answered, box, choose, labels, settles
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from app import texts
-from app.samples import sample_questions
+from app.languages import texts
+from app.photos.samples import sample_questions
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.names.file import KIND
 

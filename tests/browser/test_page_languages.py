@@ -11,9 +11,8 @@ from gradio_client.exceptions import AppError
 from page_state import box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
-from app import texts
-from app.languages import TAGS, speaking, texts_in
-from app.samples import OPENING, sample_questions
+from app.languages import TAGS, speaking, texts, texts_in
+from app.photos.samples import OPENING, sample_questions
 from core.data.sample_photos import sample_photos, sample_sets
 
 SIZES = ((1280, 900), (390, 844))

@@ -11,9 +11,11 @@ from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
 from page_state import add, answered, ask, asked_of, box, choose, expect_photos, labels, settles
 from playwright.sync_api import Browser, Page, expect
 
-from app import actions, expert_actions, texts, visitors
-from app.limits import Limits
-from app.samples import OPENING, sample_questions
+from app.actions import answering, own_experts
+from app.languages import texts
+from app.photos.samples import OPENING, sample_questions
+from app.visitors import registry
+from app.visitors.limits import Limits
 from core.data.sample_photos import sample_photos, sample_sets
 from core.sglora.engine import SGLora
 
@@ -133,7 +135,7 @@ def test_a_tab_that_the_app_forgot_goes_on_with_the_photos(
         return not mine.sessions
 
     with monkeypatch.context() as patch:
-        patch.setattr(visitors, "MOST_TABS", 1)
+        patch.setattr(registry, "MOST_TABS", 1)
         settles(forgotten, True)  # the page may still send an event of its answer
     assert len(mine.photos) == 2
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the tab's answer is gone
@@ -159,8 +161,8 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     expect(page.locator("#lora .sg-made-line")).to_be_visible()
     (mine,) = (each for each in app.visitors.all() if each.photos)
     (tab,) = map(app.visitors.find_tab, mine.sessions)
-    adapter = actions.write_zip(engine, tab)
-    expert_actions.import_files(engine, tab, [str(adapter)], "photos of my sea")
+    adapter = answering.write_zip(engine, tab)
+    own_experts.import_files(engine, tab, [str(adapter)], "photos of my sea")
     second.goto(app.url)
     expect_photos(second, 3)
     second.get_by_role("tab", name=texts.TAB_EXPERTS).click()

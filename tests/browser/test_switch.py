@@ -12,10 +12,10 @@ from app_process import visit
 from page_state import add, answered, ask, box, choose, column, settles
 from playwright.sync_api import Browser, Page, expect
 
-from app import texts
-from app.engines import DEFAULT, found_repositories
-from app.samples import sample_questions
-from app.steps.switch import COSTS
+from app.languages import texts
+from app.models.engines import DEFAULT, found_repositories
+from app.page.steps.switch import COSTS
+from app.photos.samples import sample_questions
 from core.retrieval.gallery import Adapter, Gallery
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 

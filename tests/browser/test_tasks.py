@@ -13,7 +13,7 @@ from app_process import visit
 from page_state import ask, box, column, expect_fit, labels, settles
 from playwright.sync_api import Browser, Page, expect
 
-from app import texts
+from app.languages import texts
 from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT

@@ -9,7 +9,7 @@ from made_up_photos import blurred
 from page_state import add, ask, box, labels, settles
 from playwright.sync_api import Page, expect
 
-from app import texts
+from app.languages import texts
 from core.experiments.controls import random_sentence
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora

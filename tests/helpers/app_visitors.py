@@ -23,14 +23,14 @@ import gradio as gr
 from app_process import PATIENCE_SECONDS, close, free_port
 from gradio_client import Client, handle_file
 
-from app.engines import Models
-from app.limits import Limits
-from app.page import build
-from app.photo_libraries import PhotoLibraries
+from app.models.engines import Models
+from app.page.layout import build
+from app.photos.libraries import PhotoLibraries
 from app.server.hosts import Hosts
 from app.server.serve import serve
-from app.visitor import Visitor as Person
-from app.visitors import Visitors
+from app.visitors.limits import Limits
+from app.visitors.registry import Visitors
+from app.visitors.visitor import Visitor as Person
 from core.sglora.engine import SGLora
 
 SENTENCE, QUERY = "photos of people surfing", "water"

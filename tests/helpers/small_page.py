@@ -13,7 +13,7 @@ import gradio as gr
 import pytest
 from app_process import close, free_port
 
-from app.errors import friendly
+from app.server.errors import friendly
 from app.server.hosts import Hosts
 from app.server.mcp_visitors import visitor_of
 from app.server.sent_files import sent_files

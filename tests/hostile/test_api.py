@@ -15,7 +15,7 @@ from hostile_cases import check_message
 from make_images import encode, picture
 from strangers import API, Stranger
 
-from app import texts
+from app.languages import texts
 from core.sglora.engine import SGLora
 
 MADE = [4, 0.1, 0, None]

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Send
 from strangers import API, PLAIN, Stranger
 
-from app import texts
+from app.languages import texts
 from app.server.mcp_visitors import AT_WORK
 from app.server.rate_limit import CALLS, RateLimit
 from app.server.uploads import Uploads

@@ -19,8 +19,8 @@ from make_images import encode, picture
 from make_zips import Member, pack, photo
 from zips import unzipped, zipped
 
-from app.actions import request as checked
-from app.views import page_html
+from app.actions.answering import request as checked
+from app.page.views import page_html
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError, DataError, DescriptionError, PhotoError, RepositoryError, StudioError

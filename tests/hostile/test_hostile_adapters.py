@@ -12,10 +12,10 @@ from hostile_cases import Case, check_inert, check_message, watched
 from make_adapters import Good, adapters, saved_experts
 from safetensors.torch import load_file, save
 
-from app import expert_actions
-from app.tab import Tab
-from app.views import experts_html
-from app.visitor import Visitor
+from app.actions import own_experts
+from app.page.views import experts_html
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import StudioError
 from core.experts.own import OwnEntry, OwnExperts, save_zip
@@ -48,14 +48,14 @@ def shown(engine: SGLora, tab: Tab) -> None:
 
 
 def import_adapter(engine: SGLora, tab: Tab, path: str) -> None:
-    expert_actions.import_files(engine, tab, [path], SENTENCE)
+    own_experts.import_files(engine, tab, [path], SENTENCE)
 
 
 @pytest.mark.parametrize(
     ("made", "take", "starts"),
     [
         (adapters, import_adapter, ("Adapter of yours", "The adapter", "Expert cactus on a window")),
-        (saved_experts, expert_actions.load_own_experts, ("The experts' ZIP",)),
+        (saved_experts, own_experts.load_own_experts, ("The experts' ZIP",)),
     ],
 )
 def test_adapters_and_saved_experts(
@@ -96,7 +96,7 @@ def test_an_adapters_two_files_may_be_called_anything(
     paths[1].write_bytes(save(good.tensors))
     tab = Tab(Visitor())
     with watched(tmp_path) as watch:
-        expert_actions.import_files(engine, tab, [str(path) for path in paths], SENTENCE)
+        own_experts.import_files(engine, tab, [str(path) for path in paths], SENTENCE)
     assert len(tab.visitor.own_experts(engine).entries) == 1
     assert watch.outside == []
     assert tab.visitor.files.folder.is_relative_to(tmp_path)

@@ -13,7 +13,7 @@ from mcp_client import as_data, call
 from small_page import Small, small
 from strangers import API, Stranger
 
-from app import texts
+from app.languages import texts
 from app.server import mcp_visitors
 from app.server.mcp_visitors import VISITOR
 from core.sglora.engine import SGLora

@@ -22,7 +22,7 @@ from hostile_cases import check_message, watched
 from small_page import Small, small
 from strangers import API, Stranger, value, wait
 
-from app import texts
+from app.languages import texts
 from app.server.calls import MAX_BYTES, MAX_VALUES
 
 # The open routes, in Gradio's spelling. All other routes of Gradio must be closed.

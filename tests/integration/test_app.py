@@ -25,20 +25,21 @@ from PIL import Image
 from strangers import Stranger
 from zips import zipped
 
-from app import actions, texts
-from app import visitor as one_visitor
-from app.comparison import Column, Comparison
-from app.engines import Models
-from app.files import KEPT_DOWNLOADS, Files
-from app.page import Studio
-from app.question import Asked, Question, Scope
-from app.sources import Sources
-from app.steps.context import Controls
-from app.tab import Tab
-from app.views import experts_html, page_html, results_html
-from app.visitor import AWAITED_SECONDS
-from app.visitor import Visitor as Person
-from app.visitors import Visitors
+from app.actions import answering
+from app.actions.sources import Sources
+from app.answers.comparison import Column, Comparison
+from app.answers.question import Asked, Question, Scope
+from app.languages import texts
+from app.models.engines import Models
+from app.page.layout import Studio
+from app.page.steps.context import Controls
+from app.page.views import experts_html, page_html, results_html
+from app.photos.files import KEPT_DOWNLOADS, Files
+from app.visitors import visitor as one_visitor
+from app.visitors.registry import Visitors
+from app.visitors.tab import Tab
+from app.visitors.visitor import AWAITED_SECONDS
+from app.visitors.visitor import Visitor as Person
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.common.messages import message
@@ -195,8 +196,8 @@ def test_the_page_says_why_there_are_no_models() -> None:
 def test_only_the_last_downloads_are_kept(engine: SGLora) -> None:
     tab, paths = Tab(Person()), []
     for seed in range(KEPT_DOWNLOADS + 2):
-        actions.answer(engine, tab, Asked(request=AdapterRequest("../../etc/passwd", seed=seed)))
-        paths.append(actions.write_zip(engine, tab))
+        answering.answer(engine, tab, Asked(request=AdapterRequest("../../etc/passwd", seed=seed)))
+        paths.append(answering.write_zip(engine, tab))
     assert [path.exists() for path in paths] == [False] * 2 + [True] * KEPT_DOWNLOADS
     assert paths[-1].is_relative_to(tab.visitor.files.folder)
     assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
@@ -220,7 +221,7 @@ def test_photos_of_a_zip_are_kept_for_another_backbone(engine: SGLora, tmp_path:
     tab = Tab(Person())
     photos = {f"{colour}.png": png(colour) for colour in ("red", "blue")}
     files = {"broken.png": b"no photo", "again.png": photos["red.png"], **photos}  # the good photos come last
-    added = actions.add_uploads(engine, tab, [str(pack(tmp_path / "photos.zip", files))])
+    added = answering.add_uploads(engine, tab, [str(pack(tmp_path / "photos.zip", files))])
     assert added.report is not None and len(added.report.added) == 2
     kept = {file.stem: file.read_bytes() for file in (tab.visitor.files.folder / "photos").iterdir()}
     assert kept == {content_id(content): content for content in photos.values()}
@@ -325,17 +326,17 @@ def words(query: str, request: AdapterRequest | None = None, merge: bool = False
 
 def captioned(engine: SGLora, folder: Path, count: int = 8) -> Tab:
     tab, names = Tab(Person()), [f"{i}.png" for i in range(count)]
-    actions.add_uploads(engine, tab, [str(p) for p in blurred(folder, names, 7)])
-    actions.set_captions(engine, tab, {name: [f"the photo number {i}"] for i, name in enumerate(names)})
+    answering.add_uploads(engine, tab, [str(p) for p in blurred(folder, names, 7)])
+    answering.set_captions(engine, tab, {name: [f"the photo number {i}"] for i, name in enumerate(names)})
     return tab
 
 
 def test_an_answer_that_fails_leaves_what_the_tab_showed(engine: SGLora, tmp_path: Path) -> None:
     tab = captioned(engine, tmp_path, 2)
-    shown = actions.answer(engine, tab, words("water", REQUEST))
+    shown = answering.answer(engine, tab, words("water", REQUEST))
     for asked in (words(""), words("x", scope=Scope(folder="none"))):
         with pytest.raises((DescriptionError, GalleryError)):
-            actions.answer(engine, tab, asked)
+            answering.answer(engine, tab, asked)
         assert tab.comparison is shown and tab.asked == words("water", REQUEST)
 
 
@@ -343,11 +344,11 @@ def test_without_photos_the_adapter_stays(engine: SGLora, tmp_path: Path) -> Non
     tab = captioned(engine, tmp_path, 2)
     for scope in (Scope(), Scope(folder="trip")):
         tab.visitor.remove([photo.id for photo in tab.visitor.photos])
-        assert actions.answer_again(engine, tab, words("water", REQUEST, scope=scope)) is None
+        assert answering.answer_again(engine, tab, words("water", REQUEST, scope=scope)) is None
         assert tab.comparison is None and tab.adaptation is not None
     tab.visitor.take_back()
     tab.asked = words("water", REQUEST)
-    assert actions.answer_again(engine, tab) is not None
+    assert answering.answer_again(engine, tab) is not None
 
 
 def test_a_question_before_the_first_photo_gets_a_message_and_then_its_answer(engine: SGLora, tmp_path: Path) -> None:
@@ -356,28 +357,28 @@ def test_a_question_before_the_first_photo_gets_a_message_and_then_its_answer(en
     photo = Question.photo(None, str(blurred(tmp_path, ["b.png"], 9)[0]))
     for asked in (Asked(photo), words("water")):
         with pytest.raises(GalleryError, match="are being added"):
-            actions.answer(engine, tab, asked)
-    assert actions.answer_again(engine, tab) is None
+            answering.answer(engine, tab, asked)
+    assert answering.answer_again(engine, tab) is None
     tab.visitor.await_photos(False)
     with pytest.raises(GalleryError, match="no photos yet"):
-        actions.answer(engine, tab, words("water"))
+        answering.answer(engine, tab, words("water"))
     tab.visitor.gallery(engine).add(blurred(tmp_path, ["a.png"], 9))
-    made = actions.answer_again(engine, tab)
+    made = answering.answer_again(engine, tab)
     assert made is not None and made.asked.what == "water" and made.photos, "must search the photos that are there"
 
 
 def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path: Path) -> None:
     tab = captioned(engine, tmp_path)
     photo = tab.visitor.photos[3]
-    made = actions.answer(engine, tab, words("  The photo  number 3. "))
+    made = answering.answer(engine, tab, words("  The photo  number 3. "))
     assert made is not None and made.right == {photo.id}
     places = [next(h.rank for h in column.ranking.hits if h.key == photo.id) for column in made.columns]
     page = results_html.comparison(made, tab.visitor.files, 2)
     assert page.count('class="sg-hit sg-right"') == len(made.columns), "the right photo is shown at any rank"
     assert " → ".join(map(str, places)) in page
-    made = actions.answer(engine, tab, words("something else"))
+    made = answering.answer(engine, tab, words("something else"))
     assert made is not None and made.right == frozenset()
-    made = actions.answer(engine, tab, Asked(Question.photo(photo.id)))
+    made = answering.answer(engine, tab, Asked(Question.photo(photo.id)))
     assert made is not None
     assert [h.label for h in made.columns[0].ranking.hits if h.key in made.right] == ["the photo number 3"]
 
@@ -387,8 +388,8 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
     routed = engine.repository.experts[int(engine.adapt(REQUEST).routing.chosen[0])].name
     trained = frozenset(p.id for p in tab.visitor.photos[:3])
     tab.visitor.trained_on = {routed: trained, "takes no part": frozenset(p.id for p in tab.visitor.photos)}
-    actions.answer(engine, tab, words("water", REQUEST, merge=True))
-    made = actions.measure(engine, tab)
+    answering.answer(engine, tab, words("water", REQUEST, merge=True))
+    made = answering.measure(engine, tab)
     assert made is not None and made.left_out == trained
     assert [column.hits and column.hits["t2i"].total for column in made.columns] == [5, 5, 5]
     others = Gallery(engine.backbone)
@@ -400,7 +401,7 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
 
 def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path) -> None:
     tab = captioned(engine, tmp_path, 12)
-    made = actions.answer(engine, tab, words("water"))
+    made = answering.answer(engine, tab, words("water"))
     assert made is not None
     ranked, shared = (column.ranking.hits for column in made.columns)
     ten = {hit.key for hit in shared[:10]}
@@ -413,30 +414,30 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
         return f"Photos for “water”, marked as right, among the first ten: 1 of {n} before, {after} of {n} after"
 
     for row, right in ((0, True), (11, True), (3, False)):
-        actions.mark(tab, ranked[row].key, right)
-    actions.mark(tab, "no such photo", True)
+        answering.mark(tab, ranked[row].key, right)
+    answering.mark(tab, "no such photo", True)
     assert said(tab) == expected(ranked[0].key, ranked[11].key)
-    actions.mark(tab, ranked[11].key, True)  # a second click removes the mark
+    answering.mark(tab, ranked[11].key, True)  # a second click removes the mark
     assert said(tab) == expected(ranked[0].key)
     # A reload restores the marks and the question. They go with the question, and with the photos.
     again = Tab(tab.visitor)
     again.resume()
-    actions.answer_again(engine, again)
+    answering.answer_again(engine, again)
     assert again.comparison is not None and again.comparison.asked == made.asked
     assert said(again) == said(tab)
-    actions.answer(engine, again, words("a dog"))
+    answering.answer(engine, again, words("a dog"))
     assert said(again) == ""
     tab.visitor.remove([photo.id for photo in tab.visitor.photos])
-    actions.answer_again(engine, tab)
+    answering.answer_again(engine, tab)
     assert said(tab) == ""
 
 
 def test_marks_of_the_latest_questions_are_kept(engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "MARKED_QUESTIONS", 3)
+    monkeypatch.setattr(answering, "MARKED_QUESTIONS", 3)
     tab = captioned(engine, tmp_path, 2)
     for number in range(5):
-        actions.answer(engine, tab, words(f"something number {number}"))
-        actions.mark(tab, tab.visitor.photos[0].id, True)
+        answering.answer(engine, tab, words(f"something number {number}"))
+        answering.mark(tab, tab.visitor.photos[0].id, True)
     assert [question.what for question in tab.marks] == [f"something number {n}" for n in (2, 3, 4)]
 
 
@@ -457,6 +458,6 @@ def test_photos_removed_last_come_back_and_count_as_memory(engine: SGLora, tmp_p
 
 def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_path: Path) -> None:
     tab = captioned(engine, tmp_path, 2)
-    remark = actions.set_captions(engine, tab, {"elsewhere.jpg": ["a dog"]})
+    remark = answering.set_captions(engine, tab, {"elsewhere.jpg": ["a dog"]})
     assert remark == texts.CAPTIONS_NO_PHOTO.format(name="elsewhere.jpg", photo="0.png")
-    assert len(actions.set_captions(engine, tab, {"x" * 100_000: ["a dog"]})) < 500
+    assert len(answering.set_captions(engine, tab, {"x" * 100_000: ["a dog"]})) < 500

@@ -18,13 +18,14 @@ from made_up_photos import blurred
 from repositories import EXPERTS, make_repository
 from tiny_models import tiny_backbone
 
-from app import actions, expert_actions, texts
-from app.engines import DEFAULT, Models, found_repositories
-from app.page import build
-from app.question import Asked, Question
-from app.tab import Tab
-from app.visitor import Visitor
-from app.visitors import Visitors
+from app.actions import answering, own_experts
+from app.answers.question import Asked, Question
+from app.languages import texts
+from app.models.engines import DEFAULT, Models, found_repositories
+from app.page.layout import build
+from app.visitors.registry import Visitors
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.backbones.base import Backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
@@ -83,7 +84,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def tab_with(models: Models, photos: list[Path]) -> Tab:
     tab = Tab(Visitor())
-    actions.add_uploads(models.get(), tab, [str(p) for p in photos])
+    answering.add_uploads(models.get(), tab, [str(p) for p in photos])
     return tab
 
 
@@ -110,15 +111,15 @@ def test_the_page_has_a_choice_if_there_is_one(engine: SGLora, others: list[Foun
 def test_switching_indexes_photos_again(models: Models, name: str, photos: list[Path]) -> None:
     tab, steps = tab_with(models, photos), []
     visitor = tab.visitor
-    actions.set_captions(models.get(), tab, {"0.png": ["a boat"], "3.png": ["a kite"]})
-    before, asked = visitor.photos, Asked(Question.words(QUERY), actions.request(SENTENCE, 2, 0.1, 0, 1.0), merge=True)
-    shipped = actions.answer(models.get(), tab, asked)
+    answering.set_captions(models.get(), tab, {"0.png": ["a boat"], "3.png": ["a kite"]})
+    before, asked = visitor.photos, Asked(Question.words(QUERY), answering.request(SENTENCE, 2, 0.1, 0, 1.0), merge=True)
+    shipped = answering.answer(models.get(), tab, asked)
     other = models.get(name)
     done = visitor.switch(name, other, lambda *step: steps.append(step))
     assert (done.photos, done.lost, done.before, steps[-1]) == (6, (), DEFAULT, (6, 6))
     assert visitor.photos == before, "names, captions and order must stay"
 
-    actions.answer_again(other, tab)
+    answering.answer_again(other, tab)
     expected = Gallery(other.backbone)
     expected.add(photos)
     adaptation = other.adapt(AdapterRequest(SENTENCE, 2, 0.1, 0, 1.0))
@@ -131,7 +132,7 @@ def test_switching_indexes_photos_again(models: Models, name: str, photos: list[
         assert [h.score for h in found.ranking.hits] == pytest.approx([h.score for h in hits], abs=1e-5)
 
     visitor.switch(DEFAULT, models.get())
-    actions.answer_again(models.get(), tab)
+    answering.answer_again(models.get(), tab)
     for one, two in zip(shipped.columns, tab.comparison.columns, strict=True):
         assert [(h.key, h.score) for h in one.ranking.hits] == [(h.key, h.score) for h in two.ranking.hits]
 
@@ -159,16 +160,16 @@ def test_nothing_of_one_backbone_is_used_with_another(models: Models, name: str,
     lora = shipped.adapt(AdapterRequest(SENTENCE)).lora
     save_peft(lora, tmp_path, shipped.backbone.fingerprint, shipped.backbone.name, {})
     files = [str(tmp_path / CONFIG_FILE), str(tmp_path / WEIGHTS_FILE)]
-    expert_actions.import_files(shipped, tab, files, "photos of my marbles")
+    own_experts.import_files(shipped, tab, files, "photos of my marbles")
     (tmp_path / "experts.zip").write_bytes(save_zip(visitor.own_experts(shipped)))
 
     done = visitor.switch(name, other)
     assert done.waiting == ("marbles",)
     assert visitor.engine(other) is other, "no own expert may take part"
     with pytest.raises(AdapterError, match=f"another backbone .*{shipped.backbone.fingerprint}.*{other.backbone.fingerprint}"):
-        expert_actions.import_files(other, tab, files, SENTENCE)
+        own_experts.import_files(other, tab, files, SENTENCE)
     with pytest.raises(RepositoryError, match="belongs to other experts"):
-        expert_actions.load_own_experts(other, tab, str(tmp_path / "experts.zip"))
+        own_experts.load_own_experts(other, tab, str(tmp_path / "experts.zip"))
     # An event that began before the switch must get neither photos nor experts of the other backbone.
     for ask in (visitor.gallery, visitor.own_experts, visitor.engine):
         with pytest.raises(GalleryError, match="Another tab switched the model"):
@@ -185,13 +186,13 @@ def test_photos_are_not_added_while_they_are_indexed_again(models: Models, name:
     def meanwhile(done: int, total: int) -> None:
         if not refused:
             with pytest.raises(GalleryError, match="being added or indexed"):
-                actions.add_uploads(models.get(), tab, [str(p) for p in photos])
+                answering.add_uploads(models.get(), tab, [str(p) for p in photos])
             tab.visitor.gallery(models.get()).remove([tab.visitor.photos[0].id])
             refused.append(True)
 
     done = tab.visitor.switch(name, models.get(name), meanwhile)
     assert refused and done.photos == 2
-    actions.add_uploads(models.get(name), tab, [str(p) for p in photos])
+    answering.add_uploads(models.get(name), tab, [str(p) for p in photos])
     assert len(tab.visitor.photos) == 6
 
 

@@ -18,7 +18,7 @@ from timm_lite0 import timm_map
 from tiny_models import CONTEXT, noise, random_lora, tiny_backbone, tiny_clip, tiny_clip_config
 from torch import Tensor
 
-from app.errors import without_paths
+from app.server.errors import without_paths
 from core.backbones import load_backbone
 from core.backbones.attention import PROJECTIONS
 from core.backbones.base import Backbone, TwoTowers

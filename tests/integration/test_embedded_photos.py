@@ -11,9 +11,9 @@ from command_line import Answer, Run
 from made_up_photos import blurred
 from random_engines import random_engine
 
-from app import actions
-from app.tab import Tab
-from app.visitor import Visitor
+from app.actions import answering
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, asset_path
@@ -75,7 +75,7 @@ def test_the_command_line_takes_the_backbone_of_the_experts(
 
 def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, folder: Path, photos: list[Path]) -> None:
     visitor, paper = Visitor(), FoundRepository.read(folder).load(engine.backbone)
-    actions.add_uploads(engine, Tab(visitor), [str(p) for p in photos])
+    answering.add_uploads(engine, Tab(visitor), [str(p) for p in photos])
     before = visitor.gallery(engine).embeddings(Adapter("zero-shot", None))
     assert visitor.switch("embedded, photos", paper).photos == len(photos)
     gallery = visitor.gallery(paper)

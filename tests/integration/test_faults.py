@@ -30,11 +30,12 @@ from playwright.sync_api import expect
 from strangers import API, PLAIN, Stranger
 from zips import zipped
 
-from app import actions, expert_actions, texts
-from app import visitor as one_visitor
+from app.actions import answering, own_experts
+from app.answers.question import Asked
 from app.api import LIMITS, SEARCH
-from app.question import Asked
-from app.tab import Tab
+from app.languages import texts
+from app.visitors import visitor as one_visitor
+from app.visitors.tab import Tab
 from core.data import decode_pool
 from core.sglora.engine import SGLora
 from core.training.own_expert import MIN_PHOTOS, OwnRecipe
@@ -48,14 +49,14 @@ DISK_MB = 48  # the app keeps 32 of them free
 
 
 def test_a_crash_costs_one_visitor_one_answer(app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer, crashes = actions.answer, itertools.cycle([RuntimeError, MemoryError])
+    answer, crashes = answering.answer, itertools.cycle([RuntimeError, MemoryError])
 
     def crashing(engine: SGLora, tab: Tab, asked: Asked, **others: Any) -> object:
         if asked.words == "crash":
             raise next(crashes)("in a worker")
         return answer(engine, tab, asked, **others)
 
-    monkeypatch.setattr(actions, "answer", crashing)
+    monkeypatch.setattr(answering, "answer", crashing)
     unlucky, other = Visitor(app, tmp_path, 101), Visitor(app, tmp_path, 102)
     unlucky.add()
     other.add()
@@ -190,7 +191,7 @@ def test_slow_clients_delay_no_visitor_and_get_their_answer(app: Running, tmp_pa
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_closing_the_browser_ends_its_training(app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended, train = threading.Event(), expert_actions.train_own_expert
+    ended, train = threading.Event(), own_experts.train_own_expert
 
     def training(*given: Any, recipe: OwnRecipe) -> object:
         *given, progress, stop = given
@@ -199,8 +200,8 @@ def test_closing_the_browser_ends_its_training(app: Running, tmp_path: Path, mon
         finally:
             ended.set()
 
-    monkeypatch.setattr(expert_actions, "train_own_expert", training)
-    monkeypatch.setattr(expert_actions, "RECIPE", OwnRecipe(fixed_steps=100_000))  # longer than the test needs to stop it
+    monkeypatch.setattr(own_experts, "train_own_expert", training)
+    monkeypatch.setattr(own_experts, "RECIPE", OwnRecipe(fixed_steps=100_000))  # longer than the test needs to stop it
     names = [f"number {i}.png" for i in range(MIN_PHOTOS)]
     (captions := tmp_path / "captions.csv").write_text("\n".join(["image,caption", *(f"{n},the photo {n}" for n in names)]))
     files = [*blurred(tmp_path, names, 5), captions]

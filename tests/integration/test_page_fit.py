@@ -11,8 +11,8 @@ from app_visitors import Running, client_of
 from gradio_client import Client, handle_file
 from made_up_photos import blurred
 
-from app import texts
-from app.views import page_html
+from app.languages import texts
+from app.page.views import page_html
 from core.backbones.peft_format import load_peft
 from core.common.messages import message
 from core.sglora.engine import SGLora

@@ -11,13 +11,14 @@ import pytest
 import torch
 from made_up_photos import blurred
 
-from app import actions, expert_actions, texts
-from app.cli_snippets import adapt_command, evaluate_command, search_command
-from app.comparison import MERGE, SG_LORA, ZERO, Column
-from app.question import Asked, Question
-from app.tab import Tab
-from app.views import evidence, experts_html
-from app.visitor import Visitor
+from app.actions import answering, own_experts
+from app.answers.commands import adapt_command, evaluate_command, search_command
+from app.answers.comparison import MERGE, SG_LORA, ZERO, Column
+from app.answers.question import Asked, Question
+from app.languages import texts
+from app.page.views import evidence, experts_html
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, GalleryError, RepositoryError
@@ -51,7 +52,7 @@ def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, t
     lora = engine.adapt(AdapterRequest(SENTENCE)).lora
     save_peft(lora, tmp_path, engine.backbone.fingerprint, engine.backbone.name, {})
     files = [str(tmp_path / CONFIG_FILE), str(tmp_path / WEIGHTS_FILE)]
-    entry = expert_actions.import_files(engine, tab, files, SENTENCE)
+    entry = own_experts.import_files(engine, tab, files, SENTENCE)
     mine = tab.visitor.engine(engine)
     routed = routed_experts(mine, mine.route(SENTENCE))
     assert routed[0]["name"] == entry.name
@@ -62,14 +63,14 @@ def test_an_imported_adapter_is_routed_to_by_its_visitor_alone(engine: SGLora, t
     assert tab.visitor.engine(engine) is engine
     for wrong in ([], ["a.zip", "b.zip"], ["a.json", "b.json"], ["a.txt"]):
         with pytest.raises(AdapterError, match="one ZIP, or the two files"):
-            expert_actions.import_files(engine, tab, [str(tmp_path / name) for name in wrong], SENTENCE)
+            own_experts.import_files(engine, tab, [str(tmp_path / name) for name in wrong], SENTENCE)
 
 
 def test_an_adapter_is_generated_again_when_the_experts_change(engine: SGLora, tab: Tab) -> None:
     wanted = AdapterRequest(SENTENCE, seed=3, strength=1.0)
 
     def adapted(wanted: AdapterRequest) -> Adaptation:
-        actions.answer(tab.visitor.engine(engine), tab, Asked(request=wanted))
+        answering.answer(tab.visitor.engine(engine), tab, Asked(request=wanted))
         assert tab.adaptation is not None
         return tab.adaptation
 
@@ -86,11 +87,11 @@ def test_an_adapter_is_generated_again_when_the_experts_change(engine: SGLora, t
 
 def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
     photos = blurred(tmp_path, [f"{number}.png" for number in range(6)], 3)
-    actions.add_uploads(engine, tab, [str(photo) for photo in photos])
+    answering.add_uploads(engine, tab, [str(photo) for photo in photos])
 
     def columns(strength: float) -> tuple[Column, ...]:
         request = AdapterRequest(SENTENCE, strength=strength)
-        answer = actions.answer(engine, tab, Asked(Question.words("a cat"), request, merge=True))
+        answer = answering.answer(engine, tab, Asked(Question.words("a cat"), request, merge=True))
         assert answer is not None and [column.title for column in answer.columns] == [ZERO, MERGE, SG_LORA]
         return answer.columns
 
@@ -104,7 +105,7 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora,
 
 def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora, tab: Tab) -> None:
     def train(name: str) -> None:
-        expert_actions.train(engine, tab, name, SENTENCE, lambda *now: None, threading.Event())
+        own_experts.train(engine, tab, name, SENTENCE, lambda *now: None, threading.Event())
 
     with pytest.raises(GalleryError, match="at least 20"):
         train("mine")

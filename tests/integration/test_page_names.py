@@ -14,15 +14,15 @@ from gradio_client.exceptions import AppError
 from made_up_photos import blurred
 from PIL import Image, ImageDraw
 
-from app import actions, name_actions
-from app.comparison import MERGE, SG_LORA, SHARED, ZERO, Comparison
-from app.kept_names import KeptNames
-from app.photo_libraries import PhotoLibraries
-from app.question import Asked, Question, Scope
-from app.sources import Sources
-from app.tab import Tab
-from app.views import results_html
-from app.visitor import Visitor
+from app.actions import answering, teaching
+from app.actions.sources import Sources
+from app.answers.comparison import MERGE, SG_LORA, SHARED, ZERO, Comparison
+from app.answers.question import Asked, Question, Scope
+from app.page.views import results_html
+from app.photos.libraries import PhotoLibraries
+from app.visitors.kept_names import KeptNames
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
@@ -53,12 +53,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def tab(engine: SGLora, files: list[Path]) -> Tab:
     made = Tab(Visitor())
-    actions.add_uploads(engine, made, [str(path) for path in files])
+    answering.add_uploads(engine, made, [str(path) for path in files])
     return made
 
 
 def ask(engine: SGLora, tab: Tab, words: str, request: AdapterRequest | None = None, merge: bool = False) -> Comparison:
-    answer = actions.answer(engine, tab, Asked(Question.words(words), request, merge))
+    answer = answering.answer(engine, tab, Asked(Question.words(words), request, merge))
     assert answer is not None
     return answer
 
@@ -78,9 +78,9 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
     assert first(tab) != ["wug"] * 6
     memory = tab.visitor.memory
 
-    names = name_actions.teach(engine, tab, "wug", wugs(tab))
+    names = teaching.from_photos(engine, tab, "wug", wugs(tab))
     assert tab.visitor.memory - memory == sum(t.nbytes for entry in names.entries for t in (entry.photos, entry.texts)) > 0
-    after = actions.answer_again(engine, tab)
+    after = answering.answer_again(engine, tab)
 
     assert after is not None and [column.title for column in after.columns] == [ZERO, SHARED]
     assert after.columns[1].note != before.columns[1].note
@@ -98,7 +98,7 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
 
 def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, tab: Tab) -> None:
     """By hand: cosines under zero-shot plus name and under the generated LoRA plus name, mixed by the weight."""
-    name_actions.teach(engine, tab, "wug", wugs(tab))
+    teaching.from_photos(engine, tab, "wug", wugs(tab))
     answer = ask(engine, tab, "two wugs on a boat", AdapterRequest(SENTENCE, strength=0.6))
     assert tab.adaptation is not None and answer.columns[-1].title == SG_LORA
     gallery, names, scores = tab.visitor.gallery(engine), tab.visitor.names(engine), torch.zeros(16)
@@ -114,54 +114,54 @@ def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, tab: Ta
 
 
 def test_names_can_be_renamed_given_photos_and_taken_back(engine: SGLora, tab: Tab) -> None:
-    name_actions.teach(engine, tab, "wug", wugs(tab, 1))
-    name_actions.teach(engine, tab, "WUG", wugs(tab, 3))
+    teaching.from_photos(engine, tab, "wug", wugs(tab, 1))
+    teaching.from_photos(engine, tab, "WUG", wugs(tab, 3))
     assert tab.visitor.taught == (("wug", 3),)
     for change in (
-        lambda: name_actions.teach(engine, tab, "", wugs(tab)),
-        lambda: name_actions.teach(engine, tab, "dax", []),
-        lambda: name_actions.teach(engine, tab, "dax", ["made up"]),
-        lambda: name_actions.rename(engine, tab, "dax", "fep"),
+        lambda: teaching.from_photos(engine, tab, "", wugs(tab)),
+        lambda: teaching.from_photos(engine, tab, "dax", []),
+        lambda: teaching.from_photos(engine, tab, "dax", ["made up"]),
+        lambda: teaching.rename(engine, tab, "dax", "fep"),
         lambda: tab.visitor.change_names(engine, lambda names: names.remove("dax")),
     ):
         with pytest.raises(DescriptionError):
             change()
     assert tab.visitor.taught == (("wug", 3),)
-    name_actions.rename(engine, tab, "wug", "dax")
+    teaching.rename(engine, tab, "wug", "dax")
     assert ask(engine, tab, "dax").names == (("dax", 3),) and first(tab) == ["wug"] * 6 and tab.name == "dax"
     tab.visitor.change_names(engine, lambda names: names.remove("dax"))
-    again = actions.answer_again(engine, tab)
+    again = answering.answer_again(engine, tab)
     assert again is not None and again.names == () and first(tab) != ["wug"] * 6 and tab.visitor.taught == ()
 
 
 def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     with pytest.raises(GalleryError, match="tick the right photos"):
-        name_actions.from_marks(engine, tab)
+        teaching.from_marks(engine, tab)
     ask(engine, tab, "my thing -snow")
     right, wrong = wugs(tab, 2), [p.id for p in tab.visitor.photos if p.name.startswith("other")][:2]
     for photo in (*right, *wrong):
-        actions.mark(tab, photo, photo in right)
-    entry = name_actions.from_marks(engine, tab).entries[0]
+        answering.mark(tab, photo, photo in right)
+    entry = teaching.from_marks(engine, tab).entries[0]
     assert entry.name == tab.name == "my thing", "without the words that the question excludes"
     gallery, backbone = tab.visitor.gallery(engine), engine.backbone
     mean = [F.normalize(backbone.suffix(gallery.prefixes(ids)).mean(0), dim=0) for ids in (right, wrong)]
     text = last_linear(backbone, entry.texts)[1].mean(0)
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula
     assert torch.allclose(entry.target(backbone, None, text), target, atol=1e-5)
-    again = actions.answer_again(engine, tab)
+    again = answering.answer_again(engine, tab)
     assert first(tab) == ["wug"] * 6 and "</b> of 2 after" in results_html.marked(again, tab.marks)
     # A typed name is taught from the photos that are marked as right.
-    named = name_actions.from_marks(engine, tab, " blicket ").entries[-1]
+    named = teaching.from_marks(engine, tab, " blicket ").entries[-1]
     assert named.name == "blicket" and named.without is None
     assert torch.equal(named.photos, gallery.prefixes(right))
 
 
 def test_names_go_into_the_download(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
     backbone = engine.backbone
-    name_actions.teach(engine, tab, "wug", wugs(tab))
-    shutil.unpack_archive(actions.write_zip(engine, tab), tmp_path / "names")
-    actions.answer(engine, tab, Asked(request=AdapterRequest(SENTENCE, strength=1.0)))
-    shutil.unpack_archive(actions.write_zip(engine, tab), tmp_path / "both")
+    teaching.from_photos(engine, tab, "wug", wugs(tab))
+    shutil.unpack_archive(answering.write_zip(engine, tab), tmp_path / "names")
+    answering.answer(engine, tab, Asked(request=AdapterRequest(SENTENCE, strength=1.0)))
+    shutil.unpack_archive(answering.write_zip(engine, tab), tmp_path / "both")
     assert tab.adaptation is not None
     for folder, base in (("names", backbone.shared), ("both", tab.adaptation.lora)):
         lora, origin = load_peft(tmp_path / folder, list(backbone.linears.values()), backbone.fingerprint)
@@ -178,22 +178,22 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path:
         names = names.add(name, photo)
     path = tab.visitor.files.write("names.safetensors", save_names(names))
     for _ in range(2):  # the same photos again change nothing
-        assert name_actions.load(engine, other, str(path)) == (3, [])
+        assert teaching.from_file(engine, other, str(path)) == (3, [])
     (tmp_path / "none.safetensors").write_bytes(b"none")
     with pytest.raises(RepositoryError, match="damaged or not a file of names"):
-        name_actions.load(engine, other, str(tmp_path / "none.safetensors"))
+        teaching.from_file(engine, other, str(tmp_path / "none.safetensors"))
     assert other.visitor.taught == (("fep", 1), ("dax", 1), ("zorp", 1))
     many = TaughtNames(engine.backbone)
     for number in range(MAX_NAMES - 2):  # of too many names, the first are loaded
         many = many.add(f"name {number}", photo)
     tab.visitor.change_names(engine, lambda _: many)
-    loaded, failed = name_actions.load(engine, tab, str(path))
+    loaded, failed = teaching.from_file(engine, tab, str(path))
     assert loaded == 2 and len(failed) == 1 and "“zorp” cannot be taught" in str(failed[0])
     assert [name for name, _ in tab.visitor.taught[-2:]] == ["fep", "dax"]
 
 
 def test_names_that_the_browser_kept_come_back_once(engine: SGLora, tab: Tab) -> None:
-    name_actions.teach(engine, tab, "wug", wugs(tab))
+    teaching.from_photos(engine, tab, "wug", wugs(tab))
     kept = KeptNames().with_names(tab.visitor.names(engine)).files
     again = Visitor()
     assert again.names(engine).entries == ()  # the browser was not heard yet
@@ -215,11 +215,11 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
     blobs = blurred(tmp_path / "photos", [f"blob {number}.png" for number in range(3)], 11)
     index_folders(PhotoLibrary.create(tmp_path / "pictures", engine.backbone), [tmp_path / "photos"], engine.backbone)
     sources = Sources(PhotoLibraries([tmp_path / "pictures"]))
-    answer = actions.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))), sources)
+    answer = answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))), sources)
     assert answer is not None
     chosen = {hit.label: hit.key for hit in answer.columns[0].ranking.hits if hit.label in ("blob 0.png", "blob 1.png")}
     keys = [chosen["blob 0.png"], chosen["blob 1.png"], *wugs(tab, 1)]
-    names = name_actions.teach(engine, tab, "both", keys, sources=sources)
+    names = teaching.from_photos(engine, tab, "both", keys, sources=sources)
     apart = Gallery(engine.backbone)
     apart.add(blobs[:2])
     own = tab.visitor.gallery(engine).prefixes(wugs(tab, 1))
@@ -227,8 +227,8 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
     taught = engine.backbone.suffix(names.entries[0].photos)
     assert len(taught) == 3 and (taught @ engine.backbone.suffix(expected).T).max(0).values.min() > 0.999
     for key in keys:
-        actions.mark(tab, key, True)
-    assert len(name_actions.from_marks(engine, tab, sources=sources).entries[-1].photos) == 3
+        answering.mark(tab, key, True)
+    assert len(teaching.from_marks(engine, tab, sources=sources).entries[-1].photos) == 3
 
 
 def test_adapters_count_as_memory_once_each(engine: SGLora, tab: Tab) -> None:
@@ -239,7 +239,7 @@ def test_adapters_count_as_memory_once_each(engine: SGLora, tab: Tab) -> None:
     assert [column.title for column in columns] == [ZERO, MERGE, SG_LORA]
     merged, generated = (4 * sum(f.a.numel() + f.b.numel() for f in c.adapter.lora.factors.values()) for c in columns[1:])
     assert tab.memory == generated + merged
-    name_actions.teach(engine, tab, "wug", wugs(tab))
+    teaching.from_photos(engine, tab, "wug", wugs(tab))
     ask(engine, tab, "a wug", AdapterRequest("photos of cats"), merge=True)
     assert tab.memory > 2 * generated + merged
 

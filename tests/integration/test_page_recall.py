@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.stats import bootstrap
 
-from app import texts
-from app.comparison import Column, Comparison
-from app.question import Question
-from app.views import results_html
+from app.answers.comparison import Column, Comparison
+from app.answers.question import Question
+from app.languages import texts
+from app.page.views import results_html
 from core.common.messages import message
 from core.common.metrics import KS, Hits, Relevance, both_directions, hits, recall_interval
 from core.retrieval.gallery import Hit, Photo, Ranking

@@ -21,19 +21,19 @@ from made_up_photos import blurred
 from PIL import Image
 from strangers import API, PLAIN, Stranger, wait
 
-from app import actions
-from app.actions import NO_SOURCES
-from app.comparison import Comparison
-from app.exports import results_csv, write_photos
+from app.actions import answering
+from app.actions.answering import NO_SOURCES
+from app.actions.sources import Sources
+from app.answers.comparison import Comparison
+from app.answers.exports import results_csv, write_photos
+from app.answers.question import Asked, Question, Scope, checked_day
 from app.languages import speaking
-from app.photo_libraries import PhotoLibraries
-from app.question import Asked, Question, Scope, checked_day
+from app.page.steps.context import Controls
+from app.page.views import results_html
+from app.photos.libraries import PhotoLibraries
 from app.server.hosts import is_from_here
-from app.sources import Sources
-from app.steps.context import Controls
-from app.tab import Tab
-from app.views import results_html
-from app.visitor import Visitor
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.common.errors import DescriptionError, GalleryError, LibraryError, StudioError
 from core.data import decode_pool
 from core.data.sample_photos import sample_photos
@@ -180,7 +180,7 @@ def scores(comparison: Comparison) -> list[dict[str, float]]:
 
 
 def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources = NO_SOURCES, **asked: Any) -> Comparison:
-    found = actions.answer(engine, tab, Asked(question, **asked), sources)
+    found = answering.answer(engine, tab, Asked(question, **asked), sources)
     assert found is not None
     return found
 
@@ -196,7 +196,7 @@ def test_own_photos_and_a_library_make_one_ranking(engine: SGLora, pictures: Sou
     alone = here(ALONE)
     assert scores(here(BOTH)) == scores(alone)
     assert [len(column.ranking.hits) for column in alone.columns] == [12, 12, 12]
-    actions.add_uploads(engine, tab, [str(sample.path) for sample in sample_photos()[6:24]])
+    answering.add_uploads(engine, tab, [str(sample.path) for sample in sample_photos()[6:24]])
     own, both = here(Scope()), here(BOTH)
     for mine, theirs, together in zip(scores(own), scores(alone), scores(both), strict=True):
         assert len(together) == 24 and together == pytest.approx(theirs | mine, abs=2e-3)
@@ -213,11 +213,11 @@ def test_own_photos_and_a_library_make_one_ranking(engine: SGLora, pictures: Sou
 
 def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLora, pictures: Sources, tmp_path: Path) -> None:
     tab = Tab(Visitor())
-    actions.add_uploads(engine, tab, [str(sample_photos()[20].path)])
+    answering.add_uploads(engine, tab, [str(sample_photos()[20].path)])
     found = answer(engine, tab, Question.words("a lion", BOTH), pictures)
     hits = found.columns[0].ranking.hits
     borrowed = next(hit for hit in hits if hit.key in found.rows)
-    actions.mark(tab, borrowed.key, True)
+    answering.mark(tab, borrowed.key, True)
     assert f"<b>{int(borrowed.rank <= 10)}</b> of 1 before" in results_html.marked(found, tab.marks)
     page = results_html.comparison(found, tab.visitor.files, 13, marks=tab.marks[found.asked])
     assert page.count('class="sg-open"') == 13 * len(found.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
@@ -270,7 +270,7 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
                 file = photo(tmp_path / "own" / f"{len(facts)}-{number}.jpg", folder, day)
                 archive.write(file, place + file.name)
     tab, sources = Tab(Visitor()), Sources(PhotoLibraries([tmp_path / "library"]))
-    actions.add_uploads(engine, tab, [str(tmp_path / "trip.zip"), str(photo(tmp_path / "alone.jpg", "", days[1]))])
+    answering.add_uploads(engine, tab, [str(tmp_path / "trip.zip"), str(photo(tmp_path / "alone.jpg", "", days[1]))])
 
     assert PhotoLibrary.open(tmp_path / "library").counts()["dated"] == 4 * 3
     asked = 0

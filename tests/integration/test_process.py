@@ -21,7 +21,7 @@ from PIL import Image
 
 from app.flags import port_number
 from app.main import check_address
-from app.scratch import LOCK, PREFIX, remove_abandoned
+from app.server.scratch import LOCK, PREFIX, remove_abandoned
 from core.common.errors import StudioError
 from core.common.paths import ROOT
 

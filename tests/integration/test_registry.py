@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from command_line import Run
 
-from app.views import page_html
+from app.page.views import page_html
 from core.common import markdown
 from core.common.paths import results_path
 from core.common.text import listed

@@ -17,12 +17,14 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from strangers import Stranger
 
-from app import actions, texts, visitors
-from app import visitor as one_visitor
-from app.limits import Limits
-from app.question import Asked, Question
-from app.visitor import Visitor as Person
-from app.visitors import Visitors
+from app.actions import answering
+from app.answers.question import Asked, Question
+from app.languages import texts
+from app.visitors import registry
+from app.visitors import visitor as one_visitor
+from app.visitors.limits import Limits
+from app.visitors.registry import Visitors
+from app.visitors.visitor import Visitor as Person
 from core.common.errors import StudioError
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -132,7 +134,7 @@ def test_the_address_that_takes_most_loses_first_its_longest_unused_visitor_firs
 
 
 def test_an_upload_deletes_old_uploads_but_no_visitors_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visitors, "UNREAD_SECONDS", 0.3)
+    monkeypatch.setattr(registry, "UNREAD_SECONDS", 0.3)
     everybody = Visitors(Limits(disk=8 * 2**20))
     kept = everybody.visitor("honest").files.write("adapter.zip", bytes(6 * 2**20))  # more than visitors may keep
     (folder / "old.jpg").write_bytes(bytes(2**20))
@@ -172,7 +174,7 @@ def test_uploads_of_one_network_fill_the_disk_and_empty_nobody(
         assert answers[-1].text == texts.DISK_FULL
         assert honest.found() == honest.names()
         assert sum(path.stat().st_size for path in app.files()) <= 12 * 2**20
-    monkeypatch.setattr(visitors, "UNREAD_SECONDS", 0)
+    monkeypatch.setattr(registry, "UNREAD_SECONDS", 0)
     with app.limited(disk=12 * 2**20):
         assert honest.client.predict(description=SENTENCE, api_name="/adapt")
         assert crowd.post("gradio_api/upload", files={"files": ("a.jpg", bytes(2**19))}).status_code == 200
@@ -184,15 +186,15 @@ def test_uploads_of_one_network_fill_the_disk_and_empty_nobody(
 def test_a_tab_beyond_the_most_loses_its_answer_and_its_visitor_nothing(
     engine: SGLora, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(visitors, "MOST_TABS", 2)
-    monkeypatch.setattr(visitors, "REMEMBERED", 4)
+    monkeypatch.setattr(registry, "MOST_TABS", 2)
+    monkeypatch.setattr(registry, "REMEMBERED", 4)
     everybody = Visitors()
     person = with_photos(everybody, engine, "a")
     everybody.tab("before a reload", "a")
     everybody.leave("before a reload")
     person.last_left -= 60
     tab = everybody.tab("first", "a")
-    actions.answer(engine, tab, Asked(Question.words("water"), AdapterRequest(SENTENCE)))
+    answering.answer(engine, tab, Asked(Question.words("water"), AdapterRequest(SENTENCE)))
     assert tab.comparison is not None
     for number in range(9):
         everybody.tab(f"other {number}")
@@ -233,7 +235,7 @@ def test_adding_stops_ten_seconds_after_the_last_tab_was_closed_and_goes_on_afte
 ) -> None:
     everybody, now = Visitors(), time.monotonic()
     clock = SimpleNamespace(**vars(time) | {"monotonic": lambda: now})
-    monkeypatch.setattr(visitors, "time", clock)
+    monkeypatch.setattr(registry, "time", clock)
     monkeypatch.setattr(one_visitor, "time", clock)
 
     def added(seconds: float, then: Callable[[], object]) -> int:
@@ -256,7 +258,7 @@ def test_adding_stops_ten_seconds_after_the_last_tab_was_closed_and_goes_on_afte
         folder_of = [folder / f"{before + i}.png" for i in range(4)]
         for path in folder_of:
             path.write_bytes(png(int(path.stem)))
-        actions.add_uploads(engine, other, [str(path) for path in folder_of], stop)
+        answering.add_uploads(engine, other, [str(path) for path in folder_of], stop)
         return len(photos.photos) - before
 
     assert added(11, lambda: None) < 4

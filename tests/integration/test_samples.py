@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from app import actions, expert_actions, name_actions, texts
-from app.comparison import RANDOM, SG_LORA, ZERO, Comparison
-from app.exports import results_csv
-from app.languages import TAGS, speaking
-from app.question import Asked, Question, Scope
-from app.samples import OPENING, Samples, sample_questions
-from app.sources import Sources
-from app.tab import Tab
-from app.views import results_html
-from app.visitor import Visitor
+from app.actions import answering, own_experts, teaching
+from app.actions.sources import Sources
+from app.answers.comparison import RANDOM, SG_LORA, ZERO, Comparison
+from app.answers.exports import results_csv
+from app.answers.question import Asked, Question, Scope
+from app.languages import TAGS, speaking, texts
+from app.page.views import results_html
+from app.photos.samples import OPENING, Samples, sample_questions
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.backbones.lora import Lora
 from core.common.errors import GalleryError, PhotoError
 from core.common.metrics import bootstrap_interval
@@ -42,7 +42,7 @@ def tab() -> Tab:
 
 
 def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources, request: AdapterRequest | None = None) -> Comparison:
-    found = actions.answer(engine, tab, Asked(question, request), sources)
+    found = answering.answer(engine, tab, Asked(question, request), sources)
     assert found is not None
     return found
 
@@ -54,12 +54,12 @@ def test_visitors_share_the_samples_and_own_photos_stay_apart(engine: SGLora, so
     other = Tab(Visitor())
     assert answer(engine, other, Question.words("a lion", SAMPLES), sources).photos is found.photos
     own = sample_photos()[0].path
-    actions.add_uploads(engine, tab, [str(own)])
+    answering.add_uploads(engine, tab, [str(own)])
     mine = answer(engine, tab, Question.words("a lion"), sources)
     assert [hit.label for hit in mine.columns[0].ranking.hits] == [own.name]
-    assert actions.is_current(engine, other, sources), "another visitor's photos change nothing"
+    assert answering.is_current(engine, other, sources), "another visitor's photos change nothing"
     with pytest.raises(GalleryError):
-        actions.photos_called(engine, tab, found.photos[1].name)
+        answering.photos_called(engine, tab, found.photos[1].name)
     tab.visitor.remove([photo.id for photo in found.photos])
     assert len(sources.gallery(engine, tab.visitor, SAMPLES).photos) == 40
     # Files of the samples are not those of the visitor, and the page shows them.
@@ -83,32 +83,32 @@ def test_captions_and_similar_photos_of_a_sample(engine: SGLora, sources: Source
     wanted = sorted(rows.keys() - {photo.id}, key=lambda key: -float(rows[key] @ rows[photo.id]))
     assert found[:5] == wanted[:5] and photo.id not in found
     with pytest.raises(PhotoError):  # a sample is not one of the visitor's photos
-        actions.answer(engine, tab, Asked(Question("similar", photo.id)), sources)
+        answering.answer(engine, tab, Asked(Question("similar", photo.id)), sources)
 
 
 def test_a_name_from_samples_and_own_photos(engine: SGLora, sources: Sources, tab: Tab) -> None:
     samples = sources.gallery(engine, tab.visitor, SAMPLES)
-    actions.add_uploads(engine, tab, [str(sample_photos()[20].path)])
+    answering.add_uploads(engine, tab, [str(sample_photos()[20].path)])
     own = tab.visitor.photos[0].id
     shown = answer(engine, tab, Question.words("a wug", SAMPLES), sources)
     first, second = [hit.key for hit in shown.columns[0].ranking.hits if hit.key != own][:2]
-    names = name_actions.teach(engine, tab, "wug", [first, own], sources=sources)
+    names = teaching.from_photos(engine, tab, "wug", [first, own], sources=sources)
     expected = torch.cat([tab.visitor.gallery(engine).prefixes([own]), samples.prefixes([first])])
     assert torch.equal(names.entries[0].photos, expected)
-    again = actions.answer_again(engine, tab, sources=sources)
+    again = answering.answer_again(engine, tab, sources=sources)
     assert again is not None and {first, own} == {hit.key for hit in again.columns[-1].ranking.hits[:2]}
     # Marks on samples teach.
-    actions.mark(tab, second, True)
+    answering.mark(tab, second, True)
     assert tab.ticked == [second]
-    taught = name_actions.from_marks(engine, tab, "dax", sources).entries[-1]
+    taught = teaching.from_marks(engine, tab, "dax", sources).entries[-1]
     assert torch.equal(taught.photos, samples.prefixes([second]))
 
 
 def test_samples_train_no_own_expert(engine: SGLora, sources: Sources, tab: Tab) -> None:
     answer(engine, tab, Question.words("a lion", SAMPLES), sources)
     with pytest.raises(GalleryError, match="at least 20"):
-        expert_actions.train(engine, tab, "mine", "photos of lions", lambda *now: None, threading.Event())
-    assert actions.look(engine, tab, SAMPLES) is None, "without the samples there is nothing to look at"
+        own_experts.train(engine, tab, "mine", "photos of lions", lambda *now: None, threading.Event())
+    assert answering.look(engine, tab, SAMPLES) is None, "without the samples there is nothing to look at"
 
 
 @pytest.mark.slow
@@ -123,9 +123,9 @@ def test_the_sentence_earns_the_headline_of_the_page(engine: SGLora, sources: So
         for sentence in (first.description, "quarterly tax returns and invoices"):
             request = AdapterRequest(sentence)
             asked = Asked(Question.words(first.query, scope), request, random=True)
-            found = actions.answer(engine, tab, asked, sources)
+            found = answering.answer(engine, tab, asked, sources)
             assert found is not None and found.named and [column.title for column in found.columns] == [ZERO, RANDOM, SG_LORA]
-            measured = actions.measure(engine, tab, sources)
+            measured = answering.measure(engine, tab, sources)
             assert measured is not None
             rows = {photo.name: row for row, photo in enumerate(found.photos)}
             right = np.array([names.index(texts.of_sample(photo.captions[0])) for photo in photos])

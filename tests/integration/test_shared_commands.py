@@ -12,10 +12,10 @@ import torch
 from made_up_photos import blurred
 from tiny_models import random_lora
 
-from app import actions
-from app.question import Asked
-from app.tab import Tab
-from app.visitor import Visitor
+from app.actions import answering
+from app.answers.question import Asked
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.backbones.lora import Factors, Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft
@@ -81,7 +81,7 @@ def test_captions_of_a_library_are_ranked_less_their_popularity(
 
 def test_a_factor_of_the_last_backbone_is_full_strength_here(engine: SGLora) -> None:
     tab, asked = Tab(Visitor()), Asked(request=AdapterRequest(SENTENCE, strength=1.5))
-    actions.answer_again(engine, tab, asked)
+    answering.answer_again(engine, tab, asked)
     assert tab.adaptation is not None and tab.adaptation.strength == 1
 
 

@@ -13,11 +13,11 @@ from command_line import Answer, Run
 from peft import PeftModel
 from PIL import Image, ImageDraw
 
-from app import actions, name_actions
-from app.comparison import SG_LORA, ZERO
-from app.question import Asked, Question
-from app.tab import Tab
-from app.visitor import Visitor
+from app.actions import teaching
+from app.answers.comparison import SG_LORA, ZERO
+from app.answers.question import Asked, Question
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main
@@ -93,9 +93,9 @@ def test_search_with_names_ranks_as_the_page_does(answer: Answer, taught: Path, 
     found, without = (answer(*ask, *more)["rankings"] for more in (("--names", taught / NAMES_FILE), ()))
 
     engine, tab = load_engine(), Tab(Visitor())
-    actions.add_uploads(engine, tab, [str(photo) for photo in photos])
-    name_actions.load(engine, tab, str(taught / NAMES_FILE))
-    shown = actions.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
+    ask.add_uploads(engine, tab, [str(photo) for photo in photos])
+    teaching.from_file(engine, tab, str(taught / NAMES_FILE))
+    shown = ask.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
     assert shown is not None
     columns = {column.title: column.ranking.hits for column in shown.columns}
     for ours, theirs in (("zero-shot", ZERO), ("sg-lora", SG_LORA)):

@@ -37,7 +37,7 @@ CODE = """
 import os
 import torch
 from tiny_models import noise, random_lora, tiny_backbone
-from app.zero_gpu import GPU, with_gpu
+from app.models.zero_gpu import GPU, with_gpu
 from core.backbones import load_backbone
 
 plain = tiny_backbone()

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.errors import without_paths
+from app.server.errors import without_paths
 from core.common.errors import RepositoryError
 from core.common.messages import FOLDER, english, message
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from recalls import recalls
 
-from app import actions, exports, texts
-from app.question import Asked, Question, Scope
-from app.samples import Samples
-from app.sources import Sources
-from app.tab import Tab
-from app.visitor import Visitor
+from app.actions import answering
+from app.actions.sources import Sources
+from app.answers import exports
+from app.answers.question import Asked, Question, Scope
+from app.languages import texts
+from app.photos.samples import Samples
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
 from core.common.errors import DataError
 from core.data.sample_photos import sample_photos
 from core.data.xmp import SUBJECT, keywords
@@ -33,7 +35,7 @@ def tab(engine: SGLora) -> Tab:
     """A tab with an adapter and a typed question about the samples."""
     made = Tab(Visitor())
     question = Question.words(QUERY, Scope.of("samples"))
-    actions.answer(engine, made, Asked(question, AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0), merge=True), SOURCES)
+    answering.answer(engine, made, Asked(question, AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0), merge=True), SOURCES)
     return made
 
 
@@ -71,8 +73,10 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tab: Tab, name: str) -> None:
 
 def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
     gallery = SOURCES.samples.gallery(engine)
-    read = rows(exports.recall_csv(actions.measure(engine, tab, SOURCES)))
-    adapters = {texts.english(title): adapter for title, _, adapter in actions.columns(engine, tab, tab.asked, tab.adaptation)}
+    read = rows(exports.recall_csv(answering.measure(engine, tab, SOURCES)))
+    adapters = {
+        texts.english(title): adapter for title, _, adapter in answering.columns(engine, tab, tab.asked, tab.adaptation)
+    }
     assert list(adapters) == [texts.english(column.title) for column in tab.comparison.columns]
     assert len(read) == 6 * (2 * len(adapters) - 1)
     for row in read:
@@ -87,10 +91,10 @@ def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
 def test_the_zip_holds_the_photos_in_their_order(engine: SGLora, tmp_path: Path, kept: bool) -> None:
     """The visitor's own files where the app kept them, else their thumbnails."""
     tab, own = Tab(Visitor()), {s.name: s.path for s in sample_photos()[:5]}
-    actions.add_uploads(engine, tab, [str(path) for path in own.values()])
+    answering.add_uploads(engine, tab, [str(path) for path in own.values()])
     if not kept:
         shutil.rmtree(tab.visitor.files.folder / "photos")
-    made = actions.answer(engine, tab, Asked(Question.words(QUERY), AdapterRequest(SENTENCE)))
+    made = answering.answer(engine, tab, Asked(Question.words(QUERY), AdapterRequest(SENTENCE)))
     exports.write_photos(tab.visitor.files, made, 4, path := tmp_path / "photos.zip")
     hits, thumbnails = made.columns[-1].ranking.hits[:4], {p.name: p.thumbnail for p in tab.visitor.photos}
     with zipfile.ZipFile(path) as archive:
@@ -119,7 +123,7 @@ def test_the_zip_of_sidecars_has_the_question_as_keyword(tab: Tab, tmp_path: Pat
 def test_captions_are_no_photos(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
     photos, other = SOURCES.samples.gallery(engine).photos, Tab(tab.visitor)
     question = Question.photo(photos[0].id, scope=Scope.of("samples"))
-    made = actions.answer(engine, other, Asked(question, tab.asked.request), SOURCES)
+    made = answering.answer(engine, other, Asked(question, tab.asked.request), SOURCES)
     with pytest.raises(DataError, match="search with words"):
         exports.write_photos(tab.visitor.files, made, 4, tmp_path / "photos.zip")
     assert exports.keyword_of(made) == ""

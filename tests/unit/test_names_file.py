@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from test_teach import photos, small_bank  # noqa: F401 (a fixture)
 from tiny_models import tiny_backbone
 
-from app.kept_names import LETTERS, KeptNames
+from app.visitors.kept_names import LETTERS, KeptNames
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.names.file import load_names, most_bytes, read_names, save_names

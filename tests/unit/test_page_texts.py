@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from app import texts
-from app.engines import Models, found_repositories
-from app.languages import ENGLISH, FOLDER, TAGS, speaking, wanted
-from app.page import build
-from app.photo_libraries import PhotoLibraries
-from app.views import page_html
-from app.visitors import Visitors
+from app.languages import ENGLISH, FOLDER, TAGS, speaking, texts, wanted
+from app.models.engines import Models, found_repositories
+from app.page.layout import build
+from app.page.views import page_html
+from app.photos.libraries import PhotoLibraries
+from app.visitors.registry import Visitors
 from core.common.errors import StudioError
 from core.common.languages import language_remark
 from core.common.messages import Message, message

@@ -33,7 +33,7 @@ class Hide:
     def exec_module(self, module):
         pass
 sys.meta_path.insert(0, Hide())
-import app.expert_actions, app.page, core.cli.train
+import app.actions.own_experts, app.page.layout, core.cli.train
 from core.cli.main import main
 from core.experiments.registry import EXPERIMENTS
 assert all(experiment.module.run for experiment in EXPERIMENTS.values())

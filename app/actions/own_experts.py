@@ -1,0 +1,75 @@
+"""Add to a visitor's own experts: train one, import an adapter, or load a ZIP of saved ones. Returns plain data, as actions."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from app.languages import texts
+from app.visitors.tab import Tab
+from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE
+from core.common.errors import AdapterError, RepositoryError
+from core.experts.own import OwnEntry, OwnExperts, adapter_in_zip, import_adapter, load_zip
+from core.sglora.engine import SGLora
+from core.training.own_expert import OwnExpert, OwnRecipe, Progress, split_photos, train_own_expert
+
+RECIPE = OwnRecipe()
+MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
+
+
+def train(
+    engine: SGLora,
+    tab: Tab,
+    name: str,
+    description: str,
+    progress: Progress,
+    stop: threading.Event,
+) -> OwnExpert:
+    """Train an expert on the visitor's captioned photos and add it to the visitor's own. Raises as ``train_own_expert``."""
+    visitor = tab.visitor
+    visitor.own_experts(engine).check_room(name)  # check before minutes of training
+    ids = [photo.id for photo in visitor.gallery(engine).captioned()[0]]
+    trained = train_own_expert(engine, visitor.gallery(engine), name, description, progress, stop, recipe=RECIPE)
+    split = split_photos(ids, RECIPE.stop_from)
+    visitor.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.validation))
+    entry = OwnEntry(trained.expert, trained.mean, trained.variance, trained.embedding)
+    visitor.change_own_experts(engine, lambda experts: experts.add(entry))
+    return trained
+
+
+def import_files(engine: SGLora, tab: Tab, paths: Sequence[str], description: str) -> OwnEntry:
+    """Add an adapter in PEFT format to the visitor's own experts, from a ZIP or its two files."""
+    given = {Path(p).suffix.lower(): Path(p) for p in paths}
+    if len(paths) == 1 and ".zip" in given:
+        files = adapter_in_zip(_read(given[".zip"], AdapterError))
+    elif len(paths) == 2 and set(given) == {".json", ".safetensors"}:
+        files = {CONFIG_FILE: _read(given[".json"], AdapterError), WEIGHTS_FILE: _read(given[".safetensors"], AdapterError)}
+    else:
+        raise AdapterError(texts.IMPORT_WHAT.format(config=CONFIG_FILE, weights=WEIGHTS_FILE))
+    add = functools.partial(import_adapter, engine, files, description)
+    return tab.visitor.change_own_experts(engine, add).entries[-1]
+
+
+def load_own_experts(engine: SGLora, tab: Tab, path: str) -> int:
+    """Add the experts of a ZIP to the visitor's own. One of the same name is replaced. Returns how many were loaded."""
+    shared = replace(engine, repository=tab.visitor.own_experts(engine).shipped)
+    loaded = load_zip(_read(Path(path), RepositoryError), shared).entries
+
+    def join(own_experts: OwnExperts) -> OwnExperts:
+        for entry in loaded:
+            if any(e.name == entry.name for e in own_experts.entries):
+                own_experts = own_experts.remove(entry.name)
+            own_experts = own_experts.add(entry)
+        return own_experts
+
+    tab.visitor.change_own_experts(engine, join)
+    return len(loaded)
+
+
+def _read(path: Path, error: type[Exception]) -> bytes:
+    if path.stat().st_size > MAX_ZIP_BYTES:
+        raise error(f"{path.name} is larger than {MAX_ZIP_BYTES // 2**20} MB.")
+    return path.read_bytes()

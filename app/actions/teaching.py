@@ -1,0 +1,108 @@
+"""Teach names: from photos of the gallery, from files, from marks, or from a file of names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from app.actions.answering import NO_SOURCES
+from app.actions.sources import Sources
+from app.languages import texts
+from app.languages.texts import Text
+from app.visitors.tab import Tab
+from core.common.errors import DescriptionError, GalleryError
+from core.data.decode import Failure
+from core.names.file import read_names
+from core.names.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
+from core.retrieval.gallery import Gallery
+from core.retrieval.questions import split_minus
+from core.sglora.engine import SGLora
+
+
+def from_photos(
+    engine: SGLora,
+    tab: Tab,
+    name: str,
+    ids: Sequence[str],
+    without: Sequence[str] | None = None,
+    sources: Sources = NO_SOURCES,
+) -> TaughtNames:
+    """Teach a name from photos of the gallery or of the last answer, by id. If the name exists, it gets these photos too.
+
+    ``without``: ids of photos that the name does not mean. Raises DescriptionError: when there is no photo, or the name is
+    unusable or one too many; AdapterError: when no LoRA can teach this backbone names.
+    """
+    photos = _prefixes(engine, tab, ids, sources)
+    others = None if without is None else _prefixes(engine, tab, without, sources)
+    names = tab.visitor.change_names(engine, lambda names: names.add(name, photos, others))
+    select(tab, names, name)
+    return names
+
+
+def _prefixes(engine: SGLora, tab: Tab, ids: Sequence[str], sources: Sources) -> Tensor:
+    """Prefix activations of the visitor's photos, then those of the samples or the library that the last answer is from."""
+    own, comparison = tab.visitor.gallery(engine), tab.comparison
+    if comparison is None or not comparison.asked.scope.samples:
+        return own.prefixes(ids, None if comparison is None else comparison.library)
+    known = {photo.id for photo in own.photos}
+    samples = sources.gallery(engine, tab.visitor, comparison.asked.scope)
+    return torch.cat([own.prefixes(ids), samples.prefixes(key for key in ids if key not in known)])
+
+
+def rename(engine: SGLora, tab: Tab, old: str, new: str) -> None:
+    """Rename a name; it stays selected. Raises as ``TaughtNames.rename``."""
+    select(tab, tab.visitor.change_names(engine, lambda names: names.rename(old, new)), new)
+
+
+def select(tab: Tab, names: TaughtNames, name: str) -> None:
+    """Select a taught name, in its own spelling; none if it is not taught."""
+    entry = names.find(name)
+    tab.name = "" if entry is None else entry.name
+
+
+def from_files(engine: SGLora, tab: Tab, name: str, files: Sequence[str]) -> tuple[TaughtNames, tuple[Failure, ...]]:
+    """Teach a name from photo files, which do not join the gallery. Returns the names, and the files that cannot be read."""
+    clean_taught_name(name)  # check the name before photos are read
+    apart = Gallery(engine.backbone, MAX_PHOTOS)
+    report = apart.add([Path(file) for file in files[:MAX_PHOTOS]])
+    photos = apart.prefixes(photo.id for photo in apart.photos)
+    if not len(photos) and report.failed:
+        raise DescriptionError(texts.NAMES_NO_PHOTO_READ.format(name=name, reason=texts.of(report.failed[0].reason)))
+    return tab.visitor.change_names(engine, lambda names: names.add(name, photos)), tuple(report.failed)
+
+
+def from_marks(engine: SGLora, tab: Tab, name: str = "", sources: Sources = NO_SOURCES) -> TaughtNames:
+    """Teach the last question as a name, without the words that it excludes, from its marked photos. With a ``name``, teach
+    that one from the photos marked as right. Raises GalleryError: when no photo is marked as right."""
+    right = tab.ticked
+    if tab.comparison is None or not right:
+        raise GalleryError(texts.NAMES_NO_MARKS)
+    if name.strip():
+        return from_photos(engine, tab, name, right, None, sources)
+    question = split_minus(tab.comparison.asked.what)[0]
+    names = tab.visitor.names(engine)
+    if (known := names.within(question)) and not names.in_sentence(question)[1]:  # "a wug", and "wug" is taught
+        return from_photos(engine, tab, known[0], right, None, sources)
+    wrong = [photo for photo, yes in tab.marks_of_words.items() if not yes]
+    return from_photos(engine, tab, question, right, wrong, sources)
+
+
+def from_file(engine: SGLora, tab: Tab, path: str) -> tuple[int, list[Text]]:
+    """Add the names of a file to the visitor's names. If a name exists, its photos are joined. Returns how many were loaded,
+    and the error messages of the others."""
+    loaded = read_names(Path(path), engine.backbone)
+    failed: list[Text] = []
+
+    def joined(names: TaughtNames) -> TaughtNames:
+        for entry in loaded.entries:
+            try:
+                names = names.add(entry.name, entry.photos, entry.without)
+            except DescriptionError as error:
+                failed.append(error.message)
+        return names
+
+    tab.visitor.change_names(engine, joined)
+    return len(loaded.entries) - len(failed), failed

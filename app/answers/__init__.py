@@ -1,0 +1,1 @@
+"""A question, the rankings that answer it, and what a visitor takes home from them."""

@@ -1,0 +1,106 @@
+"""One question, its rankings, and what is counted from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from app.answers.question import Question
+from app.photos.files import Files
+from core.common.lazy import lazy
+from core.common.messages import Message
+from core.common.metrics import Hits
+from core.retrieval.adapter import ZERO_SHOT, Adapter
+from core.retrieval.gallery import Hit, Photo, Ranking
+from core.retrieval.library import shown_path
+from core.retrieval.library_photos import LibraryPhotos
+
+# Titles of columns: keys of texts.
+ZERO, SHARED, NAMES, RANDOM, MERGE, SG_LORA = "ZERO_SHOT", "SHARED", "NAMES", "RANDOM", "MERGE", "SG_LORA"
+CONTROLS = (MERGE, RANDOM)  # columns to compare the adapter with
+
+
+@dataclass(frozen=True)
+class Column:
+    """One ranking of the photos or captions."""
+
+    title: str  # a key of texts
+    note: Message | str
+    ranking: Ranking
+    moves: Mapping[str, int]  # ranks moved up against zero-shot, by key
+    hits: Mapping[str, Hits] | None = None  # {"i2t": …, "t2i": …}, from which recall is counted; None before
+    adapter: Adapter = ZERO_SHOT  # the adapter that made the ranking
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One question and the rankings that answer it, zero-shot first."""
+
+    title: Message | str  # the question as text
+    columns: tuple[Column, ...]
+    asked: Question
+    right: frozenset[str] = frozenset()  # keys of the right answers, from captions
+    left_out: frozenset[str] = frozenset()  # photos that recall leaves out: they trained an expert of the adapter
+    photos: tuple[Photo, ...] = field(default=(), repr=False)  # the visitor's photos, or the samples, at that time
+    files: Files = field(default_factory=Files, repr=False, compare=False)  # their thumbnails and originals
+    backbone: str = ""  # fingerprint of the backbone that ranked
+    names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
+    sentence: str = field(default="", compare=False)  # the adapter's sentence
+    library: LibraryPhotos | None = field(default=None, repr=False)  # the searched library
+    rows: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # row in the library, by key
+    paths: Mapping[str, Path] = field(default_factory=dict, repr=False, compare=False)  # file of the library, by key
+    opens: bool = False  # whether the visitor may open the library's files: they are the visitor's own
+
+    def file(self, key: str) -> Path | None:
+        """The file of a library's photo, if the visitor may open it."""
+        return self.paths.get(key) if self.opens else None
+
+    def place(self, hit: Hit) -> str:
+        """A photo's folder and name, or its full path if the visitor may open it."""
+        if self.library is not None and (path := self.paths.get(hit.key)) is not None:
+            return shown_path(str(path)) if self.opens else self.library.place(path)
+        photo = self.by_id.get(hit.key)
+        return "/".join(filter(None, (photo and photo.folder, hit.label)))
+
+    @lazy
+    def by_id(self) -> dict[str, Photo]:
+        return {photo.id: photo for photo in self.photos}
+
+    @property
+    def measurable(self) -> bool:
+        captioned = sum(bool(photo.captions) and photo.id not in self.left_out for photo in self.photos)
+        return self.library is None and captioned > 1
+
+    @property
+    def measured(self) -> bool:
+        return all(column.hits is not None for column in self.columns)
+
+    @property
+    def named(self) -> bool:
+        """Whether captions are class names: one per photo, each of two photos or more on average."""
+        own = [photo.captions for photo in self.photos if photo.captions and photo.id not in self.left_out]
+        return all(len(captions) == 1 for captions in own) and 2 * self.captions <= len(own)
+
+    @property
+    def captions(self) -> int:
+        """How many different captions recall is counted over."""
+        return len({text for photo in self.photos if photo.id not in self.left_out for text in photo.captions})
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders of the searched photos, the library's last."""
+        folders = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
+        names = {above.as_posix() for folder in folders for above in (folder, *folder.parents[:-1])}
+        return tuple(dict.fromkeys([*sorted(names), *(() if self.library is None else self.library.folders)]))
+
+    @property
+    def several_days(self) -> bool:
+        """Whether the known days of the searched photos differ."""
+        days = {photo.taken for photo in self.photos} - {None}
+        return len(days) > 1 or (self.library is not None and self.library.several_days)
+
+    @property
+    def of(self) -> str:
+        """What is ranked: "photos" or "captions"."""
+        return "captions" if self.asked.kind == "photo" else "photos"

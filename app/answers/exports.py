@@ -1,0 +1,119 @@
+"""What a visitor takes from results: results and recall as CSV, photos or sidecars with a keyword as a ZIP."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from app.answers.comparison import Comparison
+from app.languages import texts
+from app.photos.files import Files
+from core.common.errors import DataError
+from core.common.metrics import KS, recall_interval
+from core.common.text import free_name, one_line, safe_name
+from core.data.sidecars import Report, change_all, sidecar_of
+from core.data.xmp import EMPTY, LEVELS, with_keyword
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+MAX_ZIP_BYTES = 512 * 2**20  # bytes of photos; beyond them, the ZIP gets thumbnails
+
+
+def results_csv(comparison: Comparison) -> str:
+    """Every ranked photo or caption, in the last column's order: rank and score in each column, and ranks moved up."""
+    columns = [(column, {hit.key: hit for hit in column.ranking.hits}) for column in comparison.columns]
+    photos = comparison.of == "photos"
+    header = ["question", *(["photo", "path"] if photos else ["caption"])]
+    for number, (column, _) in enumerate(columns):
+        header += [f"{texts.english(column.title)} {what}" for what in ("rank", "score", *(["moved"] if number else []))]
+    question = comparison.asked.what if comparison.asked.kind == "words" else texts.english_of(comparison.title)
+    rows = []
+    for hit in comparison.columns[-1].ranking.hits:
+        row: list[object] = [_words(question), _words(hit.label), *([_words(comparison.place(hit))] if photos else [])]
+        for number, (column, hits) in enumerate(columns):
+            column_hit = hits.get(hit.key)  # with a library, a column has only the first hits
+            row += ["", ""] if column_hit is None else [column_hit.rank, f"{column_hit.score:.6f}"]
+            row += [column.moves.get(hit.key, "")] if number else []
+        rows.append(row)
+    return _csv(header, rows)
+
+
+def recall_csv(comparison: Comparison) -> str:
+    """Recall of each column and its difference to the first, in percent with 95 % intervals; no rows without captions."""
+    rows, base = [], comparison.columns[0]
+    for column in comparison.columns:
+        for way, hits in (column.hits or {}).items():
+            title, first = texts.english(column.title), texts.english(base.title)
+            for k in KS:
+                share = recall_interval(hits, k)
+                rows.append([title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(hits.ranks)])
+                if column is not base and base.hits is not None:
+                    lead = recall_interval(hits, k, base.hits[way])
+                    leads = (f"{value:.2f}" for value in lead)
+                    rows.append([title, first, way, f"R@{k}", *leads, len(hits.ranks)])
+    return _csv(["column", "minus", "direction", "measure", "percent", "low", "high", "questions"], rows)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _words(text: str) -> str:
+    """A text as a cell. A leading apostrophe keeps spreadsheets from running it as a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> None:
+    """Write the first photos of the last column into a ZIP. Each file name begins with the photo's rank.
+
+    A photo is the original file if it still exists and the visitor may open it, else its thumbnail. ``own``: the visitor's
+    files. Raises DataError: when captions were ranked.
+    """
+    if comparison.of != "photos":
+        raise DataError(texts.TAKE_NO_PHOTOS)
+    photos, room = comparison.by_id, MAX_ZIP_BYTES
+    hits = comparison.columns[-1].ranking.hits[:top]
+    rows = {hit.key: comparison.rows[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.rows}
+    copies = {} if comparison.library is None else own.library_thumbnails(comparison.library, rows)
+    with zipfile.ZipFile(path, "w", strict_timestamps=False) as archive:
+        for hit in hits:
+            if (photo := photos.get(hit.key)) is not None:
+                file, small = comparison.files.original(photo), comparison.files.thumbnail(photo)
+            elif (small := copies.get(hit.key)) is not None:
+                file = comparison.file(hit.key)
+            else:
+                continue
+            file = file if file is not None and file.exists() and file.stat().st_size <= room else small
+            room -= file.stat().st_size
+            archive.write(file, f"{hit.rank:03d} {safe_name(hit.label)}")
+
+
+def keyword_of(comparison: Comparison | None) -> str:
+    """The question as a keyword, in which / and | would be levels; "" if it is not of words and photos."""
+    asked = None if comparison is None else comparison.asked
+    return one_line(re.sub(f"[{re.escape(LEVELS)}]", " ", asked.what)) if asked is not None and asked.kind == "words" else ""
+
+
+def write_sidecars(comparison: Comparison, top: int, path: Path) -> None:
+    """Write a ZIP of new sidecars with the question as a keyword, for the first photos of the last column."""
+    content, names = with_keyword(EMPTY, keyword_of(comparison)), set[str]()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for hit in comparison.columns[-1].ranking.hits[:top]:
+            names.add(name := free_name(sidecar_of(Path(safe_name(hit.label))).name, names.__contains__))
+            archive.writestr(name, content)
+
+
+def tag_library(comparison: Comparison, top: int) -> Report:
+    """The same, in the sidecars beside the photos of a library."""
+    assert comparison.library is not None
+    hits, folders = comparison.columns[-1].ranking.hits[:top], comparison.library.folders
+    rows = [comparison.rows[hit.key] for hit in hits if hit.key in comparison.rows]
+    files = comparison.library.files(rows, folders.get(comparison.asked.scope.folder))
+    return change_all(files, keyword_of(comparison))

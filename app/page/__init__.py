@@ -1,0 +1,1 @@
+"""The page: its layout, its steps, and the HTML that they show."""

@@ -1,0 +1,77 @@
+"""The question: words, or a photo whose captions are searched."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from app.answers.question import OWN, Question, Scope
+from app.api import SEARCH
+from app.languages import texts
+from app.page.steps.context import ANSWER, Controls, Part, Updates
+from app.page.steps.step import Step, choice, dropped, private, textbox
+from app.page.views import page_html
+from app.photos.samples import OPENING, elsewhere
+from app.visitors.tab import Tab
+from app.visitors.visitor import LISTED
+from core.data.sample_photos import sample_sets
+
+
+class Ask(Step):
+    def layout(self) -> None:
+        with gr.Row(equal_height=False, elem_classes="sg-ask"):
+            self.query = textbox("query", self.t("QUERY_LABEL"), self.t("QUERY_PLACEHOLDER"), scale=4, min_width=200)
+            names = self.context.sources.libraries.names
+            choices = [(self.t("WITHIN_OWN"), OWN)]
+            for name in names:
+                both, alone = Scope(library=name), Scope(False, library=name)
+                choices += [(self.t("WITHIN_BOTH", name=name), both.value), (name, alone.value)]
+            if self.context.sources.samples is not None:
+                choices += [
+                    (self.t.html(s.title, lambda s=s: texts.of_sample(s.title)), name) for name, s in sample_sets().items()
+                ]
+            default = OPENING if self.context.opens_on_samples else choices[min(1, len(names))][1]
+            shown = {"min_width": 240 if names else 210, "visible": len(choices) > 1}  # a library's name needs a line
+            self.where = choice("where", self.t("WITHIN"), choices, default, scale=2, **shown)
+            self.search = gr.Button(self.t("SEARCH"), variant="primary", scale=1, min_width=100, elem_id="search")
+        self.context.controls |= {"query": self.query, "where": self.where}
+
+    def captions(self) -> None:
+        """Lay out the search for the captions of a photo."""
+        with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
+            self.needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")
+            with gr.Row(equal_height=False, elem_classes="sg-ask"):
+                self.pick = gr.Dropdown(label=self.t("PICK_LABEL"), choices=[], scale=2, min_width=180, elem_id="pick")
+                self.other = dropped("other", self.t("OTHER_PHOTO"), scale=2, min_width=180)
+                self.find = gr.Button(self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, elem_id="find")
+        self.context.picked = self.pick
+        self.context.shows(Part.PHOTOS, [self.pick, self.needs], self._choices)
+
+    def wire(self) -> None:
+        self.answers([self.search.click, self.query.submit], self._search)
+        parts, shown_on = (Part.PHOTOS, *ANSWER), self.context.answer
+        self.on(self.where.input, self._elsewhere, (), (), parts, shown_on, SEARCH, trigger_mode="once")
+        self.answers(self.find.click, self._find, [self.pick, self.other])
+        # A question is about one photo: a choice in one box empties the other.
+        self.other.upload(None, None, self.pick, js="() => null", **private())
+        self.pick.input(None, None, self.other, js="() => null", **private())
+
+    def _search(self, tab: Tab, controls: Controls) -> Updates:
+        return self.answer(tab, controls)
+
+    def _elsewhere(self, tab: Tab, controls: Controls) -> Updates:
+        """Ask the same question of other photos, or the page's example about them. The folder is reset. Raises LibraryError:
+        when the chosen library cannot be read."""
+        if library := controls.scope.library:
+            self.context.sources.libraries.photos(library, self.context.engine(tab).backbone)
+        changes = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
+        return self.change(tab, controls, Part.PHOTOS, **changes)
+
+    def _find(self, picked: str | None, other: str | None, tab: Tab, controls: Controls) -> Updates:
+        return self.answer(tab, controls, Question.photo(picked, other, Scope.of(controls.scope.samples or OWN)))
+
+    def _choices(self, tab: Tab, controls: Controls) -> Updates:
+        photos, _ = self.context.photos(tab, controls)
+        return {
+            self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos[:LISTED]], value=None),
+            self.needs: gr.HTML(visible=not any(photo.captions for photo in photos)),
+        }

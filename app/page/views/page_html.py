@@ -1,0 +1,124 @@
+"""HTML that the page shows around photos and results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup
+
+from app.languages import texts
+from app.languages.texts import Text
+from app.page.views import experts_html
+from app.page.views.template import macros
+from app.visitors.visitor import LISTED, Visitor
+from core.common.errors import brief
+from core.common.paths import results_path
+from core.retrieval.gallery import AddReport
+from core.sglora.engine import Adaptation, SGLora
+from core.sglora.fit import Fit
+from core.sglora.router import Routing
+
+NEAR = 4  # closest other experts, shown beside the routed ones
+_html = macros("page.html")
+note, section, status, listed_files, folded = _html.note, _html.section, _html.status, _html.listed_files, _html.folded
+
+
+def header() -> Markup:
+    """The title, and one line that says what the app does."""
+    return _html.header(measured())
+
+
+def measured() -> str:
+    """The gain of a sentence on new photos, beside the shared part's, from the shipped result."""
+    methods = json.loads(results_path("known").read_text(encoding="utf-8"))["groups"][texts.MEASURED_GROUP]["methods"]
+    before, one, after = (methods[name]["mean"]["R@1"] for name in ("zero-shot", "one-lora", "sg-lora"))
+    return texts.MEASURED.format(before=before, one=one, after=after)
+
+
+def one_more() -> tuple[int, int]:
+    """Points of R@1 that the first expert of a topic and each further one bring, from the shipped result."""
+    groups = json.loads(results_path("composition").read_text(encoding="utf-8"))["groups"]
+    first, *further = (step["each"][0] for step in groups[texts.MEASURED_GROUP]["one more"].values())
+    return round(first), round(sum(further) / len(further))
+
+
+def routing(engine: SGLora, result: Routing, fit: Fit, differs: bool, offered: bool) -> Markup:
+    """The routed experts with their weights, and how well they fit the sentence and the photos."""
+    experts = [engine.repository.experts[i] for i in result.chosen.tolist()]
+    notice = fit_notice(fit, differs, offered)
+    return _html.routing(zip(experts, map(experts_html.short, experts), result.weights.tolist(), strict=True), notice)
+
+
+def fit_notice(fit: Fit, differs: bool = False, offered: bool = True) -> Markup:
+    """A notice that no expert fits and why, that the photos are of another kind, or how much the routed experts forget; empty
+    if none of these. ``differs``: as ``actions.differs``. ``offered``: whether another sentence is offered."""
+    if fit.remark is not None:
+        return _html.fit("low", texts.of(fit.remark), "" if fit.fits else texts.ONLY_SHARED)
+    if not fit.fits:
+        return _html.fit("low", texts.NO_EXPERT_FITS, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
+    if differs:
+        return _html.fit("low", texts.PHOTOS_DIFFER, texts.SUGGESTION if offered else texts.UNKNOWN_PHOTOS)
+    if fit.forgetting >= 1:
+        return _html.fit("medium", "", texts.FORGETS.format(points=fit.forgetting))
+    return Markup("")
+
+
+def routing_details(engine: SGLora, result: Routing) -> Markup:
+    """The similarity of every expert to the sentence."""
+    similarity = result.similarity.tolist()
+    weights = dict(zip(result.chosen.tolist(), result.weights.tolist(), strict=True))
+    order = sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i]))
+    experts = [(i, engine.repository.experts[i]) for i in order]
+    bars = [(expert.name, similarity[i], weights.get(i), texts.topic(expert.description)) for i, expert in experts]
+    return _html.routing_details(bars, len(weights) + NEAR)
+
+
+def adapter(engine: SGLora, result: Adaptation) -> Markup:
+    """The generated LoRA in one line."""
+    ms, made = sum(result.seconds.values()) * 1000, texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
+    words = made.format(description=brief(result.routing.description), ms=ms)
+    return _html.adapter(words)
+
+
+def adapter_details(result: Adaptation) -> Markup:
+    """Facts about a generated LoRA."""
+    facts = (
+        ("parameters", f"{result.lora.parameters:,}"),
+        ("rank", result.lora.rank),
+        ("seed", result.request.seed),
+        ("strength", f"{result.strength:.2g}"),
+    )
+    title = texts.LORA_FOR.format(description=result.routing.description)
+    return _html.adapter_details(title, facts, result.seconds)
+
+
+def report(lines: Sequence[Text], added: AddReport | None = None, more_failed: Iterable[tuple[str, Text]] = ()) -> Markup:
+    """The result of an upload or another file: remarks, counts, and duplicates and failures by name."""
+    failed = [(name, texts.of(reason)) for name, reason in (*(added.failed if added else ()), *more_failed)]
+    reasons = [reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in failed]
+    return _html.report(added, reasons, list(map(texts.of, lines)))
+
+
+def taught_name(name: str, photos: int) -> str:
+    """A name and the number of its photos."""
+    return (texts.NAMES_CHIP_ONE if photos == 1 else texts.NAMES_CHIP).format(name=name, n=photos)
+
+
+def gallery_line(visitor: Visitor, samples: int = 0, library: str = "", found: int = 0) -> Markup:
+    """How full the gallery is, or the progress of photos that are being added. ``samples``, ``found``: how many of the samples
+    or of a ``library`` are searched instead."""
+    photos, limit, adding = visitor.photos, visitor.limit, visitor.progress
+    if adding is None and visitor.adding:
+        return note(texts.ADDING)
+    if adding is not None:
+        left = adding.seconds_left
+        words = texts.ADDING_NOW if left is None else texts.ADDING_LEFT
+        words = words.format(done=adding.done, total=adding.total, seconds=left) if adding.total else texts.ADDING
+        return _html.adding(words, adding)
+    if not photos:
+        words = texts.SAMPLES_NOW if samples else texts.LIBRARY_NOW if found else texts.GALLERY_EMPTY
+        return note(words.format(n=samples or found, name=library))
+    captioned = sum(bool(p.captions) for p in photos)
+    line = texts.PHOTOS_NOW.format(n=len(photos), limit=limit, captioned=captioned)
+    return note(line if len(photos) <= LISTED else f"{line} {texts.PHOTOS_LISTED.format(n=LISTED)}")

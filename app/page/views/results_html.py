@@ -1,0 +1,182 @@
+"""HTML of the results of a question: columns of photos or captions, how they moved, and recall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from app.answers.comparison import CONTROLS, MERGE, Column, Comparison
+from app.answers.question import Question
+from app.languages import texts
+from app.page.views import experts_html
+from app.page.views.page_html import taught_name
+from app.page.views.template import macros
+from app.photos.files import Files
+from app.visitors.tab import Tab
+from core.common.metrics import KS, recall_interval
+from core.retrieval.gallery import Hit, Photo
+from core.retrieval.library import shown_path
+from core.retrieval.library_photos import LibraryPhotos
+from core.sglora.repository import ExpertRepository
+
+FEW_PHOTOS = 50
+WAITING = 12  # photos shown before the first question
+STRIP = 120  # photos to choose from for a name
+FIRST = 10  # places that the verdict counts
+WAYS = ("t2i", "i2t")  # in the order of the table's heads
+DRAWN, EXAMPLES = 4, 3  # experts in the picture of the method; photos of each search
+_html, _how = macros("results.html"), macros("how.html")
+
+
+def comparison(
+    result: Comparison, own: Files, top: int, zero_shot: bool = True, marks: Mapping[str, bool] = {}, remark: str = ""
+) -> Markup:
+    """The rankings side by side. ``own``: the visitor's files. ``top``: results in a column. ``zero_shot``: whether to show
+    the zero-shot column beside others. ``remark``: a notice about the question."""
+    shown = result.columns[0 if zero_shot or len(result.columns) == 1 else 1 :]
+    columns = [(column, cards(result, column, own, top)) for column in shown]
+    notes = [note for note in (_taught(result.names), remark) if note]
+    return _html.comparison(result, columns, zero_shot, _subject(result, own), _right_places(result), marks, notes)
+
+
+def _subject(result: Comparison, own: Files) -> tuple[str, str, tuple[str, ...]] | None:
+    """Name, picture and captions of the photo that was asked about; None if it was words."""
+    key = result.asked.what
+    if not (pictures := _pictures(result, own, [key])):
+        return None
+    photo = result.by_id.get(key)
+    name, captions = (texts.of(result.title), ()) if photo is None else (photo.name, photo.captions)
+    return name, pictures[key][0], captions if result.of == "captions" else ()
+
+
+def _taught(names: Sequence[tuple[str, int]]) -> str:
+    if not names:
+        return ""
+    chips = ", ".join(taught_name(name, n) for name, n in names)
+    return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
+
+
+def cards(result: Comparison, column: Column, own: Files, top: int) -> list[tuple[Hit, str, str]]:
+    """The first results of a column, then right answers that are further down. Each has the addresses of its thumbnail and of
+    the photo itself; a caption has none."""
+    hits = [hit for place, hit in enumerate(column.ranking.hits) if place < top or hit.key in result.right]
+    pictures = _pictures(result, own, [hit.key for hit in hits])
+    return [(hit, *pictures.get(hit.key, ("", ""))) for hit in hits]
+
+
+def _pictures(result: Comparison, own: Files, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """The addresses of the thumbnails and of the photos themselves, by key."""
+    files, photos = result.files, result.by_id
+    found = [photos[key] for key in keys if key in photos]
+    pictures = {photo.id: (address(files.thumbnail(photo)), address(files.original(photo))) for photo in found}
+    if result.library is not None:
+        rows = {key: result.rows[key] for key in keys if key in result.rows and key not in photos}
+        borrowed = own.library_thumbnails(result.library, rows)
+        pictures |= {key: (address(path), address(path)) for key, path in borrowed.items()}
+    return pictures
+
+
+def strip(result: Comparison | None, own: Files, found: Sequence[Photo], files: Files) -> Markup:
+    """Photos to choose for a name: the first results, or else the first photos ``found``. ``files``: of these photos."""
+    if result is None or result.of == "captions":
+        return _html.strip([(photo.id, photo.name, address(files.thumbnail(photo))) for photo in found[:STRIP]])
+    shown = cards(result, result.columns[-1], own, STRIP)
+    return _html.strip([(hit.key, hit.label, picture) for hit, picture, _ in shown if picture])
+
+
+def waiting(
+    found: Sequence[Photo], files: Files, library: LibraryPhotos | None = None, none_left: bool = False, adding: bool = False
+) -> Markup:
+    """What to do before the first question, and the first photos, if there are any: those of a gallery, or else a library's.
+    ``none_left``: the last question's filter leaves no photo."""
+    photos = [(photo.name, address(files.thumbnail(photo))) for photo in found[:WAITING]]
+    if not photos and library is not None:
+        rows = list(range(min(WAITING, len(library))))
+        thumbnails = files.library_thumbnails(library, {library.key(row): row for row in rows})
+        names = [shown_path(path.name) for path in library.paths(rows)]
+        photos = [(name, address(thumbnails[library.key(row)])) for row, name in zip(rows, names, strict=True)]
+    asks = texts.CORE_FILTERED if none_left else texts.COMPARE_EMPTY
+    words = asks if photos else texts.ADDING if adding else texts.COMPARE_NO_PHOTOS
+    return _html.waiting(words, photos)
+
+
+def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool]]) -> Markup:
+    """The verdict from the visitor's marks on the results of the question that is shown."""
+    photos = set() if result is None else {photo for photo, right in marks.get(result.asked, {}).items() if right}
+    if result is None or not photos:
+        return Markup("")
+    firsts = [column.ranking.hits[:FIRST] for column in result.columns if column.title not in CONTROLS]
+    counts = [sum(hit.key in photos for hit in hits) for hits in firsts]
+    words = texts.MARKED if len(counts) > 1 else texts.MARKED_ALONE
+    return _html.verdict(_counts(words, counts, question=texts.of(result.title), total=len(photos)))
+
+
+def counting(result: Comparison) -> Markup:
+    """A notice that recall is being counted. Each comparison has another text."""
+    return _html.counting(texts.COUNTING.format(n=result.captions), id(result))
+
+
+def not_counted() -> Markup:
+    """What takes the verdict's place until the first answer."""
+    return _html.counting(texts.LOADING, 0)
+
+
+def _counts(words: str, counts: Sequence[int], **fields: object) -> Markup:
+    """Fill in the counts of columns. The last one is coloured by the one before: zero-shot, or a random sentence."""
+    base, after = [*counts[:1], *counts][-2:]
+    shown = {"before": _html.bold(counts[0]), "random": _html.bold(base), "after": _html.bold(after, after - base)}
+    return Markup(words).format(**shown, **fields)
+
+
+def address(path: Path) -> str:
+    """The address of a visitor's file in a browser. It is relative, as the app may be served below a path."""
+    return f"gradio_api/file={quote(str(path))}"
+
+
+def _right_places(result: Comparison) -> Markup:
+    """The place of the right answer in each column, if captions tell which one that is."""
+    rankings = [column.ranking.hits for column in result.columns if column.title != MERGE]
+    best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
+    places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
+    if all(place.startswith(">") for place in places):
+        return Markup("")
+    base, after = [*best[:1], *best][-2:]
+    words = Markup(texts.RIGHT_PHOTO if result.of == "photos" else texts.RIGHT_CAPTION)
+    return _html.right_places(words.format(places=_html.bold(" → ".join(places), base - after)))
+
+
+def recalls(result: Comparison) -> Markup:
+    """The verdict of a measured comparison. Folded below: each column's recall with its interval and lead over zero-shot."""
+    columns = [(column.title, column.hits) for column in result.columns if column.hits]
+    first, base = columns[0]
+    rows = []
+    for title, hits in columns:
+        rows.append((getattr(texts, title), False, [recall_interval(hits[way], k) for way in WAYS for k in KS]))
+    for title, hits in columns[1:]:
+        words = texts.RECALL_DIFFERENCE.format(name=getattr(texts, title), base=getattr(texts, first))
+        rows.append((words, True, [recall_interval(hits[way], k, base[way]) for way in WAYS for k in KS]))
+    photos, captions = base["i2t"].total, len(base["t2i"].ranks)
+    caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
+    note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
+    what, way, k, total = (texts.FIRST_TEN, "t2i", FIRST, captions)
+    if result.named:
+        what, way, k, total = (texts.FIRST_NAME, "i2t", 1, photos)
+    counts = [int((hits[way].ranks < k).sum()) for title, hits in columns if title != MERGE]
+    words = (texts.VERDICT_ALONE, texts.VERDICT, texts.VERDICT_RANDOM)[len(counts) - 1]
+    verdict = _counts(words, counts, what=what, total=total)
+    return _html.recalls(verdict, len(result.left_out), note, rows)
+
+
+def picture(repository: ExpertRepository, tab: Tab) -> Markup:
+    """The picture of the method: the way from the tab's sentence to its results, as far as there are any."""
+    made, shown = tab.adaptation, tab.comparison
+    chosen = [] if made is None else zip(made.routing.chosen.tolist(), made.routing.weights.tolist(), strict=True)
+    experts = [(experts_html.short(repository.experts[i]), weight) for i, weight in chosen][:DRAWN]
+    searches = []
+    if shown is not None and shown.of == "photos":
+        columns = shown.columns[:1] + shown.columns[1:][-1:]
+        searches = [(column, cards(shown, column, tab.visitor.files, EXAMPLES)[:EXAMPLES]) for column in columns]
+    return _how.picture(made, experts, searches)

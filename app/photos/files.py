@@ -1,0 +1,142 @@
+"""The files of one visitor, or of the samples: thumbnails, originals and downloads in one folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from app.server.scratch import upload_folder
+from core.data.decode import Source
+from core.retrieval.gallery import Photo
+from core.retrieval.library_photos import LibraryPhotos
+
+FOLDER_PREFIX = "visitor-"
+BLOCKS = 8 * 2**10  # bytes that a file and its folder take beside its content: a million empty files would take 8 GB
+DOWNLOAD_PREFIX = "take-home-"
+KEPT_DOWNLOADS = 3  # a visitor may start a download while another one runs
+
+
+class Files:
+    """A folder, made on first use. Nobody can guess its name. Gradio serves files from there, so it makes no copies.
+
+    ``most_bytes``: most bytes of originals. Beyond them, a photo has only its thumbnail.
+    """
+
+    def __init__(self, most_bytes: float = float("inf")) -> None:
+        self.most_bytes = most_bytes
+        self.originals: dict[str, Path] = {}  # by the photo's id
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def folder(self) -> Path:
+        with self._lock:
+            if self._folder is None:
+                parent = upload_folder()
+                parent.mkdir(parents=True, exist_ok=True)
+                prefix = f"{FOLDER_PREFIX}{secrets.token_hex(8)}-"
+                self._folder = tempfile.TemporaryDirectory(None, prefix, parent, ignore_cleanup_errors=True)  # a read-only disk
+            return Path(self._folder.name)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the folder takes on the disk, without those that are shared with an upload."""
+        folder = self._folder
+        return 0 if folder is None else sum(bytes_of(folder.name).values())
+
+    def new(self, name: str) -> Path:
+        """A path in a new folder, for a download. Old folders of downloads are deleted, except the last few."""
+        folders = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
+        for folder in folders[: len(folders) - KEPT_DOWNLOADS + 1]:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
+        folder.mkdir()
+        return folder / name
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a new file for a download."""
+        path = self.new(name)
+        path.write_bytes(content)
+        return path
+
+    def keep(self, sources: Sequence[Source], ids: Mapping[int, str], photos: Collection[str]) -> None:
+        """Keep the original files of ``photos``. ``ids``: the photo's id by its row in ``sources``."""
+        folder, room = self.folder / "photos", self.most_bytes - self.bytes
+        folder.mkdir(exist_ok=True)
+        for row, key in ids.items():
+            source = sources[row]
+            file = source if isinstance(source, Path) else source[1]
+            if key not in photos or key in self.originals or not isinstance(file, Path):
+                continue
+            target = folder / f"{key}{file.suffix[:6]}"
+            with suppress(OSError):
+                if (room := room - file.stat().st_size) < 0:
+                    return
+                self.originals[key] = _linked(file, target)
+
+    def borrow(self, path: Path) -> Path:
+        """A file of a library, where the browser may read it; until the next few ones."""
+        return _linked(path, self.new(path.name))
+
+    def delete_unused(self, photos: Collection[str]) -> None:
+        """Delete the originals of all photos but these."""
+        for unused in [key for key in list(self.originals) if key not in photos]:
+            if (path := self.originals.pop(unused, None)) is not None:
+                path.unlink(missing_ok=True)
+
+    def thumbnail(self, photo: Photo) -> Path:
+        """The file of a photo's thumbnail, written on first use."""
+        path = self.folder / f"thumbnail-{photo.id}.jpg"
+        if not path.exists():
+            path.write_bytes(photo.thumbnail)
+        return path
+
+    def original(self, photo: Photo) -> Path:
+        """The visitor's own file; the thumbnail if that file is gone."""
+        path = self.originals.get(photo.id)
+        return path if path is not None and path.exists() else self.thumbnail(photo)
+
+    def library_thumbnails(self, library: LibraryPhotos, rows: Mapping[str, int]) -> dict[str, Path]:
+        """Files of thumbnails of a library's photos, by key, written on first use."""
+        paths = {key: self.folder / f"thumbnail-{key}.jpg" for key in rows}
+        missing = [key for key, path in paths.items() if not path.exists()]
+        for key, content in zip(missing, library.thumbnails([rows[key] for key in missing]) if missing else (), strict=True):
+            paths[key].write_bytes(content)
+        return paths
+
+    def close(self) -> None:
+        """Delete all files."""
+        with self._lock:
+            folder, self._folder = self._folder, None
+            self.originals.clear()
+        if folder is not None:
+            folder.cleanup()
+
+
+def _linked(file: Path, target: Path) -> Path:
+    try:
+        os.link(file, target)  # a hard link takes no disk space
+    except OSError:  # a link cannot cross file systems
+        shutil.copyfile(file, target)
+    return target
+
+
+def bytes_of(root: str | Path, skip: str = "") -> dict[Path, int]:
+    """The bytes on the disk of each file below a folder; a file with several hard links counts once for each, in part.
+
+    ``skip``: leave out folders whose names begin with it.
+    """
+    sizes = dict[Path, int]()
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not skip or not name.startswith(skip)]
+        for name in names:
+            with suppress(OSError):  # it is gone by now
+                stat = (path := Path(folder, name)).lstat()
+                sizes[path] = (stat.st_size + BLOCKS) // max(1, stat.st_nlink)
+    return sizes

@@ -1,0 +1,55 @@
+"""The sample photos: read-only sets that all visitors search. The page opens on the first one."""
+
+from __future__ import annotations
+
+import threading
+
+from app import languages
+from app.languages import texts
+from app.photos.files import Files
+from core.data.sample_photos import EVERYDAY, Example, sample_photos, sample_sets
+from core.retrieval.gallery import Gallery, Progress
+from core.sglora.engine import SGLora
+
+OPENING = next(iter(sample_sets()))
+
+
+class Samples:
+    """The sets with their captions, each indexed once for each backbone."""
+
+    def __init__(self) -> None:
+        self.files = Files()
+        self._galleries: dict[tuple[str, ...], Gallery] = {}  # by ``Backbone.prefix_key``, set, and language of the names
+        self._indexing = {name: threading.Lock() for name in sample_sets()}
+
+    def gallery(self, engine: SGLora, name: str = EVERYDAY, progress: Progress | None = None) -> Gallery:
+        """The photos of a set with their captions; names of photos are in the visitor's language. Indexed for the first caller.
+        Raises GalleryError, DataError: when they are missing."""
+        indexed = engine.backbone.prefix_key, name
+        with self._indexing[name]:
+            if (gallery := self._galleries.get((*indexed, languages.language()))) is None:
+                samples = sample_photos(name)
+                if (shared := self._galleries.get(indexed)) is None:
+                    shared, files = Gallery(engine.backbone), [sample.path for sample in samples]
+                    report = shared.add(files, progress)
+                    self.files.keep(files, report.ids, {photo.id for photo in shared.photos})
+                    self._galleries[indexed] = shared
+                captions = {sample.name: tuple(map(texts.of_sample, sample.captions)) for sample in samples}
+                gallery = self._galleries[*indexed, languages.language()] = shared.captioned_as(captions)
+            return gallery
+
+
+def sample_questions(name: str = OPENING) -> list[Example]:
+    """What the page asks of a set, in the visitor's language; nothing if there is no such set."""
+    return (
+        [Example(*map(texts.of_sample, example)) for example in sample_sets()[name].examples] if name in sample_sets() else []
+    )
+
+
+def elsewhere(where: str, description: str, query: str) -> dict[str, str]:
+    """The boxes to change when other photos are searched: the page's own sentence and question give way to those of the new
+    set, or to none. What the visitor typed stays."""
+    new = next(iter(sample_questions(where)), Example("", ""))
+    own = [example for name in sample_sets() for example in sample_questions(name)]
+    changes = {"query": new.query} if query in [example.query for example in own] else {}
+    return changes | ({"description": new.description} if description in [example.description for example in own] else {})

@@ -1,0 +1,179 @@
+"""All visitors by token, and the limits of time, memory and disk for their data."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import threading
+import time
+from collections import Counter, OrderedDict
+from pathlib import Path
+
+from app.models.engines import DEFAULT
+from app.photos.files import FOLDER_PREFIX, bytes_of
+from app.server.scratch import upload_folder
+from app.visitors.limits import Limits
+from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
+from core.common.runtime import give_back
+
+log = logging.getLogger(__name__)
+MOST_TABS = 2_000  # beyond them, the longest unused tab is ended: its answer is lost, its visitor's photos and names stay
+REMEMBERED = 10_000  # visitors, before one without data is ended
+SWEEPS = 10  # number of sweeps within the time that data is kept
+UNREAD_SECONDS = 10 * 60  # an upload is kept so long on a full disk: its event may wait in the queue
+READ_SECONDS = 120  # age at which an upload that was added to a visitor's photos is deleted
+RESERVE = 32 * 2**20  # bytes of disk kept free for what the app itself writes
+
+
+class Visitors:
+    """Finds visitors and tabs, and deletes data beyond the limits: first of the network address with the most data, its longest
+    unused visitor first."""
+
+    def __init__(self, limits: Limits = Limits(), backbone: str = DEFAULT) -> None:
+        self.limits, self._backbone = limits, backbone
+        self._visitors: dict[str, Visitor] = {}
+        self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
+        self._lock = threading.RLock()
+
+    def all(self) -> list[Visitor]:
+        with self._lock:
+            return sorted(self._visitors.values(), key=lambda visitor: visitor.used)
+
+    def visitor(self, token: str, address: str = "") -> Visitor:
+        """The visitor of a token; a new one if there is none."""
+        with self._lock:
+            visitor = self._visitors.get(token)
+            if visitor is None:
+                visitor = self._visitors[token] = Visitor(token, self.limits, self._backbone)
+                if len(self._visitors) > REMEMBERED:  # end one that has nothing to lose
+                    self._end(next((v for v in self.all() if not v.has_own and not v.busy and v is not visitor), visitor))
+            visitor.address, visitor.used = address or visitor.address, time.monotonic()
+            return visitor
+
+    def tab(self, session: str, token: str = "", address: str = "") -> Tab:
+        """The tab of a session, which shows the visitor of a token; a new one if there is none.
+
+        ``token``: the browser's. An API client has none: its session is its token.
+        """
+        with self._lock:
+            visitor, tab = self.visitor(token or session, address), self._tabs.get(session)
+            if tab is None or tab.visitor is not visitor:
+                self._end_tab(session)
+                tab = self._tabs[session] = Tab(visitor)
+                visitor.sessions.add(session)
+                visitor.last_left = math.inf
+            self._tabs.move_to_end(session)
+            while len(self._tabs) > MOST_TABS:
+                self._end_tab(next(iter(self._tabs)))
+            return tab
+
+    def find_tab(self, session: str) -> Tab | None:
+        return self._tabs.get(session)
+
+    def leave(self, session: str) -> None:
+        """Note that a tab was closed or reloaded."""
+        with self._lock:
+            if (tab := self._end_tab(session)) is not None:
+                tab.closed, tab.visitor.last_left = True, time.monotonic()
+
+    def _end_tab(self, session: str) -> Tab | None:
+        if (tab := self._tabs.pop(session, None)) is not None:
+            tab.visitor.sessions.discard(session)
+        return tab
+
+    def _end(self, visitor: Visitor) -> None:
+        """Delete a visitor's data."""
+        with self._lock:
+            if self._visitors.get(visitor.token) is visitor:
+                del self._visitors[visitor.token]
+            for session in list(visitor.sessions):
+                self._tabs.pop(session, None)
+        visitor.close()
+
+    # Limits
+
+    def start(self) -> None:
+        """Start to sweep in the background."""
+
+        def sweeps() -> None:
+            while True:
+                time.sleep(min(60.0, self.limits.keep_seconds / SWEEPS))
+                try:
+                    self.sweep()
+                except Exception:
+                    log.exception("a sweep failed")
+
+        threading.Thread(target=sweeps, name="sweep", daemon=True).start()
+
+    def sweep(self) -> None:
+        """Delete data that was unused for too long, then enforce the limits of memory and disk."""
+        for visitor in self.all():
+            if time.monotonic() - visitor.used >= self.limits.keep_seconds and not visitor.busy:
+                self._end(visitor)
+            visitor.measured = self.memory(visitor)
+        self._delete_uploads(self.limits.keep_seconds)
+        self._make_room_in_memory()
+        self.make_room_on_disk()
+        give_back()
+
+    def memory(self, visitor: Visitor) -> int:
+        """Bytes of a visitor's data, with the adapters of the tabs. Small objects are not counted."""
+        with self._lock:
+            tabs = [self._tabs[session] for session in visitor.sessions if session in self._tabs]
+        return visitor.memory + sum(tab.memory for tab in tabs)
+
+    def settle(self, visitor: Visitor) -> None:
+        """After an event: measure the visitor's memory, and make room if all together take too much."""
+        visitor.measured = self.memory(visitor)
+        self._make_room_in_memory(visitor)
+
+    def _make_room_in_memory(self, spared: Visitor | None = None) -> None:
+        self._make_room({visitor.token: visitor.measured for visitor in self.all()}, self.limits.memory, spared)
+
+    def make_room_on_disk(self, spared: Visitor | None = None) -> None:
+        """Delete visitors' data while their files exceed their part of the disk limit. Files of other programs do not count."""
+        sizes = {visitor.token: visitor.files.bytes for visitor in self.all()}
+        self._make_room(sizes, self.limits.kept_disk, spared)
+
+    def _make_room(self, sizes: dict[str, int], limit: float, spared: Visitor | None = None) -> None:
+        """End visitors until the ``sizes`` of the others, by token, fit into the limit."""
+        with self._lock:
+            while True:
+                visitors, taken = [visitor for visitor in self.all() if sizes.get(visitor.token)], Counter[str]()
+                for visitor in visitors:
+                    taken[visitor.address] += sizes[visitor.token]
+                candidates = [visitor for visitor in visitors if not visitor.busy and visitor is not spared]
+                if taken.total() <= limit or not candidates:
+                    return
+                self._end(max(candidates, key=lambda visitor: taken[visitor.address]))  # of equal ones, the longest unused
+
+    def could_fit(self, wanted: int) -> bool:
+        """Whether uploads of so many bytes fit on the disk. Deletes old uploads if needed, but no visitor's data."""
+        if not self._fits(wanted):
+            self._delete_uploads(UNREAD_SECONDS)
+        return self._fits(wanted)
+
+    def _fits(self, wanted: int) -> bool:
+        folder = upload_folder()
+        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+        uploads = sum(self._uploads().values())
+        return uploads + wanted <= self.limits.disk - self.limits.kept_disk and wanted < free - RESERVE
+
+    def _uploads(self) -> dict[Path, int]:
+        return bytes_of(upload_folder(), skip=FOLDER_PREFIX)
+
+    def _delete_uploads(self, seconds: float) -> None:
+        """Delete uploads of at least this age, or READ_SECONDS for those that a visitor's photos keep as a hard link. Younger
+        ones stay, since an equal upload of another visitor has the same path."""
+        for path in self._uploads():
+            try:
+                stat = path.stat()
+                age = time.time() - max(stat.st_mtime, stat.st_ctime)
+                if age >= (min(seconds, READ_SECONDS) if stat.st_nlink > 1 else seconds):
+                    path.unlink()
+                    if path.parent != upload_folder():
+                        path.parent.rmdir()
+            except OSError:  # it is gone, or its folder is not empty
+                continue

@@ -1,0 +1,266 @@
+"""One visitor: photos, names, own experts and files. All tabs of a browser share them through its secret token."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from app.answers.question import Asked, Question
+from app.languages import texts
+from app.models.engines import DEFAULT
+from app.photos.files import Files
+from app.visitors.kept_names import KeptNames
+from app.visitors.limits import Limits
+from core.common.errors import GalleryError, StudioError
+from core.experts.own import OwnExperts
+from core.names.teach import TaughtName, TaughtNames
+from core.retrieval.gallery import Gallery, Photo, Progress, Removed
+from core.sglora.engine import SGLora
+
+PHOTO_LIMIT = 20_000
+LISTED = 1_000  # photos that the page lists; it searches all of them
+AWAITED_SECONDS = 120  # an upload that has waited longer than this for its turn no longer counts as ``adding``
+RELOAD_SECONDS = 10  # adding goes on for so long after the last tab was closed: it may be a reload
+
+
+class Switched(NamedTuple):
+    before: str  # the repository used before
+    photos: int  # number of photos that were indexed again
+    lost: tuple[Photo, ...]  # photos whose files are gone
+    waiting: tuple[str, ...]  # own experts, which stay with the repository before
+
+
+class Adding(NamedTuple):
+    """The progress of adding photos; ``total`` is 0 until it is known."""
+
+    begin: float
+    done: int = 0
+    total: int = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from the photos so far; None before the first one."""
+        return (time.perf_counter() - self.begin) / self.done * (self.total - self.done) if self.done else None
+
+
+class Visitor:
+    def __init__(self, token: str = "", limits: Limits = Limits(), backbone: str = DEFAULT) -> None:
+        self.token, self.limits = token, limits
+        self.address = ""  # network address of the last event
+        self.used = time.monotonic()  # time of the last event
+        self.backbone = backbone  # name of the repository that this visitor chose, as in ``Models``
+        self.files = Files(limits.disk / 4)
+        self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
+        self.last_left = math.inf  # when the last tab was closed; infinity: not closed
+        self.last: tuple[Asked, Mapping[Question, Mapping[str, bool]]] = Asked(), {}
+        self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
+        self.removed: Removed = ()  # the photos that were removed last
+        self.progress: Adding | None = None
+        self.stopped = False  # the visitor stopped adding photos
+        self.measured = 0  # ``memory`` with that of the tabs, after the last event
+        self._awaited_until = 0.0
+        self._events = 0
+        self._gallery: Gallery | None = None
+        self._own_experts: dict[str, OwnExperts] = {}  # by repository, as the names
+        self._names: dict[str, tuple[TaughtName, ...]] = {}
+        self.kept: KeptNames | None = None  # names as the browser keeps them; None before it sent them
+        self.names_lost = False  # whether those were damaged; until a notice is shown
+        self._counting, self._changing, self._photos_change = threading.Lock(), threading.Lock(), threading.Lock()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the visitor's data from being deleted while an event uses it."""
+        with self._counting:
+            self._events += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._events -= 1
+            self.used = time.monotonic()
+
+    @property
+    def busy(self) -> bool:
+        return self._events > 0
+
+    @property
+    def deserted(self) -> bool:
+        """Whether all tabs have been closed for longer than a reload takes."""
+        return not self.sessions and time.monotonic() - self.last_left > RELOAD_SECONDS
+
+    @property
+    def memory(self) -> int:
+        """Bytes of photos, their embeddings, own experts and names. Small objects are not counted."""
+        own_entries = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
+        experts = sum(entry.memory for entry in own_entries)
+        names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
+        photos = 0 if self._gallery is None else self._gallery.memory
+        removed = sum(entry.memory for _, entry in self.removed)
+        kept = 0 if self.kept is None else sum(map(len, self.kept.files.values()))
+        return photos + removed + experts + names + kept
+
+    @property
+    def has_own(self) -> bool:
+        """Whether there are photos, names or experts that the visitor would miss."""
+        return self.has_unkept or any(list(self._names.values()))
+
+    @property
+    def has_unkept(self) -> bool:
+        """Whether there are photos or experts. The browser keeps only names."""
+        return bool(self.photos or self.removed) or any(own.entries for own in list(self._own_experts.values()))
+
+    # Photos
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """The photos so far; needs no engine."""
+        gallery = self._gallery  # read once: another event may replace it
+        return () if gallery is None else gallery.photos
+
+    @property
+    def limit(self) -> int:
+        """The number of photos that fit, as an estimate."""
+        return PHOTO_LIMIT if self._gallery is None else self._gallery.holds_at_most
+
+    def gallery(self, engine: SGLora) -> Gallery:
+        """The photos. Raises GalleryError: when another tab switched to another backbone after this event had begun."""
+        self._check(engine)
+        with self._changing:
+            if self._gallery is None:
+                self._gallery = self._empty_gallery(engine)
+            return self._gallery
+
+    def _empty_gallery(self, engine: SGLora) -> Gallery:
+        return Gallery(engine.backbone, PHOTO_LIMIT, self.limits.visitor_memory)
+
+    def _check(self, engine: SGLora) -> None:
+        if self._gallery is not None and engine.backbone.prefix_key != self._gallery.backbone.prefix_key:
+            raise GalleryError(texts.SWITCHED_MEANWHILE)
+
+    @contextmanager
+    def photos_change(self) -> Iterator[None]:
+        """Hold this while photos are added or indexed again. Raises GalleryError: when another event holds it."""
+        if not self._photos_change.acquire(blocking=False):
+            raise GalleryError(texts.PHOTOS_BUSY)
+        self.progress = Adding(time.perf_counter())
+        try:
+            yield
+        finally:
+            self.progress, self.stopped = None, False
+            self._photos_change.release()
+
+    def note_progress(self, done: int, total: int) -> None:
+        """Note how many of the photos that are being added are done."""
+        if self.progress is not None:
+            self.progress = self.progress._replace(done=done, total=total)
+
+    def await_photos(self, awaited: bool = True) -> None:
+        """Note whether uploaded photos wait for their turn."""
+        self._awaited_until = time.monotonic() + AWAITED_SECONDS if awaited else 0.0
+
+    @property
+    def adding(self) -> bool:
+        """Whether any tab is adding photos or has photos that wait for their turn."""
+        return self._photos_change.locked() or time.monotonic() < self._awaited_until
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove photos, so that ``take_back`` can bring the last removed ones back."""
+        if self._gallery is not None and (removed := self._gallery.remove(ids)):
+            self.removed = removed
+
+    def take_back(self) -> None:
+        removed, self.removed = self.removed, ()
+        if self._gallery is not None:
+            self._gallery.put_back(removed)
+
+    def delete_unused_files(self) -> None:
+        """Delete the files of photos that are gone."""
+        self.files.delete_unused({photo.id for photo in (*self.photos, *(entry.photo for _, entry in self.removed))})
+
+    def thumbnails(self) -> list[tuple[str, str]]:
+        """(file, name) of the first LISTED photos' thumbnails."""
+        return [(str(self.files.thumbnail(photo)), photo.name) for photo in self.photos[:LISTED]]
+
+    def switch(self, name: str, engine: SGLora, progress: Progress | None = None) -> Switched:
+        """Index the photos with another repository's backbone. Own experts stay with the repository before."""
+        with self.photos_change():
+            old, before, lost, indexed = self._gallery, self.backbone, (), 0
+            gallery = old
+            if old is None or old.backbone.prefix_key != engine.backbone.prefix_key:
+                gallery, photos = self._empty_gallery(engine), () if old is None else old.photos
+                files = self.files.originals
+                gallery.add([(f"{p.folder}/{p.name}", files[p.id]) for p in photos if p.id in files], progress)
+                there = {photo.id for photo in gallery.photos}
+                lost = tuple(photo for photo in photos if photo.id not in there)
+                if old is not None:  # photos that were removed and captions that were written meanwhile
+                    gallery.remove(there - {photo.id for photo in old.photos})
+                    gallery.set_captions({p.name: p.captions for p in old.photos if p.captions and p.id in there})
+                indexed = len(gallery.photos)
+            experts = self._own_experts.get(before) if name != before else None
+            with self._changing:
+                self.backbone, self._gallery, self.removed = name, gallery, ()
+        return Switched(before, indexed, lost, tuple(e.name for e in experts.entries) if experts else ())
+
+    # Own experts and names
+
+    def engine(self, shared: SGLora) -> SGLora:
+        """The shared engine with this visitor's own experts added."""
+        own_experts = self.own_experts(shared)
+        return own_experts.engine(shared) if own_experts.entries else shared
+
+    def own_experts(self, engine: SGLora) -> OwnExperts:
+        """The visitor's own experts for the chosen repository."""
+        self._check(engine)
+        return self._own_experts.get(self.backbone) or OwnExperts(engine.repository)
+
+    def change_own_experts(self, engine: SGLora, change: Callable[[OwnExperts], OwnExperts]) -> OwnExperts:
+        """Replace the own experts with the result of ``change``. Other tabs see it at their next event."""
+        with self._changing:
+            self._own_experts[self.backbone] = own_experts = change(self.own_experts(engine))
+            return own_experts
+
+    def names(self, engine: SGLora) -> TaughtNames:
+        """The names for the chosen backbone: those on the server, else those from the browser."""
+        self._check(engine)
+        if self.backbone not in self._names and self.kept is not None:
+            self._names[self.backbone] = ()
+            try:
+                self._names[self.backbone] = self.kept.names(engine.backbone).entries
+            except StudioError:
+                self.names_lost = True
+        names, gallery = self._names.get(self.backbone, ()), self._gallery
+        return TaughtNames(engine.backbone, names, gallery.searchable.background if names and gallery is not None else None)
+
+    def hear_names(self, memory: object) -> None:
+        """Store the names that the browser sends first. Names already on the server take precedence."""
+        if self.kept is None:
+            try:
+                self.kept = KeptNames.of(memory)
+            except StudioError:
+                self.kept, self.names_lost = KeptNames(), True
+
+    def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
+        """Replace the names with the result of ``change``. Other tabs see it at their next event."""
+        with self._changing:
+            changed = change(self.names(engine))
+            changed.on(None)  # raises AdapterError, and changes nothing, if no LoRA can teach this backbone names
+            self._names[self.backbone] = changed.entries
+            return changed
+
+    @property
+    def taught(self) -> tuple[tuple[str, int], ...]:
+        """(name, number of photos) of every name for the chosen backbone; needs no engine."""
+        return tuple((entry.name, len(entry.photos)) for entry in self._names.get(self.backbone, ()))
+
+    def close(self) -> None:
+        with self._changing:
+            gallery, self._gallery, self.removed = self._gallery, None, ()
+            for store in (self.trained_on, self._own_experts, self._names, self.sessions):
+                store.clear()
+        if gallery is not None:
+            gallery.clear()
+        self.files.close()
