@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.actions import answering, own_experts
+from app.actions import answering, own_experts, teaching
 from app.answers.question import Asked, Question, Scope, checked_day
 from app.languages import ENGLISH, speaking, texts
 from app.models.engines import Models
@@ -189,9 +189,9 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         else:
             chosen, files = answering.photos_called(engine, tab, photos or ""), [*(files or []), *sent_files(sent)]
             if files:
-                names, failed = teach.teach_files(engine, tab, name, files)
+                names, failed = teaching.from_files(engine, tab, name, files)
             if chosen or not files:
-                names = teach.teach(engine, tab, name, chosen)
+                names = teaching.from_photos(engine, tab, name, chosen)
             remarks = left_out(name, max(len(files), len(chosen)))
         return {
             "names": listed_names(names),
