@@ -14,14 +14,14 @@ def requirements(name: str) -> list[str]:
 shipped = {"core.shipped.assets": "assets", "core.shipped.experts": "experts"}  # where core/common/paths.py looks for them
 setup(
     extras_require={
-        "test": requirements("requirements-test.txt"),
+        "test": [*requirements("requirements-test.txt"), *requirements("requirements-scale.txt")],
         "scale": requirements("requirements-scale.txt"),
     },
     packages=[*find_packages(include=["core*", "app*"]), *shipped],
     package_dir=shipped,
     package_data={
         "app": ["languages/*.json", "languages/*.md", "page/*.css", "page/views/*.js", "page/views/templates/*.html"],
-        "core": ["cli/help.txt", "common/*.json", "messages/*.json", "experts/*.md", "sglora/*.json", "training/*.json"],
+        "core": ["cli/help.txt", "common/*.json", "experts/*.md", "retrieval/*.json", "training/*.json"],
         "core.experiments": ["*.json", "*.mplstyle"],
         "core.shipped.assets": ["*.json", "*/*.safetensors", "*/words.txt", "results/*", "opening/*/*", "opening/*/images/*"],
         "core.shipped.experts": ["*/*"],

@@ -26,7 +26,7 @@ def load_backbone(
 
     if spec == EMBEDDED:
         if pretrained is not None or adapt_blocks is not None:
-            raise BackboneError("CORE_EMBEDDED_OWN_WEIGHTS")
+            raise BackboneError("`embedded` brings its own weights: checkpoints and blocks are for open_clip models.")
         from core.backbones.embedded import load_embedded
         from core.common.paths import heads_path
 
@@ -35,5 +35,5 @@ def load_backbone(
     try:
         from core.backbones.open_clip import load_open_clip
     except ModuleNotFoundError as error:
-        raise BackboneError("CORE_NEEDS_PACKAGE", spec=spec, package=error.name) from error
+        raise BackboneError(f"{spec} needs the package {error.name}: `pip install open_clip_torch`.") from error
     return load_open_clip(spec, pretrained, adapt_blocks, adapt=adapt or "photos").to(current())

@@ -66,7 +66,7 @@ class SplitAttention(nn.Module):
             plain = attention.attn_dim == attention.qkv.in_features
             weight, bias, out = attention.qkv.weight, attention.qkv.bias, attention.proj
         if not plain:
-            raise BackboneError("CORE_ATTENTION")
+            raise BackboneError("Only plain self-attention can be split: one width for q, k and v, and no extra tokens.")
         with torch.device("meta"):  # draws no random numbers: every parameter is set below
             split = SplitAttention(weight.shape[1], attention.num_heads)
         weights = [*weight.chunk(3), out.weight]
@@ -122,6 +122,6 @@ def last_blocks(blocks: Sequence[Any], count: int, part: str) -> nn.ModuleDict:
     """
     if not 1 <= count <= len(blocks):
         tower = "text" if part == "text" else "image"
-        raise BackboneError("CORE_ADAPT_BLOCKS", count=count, tower=tower, most=len(blocks))
+        raise BackboneError(f"adapt_blocks is {count}: this {tower} tower has 1 to {len(blocks)} blocks to adapt.")
     numbers = range(len(blocks) - count, len(blocks))
     return nn.ModuleDict({str(i): Block.of(blocks[i], f"{part}.blocks.{i}") for i in numbers})

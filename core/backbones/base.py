@@ -11,8 +11,6 @@ The **shared LoRA** is the change to photos that all adapters have in common. Wi
 without it and with it.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
@@ -154,7 +152,7 @@ def last_text_linear(backbone: Backbone) -> LoraModule:
     """The last linear of the text side. Raises AdapterError: when no LoRA can adapt it."""
     module = backbone.linears.get(getattr(backbone.adapted.text, "last", None) or "")
     if module is None:
-        raise AdapterError("CORE_NO_LAST_LINEAR", backbone=backbone.name)
+        raise AdapterError(f"{backbone.name} learns no names, since no LoRA adapts its last text linear: try --adapt texts.")
     return module
 
 
@@ -171,7 +169,7 @@ def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) ->
 def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
     """A suffix that adds nothing: cached embeddings [n, d] in float32. Raises AdapterError: when the LoRA adapts this side."""
     if lora is not None and (lora.moves_photos if side == "photos" else lora.moves_texts):
-        raise AdapterError("CORE_OTHER_SIDE", side=side)
+        raise AdapterError(f"This adapter changes {side}, but this backbone cannot: start it with --adapt {side}.")
     return F.normalize(embeddings.float(), dim=-1)
 
 
@@ -182,5 +180,5 @@ def photo_column(lora: Lora | None, shared: Lora) -> int:
         return 0
     ours, theirs = (each.only(m for m in each.modules if m.name.startswith(VISION)).digest for each in (lora, shared))
     if ours != theirs:
-        raise AdapterError("CORE_OTHER_SHARED")
+        raise AdapterError("This adapter changes photos in another way than this backbone: try this one with --adapt photos.")
     return 1

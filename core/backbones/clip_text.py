@@ -29,12 +29,12 @@ def text_tower(model: Any, adapts: bool = False, adapt_blocks: int | None = None
     """
     text = getattr(model, "text", model)  # newer models have a separate module for the text tower
     if not _is_plain(text):
-        raise BackboneError("CORE_TEXTS_OTHER", kind=type(text).__name__)
+        raise BackboneError(f"Only plain text towers of open_clip are supported, not {type(text).__name__}.")
     if not adapts:
         return ClipText(text, nn.ModuleDict())
     blocks = list(text.transformer.resblocks)
     if not all(type(block) is ResidualAttentionBlock for block in blocks):
-        raise BackboneError("CORE_TEXTS_CUSTOM")
+        raise BackboneError("LoRAs cannot adapt the texts of a model with custom attention blocks: leave out --adapt texts.")
     count = min(ADAPTED_BLOCKS, len(blocks)) if adapt_blocks is None else adapt_blocks
     return ClipText(text, last_blocks(blocks, count, "text"))
 

@@ -4,8 +4,6 @@ Tests compare it with timm's ``tf_efficientnet_lite0``. It does not use timm, be
 of the app's start.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

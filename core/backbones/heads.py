@@ -1,7 +1,5 @@
 """The trained part of the embedded backbone: a small vision transformer and a text MLP (docs/design.md, section 3)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Weights from the Hugging Face hub. An interrupted download goes on where it ended; its own client would begin again."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from hashlib import file_digest
@@ -48,9 +46,10 @@ def fetch(repository: str, show: Show) -> Path | None:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{WEIGHTS}.{etag[:16]}.partial")  # another version starts from zero
     with part.open("ab") as out:
-        free = shutil.disk_usage(file.parent).free
-        if size - out.tell() > free:
-            raise BackboneError("CORE_HUB_ROOM", folder=file.parent, mb=(size - out.tell()) / 1e6, free=free / 1e6)
+        lacking = size - out.tell() - shutil.disk_usage(file.parent).free
+        if lacking > 0:
+            room = {"folder": file.parent, "mb": lacking / 1e6}
+            raise BackboneError("{folder} lacks {mb:,.0f} MB: make room, or set XDG_CACHE_HOME to another disk.", **room)
         if out.tell() < size:
             headers = {"Range": f"bytes={out.tell()}-", "Accept-Encoding": "identity"}
             options = {"headers": headers, "timeout": PATIENCE, "follow_redirects": True}
@@ -66,7 +65,7 @@ def fetch(repository: str, show: Show) -> Path | None:
         broken = part.stat().st_size != size or (len(etag) == SHA256 and file_digest(content, "sha256").hexdigest() != etag)
     if broken:
         part.unlink()
-        raise BackboneError("CORE_HUB_BROKEN", repository=repository, file=WEIGHTS)
+        raise BackboneError("{repository} arrived damaged: try again, or give --pretrained FILE.", repository=repository)
     part.replace(file)
     return file
 

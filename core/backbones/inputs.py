@@ -1,7 +1,5 @@
 """What the linears of a backbone read: the second moments of their inputs over some texts or photos."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 

@@ -65,7 +65,7 @@ class LoraLayout(_OnTowers):
         """The layout of some of a backbone's ``linears``, by name. Raises AdapterError: when one does not exist."""
         names = tuple(names)
         if unknown := [name for name in names if name not in linears]:
-            raise AdapterError("CORE_NO_LINEAR", name=unknown[0])
+            raise AdapterError(f"{unknown[0]} is not a linear that a LoRA can adapt here.")
         return LoraLayout(tuple(linears[name] for name in names), rank)
 
     def frozen(self, a: Mapping[str, Tensor]) -> LoraLayout:
@@ -118,7 +118,7 @@ class Lora(_OnTowers):
     def from_vector(layout: LoraLayout, vector: Tensor) -> Lora:
         """Unflatten a vector [P]; differentiable. Raises AdapterError: when its length does not match the layout."""
         if vector.shape != (layout.size,):
-            raise AdapterError("CORE_VECTOR_SIZE", size=layout.size, shape=tuple(vector.shape))
+            raise AdapterError(f"Expected a LoRA vector of {layout.size:,} numbers, got shape {tuple(vector.shape)}.")
         shapes = layout.shapes
         split = vector.split([rows * columns for rows, columns in shapes])
         parts = iter([part.view(shape) for part, shape in zip(split, shapes, strict=True)])
@@ -186,7 +186,7 @@ class Lora(_OnTowers):
         """Raise AdapterError if a factor holds NaN or infinite numbers."""
         for name, f in self.factors.items():
             if not (bool(torch.isfinite(f.a).all()) and bool(torch.isfinite(f.b).all())):
-                raise AdapterError("CORE_NOT_FINITE", label=label, name=name)
+                raise AdapterError(f"{label}: the weights of {name} hold NaN or infinite numbers.")
 
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:

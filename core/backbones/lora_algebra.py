@@ -1,7 +1,5 @@
 """LoRA algebra: exact merging, rank reduction, and projection on a frozen A."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Any open_clip model with a plain ViT image tower as a backbone."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import json
@@ -29,7 +27,6 @@ from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.device import autocast, batch_size, sent
 from core.common.errors import BackboneError, StudioError, brief
 from core.common.images import Framing
-from core.common.messages import message
 from core.common.progress import Steps, say
 from core.common.runtime import compute_dtype
 
@@ -152,7 +149,7 @@ def _framing(preprocess: PreprocessCfg) -> Framing:
     """The framing of open_clip's transform. Raises BackboneError: when it pads photos."""
     _, height, width = preprocess.input_size
     if preprocess.resize_mode not in ("shortest", "squash"):
-        raise BackboneError("CORE_PADS", mode=preprocess.resize_mode)
+        raise BackboneError(f"Models that pad photos (resize_mode {preprocess.resize_mode}) are not supported.")
     return Framing(width, height, preprocess.resize_mode == "squash", Image.Resampling[preprocess.interpolation.upper()])
 
 
@@ -161,7 +158,7 @@ def _fingerprint(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> 
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for key, value in sorted(weights.items()):
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise BackboneError("CORE_WEIGHTS_NOT_FINITE", name=key)
+            raise BackboneError(f"The weights of {key} hold NaN or infinite numbers.")
         digest.update(f"{key} {tuple(value.shape)}".encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
@@ -192,7 +189,7 @@ def open_clip_model(name: str, pretrained: str | None = None) -> tuple[nn.Module
     """open_clip's own model and its configuration. Raises as ``load_open_clip``."""
     own_weights = name.startswith(OWN_WEIGHTS)
     if own_weights and pretrained:
-        raise BackboneError("CORE_OWN_WEIGHTS", name=name, pretrained=pretrained)
+        raise BackboneError(f"{name} brings its own weights: leave out {pretrained}.")
     is_file = pretrained is not None and Path(pretrained).is_file()
     tag = {} if pretrained is None or is_file else open_clip.get_pretrained_cfg(name, pretrained)
     try:
@@ -234,14 +231,14 @@ def fetch_weights(name: str, pretrained: str | None, show: hub.Show) -> Path | N
     Raises BackboneError: when there is no such model, tag, file or folder, or weights cannot be downloaded. Also as ``show``.
     """
     if name.startswith(FOLDER) and not Path(name.removeprefix(FOLDER)).is_dir():
-        raise BackboneError("CORE_MODEL_FOLDER", name=name, error="there is no such folder")
+        raise BackboneError(f"{name} does not load (no such folder): it must hold open_clip_config.json and weights.")
     if name.startswith(OWN_WEIGHTS) or pretrained is None or Path(pretrained).is_file():
         return None
     _config(name)
     tag = open_clip.get_pretrained_cfg(name, pretrained)
     if not tag:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
-        raise BackboneError("CORE_NO_TAG", pretrained=pretrained, name=name, tags=tags or message("CORE_NO_TAGS"))
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise BackboneError(f"{pretrained} is neither a checkpoint file nor a tag of {name} (its tags: {tags}).")
     repository, _, file = tag.get("hf_hub", "").rpartition("/")
     try:
         if file and repository:
@@ -259,8 +256,8 @@ def _config(name: str) -> dict[str, Any]:
     config = open_clip.get_model_config(name)
     if config is None:
         close = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5)
-        hint = message("CORE_DID_YOU_MEAN", names=" or ".join(close)) if close else ""
-        raise BackboneError("CORE_NO_MODEL", name=name, hint=hint)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise BackboneError(f"open_clip knows no model {name}.{hint}")
     return config
 
 
@@ -273,7 +270,8 @@ def _tokenizer(name: str, text: Mapping[str, Any]) -> Callable[[list[str]], Tens
         safe: dict[str, Any] = {"trust_remote_code": False} if source else {}
         return open_clip.get_tokenizer(name, **safe)
     except Exception as error:  # as above
-        raise BackboneError("CORE_NO_TOKENIZER", source=source or name, name=name, error=_why(error)) from error
+        hint = "copy its repository, and say --backbone local-dir:FOLDER"
+        raise BackboneError(f"The tokenizer of {name} does not load ({_why(error)}): {hint}.") from error
 
 
 def _usual_preprocessing(name: str) -> dict[str, Any]:
@@ -308,10 +306,10 @@ def _check_runs_no_code(name: str, config: object) -> None:
     shown = portable({"spec": name})["spec"]
     towers = [config.get(key) if isinstance(config, Mapping) else None for key in ("vision_cfg", "text_cfg")]
     if not all(isinstance(tower, Mapping) for tower in towers):
-        raise BackboneError("CORE_NO_CONFIG", name=shown)
+        raise BackboneError(f"{shown} has no configuration of open_clip: vision_cfg and text_cfg are needed.")
     text = towers[1] or {}
     if text.get("hf_model_name"):
-        raise BackboneError("CORE_TEXTS_OTHER", kind=brief(text["hf_model_name"]))
+        raise BackboneError(f"Only plain text towers of open_clip are supported, not {brief(text['hf_model_name'])}.")
     options = text.get("tokenizer_kwargs") or {}
     harmless = isinstance(options, Mapping) and all(
         key in TOKENIZER_OPTIONS and isinstance(value, str | bool) for key, value in options.items()
@@ -319,22 +317,22 @@ def _check_runs_no_code(name: str, config: object) -> None:
     source = text.get("hf_tokenizer_name") or "none"
     if not (harmless and isinstance(source, str) and HUB_NAME.fullmatch(source)):
         allowed = ", ".join(TOKENIZER_OPTIONS)
-        raise BackboneError("CORE_TOKENIZER_CODE", name=shown, allowed=allowed)
+        raise BackboneError(f"The tokenizer of {shown} may run code: use a published one, with {allowed} alone.")
 
 
 def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> BackboneError:
     """What failed, why, and what to do."""
     why = _why(error)
     if is_file:
-        return BackboneError("CORE_CHECKPOINT", pretrained=pretrained, name=name, error=why)
+        return BackboneError(f"{pretrained} does not load into {name} ({why}): it is damaged or of another model.")
     if name.startswith(FOLDER):
-        return BackboneError("CORE_MODEL_FOLDER", name=name, error=why)
+        return BackboneError(f"{name} does not load ({why}): it must hold open_clip_config.json and weights.")
     source = f"huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url") or name
     # A downloaded file does not contain the activation that it was trained with.
     quick = QUICK if tag.get("quick_gelu") and not name.endswith(QUICK) else ""
-    instead = message("CORE_FROM_FILE", name=f"{name}{quick}") if pretrained else message("CORE_FROM_FOLDER")
-    item = f"{name} {pretrained}" if pretrained else name
-    return BackboneError("CORE_NOT_LOADED", item=item, source=source, error=why, instead=instead)
+    item, option = (f"{name} {pretrained}", f"{name}{quick} --pretrained FILE") if pretrained else (name, "local-dir:FOLDER")
+    failed = "{item} does not load from {source} ({error}). Without the hub, copy it here, and say --backbone {option}."
+    return BackboneError(failed, item=item, source=source, error=why, option=option)
 
 
 def _why(error: Exception) -> str:

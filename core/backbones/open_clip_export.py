@@ -1,7 +1,5 @@
 """An adapter merged into its open_clip model: a folder that open_clip loads with ``local-dir:``, or immich's text model."""
 
-from __future__ import annotations
-
 import json
 import re
 import warnings
@@ -42,10 +40,10 @@ def write_textual(backbone: Backbone, lora: Lora, folder: Path) -> list[str]:
     unit-length ``embedding`` [1, d]. Raises BackboneError: as ``write_merged``, when the LoRA changes photos, or a package is
     missing."""
     if backbone.layout.moves_photos:
-        raise BackboneError("CORE_EXPORT_PHOTOS")
+        raise BackboneError("immich would have to index the photos again for it: make an adapter with --adapt texts.")
     model, _, tokenizer = _merged(backbone, lora)
     if missing := [name for name in ("onnx", "transformers") if find_spec(name) is None]:
-        raise BackboneError("CORE_EXPORT_PACKAGES", packages=" ".join(missing))
+        raise BackboneError(f"immich's format needs more packages: `pip install {' '.join(missing)}`.")
     tokens = backbone.text_prefix([""]).int()
     fast, folder = torch.backends.mha.get_fastpath_enabled(), folder / "textual"
     torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no such operation
@@ -71,7 +69,7 @@ class _UnitText(nn.Module):
 def _merged(backbone: Backbone, lora: Lora) -> tuple[Any, dict[str, Any], Any]:
     """The model with a LoRA in its weights, its configuration, and Hugging Face's tokenizer; None: it has open_clip's own."""
     if not isinstance(backbone, OpenClipBackbone):
-        raise BackboneError("CORE_EXPORT_EMBEDDED")
+        raise BackboneError("The embedded backbone is no open_clip model: name the adapter's model with --backbone NAME.")
     model, config = open_clip_model(backbone.choice["spec"], backbone.choice["pretrained"])
     with torch.no_grad():
         for name, factors in lora.factors.items():

@@ -4,8 +4,6 @@ The network is converted in memory. Each photo is one request on one core, so it
 number of cores.
 """
 
-from __future__ import annotations
-
 import sys
 import warnings
 from collections.abc import Callable

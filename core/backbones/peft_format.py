@@ -1,7 +1,5 @@
 """Import and export of adapters in peft's file format."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -94,12 +92,12 @@ def _read_config(label: Message, config: bytes) -> tuple[Callable[[str, int], fl
         others += [key for key in UNSUPPORTED if content.get(key)]
         others += ["init_lora_weights"] if str(content.get("init_lora_weights")).startswith(UNSUPPORTED_INIT) else []
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
-        raise AdapterError("CORE_ADAPTER_CONFIG", label=label, file=CONFIG_FILE) from None
+        raise AdapterError(f"{label}: {CONFIG_FILE} is not a LoRA configuration of peft.") from None
     if others:
-        raise AdapterError("CORE_ADAPTER_KIND", label=label, kind=brief(others[0]))
+        raise AdapterError(f"{label}: only plain LoRA adapters are supported, not {brief(others[0])}.")
     for key in alphas:  # peft accepts any regular expression here
         if not PLAIN_NAME.fullmatch(key):
-            raise AdapterError("CORE_ADAPTER_PATTERN", label=label, name=brief(key), file=CONFIG_FILE)
+            raise AdapterError(f"{label}: {brief(key)} in {CONFIG_FILE} is not the name of a linear.")
     base_model = content.get("base_model_name_or_path")
 
     def scale(name: str, rank: int) -> float:
@@ -112,13 +110,13 @@ def _read_config(label: Message, config: bytes) -> tuple[Callable[[str, int], fl
 
 def load_peft(folder: Path, modules: Iterable[LoraModule], fingerprint: str) -> tuple[Lora, dict[str, Any]]:
     """Read the adapter in a folder, see ``read_peft``. Also raises AdapterError when a file is missing or too large."""
-    label, files = message("CORE_ADAPTER", name=folder.name), dict[str, bytes]()
+    label, files = message("Adapter {name}", name=folder.name), dict[str, bytes]()
     for name, most in FILES.items():
         path = folder / name
         if not path.is_file():
-            raise AdapterError("CORE_ADAPTER_FILE", label=label, file=name, config=CONFIG_FILE, weights=WEIGHTS_FILE)
+            raise AdapterError(f"{label}: {name} is missing (a PEFT adapter has {CONFIG_FILE} and {WEIGHTS_FILE}).")
         if path.stat().st_size > most:
-            raise AdapterError("CORE_ADAPTER_LARGE", label=label, file=name, mb=most // 2**20)
+            raise AdapterError(f"{label}: {name} is larger than {most // 2**20} MB.")
         files[name] = path.read_bytes()
     return read_peft(files, label, modules, fingerprint)
 
@@ -145,23 +143,24 @@ def read_peft(
         tensors = {} if unexpected else load(weights)
         made_for = metadata.get("backbone_fingerprint")
     except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError):
-        raise AdapterError("CORE_ADAPTER_DAMAGED", label=label, file=WEIGHTS_FILE) from None
+        raise AdapterError("{label}: {file} is damaged or not a safetensors file.", label=label, file=WEIGHTS_FILE) from None
     if made_for and made_for != fingerprint:
-        raise AdapterError("CORE_ADAPTER_OTHER", label=label, theirs=brief(made_for), ours=fingerprint)
+        other = "{label} was made for another backbone (fingerprint {theirs}, this one is {ours})."
+        raise AdapterError(other, label=label, theirs=brief(made_for), ours=fingerprint)
     if unexpected:
         key = min(unexpected)
-        model = message("CORE_ADAPTER_MADE_FOR", model=base_model) if base_model else ""
-        state = message("CORE_ADAPTER_UNKNOWN" if key in header else "CORE_ADAPTER_MISSING")
-        raise AdapterError("CORE_ADAPTER_UNFIT", label=label, model=model, name=brief(key), state=state)
+        model = f" (it was made for {base_model})" if base_model else ""
+        state = "unknown" if key in header else "missing"
+        raise AdapterError(f"{label} does not fit this backbone{model}: {brief(key)} is {state}. Try --adapt texts or photos.")
     factors = {}
     for m in keys:
         a, b = (tensors[_key(m.name, which)] for which in "AB")
         rank = len(a) if a.dim() else 0
         if not 1 <= rank <= MAX_RANK or a.shape != (rank, m.in_features) or b.shape != (m.out_features, rank):
             shapes, sizes = (tuple(a.shape), tuple(b.shape)), (m.in_features, m.out_features)
-            raise AdapterError("CORE_ADAPTER_SHAPES", label=label, name=m.name, shapes=shapes, sizes=sizes, most=MAX_RANK)
+            raise AdapterError(f"{label}: A and B of {m.name} are {shapes}, for sizes {sizes} and rank 1 to {MAX_RANK}.")
         if not {a.dtype, b.dtype} <= DTYPES:
-            raise AdapterError("CORE_ADAPTER_DTYPE", label=label, name=m.name, a=a.dtype, b=b.dtype)
+            raise AdapterError(f"{label}: the weights of {m.name} are no floats of 16 bits or more ({a.dtype}, {b.dtype}).")
         factors[m.name] = Factors(a.float(), b.float() * scale(m.name, rank))
     lora = Lora(tuple(keys), factors)
     lora.check_finite(label)

@@ -4,8 +4,6 @@ Distance to photos cannot tell whether a question has an answer: “unicorn eati
 have one. But that no training text has these words is a fact that a visitor can judge.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

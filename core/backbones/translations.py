@@ -8,8 +8,6 @@ The text tower splits a word into other pieces with a capital than without, and 
 of the sentence as typed, in lower case, and with all words capitalised. One map then also reads German without capitals.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

@@ -52,7 +52,7 @@ class PlainViT:
             return _of_timm(visual)
         if isinstance(visual, VisionTransformer):
             return _of_open_clip(visual)
-        raise BackboneError("CORE_NO_VIT", kind=type(visual).__name__)
+        raise BackboneError(f"Only plain ViT image towers are supported, not {type(visual).__name__}.")
 
     def prefix(self, cut: int) -> nn.Sequential:
         """The stem and the first ``cut`` blocks."""
@@ -61,10 +61,11 @@ class PlainViT:
 
 def _of_open_clip(visual: Any) -> PlainViT:
     if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
-        raise BackboneError("CORE_VIT_POOLING", pooling="attention" if visual.attn_pool is not None else visual.pool_type)
+        pooling = "attention" if visual.attn_pool is not None else visual.pool_type
+        raise BackboneError(f"Only plain ViT image towers are supported, not ones with {pooling} pooling.")
     blocks = list(visual.transformer.resblocks)
     if not all(isinstance(block, ResidualAttentionBlock) for block in blocks):
-        raise BackboneError("CORE_VIT_BLOCKS")
+        raise BackboneError("Only plain ViT image towers are supported, not ones with custom attention blocks.")
     visual.transformer = nn.Identity()
     tokens, width = visual.positional_embedding.shape
     facts = _facts([visual.pool_type, visual.final_ln_after_pool], blocks[0].attn, blocks[0].mlp.gelu, blocks[0].ln_1)
@@ -81,13 +82,13 @@ def _open_clip_head(visual: Any, x: Tensor) -> Tensor:
 
 def _of_timm(visual: TimmModel) -> PlainViT:
     if type(visual.trunk) is not timm_vit.VisionTransformer:
-        raise BackboneError("CORE_NO_VIT", kind=f"timm's {type(visual.trunk).__name__}")
+        raise BackboneError(f"Only plain ViT image towers are supported, not timm's {type(visual.trunk).__name__}.")
     trunk: Any = visual.trunk
     blocks = list(trunk.blocks)
     if not all(_is_plain(block) for block in blocks):
-        raise BackboneError("CORE_VIT_BLOCKS")
+        raise BackboneError("Only plain ViT image towers are supported, not ones with custom attention blocks.")
     if trunk.global_pool not in ("token", "avg", "map"):
-        raise BackboneError("CORE_VIT_POOLING", pooling=trunk.global_pool or "no")
+        raise BackboneError(f"Only plain ViT image towers are supported, not ones with {trunk.global_pool or 'no'} pooling.")
     special, width = trunk.num_prefix_tokens, trunk.embed_dim
     tokens = trunk.patch_embed.num_patches + special
     head = nn.Sequential(trunk.norm, Step(trunk, trunk.forward_head), visual.head)

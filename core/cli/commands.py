@@ -1,7 +1,5 @@
 """The commands route, adapt, evaluate and card, and helpers of all commands."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -38,7 +36,7 @@ def route(arguments: Namespace) -> Answer:
     wanted = request(arguments, arguments.text)
     engine = load_chosen_engine(arguments)
     routing = engine.route(wanted.description, wanted.k, wanted.tau)
-    facts = routing_facts(engine, routing, engine.fit(routing))
+    facts = routing_facts(engine, routing)
     return Answer({"backbone": engine.backbone.name, **facts}, format.routing)
 
 
@@ -77,13 +75,13 @@ def chosen_adapters(arguments: Namespace, wanted: AdapterRequest | None) -> tupl
 
 def evaluate(arguments: Namespace) -> Answer:
     if arguments.task is None and (needing := [name for name in arguments.methods or () if name != "zero-shot"]):
-        raise UsageError("CORE_METHODS_NEED_TASK", methods=",".join(needing))
+        raise UsageError(f"--methods {','.join(needing)} needs --task TEXT: without one, only zero-shot is measured.")
     wanted = task_request(arguments)
     samples = read_folder(arguments.data)
     if arguments.split is not None:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
-            raise DataError("CORE_NO_SPLIT", folder=arguments.data, split=arguments.split)
+            raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
     if wanted is None:  # zero-shot needs no experts
         backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
     else:
@@ -115,7 +113,7 @@ def task_request(arguments: Namespace) -> AdapterRequest | None:
     if arguments.task is not None:
         return request(arguments, arguments.task)
     if given := _sampling(arguments):
-        raise UsageError("CORE_NEEDS_TASK", option=next(iter(given)))
+        raise UsageError(f"--{next(iter(given))} needs --task TEXT: without one, no adapter is generated.")
     return None
 
 
@@ -150,7 +148,7 @@ def chosen_backbone(arguments: Namespace, side: Side = "texts") -> Backbone:
                 return load_backbone(**made)
         own_weights = name in (None, EMBEDDED) or name.startswith(OWN_WEIGHTS)
         if not (own_weights or given["pretrained"] or getattr(arguments, "random_weights", False)):
-            raise BackboneError("CORE_RANDOM_WEIGHTS", spec=name)
+            raise BackboneError(f"{name} has random weights: give --pretrained TAG|FILE, or train with --random-weights.")
         if name not in (None, EMBEDDED) and given["adapt"] is None:
             folder = experts or experts_path(slug(name, given["pretrained"], given["adapt_blocks"]))
             known = (folder / INDEX_FILE).is_file()
@@ -158,5 +156,5 @@ def chosen_backbone(arguments: Namespace, side: Side = "texts") -> Backbone:
             given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else usual
         return load_backbone(name or EMBEDDED, **given)
     if arguments.backbone not in (None, EMBEDDED):
-        raise BackboneError("CORE_HEADS", backbone=arguments.backbone)
+        raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
     return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())

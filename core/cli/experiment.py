@@ -1,7 +1,5 @@
 """The command ``experiment``: a question answered with numbers."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from importlib import import_module
 

@@ -1,7 +1,5 @@
 """The commands ``export``: adapters in the formats of other programs."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Answers as text for people, from the data of the JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The commands of a library on disk: index, library, vector."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +8,6 @@ from core.cli.commands import Answer, chosen_backbone, log, reported
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError, UsageError
 from core.common.files import no_folder
-from core.common.messages import message
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
@@ -18,7 +15,7 @@ from core.data.image_io import open_photo
 from core.experts.load import load_adapter
 from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.columns import photo_rows
-from core.retrieval.indexing import Progress, index_folders
+from core.retrieval.indexing import FOLDER_MISSING, Progress, index_folders
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.questions import Query
 from core.retrieval.ray_engine import ray_engine
@@ -27,12 +24,12 @@ from core.retrieval.ray_engine import ray_engine
 def index(arguments: Namespace) -> Answer:
     stopwatch = Stopwatch()
     if not arguments.folders and not arguments.library.exists():
-        raise LibraryError("CORE_NO_LIBRARY_YET", library=arguments.library)
+        raise LibraryError(f"There is no library {arguments.library} yet: name the folders to index.")
     for folder in arguments.folders:
         if not folder.is_dir() and not arguments.library.exists():
             raise LibraryError(no_folder(folder))
     if arguments.address is not None and arguments.engine != "ray":
-        raise UsageError("CORE_ADDRESS")
+        raise UsageError("--address is where a Ray cluster is: it needs --engine ray.")
     backbone = chosen_backbone(arguments)
     library = PhotoLibrary.create(arguments.library, backbone)
     engine = ray_engine(backbone, arguments.address) if arguments.engine == "ray" else None
@@ -45,7 +42,7 @@ def index(arguments: Namespace) -> Answer:
     report = index_folders(library, arguments.folders, backbone, show, arguments.forget_missing, engine=engine)
     facts = asdict(report)
     for folder in facts.pop("missing"):
-        log(str(message("CORE_FOLDER_MISSING", folder=folder)))
+        log(FOLDER_MISSING.format(folder=folder))
     data = {
         "library": str(arguments.library),
         **facts,
@@ -78,7 +75,7 @@ def vector(arguments: Namespace) -> Answer:
     if arguments.adapter is not None:
         adapter = load_adapter(backbone, arguments.adapter)
         if adapter.moves_photos and backbone.shared is None:
-            raise AdapterError("CORE_VECTOR_OF_PHOTOS", adapter=arguments.adapter)
+            raise AdapterError(f"{arguments.adapter} changes photos: use an adapter of texts, or `search --gallery FOLDER`.")
     if asks_with_photo:
         query, pixels = arguments.query, backbone.pixels(open_photo(Path(arguments.query)))
         vector = photo_rows(backbone, backbone.prefix(pixels[None]))[0].tolist()

@@ -1,7 +1,5 @@
 """Runs one command: its output, its errors and the exit codes."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

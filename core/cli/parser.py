@@ -1,7 +1,5 @@
 """The commands and options of ``python -m core``; help.txt has their texts."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,10 +1,7 @@
 """The command ``search``: the best photos or captions of a folder or a library, zero-shot and adapted."""
 
-from __future__ import annotations
-
 import os
 from argparse import Namespace
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,27 +23,25 @@ from core.data.image_io import open_photo
 from core.data.sample import Sample, caption_texts
 from core.names.file import NAMES_FILE, read_names
 from core.names.teach import TaughtNames
-from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import photo_rows, text_rows
-from core.retrieval.gallery import Gallery, ranked_captions
-from core.retrieval.index import Ranking, moves
+from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.columns import text_rows
+from core.retrieval.gallery import Gallery, rank_captions
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.popularity import popularity, spread_rows
+from core.retrieval.photo_set import Where
 from core.retrieval.questions import Query
-from core.retrieval.scoped import WORDS, ScopedSearch
-from core.retrieval.search import Where
+from core.retrieval.search import WORDS, Search
 
 
 def search(arguments: Namespace) -> Answer:
     if arguments.library is None and arguments.folder is not None:
-        raise UsageError("CORE_FOLDER_OF_LIBRARY")
+        raise UsageError("--folder is for a library (--library DIR): with --gallery, name the folder itself.")
     where = Where(arguments.folder and arguments.folder.absolute(), arguments.since, arguments.until)
     words = [part for part in arguments.query if not is_photo(part)]
     pictures = [Path(part) for part in arguments.query if is_photo(part)]
     kind = (arguments.find or ("photos" if words else "captions")).removesuffix("s")
     if kind == "caption" and (words or where or arguments.link is not None):
-        raise UsageError("CORE_FILTERED_CAPTIONS")
+        raise UsageError("Captions are found for photos alone: leave out words, --folder, --since, --until and --link.")
     query = Query.parse(words, [open_photo(path) for path in pictures])
     # Check the input before loading models, which takes seconds.
     wanted = task_request(arguments)
@@ -57,9 +52,11 @@ def search(arguments: Namespace) -> Answer:
         samples = [sample for folder in folders for sample in read_folder(folder)]
         texts = tuple(dict.fromkeys(text for sample in samples for text in caption_texts(sample)))
         if not texts:
-            raise DataError("CORE_NO_CAPTIONS_IN", folder=arguments.gallery or arguments.library)
+            raise DataError(f"No photo of {arguments.gallery or arguments.library} has captions: say --find photos.")
     elif library is None:
-        files = _photos(arguments.gallery)
+        check_folder(arguments.gallery)
+        if not (files := sorted(photos_in(arguments.gallery))):
+            raise DataError(f"The folder {arguments.gallery} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")
 
     backbone, adapters = chosen_adapters(arguments, wanted)
     opened = None if library is None else LibraryPhotos(library, backbone)
@@ -67,34 +64,30 @@ def search(arguments: Namespace) -> Answer:
     if names.entries:
         beside = {name: a for name, a in adapters.items() if a != ZERO_SHOT} or {"names": ZERO_SHOT}
         adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names.on) for name, a in beside.items()}}
-    gallery = Gallery(backbone, limit=len(files)) if opened is None and not texts else None
-    filters = str(where.folder or ""), where.since, where.until
-    scoped = ScopedSearch(WORDS, "", None, gallery, opened, names, *filters, query)
-    paths, failed = scoped.paths, list[dict[str, str]]()
-    if gallery is not None:
+    own, paths, failed = None, dict[str, Path](), list[dict[str, str]]()
+    if files:
+        gallery = Gallery(backbone, limit=len(files))
         report = gallery.add(files, partial(Steps(log), "reading"))
-        failed = reported(report.failed)
+        failed, own = reported(report.failed), gallery.contents
         if not gallery.photos:
-            raise DataError("CORE_NONE_READABLE_IN", n=len(files), folder=arguments.gallery)
+            raise DataError(f"None of the {len(files)} photos in {arguments.gallery} can be read.")
         # The gallery changes names to be safe and unique on the page. Here the user needs the path: of equal files, the first.
         paths = {key: files[row].relative_to(arguments.gallery) for row, key in sorted(report.ids.items(), reverse=True)}
     elif opened is not None and where.folder is not None:
         opened.check_folder(where.folder)
-    if not texts:  # ranks are compared, so all photos of a gallery need one
-        rankings = {name: scoped.rank(adapter, max(arguments.top, len(scoped.photos))) for name, adapter in adapters.items()}
-    else:
-        rankings = _rank_captions(texts, query, backbone, adapters, opened)
+    asked = Search(WORDS, "", own, None if texts else opened, names, where, query=query, paths=paths)
+    if texts:
+        seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)
+        rows = {name: text_rows(backbone, read, adapter) for name, adapter in adapters.items()}
+        rankings = {name: rank_captions(texts, rows[name], seen, backbone, a, opened) for name, a in adapters.items()}
+    else:  # ranks are compared, so all photos of a gallery need one
+        rankings = {name: asked.rank(adapter, max(arguments.top, len(asked.photos))) for name, adapter in adapters.items()}
     shown: dict[str, list[dict[str, Any]]] = {}
     for name, ranking in rankings.items():
-        moved = (moves if texts else scoped.moves)(rankings["zero-shot"], ranking)
+        moved = asked.moves(rankings["zero-shot"], ranking)
+        labels = [(hit, str(paths.get(hit.key, hit.label))) for hit in ranking.hits[: arguments.top]]
         shown[name] = [
-            {
-                "rank": hit.rank,
-                kind: str(paths.get(hit.key, hit.label)),
-                "score": round(hit.score, 6),
-                "moved": moved.get(hit.key),
-            }
-            for hit in ranking.hits[: arguments.top]
+            {"rank": hit.rank, kind: label, "score": round(hit.score, 6), "moved": moved.get(hit.key)} for hit, label in labels
         ]
     album = None
     if arguments.link is not None:  # of the last ranking, the adapted one if there is one
@@ -103,28 +96,13 @@ def search(arguments: Namespace) -> Answer:
     data = {
         "query": " + ".join([*query.texts, *map(str, pictures), *(f"-{text}" for text in query.without)]),
         "task": arguments.task,
-        "photos": len(opened or scoped.photos or {sample.path for sample in samples}),
+        "photos": len(opened or asked.photos or {sample.path for sample in samples}),
         "total": rankings["zero-shot"].total,
         "failed": failed,
         "album": album,
         "rankings": shown,
     }
     return Answer(data, lambda data: format.rankings(data, kind))
-
-
-def _rank_captions(
-    texts: tuple[str, ...], query: Query, backbone: Backbone, adapters: Mapping[str, Adapter], library: LibraryPhotos | None
-) -> dict[str, Ranking]:
-    """Captions for the query's photos by adapter; with a library, by their scores less their popularity among its photos."""
-    seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)
-    rankings = {}
-    for name, adapter in adapters.items():
-        rows = text_rows(backbone, read, adapter)
-        scores = rows @ photo_rows(backbone, seen, adapter).mean(0)
-        if library is not None:
-            scores = scores - popularity(library.index_for(adapter).take(spread_rows(len(library))), rows)
-        rankings[name] = ranked_captions(texts, scores)
-    return rankings
 
 
 def load_names(file: Path | None, backbone: Backbone, library: LibraryPhotos | None = None) -> TaughtNames:
@@ -135,7 +113,7 @@ def load_names(file: Path | None, backbone: Backbone, library: LibraryPhotos | N
     try:
         return replace(read_names(file, backbone), background=None if library is None else library.background)
     except OSError as error:
-        raise DataError("CORE_NAMES_UNREADABLE", file=file, error=error.strerror) from None
+        raise DataError(f"The file of names {file} cannot be read ({error.strerror}).") from None
 
 
 def is_photo(part: str) -> bool:
@@ -146,13 +124,5 @@ def is_photo(part: str) -> bool:
     if is_there(path):
         return True
     if "/" in part or os.sep in part or len(part.split()) == 1:
-        raise PhotoError("CORE_PHOTO_GONE", path=part)
+        raise PhotoError(f"{part} is not there: give the path of a photo, or words.")
     return False  # a sentence that ends with the name of a file
-
-
-def _photos(folder: Path) -> list[Path]:
-    check_folder(folder)
-    paths = sorted(photos_in(folder))
-    if not paths:
-        raise DataError("CORE_GALLERY_FOLDER", folder=folder, suffixes=", ".join(sorted(PHOTO_SUFFIXES)))
-    return paths

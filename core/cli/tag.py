@@ -1,7 +1,5 @@
 """The command ``tag``: keywords in XMP sidecars, for photos that a name or a query finds in a library."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from functools import partial
 from typing import Any
@@ -18,15 +16,17 @@ from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.name_scores import asked_with, proposed_cut, scores_left_out
-from core.retrieval.search import NONE_LEFT, Where, search
+from core.retrieval.name_scores import proposed_cut, scores_left_out
+from core.retrieval.photo_set import Where
+from core.retrieval.questions import Query
+from core.retrieval.search import NONE_LEFT, search
 
 
 def tag(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     wanted = task_request(arguments)
     if not (arguments.names or arguments.query) and not (arguments.remove and arguments.keyword):
-        raise UsageError("CORE_TAG_WHAT")
+        raise UsageError("`tag` needs --names FILE, --query TEXT, or --remove --keyword WORD.")
     texts = [clean_text(text, "query") for text in arguments.query or ()]
     keyword = _keyword(arguments.keyword or ", ".join(texts)) if arguments.keyword or texts else None
     library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
@@ -59,7 +59,7 @@ def tag(arguments: Namespace) -> Answer:
 def _keyword(text: str) -> str:
     word = one_line(text)
     if not word or any(sign in word for sign in LEVELS):
-        raise UsageError("CORE_KEYWORD", word=word)
+        raise UsageError(f"The keyword “{word}” is unusable, since / and | are levels in photo programs: change --keyword.")
     return word
 
 
@@ -67,7 +67,8 @@ def _ranked(
     photos: LibraryPhotos, names: TaughtNames, texts: list[str], entry: TaughtName | None, adapter: Adapter, where: Where
 ) -> tuple[list[tuple[int, float]], dict[str, Any]]:
     """All photos as (row, score), best first, and what the scores of the name's own photos say."""
-    ranked = search(photos, asked_with(names, texts), adapter.with_names(names.on), None, photos.among(where))
+    question = Query(tuple(texts)).question(photos.backbone, names)
+    ranked = search(photos, question, adapter.with_names(names.on), None, photos.among(where))
     if not ranked:
         raise GalleryError(NONE_LEFT)
     own, wrong = ([] if entry is None else scores_left_out(names, entry, adapter, crossed) for crossed in (False, True))

@@ -1,7 +1,5 @@
 """The command ``teach``: names from photos, written as an adapter in PEFT format."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,7 +31,7 @@ def teach(arguments: Namespace) -> Answer:
     backbone, lora, origin = _base(arguments, base)
     names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
     if not names.entries:
-        raise DataError("CORE_NOTHING_TAUGHT", reasons=" ".join(reason for _, reason in failed))
+        raise DataError(f"Nothing could be taught: {' '.join(reason for _, reason in failed)}")
     adapter, origin = adapter_files.with_names(names, lora, origin)
     assert adapter is not None
     files = {**adapter_files.adapter_files(backbone, adapter, origin), NAMES_FILE: save_names(names)}
@@ -77,7 +75,7 @@ def _taught(
         photos, skipped = read_prefixes(backbone, files, log)[1:] if library is None else _from_library(library, files)
         failed += [(name, reason) for reason in skipped]
         if (same := names.find(name)) is not None:
-            remarks.append(message("CORE_ONE_NAME", name=same.name, other=name))
+            remarks.append(message(f"“{same.name}” and “{name}” are one name: the photos of both were taught together."))
         try:
             names = names.add(name, photos)
         except DescriptionError as error:

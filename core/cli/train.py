@@ -97,16 +97,16 @@ def changed(recipe: R, settings: Sequence[str]) -> R:
         name, _, value = setting.partition("=")
         old: Any = getattr(recipe, name, None)
         if name not in vars(recipe):
-            raise DataError("CORE_SET_UNKNOWN", setting=setting, name=name, names=", ".join(vars(recipe)))
+            raise DataError(f"--set {setting}: the recipe has no {name!r}; it has {', '.join(vars(recipe))}.")
         try:
             recipe = replace(recipe, **{name: type(old)(value)})
         except ValueError:
-            raise DataError("CORE_SET_NUMBER", setting=setting, name=name, old=old) from None
+            raise DataError(f"--set {setting}: {name} is a number such as {old}.") from None
     return recipe
 
 
 def destination(arguments: Namespace, usual: Path) -> Path:
     """``--out``, or the usual path. Raises UsageError: when a file is there, such as a shipped one, without ``--yes``."""
     if arguments.out is None and usual.exists() and not arguments.yes:
-        raise UsageError("CORE_EXISTS", path=usual)
+        raise UsageError(f"{usual} exists: choose another path with --out, or replace it with --yes.")
     return arguments.out or usual

@@ -4,8 +4,6 @@ Command line, app and training share one choice. Prefix activations, embeddings 
 the device, in the precision in which they are cached.
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -31,7 +29,7 @@ def use(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError):  # as torch says that a device is unknown, missing or not compiled in
         device = None
     if device is None or device.type not in ("cuda", "mps", "cpu"):
-        raise BackboneError("CORE_DEVICE", name=name)
+        raise BackboneError(f"--device {name} is unknown or not here: leave it out, or choose cuda (cuda:1, …), mps or cpu.")
     _chosen = device
     return device
 

@@ -1,7 +1,5 @@
 """Errors for users. The message says what is wrong, with which input, and what to do."""
 
-from __future__ import annotations
-
 from core.common.messages import Message
 
 MAX_BRIEF = 80
@@ -15,10 +13,10 @@ def brief(value: object) -> str:
 
 
 class StudioError(Exception):
-    """Base of all errors that users see: a message, or its key and the values of its fields. ``str`` gives the English text."""
+    """Base of all errors that users see: a message, or its English template and fields, which translations of it need."""
 
-    def __init__(self, key: str | Message, /, **fields: object) -> None:
-        self.message = Message(key, fields) if isinstance(key, str) else key
+    def __init__(self, template: str | Message, /, **fields: object) -> None:
+        self.message = Message(template, fields) if isinstance(template, str) else template
         super().__init__(str(self.message))
 
 

@@ -1,26 +1,24 @@
 """Write a file completely or not at all."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from core.common.errors import StudioError
-from core.common.messages import Message, message
+from core.common.messages import Message
 
 
 def no_folder(path: Path | str) -> Message:
     """The error message for a path that should be a folder."""
-    return message("CORE_FOLDER_IS_FILE" if Path(path).is_file() else "CORE_NO_FOLDER", path=path)
+    return Message(f"{path} is a file: name the folder." if Path(path).is_file() else f"The folder {path} does not exist.")
 
 
 def check_free(folder: Path, mark: str, error: type[StudioError]) -> None:
     """Raise ``error`` unless a folder is new, empty, or has a file ``mark`` from an earlier run. Hidden files do not count."""
     others = [folder] if folder.is_file() else [path for path in folder.glob("*") if not path.name.startswith(".")]
     if others and not (folder / mark).is_file():
-        raise error("CORE_OUT_TAKEN", folder=folder)
+        raise error(f"{folder} is a file or holds other files: name a new folder, or an empty one.")
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Scale a photo of any size to the few pixels that a backbone sees. Uses Pillow only, so that decoders need not load torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from PIL import Image

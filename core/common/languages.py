@@ -3,14 +3,12 @@
 The sentence is one line about photos. That is too short for letter statistics, but it has function words.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from core.common.messages import Message, english, message
+from core.common.messages import Message, message
 from core.common.paths import data_of
 
 # The languages of the Universal Sentence Encoder, multilingual v3 (arXiv 1907.04307).
@@ -57,10 +55,8 @@ def language(text: str) -> str:
 def language_remark(description: str, known: Collection[str] = TOWER_LANGUAGES) -> Message | None:
     """Warn if the sentence seems to be in none of the known languages (English names)."""
     name = language(description)
-    if name in known:
-        return None
-    key = f"CORE_{name.split()[0].upper()}"
-    return message("CORE_LANGUAGE", language=message(key) if key in english() else name)
+    remark = "The sentence seems to be {language}, which the model does not know: try it in English."
+    return None if name in known else message(remark, language=Message(name))
 
 
 def _count_signs(sentence: Sequence[str], words: str, letters: str = "") -> int:

@@ -4,8 +4,6 @@ Before Python 3.12, ``functools.cached_property`` holds one lock for all instanc
 block all others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 

@@ -1,7 +1,5 @@
 """Results as Markdown tables and sentences, as docs/results.md and the Evidence tab show them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

@@ -1,7 +1,5 @@
 """Paths of the shipped files."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

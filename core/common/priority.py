@@ -1,7 +1,5 @@
 """Answers go first: threads that only prepare photos run at a lower priority."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -10,7 +10,14 @@ from tqdm import tqdm
 from core.common.text import printable
 
 Log = Callable[[str], None]
+Progress = Callable[[int, int], object]  # gets what is done, and all
+Stop = Callable[[], bool]  # whether to end early
 SECONDS = 60.0  # between log lines
+
+
+def never() -> bool:
+    """The default ``stop``: work runs to the end."""
+    return False
 
 
 def silent(line: str) -> None:

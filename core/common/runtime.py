@@ -5,8 +5,6 @@ this takes a fifth of the image tower's time. Here the process keeps them, and r
 visitors in 12 threads, the process has 905 MB instead of 1,201 MB.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys
@@ -33,7 +31,7 @@ def compute_dtype(device: torch.device | None = None) -> torch.dtype:
     """
     wanted = os.environ.get(DTYPE_VARIABLE) or None
     if wanted not in (None, "float32"):
-        raise UsageError("CORE_DTYPE", variable=DTYPE_VARIABLE, value=wanted)
+        raise UsageError(f"{DTYPE_VARIABLE} is {wanted}: set it to float32, or leave it out.")
     if wanted:
         return torch.float32
     kind = "cpu" if device is None else device.type
@@ -51,9 +49,8 @@ def one_core(
 ) -> Iterator[None]:
     """Run the block on one core, which is best for one sentence.
 
-    Threads that sleep between small steps take longer to wake than they save: an adapter for a sentence takes 21 ms with two
-    threads and 14 ms with one. The result does not depend on the number of cores. ``count`` and ``limit`` get and set the
-    number of threads of the calling thread.
+    Threads that sleep between small steps take longer to wake than they save (times: docs/performance.md). The result does not
+    depend on the number of cores. ``count`` and ``limit`` get and set the number of threads of the calling thread.
     """
     threads = count()
     limit(1)

@@ -1,7 +1,5 @@
 """Schema of the JSON files beside experts. They may come from anywhere: texts must be printable, figures finite."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired
 

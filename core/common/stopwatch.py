@@ -1,7 +1,5 @@
 """Measure the seconds of each step."""
 
-from __future__ import annotations
-
 import time
 
 

@@ -1,7 +1,5 @@
 """Write and read safetensors files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +12,6 @@ from torch import Tensor
 
 from core.common.errors import AdapterError, BackboneError, StudioError
 from core.common.files import whole
-from core.common.messages import Message, message
 
 # What reading a damaged or forged file may raise.
 DAMAGED = (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
@@ -22,15 +19,12 @@ MOST_HEADER = 8 * 2**20  # bytes of a header from outside: parsed, one as large 
 
 
 @contextmanager
-def damage_raises(
-    error: type[StudioError], what: str | Message, then: str | Message = Message("CORE_RESTORE")
-) -> Iterator[None]:
-    """A block that reads a file of tensors. Raises ``error``: when it is damaged, or its tensors are not a LoRA's; the message
-    says ``what`` is wrong and what to do ``then``."""
+def damage_raises(error: type[StudioError], file: object, then: str = "restore it") -> Iterator[None]:
+    """A block that reads a file of tensors. Raises ``error``: when it is damaged, or its tensors are not a LoRA's."""
     try:
         yield
     except (*DAMAGED, AdapterError) as damage:
-        raise error("CORE_DAMAGED_FILE", what=what, damage=type(damage).__name__, then=then) from None
+        raise error(f"{file} is damaged ({type(damage).__name__}): {then}.") from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -65,6 +59,6 @@ def shipped_tensors(path: Path, owner: str) -> dict[str, Tensor]:
     BackboneError: when it is damaged."""
     if not path.is_file():
         return {}
-    with damage_raises(BackboneError, message("CORE_ASSET_DAMAGED", file=path.name), message("CORE_RESTORE_FILE")):
+    with damage_raises(BackboneError, path.name):
         tensors, metadata = read_tensors(path)
     return {name: tensor.float() for name, tensor in tensors.items()} if owner in metadata.values() else {}

@@ -1,7 +1,5 @@
 """Text that people write: descriptions, names of experts, names of files."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -9,11 +7,10 @@ from itertools import chain, count
 from pathlib import PurePosixPath
 
 from core.common.errors import DescriptionError, RepositoryError
-from core.common.messages import message
+from core.common.messages import Message
 
 MAX_DESCRIPTION = 2_000  # characters
 MAX_NAME = 60
-KINDS = {"description": message("CORE_DESCRIPTION"), "query": message("CORE_QUERY")}
 MAX_FILE_NAME = 80
 LONGEST = 1_000  # characters of a file name that are looked at: its first and last ones
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -44,14 +41,15 @@ def safe_name(name: str) -> str:
 def clean_text(text: str, what: str = "description") -> str:
     """Trim a description or query. Raises DescriptionError: when it has no letter or digit, or more than MAX_DESCRIPTION
     characters."""
-    named = KINDS.get(what, what)
+    named = Message(what)
     if not isinstance(text, str):
-        raise DescriptionError("CORE_NO_TEXT", what=named)
+        raise DescriptionError(f"The {what} must be a text.")
     if len(text) > MAX_DESCRIPTION:
-        raise DescriptionError("CORE_LONG", what=named, n=len(text), most=MAX_DESCRIPTION)
+        long = "The {what} has {n:,} characters; {most:,} is the most. One sentence about the photos is best."
+        raise DescriptionError(long, what=named, n=len(text), most=MAX_DESCRIPTION)
     cleaned = one_line(text)
     if not any(c.isalnum() for c in cleaned):
-        raise DescriptionError("CORE_EMPTY", what=named)
+        raise DescriptionError("The {what} is empty: say what the photos show, such as “photos of people surfing”.", what=named)
     return cleaned
 
 
@@ -59,9 +57,9 @@ def clean_name(name: str) -> str:
     """Trim an expert's name. Raises RepositoryError: when it has no letter or digit, or more than MAX_NAME characters."""
     cleaned = one_line(str(name))
     if not any(c.isalnum() for c in cleaned):
-        raise RepositoryError("CORE_NO_NAME")
+        raise RepositoryError("The expert has no name: a word or two are enough, such as “my garden”.")
     if len(cleaned) > MAX_NAME:
-        raise RepositoryError("CORE_LONG_NAME", n=len(cleaned), most=MAX_NAME)
+        raise RepositoryError("The expert's name has {n} characters; {most} is the most.", n=len(cleaned), most=MAX_NAME)
     return cleaned
 
 

@@ -1,7 +1,5 @@
 """Captions of a visitor's photos: from CSV or JSONL files, from file names, or typed."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re
@@ -44,9 +42,9 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     pairs = (_jsonl if PurePosixPath(label).suffix.lower() == ".jsonl" else _csv)(label, text)
     captions = _collect(islice(pairs, most))
     if not captions:
-        raise DataError("CORE_NO_CAPTIONS", label=label)
+        raise DataError("{label} holds no captions.", label=label)
     if most is not None and next(pairs, None) is not None:
-        raise DataError("CORE_MANY_CAPTIONS", label=label, most=most)
+        raise DataError("{label} holds more than {most:,} captions: send those of your photos alone.", label=label, most=most)
     return captions
 
 
@@ -64,7 +62,7 @@ def parse_typed(text: str) -> Captions:
             continue
         match = _PHOTO_FILE.fullmatch(line.strip()) or re.fullmatch(r"([^:,;\t]+)[:,;\t](.*)", line.strip())
         if match is None or not match[1].strip() or not match[2].strip():
-            raise DataError("CORE_TYPED_LINE", typed=message("CORE_TYPED"), line=number)
+            raise DataError("Typed captions, line {line}: “name: caption” is expected, such as “dog.jpg: a dog”.", line=number)
         pairs.append((match[1].strip(), match[2]))
     return _collect(pairs)
 
@@ -108,16 +106,16 @@ def _csv(label: str, text: str) -> Iterator[tuple[str, str]]:
     delimiter = match[0] if match else ","
     image, caption, width = 0, 1, 2
     for number, (line, row) in enumerate(_csv_rows(label, text, delimiter)):
-        where = message("CORE_LINE", label=label, line=line)
+        where = message("{label}, line {line}", label=label, line=line)
         if number == 0 and (header := _columns([cell.casefold() for cell in row], where)) is not None:
             (image, caption), width = header, len(row)
             continue
         if len(row) > width:
             if caption != width - 1:
-                raise DataError("CORE_CSV_COLUMNS", where=where, n=len(row), width=width)
+                raise DataError("{where}: {n} columns, but the first line has {width}.", where=where, n=len(row), width=width)
             row = [*row[: width - 1], f"{delimiter} ".join(row[width - 1 :])]
         if len(row) <= max(image, caption) or not row[image]:
-            raise DataError("CORE_CSV_PAIR", where=where)
+            raise DataError("{where}: an image and a caption are expected, such as “dog.jpg,a dog on the beach”.", where=where)
         yield _TOKEN_NUMBER.sub("", row[image]), row[caption]
 
 
@@ -132,7 +130,7 @@ def _csv_rows(label: str, text: str, delimiter: str) -> Iterator[tuple[int, list
             if any(cell.strip() for cell in row):
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
-        raise DataError("CORE_CSV", label=label, line=reader.line_num, error=error) from None
+        raise DataError(f"{label}, line {reader.line_num}: not valid CSV ({error}).") from None
 
 
 def _columns(header: list[str], where: Message) -> tuple[int, int] | None:
@@ -143,7 +141,7 @@ def _columns(header: list[str], where: Message) -> tuple[int, int] | None:
     for caption, cell in enumerate(header):
         if caption != image and _TEXT_COLUMN.fullmatch(cell):
             return image, caption
-    raise DataError("CORE_CSV_NO_CAPTION", where=where)
+    raise DataError("{where}: the header names an image column but no caption column (call it “caption”).", where=where)
 
 
 def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:

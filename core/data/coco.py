@@ -4,11 +4,9 @@ https://cocodataset.org/#format-data
 https://cs.stanford.edu/people/karpathy/deepimagesent/ (caption_datasets.zip)
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +34,10 @@ def read_coco(images: ImageFinder, categories: bool) -> list[Sample]:
     Raises DataError: when a file is malformed, or there are files of 2014 and 2017, whose splits share photos.
     """
     found = images.lists(CAPTIONS, lambda file: _captioned(file, images, categories))
-    _check_years([*found])
+    by_year = {year[0]: file.name for file in found if (year := re.search("2014|2017", file.stem))}
+    if len(by_year) > 1:
+        both = " and ".join(name for _, name in sorted(by_year.items()))
+        raise DataError(f"{both} share photos: keep one year, since photos of one's val train in the other.")
     if len(found) == 1:
         return next(iter(found.values()))
     splits = {file: next((split for split in ("train", "val") if split in file.stem.lower()), "") for file in found}
@@ -50,7 +51,7 @@ def _split(file: Path, images: ImageFinder) -> list[Sample]:
     if not isinstance(listed, list) or not any(isinstance(i, dict) and "sentences" in i for i in listed):
         return []
     samples = []
-    with _form("CORE_KARPATHY", file):
+    with _form(file, "images with filename, split (train, restval, val, test), sentences with raw text"):
         for image in listed:
             captions = tuple(one_line(s["raw"]) for s in image["sentences"] if s["raw"].strip())
             name = f"{image.get('filepath', '')}/{image['filename']}".removeprefix("/")
@@ -64,7 +65,7 @@ def _captioned(file: Path, images: ImageFinder, categories: bool) -> list[Sample
     if not isinstance(content, dict) or "images" not in content or "annotations" not in content:
         return []
     captions: dict[Any, list[str]] = defaultdict(list)
-    with _form("CORE_COCO", file):
+    with _form(file, "images with id and file_name, annotations with image_id and caption"):
         for annotation in content["annotations"]:
             caption = annotation.get("caption")
             if isinstance(caption, str) and caption.strip():
@@ -88,7 +89,7 @@ def _categories(file: Path) -> dict[Any, tuple[str, ...]]:
 
     content = read_json(file, slim)
     categories: dict[Any, set[str]] = defaultdict(set)
-    with _form("CORE_COCO_INSTANCES", file):
+    with _form(file, "categories with id and name, annotations with image_id and category_id"):
         names = {c["id"]: c["name"] for c in content["categories"]}
         for annotation in content["annotations"]:
             categories[annotation["image_id"]].add(names[annotation["category_id"]])
@@ -96,15 +97,9 @@ def _categories(file: Path) -> dict[Any, tuple[str, ...]]:
 
 
 @contextmanager
-def _form(key: str, file: Path) -> Iterator[None]:
-    """A block that reads the values of a JSON file: if they are others, a DataError with this message is raised."""
+def _form(file: Path, needs: str) -> Iterator[None]:
+    """A block that reads the values of a JSON file. Raises DataError: when they are others than it ``needs``."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(key, file=file.name, kind=type(error).__name__, error=brief(str(error))) from None
-
-
-def _check_years(files: Sequence[Path]) -> None:
-    by_year = {year[0]: f.name for f in files if (year := re.search("2014|2017", f.stem))}
-    if len(by_year) > 1:
-        raise DataError("CORE_COCO_YEARS", files=" and ".join(by_year[year] for year in sorted(by_year)))
+        raise DataError(f"{file.name} needs {needs} ({type(error).__name__}: {brief(str(error))}).") from None

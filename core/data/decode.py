@@ -1,7 +1,5 @@
 """From a file to a decoded photo: read, identified by its content, and decoded in another process."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Container
 from pathlib import Path, PurePosixPath
@@ -51,4 +49,4 @@ def read_photo(name: str, content: Path | bytes, known: Container[str], decode: 
         return error
     except Exception:  # any error rejects this file only
         log.exception("%r could not be read", name)
-        return photo_error(name, "CORE_UNREADABLE")
+        return photo_error(name, "the file cannot be read.")

@@ -5,8 +5,6 @@ photo only. (The standard library's pools import the main module into every proc
 end completely when one process ends.)
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging
@@ -73,7 +71,9 @@ class _Process(threading.local):
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             status = self._end(process)
             log.info("a decoder ended with status %s", status)
-            raise photo_error(name, "CORE_TOO_LONG" if status in (-9, -24) else "CORE_CRASHED") from None  # SIGKILL, SIGXCPU
+            if status in (-9, -24):  # SIGKILL, SIGXCPU
+                raise photo_error(name, "decoding the image takes too long; save it again with another program.") from None
+            raise photo_error(name, "the image is damaged: decoding it failed.") from None
         finally:
             watchdog.cancel()
 
@@ -116,7 +116,7 @@ class Upload:
         """Decode one photo. Raises PhotoError: when it cannot be decoded, or the upload took too long."""
         self.photos += 1
         if self.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * self.photos, MOST_SECONDS):
-            raise photo_error(name, "CORE_OUT_OF_TIME")
+            raise photo_error(name, "the upload reached its time limit; upload the remaining photos separately.")
         return POOL.submit(self._decode, name, content).result()
 
     def _decode(self, name: str, content: bytes) -> DecodedPhoto:

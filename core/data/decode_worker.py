@@ -4,8 +4,6 @@ It reads requests from standard input and answers on standard output: a line of 
 trust the answers: a hostile file may have taken this process over.
 """
 
-from __future__ import annotations
-
 import json
 import signal
 import sys
@@ -16,7 +14,7 @@ from core.common.errors import PhotoError
 from core.common.images import Framing
 from core.common.messages import message
 from core.common.priority import step_back
-from core.data.image_io import as_json, open_photo, reason_of, thumbnail
+from core.data.image_io import NOT_DECODED, as_json, open_photo, reason_of, thumbnail
 
 if sys.platform != "win32":
     import resource
@@ -48,7 +46,7 @@ def decoded(name: str, content: bytes, framing: Framing) -> tuple[dict[str, Any]
     except PhotoError as error:
         reason = reason_of(error)
     except Exception as error:  # any error rejects this photo only
-        reason = message("CORE_NOT_DECODED", error=type(error).__name__)
+        reason = message(NOT_DECODED, error=type(error).__name__)
     return {"error": as_json(reason)}, b""
 
 

@@ -1,7 +1,5 @@
 """Find the image files that a captions file names."""
 
-from __future__ import annotations
-
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
@@ -68,7 +66,7 @@ class ImageFinder:
         same = self._by_name.get(PurePosixPath(name).name, [])
         if len(same) > 1:
             first, second = (path.relative_to(self.folder) for path in same[:2])
-            raise DataError("CORE_TWO_PHOTOS", folder=self.folder, name=first.name, first=first, second=second)
+            raise DataError(f"{self.folder} holds {first} and {second}, and captions name both: move one away.")
         return next(iter(same), direct)
 
     def lists(self, pattern: str, read: Callable[[Path], list[Sample]]) -> dict[Path, list[Sample]]:

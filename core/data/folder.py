@@ -1,7 +1,5 @@
 """Read a data folder of any known format."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +42,7 @@ def read_folder(folder: Path, categories: bool = False) -> list[Sample]:
     images = ImageFinder(folder)
     if samples := read_karpathy(images) or read_coco(images, categories) or _tables(images) or _classes(folder):
         return samples
-    raise DataError("CORE_NO_FORMAT", folder=folder)
+    raise DataError(f"{folder} needs captions.jsonl, labels.jsonl, COCO's or Karpathy's JSON, or folders named after classes.")
 
 
 def _tables(images: ImageFinder) -> list[Sample]:
@@ -68,7 +66,7 @@ def _classes(folder: Path) -> list[Sample]:
     splits = [f for f in folders if f.name.lower() in SPLITS]
     if splits and len(splits) < len(folders):
         odd = next(f for f in folders if f not in splits)
-        raise DataError("CORE_SPLITS_OR_CLASSES", folder=folder, split=splits[0].name, other=odd.name)
+        raise DataError(f"{folder} holds {splits[0].name} and {odd.name}: name all folders after splits or after classes.")
     roots = [(SPLITS[s.name.lower()], s) for s in splits] or [("", folder)]
     classes = [(split, class_folder) for split, root in roots for class_folder in _class_folders(root)]
     if len({c.name for _, c in classes}) < 2:

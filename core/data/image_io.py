@@ -1,7 +1,5 @@
 """Decode photo files to upright RGB, and make thumbnails. Imports Pillow only, for the decoding processes."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import stat
@@ -12,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.common.errors import PhotoError, brief
-from core.common.messages import Message, english, message
+from core.common.messages import Message, message
 from core.data.raw_preview import SUFFIXES as RAW_SUFFIXES
 from core.data.raw_preview import raw_preview
 
@@ -35,6 +33,19 @@ FORMATS = {
     "HEIF": (".heic", ".heif"),
 }
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO 23008-12
+# Why a photo is rejected. A decoding process may send the last ones.
+GONE, UNREADABLE = "the file is not there.", "the file cannot be read ({error})."
+EMPTY, LARGE_FILE, NO_PREVIEW, NO_IMAGE, TOO_LARGE, MEMORY, DAMAGED, PIXELS, NOT_DECODED = REASONS = (
+    "the file is empty.",
+    "the file is larger than {mb} MB.",
+    "this raw file holds no JPEG preview that can be read; export the photo as JPEG.",
+    "this is not a readable image (JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, or the previews in DNG, CR2, NEF, ARW).",
+    "the image is far too large; make it smaller first.",
+    "decoding the image takes too much memory; save it again with another program.",
+    "the image is damaged or cut off ({error}).",
+    "{width} x {height} pixels is more than {most} megapixels; make it smaller first.",
+    "the image cannot be decoded ({error}).",
+)
 _ORIENTATION, _CHANGED, _EXIF_IFD, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003  # tags of EXIF
 
 # Large and damaged files get our own error messages. Set once: catch_warnings() is not thread-safe.
@@ -43,8 +54,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def photo_error(name: str, reason: str | Message, /, **fields: object) -> PhotoError:
-    """The error of a photo file. ``reason``: a message, or the key of one with these fields."""
-    return PhotoError("CORE_PHOTO", name=name, reason=message(reason, **fields) if isinstance(reason, str) else reason)
+    """The error of a photo file. ``reason``: a message, or the template of one with these fields."""
+    return PhotoError("{name}: {reason}", name=name, reason=message(reason, **fields) if isinstance(reason, str) else reason)
 
 
 def reason_of(error: PhotoError) -> Message:
@@ -53,16 +64,16 @@ def reason_of(error: PhotoError) -> Message:
 
 
 def as_json(reason: Message) -> list[Any]:
-    """A reason for another process, as its key and fields."""
-    return [reason.key, reason.fields]
+    """A reason for another process, as its template and fields."""
+    return [reason.template, reason.fields]
 
 
 def from_json(answer: Any) -> Message:
     """Read a reason of ``as_json`` from a process that is not trusted. Raises LookupError, ValueError, TypeError or
     AttributeError: when it has another form."""
-    key, fields = answer
-    reason = message(key, **{name: brief(value) for name, value in fields.items()})
-    english()[key].format(**reason.fields)  # raises KeyError for an unknown message or a missing field
+    template, fields = answer
+    reason = message(REASONS[REASONS.index(template)], **{name: brief(value) for name, value in fields.items()})
+    template.format(**reason.fields)  # raises KeyError for a missing field
     return reason
 
 
@@ -73,14 +84,14 @@ def photo_bytes(path: Path, name: str | None = None) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise photo_error(label, "CORE_FILE_IRREGULAR")
+            raise photo_error(label, "the file cannot be read (it is not a regular file).")
         if status.st_size > MAX_BYTES:
-            raise photo_error(label, "CORE_FILE_LARGE", mb=MAX_BYTES // 2**20)
+            raise photo_error(label, LARGE_FILE, mb=MAX_BYTES // 2**20)
         return path.read_bytes()
     except FileNotFoundError:
-        raise photo_error(label, "CORE_FILE_GONE") from None
+        raise photo_error(label, GONE) from None
     except OSError as error:
-        raise photo_error(label, "CORE_FILE_UNREADABLE", error=error.strerror or type(error).__name__) from None
+        raise photo_error(label, UNREADABLE, error=error.strerror or type(error).__name__) from None
 
 
 def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
@@ -94,14 +105,14 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
         source = photo_bytes(source, name)
     label = name or "photo"
     if not source:
-        raise photo_error(label, "CORE_FILE_EMPTY")
+        raise photo_error(label, EMPTY)
     if len(source) > MAX_BYTES:
-        raise photo_error(label, "CORE_FILE_LARGE", mb=MAX_BYTES // 2**20)
+        raise photo_error(label, LARGE_FILE, mb=MAX_BYTES // 2**20)
     try:
         tags: dict[int, object] = {}
         if PurePath(label).suffix.lower() in RAW_SUFFIXES:
             if (preview := raw_preview(source)) is None:
-                raise photo_error(label, "CORE_NO_PREVIEW")
+                raise photo_error(label, NO_PREVIEW)
             source, tags = preview
         if source[4:8] == b"ftyp" and source[8:12] in HEIC:
             _register_heif()
@@ -117,13 +128,13 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
     except PhotoError:
         raise
     except UnidentifiedImageError:
-        raise photo_error(label, "CORE_NO_IMAGE") from None
+        raise photo_error(label, NO_IMAGE) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise photo_error(label, "CORE_IMAGE_LARGE") from None
+        raise photo_error(label, TOO_LARGE) from None
     except MemoryError:
-        raise photo_error(label, "CORE_MEMORY") from None
+        raise photo_error(label, MEMORY) from None
     except Exception as error:  # decoders raise anything on damaged files
-        raise photo_error(label, "CORE_DAMAGED", error=type(error).__name__) from None
+        raise photo_error(label, DAMAGED, error=type(error).__name__) from None
 
 
 def _register_heif() -> None:
@@ -152,7 +163,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 def _check_size(image: Image.Image, label: str) -> None:
     if image.width * image.height > MAX_PIXELS:
-        raise photo_error(label, "CORE_PIXELS", width=image.width, height=image.height, most=MAX_PIXELS // 10**6)
+        raise photo_error(label, PIXELS, width=image.width, height=image.height, most=MAX_PIXELS // 10**6)
 
 
 def _reduced(image: Image.Image) -> Image.Image:

@@ -1,7 +1,5 @@
 """``captions.jsonl`` and ``labels.jsonl``: one JSON object per line."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +24,7 @@ def read_samples(name: str, text: str, folder: Path = Path()) -> Iterator[Sample
         if captions is None and "label" in row:
             label, captions = row["label"], []
             if not isinstance(label, str):
-                raise DataError("CORE_NO_LABEL", where=where)
+                raise DataError(f'{where}: a "label" text is expected.')
         texts = _texts(where, "captions", [captions] if isinstance(captions, str) else captions)
         categories = sorted(set(_texts(where, "categories", row.get("categories", []))))
         split, domain, dataset = (str(row.get(key, "")) for key in ("split", "domain", "set"))
@@ -56,7 +54,7 @@ def read_translations(folder: Path) -> dict[str, list[Translation]]:
     """
     files = sorted(folder.glob("*.jsonl"))
     if not files:
-        raise DataError("CORE_NO_TRANSLATIONS", folder=folder)
+        raise DataError(f"{folder} holds no .jsonl file with captions in other languages: one is needed.")
     found: dict[str, list[Translation]] = defaultdict(list)
     for where, row in (line for file in files for line in _rows(file.name, read_text(file))):
         for key, value in row.items():
@@ -77,14 +75,14 @@ def read_translations(folder: Path) -> dict[str, list[Translation]]:
 def _rows(name: str, text: str) -> Iterator[tuple[Message, dict[str, Any]]]:
     """Yield (place, object) of each line; errors name this place. Raises DataError: when it is no object with an image."""
     for number, line in lines(text):
-        where = message("CORE_LINE", label=name, line=number)
+        where = message("{label}, line {line}", label=name, line=number)
         row = parse_json(where, line)
         if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not row["image"].strip():
-            raise DataError("CORE_NO_IMAGE_KEY", where=where)
+            raise DataError(f'{where}: an object with an "image" is expected.')
         yield where, row
 
 
 def _texts(where: Message, key: str, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(t, str) for t in value):
-        raise DataError("CORE_NO_TEXTS", where=where, key=key)
+        raise DataError(f'{where}: "{key}" must be a list of texts.')
     return value

@@ -1,7 +1,5 @@
 """The JPEG preview in a camera's raw file. DNG, CR2, NEF and ARW are TIFF files."""
 
-from __future__ import annotations
-
 import io
 import struct
 

@@ -1,7 +1,5 @@
 """Process files in threads, ahead of the model that takes the results in batches."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Read a few named files from a visitor's ZIP, with size limits and without writing to disk."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 import zlib
@@ -48,7 +46,7 @@ def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type
     locked or damaged, or a file is missing or too large.
     """
     if len(data) > sum(limits.values()):
-        raise error("CORE_BUNDLE_LARGE", label=label, mb=sum(limits.values()) // 2**20)
+        raise error(f"{label} is larger than {sum(limits.values()) // 2**20} MB.")
     contents: dict[str, bytes] = {}
     try:
         with open_zip(data) as archive:
@@ -56,10 +54,10 @@ def read_members(data: bytes, limits: Mapping[str, int], label: str, error: type
             for name, limit in limits.items():
                 named = [(len(path.parts), m) for path, m in paths if path.name == name and path.parts[0] != "__MACOSX"]
                 if not named or (shallowest := min(named, key=lambda each: each[0]))[0] > 2:
-                    raise error("CORE_BUNDLE_LACKS", label=label, name=name)
+                    raise error(f"{label} lacks {name}.")
                 contents[name] = unpacked(archive, shallowest[1], limit)
                 if len(contents[name]) > limit:
-                    raise error("CORE_BUNDLE_FILE_LARGE", label=label, name=name, mb=limit // 2**20)
+                    raise error(f"{label}: {name} is larger than {limit // 2**20} MB unpacked.")
     except DAMAGE:
-        raise error("CORE_BUNDLE_DAMAGED", label=label) from None
+        raise error(f"{label} is damaged or not a ZIP file that can be read.") from None
     return contents

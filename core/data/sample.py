@@ -1,7 +1,5 @@
 """A photo of a data folder, independent of the folder's format."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

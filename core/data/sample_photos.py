@@ -1,7 +1,5 @@
 """Sample photos to try the studio: everyday photos, which are files of installed packages, and shipped sets of one kind."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 from dataclasses import dataclass
@@ -63,8 +61,7 @@ def sample_photos(name: str = EVERYDAY) -> tuple[SamplePhoto, ...]:
         sentence, labelled = sample_sets()[name].examples[0].description, read_file(ASSETS / "opening" / name / LABELS_FILE)
         return tuple(SamplePhoto(photo.path, photo.path.name, (photo.label,), sentence) for photo in labelled)
     listed = json.loads((ASSETS / "samples.json").read_text(encoding="utf-8"))
-    packages = sorted({row["package"] for row in listed})
-    specs = {package: importlib.util.find_spec(package) for package in packages}
+    specs = {package: importlib.util.find_spec(package) for package in sorted({row["package"] for row in listed})}
     folders = {package: Path(spec.origin).parent for package, spec in specs.items() if spec is not None and spec.origin}
     photos = tuple(
         SamplePhoto(folders[row["package"]] / row["file"], Path(row["file"]).name, tuple(row["captions"]), row["subject"])
@@ -72,5 +69,6 @@ def sample_photos(name: str = EVERYDAY) -> tuple[SamplePhoto, ...]:
         if row["package"] in folders and (folders[row["package"]] / row["file"]).is_file()
     )
     if not photos:
-        raise GalleryError("CORE_SAMPLES", packages=", ".join(packages))
+        missing = "The sample photos of {packages} are missing: `pip install -r requirements.txt`, or add photos of your own."
+        raise GalleryError(missing, packages=", ".join(specs))
     return photos

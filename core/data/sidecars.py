@@ -1,7 +1,5 @@
 """XMP sidecars beside photos: add a keyword or remove it. A photo is never written."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,10 +12,11 @@ from core.common.errors import DataError
 from core.common.files import whole
 from core.data.find_images import is_there
 from core.data.image_io import FORMATS
-from core.data.xmp import EMPTY, HIERARCHY, SUBJECT, TAGS, Words, keywords, with_keyword, without_keyword
+from core.data.xmp import EMPTY, HIERARCHY, NO_XMP, SUBJECT, TAGS, Words, keywords, with_keyword, without_keyword
 
 STYLES = ("photo.jpg.xmp", "photo.xmp")  # of most programs, of Lightroom
 MAX_BYTES = 16 * 2**20
+PHOTO_GONE = "its photo is gone: connect its drive, or update the library (`python -m core index`)."
 _IPTC_KEYWORDS = (2, 25)
 
 
@@ -33,17 +32,17 @@ def change(photo: Path, word: str, style: str = STYLES[0], remove: bool = False,
     file = sidecar_of(photo, style)
     if there := file.exists():
         if not is_there(file) or file.stat().st_size > MAX_BYTES:
-            raise DataError("CORE_SIDECAR_FOREIGN")
+            raise DataError(NO_XMP)
     elif remove:
         return False
     elif not is_there(photo):
-        raise DataError("CORE_SIDECAR_NO_PHOTO")
+        raise DataError(PHOTO_GONE)
     old, inside = file.read_bytes() if there else EMPTY, keywords_inside(photo) if is_there(photo) else {}
     new = (without_keyword if remove else with_keyword)(old, word, inside)
     if new == old or (not there and word in inside[SUBJECT]):
         return False
     if there and not file.stat().st_mode & 0o222:
-        raise DataError("CORE_SIDECAR_READ_ONLY")
+        raise DataError("it is read-only. It was left alone.")
     if dry_run:
         return True
     if new == EMPTY:  # nothing would be left in it
@@ -83,7 +82,7 @@ def change_all(
         except DataError as error:
             failed.append((file, error))
         except OSError as error:
-            failed.append((file, DataError("CORE_SIDECAR_NOT_WRITTEN", error=error.strerror)))
+            failed.append((file, DataError(f"it cannot be written ({error.strerror}).")))
         progress(done, len(photos))
     return Report(tuple(changed), len(photos) - len(changed) - len(failed), tuple(failed))
 

@@ -1,7 +1,5 @@
 """Read text files and JSON. Errors name the file and the line."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ def decoded(name: str, content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError("CORE_NOT_UTF8", label=name, line=line) from None
+        raise DataError("{label}, line {line}: not UTF-8. Save the file in this encoding.", label=name, line=line) from None
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:
@@ -43,7 +41,7 @@ def parse_json(where: str | Message, text: str, hook: Callable[[dict[str, Any]],
     try:
         return json.loads(text, object_hook=hook)
     except json.JSONDecodeError as error:
-        place = where if error.lineno == 1 else message("CORE_LINE", label=where, line=error.lineno)
-        raise DataError("CORE_JSON", where=place, error=error.msg) from None
+        place = where if error.lineno == 1 else message("{label}, line {line}", label=where, line=error.lineno)
+        raise DataError(f"{place}: not valid JSON ({error.msg}).") from None
     except (ValueError, RecursionError):
-        raise DataError("CORE_JSON_SIZES", where=where) from None
+        raise DataError(f"{where}: the JSON has too large numbers or too deep nesting.") from None

@@ -1,7 +1,5 @@
 """What a visitor uploads: photos, ZIP files of photos, captions files; sorted and unpacked within limits."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -29,12 +27,15 @@ class Uploads:
     failed: list[tuple[str, Message]] = field(default_factory=list)  # (name, reason) of files that are not taken
     room: int = field(default_factory=lambda: MAX_UNPACKED_BYTES)  # bytes that may still be unpacked
 
+    def fail(self, name: str, template: str, **fields: object) -> None:
+        self.failed.append((name, message(template, **fields)))
+
     def add_captions(self, name: str, content: bytes, where: str = "") -> None:
         """Take a captions file, unless there are too many. ``where``: its name in the error message."""
         if len(self.captions) < MAX_CAPTION_FILES:
             self.captions.append((name, content))
         else:
-            self.failed.append((where or name, message("CORE_CAPTION_FILES", n=MAX_CAPTION_FILES)))
+            self.fail(where or name, "only {n} captions files are taken at once", n=MAX_CAPTION_FILES)
 
 
 def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
@@ -48,9 +49,9 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
             _unpack(path, folder / str(number), uploads)
         elif suffix in CAPTION_SUFFIXES:
             if not path.is_file():
-                uploads.failed.append((path.name, message("CORE_CAPTIONS_GONE")))
+                uploads.fail(path.name, "the file is not there")
             elif path.stat().st_size > MAX_CAPTIONS_BYTES:
-                uploads.failed.append((path.name, message("CORE_CAPTIONS_LARGE", mb=MAX_CAPTIONS_BYTES // 2**20)))
+                uploads.fail(path.name, "a captions file may have at most {mb} MB", mb=MAX_CAPTIONS_BYTES // 2**20)
             else:
                 uploads.add_captions(path.name, path.read_bytes())
         else:
@@ -64,30 +65,30 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
         try:
             archive = stack.enter_context(open_zip(path))
         except DAMAGE:
-            uploads.failed.append((path.name, message("CORE_ZIP_DAMAGED")))
+            uploads.fail(path.name, "the ZIP is damaged or of a kind that cannot be read")
             return
         members = [m for m in archive.infolist() if not m.filename.endswith("/") and not is_clutter(m.filename)]
         if not members:
-            uploads.failed.append((path.name, message("CORE_ZIP_EMPTY")))
+            uploads.fail(path.name, "the ZIP holds no files")
         if len(members) > MAX_MEMBERS:
-            uploads.failed.append((path.name, message("CORE_ZIP_MANY", most=f"{MAX_MEMBERS:,}", n=f"{len(members):,}")))
+            uploads.fail(path.name, "only the first {most:,} of its {n:,} files were taken", most=MAX_MEMBERS, n=len(members))
         folder.mkdir(parents=True)
         for number, member in enumerate(members[:MAX_MEMBERS]):
             name, target = safe_name(member.filename), folder / str(number)
             is_captions = Path(name).suffix.lower() in CAPTION_SUFFIXES
             limit = MAX_CAPTIONS_BYTES if is_captions else MAX_BYTES
             if member.file_size > limit:
-                uploads.failed.append((f"{path.name}/{name}", message("CORE_ZIP_MEMBER_LARGE", mb=limit // 2**20)))
+                uploads.fail(f"{path.name}/{name}", "larger than {mb} MB", mb=limit // 2**20)
                 continue
             if member.file_size > uploads.room:
-                uploads.failed.append((path.name, message("CORE_ZIP_LARGE", mb=MAX_UNPACKED_BYTES // 2**20)))
+                uploads.fail(path.name, "more than {mb} MB unpacked: the rest was left out", mb=MAX_UNPACKED_BYTES // 2**20)
                 break
             uploads.room -= member.file_size
             try:
                 content = unpacked(archive, member, member.file_size)
             except DAMAGE:
-                reason = message("CORE_ZIP_LOCKED" if member.flag_bits & 1 else "CORE_UNREADABLE")
-                uploads.failed.append((f"{path.name}/{name}", reason))
+                locked = member.flag_bits & 1
+                uploads.fail(f"{path.name}/{name}", "it is locked with a password" if locked else "the file cannot be read.")
                 continue
             if is_captions:
                 uploads.add_captions(name, content, f"{path.name}/{name}")

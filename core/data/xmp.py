@@ -5,8 +5,6 @@ two first, and immich reads no ``dc:subject``: XMP without these two gets Lightr
 spliced in, and an XML parser reads the result: unless exactly the keyword has come or gone, an error is raised.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from html import escape, unescape
@@ -29,6 +27,8 @@ EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>
 """.encode()
+NO_XMP = "it is no XMP: move it away. It was left alone."
+OTHER_FORM = "it keeps keywords in a form that this command does not know. It was left alone."
 Words = Mapping[str, Sequence[str]]  # by one of LISTS
 
 _KINDS = {f"{{{NAMESPACES[prefix]}}}{name}": f"{prefix}:{name}" for prefix, name in (kind.split(":") for kind in LISTS)}
@@ -40,19 +40,19 @@ _ITEM, _END = re.compile(rb"\s*<rdf:li[^>]*>([^<]*)</rdf:li>"), b"</rdf:RDF>"
 def keywords(content: bytes) -> dict[str, list[str]]:
     """The words of each list that is there. Raises DataError: when XMP is damaged, no XMP, or has lists in another form."""
     if b"<!DOCTYPE" in content:  # entities may grow to gigabytes
-        raise DataError("CORE_SIDECAR_FOREIGN")
+        raise DataError(NO_XMP)
     try:
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise DataError("CORE_SIDECAR_DAMAGED", error=str(error)) from None
+        raise DataError(f"it is damaged ({error!s}): repair or delete it. It was left alone.") from None
     rdf = root if root.tag == f"{{{NAMESPACES['rdf']}}}RDF" else root.find("rdf:RDF", NAMESPACES)
     if rdf is None:
-        raise DataError("CORE_SIDECAR_FOREIGN")
+        raise DataError(NO_XMP)
     found: dict[str, list[str]] = {}
     for description in rdf:
         lists = [each for each in description if each.tag in _KINDS]
         if _KINDS.keys() & description.attrib.keys() or any(len(each) != 1 for each in lists):
-            raise DataError("CORE_SIDECAR_FORM")
+            raise DataError(OTHER_FORM)
         for each in lists:
             words = [(item.text or "").strip() for item in each.findall("*/rdf:li", NAMESPACES)]
             found[_KINDS[each.tag]] = found.get(_KINDS[each.tag], []) + words
@@ -119,4 +119,4 @@ def _checked(content: bytes, wanted: Words) -> bytes:
             return content
     except DataError:
         pass
-    raise DataError("CORE_SIDECAR_FORM")
+    raise DataError(OTHER_FORM)

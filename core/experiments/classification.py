@@ -4,8 +4,6 @@ This is an open question of the paper. Fine-tuned: an expert LoRA of the task's 
 ones. "left out" is SG-LoRA without the experts of the task's kind (``composition.of_kind``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -4,8 +4,6 @@ Experts are drawn at random, or picked to cover the descriptions of all (facilit
 task's own kind are added one by one to all others: those of its domain, and for scenes the eight closest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The inputs of experiments, and the folder of their trainings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

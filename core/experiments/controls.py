@@ -1,13 +1,12 @@
 """SG-LoRA and its controls, with the same experts and the same sentence (docs/design.md, section 5)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from core.backbones.lora import Lora
+from core.experts.random_sentence import random_sentence
 from core.sglora.engine import Adaptation, SGLora
 
 Method = Callable[[SGLora, Adaptation], "Lora | None"]  # None: zero-shot
@@ -28,12 +27,6 @@ def one_lora(engine: SGLora, adaptation: Adaptation) -> Lora:
     return repository.shared.scaled(1 / share)
 
 
-def random_sentence(engine: SGLora, adaptation: Adaptation) -> Lora:
-    """SG-LoRA for a sentence unrelated to the photos. The expert LoRA is applied even if no expert fits."""
-    other = engine.adapt(adaptation.request.with_random_sentence())
-    return engine.repository.with_shared(other.own)
-
-
 METHODS: Mapping[str, Method] = {
     "zero-shot": lambda engine, adaptation: None,
     "merge": lambda engine, adaptation: merge(engine, adaptation.routing.chosen, adaptation.routing.weights),  # the paper's
@@ -41,7 +34,7 @@ METHODS: Mapping[str, Method] = {
     "mean-of-all": lambda engine, adaptation: merge(engine, torch.arange(len(engine.repository))),
     "nearest": lambda engine, adaptation: engine.repository.lora(int(adaptation.routing.chosen[0])),
     "one-lora": one_lora,
-    "random-sentence": random_sentence,
+    "random-sentence": lambda engine, adaptation: random_sentence(engine, adaptation.request).full,
     "sg-lora": lambda engine, adaptation: adaptation.full,  # as on the page
 }
 SEEDED = ("random-sentence", "sg-lora")  # draw a sample: measured with several seeds

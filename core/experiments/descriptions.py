@@ -4,8 +4,6 @@ All sentences are written by hand, before any was measured. Longer ones continue
 a tenth. "wrong" is the 8-word sentence of a task from the other half of the list.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -42,7 +40,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     def variants(task: HeldTask) -> Iterable[runner.Variant]:
         for wording, sentence in sentences(task.name).items():
             adaptation = engine.adapt(AdapterRequest(sentence))
-            yield {"variant": wording, "fits": adaptation.fit.fits}, adaptation.full
+            yield {"variant": wording, "fits": adaptation.fits}, adaptation.full
             if wording == REFERENCE:
                 yield from runner.controls(engine, adaptation)
 

@@ -4,8 +4,6 @@ Everyday scenes and objects alone train a shared LoRA, experts and a generator. 
 visitor's own experts do: each of them is trained over the everyday shared LoRA, and the generator stays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from core.backbones.description import embed_expert
 from core.common import markdown
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
@@ -21,7 +20,6 @@ from core.experiments.controls import METHODS
 from core.experiments.folds import FoldRecipe, trained
 from core.experiments.held_tasks import HeldTask
 from core.experts.own import OwnEntry, OwnExperts
-from core.sglora.description import embed_expert
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
@@ -84,7 +82,7 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None) -> dict[st
         request, more = AdapterRequest(task.description), engines[task.group]
         alone, with_ten = start.engine.adapt(request), more.adapt(request)
         yield from runner.controls(start.engine, alone)
-        yield {"variant": EVERYDAY, "fits": alone.fit.fits}, alone.full
+        yield {"variant": EVERYDAY, "fits": alone.fits}, alone.full
         yield {"variant": MERGE_MORE}, METHODS["merge"](more, with_ten)
         yield {"variant": MORE}, with_ten.full
 

@@ -1,7 +1,5 @@
 """Does an adapter help on a folder of captioned photos? All its photos form the gallery."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +26,7 @@ def adapters_of(engine: SGLora, request: AdapterRequest, methods: Sequence[str] 
     is unknown; and as ``SGLora.adapt``."""
     unknown = [m for m in methods if m not in METHODS]
     if unknown:
-        raise DataError("CORE_METHOD", method=unknown[0], known=", ".join(METHODS))
+        raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
     adaptation = engine.adapt(request)
     return {m: usual_adapter(engine.backbone, METHODS[m](engine, adaptation), adaptation.strength) for m in methods}
 
@@ -47,11 +45,11 @@ def evaluate(
     for line in skipped:
         log(f"left out: {line}")
     if skipped and not kept:
-        raise DataError("CORE_NONE_READABLE", n=len(gallery), reason=skipped[0])
+        raise DataError(f"None of the {len(gallery)} photos can be read ({skipped[0]}).")
     captions = list(gallery.values())
     relevance = Relevance.of([captions[i] for i in kept])
     if not relevance.texts:
-        raise DataError("CORE_NONE_CAPTIONED", n=len(kept))
+        raise DataError(f"None of the {len(kept)} photos has a caption.")
     log(f"{len(kept)} photos, {len(relevance.texts)} different captions")
     text_prefixes, recalls = backbone.text_prefix(relevance.texts), {}
     for name, adapter in adapters.items():

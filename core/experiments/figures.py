@@ -1,7 +1,5 @@
 """Figures of results, as SVG that follows the page's light or dark colours."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable, Mapping

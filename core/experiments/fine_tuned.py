@@ -3,8 +3,6 @@
 The loss is contrastive, with the penalty for forgetting.
 """
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 

@@ -23,6 +23,7 @@ from core.common.errors import DataError
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.experts.files import INDEX_FILE, load_generator, load_repository, save_repository
+from core.retrieval.fit import fits
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
@@ -68,7 +69,7 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
     for tasks in (scene_tasks(corpus), [*domain_tasks(corpus), *captioned_domain_tasks(corpus)]):
         held += sorted(tasks, key=lambda t: draw(f"{ASSIGNMENT} {t.name}"))[fold::FOLDS]
     if not held:
-        raise DataError("CORE_FEW_TASKS", folds=FOLDS)
+        raise DataError(f"The data has too few tasks to hold them out in {FOLDS} folds.")
     seen = np.ones(len(corpus), dtype=bool)
     seen[np.concatenate([t.rows for t in held])] = False
     return held, replace(corpus, train=corpus.train & seen, validation=corpus.validation & seen)
@@ -102,7 +103,7 @@ def trained(context: ExperimentContext, name: str, part: Part, recipe: FoldRecip
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         train_generator(file, repository, folder, recipe.generator, log)
-    return Trained(context, SGLora(backbone, repository, load_generator(file, backbone.fingerprint)), folder)
+    return Trained(context, SGLora(backbone, repository, load_generator(file, backbone.fingerprint), fits), folder)
 
 
 def _with_shared(context: ExperimentContext, name: str, part: Part, recipe: BothHeadsRecipe) -> ExperimentContext:

@@ -1,7 +1,5 @@
 """What does a generated adapter forget? R@1 of class names, on photos that trained no adapter."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,7 +27,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     sets, tasks = named_sets(corpus), [*scene_tasks(corpus)[::EVERY], *domain_tasks(corpus, whole=True)]
     tasks = [replace(task, name=task.description) for task in tasks]  # a scene may have the name of a domain
     if CLASS_NAMES not in {each.name for each in sets} or not tasks:
-        raise DataError("CORE_FEW_TEST_PHOTOS", folder=context.data)
+        raise DataError(f"{context.data} holds too few test photos of everyday objects, or of topics that experts know.")
 
     def variants(task: HeldTask) -> Iterable[runner.Variant]:
         return runner.controls(engine, engine.adapt(AdapterRequest(task.description)), SHOWN)

@@ -3,8 +3,6 @@
 No training uses this list. A photo belongs to a scene if two of its captions name it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Most people's photos are of this kind.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any

@@ -4,8 +4,6 @@ German, French and Chinese captions of training photos train the shared LoRA and
 maps toward English. The text tower does not know Czech. Chinese translations are by machine.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ Distances are those of weight changes: coordinates of the experts' basis times i
 lambda of the KL divergence show what it changes; lambda is 1, as in the paper, and nothing here chooses it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

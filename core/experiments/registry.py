@@ -5,8 +5,6 @@ returns the result as JSON, ``findings(result)`` sentences. Optional are ``table
 group), and a plot (``core.experiments.figures``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module

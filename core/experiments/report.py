@@ -3,8 +3,6 @@
 Sentences and tables are stored with the numbers, so that the Evidence tab and the documents only read files.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ The sentences are written by hand, before any of them was routed. A right expert
 description, or belongs to the expected group ("aerial/").
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +12,7 @@ from core.common import markdown
 from core.common.metrics import bootstrap_interval
 from core.common.paths import data_of
 from core.experiments.context import ExperimentContext
+from core.retrieval.fit import fits
 from core.sglora.repository import Expert
 
 WRITTEN: Mapping[str, Mapping[str, str]] = data_of(__file__)  # kind -> sentence -> expected words and groups
@@ -37,7 +36,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             found = {
                 "first": of_kind[chosen[0]],
                 "among the four": any(of_kind[i] for i in chosen),
-                "notice": not engine.fit(routing).fits,
+                "notice": not fits(engine, routing),
                 "chance": of_kind.count(True) / len(experts),
             }
             rows.append({"kind": kind, "sentence": sentence, "closest": experts[chosen[0]].description, **found})

@@ -1,7 +1,5 @@
 """Tasks x variants: the LoRAs of an experiment, each measured on the tasks' photos, which trained nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Methods measured on the same tasks: means, and differences paired by task."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any

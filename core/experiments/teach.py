@@ -1,7 +1,5 @@
 """Does a name taught from a few photos find more of them, in any wording, and what does it make the model forget?"""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +16,9 @@ from core.experiments.context import ExperimentContext
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import text_rows
-from core.retrieval.name_scores import asked_with, proposed_cut, scores_left_out
+from core.retrieval.name_scores import proposed_cut, scores_left_out
 from core.retrieval.popularity import spread_rows
+from core.retrieval.questions import Query
 from core.sglora.repository import CLASS_NAMES
 from core.training.corpus import OBJECTS, Corpus, usual_adapter
 from core.training.forgetting import named_sets
@@ -136,8 +135,8 @@ def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.n
 
 def asked(context: ExperimentContext, names: TaughtNames, questions: Iterable[str]) -> Tensor:
     """Query rows [n, w] of questions, as search asks them."""
-    named = adapter(context, names)
-    return torch.stack([asked_with(names, [question]).row(names.backbone, named) for question in questions])
+    named, encoded = adapter(context, names), [Query((question,)).question(names.backbone, names) for question in questions]
+    return torch.stack([query.row(names.backbone, named) for query in encoded])
 
 
 def measured(texts: Tensor, held: Sequence[Tensor], beside: Tensor) -> dict[str, float]:

@@ -3,8 +3,6 @@
 This is the paper's question. Five folds over tasks answer it (``core.experiments.folds``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """Do experts beat zero-shot on photos of their own task? This is the paper's first onboarding experiment."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from core.experiments.context import ExperimentContext

@@ -1,7 +1,5 @@
 """The files of an adapter: PEFT format, its provenance, and a README (``adapter.md``) on how to load it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +15,8 @@ from core.backbones.spec import portable
 from core.common.errors import AdapterError, brief
 from core.common.files import check_free, whole
 from core.names.teach import TaughtNames
+from core.retrieval.fit import Fit
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.fit import Fit
 from core.sglora.router import Routing
 
 README_FILE = "README.md"
@@ -95,15 +93,15 @@ def adapter_part(engine: SGLora, adaptation: Adaptation, part: str) -> tuple[Lor
     """
     origin, shared = provenance(engine, adaptation), engine.repository.shared
     if part not in PARTS:
-        raise AdapterError("CORE_PART", part=brief(part), parts=", ".join(PARTS))
+        raise AdapterError(f"An adapter has no part “{brief(part)}”: choose one of {', '.join(PARTS)}.")
     if part == WHOLE:
         return adaptation.lora, origin
     if shared is None:
-        raise AdapterError("CORE_PART_NO_SHARED", part=part)
+        raise AdapterError(f"These experts have no shared LoRA, so an adapter has no part “{part}”: choose the whole.")
     if part == SHARED:  # the same file for all sentences
         kept = {"method", *_model_facts(engine.backbone), "strength", "weight", "parts"}
         origin = {key: value for key, value in origin.items() if key in kept}
-    lora = shared if part == SHARED else adaptation.own.scaled(float(adaptation.fit.fits))
+    lora = shared if part == SHARED else adaptation.own.scaled(float(adaptation.fits))
     return engine.applied(lora, adaptation.strength)[0], {**origin, "part": part}
 
 
@@ -117,7 +115,7 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
         **_model_facts(engine.backbone),
-        **routing_facts(engine, adaptation.routing, adaptation.fit),
+        **routing_facts(engine, adaptation.routing),
         "seed": adaptation.request.seed,
         "strength": adaptation.strength,
         **({"weight": adaptation.weight} if engine.mixes else {}),
@@ -131,14 +129,14 @@ def weight_of(provenance: Mapping[str, Any]) -> float:
     return float(weight) if isinstance(weight, int | float) and 0 <= weight <= 1 else 1.0
 
 
-def routing_facts(engine: SGLora, routing: Routing, fit: Fit) -> dict[str, Any]:
+def routing_facts(engine: SGLora, routing: Routing) -> dict[str, Any]:
     """A routing as plain data."""
     return {
         "description": routing.description,
         "k": len(routing.chosen),
         "tau": routing.tau,
         "experts": routed_experts(engine, routing),
-        "fit": fit_facts(fit),
+        "fit": fit_facts(Fit.of(engine, routing)),
     }
 
 

@@ -3,8 +3,6 @@
 Format: https://huggingface.co/docs/hub/model-cards. The text is in ``card.md``.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
@@ -74,6 +72,6 @@ def _licence(path: Path) -> str | None:
         return None
     front = re.match(r"---\n.*?^---$", path.read_text(encoding="utf-8", errors="replace"), re.DOTALL | re.MULTILINE)
     if front is None or f"\n- {TAG}\n" not in front[0]:
-        raise RepositoryError("CORE_CARD_TAKEN", path=path)
+        raise RepositoryError(f"{path} was not written by this command: move it away, and run `python -m core card`.")
     stated = re.search(r"^license: (.+)$", front[0], re.MULTILINE)
     return stated[1] if stated else None

@@ -23,11 +23,11 @@ from core.backbones.lora import Lora, LoraLayout
 from core.backbones.spec import EMBEDDED, needed_options, portable
 from core.common.digest import digest, tensors_digest
 from core.common.errors import AdapterError, RepositoryError
-from core.common.messages import message
 from core.common.schema import BackboneChoice, Count, Figure, Text, where_invalid
 from core.common.tensor_files import damage_raises, read_tensors, write_tensors
+from core.retrieval.suggest import PhotoSentences
 from core.sglora.generator import LoraGenerator
-from core.sglora.repository import Expert, ExpertRepository, PhotoSentences
+from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
 from core.sglora.vae import ConditionalVAE, VaeConfig
 
@@ -57,8 +57,7 @@ class RepositoryIndex(BaseModel, frozen=True):
         try:
             return RepositoryIndex.model_validate_json(_read(folder, INDEX_FILE))
         except ValidationError as error:
-            where = where_invalid(error)
-            raise RepositoryError("CORE_EXPERTS_DAMAGED", folder=folder, file=INDEX_FILE, where=where) from None
+            raise RepositoryError(f"{folder / INDEX_FILE} is damaged ({where_invalid(error)}): restore it.") from None
 
     def write(self, folder: Path) -> None:
         text = json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
@@ -69,7 +68,7 @@ def _read(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
     except OSError as error:
-        raise RepositoryError("CORE_EXPERTS_LACK", folder=folder, file=name, error=error.strerror) from None
+        raise RepositoryError(f"{folder} lacks {name} ({error.strerror}): `python -m core train experts` writes it.") from None
 
 
 def save_repository(repository: ExpertRepository, folder: Path) -> None:
@@ -83,7 +82,7 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
     if shared is not None:
         tensors["shared"] = shared.vector().half()
     if (of_photos := repository.photo_sentences) is not None:
-        tensors |= {"photo_mean": of_photos.mean.half(), "photo_weights": of_photos.weights.half()}
+        tensors |= zip(("photo_mean", "photo_weights"), (tensor.half() for tensor in of_photos), strict=True)
     write_tensors(folder / TENSORS_FILE, tensors)
     RepositoryIndex(
         backbone_fingerprint=repository.fingerprint,
@@ -106,16 +105,16 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
     experts = index.experts
     raw = _read(folder, TENSORS_FILE)
     if digest(raw) != index.checksum:
-        raise RepositoryError("CORE_EXPERTS_CHECKSUM", folder=folder, file=TENSORS_FILE)
+        raise RepositoryError(f"{folder / TENSORS_FILE} is damaged (its checksum differs from the index): restore it.")
     if index.fingerprint != fingerprint:
         options = shlex.join(needed_options(portable(index.backbone))) or EMBEDDED
-        theirs, ours = index.fingerprint, fingerprint
-        raise RepositoryError("CORE_EXPERTS_OTHER", folder=folder, theirs=theirs, ours=ours, options=options)
+        others = f"another backbone (fingerprint {index.fingerprint}, this one is {fingerprint})"
+        raise RepositoryError(f"The experts {folder} were trained on {others}. Their index names it: {options}")
     try:
         layout = LoraLayout.of({m.name: m for m in layout.modules}, index.linears, index.rank)
     except AdapterError as error:
-        raise RepositoryError("CORE_EXPERTS_UNFIT", folder=folder, error=error.message) from None
-    with damage_raises(RepositoryError, message("CORE_EXPERTS_TENSORS", folder=folder, file=TENSORS_FILE)):
+        raise RepositoryError(f"The experts {folder} do not fit: {error.message} Try --adapt photos or texts.") from None
+    with damage_raises(RepositoryError, folder / TENSORS_FILE):
         tensors = {name: tensor.float() for name, tensor in load(raw).items()}
         a = {m.name: tensors[f"{m.name}.a"] for m in layout.modules}
         basis = Basis.of(tensors["components"], tensors["steps"], tensors["scale"])
@@ -151,8 +150,8 @@ def load_generator(path: Path, fingerprint: str) -> LoraGenerator:
     """Read a generator for the backbone with this fingerprint. Raises RepositoryError: when the file is missing, damaged, in
     another format, or for another backbone."""
     if not path.is_file():
-        raise RepositoryError("CORE_GENERATOR_MISSING", path=path)
-    with damage_raises(RepositoryError, message("CORE_GENERATOR_DAMAGED", file=path.name)):
+        raise RepositoryError(f"The generator {path} is missing: `python -m core train generator` writes it.")
+    with damage_raises(RepositoryError, path.name):
         stored, metadata = read_tensors(path)
         if (metadata["format"], metadata["tensors_sha256"]) != (GENERATOR_FORMAT, tensors_digest(stored)):
             raise ValueError("another format or checksum")
@@ -161,5 +160,5 @@ def load_generator(path: Path, fingerprint: str) -> LoraGenerator:
         vae.load_state_dict({key: value.float() for key, value in stored.items()}, assign=True)
         theirs, basis, notes = metadata["backbone_fingerprint"], metadata["basis_sha256"], json.loads(metadata["notes"])
     if theirs != fingerprint:
-        raise RepositoryError("CORE_GENERATOR_OTHER", file=path.name, theirs=theirs, ours=fingerprint)
+        raise RepositoryError(f"The generator {path.name} belongs to backbone {theirs}, not to {fingerprint}.")
     return LoraGenerator(vae.eval().requires_grad_(False), fingerprint, basis, notes)

@@ -18,6 +18,7 @@ from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path
 from core.experts.adapter_files import EXPERT, weight_of
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_generator, load_repository
 from core.retrieval.adapter import Adapter
+from core.retrieval.fit import fits
 from core.sglora.engine import SGLora
 from core.sglora.repository import ExpertRepository
 
@@ -34,15 +35,15 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     """
     model = load_backbone() if backbone is None else backbone
     if experts is None and model.name != EMBEDDED and not experts_path(model.slug).exists():
-        return SGLora(model, ExpertRepository.empty(model), None)
+        return SGLora(model, ExpertRepository.empty(model), None, fits)
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     candidates = [experts / GENERATOR_FILE, *(asset_path(GENERATOR_FILE, name) for name in (experts.name, model.slug))]
     file = generator or next((file for file in candidates if file.is_file()), candidates[0])
     loaded = load_generator(file, model.fingerprint)
     if loaded.basis != repository.basis.digest:
-        raise RepositoryError("CORE_GENERATOR_EXPERTS", file=file, folder=experts)
-    return SGLora(model, repository, loaded)
+        raise RepositoryError(f"{file} is not of the experts {experts}: `python -m core train generator` trains theirs.")
+    return SGLora(model, repository, loaded, fits)
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
@@ -51,7 +52,7 @@ def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
     lora, origin = load_peft(folder, backbone.linears.values(), backbone.fingerprint)
     if origin.get("part") == EXPERT:
         if backbone.shared is None:
-            raise AdapterError("CORE_PART_ALONE", folder=folder)
+            raise AdapterError(f"{folder} is an expert's part without the shared LoRA: use the whole (`adapt --part whole`).")
         lora = merge([backbone.shared, lora], [1.0, 1.0])
     if backbone.shared is None:
         return Adapter.of(lora)

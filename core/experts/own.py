@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from core.backbones.base import photo_column
+from core.backbones.description import embed_descriptions, subject
 from core.backbones.inputs import second_moments
 from core.backbones.lora import TEXT, Lora
 from core.backbones.lora_algebra import merge, project
@@ -31,7 +32,6 @@ from core.data.safe_zip import read_members
 from core.data.sample_photos import sample_photos
 from core.experts.files import INDEX_FILE, TENSORS_FILE
 from core.names.ordinary_texts import ordinary_texts
-from core.sglora.description import embed_descriptions, subject
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 
@@ -43,7 +43,7 @@ _moments: dict[tuple[str, ...], dict[str, Tensor]] = {}  # see ``_ordinary_momen
 NOISE = 1e-8  # a squared difference below this share is rounding: the adapter is the shared LoRA
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OwnEntry:
     expert: Expert  # an imported one has no ``before`` and ``after``
     mean: Tensor  # [P]
@@ -90,14 +90,14 @@ class OwnExperts:
         self.check_room(entry.name)
         name, mean, variance, embedding = entry.name, entry.mean.float(), entry.variance.float(), entry.embedding.float()
         sizes = self.shipped.layout.size, self.shipped.basis.dimensions, self.shipped.embeddings.shape[1]
-        if tuple(tuple(numbers.shape) for numbers in (mean, variance, embedding)) != tuple((size,) for size in sizes):
-            shapes = ", ".join(str(tuple(numbers.shape)) for numbers in (mean, variance, embedding))
-            raise RepositoryError("CORE_OWN_UNFIT", name=name, shapes=shapes, sizes=", ".join(map(str, sizes)))
+        shapes = [tuple(numbers.shape) for numbers in (mean, variance, embedding)]
+        if shapes != [(size,) for size in sizes]:
+            raise RepositoryError(f"Expert {name} does not fit this backbone: {shapes} numbers, not {sizes}.")
         rest = entry.rest.tensors().values() if entry.rest else ()
         # NaN fails these comparisons too.
         sound = all(bool((part.abs() <= MAX_NUMBER).all()) for part in (mean, variance, *rest)) and bool((variance >= 0).all())
         if not sound or not bool(torch.isfinite(embedding).all()) or not bool(embedding.any()):
-            raise RepositoryError("CORE_OWN_NUMBERS", name=name)
+            raise RepositoryError(f"Expert {name} holds invalid numbers (NaN, infinite, negative or too large).")
         expert = replace(entry.expert, name=clean_name(name))
         own = (mean.detach().clone(), variance.detach().clone(), F.normalize(embedding.detach(), dim=0))
         return replace(self, entries=(*self.entries, OwnEntry(expert, *own, entry.rest)))
@@ -106,15 +106,15 @@ class OwnExperts:
         """Raise RepositoryError if there are MAX_OWN own experts, or the name is taken (ignoring case) or invalid."""
         name = clean_name(name)
         if len(self.entries) >= MAX_OWN:
-            raise RepositoryError("CORE_OWN_MANY", most=MAX_OWN)
+            raise RepositoryError("There are {most} own experts, the most there may be: remove one first.", most=MAX_OWN)
         if self.has(name):
-            raise RepositoryError("CORE_OWN_TAKEN", name=name)
+            raise RepositoryError("There is an expert called {name} already: choose another name.", name=name)
 
     def remove(self, name: str) -> OwnExperts:
         """Remove an own expert. Raises RepositoryError: when there is none with this name."""
         kept = tuple(e for e in self.entries if e.name != name)
         if len(kept) == len(self.entries):
-            raise RepositoryError("CORE_OWN_GONE", name=name)
+            raise RepositoryError("There is no own expert called {name}.", name=name)
         return replace(self, entries=kept)
 
     def has(self, name: str) -> bool:
@@ -160,9 +160,9 @@ def _read(files: Mapping[str, bytes], shipped: ExpertRepository) -> Lora:
     """Read an adapter, on the linears of expert LoRAs."""
     modules, shared = shipped.layout.modules, shipped.shared
     linears = dict.fromkeys([*modules, *(shared.modules if shared else ())])
-    lora, _ = read_peft(files, message("CORE_ADAPTER", name="of yours"), linears, shipped.fingerprint)
+    lora, _ = read_peft(files, message("Adapter {name}", name="of yours"), linears, shipped.fingerprint)
     if missing := [m.name for m in modules if m not in lora.modules]:
-        raise AdapterError("CORE_IMPORT_PARTLY", name=missing[0])
+        raise AdapterError(f"The adapter does not adapt {missing[0]}, but all experts here do: use one that does.")
     if shared and not shipped.layout.moves_photos:
         photo_column(lora, shared)
     return lora.only(modules)
@@ -211,7 +211,7 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     """The own experts as a ZIP: a readable index, and the tensors (float32, lossless). Raises RepositoryError: when there are
     none."""
     if not own_experts.entries:
-        raise RepositoryError("CORE_OWN_NONE")
+        raise RepositoryError("There are no own experts to save yet: train one, or import an adapter.")
     entries = own_experts.entries
     numbers = {"means": torch.stack([e.mean for e in entries]), "variances": torch.stack([e.variance for e in entries])}
     for i, rest in ((i, entry.rest) for i, entry in enumerate(entries) if entry.rest):
@@ -236,16 +236,16 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
     Descriptions are encoded again, so that an expert cannot claim another topic. Raises RepositoryError: when the ZIP is
     damaged, another one, too large, of another backbone, or has a name that is taken.
     """
-    label, shipped = message("CORE_OWN_ZIP"), engine.repository
+    label, shipped = message("The experts' ZIP"), engine.repository
     limits = {INDEX_FILE: 2**20, TENSORS_FILE: MAX_ADAPTER_BYTES}
     files = read_members(data, limits, str(label), RepositoryError)
     try:
         index = _SavedIndex.model_validate_json(files[INDEX_FILE])
     except ValidationError as error:
-        raise RepositoryError("CORE_OWN_ZIP_INDEX", label=label, file=INDEX_FILE, where=where_invalid(error)) from None
+        raise RepositoryError(f"{label}: its {INDEX_FILE} is not that of saved experts ({where_invalid(error)}).") from None
     if index.basis_sha256 != _joined(shipped):
-        raise RepositoryError("CORE_OWN_ZIP_OTHER", label=label)
-    with damage_raises(RepositoryError, message("CORE_OWN_ZIP_DAMAGED", label=label, file=TENSORS_FILE)):
+        raise RepositoryError(f"{label} belongs to other experts or to an older version: train these experts again.")
+    with damage_raises(RepositoryError, f"{label}: {TENSORS_FILE}"):
         tensors = {name: tensor.float() for name, tensor in load(files[TENSORS_FILE]).items()}
         rests = [Lora.read(tensors, shipped.layout.modules, f"{i}.") for i in range(len(index.experts))]
         numbers = list(zip(index.experts, tensors["means"], tensors["variances"], rests, strict=True))
@@ -257,5 +257,5 @@ def load_zip(data: bytes, engine: SGLora) -> OwnExperts:
             embedding = embed_descriptions(engine.backbone, [expert.description])[0]
             own_experts = own_experts.add(OwnEntry(expert, mean, variance, embedding, rest if rest.modules else None))
     except StudioError as error:
-        raise RepositoryError("CORE_OWN_ZIP_INVALID", label=label, error=error.message) from None
+        raise RepositoryError("{label}: {error}", label=label, error=error.message) from None
     return own_experts

@@ -1,7 +1,5 @@
 """The gains of experts on their own tasks, as numbers and sentences, for the card and the experiment."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

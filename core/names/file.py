@@ -1,7 +1,5 @@
 """The file of taught names (safetensors): prefix activations of their photos. The LoRA is computed again from them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -11,20 +9,21 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.common.errors import DescriptionError, RepositoryError, brief
+from core.common.errors import DescriptionError, RepositoryError
 from core.common.messages import Message
 from core.common.tensor_files import header_of
 from core.names.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
 
 NAMES_FILE = "names.safetensors"
 KIND, FORMAT = "SG-LoRA Studio names", "1"
+DAMAGED_NAMES = "{label} is damaged or not a file of names: choose the file that “Save names” wrote."
 HEADER_BYTES = 2**20
 
 
 def save_names(names: TaughtNames) -> bytes:
     """The file's content. Raises RepositoryError: when there are no names."""
     if not names.entries:
-        raise RepositoryError("CORE_NAMES_NONE")
+        raise RepositoryError("There are no names to save yet: teach one first.")
     tensors = {f"{i}.photos": entry.photos.contiguous() for i, entry in enumerate(names.entries)}
     tensors |= {f"{i}.without": e.without.contiguous() for i, e in enumerate(names.entries) if e.without is not None}
     metadata = {
@@ -45,11 +44,11 @@ def most_bytes(backbone: Backbone) -> int:
 def read_names(file: Path, backbone: Backbone) -> TaughtNames:
     """``load_names`` from a file; checks its size before reading. Raises as ``load_names``; OSError: when unreadable."""
     if file.stat().st_size > most_bytes(backbone):
-        raise RepositoryError("CORE_NAMES_LARGE", name=file.name)
+        raise RepositoryError("{name} is too large for names: choose the file that “Save names” wrote.", name=file.name)
     return load_names(file.read_bytes(), backbone, file.name)
 
 
-def load_names(content: bytes, backbone: Backbone, label: str | Message = Message("CORE_NAMES_FILE")) -> TaughtNames:
+def load_names(content: bytes, backbone: Backbone, label: str | Message = Message("The file of names")) -> TaughtNames:
     """The names in the content of a file from ``save_names``. Not trusted: anyone may have changed the file. ``label``: its
     name in messages. Raises RepositoryError: when it is another file, damaged, or made for another backbone."""
     try:
@@ -63,15 +62,15 @@ def load_names(content: bytes, backbone: Backbone, label: str | Message = Messag
         photos = [_photos(tensors[f"{i}.photos"], backbone) for i in range(len(listed))]
         marks = {i: _photos(tensors[f"{i}.without"], backbone) for i in range(len(listed)) if f"{i}.without" in tensors}
     except (SafetensorError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
-        raise RepositoryError("CORE_NAMES_DAMAGED", label=label) from None
+        raise RepositoryError(DAMAGED_NAMES, label=label) from None
     if made_for != backbone.fingerprint:
-        raise RepositoryError("CORE_NAMES_OTHER", label=label, theirs=brief(made_for), ours=backbone.fingerprint)
+        raise RepositoryError("{label} belongs to another backbone: teach the names again here.", label=label)
     names = TaughtNames(backbone)
     for i, name in enumerate(listed):
         try:
             names = names.add(name, photos[i], marks.get(i))
         except DescriptionError as error:
-            raise RepositoryError("CORE_NAMES_INVALID", label=label, error=error.message) from None
+            raise RepositoryError("{label}: {error}", label=label, error=error.message) from None
     return names
 
 

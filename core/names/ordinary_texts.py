@@ -3,8 +3,6 @@
 Encoding the texts takes seconds, so the moment ships with the embedded backbone.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path

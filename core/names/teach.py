@@ -87,10 +87,10 @@ class TaughtNames:
         ``TaughtName``. Raises DescriptionError: when there is no photo, the name is invalid, or there are too many names."""
         name = clean_taught_name(name, MAX_LETTERS if without is None else MAX_QUESTION)
         if not len(photos):
-            raise DescriptionError("CORE_NAME_NO_PHOTO", name=name)
+            raise DescriptionError("“{name}” has no photo: choose at least one that shows it; three are better.", name=name)
         existing = self.find(name)
         if existing is None and len(self.entries) >= MAX_NAMES:
-            raise DescriptionError("CORE_NAME_MANY", name=name, most=MAX_NAMES)
+            raise DescriptionError("“{name}” would be more than {most} names: remove one first.", name=name, most=MAX_NAMES)
         entry = existing or TaughtName(name, self._texts(name), photos[:0].half())
         crossed = entry.without if without is None else _joined(entry.without, without)
         joined = replace(entry, photos=_joined(entry.photos, photos), without=crossed)
@@ -144,7 +144,7 @@ class TaughtNames:
     def _entry(self, name: str) -> TaughtName:
         entry = self.find(name)
         if entry is None:
-            raise DescriptionError("CORE_NAME_GONE", name=brief(name))
+            raise DescriptionError("“{name}” is not a taught name: teach it first.", name=brief(name))
         return entry
 
     def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
@@ -169,16 +169,16 @@ def clean_taught_name(name: str, most: int = MAX_LETTERS) -> str:
     """Trim a name. Raises DescriptionError: when it has no letter or digit, or more than ``most`` characters."""
     cleaned = _trimmed(name)
     if len(cleaned) > most:
-        raise DescriptionError("CORE_NAME_LONG", n=len(cleaned), most=most)
+        raise DescriptionError("The name has {n} characters; {most} is the most. One word is best.", n=len(cleaned), most=most)
     if not any(c.isalnum() for c in cleaned):
-        raise DescriptionError("CORE_NAME_EMPTY")
+        raise DescriptionError("A name needs a letter or a digit: type a word for what the photos show, such as “Shrek”.")
     return cleaned
 
 
 def left_out(name: str, photos: int) -> list[Message]:
     """A warning if there are more photos than a name can have."""
     more = photos - MAX_PHOTOS
-    return [message("CORE_NAME_LEFT_OUT", name=name, most=MAX_PHOTOS, n=more)] if more > 0 else []
+    return [message("“{name}” takes {most} photos; {n} were left out.", name=name, most=MAX_PHOTOS, n=more)] if more > 0 else []
 
 
 def _trimmed(name: str) -> str:

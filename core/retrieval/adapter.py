@@ -28,7 +28,7 @@ class Adapter:
         """The adapter of a LoRA. Its key: the hash of the factors, the weight, and whether there is a base. Weight 0 gives
         ``ZERO_SHOT``. Raises AdapterError: when the weight is not between 0 and 1."""
         if not 0 <= weight <= 1:
-            raise AdapterError("CORE_WEIGHT", weight=weight)
+            raise AdapterError(f"The weight of an adapter is between 0 and 1, not {weight:g}.")
         if weight == 0:
             return ZERO_SHOT
         mixed = "" if weight == 1 else f"-{weight!r}"
@@ -54,5 +54,5 @@ ZERO_SHOT = Adapter("zero-shot", None)
 def finite(embeddings: Tensor) -> Tensor:
     """Return the embeddings unchanged. Raises AdapterError: when they hold NaN or infinite numbers."""
     if not bool(torch.isfinite(embeddings).all()):
-        raise AdapterError("CORE_SCORES")
+        raise AdapterError("This adapter gives infinite or invalid scores: use a lower strength or another adapter.")
     return embeddings

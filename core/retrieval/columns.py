@@ -6,8 +6,6 @@ with the adapter. So one index gives (1 - w) zero-shot + w adapted for every sen
 embedding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import sqrt
 

@@ -1,7 +1,5 @@
 """From photo files to embeddings: threads read and decode files, while the model encodes the batch before."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime

@@ -10,7 +10,7 @@ import math
 import sys
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import accumulate, takewhile
@@ -26,6 +26,8 @@ from core.common.errors import GalleryError, PhotoError, StudioError
 from core.common.lazy import lazy
 from core.common.messages import Message, message
 from core.common.metrics import Hits, Relevance, hits
+from core.common.progress import Progress, Stop, never
+from core.common.recent import Recent
 from core.common.text import free_name, safe_name
 from core.data.captions import match_captions
 from core.data.decode import Failure, Read, Source, content_id, read_photo, source_folder
@@ -33,15 +35,13 @@ from core.data.decode_pool import DecodedPhoto, Upload
 from core.data.image_io import photo_error, reason_of
 from core.data.read_ahead import read_ahead
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import embeddings, photo_rows, text_rows, width
+from core.retrieval.columns import photo_rows, text_rows, width
 from core.retrieval.encoding import Outcome, encode
-from core.retrieval.index import Hit, Ranking, moves
-from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.popularity import popularity, spread_rows, with_popularity
-from core.retrieval.questions import Query
-from core.retrieval.search import PhotoIndexes, Recent, Where, search
+from core.retrieval.index import Hit, Index, Ranking
+from core.retrieval.photo_set import PhotoSet
+from core.retrieval.popularity import with_popularity
 
-__all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Failure", "Gallery", "Hit", "Photo", "Ranking", "moves"]
+__all__ = ["ZERO_SHOT", "Adapter", "AddReport", "Gallery", "Hit", "Photo", "Progress", "Ranking", "Stop", "never"]
 
 DEFAULT_LIMIT = 1_000
 TEXT_BYTES = 64  # Python's overhead for a string, beside its characters
@@ -49,16 +49,10 @@ THUMBNAIL_BYTES = 16_000  # estimate for a detailed photo, used to limit a galle
 CAPTIONED = 2_000  # captions of the first so many captioned photos are used
 MOST_TEXTS = 10_000  # captions to rank
 CAPTIONS_AT_ONCE = 128
-ENCODING = threading.BoundedSemaphore(3)  # uploads that the model encodes at the same time, batch by batch
 KEPT_CAPTIONS = 3  # the page compares as many adapters
-
-Progress = Callable[[int, int], object]
-Stop = Callable[[], bool]
-
-
-def never() -> bool:
-    """The default ``stop``: work runs to the end."""
-    return False
+SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
+KEPT_ADAPTERS = 4  # the page compares three at once
+ENCODING = threading.BoundedSemaphore(3)  # uploads that the model encodes at the same time, batch by batch
 
 
 @dataclass(frozen=True)
@@ -72,15 +66,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class AddReport:
-    added: list[Photo] = field(default_factory=list)
-    duplicates: list[str] = field(default_factory=list)  # names of files whose content the gallery already has
-    failed: list[Failure] = field(default_factory=list)
-    ids: dict[int, str] = field(default_factory=dict)  # the photo id of each file, by its place among the files
-
-
-@dataclass(frozen=True)
-class _Entry:
+class Entry:
     """A photo, its prefix activations [*prefix_shape], and its index row [w]."""
 
     photo: Photo
@@ -93,35 +79,160 @@ class _Entry:
         return texts + len(self.photo.thumbnail) + self.prefix.nbytes + self.row.nbytes
 
 
-Removed = tuple[tuple[int, _Entry], ...]  # removed photos, with their rows
+@dataclass(frozen=True, eq=False)
+class GalleryPhotos(PhotoSet):
+    """The photos of a gallery at one moment, and what was computed for them last. Immutable, so readers need no lock."""
 
-
-@dataclass(frozen=True)
-class Contents:
-    """All photos at one moment, by id in order of arrival, and their indexes. Immutable, so readers need no lock. New captions
-    replace the entries and keep the indexes."""
-
-    entries: Mapping[str, _Entry]
-    indexes: PhotoIndexes
+    backbone: Backbone
+    entries: Mapping[str, Entry] = field(default_factory=dict)  # by id, in order of arrival
+    plain: Recent[Index] = field(default_factory=lambda: Recent(1))  # for adapters that need no photo embedded again
+    adapted: Recent[Index] = field(default_factory=lambda: Recent(KEPT_ADAPTERS))  # for others
+    read: Recent[dict[str, Tensor]] = field(default_factory=lambda: Recent(1))  # prefixes of captions
+    captions: Recent[Tensor] = field(default_factory=lambda: Recent(KEPT_CAPTIONS))  # their query rows, by adapter
 
     @lazy
     def photos(self) -> tuple[Photo, ...]:
         return tuple(entry.photo for entry in self.entries.values())
 
-    def among(self, where: Where) -> np.ndarray | None:
-        """The rows [k] of the photos that pass the filter, ascending; its folder is compared with ``Photo.folder``. None: all
-        photos."""
-        if not where:
-            return None
-        kept = where.days(np.array([photo.taken for photo in self.photos], "datetime64[D]"))
-        if where.folder is not None:
-            inside = f"{where.folder.as_posix()}/"
-            kept &= np.array([f"{photo.folder}/".startswith(inside) for photo in self.photos], bool)
-        return np.flatnonzero(kept)
-
     @lazy
     def memory(self) -> int:
+        """Bytes of the photos and their captions, without what was computed later."""
         return sum(entry.memory for entry in self.entries.values())
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def key(self, row: int) -> str:
+        return self.photos[row].id
+
+    def row(self, key: str) -> int | None:
+        return next((row for row, known in enumerate(self.entries) if known == key), None)
+
+    def index_for(self, adapter: Adapter) -> Index:
+        if self.entries and adapter.moves_photos and self.backbone.shared is None:
+            return self.adapted.get(adapter.key, lambda: Index.of(self._rows(adapter)))
+        none = torch.empty(0, width(self.backbone))
+        return self.plain.get("", lambda: Index.of(torch.cat([none, *(each.row[None] for each in self.entries.values())])))
+
+    def _rows(self, adapter: Adapter) -> Tensor:
+        starts = range(0, len(self), SUFFIX_BATCH)
+        parts = (self.prefixes(range(start, min(start + SUFFIX_BATCH, len(self)))) for start in starts)
+        return torch.cat([photo_rows(self.backbone, part, adapter) for part in parts])
+
+    def prefixes(self, rows: Sequence[int]) -> Tensor:
+        none = torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
+        return torch.cat([none, *(self.entries[self.key(row)].prefix[None] for row in rows)])
+
+    @lazy
+    def days(self) -> np.ndarray:
+        return np.array([photo.taken for photo in self.photos], "datetime64[D]")
+
+    @lazy
+    def folders(self) -> Collection[str]:
+        folders = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
+        return sorted({above.as_posix() for folder in folders for above in (folder, *folder.parents[:-1])})
+
+    def inside(self, folder: Path) -> np.ndarray:
+        return np.array([f"{photo.folder}/".startswith(f"{folder.as_posix()}/") for photo in self.photos], bool)
+
+    def named(self, rows: Sequence[int], folder: Path | None = None) -> list[tuple[str, Path | None]]:
+        return [(self.photos[row].name, None) for row in rows]
+
+    def captioned(self) -> tuple[list[Photo], Tensor]:
+        """The captioned photos of ``image_to_text``, and their prefix activations [n, *prefix_shape] float16."""
+        rows = self._captioned()
+        return [self.photos[row] for row in rows], self.prefixes(rows)
+
+    def _captioned(self, without: Collection[str] = ()) -> list[int]:
+        """The rows of the first photos with captions: CAPTIONED at most, with MOST_TEXTS captions at most. ``without``: ids to
+        leave out."""
+        rows = [row for row, photo in enumerate(self.photos) if photo.captions and photo.id not in without][:CAPTIONED]
+        return rows[: bisect_right(list(accumulate(len(self.photos[row].captions) for row in rows)), MOST_TEXTS)]
+
+    def image_to_text(
+        self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10, stop: Stop = never
+    ) -> Ranking:
+        """Rank the captions of the first captioned photos that fit a photo best (``top=None``: all); equal captions count once.
+
+        ``photo``: the id of one of ``photos``, or an upright RGB image. Raises GalleryError: when there are no captions, or the
+        id is unknown. StudioError: when stopped.
+        """
+        texts = tuple(dict.fromkeys(text for row in self._captioned() for text in self.photos[row].captions))
+        if not texts:
+            raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
+        if isinstance(photo, str):
+            if photo not in self.entries:
+                raise GalleryError("This photo is not in the gallery (any more): choose another one.")
+            prefix = self.entries[photo].prefix[None]
+        else:
+            prefix = self.backbone.prefix(self.backbone.pixels(photo).unsqueeze(0))
+        return rank_captions(texts, self._caption_rows(texts, adapter, None, stop), prefix, self.backbone, adapter, self, top)
+
+    def hits(
+        self, adapter: Adapter = ZERO_SHOT, without: Collection[str] = (), progress: Progress | None = None, stop: Stop = never
+    ) -> dict[str, Hits]:
+        """Ranks for recall, {"i2t": …, "t2i": …}: of each photo's captions, and of each caption's photo. ``without``: ids of
+        photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have captions. StudioError:
+        when stopped while captions are read."""
+        rows = self._captioned(without)
+        if len(rows) < 2:
+            raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
+        relevance = Relevance.of([self.photos[row].captions for row in rows])
+        texts = self._caption_rows(relevance.texts, adapter, progress, stop)
+        images = self.index_for(adapter).take(np.array(rows))
+        return hits(*with_popularity(images, texts, self.popularity(texts, adapter)), relevance)
+
+    def _caption_rows(self, texts: tuple[str, ...], adapter: Adapter, progress: Progress | None, stop: Stop) -> Tensor:
+        """The ``text_rows`` [m, w] of captions."""
+
+        def make() -> Tensor:
+            prefixes = self.read.get(texts, lambda: self._read(texts, progress, stop))
+            return text_rows(self.backbone, torch.stack(list(prefixes.values())), adapter)
+
+        return self.captions.get((adapter.key, texts), make)
+
+    def _read(self, texts: tuple[str, ...], progress: Progress | None, stop: Stop) -> dict[str, Tensor]:
+        """Text prefixes of captions. Only captions that the last call did not have are encoded."""
+        prefixes = {text: prefix for last in self.read.values for text, prefix in last.items()}
+        new = [text for text in texts if text not in prefixes]
+        for start in range(0, len(new), CAPTIONS_AT_ONCE):
+            if stop():
+                raise StudioError("Reading the captions was stopped.")
+            batch = new[start : start + CAPTIONS_AT_ONCE]
+            prefixes |= zip(batch, map(torch.clone, self.backbone.text_prefix(batch)), strict=True)
+            if progress is not None:
+                progress(len(texts) - len(new) + start + len(batch), len(texts))
+        return {text: prefixes[text] for text in texts}
+
+
+def rank_captions(
+    texts: tuple[str, ...],
+    rows: Tensor,
+    prefixes: Tensor,
+    backbone: Backbone,
+    adapter: Adapter,
+    among: PhotoSet | None = None,
+    top: int | None = None,
+) -> Ranking:
+    """Captions with these query rows [m, w] by their mean cosine to photos with these prefixes, best first. ``among``: subtract
+    the captions' popularity among these photos. The key of a hit is a hash: unlike the text, it is safe in a page."""
+    scores = rows @ photo_rows(backbone, prefixes, adapter).mean(0)
+    if among is not None:
+        scores = scores - among.popularity(rows, adapter)
+    best = torch.sort(scores, descending=True, stable=True).indices[:top].tolist()
+    hits = [Hit(content_id(texts[i].encode()), texts[i], float(scores[i]), rank) for rank, i in enumerate(best, 1)]
+    return Ranking(tuple(hits), len(texts))
+
+
+@dataclass(frozen=True)
+class AddReport:
+    added: list[Photo] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)  # names of files whose content the gallery already has
+    failed: list[Failure] = field(default_factory=list)
+    ids: dict[int, str] = field(default_factory=dict)  # the photo id of each file, by its place among the files
+
+
+Removed = tuple[tuple[int, Entry], ...]  # removed photos, with their rows
 
 
 class Gallery:
@@ -136,9 +247,7 @@ class Gallery:
 
     def clear(self) -> None:
         """Remove all photos and everything computed for them."""
-        self._replace({})
-        self._texts: Mapping[str, Tensor] = {}  # prefixes of captions; replaced, never changed
-        self._rows: Recent[Tensor] = Recent(KEPT_CAPTIONS)  # query rows of captions, by adapter
+        self.contents = GalleryPhotos(self.backbone)
 
     @property
     def photos(self) -> tuple[Photo, ...]:
@@ -146,16 +255,12 @@ class Gallery:
         return self.contents.photos
 
     @property
-    def searchable(self) -> PhotoIndexes:
-        """The current indexes. Their rows are those of ``photos``."""
-        return self.contents.indexes
-
-    @property
     def memory(self) -> int:
         """Bytes of thumbnails, prefix activations, index rows, indexes and captions; without small data such as names."""
         contents = self.contents
-        texts = sum(tensor.nbytes for tensor in (*self._texts.values(), *self._rows.values))
-        return contents.memory + contents.indexes.nbytes + texts
+        computed = [*contents.plain.values, *contents.adapted.values, *contents.captions.values]
+        read = [prefix for prefixes in contents.read.values for prefix in prefixes.values()]
+        return contents.memory + sum(each.nbytes for each in (*computed, *read))
 
     @property
     def holds_at_most(self) -> int:
@@ -169,9 +274,9 @@ class Gallery:
     def _full(self, photos: int, memory: int) -> Message | None:
         """Why not even one photo fits beside so many, with so many bytes. None: it fits."""
         if photos >= self.limit:
-            return message("CORE_FULL", most=self.limit)
+            return message("the gallery is full: it takes at most {most:,} photos.", most=self.limit)
         if memory + self._bytes_a_photo > self.most_bytes:
-            return message("CORE_FULL_MEMORY", mb=self.most_bytes // 2**20)
+            return message("the gallery is full: its photos take at most {mb:,} MB of memory.", mb=self.most_bytes // 2**20)
         return None
 
     def add(self, sources: Sequence[Source], progress: Progress | None = None, stop: Stop = never) -> AddReport:
@@ -218,12 +323,12 @@ class Gallery:
                 else:
                     day, name = outcome.taken and outcome.taken.date(), _free_file_name(name, taken)
                     photo = Photo(outcome.id, name, outcome.thumbnail, taken=day, folder=source_folder(names[place]))
-                    entries[photo.id] = entry = _Entry(photo, outcome.prefix, outcome.row)
+                    entries[photo.id] = entry = Entry(photo, outcome.prefix, outcome.row)
                     memory += entry.memory
                     taken.add(name.casefold())
                     report.added.append(photo)
                     report.ids[place] = photo.id
-            self._replace(entries)
+            self._replace(entries.values())
 
     def set_captions(self, captions: Mapping[str, Sequence[str]]) -> int:
         """Replace the captions of photos whose file name or stem matches a key, ignoring case. Returns the number of photos."""
@@ -238,7 +343,7 @@ class Gallery:
     def captioned_as(self, captions: Mapping[str, Sequence[str]]) -> Gallery:
         """A gallery of the same photos, which shares their memory, with other captions."""
         other = Gallery(self.backbone, self.limit, self.most_bytes)
-        other.contents = self.contents
+        other.contents = replace(self.contents, read=Recent(1), captions=Recent(KEPT_CAPTIONS))
         other.set_captions(captions)
         return other
 
@@ -247,7 +352,7 @@ class Gallery:
         gone = set(ids)
         with self._lock:
             entries = self.contents.entries
-            self._replace({key: entry for key, entry in entries.items() if key not in gone})
+            self._replace(entry for key, entry in entries.items() if key not in gone)
         return tuple((row, entry) for row, entry in enumerate(entries.values()) if entry.photo.id in gone)
 
     def put_back(self, removed: Removed) -> None:
@@ -257,120 +362,12 @@ class Gallery:
             for row, entry in removed:
                 if entry.photo.id not in self.contents.entries:
                     entries.insert(row, entry)
-            self._replace({entry.photo.id: entry for entry in entries})
+            self._replace(entries)
 
-    def _replace(self, entries: Mapping[str, _Entry]) -> None:
+    def _replace(self, entries: Iterable[Entry]) -> None:
         """Set the photos. The caller holds the lock."""
-        rows = [entry.row for entry in entries.values()]
-        self.contents = Contents(entries, PhotoIndexes(self.backbone, [entry.prefix for entry in entries.values()], rows))
-
-    def embeddings(self, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """The photos in the shared space, [n, d] float32, unit length, in order. Raises as ``index_for``."""
-        index = self.searchable.index_for(adapter)
-        return embeddings(self.backbone, index.take(np.arange(len(index))), adapter.lora)
-
-    def captioned(self) -> tuple[list[Photo], Tensor]:
-        """The captioned photos of ``image_to_text``, and their prefix activations [n, *prefix_shape] float16."""
-        photos = _captioned(self.photos)
-        return photos, self.prefixes(photo.id for photo in photos)
-
-    def prefixes(self, ids: Iterable[str], library: LibraryPhotos | None = None) -> Tensor:
-        """Prefix activations [n, *prefix_shape] float16 of these photos, then those of a library; unknown ids are ignored."""
-        ids, entries = list(ids), self.contents.entries
-        none = torch.empty(0, *self.backbone.prefix_shape, dtype=torch.float16)
-        own = [entries[key].prefix[None] for key in ids if key in entries]
-        rows = [] if library is None else library.rows(key for key in ids if key not in entries)
-        return torch.cat([none, *own, *([library.prefixes(rows)] if library is not None and rows else [])])
-
-    def text_to_image(self, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
-        """Rank the photos that fit a query best (``top=None``: all); keys are photo ids. "dog -grass" excludes grass. Raises
-        DescriptionError: when the query is invalid."""
-        contents = self.contents
-        best = search(contents.indexes, Query.parse([query]).question(self.backbone), adapter, top)
-        found = [(contents.photos[row], score) for row, score in best]
-        hits = [Hit(photo.id, photo.name, score, rank) for rank, (photo, score) in enumerate(found, 1)]
-        return Ranking(tuple(hits), len(contents.photos))
-
-    def image_to_text(
-        self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10, stop: Stop = never
-    ) -> Ranking:
-        """Rank the gallery's captions that fit a photo best (``top=None``: all); equal captions count once.
-
-        A hit's score is the cosine minus ``popularity``. The captions are those of the first CAPTIONED photos with captions,
-        MOST_TEXTS at most. ``photo``: the id of one of ``photos``, or an upright RGB image.
-
-        Raises GalleryError: when there are no captions, or the id is unknown. StudioError: when stopped.
-        """
-        contents = self.contents
-        texts = tuple(dict.fromkeys(text for photo in _captioned(contents.photos) for text in photo.captions))
-        if not texts:
-            raise GalleryError("CORE_GALLERY_NO_CAPTIONS")
-        if isinstance(photo, str):
-            if photo not in contents.entries:
-                raise GalleryError("CORE_GALLERY_GONE")
-            prefix = contents.entries[photo].prefix[None]
-        else:
-            prefix = self.backbone.prefix(self.backbone.pixels(photo).unsqueeze(0))
-        rows, popular = self._captions_of(contents, texts, adapter, None, stop)
-        scores = rows @ photo_rows(self.backbone, prefix, adapter)[0] - popular
-        return ranked_captions(texts, scores, top)
-
-    def hits(
-        self,
-        adapter: Adapter = ZERO_SHOT,
-        without: Collection[str] = (),
-        progress: Progress | None = None,
-        stop: Stop = never,
-    ) -> dict[str, Hits]:
-        """Ranks for recall, {"i2t": …, "t2i": …}: of each photo's captions, and of each caption's photo. ``without``: ids of
-        photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have captions. StudioError:
-        when stopped while captions are read."""
-        contents = self.contents
-        captioned = {photo.id for photo in _captioned(contents.photos, without)}
-        rows = [row for row, photo in enumerate(contents.photos) if photo.id in captioned]
-        if len(rows) < 2:
-            raise GalleryError("CORE_RECALL")
-        relevance = Relevance.of([contents.photos[row].captions for row in rows])
-        images = contents.indexes.index_for(adapter).take(np.array(rows))
-        return hits(*with_popularity(images, *self._captions_of(contents, relevance.texts, adapter, progress, stop)), relevance)
-
-    def _captions_of(
-        self, contents: Contents, texts: tuple[str, ...], adapter: Adapter, progress: Progress | None, stop: Stop
-    ) -> tuple[Tensor, Tensor]:
-        """The ``text_rows`` [m, w] of captions with this adapter, and their popularity [m] among the photos."""
-        rows = self._rows.get(
-            (adapter.key, texts), lambda: text_rows(self.backbone, self._text_prefixes(texts, progress, stop), adapter)
-        )
-        index = contents.indexes.index_for(adapter)
-        return rows, popularity(index.take(spread_rows(len(index))), rows)
-
-    def _text_prefixes(self, texts: tuple[str, ...], progress: Progress | None, stop: Stop) -> Tensor:
-        """Text prefixes [n, …] of captions. Only captions that the last call did not have are encoded."""
-        prefixes = dict(self._texts)
-        new = [text for text in texts if text not in prefixes]
-        for start in range(0, len(new), CAPTIONS_AT_ONCE):
-            if stop():
-                raise StudioError("CORE_READING_STOPPED")
-            batch = new[start : start + CAPTIONS_AT_ONCE]
-            prefixes |= zip(batch, map(torch.clone, self.backbone.text_prefix(batch)), strict=True)
-            if progress is not None:
-                progress(len(texts) - len(new) + start + len(batch), len(texts))
-        self._texts = {text: prefixes[text] for text in texts}
-        return torch.stack(list(self._texts.values()))
-
-
-def ranked_captions(texts: tuple[str, ...], scores: Tensor, top: int | None = None) -> Ranking:
-    """Captions by their scores [m], best first. The key is a hash: unlike the text, it is safe in a page."""
-    best = torch.sort(scores, descending=True, stable=True).indices[:top].tolist()
-    hits = [Hit(content_id(texts[i].encode()), texts[i], float(scores[i]), rank) for rank, i in enumerate(best, 1)]
-    return Ranking(tuple(hits), len(texts))
-
-
-def _captioned(photos: Sequence[Photo], without: Collection[str] = ()) -> list[Photo]:
-    """The first photos with captions: CAPTIONED at most, with MOST_TEXTS captions at most."""
-    captioned = [photo for photo in photos if photo.captions and photo.id not in without][:CAPTIONED]
-    total = list(accumulate(len(photo.captions) for photo in captioned))
-    return captioned[: bisect_right(total, MOST_TEXTS)]
+        contents = GalleryPhotos(self.backbone, {entry.photo.id: entry for entry in entries})
+        self.contents = replace(contents, read=self.contents.read, captions=self.contents.captions)
 
 
 def _free_file_name(name: str, taken: Collection[str]) -> str:

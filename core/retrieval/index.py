@@ -29,12 +29,6 @@ class Ranking:
     total: int
 
 
-def moves(before: Ranking, after: Ranking) -> dict[str, int]:
-    """How many ranks each hit of ``after`` moved up (+) or down (-), by key. Hits that ``before`` lacks are left out."""
-    ranks = {hit.key: hit.rank for hit in before.hits}
-    return {hit.key: ranks[hit.key] - hit.rank for hit in after.hits if hit.key in ranks}
-
-
 class Index:
     """Inner products over unit-length rows with FAISS. Immutable, so threads may share it. ``rows``: [n, d] float32, unit
     length; not copied, so they may be memory-mapped."""

@@ -26,7 +26,7 @@ from core.common.stopwatch import Stopwatch
 from core.data.decode import Read, read_photo
 from core.data.decode_pool import decode_photo
 from core.data.find_images import is_image, is_raw, walk
-from core.data.image_io import reason_of
+from core.data.image_io import GONE, UNREADABLE, reason_of
 from core.data.read_ahead import BATCH, read_ahead
 from core.retrieval.encoding import Encoded, Outcome, encode
 from core.retrieval.library import PhotoLibrary, absolute, file_schema, photo_schema, shown_path
@@ -35,10 +35,11 @@ from core.retrieval.library_photos import vectors
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FOLDER_MISSING = "{folder} is missing, empty or unreadable. Is its drive connected? The library keeps its photos."
 COMMIT_PHOTOS, COMMIT_SECONDS = 1_024, 20
 MOST_FRAGMENTS, FRAGMENT_ROWS = 1_000, 16_384  # each commit adds a fragment, and a library may get one every day
 KEPT_VERSIONS = timedelta(hours=1)  # other processes may still search them
-NOT_NOW = ("CORE_FILE_GONE", "CORE_FILE_UNREADABLE")  # perhaps a disconnected drive: the next run tries again
+NOT_NOW = (GONE, UNREADABLE)  # perhaps a disconnected drive: the next run tries again
 LATEST = 2**63 - 1  # nanoseconds: the year 2262; with an unset clock, a file time may be later
 
 
@@ -92,12 +93,12 @@ def index_folders(
         library = PhotoLibrary.open(library.folder, backbone)  # another process may have added folders
         roots = [Path(absolute(folder)) for folder in folders] or [Path(path) for path in library.about.folders]
         if not roots:
-            raise LibraryError("CORE_LIBRARY_NO_FOLDER", library=library.folder)
+            raise LibraryError(f"The library {library.folder} knows no folder yet: name one or more to index.")
         for root in roots:
             if not root.is_dir() and str(root) not in library.about.folders:
                 raise LibraryError(no_folder(shown_path(str(root))))
             if root.resolve() == library.folder.resolve():
-                raise LibraryError("CORE_LIBRARY_ITSELF", folder=root)
+                raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
         return _Run(library, roots, progress, forget_missing, stop, engine or partial(encode_here, backbone)).run()
 
 
@@ -141,12 +142,12 @@ class _Run:
         seen: dict[str, tuple[int, int]] = {}
         kept: list[str] = []
         for root in self.roots:
-            before = len(seen)
+            empty = True
             for path, stat in walk_images(root, self.library.folder, kept):
-                seen[path] = stat
+                empty, seen[path] = False, stat  # seen already, if one folder is inside another
                 if len(seen) % 5_000 == 0:
                     self.progress(Progress("looking", len(seen), 0))
-            if len(seen) == before:
+            if empty:
                 kept.append(str(root))
         if self.forget_missing:
             kept = [folder for folder in kept if Path(folder).exists() and folder not in map(str, self.roots)]
@@ -170,7 +171,7 @@ class _Run:
             for path, photo in batch:
                 if isinstance(photo, PhotoError):
                     reason = reason_of(photo)
-                    if reason.key in NOT_NOW:
+                    if reason.template in NOT_NOW:
                         self._report.failed.append((shown_path(path), str(reason)))
                         continue
                     row = FileRow(*seen[path], None, str(reason))

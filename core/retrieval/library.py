@@ -28,7 +28,7 @@ from core.backbones.base import Backbone
 from core.backbones.spec import needed_options, portable, with_full_paths
 from core.common.errors import LibraryError, brief
 from core.common.files import whole
-from core.common.messages import Message, message
+from core.common.messages import Message
 from core.common.schema import BackboneChoice
 from core.data.find_images import is_there
 from core.retrieval.columns import width
@@ -62,23 +62,23 @@ class About:
         """Read library.json. Raises LibraryError: when there is none, it is damaged, or of another version."""
         path = folder / ABOUT
         if not path.is_file():
-            raise LibraryError("CORE_NO_LIBRARY", folder=folder)
+            raise LibraryError(f"{folder} holds no library: `python -m core index FOLDER --library {folder}` makes one.")
         try:
             about = _ABOUT.validate_json(path.read_bytes())
         except ValidationError:
-            raise LibraryError("CORE_LIBRARY_FILE_DAMAGED", path=path) from None
+            raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
         except OSError as error:
-            raise LibraryError("CORE_LIBRARY_FILE_UNREADABLE", path=path, error=error.strerror) from None
+            raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
         if about.layout > LAYOUT:
-            raise LibraryError("CORE_LIBRARY_NEWER", library=folder, layout=about.layout)
+            raise LibraryError(f"A newer version made the library {folder} (layout {about.layout}): update this program.")
         if about.layout < LAYOUT:
-            raise LibraryError("CORE_LIBRARY_OLDER", library=folder, again=about.again(folder))
+            raise LibraryError(f"The library {folder} is of an older version of this program: {about.again(folder)}")
         return about
 
     def again(self, folder: Path) -> Message:
         """Advice on how to rebuild the library in a folder, for error messages."""
         folders = [shown_path(path) for path in self.folders] or ["FOLDER"]
-        return message("CORE_LIBRARY_AGAIN", command=self.index_command(f"{folder}-new", *folders))
+        return Message(f"`{self.index_command(f'{folder}-new', *folders)}` makes it again, in a new folder beside it.")
 
     def index_command(self, library: str, *folders: str) -> str:
         """The command that indexes folders into a library of this backbone."""
@@ -114,12 +114,12 @@ class PhotoLibrary:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(entry.name != LOCK and not entry.name.startswith(ABOUT) for entry in folder.iterdir()):
-                raise LibraryError("CORE_LIBRARY_OTHER_FILES", folder=folder)
+                raise LibraryError(f"{folder} holds other files and no library: name a new folder, or an empty one.")
             about = About(LAYOUT, with_full_paths(backbone.choice), backbone.fingerprint, width(backbone), ())
             library = PhotoLibrary(folder, about)
             library.write_about(about)
         except OSError as error:
-            raise LibraryError("CORE_LIBRARY_NOT_MADE", library=folder, error=error.strerror or type(error).__name__) from None
+            raise LibraryError(f"The library {folder} cannot be made ({error.strerror or type(error).__name__}).") from None
         return library
 
     def check(self, backbone: Backbone) -> None:
@@ -127,12 +127,13 @@ class PhotoLibrary:
         if (backbone.fingerprint, width(backbone)) == (self.about.fingerprint, self.about.dim):
             return
         if backbone.fingerprint == self.about.fingerprint and backbone.layout.moves_photos:  # no library would help
-            raise LibraryError("CORE_LIBRARY_TEXTS", library=self.folder)
+            raise LibraryError(
+                f"The library {self.folder} is for adapters of texts: drop --adapt photos, or `search --gallery FOLDER`."
+            )
         again = replace(self.about, backbone=backbone.choice).again(self.folder)
         spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
-        ours, theirs = backbone.fingerprint, brief(self.about.fingerprint)
-        about = {"library": self.folder, "spec": spec, "theirs": theirs, "name": backbone.name, "ours": ours}
-        raise LibraryError("CORE_LIBRARY_OTHER", **about, again=again)
+        other = f"{spec}, fingerprint {brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}"
+        raise LibraryError(f"The library {self.folder} was made with another backbone ({other}). Choose that, or: {again}")
 
     def counts(self) -> dict[str, int]:
         """The numbers of photos, readable files, unreadable files and dated photos, and the bytes on disk."""
@@ -158,9 +159,9 @@ class PhotoLibrary:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise LibraryError("CORE_LIBRARY_BUSY", library=self.folder) from None
+            raise LibraryError(f"Another process is writing the library {self.folder}: wait until it is done.") from None
         except OSError as error:
-            raise LibraryError("CORE_LIBRARY_NOT_WRITTEN", library=self.folder, error=error.strerror or error) from None
+            raise LibraryError(f"The library {self.folder} cannot be written ({error.strerror or error}).") from None
         try:
             yield
         finally:
@@ -177,10 +178,13 @@ class PhotoLibrary:
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             if getattr(error, "errno", None) in FULL or "No space left" in str(error) or "os error 28" in str(error):
-                raise LibraryError("CORE_LIBRARY_FULL", library=self.folder) from error
+                raise LibraryError(
+                    f"The disk of {self.folder} is full: make room and try again. What was indexed before stays."
+                ) from error
             if isinstance(error, PermissionError) or "Permission denied" in str(error) or "Read-only" in str(error):
-                raise LibraryError("CORE_LIBRARY_READ_ONLY", library=self.folder) from error
-            raise LibraryError("CORE_LIBRARY_DAMAGED", library=self.folder, error=brief(str(error))) from error
+                raise LibraryError(f"The library {self.folder} cannot be written: its folder is read-only.") from error
+            reason = brief(str(error))
+            raise LibraryError(f"The library {self.folder} is damaged ({reason}): restore it, or make another.") from error
 
     def photos(self) -> LanceDataset:
         """The table of photos, created on first use."""
@@ -199,7 +203,7 @@ class PhotoLibrary:
         table = lance.dataset(str(path))
         found = {field.name: field for field in table.schema}  # earlier versions also kept captions
         if any(found.get(field.name) != field for field in schema):
-            raise LibraryError("CORE_LIBRARY_COLUMNS", path=path, file=ABOUT)
+            raise LibraryError(f"{path} has other columns than {ABOUT} says: restore it, or index into another folder.")
         return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +18,11 @@ from core.backbones.base import Backbone
 from core.common.errors import AdapterError, GalleryError, LibraryError
 from core.common.files import whole
 from core.common.lazy import lazy
-from core.names.everyday import EverydayPhotos
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
 from core.retrieval.index import Index
 from core.retrieval.library import PhotoLibrary, absolute, shown_path
-from core.retrieval.search import Where, background
+from core.retrieval.photo_set import PhotoSet
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -34,9 +33,8 @@ MOST_FOLDERS = 1_000  # folders to choose from
 MOST_LISTED = 10  # folders in an error message
 
 
-class LibraryPhotos:
-    """Implements ``search.Photos`` for a library on disk. Thread-safe. Raises LibraryError: when the library is empty, damaged,
-    or made with another backbone."""
+class LibraryPhotos(PhotoSet):
+    """One version of a library. Raises LibraryError: when the library is empty, damaged, or made with another backbone."""
 
     def __init__(self, library: PhotoLibrary, backbone: Backbone) -> None:
         library.check(backbone)
@@ -46,9 +44,8 @@ class LibraryPhotos:
             self.ids: list[bytes] = self._photos.to_table(columns=["id"])["id"].to_pylist()
             self.index = Index(vectors(library, self._photos))
         if not self.ids:
-            raise LibraryError(
-                "CORE_LIBRARY_EMPTY", library=library.folder, command=library.about.index_command(str(library.folder), "FOLDER")
-            )
+            command = library.about.index_command(str(library.folder), "FOLDER")
+            raise LibraryError(f"The library {library.folder} holds no photos that can be searched: run `{command}`.")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,50 +57,35 @@ class LibraryPhotos:
 
     def index_for(self, adapter: Adapter) -> Index:
         if adapter.moves_photos and self.backbone.shared is None:
-            raise AdapterError("CORE_LIBRARY_MOVES", library=self.library.folder)
+            shown = f"This adapter changes photos, and the library {self.library.folder} keeps their embeddings without it"
+            raise AdapterError(f"{shown}: use an adapter of texts, or search the folder of photos (`search --gallery FOLDER`).")
         return self.index
-
-    @lazy
-    def background(self) -> EverydayPhotos | None:
-        return background(self)
 
     def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
         with self.library.readable():
             return self._photos.take(list(rows), columns=["thumbnail"])["thumbnail"].to_pylist()
 
     def key(self, row: int) -> str:
-        """The id of a photo, 32 hex digits."""
         return self.ids[row].hex()
 
-    def row(self, key: str) -> int:
-        """The row of a photo, from its id. Raises GalleryError: when it is not in the library."""
-        try:
+    def row(self, key: str) -> int | None:
+        with suppress(ValueError):
             return self.ids.index(bytes.fromhex(key))
-        except ValueError:
-            raise GalleryError("CORE_LIBRARY_GONE") from None
-
-    def rows(self, keys: Iterable[str]) -> list[int]:
-        """The rows of photos; unknown ids are ignored."""
-        rows = []
-        for key in keys:
-            with suppress(GalleryError):
-                rows.append(self.row(key))
-        return rows
+        return None
 
     def find(self, photo: str) -> int:
-        """The row of a photo, from the path of one of its files. Raises as ``row``."""
+        """The row of a photo, from the path of one of its files. Raises GalleryError: when it is not in the library."""
         literal = shown_path(absolute(Path(photo))).replace("'", "''")
-        ids = [id for id, _ in self._listed(f"path = '{literal}'")]
-        if not ids:
-            raise GalleryError("CORE_LIBRARY_NO_PHOTO", photo=photo, library=self.library.folder)
-        return self.row(ids[0].hex())
+        rows = [row for id, _ in self._listed(f"path = '{literal}'") if (row := self.row(id.hex())) is not None]
+        if not rows:
+            raise GalleryError(f"{photo} is not in the library {self.library.folder}: name a photo as `search` shows it.")
+        return rows[0]
 
     def prefixes(self, rows: Sequence[int]) -> Tensor:
-        """Prefix activations [n, *prefix_shape] float16 of photos, from their index rows; no files needed. Raises LibraryError:
-        when an index row holds less than this backbone's prefix."""
+        """From the index; no files needed. Raises LibraryError: when an index row holds less than this backbone's prefix."""
         shape = self.backbone.prefix_shape
         if math.prod(shape) != width(self.backbone):
-            raise LibraryError("CORE_LIBRARY_NO_PREFIX")
+            raise LibraryError("This library keeps embeddings, and this backbone needs the photos: name their files instead.")
         return F.normalize(self.index.take(np.array(rows, dtype=int)).reshape(-1, *shape), dim=-1).half()
 
     def paths(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
@@ -117,6 +99,9 @@ class LibraryPhotos:
             order = not name.startswith(inside), name
             names[id] = min(order, names.get(id, order))
         return [Path(names[id][1] if id in names else id.hex()) for id in ids]
+
+    def named(self, rows: Sequence[int], folder: Path | None = None) -> list[tuple[str, Path | None]]:
+        return [(shown_path(path.name), path) for path in self.paths(rows, folder)]
 
     def place(self, path: Path) -> str:
         """A file's path as text, beginning with the indexed folder's name."""
@@ -136,17 +121,6 @@ class LibraryPhotos:
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
         return [(id, path if raw is None else os.fsdecode(raw)) for id, path, raw in rows]
 
-    def among(self, where: Where) -> np.ndarray | None:
-        """The rows [k] of the photos that pass the filter, ascending. None: all photos. The folder is an absolute path,
-        or a name in ``folders``."""
-        if not where:
-            return None
-        with self.library.readable():
-            kept = where.days(self._days)
-            if where.folder is not None:
-                kept &= self._in_folder(where.folder)
-        return np.flatnonzero(kept)
-
     @lazy
     def folders(self) -> Mapping[str, Path]:
         """Folders with photos, by a name that begins with the indexed folder's name: the first MOST_FOLDERS by name."""
@@ -161,31 +135,24 @@ class LibraryPhotos:
         return dict(sorted(named.items())[:MOST_FOLDERS])
 
     @lazy
-    def several_days(self) -> bool:
-        """Whether the known dates of the photos differ."""
+    def days(self) -> np.ndarray:
         with self.library.readable():
-            days = self._days
-        return len(np.unique(days[~np.isnat(days)])) > 1
-
-    @lazy
-    def _days(self) -> np.ndarray:
-        """The date of each photo, [n] datetime64[D]. NaT: unknown."""
-        return self._photos.to_table(columns=["taken"])["taken"].to_numpy().astype("datetime64[D]")
+            return self._photos.to_table(columns=["taken"])["taken"].to_numpy().astype("datetime64[D]")
 
     def check_folder(self, folder: Path) -> None:
         """Raise GalleryError if no photo is in the folder or below it."""
-        with self.library.readable():
-            if self._in_folder(folder).any():
-                return
+        if self.inside(folder).any():
+            return
         known = ", ".join(map(str, list(self.folders.values())[:MOST_LISTED]))
-        raise GalleryError("CORE_LIBRARY_FOLDER", folder=folder, known=known)
+        raise GalleryError(f"The library has no photo in {folder}: name one of its folders, such as {known}.")
 
-    def _in_folder(self, folder: Path) -> np.ndarray:
-        """Whether each photo has a file in the folder or below it, [n] bool."""
+    def inside(self, folder: Path) -> np.ndarray:
+        """``folder``: an absolute path, or a name in ``folders``."""
         if not (inside := self._inside(folder)):  # a folder of the gallery
             return np.zeros(len(self), bool)
         literal = shown_path(inside).replace("'", "''")
-        table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
+        with self.library.readable():
+            table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
         there = set(table["id"].to_pylist())
         return np.array([id in there for id in self.ids], bool)
 

@@ -1,7 +1,5 @@
 """How well a taught name finds its own photos: the score of each of them, with the name taught from the others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,12 +8,7 @@ import torch
 from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows
-from core.retrieval.questions import EncodedQuery, Query
-
-
-def asked_with(names: TaughtNames, texts: Sequence[str]) -> EncodedQuery:
-    """The query for texts with taught names, as in search."""
-    return Query(tuple(texts)).question(names.backbone).with_names(texts, names)
+from core.retrieval.questions import Query
 
 
 def scores_left_out(names: TaughtNames, entry: TaughtName, adapter: Adapter, wrong: bool = False) -> list[float]:
@@ -30,7 +23,7 @@ def scores_left_out(names: TaughtNames, entry: TaughtName, adapter: Adapter, wro
         without_it = replace(entry, without=others) if wrong else replace(entry, photos=others)
         taught = replace(names, entries=tuple(without_it if each is entry else each for each in names.entries))
         named = adapter.with_names(taught.on)
-        query = asked_with(taught, [entry.name]).row(names.backbone, named)
+        query = Query((entry.name,)).question(names.backbone, taught).row(names.backbone, named)
         scores.append(float(photo_rows(names.backbone, photos[i : i + 1], named)[0] @ query))
     return scores
 

@@ -4,8 +4,6 @@ A text that fits every photo a little is the wrong answer for most of them. So i
 ranked for a photo. Ranking photos for one text needs no such step: the same number would be subtracted for all photos.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

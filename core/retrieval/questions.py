@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from PIL import Image
@@ -35,6 +35,7 @@ class EncodedQuery:
     text_weights: Tensor  # [n], negative for excluded texts
     prefixes: Tensor | None = None  # of photos, [m, *prefix_shape]
     photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))  # [m]
+    named: EncodedQuery | None = None  # asked instead with adapters that have taught names
 
     def with_names(self, wanted: Sequence[str], names: TaughtNames) -> EncodedQuery:
         """The query, extended for the taught names in ``wanted``, its first texts.
@@ -66,7 +67,8 @@ class EncodedQuery:
         Raises AdapterError: when numbers are NaN or infinite, or the adapter moves photos differently from the backbone's
         shared LoRA.
         """
-        return asked(backbone, adapter, lambda lora: self.embedding(backbone, lora))
+        query = self.named if adapter.named and self.named is not None else self
+        return asked(backbone, adapter, lambda lora: query.embedding(backbone, lora))
 
     def embedding(self, backbone: Backbone, lora: Lora | None = None) -> Tensor:
         """The query in the shared space, [d], unit length. Raises as ``row``."""
@@ -97,12 +99,17 @@ class Query:
             if rest or not excluded:
                 wanted.append(clean_text(rest, "query"))
         if not wanted and not photos:
-            raise DescriptionError("CORE_ONLY_WITHOUT")
+            raise DescriptionError("The query only excludes words: add a word to look for, as in “dog -water”.")
         if len(wanted) + len(photos) + len(unwanted) > MOST_PARTS:
-            raise DescriptionError("CORE_MANY_PARTS", n=MOST_PARTS)
+            raise DescriptionError("The query has more than {n} parts: use fewer.", n=MOST_PARTS)
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
-    def question(self, backbone: Backbone) -> EncodedQuery:
+    def question(self, backbone: Backbone, names: TaughtNames | None = None) -> EncodedQuery:
+        """The encoded query; ``names``: those of the adapters to ask it with."""
+        query = self._encoded(backbone)
+        return query if names is None else replace(query, named=query.with_names(self.texts, names))
+
+    def _encoded(self, backbone: Backbone) -> EncodedQuery:
         texts, prefixes = (*self.texts, *self.without), torch.empty(0)
         share = 1.0 / (len(self.texts) + len(self.photos))
         weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))

@@ -4,8 +4,6 @@ Ray (https://docs.ray.io) starts the actors, distributes the files, and repeats 
 process writes, which keeps a library safe. A photo's row is 15 kB: one process writes faster than dozens of machines encode.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import pickle
@@ -51,11 +49,11 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
         import ray.data
         from ray.exceptions import RayError
     except ImportError:
-        raise LibraryError("CORE_RAY_MISSING") from None
+        raise LibraryError("--engine ray needs Ray: `pip install -r requirements-scale.txt` on every machine.") from None
     try:
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise LibraryError("CORE_NO_CLUSTER", address=address, error=brief(str(error))) from None
+        raise LibraryError(f"No Ray cluster is at {address} ({brief(str(error))}): `ray start --head` starts one.") from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
 
@@ -77,6 +75,6 @@ def ray_engine(backbone: Backbone, address: str | None = None) -> Engine:
             for batch in encoded.iter_batches(batch_size=BATCH, batch_format="numpy"):
                 yield [pickle.loads(outcome) for outcome in batch["outcome"]]
         except RayError as error:
-            raise LibraryError("CORE_CLUSTER_FAILED", error=brief(str(error))) from None
+            raise LibraryError(f"The Ray cluster failed ({brief(str(error))}): run the command again, to go on.") from None
 
     return run

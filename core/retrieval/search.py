@@ -1,83 +1,46 @@
 """Search: embed the question with the adapter, then search the index of the photos as the adapter sees them.
 
 One index answers all adapters that adapt texts only, or move photos by the backbone's shared LoRA only (``columns``). Other
-adapters need every photo embedded again from its prefix activations. A gallery does this (``PhotoIndexes``); a library on disk
-rejects such adapters.
+adapters need every photo embedded again from its prefix activations. A gallery does this; a library on disk rejects such
+adapters.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-import torch
+from PIL import Image
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.common.errors import DescriptionError
+from core.common.errors import GalleryError, PhotoError
 from core.common.lazy import lazy
-from core.names.everyday import EverydayPhotos
+from core.common.messages import Message, message
+from core.common.progress import Stop, never
+from core.data.decode import content_id
+from core.data.decode_pool import decode_photo
+from core.data.image_io import photo_bytes
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import asked, embeddings, photo_rows, width
-from core.retrieval.index import Index
-from core.retrieval.popularity import spread_rows
-from core.retrieval.questions import EncodedQuery
+from core.retrieval.columns import asked, embeddings
+from core.retrieval.gallery import GalleryPhotos, Photo
+from core.retrieval.index import Hit, Ranking
+from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.photo_set import PhotoSet, Where
+from core.retrieval.questions import EncodedQuery, Query
 
-SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
 MOST_RANKED = 50_000  # of a library's zero-shot ranking, to compare ranks with
-BACKGROUND, FEWEST = 5_000, 20  # most and fewest photos of a ``background``
-KEPT_ADAPTERS = 4  # the page compares three at once
-NONE_LEFT = "CORE_FILTERED"  # key of the message that no photo passes a filter
-
-T = TypeVar("T", bound=Any)
-
-
-@dataclass(frozen=True)
-class Where:
-    """A filter: photos in ``folder`` or below it, taken from ``since`` to ``until``, both days included. Raises
-    DescriptionError: when ``since`` is after ``until``."""
-
-    folder: Path | None = None
-    since: date | None = None
-    until: date | None = None
-
-    def __post_init__(self) -> None:
-        if self.since is not None and self.until is not None and self.since > self.until:
-            raise DescriptionError("CORE_DAYS_REVERSED", since=self.since, until=self.until)
-
-    def __bool__(self) -> bool:
-        return any(value is not None for value in (self.folder, self.since, self.until))
-
-    def days(self, days: np.ndarray) -> np.ndarray:
-        """Which of these days [n] datetime64[D] pass, [n] bool. An unknown day (NaT) is in no range."""
-        kept = np.ones(len(days), bool)
-        if self.since is not None:
-            kept &= days >= np.datetime64(self.since)
-        if self.until is not None:
-            kept &= days <= np.datetime64(self.until)
-        return kept
-
-
-class Photos(Protocol):
-    """Searchable photos in rows 0 to n - 1."""
-
-    backbone: Backbone
-
-    def index_for(self, adapter: Adapter) -> Index:
-        """The index of ``columns.photo_rows`` as the adapter sees the photos. Most adapters share one index. Raises
-        AdapterError: when numbers are NaN or infinite, or photos cannot be embedded again here."""
-        ...
+MOST_FOUND = 300  # most results with a library
+NONE_LEFT = "No photo matches this folder and these dates. A photo without a camera date matches no dates."
+WORDS, PHOTO, SIMILAR = "words", "photo", "similar"  # find photos of words, captions of a photo, photos like a photo
 
 
 @dataclass(frozen=True)
 class LikePhoto:
     """A question for photos similar to one of ``photos``."""
 
-    photos: Photos
+    photos: PhotoSet
     photo: int  # its row
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
@@ -90,82 +53,148 @@ Asked = EncodedQuery | LikePhoto  # a question before any adapter is applied
 
 
 def search(
-    photos: Photos, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, among: np.ndarray | None = None
+    photos: PhotoSet, question: Asked, adapter: Adapter = ZERO_SHOT, top: int | None = 10, among: np.ndarray | None = None
 ) -> list[tuple[int, float]]:
     """The ``top`` best photos (None: all) as (row, score), best first.
 
     A score is the cosine similarity. If the adapter's weight is below 1, it is the mixture with the zero-shot score.
-    ``among``: the allowed rows [k], ascending (None: all). Raises AdapterError: as ``Photos.index_for`` and
+    ``among``: the allowed rows [k], ascending (None: all). Raises AdapterError: as ``PhotoSet.index_for`` and
     ``EncodedQuery.row``.
     """
     return photos.index_for(adapter).search(question.row(photos.backbone, adapter), top, among=among)
 
 
-def some_embeddings(photos: Photos, most: int) -> Tensor:
-    """Zero-shot embeddings [k, d] of at most ``most`` photos, at evenly spread rows."""
-    index = photos.index_for(ZERO_SHOT)
-    return embeddings(photos.backbone, index.take(spread_rows(len(index), most)))
+@dataclass(frozen=True)
+class Search:
+    """A question, and the photos that may answer it: a gallery's, a library's, or both. A photo in both is in the results once,
+    as in the gallery."""
 
-
-def background(photos: Photos) -> EverydayPhotos | None:
-    """Statistics of the searched photos, for names on a backbone without everyday photos. None if adapters move photos, if the
-    backbone has a shared LoRA, or if there are fewer than FEWEST photos."""
-    if photos.backbone.shared is not None or photos.backbone.layout.moves_photos:
-        return None
-    some = some_embeddings(photos, BACKGROUND)
-    return EverydayPhotos.of(some) if len(some) >= FEWEST else None
-
-
-class Recent(Generic[T]):
-    """The values that were computed last, by key. Thread-safe; two threads may compute the same value at once."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: dict[Hashable, T] = {}  # replaced, never changed
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key; ``make`` computes it if it is not kept."""
-        values = self._values
-        if key not in values:
-            values = self._values = dict([*values.items(), (key, make())][-self._most :])
-        return values[key]
+    kind: str  # WORDS, PHOTO or SIMILAR
+    what: str  # the words, or a photo's id
+    own: GalleryPhotos | None  # a gallery's photos when the search began; None: not searched
+    library: LibraryPhotos | None  # None: not searched
+    names: TaughtNames
+    where: Where
+    file: str | None = None  # an uploaded photo, for PHOTO
+    query: Query | None = None  # several texts or photos together, instead of words
+    rows: dict[str, int] = field(default_factory=dict)  # row in the library of each photo found there, by key
+    paths: dict[str, Path] = field(default_factory=dict)  # their files
 
     @property
-    def values(self) -> list[T]:
-        return list(self._values.values())
-
-
-class PhotoIndexes:
-    """Implements ``Photos`` for a fixed set of photos in memory. Thread-safe.
-
-    Args:
-        prefixes: the prefix activations of each photo, [*prefix_shape].
-        rows: the index row of each photo, [w], from ``columns.photo_rows``.
-    """
-
-    def __init__(self, backbone: Backbone, prefixes: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
-        self.backbone, self._prefixes, self._photo_rows = backbone, prefixes, rows
-        self._adapted: Recent[Index] = Recent(KEPT_ADAPTERS)
+    def sets(self) -> tuple[PhotoSet, ...]:
+        return tuple(photos for photos in (self.own, self.library) if photos is not None)
 
     @lazy
-    def index(self) -> Index:
-        return Index.of(torch.stack(list(self._photo_rows)) if self._photo_rows else torch.empty(0, width(self.backbone)))
-
-    @lazy
-    def background(self) -> EverydayPhotos | None:
-        return background(self)
+    def _allowed(self) -> list[tuple[PhotoSet, np.ndarray | None]]:
+        """The photos, and which of their rows [k] may be answers; None: all."""
+        return [(photos, photos.among(self.where)) for photos in self.sets]
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of all indexes built so far."""
-        return sum(index.nbytes for index in (*self._adapted.values, *([self.index] if "index" in vars(self) else [])))
+    def photos(self) -> tuple[Photo, ...]:
+        """Those of the gallery."""
+        return () if self.own is None else self.own.photos
 
-    def index_for(self, adapter: Adapter) -> Index:
-        if not adapter.moves_photos or self.backbone.shared is not None or not self._prefixes:
-            return self.index
-        return self._adapted.get(adapter.key, lambda: Index.of(self._rows(adapter)))
+    @lazy
+    def title(self) -> Message:
+        """The question as text. Raises PhotoError: when its photo is missing or cannot be read."""
+        if self.kind == WORDS:
+            return message("Photos for “{query}”", query=self.what)
+        if self.kind == PHOTO:
+            name = Path(self.file).name if self.file else next(p.name for p in self.photos if p.id == self._photo)
+            return message("Captions for {name}", name=name)
+        like = self.question
+        assert isinstance(like, LikePhoto)
+        return message("Photos like {name}", name=self._named(like.photos, {self.what: like.photo})[self.what])
 
-    def _rows(self, adapter: Adapter) -> Tensor:
-        starts = range(0, len(self._prefixes), SUFFIX_BATCH)
-        batches = (torch.stack(list(self._prefixes[start : start + SUFFIX_BATCH])) for start in starts)
-        return torch.cat([photo_rows(self.backbone, batch, adapter) for batch in batches])
+    @property
+    def taught(self) -> tuple[tuple[str, int], ...]:
+        """(name, number of photos) of each taught name in the question."""
+        names = self.names.within(self.what) if self.kind == WORDS else ()
+        return tuple((entry.name, len(entry.photos)) for entry in self.names.entries if entry.name in names)
+
+    def right(self, caption: str) -> frozenset[str]:
+        """Keys of the right answers: a photo's own captions, or the photos that have this ``caption``."""
+        if self.kind == PHOTO:
+            photos = (photo for photo in self.photos if photo.id == self.what)
+            return frozenset(content_id(text.encode()) for photo in photos for text in photo.captions)
+        if self.kind == SIMILAR:
+            return frozenset()
+        return frozenset(photo.id for photo in self.photos if _plain(caption) in map(_plain, photo.captions))
+
+    def rank(self, adapter: Adapter, top: int | None = None, stop: Stop = never) -> Ranking:
+        """Rank photos or captions. ``top``: most results; None: all, or MOST_FOUND with a library.
+
+        Raises GalleryError: when no photo may be an answer. Also raises as ``search`` and ``GalleryPhotos.image_to_text``.
+        """
+        if self.library is None and not self.photos:
+            raise GalleryError("There are no photos yet: add some.")
+        if self.own is not None and self.kind == PHOTO:
+            return self.own.image_to_text(self._photo, adapter, top, stop)
+        if not self._total and self.where:
+            raise GalleryError(NONE_LEFT)
+        most = MOST_FOUND if top is None and self.library is not None else top
+        best = self._found(adapter, None if most is None else most + 1)[:most]  # one more: the photo itself is left out
+        names = dict[str, str]()
+        for place, photos in enumerate(self.sets):
+            names |= self._named(photos, {key: row for key, _, found_in, row in best if found_in == place})
+        return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score, *_) in enumerate(best, 1)), self._total)
+
+    def moves(self, before: Ranking, after: Ranking) -> Mapping[str, int]:
+        """How many ranks each hit moved up (+) or down (-), by key. ``before``: zero-shot; of a library, its first MOST_RANKED
+        results are compared. Hits that it lacks are left out."""
+        ranks = {hit.key: hit.rank for hit in before.hits} if self.library is None else self._before
+        return {hit.key: ranks[hit.key] - hit.rank for hit in after.hits if hit.key in ranks}
+
+    @lazy
+    def question(self) -> Asked:
+        """The question after the frozen part of the backbone. Raises PhotoError, GalleryError: when the photo is gone."""
+        if self.kind == WORDS:
+            return (self.query or Query.parse([self.what])).question(self.names.backbone, self.names)
+        for photos in self.sets:
+            if (row := photos.row(self.what)) is not None:
+                return LikePhoto(photos, row)
+        if self.library is not None:
+            raise GalleryError("This photo is not in the library (any more): choose another one.")
+        raise PhotoError("This photo is not there any more: choose another one.")
+
+    @lazy
+    def _photo(self) -> str | Image.Image:
+        """The photo whose captions are searched: its id, or the image in a file. Raises PhotoError: when no photo is chosen."""
+        if not self.file:
+            if self.own is None or self.what not in self.own.entries:
+                raise PhotoError("Choose one of your photos, or add another one, to find its captions.")
+            return self.what
+        path, framing = Path(self.file), self.names.backbone.framing
+        decoded = decode_photo(path.name, photo_bytes(path), framing)
+        return Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
+
+    @lazy
+    def _total(self) -> int:
+        return sum(len(photos if rows is None else rows) for photos, rows in self._allowed)
+
+    @lazy
+    def _before(self) -> dict[str, int]:
+        return {key: rank for rank, (key, *_) in enumerate(self._found(ZERO_SHOT, MOST_RANKED), 1)}
+
+    def _found(self, adapter: Adapter, top: int | None) -> list[tuple[str, float, int, int]]:
+        """(key, score, place of its photos in ``sets``, row), best first; ``top``: most results of each."""
+        found = dict[str, tuple[str, float, int, int]]()
+        for place, (photos, rows) in enumerate(self._allowed):
+            for row, score in search(photos, self.question, adapter, top, rows):
+                key = photos.key(row)
+                found.setdefault(key, (key, score, place, row))
+        if self.kind == SIMILAR:
+            found.pop(self.what, None)
+        return sorted(found.values(), key=lambda result: -result[1])
+
+    def _named(self, photos: PhotoSet, rows: Mapping[str, int]) -> dict[str, str]:
+        """The name of each photo to show, by key. Notes the rows and files of a library's photos."""
+        named = dict(zip(rows, photos.named(list(rows.values()), self.where.folder), strict=True))
+        self.paths.update({key: path for key, (_, path) in named.items() if path is not None})
+        self.rows.update({key: row for key, row in rows.items() if key in self.paths})
+        return {key: name for key, (name, _) in named.items()}
+
+
+def _plain(text: str) -> str:
+    """A caption or question in the form that is compared."""
+    return " ".join(text.split()).rstrip(".!?").casefold()

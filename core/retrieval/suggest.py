@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from core.common.lazy import lazy
-from core.sglora.repository import EVERYDAY, Expert, ExpertRepository, PhotoSentences
+from core.sglora.repository import EVERYDAY, Expert, ExpertRepository
 from core.sglora.router import Routing
 
 RIDGE = 0.01  # this and the numbers below were chosen on validation photos; 0.1 and 0.5 give nearly the same
@@ -31,6 +32,13 @@ ORDINARY = (EVERYDAY, "objects")  # groups of one kind: everyday scenes and ever
 SURE = 2.0  # standard errors of a mean over photos that make a difference significant
 LEAST_ALIKE = 0.25  # least overlap of the kinds of photos and routed experts; a sentence may be about a third of the photos
 LEAST_CLOSER = 0.05  # photos of another kind are significantly closer to another expert, by this cosine
+
+
+class PhotoSentences(NamedTuple):
+    """The regression: x has the sentence (x - mean) @ weights."""
+
+    mean: Tensor  # [d]
+    weights: Tensor  # [d, s]
 
 
 def fit_sentences(photos: Tensor, sentences: Tensor) -> PhotoSentences:
@@ -52,10 +60,10 @@ class Look:
     @staticmethod
     def of(repository: ExpertRepository, photos: Tensor) -> Look | None:
         """Look at photos with these zero-shot embeddings [n, d]; None without a regression."""
-        regression = repository.photo_sentences
-        if regression is None:
+        if repository.photo_sentences is None:
             return None
-        sentences = F.normalize((photos - regression.mean) @ regression.weights, dim=-1)
+        mean, weights = repository.photo_sentences
+        sentences = F.normalize((photos - mean) @ weights, dim=-1)
         return Look(repository.experts, sentences @ repository.embeddings.T)
 
     @lazy

@@ -5,19 +5,18 @@ sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> LoRA
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.backbones.description import embed_descriptions
 from core.backbones.lora import Lora
 from core.common.errors import DescriptionError
 from core.common.runtime import one_core
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
-from core.sglora.description import embed_descriptions
-from core.sglora.fit import Fit
 from core.sglora.generator import LoraGenerator, Sample
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
@@ -31,7 +30,7 @@ class Adaptation:
 
     request: AdapterRequest
     routing: Routing
-    fit: Fit
+    fits: bool  # whether the expert LoRA is applied
     prior: SemanticPrior  # c
     z: Tensor  # [latent], the sample; empty without a generator
     own: Lora  # the generated expert LoRA
@@ -42,6 +41,10 @@ class Adaptation:
     seconds: Mapping[str, float]  # by step: "encode", "route", "prior", "decode"
 
 
+def always(engine: SGLora, routing: Routing) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class SGLora:
     """The online phase: one backbone, its experts and its generator. It holds no visitor's state."""
@@ -49,6 +52,7 @@ class SGLora:
     backbone: Backbone
     repository: ExpertRepository
     generator: LoraGenerator | None  # None if no experts ship: a LoRA is then the exact merge of own experts
+    fits: Callable[[SGLora, Routing], bool] = always  # whether to apply the expert LoRA: in the paper, always
 
     @property
     def parameters(self) -> int:
@@ -70,7 +74,7 @@ class SGLora:
         if not self.mixes:
             return lora.scaled(strength), 1.0
         if not 0 <= strength <= 1:
-            raise DescriptionError("CORE_STRENGTH", strength=strength)
+            raise DescriptionError("The strength is {strength:g}: this backbone takes 0 to 1.", strength=strength)
         return lora, strength
 
     @one_core()
@@ -81,9 +85,6 @@ class SGLora:
         embedding = embed_descriptions(self.backbone, [text])[0]
         return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
 
-    def fit(self, routing: Routing) -> Fit:
-        return Fit.of(self.repository, self.backbone, routing)
-
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:
         """Run the whole algorithm: encode, route, build the prior, sample, decode. Raises as ``route`` and ``applied``."""
@@ -91,15 +92,15 @@ class SGLora:
         embedding = embed_descriptions(self.backbone, [request.description])[0]
         watch.lap("encode")
         routing = SparseRouter(repository.embeddings).route(request.description, embedding, request.k, request.tau)
-        fit = self.fit(routing)
+        fits = self.fits(self, routing)
         watch.lap("route")
         prior = repository.prior(routing)
         watch.lap("prior")
         merged = Sample(prior.mean[:0], prior.mean)
         sample = merged if self.generator is None else self.generator.sample(prior, request.seed)
         own = repository.generated(routing, sample.theta)
-        full = repository.with_shared(own.scaled(float(fit.fits)))  # of the same shape for all sentences
+        full = repository.with_shared(own.scaled(float(fits)))  # of the same shape for all sentences
         strength = self.usual_strength if request.strength is None else request.strength
         applied = self.applied(full, strength)
         watch.lap("decode")
-        return Adaptation(request, routing, fit, prior, sample.z, own, full, strength, *applied, watch.laps)
+        return Adaptation(request, routing, fits, prior, sample.z, own, full, strength, *applied, watch.laps)

@@ -4,8 +4,6 @@ Paper: https://arxiv.org/abs/2509.10535, section on generation. It draws z ~ p(z
 ``core.sglora.subspace``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -40,11 +38,8 @@ class LoraGenerator:
         return self.vae.condition_prior(condition(prior))
 
     @torch.no_grad()
-    def sample(self, prior: SemanticPrior, seed: int | None) -> Sample:
-        """Draw z ~ p(z | c) with a seed (None: take its mean), and decode it."""
+    def sample(self, prior: SemanticPrior, seed: int) -> Sample:
+        """Draw z ~ p(z | c), and decode it."""
         latent = self.latent(prior)
-        if seed is None:
-            z = latent.mean
-        else:
-            z = latent.sample(torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed)))
+        z = latent.sample(torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed)))
         return Sample(z, self.vae.decode(z, condition(prior)))

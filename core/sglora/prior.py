@@ -3,8 +3,6 @@
 Paper: https://arxiv.org/abs/2509.10535, semantic prior.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

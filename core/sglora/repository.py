@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from pydantic import ConfigDict
@@ -66,13 +66,6 @@ class Expert:
         return mean_of_ways(self.after, f"R@{k}") - mean_of_ways(self.before, f"R@{k}")
 
 
-class PhotoSentences(NamedTuple):
-    """A regression from the zero-shot embedding x of a photo to its sentence: (x - mean) @ weights (``retrieval.suggest``)."""
-
-    mean: Tensor  # [d]
-    weights: Tensor  # [d, s]
-
-
 @dataclass(frozen=True)
 class ExpertRepository:
     """All experts of one backbone. The weight change of an expert is dW_shared + B_i A: the shared LoRA, and its own LoRA with
@@ -89,7 +82,7 @@ class ExpertRepository:
     backbone: Mapping[str, Any] = field(default_factory=lambda: {"spec": EMBEDDED})  # its ``Backbone.choice``
     closeness_threshold: float | None = None  # below this closeness, no expert fits; None: not measured
     shared: Lora | None = None  # at the strength at which experts' training starts; None: expert LoRAs only, as in the paper
-    photo_sentences: PhotoSentences | None = None  # None: no suggestions
+    photo_sentences: tuple[Tensor, Tensor] | None = None  # ``retrieval.suggest.PhotoSentences``; None: no suggestions
     rests: Mapping[int, Lora] = field(default_factory=dict)  # by expert: what an imported LoRA has beyond the frozen A
 
     @staticmethod

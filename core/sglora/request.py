@@ -1,16 +1,11 @@
 """A visitor's request: a sentence, and the numbers that decide which LoRA it becomes."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from core.common.text import clean_text
 
 DEFAULT_K, DEFAULT_TAU = 4, 0.1
 DEFAULT_WEIGHT = 0.8  # of adapted scores, if they are mixed with zero-shot scores; chosen on validation photos
-
-# Sentences about no photos, for the random control.
-RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical proof", "tax law in the nineteenth century")
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,3 @@ class AdapterRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", clean_text(self.description))
-
-    def with_random_sentence(self) -> AdapterRequest:
-        """The control: the same request with a sentence of RANDOM, chosen by the description's length and the seed."""
-        return replace(self, description=RANDOM[(len(self.description) + self.seed) % len(RANDOM)])

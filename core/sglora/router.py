@@ -3,8 +3,6 @@
 Paper: https://arxiv.org/abs/2509.10535, semantic routing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor
 from core.common.errors import DescriptionError, RepositoryError
 from core.sglora.request import DEFAULT_K, DEFAULT_TAU
 
+NO_EXPERTS = "This model has no experts yet: train one, import a LoRA (PEFT), or give a repository (--experts)."
 MIN_TAU = 1e-9  # below this, float32 similarities differ by far more than tau anyway
 
 
@@ -43,11 +42,11 @@ class SparseRouter:
         """Route a sentence with embedding [s]. If k exceeds the number of experts, all are chosen. Raises DescriptionError:
         when k is below 1 or tau is not above 0. RepositoryError: when there are no experts."""
         if k < 1:
-            raise DescriptionError("CORE_K", k=k)
+            raise DescriptionError(f"k is {k}: at least one expert is needed.")
         if not tau > 0:
-            raise DescriptionError("CORE_TAU", tau=tau)
+            raise DescriptionError(f"tau is {tau}: the temperature must be above 0.")
         if not len(self.embeddings):
-            raise RepositoryError("CORE_NO_EXPERTS")
+            raise RepositoryError(NO_EXPERTS)
         similarity = self.embeddings @ embedding
         top = similarity.topk(min(k, len(similarity)))
         # Relative to the closest, so that a tiny tau selects the closest expert alone instead of overflowing.

@@ -4,8 +4,6 @@ The base is general. It learns everyday objects with label templates, part of CO
 distilled into similarities with class names. Flickr8k's captions and the special domains are left to the experts.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -72,8 +70,8 @@ class _Data:
         names = sorted({labelled[int(i)].label for i in objects})
         captioned, needed = sum(bool(s.captions) for s in coco), COCO_HELD_OUT + recipe.captioned
         if captioned < needed or len(names) < 2:
-            found = {"captioned": captioned, "labels": len(names)}
-            raise DataError("CORE_FEW_PHOTOS", data=data, needed=needed, held=COCO_HELD_OUT, domain=OBJECTS, **found)
+            found = f"({captioned} of {needed}) in coco, or labels of “{OBJECTS}” in labelled ({len(names)} of 2)"
+            raise DataError(f"{data} holds too few captioned photos {found}: add some.")
         towers = EmbeddedTowers().to(current())
 
         def read(texts: Sequence[str]) -> Tensor:

@@ -1,7 +1,5 @@
 """The least closeness at which an expert fits a description, calibrated on left-out topics."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,9 +1,7 @@
 """All photos of training, with cached prefix activations, their texts, and each photo's role."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from core.common.lazy import lazy
 from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
-from core.data.jsonl import Translation, read_translations
+from core.data.jsonl import read_translations
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.popularity import popularity, spread_rows, with_popularity
@@ -189,12 +187,6 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return ~test & ~validation, validation, test
 
 
-def _one_of_each(translations: Iterable[Translation]) -> tuple[str, ...]:
-    """A photo's first caption in each of TRAINED_LANGUAGES."""
-    first = {t.language: t.text for t in reversed([*translations])}
-    return tuple(first[language] for language in TRAINED_LANGUAGES if language in first)
-
-
 def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
     """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
@@ -214,11 +206,12 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
         for view, arrays in enumerate(features):
             arrays.append((image_features(photos, cache, view, log, backbone) if view else array, keep))
         for sample in (photos[i] for i in keep):
-            translations = _one_of_each(translated.get(str(sample.path.relative_to(folder)), ()))
-            samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=translations))
+            first = {t.language: t.text for t in reversed(translated.get(str(sample.path.relative_to(folder)), []))}
+            texts = tuple(first[language] for language in TRAINED_LANGUAGES if language in first)  # one of each
+            samples.append(replace(sample, dataset=sample.dataset or folder.name, translations=texts))
         log(f"{folder.name}: {len(keep)} of {len(photos)} photos are used")
     if not samples:
-        raise DataError("CORE_NO_TRAINING_PHOTO", data=data)
+        raise DataError(f"No photo to train on was found in {data}: give a folder of captioned or labelled photos.")
 
     def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; tokens are fast
         return text_features(texts, cache, log, backbone) if backbone.text_key else backbone.text_prefix(texts)

@@ -3,8 +3,6 @@
 A task is photos whose captions have a keyword, or two keywords joined by "and" or "or"; or some classes of a labelled domain.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from core.common.errors import DataError
@@ -31,7 +29,7 @@ class DenseTasks:
                 sets[f"{domain} {len(sets)}"] = usable
         self._sets = [sets[name] for name in sorted(sets)]  # this order keeps the seeds of shipped trainings valid
         if not self._names and not self._sets:
-            raise DataError("CORE_NO_TASK", least=least)
+            raise DataError(f"No task was found: a keyword must name {least} photos or more, or a set have three classes.")
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """The rows of a random task's photos."""

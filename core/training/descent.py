@@ -1,7 +1,5 @@
 """Gradient descent for all trainings."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

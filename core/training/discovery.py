@@ -4,8 +4,6 @@ Topics of a captioned set overlap on purpose: single keywords ("snow"), broad cl
 clusters ("a dog running on a beach"). The router picks the closest ones.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -74,10 +72,10 @@ def read_descriptions(path: Path) -> dict[str, str]:
     """Read written descriptions, by expert's name. Raises DataError: when the file is missing or no JSON object;
     DescriptionError: when a sentence is invalid."""
     if not path.is_file():
-        raise DataError("CORE_NO_DESCRIPTIONS", path=path)
+        raise DataError(f"The file of descriptions {path} does not exist.")
     written = read_json(path)
     if not isinstance(written, dict):
-        raise DataError("CORE_DESCRIPTIONS", file=path.name)
+        raise DataError(f"{path.name} does not hold descriptions: it needs a JSON object of experts' names and sentences.")
     return {name: clean_text(text, f"description of {name}") for name, text in written.items()}
 
 

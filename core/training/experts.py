@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.backbones.description import embed_expert
 from core.backbones.inputs import second_moments, widest_directions
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
@@ -32,7 +33,6 @@ from core.data.folder import contents
 from core.experts.files import save_repository
 from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import fit_sentences
-from core.sglora.description import embed_expert
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis
 from core.training.closeness import closeness_threshold
@@ -44,6 +44,7 @@ from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import train_shared
 from core.training.snapshots import read_snapshots, snapshots_file
 
+ROUNDS = 100  # of the training photos, at most, for the shared LoRA
 INPUTS = 4096  # photos, or texts of as many photos, that choose the frozen A
 FORGETTING_PHOTOS = 300  # most photos of each set of class names, to measure an expert on
 TOPIC_PHOTOS = 256  # most photos of the expert's own topic
@@ -60,8 +61,8 @@ def shared_lora(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> L
     layout = LoraLayout(corpus.backbone.layout.modules, recipe.shared_rank)
     file = runs / "shared.safetensors"
     if not file.is_file():
-        objective, steps = recipe.shared_objective(corpus), recipe.steps_together(int(corpus.train.sum()))
-        vector = train_shared(objective, layout, steps, recipe.shared_lr, seed=recipe.seed, log=log)
+        steps = min(recipe.shared_steps, ROUNDS * int(corpus.train.sum()) // recipe.shared_batch)
+        vector = train_shared(recipe.shared_objective(corpus), layout, steps, recipe.shared_lr, seed=recipe.seed, log=log)
         write_tensors(file, {"shared": vector})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
 
@@ -190,7 +191,7 @@ def train_experts(
         log(f"{len(strangers)} descriptions match no expert, for example {min(strangers)}")
     tasks = described(tasks, descriptions)
     if not tasks:
-        raise DataError("CORE_NO_TOPIC", data=data)
+        raise DataError(f"No topic or group of classes with enough photos to train an expert was found in {data}.")
     training.train(((task, int(2**32 * draw(task.name))) for task in tasks), f"experts on {backbone.device}")
     repository = training.repository(tasks)
     save_repository(repository, out)

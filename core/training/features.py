@@ -1,7 +1,5 @@
 """Features of the frozen towers, computed once and cached on disk, so that trainings start in seconds."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Forgetting: class names that the frozen model finds and the adapted one does not."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

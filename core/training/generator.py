@@ -6,8 +6,6 @@ learns to go from neighbours to a new task. The weight lambda of the KL divergen
 (``core.experiments.latent``).
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from core.sglora.vae import ConditionalVAE, VaeConfig, condition
 from core.training.descent import descend
 from core.training.snapshots import read_snapshots
 
-BETWEEN, NEIGHBOURS = 2048, 12  # number of sentences between experts; each mixes an expert with some of its 12 closest
+BETWEEN, NEIGHBOURS = 2048, 11  # number of sentences between experts; each mixes an expert with some of its 11 closest
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def fit_generator(
     """Train on the last snapshots [n, M, P] of a repository's experts. Raises RepositoryError: with fewer than two experts."""
     n, basis = len(repository), repository.basis
     if n < 2:
-        raise RepositoryError("CORE_ONE_EXPERT")
+        raise RepositoryError("The generator learns from neighbours: at least two experts are needed.")
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     targets = torch.stack([basis.encode(rows.float()) for rows in snapshots])  # [n, M, D]
@@ -98,7 +96,7 @@ def between(repository: ExpertRepository, rng: np.random.Generator) -> Tensor:
     keys, everyone, conditions = repository.embeddings, torch.arange(len(repository)), []
     for _ in range(BETWEEN):
         expert = int(rng.integers(len(keys)))
-        near = (keys @ keys[expert]).topk(min(NEIGHBOURS, len(keys))).indices[1:].numpy()
+        near = (keys @ keys[expert]).topk(min(NEIGHBOURS + 1, len(keys))).indices[1:].numpy()
         some = np.append(expert, rng.choice(near, min(len(near), int(rng.integers(2, 5))), replace=False))
         sentence = F.normalize(keys[torch.from_numpy(some)].mean(0), dim=-1)
         conditions.append(_routed(repository, everyone, sentence, rng))

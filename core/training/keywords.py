@@ -1,7 +1,5 @@
 """Keywords and phrases of photos, found in their captions without a list of subjects."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter, defaultdict

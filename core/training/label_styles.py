@@ -1,7 +1,5 @@
 """How labels become texts: each special domain has its own templates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ teacher). If a backbone has a shared LoRA, photos are embedded under it, and exp
 the mixed scores of search, so they learn what the frozen heads lack.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

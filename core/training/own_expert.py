@@ -5,8 +5,6 @@ and averages the last snapshots, so the expert can be routed to and merged like 
 activations and never changes the model: the LoRA is a vector, passed as an argument.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 import time
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor
 
 from core.backbones.base import Backbone
+from core.backbones.description import embed_descriptions
 from core.backbones.lora import Lora
 from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, StudioError
@@ -27,7 +26,6 @@ from core.common.metrics import Relevance, measure
 from core.common.text import clean_name, clean_text
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.gallery import Gallery
-from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
@@ -151,7 +149,7 @@ class _Training:
             last.append(vector.detach().clone())
             progress(step, steps, (time.monotonic() - began) / step * (steps - step))
             if stop.is_set():
-                raise TrainingStopped("CORE_TRAINING_STOPPED")
+                raise TrainingStopped("The training was stopped, and nothing was kept.")
             if validates and step % recipe.check == 0:
                 snapshots = torch.stack([*last])
                 current, waited = self.loss(validation, snapshots.mean(0)), waited + 1
@@ -197,9 +195,10 @@ def train_own_expert(
     """
     name, description, backbone = clean_name(name), clean_text(description), engine.backbone
     with torch.inference_mode(False), torch.enable_grad():  # the caller may have switched gradients off in this thread
-        photos, prefix = gallery.captioned()
+        photos, prefix = gallery.contents.captioned()
         if len(photos) < MIN_PHOTOS:
-            raise GalleryError("CORE_OWN_FEW", least=MIN_PHOTOS, n=len(photos))
+            few = "An own expert needs at least {least} photos with captions. You have {n}: add photos or captions."
+            raise GalleryError(few, least=MIN_PHOTOS, n=len(photos))
         names = ClassNames.of(backbone, backbone.text_prefix) if recipe.memory else None
         training = _Training(backbone, engine.repository, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
@@ -213,7 +212,7 @@ def train_own_expert(
         snapshots, steps = training.fit(train, validation, progress, stop or threading.Event())
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
-        raise AdapterError("CORE_TRAINING_FAILED")
+        raise AdapterError("Training failed: a number was infinite or invalid. Nothing was saved: try other captions.")
     mean, variance = snapshots.mean(0), engine.repository.basis.encode(snapshots).var(0, correction=0)
     before, start, after = (training.recalls(held, vector) for vector in (None, torch.zeros_like(mean), mean))
     expert = Expert(name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots), before, after)

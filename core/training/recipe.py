@@ -1,15 +1,11 @@
 """How experts are trained, by backbone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.training.corpus import Corpus
 from core.training.objective import TRAINED_WEIGHT, Objective
-
-ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -38,10 +34,6 @@ class ExpertRecipe:
     views: int = 1  # of a photo
     weight: float = 1.0  # as in ``Objective``
     seed: int = 0
-
-    def steps_together(self, photos: int) -> int:
-        """The steps of the shared LoRA for this number of training photos: at most ROUNDS rounds of them."""
-        return min(self.shared_steps, ROUNDS * photos // self.shared_batch)
 
     def objective(self, corpus: Corpus) -> Objective:
         """The loss of an expert LoRA."""

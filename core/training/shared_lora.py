@@ -5,8 +5,6 @@ again (docs/design.md, section 3). It learns from special domains and from capti
 the mixed scores of search. A penalty keeps the similarities of photos to class names.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace

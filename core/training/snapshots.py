@@ -1,7 +1,5 @@
 """The last snapshots of each expert's training, on disk; they train the generator (paper: 100 per expert)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,5 +21,5 @@ def read_snapshots(runs: Path, experts: Sequence[str]) -> Tensor:
     files = [snapshots_file(runs, name) for name in experts]
     missing = [name for name, file in zip(experts, files, strict=True) if not file.is_file()]
     if missing:
-        raise RepositoryError("CORE_NO_SNAPSHOTS", n=len(missing), name=missing[0], folder=runs)
+        raise RepositoryError(f"{runs} lacks snapshots ({missing[0]} for one): give the --cache of `train experts`, or run it.")
     return torch.stack([load_file(file)["snapshots"] for file in files])

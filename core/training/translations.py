@@ -6,8 +6,6 @@ its embedding should equal the mean of its translation's and of all English capt
 people type them.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from core.backbones.base import Towers
+from core.backbones.description import embed_descriptions
 from core.common.languages import language_remark
 from core.common.messages import Message, message
 from core.common.paths import data_of
-from core.sglora.description import embed_descriptions
-from core.sglora.repository import CLASS_NAMES, ExpertRepository
+from core.sglora.engine import SGLora
+from core.sglora.repository import CLASS_NAMES
 from core.sglora.router import Routing
 
 # Sentences that are not about photos. A sentence closer to one of them than to any expert is not about photos either.
@@ -34,13 +35,8 @@ class Fit:
     remark: Message | None  # the text tower does not know the language, or the sentence is not about photos
 
     @staticmethod
-    def of(repository: ExpertRepository, towers: Towers, routing: Routing) -> Fit:
-        if towers.sentence_key not in _embedded:
-            _embedded[towers.sentence_key] = embed_descriptions(towers, NO_PHOTOS)
-        closest_other = float((_embedded[towers.sentence_key] @ routing.embedding).max())
-        remark = language_remark(routing.description, towers.languages)
-        if remark is None and closest_other > float(routing.similarity.max()):
-            remark = message("CORE_NO_PHOTOS")
+    def of(engine: SGLora, routing: Routing) -> Fit:
+        repository, remark = engine.repository, remark_on(engine.backbone, routing)
         threshold = repository.closeness_threshold
         close = threshold is None or routing.closeness >= threshold
         fits = repository.shared is None or (remark is None and close)
@@ -49,3 +45,18 @@ class Fit:
             for expert, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
         )
         return Fit(routing.closeness, fits, forgetting, remark)
+
+
+def fits(engine: SGLora, routing: Routing) -> bool:
+    return Fit.of(engine, routing).fits
+
+
+def remark_on(towers: Towers, routing: Routing) -> Message | None:
+    """A remark if the text tower does not know the sentence's language, or the sentence is not about photos."""
+    if towers.sentence_key not in _embedded:
+        _embedded[towers.sentence_key] = embed_descriptions(towers, NO_PHOTOS)
+    closest_other = float((_embedded[towers.sentence_key] @ routing.embedding).max())
+    remark = language_remark(routing.description, towers.languages)
+    if remark is None and closest_other > float(routing.similarity.max()):
+        return message("The sentence seems to be about documents or ideas rather than photos: say what the photos show.")
+    return remark

@@ -3,8 +3,6 @@
 Sentences and experts are embedded in the same way. "my kids" and "photos of my kids" have one subject, so one embedding.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 
