@@ -3,22 +3,16 @@
 Each client (each ``session_hash``, or visitor of MCP) has its own gallery and experts. It uses the repository it named last.
 """
 
-from __future__ import annotations
-
-import functools
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
-from app.actions import answering, own_experts, teaching
+from app.actions import adding, answering, own_experts, teaching
+from app.actions.adapters import write_zip
 from app.answers.question import Asked, Question, Scope, checked_day
-from app.languages import ENGLISH, speaking, texts
+from app.calls import HEAVY, LIGHT, LIMITS, SEARCH, endpoint
+from app.languages import texts
 from app.models.engines import Models
-from app.server.errors import friendly
-from app.server.hosts import address_of
-from app.server.mcp_visitors import visitor_of
 from app.server.sent_files import sent_files
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
@@ -26,16 +20,10 @@ from core.common.errors import DescriptionError, RepositoryError
 from core.data.captions import parse_typed
 from core.experts.adapter_files import WHOLE, adapter_part, fit_facts, listed_names, routed_experts
 from core.names.teach import left_out
+from core.retrieval.fit import Fit
 from core.sglora.engine import SGLora
-from core.sglora.router import DEFAULT_K, DEFAULT_TAU
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU, NO_EXPERTS
 
-# Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
-LIGHT, SEARCH, HEAVY = "light", "search", "photos"
-OPEN = "open"  # the page calls these by itself, and some wait for the models; without a limit
-TRAINING, INDEX = "training", "index"  # one event at a time; uploads and searches do not wait for it
-# Most events of a group that run at once. A sentence takes milliseconds, its file longer. ``answering.COMPUTING`` bounds the
-# searches that compute; uploads take turns, photo by photo and batch by batch.
-LIMITS = {LIGHT: 6, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
 MAX_TOP = 100
 
 
@@ -47,7 +35,6 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         visitor = tab.visitor
         if repository and repository != visitor.backbone:
             visitor.switch(repository, models.get(repository))
-            tab.comparison = None
         return visitor.engine(models.get(visitor.backbone))
 
     def route(tab: Tab, description: str, k: float, tau: float, repository: str | None = None) -> dict[str, Any]:
@@ -59,7 +46,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         engine = engine_of(tab, repository)
         wanted = answering.request(description, k, tau, 0, None)
         routing = engine.route(wanted.description, wanted.k, wanted.tau)
-        return {"experts": routed_experts(engine, routing), "fit": fit_facts(engine.fit(routing))}
+        return {"experts": routed_experts(engine, routing), "fit": fit_facts(Fit.of(engine, routing))}
 
     def adapt(
         tab: Tab,
@@ -81,13 +68,12 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         """
         engine = engine_of(tab, repository)
         wanted = answering.request(description, k, tau, seed, strength)
-        answering.answer(engine, tab, Asked(request=wanted))
-        if (result := tab.adaptation) is None:
-            raise RepositoryError("CORE_NO_EXPERTS")
+        if (result := answering.compute(engine, tab, Asked(request=wanted)).adaptation) is None:
+            raise RepositoryError(NO_EXPERTS)
         lora, _ = adapter_part(engine, result, part or WHOLE)
         answer = {
             "experts": routed_experts(engine, result.routing),
-            "fit": fit_facts(result.fit),
+            "fit": fit_facts(Fit.of(engine, result.routing)),
             "seed": result.request.seed,
             "k": len(result.routing.chosen),
             "tau": result.routing.tau,
@@ -96,7 +82,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             "rank": lora.rank,
             "seconds": dict(result.seconds),
         }
-        return answer, str(answering.write_zip(engine, tab, part or WHOLE))
+        return answer, str(write_zip(engine, tab.visitor, result, part or WHOLE))
 
     def index(
         tab: Tab, files: list[str] | None = None, captions: str = "", repository: str | None = None, sent: str = ""
@@ -109,7 +95,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         """
         engine = engine_of(tab, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
-        added = answering.add_uploads(engine, tab, [*(files or []), *sent_files(sent)], lambda: tab.visitor.deserted)
+        added = adding.add_uploads(engine, tab, [*(files or []), *sent_files(sent)], lambda: tab.visitor.deserted)
         visitors.make_room_on_disk(tab.visitor)
         gallery = tab.visitor.gallery(engine)
         if typed is not None:
@@ -158,15 +144,19 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             question = Question.photo(None, photo)
         else:
             question = Question.words(query, Scope(folder=folder or "", since=checked_day(since), until=checked_day(until)))
-        comparison = answering.answer(engine, tab, Asked(question, wanted, merge=True), stop=lambda: tab.closed)
-        columns, adaptation = () if comparison is None else comparison.columns, tab.adaptation
+        if wanted is not None and not len(engine.repository):
+            raise RepositoryError(NO_EXPERTS)
+        found = answering.compute(engine, tab, Asked(question, wanted, merge=True), stop=lambda: tab.closed)
+        columns, adaptation = () if found.comparison is None else found.comparison.columns, found.adaptation
         limit = max(1, min(MAX_TOP, int(top)))
         keys = ("zero_shot", "shared") if adaptation is None else ("zero_shot", "merge", "sg_lora")
         answer: dict[str, Any] = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:limit]]
             for key, c in zip(keys, columns, strict=False)  # a backbone without a shared part has no second column
         }
-        return answer if adaptation is None else answer | {"strength": adaptation.strength, "fit": fit_facts(adaptation.fit)}
+        if adaptation is None:
+            return answer
+        return answer | {"strength": adaptation.strength, "fit": fit_facts(Fit.of(engine, adaptation.routing))}
 
     def teach(
         name: str,
@@ -187,7 +177,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         if take_back:
             names = tab.visitor.change_names(engine, lambda names: names.remove(name))
         else:
-            chosen, files = answering.photos_called(engine, tab, photos or ""), [*(files or []), *sent_files(sent)]
+            chosen, files = adding.photos_called(engine, tab, photos or ""), [*(files or []), *sent_files(sent)]
             if files:
                 names, failed = teaching.from_files(engine, tab, name, files)
             if chosen or not files:
@@ -230,7 +220,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
         button = gr.Button()
     sampling = [k, tau, seed, strength]
-    for endpoint, inputs, outputs, group in (
+    for function, inputs, outputs, group in (
         (route, [description, k, tau, repository], answer, LIGHT),
         (adapt, [description, *sampling, repository, part], [answer, adapter], LIGHT),
         (index, [files, captions, repository, sent], answer, HEAVY),
@@ -238,27 +228,5 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         (teach, [name, files, photos, take_back, repository, sent], answer, HEAVY),
         (import_adapter, [files, description, sent], answer, LIGHT),
     ):
-        name_of, called, limit = endpoint.__name__, _called(visitors, endpoint), LIMITS[group]
+        name_of, called, limit = function.__name__, endpoint(visitors, function), LIMITS[group]
         button.click(called, inputs, outputs, api_name=name_of, concurrency_id=group, concurrency_limit=limit)
-
-
-def _called(visitors: Visitors, endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """The endpoint as Gradio calls it: with the request in the place of the client's ``tab``. It answers in English."""
-
-    @functools.wraps(endpoint)
-    def called(*args: Any) -> Any:
-        request: gr.Request = args[row]
-        name = visitor_of(request) or request.session_hash or ""
-        with speaking(ENGLISH):
-            tab = visitors.tab(name, address=address_of(request))
-            with tab.visitor.in_use():
-                answer = friendly(endpoint, public=True)(*args[:row], tab, *args[row + 1 :])
-            visitors.settle(tab.visitor)
-            return answer
-
-    parameters = list(inspect.signature(endpoint).parameters.values())
-    row = [parameter.name for parameter in parameters].index("tab")
-    parameters[row] = parameters[row].replace(annotation=gr.Request)
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = endpoint.__annotations__ | {"tab": gr.Request}
-    return called

@@ -1,7 +1,5 @@
 """The flags of `python app.py`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -29,7 +27,8 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--experts", type=Path, **several, metavar="DIR", help=words)
     words = "a model of open_clip that visitors start with, such as ViT-B-32 with --pretrained laion2b_s34b_b79k, "
     words += "local-dir:FOLDER or hf-hub:OWNER/NAME; may be given several times (default: $SG_LORA_BACKBONE, as NAME TAG, …)"
-    named = [dict(zip(("spec", "pretrained"), each.split(), strict=False)) for each in _listed("SG_LORA_BACKBONE")]
+    listed = filter(str.strip, os.environ.get("SG_LORA_BACKBONE", "").split(","))
+    named = [dict(zip(("spec", "pretrained"), each.split(), strict=False)) for each in listed]
     parser.add_argument("--backbone", type=lambda name: {"spec": name}, action="append", metavar="NAME", help=words)
     words = "the weights of the --backbone before it: a tag of open_clip, downloaded on first use, or a file"
     parser.add_argument("--pretrained", action=_Pretrained, metavar="TAG|FILE", help=words)
@@ -38,11 +37,8 @@ def flags() -> argparse.Namespace:
     words = "a library of photos (`python -m core index`) that all visitors may search; may be given several times"
     parser.add_argument("--library", type=Path, **several, metavar="DIR", help=words)
     parser.add_argument("--empty", action="store_true", help="open the page without the sample photos")
-    parser.add_argument(
-        "--index-from-page",
-        action="store_true",
-        help="let the person at this machine index folders into the libraries from the page; not behind a proxy",
-    )
+    words = "let the person at this machine index folders into the libraries from the page; not behind a proxy"
+    parser.add_argument("--index-from-page", action="store_true", help=words)
     words = "cuda, mps, cpu, or auto (default): the first available one"
     parser.add_argument("--device", default="auto", metavar="NAME", help=words)
     words = "offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp (default: $GRADIO_MCP_SERVER)"
@@ -65,10 +61,6 @@ class _Pretrained(argparse.Action):
         if not args.backbone:
             parser.error("--pretrained belongs to the --backbone before it.")
         args.backbone[-1]["pretrained"] = value
-
-
-def _listed(variable: str) -> list[str]:
-    return [part for part in os.environ.get(variable, "").split(",") if part.strip()]
 
 
 def _true(variable: str) -> bool:

@@ -1,7 +1,5 @@
 """Start the web app: read the flags and serve the page while the models load."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import signal
@@ -20,7 +18,6 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 def main() -> None:
-    """Parse the flags, prepare the process and serve the page until a signal ends it."""
     args = flags()
     # All three end the app: the server closes, and exit handlers remove temporary files.
     for number in SIGNALS:
@@ -89,18 +86,9 @@ def run(args: Flags) -> None:
     visitors = Visitors(limits, models.first)
     page, i18n = build(models, visitors, libraries, samples=not args.empty)
     visitors.start()
-    serve(
-        page,
-        address=args.address,
-        port=args.port,
-        hosts=Hosts.of(args.address, args.host_name),
-        mcp=args.mcp,
-        could_fit=visitors.could_fit,
-        max_upload=visitors.limits.upload,
-        i18n=i18n,
-        theme=theme(),
-        css_paths=STYLE,
-    )
+    hosts, looks = Hosts.of(args.address, args.host_name), {"i18n": i18n, "theme": theme(), "css_paths": STYLE}
+    disk = {"could_fit": visitors.could_fit, "max_upload": limits.upload}
+    serve(page, address=args.address, port=args.port, hosts=hosts, mcp=args.mcp, **disk, **looks)
 
 
 def stop_once(number: int, _: object) -> NoReturn:

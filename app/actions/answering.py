@@ -1,35 +1,27 @@
-"""What a visitor can do, one function per action. Each takes the engine and the visitor's tab, and returns plain data."""
+"""Answers: an adapter for a sentence, and the rankings of a question with and without it."""
 
-from __future__ import annotations
-
-import secrets
-import shutil
 import sys
 import threading
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from app.actions.sources import Sources
-from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison
+from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Answer, Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
 from app.languages.texts import Text
 from app.visitors.tab import Tab
-from core.common.errors import AdapterError, DescriptionError, GalleryError, LibraryError, PhotoError, StudioError, brief
+from core.common.errors import DescriptionError, GalleryError, LibraryError, PhotoError, StudioError
 from core.common.messages import message
 from core.common.text import clean_text
-from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.sample_photos import EVERYDAY
-from core.data.uploads import MAX_CAPTIONS, sort_uploads
-from core.experts.adapter_files import WHOLE, adapter_files, adapter_part, names_provenance, with_names
+from core.experts.random_sentence import random_sentence
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.gallery import AddReport, Stop, never
+from core.retrieval.gallery import Stop, never
 from core.retrieval.index import Ranking
-from core.retrieval.scoped import WORDS, ScopedSearch
-from core.retrieval.search import Photos, some_embeddings
+from core.retrieval.photo_set import PhotoSet
+from core.retrieval.search import WORDS, Search
 from core.retrieval.suggest import MOST_PHOTOS, Look
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
@@ -63,25 +55,24 @@ def number(name: str, value: object) -> float:
     return value
 
 
-def adapted(engine: SGLora, tab: Tab, wanted: AdapterRequest | None) -> Adaptation | None:
-    """The adapter for a request: the tab's if request and experts are the same. None without a sentence or experts."""
-    if not len(engine.repository):
+def adapted(engine: SGLora, last: Answer, wanted: AdapterRequest | None) -> Adaptation | None:
+    """The adapter for a request: that of the last answer if request and experts are the same. None without a sentence or
+    experts."""
+    if wanted is None or not len(engine.repository):
         return None
-    last = tab.adaptation if tab.repository is engine.repository else None
-    if wanted is None:
-        return None
-    return last if last is not None and last.request == wanted else engine.adapt(wanted)
+    kept = last.adaptation if last.repository is engine.repository else None
+    return kept if kept is not None and kept.request == wanted else engine.adapt(wanted)
 
 
 def look(
-    engine: SGLora, tab: Tab, scope: Scope = Scope(), library: Photos | None = None, sources: Sources = NO_SOURCES
+    engine: SGLora, tab: Tab, scope: Scope = Scope(), library: PhotoSet | None = None, sources: Sources = NO_SOURCES
 ) -> Look | None:
     """What the searched photos seem to show: samples of one kind, the visitor's own photos, or else those of the library. None
     without photos, or if the repository has no regression. Raises GalleryError: as ``Sources.gallery``."""
     photos, samples = library, scope.samples not in ("", EVERYDAY) and sources.samples is not None
     if samples or (scope.own and tab.visitor.photos):
-        photos = sources.gallery(engine, tab.visitor, scope).searchable
-    return None if photos is None else Look.of(engine.repository, some_embeddings(photos, MOST_PHOTOS))
+        photos = sources.gallery(engine, tab.visitor, scope).contents
+    return None if photos is None else Look.of(engine.repository, photos.embeddings(most=MOST_PHOTOS))
 
 
 def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bool:
@@ -89,86 +80,6 @@ def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bo
     routed: the regression does not know its photos."""
     shipped = len(engine.repository) - len(tab.visitor.own_experts(engine).entries)
     return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
-
-
-def write_zip(engine: SGLora, tab: Tab, part: str = WHOLE) -> Path:
-    """Write a part of the adapter (the whole: with the visitor's names), or names alone, as a ZIP. Raises AdapterError: as
-    ``adapter_part``, when there is neither, or when names are taught and the part is not the whole."""
-    adaptation, names = tab.adaptation, tab.visitor.names(engine)
-    if adaptation is None and not names.entries:
-        raise AdapterError(texts.LORA_NONE)
-    if adaptation is None:
-        stem, lora, origin = "names", engine.backbone.shared, names_provenance(engine.backbone)
-    else:
-        stem, lora, origin = f"adapter-seed{adaptation.request.seed}", *adapter_part(engine, adaptation, part)
-    if part != WHOLE and names.entries:
-        raise AdapterError(texts.API_PART_NAMES)
-    lora, origin = with_names(names, lora, origin)
-    assert lora is not None
-    files = adapter_files(engine.backbone, lora, origin)
-    path = tab.visitor.files.new(f"sg-lora-{stem}.zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # compression would save only 8 % of weights
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-@dataclass(frozen=True)
-class Added:
-    """The result of an upload: the gallery's report (None without photos), further failures, and remarks."""
-
-    report: AddReport | None
-    failed: tuple[tuple[str, Text], ...] = ()
-    remarks: tuple[Text, ...] = ()
-
-
-def add_uploads(engine: SGLora, tab: Tab, paths: Sequence[str], stop: Stop = never) -> Added:
-    """Add uploaded photos, ZIP files of photos, and captions files. Files that fail are reported; the rest is added.
-
-    ``stop``: called before each photo; True leaves out the remaining ones.
-    """
-    visitor, remarks, report = tab.visitor, list[Text](), None
-    unpacked = visitor.files.folder / f"zip-{secrets.token_hex(8)}"
-    try:
-        with visitor.photos_change():
-            uploads = sort_uploads(paths, unpacked)
-            if uploads.photos:
-                gallery = visitor.gallery(engine)
-                report = gallery.add(uploads.photos, visitor.note_progress, lambda: visitor.stopped or stop())
-                done = len(report.added) + len(report.duplicates) + len(report.failed)
-                if visitor.stopped and done < len(uploads.photos):
-                    remarks.append(texts.ADDING_STOPPED)
-                visitor.files.keep(uploads.photos, report.ids, {photo.id for photo in gallery.photos})
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
-    failed = list[tuple[str, Text]](uploads.failed)
-    for name, content in uploads.captions:
-        try:
-            remarks.append(set_captions(engine, tab, read_captions(name, content, MAX_CAPTIONS)))
-        except StudioError as error:
-            failed.append((name, error.message))
-    return Added(report, tuple(failed), tuple(remarks))
-
-
-def photos_called(engine: SGLora, tab: Tab, lines: str) -> list[str]:
-    """Ids of the gallery's photos with these names, one name a line. Raises GalleryError: when there is no such photo."""
-    ids = {photo.name: photo.id for photo in tab.visitor.gallery(engine).photos}
-    names = [line.strip() for line in lines.splitlines() if line.strip()]
-    if missing := [name for name in names if name not in ids]:
-        raise GalleryError(texts.NO_SUCH_PHOTO.format(name=brief(missing[0])))
-    return [ids[name] for name in names]
-
-
-def set_captions(engine: SGLora, tab: Tab, captions: Mapping[str, Sequence[str]]) -> str:
-    """Set captions by file name. Returns a text with the number of photos that they belong to."""
-    gallery = tab.visitor.gallery(engine)
-    matched = gallery.set_captions(captions)
-    if captions and gallery.photos and not matched:
-        first = brief(next(iter(captions)))
-        return texts.CAPTIONS_NO_PHOTO.format(name=first, photo=gallery.photos[0].name)
-    more = any(len(photo.captions) >= CAPTIONS_A_PHOTO for photo in gallery.photos)
-    cut = texts.CAPTIONS_CUT.format(n=CAPTIONS_A_PHOTO) if more else ""
-    return texts.CAPTIONS_SET.format(n=matched, total=len(gallery.photos)) + cut
 
 
 def columns(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
@@ -193,9 +104,9 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
         return [] if shared is None else [(SHARED, message("SHARED_NOTE"), Adapter.of(shared, engine.usual_strength))]
     beside = list[tuple[str, Text, Adapter]]()
     if asked.random:
-        other = engine.adapt(adaptation.request.with_random_sentence())
-        whole = engine.applied(engine.repository.with_shared(other.own), adaptation.strength)
-        beside.append((RANDOM, message("RANDOM_NOTE", sentence=other.request.description), Adapter.of(*whole)))
+        other = random_sentence(engine, adaptation.request)
+        note = message("RANDOM_NOTE", sentence=other.request.description)
+        beside.append((RANDOM, note, Adapter.of(other.lora, other.weight)))
     if asked.merge:
         chosen, weights = adaptation.routing.chosen, adaptation.routing.weights
         merged = engine.applied(engine.repository.merged(chosen, weights), adaptation.strength)
@@ -203,66 +114,88 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
     return [*beside, (SG_LORA, message("SG_LORA_NOTE"), Adapter.of(adaptation.lora, adaptation.weight))]
 
 
-def answer(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCES, stop: Stop = never) -> Comparison | None:
-    """Generate the adapter, answer the question in every column (see ``columns``), and show both in the tab. Returns None
-    without a question.
+def compute(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCES, stop: Stop = never) -> Answer:
+    """Generate the adapter, and answer the question in every column (see ``columns``). Changes nothing.
 
-    A column of the last answer is reused if its adapter, the photos and the question are the same. If this raises, the tab
-    shows what it showed before. Raises GalleryError: before the first photo; the question is kept. StudioError: when stopped.
+    A column of the tab's answer is reused if its adapter, the photos and the question are the same. Raises GalleryError: before
+    the first photo. StudioError: when stopped.
     """
-    adaptation, comparison = adapted(engine, tab, asked.request), None
-    left_out = _trained_on(engine, tab, adaptation)
-    if (question := asked.question) is not None:
-        if question.kind == WORDS:
-            question = replace(question, what=clean_text(question.what, "query"))
-            asked = replace(asked, question=question)
-        search = sources.search(engine, tab.visitor, question)
-        if search.library is None and not search.photos and question.scope.own and tab.visitor.adding:
-            _show(engine, tab, asked, adaptation, None)
-            raise GalleryError(texts.ADDING_FIRST)
-        unranked = Comparison(
-            search.title,
-            (),
-            question,
-            search.right(question.what),
-            left_out=left_out,
-            photos=search.photos,
-            files=sources.files(tab.visitor, question.scope),
-            backbone=engine.backbone.fingerprint,
-            names=search.taught,
-            sentence=asked.sentence,
-            library=search.library,
-            rows=search.rows,
-            opens=tab.here and sources.libraries.writable,
-        )
-        comparison = _ranked(tab, unranked, search, columns(engine, tab, asked, adaptation), stop)
-    _show(engine, tab, asked, adaptation, comparison)
-    if question is None and adaptation is not None:
-        unranked = [
-            Column(title, note, Ranking((), 0), {}, None, on) for title, note, on in columns(engine, tab, asked, adaptation)
-        ]
-        tab.unasked = Comparison("", tuple(unranked), Question.words(""), left_out=left_out, photos=tab.visitor.photos)
-    return comparison
+    last, question = tab.answer, asked.question
+    adaptation = adapted(engine, last, asked.request)
+    wanted, left_out = columns(engine, tab, asked, adaptation), _trained_on(engine, tab, adaptation)
+    if question is None:
+        unranked = tuple(Column(title, note, Ranking((), 0), {}, None, adapter) for title, note, adapter in wanted)
+        unasked = Comparison("", unranked, Question.words(""), left_out=left_out, photos=tab.visitor.photos)
+        return Answer(adaptation, engine.repository, None, None if adaptation is None else unasked)
+    if question.kind == WORDS:
+        question = replace(question, what=clean_text(question.what, "query"))
+    search = sources.search(engine, tab.visitor, question)
+    if search.library is None and not search.photos and question.scope.own and tab.visitor.adding:
+        raise AddingFirst(texts.ADDING_FIRST)
+    unranked = Comparison(
+        search.title,
+        (),
+        question,
+        search.right(question.what),
+        left_out=left_out,
+        photos=search.photos,
+        files=sources.files(tab.visitor, question.scope),
+        backbone=engine.backbone.fingerprint,
+        names=search.taught,
+        sentence=asked.sentence,
+        sets=search.sets,
+        library=search.library,
+        rows=search.rows,
+        opens=tab.here and sources.libraries.writable,
+    )
+    return Answer(adaptation, engine.repository, _ranked(last.comparison, unranked, search, wanted, stop))
 
 
-def _show(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None, comparison: Comparison | None) -> None:
-    if tab.comparison is None or comparison is None or tab.comparison.asked != comparison.asked:
+class AddingFirst(GalleryError):
+    """A question that is asked again once the first photos are there."""
+
+
+def answer(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCES, stop: Stop = never) -> Comparison | None:
+    """Answer a question, and show the answer in the tab. Returns None without a question. If this raises, the tab shows what it
+    showed before. Raises as ``compute``."""
+    depends = depends_on(engine, tab, asked)
+    try:
+        made = compute(engine, tab, asked, sources, stop)
+    except AddingFirst:
+        tab.asked, tab.answer, tab.answered = asked, compute(engine, tab, replace(asked, question=None)), depends
+        raise
+    if made.comparison is not None:
+        asked = replace(asked, question=made.comparison.asked)
+    if tab.comparison is None or made.comparison is None or tab.comparison.asked != made.comparison.asked:
         tab.more = 0
-    tab.asked, tab.adaptation, tab.repository = asked, adaptation, engine.repository
-    tab.comparison, tab.unasked = comparison, None
-    tab.remember()
+    tab.asked, tab.answer, tab.answered = asked, made, (asked, *depends[1:])
+    return made.comparison
+
+
+def depends_on(engine: SGLora, tab: Tab, asked: Asked) -> tuple[object, ...]:
+    """What an answer depends on: the question, and the visitor's photos, names and experts. Another tab may change them."""
+    visitor, scope = tab.visitor, Scope() if asked.question is None else asked.question.scope
+    photos = visitor.photos if scope.own else ()
+    return asked, visitor.backbone, photos, visitor.names(engine).entries, visitor.own_experts(engine).entries
+
+
+def refresh(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES, stop: Stop = never) -> None:
+    """Answer the tab's question again if what the answer depends on has changed. While photos are being added, only the first
+    answer is made: the next one waits until all are there."""
+    if tab.answered is not None and (tab.visitor.adding or tab.answered == depends_on(engine, tab, tab.asked)):
+        return
+    answer_again(engine, tab, None, sources, stop)
 
 
 def _ranked(
-    tab: Tab,
+    last: Comparison | None,
     unranked: Comparison,
-    search: ScopedSearch,
+    search: Search,
     wanted: Sequence[tuple[str, Text, Adapter]],
     stop: Stop,
 ) -> Comparison:
     """The comparison with the ``wanted`` columns. All photos of a gallery are ranked, so that each has a rank in every
     column."""
-    last = tab.comparison
     if last is None or replace(last, columns=()) != unranked:
         last = unranked
     kept = {(column.title, column.adapter): column for column in last.columns}
@@ -281,19 +214,6 @@ def _ranked(
     return replace(unranked, columns=tuple(ranked), rows=rows, paths=paths)
 
 
-def is_current(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES) -> bool:
-    """Whether the last answer has the current photos and adapters. Another tab may have changed both."""
-    last = tab.comparison
-    if last is None:
-        return True
-    scope = last.asked.scope
-    photos = sources.gallery(engine, tab.visitor, scope).photos if scope.own or scope.samples else last.photos
-    if last.backbone != engine.backbone.fingerprint or last.photos != photos:
-        return False
-    now = columns(engine, tab, tab.asked, tab.adaptation)
-    return [(column.title, column.adapter) for column in last.columns] == [(title, adapter) for title, _, adapter in now]
-
-
 def measure(
     engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES, progress: Progress | None = None, stop: Stop = never
 ) -> Comparison | None:
@@ -306,13 +226,12 @@ def measure(
         return None
     gallery = sources.gallery(engine, tab.visitor, comparison.asked.scope)
     with COMPUTING:
-        counted = partial(gallery.hits, without=comparison.left_out, progress=progress, stop=stop)
+        counted = partial(gallery.contents.hits, without=comparison.left_out, progress=progress, stop=stop)
         ranked = [replace(column, hits=column.hits or counted(column.adapter)) for column in comparison.columns]
     measured = replace(comparison, columns=tuple(ranked))
-    if tab.comparison is comparison:  # else the visitor asked something else, which is measured next
-        tab.comparison = measured
-    elif tab.unasked is comparison:
-        tab.unasked = measured
+    if tab.counted is comparison:  # else the visitor asked something else, which is measured next
+        kept = "unasked" if tab.comparison is None else "comparison"
+        tab.answer = replace(tab.answer, **{kept: measured})
     return measured
 
 
@@ -340,9 +259,10 @@ def answer_again(
         return answer(engine, tab, asked, sources, stop)
     except (DescriptionError, GalleryError, PhotoError, LibraryError):
         again = asked.words or asked.question is None  # words can be asked again of other photos
+        depends = depends_on(engine, tab, asked)
         answer(engine, tab, replace(asked, question=None), sources)
-        tab.asked = asked if again else replace(asked, question=None)
-        tab.remember()
+        if again:
+            tab.asked, tab.answered = asked, depends
         return None
 
 
@@ -358,4 +278,3 @@ def mark(tab: Tab, photo: str, right: bool) -> None:
         del marks[photo]
     elif photo in comparison.rows or any(p.id == photo for p in comparison.photos):
         marks[photo] = right
-    tab.remember()

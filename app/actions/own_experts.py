@@ -1,7 +1,5 @@
 """Add to a visitor's own experts: train one, import an adapter, or load a ZIP of saved ones. Returns plain data, as actions."""
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Sequence
@@ -31,7 +29,7 @@ def train(
     """Train an expert on the visitor's captioned photos and add it to the visitor's own. Raises as ``train_own_expert``."""
     visitor = tab.visitor
     visitor.own_experts(engine).check_room(name)  # check before minutes of training
-    ids = [photo.id for photo in visitor.gallery(engine).captioned()[0]]
+    ids = [photo.id for photo in visitor.gallery(engine).contents.captioned()[0]]
     trained = train_own_expert(engine, visitor.gallery(engine), name, description, progress, stop, recipe=RECIPE)
     split = split_photos(ids, RECIPE.stop_from)
     visitor.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.validation))

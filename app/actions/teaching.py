@@ -1,11 +1,8 @@
 """Teach names: from photos of the gallery, from files, from marks, or from a file of names."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from app.actions.answering import NO_SOURCES
@@ -18,6 +15,7 @@ from core.data.decode import Failure
 from core.names.file import read_names
 from core.names.teach import MAX_PHOTOS, TaughtNames, clean_taught_name
 from core.retrieval.gallery import Gallery
+from core.retrieval.photo_set import PhotoSet, prefixes
 from core.retrieval.questions import split_minus
 from core.sglora.engine import SGLora
 
@@ -44,12 +42,12 @@ def from_photos(
 
 def _prefixes(engine: SGLora, tab: Tab, ids: Sequence[str], sources: Sources) -> Tensor:
     """Prefix activations of the visitor's photos, then those of the samples or the library that the last answer is from."""
-    own, comparison = tab.visitor.gallery(engine), tab.comparison
-    if comparison is None or not comparison.asked.scope.samples:
-        return own.prefixes(ids, None if comparison is None else comparison.library)
-    known = {photo.id for photo in own.photos}
-    samples = sources.gallery(engine, tab.visitor, comparison.asked.scope)
-    return torch.cat([own.prefixes(ids), samples.prefixes(key for key in ids if key not in known)])
+    sets, comparison = list[PhotoSet]([tab.visitor.gallery(engine).contents]), tab.comparison
+    if comparison is not None and comparison.asked.scope.samples:
+        sets.append(sources.gallery(engine, tab.visitor, comparison.asked.scope).contents)
+    elif comparison is not None and comparison.library is not None:
+        sets.append(comparison.library)
+    return prefixes(sets, ids, engine.backbone)
 
 
 def rename(engine: SGLora, tab: Tab, old: str, new: str) -> None:
@@ -68,7 +66,7 @@ def from_files(engine: SGLora, tab: Tab, name: str, files: Sequence[str]) -> tup
     clean_taught_name(name)  # check the name before photos are read
     apart = Gallery(engine.backbone, MAX_PHOTOS)
     report = apart.add([Path(file) for file in files[:MAX_PHOTOS]])
-    photos = apart.prefixes(photo.id for photo in apart.photos)
+    photos = apart.contents.prefixes(range(len(apart.photos)))
     if not len(photos) and report.failed:
         raise DescriptionError(texts.NAMES_NO_PHOTO_READ.format(name=name, reason=texts.of(report.failed[0].reason)))
     return tab.visitor.change_names(engine, lambda names: names.add(name, photos)), tuple(report.failed)

@@ -1,7 +1,5 @@
 """The page's settings as command lines, to repeat them in a script."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 
@@ -14,7 +12,7 @@ GALLERY, FOLDER, PHOTO, NAMES = "PHOTOS", "adapter", "PHOTO.jpg", "sg-lora-names
 
 def adapt_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
     """The command that makes the same adapter. ``models``: options that choose backbone and experts."""
-    return _line("adapt", ["--out", FOLDER, *_sampling(request), *models], request.description)
+    return _line("adapt", ["--out", FOLDER], request, models, request.description)
 
 
 def search_command(
@@ -25,30 +23,25 @@ def search_command(
     models: Sequence[str] = (),
     names: bool = False,
 ) -> str:
-    """The command that asks the same question of a folder with the same photos, or of a library. ``query``: None for a photo.
-    ``names``: whether the visitor taught names."""
+    """The command that asks the same of a folder with the same photos, or of a library. ``query``: None for a photo."""
     searched = [f"--library={scope.library}"] if scope.library and not scope.own else [f"--gallery={GALLERY}"]
     if scope.folder and not scope.own:
         searched.append(f"--folder={scope.folder}")
     searched += [f"--{name}={day}" for name, day in (("since", scope.since), ("until", scope.until)) if day]
     searched += [f"--names={NAMES}"] * names
-    options = [*searched, f"--task={request.description}", "--top", str(top), *_sampling(request), *models]
-    return _line("search", options, PHOTO if query is None else query)
+    options = [*searched, f"--task={request.description}", "--top", str(top)]
+    return _line("search", options, request, models, PHOTO if query is None else query)
 
 
 def evaluate_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
     """The command that measures recall on a folder with the same photos and captions."""
-    return _line("evaluate", [f"--data={GALLERY}", f"--task={request.description}", *_sampling(request), *models])
+    return _line("evaluate", [f"--data={GALLERY}", f"--task={request.description}"], request, models)
 
 
-def _sampling(request: AdapterRequest) -> list[str]:
+def _line(command: str, options: list[str], request: AdapterRequest, models: Sequence[str], text: str = "") -> str:
+    """The command line. A text that begins with a dash goes last, behind ``--``, so that it is not taken for an option."""
     values = {"k": request.k, "tau": f"{request.tau:g}", "seed": request.seed}
     values |= {} if request.strength is None else {"strength": f"{request.strength:g}"}
-    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
-
-
-def _line(command: str, options: list[str], positional: str | None = None) -> str:
-    """The command line. A text that begins with a dash goes last, behind ``--``, so that it is not taken for an option."""
-    last = ["--", positional] if positional is not None and positional.startswith("-") else []
-    first = [] if last or positional is None else [positional]
-    return shlex.join(["python", "-m", "core", command, *first, *options, *last])
+    sampling = [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    first, last = ([], ["--", text]) if text.startswith("-") else ([text] if text else [], [])
+    return shlex.join(["python", "-m", "core", command, *first, *options, *sampling, *models, *last])

@@ -1,10 +1,8 @@
 """One question, its rankings, and what is counted from them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from app.answers.question import Question
 from app.photos.files import Files
@@ -15,6 +13,9 @@ from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Hit, Photo, Ranking
 from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.photo_set import PhotoSet
+from core.sglora.engine import Adaptation
+from core.sglora.repository import ExpertRepository
 
 # Titles of columns: keys of texts.
 ZERO, SHARED, NAMES, RANDOM, MERGE, SG_LORA = "ZERO_SHOT", "SHARED", "NAMES", "RANDOM", "MERGE", "SG_LORA"
@@ -23,8 +24,6 @@ CONTROLS = (MERGE, RANDOM)  # columns to compare the adapter with
 
 @dataclass(frozen=True)
 class Column:
-    """One ranking of the photos or captions."""
-
     title: str  # a key of texts
     note: Message | str
     ranking: Ranking
@@ -47,13 +46,13 @@ class Comparison:
     backbone: str = ""  # fingerprint of the backbone that ranked
     names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
     sentence: str = field(default="", compare=False)  # the adapter's sentence
+    sets: tuple[PhotoSet, ...] = field(default=(), repr=False, compare=False)  # the searched photos
     library: LibraryPhotos | None = field(default=None, repr=False)  # the searched library
     rows: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # row in the library, by key
     paths: Mapping[str, Path] = field(default_factory=dict, repr=False, compare=False)  # file of the library, by key
     opens: bool = False  # whether the visitor may open the library's files: they are the visitor's own
 
     def file(self, key: str) -> Path | None:
-        """The file of a library's photo, if the visitor may open it."""
         return self.paths.get(key) if self.opens else None
 
     def place(self, hit: Hit) -> str:
@@ -68,9 +67,13 @@ class Comparison:
         return {photo.id: photo for photo in self.photos}
 
     @property
+    def _counted(self) -> list[tuple[str, ...]]:
+        """The captions of each photo that recall is counted over."""
+        return [photo.captions for photo in self.photos if photo.captions and photo.id not in self.left_out]
+
+    @property
     def measurable(self) -> bool:
-        captioned = sum(bool(photo.captions) and photo.id not in self.left_out for photo in self.photos)
-        return self.library is None and captioned > 1
+        return self.library is None and len(self._counted) > 1
 
     @property
     def measured(self) -> bool:
@@ -79,28 +82,31 @@ class Comparison:
     @property
     def named(self) -> bool:
         """Whether captions are class names: one per photo, each of two photos or more on average."""
-        own = [photo.captions for photo in self.photos if photo.captions and photo.id not in self.left_out]
-        return all(len(captions) == 1 for captions in own) and 2 * self.captions <= len(own)
+        return all(len(captions) == 1 for captions in self._counted) and 2 * self.captions <= len(self._counted)
 
     @property
     def captions(self) -> int:
-        """How many different captions recall is counted over."""
-        return len({text for photo in self.photos if photo.id not in self.left_out for text in photo.captions})
+        return len(set().union(*self._counted))
 
     @property
     def folders(self) -> tuple[str, ...]:
         """The folders of the searched photos, the library's last."""
-        folders = {PurePosixPath(photo.folder) for photo in self.photos if photo.folder}
-        names = {above.as_posix() for folder in folders for above in (folder, *folder.parents[:-1])}
-        return tuple(dict.fromkeys([*sorted(names), *(() if self.library is None else self.library.folders)]))
+        return tuple(dict.fromkeys(folder for photos in self.sets for folder in photos.folders))
 
     @property
     def several_days(self) -> bool:
         """Whether the known days of the searched photos differ."""
-        days = {photo.taken for photo in self.photos} - {None}
-        return len(days) > 1 or (self.library is not None and self.library.several_days)
+        return any(photos.several_days for photos in self.sets)
 
     @property
     def of(self) -> str:
         """What is ranked: "photos" or "captions"."""
         return "captions" if self.asked.kind == "photo" else "photos"
+
+
+@dataclass(frozen=True)
+class Answer:
+    adaptation: Adaptation | None = None  # None without a sentence
+    repository: ExpertRepository | None = None  # the experts that made it
+    comparison: Comparison | None = None  # None without a question
+    unasked: Comparison | None = None  # without a question: the columns over which recall is counted

@@ -1,7 +1,5 @@
 """What a visitor takes from results: results and recall as CSV, photos or sidecars with a keyword as a ZIP."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re
@@ -46,22 +44,19 @@ def recall_csv(comparison: Comparison) -> str:
     rows, base = [], comparison.columns[0]
     for column in comparison.columns:
         for way, hits in (column.hits or {}).items():
-            title, first = texts.english(column.title), texts.english(base.title)
             for k in KS:
-                share = recall_interval(hits, k)
-                rows.append([title, "", way, f"R@{k}", *(f"{value:.2f}" for value in share), len(hits.ranks)])
+                shares = {"": recall_interval(hits, k)}
                 if column is not base and base.hits is not None:
-                    lead = recall_interval(hits, k, base.hits[way])
-                    leads = (f"{value:.2f}" for value in lead)
-                    rows.append([title, first, way, f"R@{k}", *leads, len(hits.ranks)])
+                    shares[texts.english(base.title)] = recall_interval(hits, k, base.hits[way])
+                for minus, share in shares.items():
+                    percent = (f"{value:.2f}" for value in share)
+                    rows.append([texts.english(column.title), minus, way, f"R@{k}", *percent, len(hits.ranks)])
     return _csv(["column", "minus", "direction", "measure", "percent", "low", "high", "questions"], rows)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(out, lineterminator="\n").writerows([header, *rows])
     return out.getvalue()
 
 
@@ -71,11 +66,8 @@ def _words(text: str) -> str:
 
 
 def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> None:
-    """Write the first photos of the last column into a ZIP. Each file name begins with the photo's rank.
-
-    A photo is the original file if it still exists and the visitor may open it, else its thumbnail. ``own``: the visitor's
-    files. Raises DataError: when captions were ranked.
-    """
+    """Write the first photos of the last column into a ZIP: originals that exist and that the visitor may open, else
+    thumbnails. Each file name begins with the photo's rank. Raises DataError: when captions were ranked."""
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)
     photos, room = comparison.by_id, MAX_ZIP_BYTES
@@ -97,8 +89,8 @@ def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> No
 
 def keyword_of(comparison: Comparison | None) -> str:
     """The question as a keyword, in which / and | would be levels; "" if it is not of words and photos."""
-    asked = None if comparison is None else comparison.asked
-    return one_line(re.sub(f"[{re.escape(LEVELS)}]", " ", asked.what)) if asked is not None and asked.kind == "words" else ""
+    words = comparison.asked.what if comparison is not None and comparison.asked.kind == "words" else ""
+    return one_line(re.sub(f"[{re.escape(LEVELS)}]", " ", words))
 
 
 def write_sidecars(comparison: Comparison, top: int, path: Path) -> None:

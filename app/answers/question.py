@@ -28,7 +28,6 @@ class Scope:
 
     @property
     def filters(self) -> bool:
-        """Whether it leaves out any of the photos."""
         return bool(self.folder or self.since or self.until)
 
     @property
@@ -41,20 +40,17 @@ class Scope:
     @staticmethod
     def of(value: object, folder: object = "", since: object = "", until: object = "") -> Scope:
         """Read such a ``value``, and days such as 2024-05-31. Unreadable ones mean the visitor's own photos, without filter."""
-        filters = str(folder or ""), _day(since), _day(until)
-        if str(value) in sample_sets():
-            return Scope(False, str(value), "", *filters)
-        kind, _, library = str(value or "").partition(":")
-        if kind not in ("both", "library") or not library:
-            return Scope(True, "", "", *filters)
-        return Scope(kind == "both", "", library, *filters)
+        samples = str(value) if str(value) in sample_sets() else ""
+        kind, _, name = str(value or "").partition(":")
+        library = name if kind in ("both", "library") else ""
+        own = not samples and (kind == "both" or not library)
+        return Scope(own, samples, library, str(folder or ""), _day(since), _day(until))
 
 
 def checked_day(text: object) -> date | None:
     """A day such as 2024-05-31, or as the visitor's language writes it; None for an empty text. Raises DescriptionError: when
     the text is no day."""
-    day = str(text or "").strip()
-    if not day:
+    if not (day := str(text or "").strip()):
         return None
     with suppress(ValueError):
         return date.fromisoformat(day)
@@ -71,8 +67,6 @@ def _day(text: object) -> date | None:
 
 @dataclass(frozen=True)
 class Question:
-    """A question, and the photos it is asked of."""
-
     kind: str  # "words"; "photo": find its captions; "similar": find photos like it
     what: str  # the words, or a photo's id
     file: str | None = None  # an uploaded photo
@@ -80,7 +74,6 @@ class Question:
 
     @staticmethod
     def words(query: str, scope: Scope = Scope()) -> Question:
-        """Ask which photos the words describe."""
         return Question("words", query, scope=scope)
 
     @staticmethod

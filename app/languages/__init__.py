@@ -1,7 +1,5 @@
 """The languages of the page, one file each, and the language of the current event or request."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +8,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 FOLDER = Path(__file__).parent
 ENGLISH = "en"
@@ -18,8 +17,6 @@ _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
 class _Numbers(Formatter):
-    """Formats numbers with the separators in a language's texts."""
-
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._signs = str.maketrans({",": texts["NUMBER_THOUSANDS"], ".": texts["NUMBER_DECIMALS"]})
 
@@ -29,8 +26,6 @@ class _Numbers(Formatter):
 
 
 class Text(str):
-    """A text whose fields are formatted as its language does."""
-
     numbers: _Numbers
 
     def format(self, *args: object, **fields: object) -> str:
@@ -60,9 +55,6 @@ def wanted(accepted: str) -> str:
 
 @cache
 def texts_in(code: str) -> Mapping[str, str]:
-    """All texts in a language."""
-    if code == ENGLISH:
-        return _read(code)
     translations = {name: Text(words) for name, words in _read(code).items()}
     numbers = _Numbers(translations)
     for text in translations.values():
@@ -70,20 +62,16 @@ def texts_in(code: str) -> Mapping[str, str]:
     return translations
 
 
-def _read(code: str) -> dict[str, str]:
-    return json.loads((FOLDER / f"{code}.json").read_text(encoding="utf-8"))
-
-
 def topic(description: str) -> str:
     """A shipped expert's description in the current language. Another one stays as it is."""
-    return _translated("topics").get(description, {}).get(language(), description)
+    return _read("topics").get(description, {}).get(language(), description)
 
 
 def of_sample(words: str) -> str:
     """A title, sentence, question or name of the samples in the current language. Other words stay as they are."""
-    return _translated("samples").get(words, {}).get(language(), words)
+    return _read("samples").get(words, {}).get(language(), words)
 
 
 @cache
-def _translated(file: str) -> Mapping[str, Mapping[str, str]]:
+def _read(file: str) -> dict[str, Any]:
     return json.loads((FOLDER / f"{file}.json").read_text(encoding="utf-8"))

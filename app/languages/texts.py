@@ -1,11 +1,9 @@
-"""Every text of the page in one place, for review. ``texts.SEARCH`` is in the language of the current visitor.
+"""Every text of the page: ``texts.SEARCH`` is in the language of the current visitor.
 
 They are in ``app/languages``, one file per language. Texts that stay English are in ``english.json`` (API, server, Evidence and
 the drawer for researchers) and in ``about.md``. ``topics.json`` has the descriptions of the shipped experts, ``samples.json``
-what is asked of the samples. The English texts of core are in ``core/messages``.
+what is asked of the samples. Texts of core are found by their English template, which stands where core raises it.
 """
-
-from __future__ import annotations
 
 import json
 from pathlib import Path
@@ -13,13 +11,11 @@ from pathlib import Path
 from app import languages
 from core.common.errors import StudioError
 from core.common.messages import Message
-from core.common.messages import english as of_core
 
 ENGLISH_ONLY: dict[str, str] = json.loads(Path(__file__).with_name("english.json").read_text(encoding="utf-8"))
 ABOUT = Path(__file__).with_name("about.md").read_text(encoding="utf-8")
 STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "decode": "decode"}
 topic, of_sample = languages.topic, languages.of_sample
-
 
 Text = Message | str  # a message, or a text that is in the visitor's language already
 
@@ -31,10 +27,8 @@ def __getattr__(name: str) -> str:
 
 
 def _find(name: str) -> str | None:
-    for known in (languages.texts_in(languages.language()), ENGLISH_ONLY, of_core()):
-        if name in known:
-            return known[name]
-    return None
+    own = languages.texts_in(languages.language())
+    return own[name] if name in own else ENGLISH_ONLY.get(name)
 
 
 def of(text: Message | StudioError | str) -> str:
@@ -44,15 +38,15 @@ def of(text: Message | StudioError | str) -> str:
     if isinstance(text, str):
         return text
     fields = {name: of(value) if isinstance(value, Message | str) else value for name, value in text.fields.items()}
-    return text.key if (words := _find(text.key)) is None else words.format(**fields)
+    words = text.template if (found := _find(text.template)) is None else found
+    return words.format(**fields) if fields else words
 
 
 def english(key: str) -> str:
     """A text in English, for files that other programs read."""
-    with languages.speaking(languages.ENGLISH):
-        return __getattr__(key)
+    return english_of(Message(key))
 
 
-def english_of(text: Message | str) -> str:
+def english_of(text: Text) -> str:
     with languages.speaking(languages.ENGLISH):
         return of(text)

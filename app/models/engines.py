@@ -1,7 +1,5 @@
 """The engines that all visitors share. They load in the background, so that the page does not wait."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time
@@ -9,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from PIL import Image
 from app.languages import texts
 from app.models.zero_gpu import with_gpu
 from core.backbones import EMBEDDED
-from core.backbones.base import Backbone
 from core.backbones.hub import Show
 from core.backbones.spec import with_full_paths
 from core.common.errors import BackboneError, RepositoryError, StudioError, brief
@@ -43,15 +41,15 @@ class Engine:
         self._load, self._fetch = load, fetch
         self._loaded: Future[SGLora] = Future()
         self._bytes = 0, 0  # of the download: so far, of all
-        self._waiting, self._left, self._counting = 0, False, threading.Lock()
+        self._waiting, self._asked, self._counting = 0, False, threading.Lock()
         self.seconds = 0.0
         threading.Thread(target=self._run, name="load models", daemon=True).start()
 
     def get(self, show: Show = lambda done, size: None, stop: Stop = never) -> SGLora:
-        """Wait for the engine, and show its download. Raises StudioError: when it cannot be loaded, or ``stop``
-        returns True. The download stops when no caller waits."""
+        """Wait for the engine, and show its download, which stops when no caller waits. Raises StudioError: when the engine
+        cannot be loaded, or ``stop`` returns True."""
         with self._counting:
-            self._waiting, self._left = self._waiting + 1, False
+            self._waiting, self._asked = self._waiting + 1, True
         try:
             while not self.loaded and not stop():
                 show(*self._bytes)
@@ -59,14 +57,13 @@ class Engine:
         finally:
             with self._counting:
                 self._waiting -= 1
-                self._left = self._waiting == 0
         if not self.loaded:
             raise BackboneError("DOWNLOAD_STOPPED")
         return self._loaded.result()
 
     def _note(self, done: int, size: int) -> None:
         self._bytes = done, size
-        if self._left:
+        if self._asked and not self._waiting:
             raise BackboneError("DOWNLOAD_STOPPED")
 
     @property
@@ -84,7 +81,10 @@ class Engine:
             engine = self._load()
             # The first call of each tower also loads it: do this before a visitor waits for it.
             with ThreadPoolExecutor(1) as pool:
-                sentence = pool.submit(_read_a_sentence, engine)
+                if len(engine.repository):
+                    sentence = pool.submit(engine.adapt, AdapterRequest("a photo"))
+                else:
+                    sentence = pool.submit(engine.backbone.encode_sentence, ["a photo"])
                 engine.backbone.prefix(engine.backbone.pixels(Image.new("RGB", (8, 8)))[None])
             sentence.result()
             self.seconds = time.perf_counter() - begin
@@ -98,14 +98,8 @@ class Engine:
             inverse_moment(self.get().backbone)  # takes seconds for a backbone that ships without it
 
 
-def _read_a_sentence(engine: SGLora) -> None:
-    request = AdapterRequest("a photo")
-    engine.adapt(request) if len(engine.repository) else engine.backbone.encode_sentence([request.description])
-
-
 class Models:
-    """All engines. ``first``, for new visitors, loads at once, the others when chosen. All stay loaded and hold no visitor's
-    state."""
+    """All engines. ``first``, for new visitors, loads at once, the others when chosen. All stay loaded."""
 
     def __init__(
         self, load: Callable[[], SGLora] = load_engine, others: Sequence[NamedBackbone] = (), first: NamedBackbone | None = None
@@ -128,23 +122,20 @@ class Models:
     def engine(self, name: str = DEFAULT) -> Engine:
         """An engine that may still be loading; one that failed is tried again. Raises BackboneError: when there is no such
         repository."""
-        if name != DEFAULT and name not in self.repositories:
-            names = ", ".join(f"“{known}”" for known in (DEFAULT, *self.repositories))
+        if name not in (known := (DEFAULT, *self.repositories)):
+            names = ", ".join(f"“{each}”" for each in known)
             raise BackboneError(texts.API_NO_REPOSITORY.format(name=brief(name), names=names))
         with self._lock:
             if name not in self._engines or (self._engines[name].failed and name != self.first):
-                chosen = self.repositories.get(name)
-                self._engines[name] = (
-                    Engine(self._load) if chosen is None else Engine(lambda: chosen.load(self._shared_backbone()), chosen.fetch)
-                )
+                other = self.repositories.get(name)
+                self._engines[name] = Engine(partial(self._load_other, other), other.fetch) if other else Engine(self._load)
             return self._engines[name]
 
-    def options(self, name: str) -> tuple[str, ...]:
-        """The options of the command line that select a repository."""
-        return self.repositories[name].options if name in self.repositories else ()
+    def _load_other(self, repository: NamedBackbone) -> SGLora:
+        return repository.load(self.get().backbone if self.first == DEFAULT else None)
 
-    def _shared_backbone(self) -> Backbone | None:
-        return self.get().backbone if self.first == DEFAULT else None
+    def options(self, name: str) -> tuple[str, ...]:
+        return self.repositories[name].options if name in self.repositories else ()
 
 
 def with_backbones(
@@ -170,10 +161,8 @@ def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
         except RepositoryError as error:
             log.warning("Left out: %s", error)
     for path in given:
-        folders = repository_folders(path)
-        if not folders:
+        if not (folders := repository_folders(path)):
             raise RepositoryError(texts.NO_REPOSITORY.format(folder=path))
-        for folder in folders:
-            repositories.setdefault(folder.resolve(), FoundRepository.read(folder))
+        repositories |= {folder.resolve(): FoundRepository.read(folder) for folder in folders}
     repositories.pop(experts_path().resolve(), None)
     return list(repositories.values())

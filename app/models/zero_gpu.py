@@ -6,8 +6,6 @@ sentences, mixing, search, own experts, and the embedded backbone, which is smal
 refused, as when a visitor's quota is used up. https://huggingface.co/docs/hub/spaces-zerogpu
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 import os

@@ -1,7 +1,5 @@
 """Texts of the layout, which is made once: each browser translates them (`gr.I18n`)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import gradio as gr

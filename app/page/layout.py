@@ -1,46 +1,41 @@
 """The page: photos, a question, the sentence that adapts the search, and the results; then experts and evidence."""
 
-from __future__ import annotations
-
 import threading
 from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
-from app.actions import answering
 from app.actions.sources import Sources
-from app.answers.question import OWN
-from app.api import OPEN, add_endpoints
-from app.languages import speaking, texts, wanted
+from app.api import add_endpoints
+from app.calls import OPEN
+from app.languages import texts
 from app.models.engines import Models
+from app.page.context import StepContext
+from app.page.event import Event
 from app.page.labels import Labels
-from app.page.steps.address import Address
+from app.page.step import Step
+from app.page.steps.address import ASKED, SAMPLING, Address
 from app.page.steps.ask import Ask
 from app.page.steps.compare import Compare
-from app.page.steps.context import ANSWER, Controls, Part, StepContext, Updates
 from app.page.steps.describe import Describe
-from app.page.steps.event import memory_of, remembered, tab_of
 from app.page.steps.experts import Experts
 from app.page.steps.generate import Generate
 from app.page.steps.names import Names
 from app.page.steps.photo_library import LibraryFolders
 from app.page.steps.photos import Photos
 from app.page.steps.samples import SampleQuestions
-from app.page.steps.step import ON_SIGHT, Step, private
 from app.page.steps.switch import Switch
 from app.page.steps.take_home import TakeHome
+from app.page.view import Controls, Same, Shown, Updates
 from app.page.views import evidence, page_html, results_html
 from app.page.views.template import script
 from app.photos.libraries import PhotoLibraries
-from app.photos.samples import OPENING, Samples, elsewhere, sample_questions
+from app.photos.samples import OPENING, Samples, sample_questions
 from app.server.errors import without_paths
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 from core.common.errors import StudioError
-from core.sglora.engine import SGLora
-
-READY = (Part.STATUS, Part.EXPERTS, Part.PHOTOS, *ANSWER)  # parts shown as soon as the models are loaded
 
 
 def build(
@@ -81,13 +76,16 @@ class Studio:
         """Lay out the components and return the steps. A component that only one event needs is made with the event."""
         context, label = self.context, self.t
         context.memory = gr.BrowserState(None, storage_key="sg-lora-studio", secret="sg-lora-studio")
-        context.changed = gr.State(0)
+        context.number = gr.Number(0, precision=0, visible=False)
+        context.controls["opened"] = gr.Textbox("", visible=False)
+        context.drawn = gr.HTML("", html_template="<i></i>", js_on_load=script("draw"), visible="hidden")
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             gr.HTML(label.html("HEADER", page_html.header))
             with gr.Column(scale=0, min_width=220):
                 samples = SampleQuestions(context) if context.sources.samples is not None else None
-                self.status = gr.HTML(label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait")), elem_id="status")
-        context.shows(Part.STATUS, [self.status], self._status)
+                loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
+                status = context.part("status", loading)
+        context.view([status], self._loaded, lambda tab, _: {status: self._status(tab)}, at_once=True)
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
                 steps = self._search_tab(samples)
@@ -96,13 +94,17 @@ class Studio:
                 self.experts = Experts(context)
             with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                 # More than half of the page's bytes: they come once the tab is opened.
-                shown = gr.HTML(js_on_load=script("evidence"), elem_id="evidence-shown")
-                context.shows_once_open(shown.focus, [shown], lambda tab, _: {shown: evidence.page(evidence.shipped())})
+                shown = context.part("evidence-shown", "", "evidence")
+                context.view([shown], lambda *_: 0, lambda *_: {shown: evidence.page(evidence.shipped())}, when="evidence")
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
-                picture = gr.HTML(page_html.note(label("LOADING")), js_on_load=ON_SIGHT, elem_id="how")
+                picture = context.part("how", page_html.note(label("LOADING")))
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
-                context.shows_once_open(picture.focus, [picture], lambda tab, _: {picture: self._picture(tab)}, Part.RESULTS)
+                context.view(
+                    [picture], lambda tab, _: Same(tab.answer), lambda tab, _: {picture: self._picture(tab)}, when="about"
+                )
         self.address = Address(context)
+        hidden = [str(sight.component.elem_id) for sight in context.sights if not sight.at_first]
+        context.drawn.value = str(Shown("", 0, 0, {}, hidden))
         return [*steps, self.experts, self.address, *switch]
 
     def _search_tab(self, samples: SampleQuestions | None) -> list[Step]:
@@ -137,92 +139,60 @@ class Studio:
 
     def _wire(self, page: gr.Blocks) -> None:
         context, address = self.context, self.address
+        for tab in self.tabs.children:
+            if isinstance(tab, gr.Tab):
+                address.opens(tab.select, str(tab.id))
+        address.opens(context.drawer.expand, "drawer")
+        opening: dict[str, Any] = {"group": OPEN, "opening": True}
+        sets = [*ASKED.values(), *SAMPLING, "random", "opened", self.tabs]
+        # A visitor may ask before the page is there: then it opens with that.
+        begun = address.on(page.load, self._open, [context.kept_names], sets, asks=True, everything=True, **opening)
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
-        answered = context.outputs(*READY)
-        opened, remembered = [context.memory, self.tabs, *context.inputs, *answered], [context.memory, address.last]
-        begun = page.load(self._open, [*remembered, context.kept_names], list(dict.fromkeys(opened)), **private(OPEN))
-        address.on(begun.then, self._ready, [context.kept_names], answered, group=OPEN)
-        for sign, opened, components in context.folded:
-            address.on(sign, opened, also=components)
+        address.on(begun.then, self._ready, [context.kept_names], waits=True, **opening)
+        # The server forgot this tab, or an answer overtook another one.
+        again: dict[str, Any] = {"waits": True, "everything": True, "trigger_mode": "always_last"}
+        address.on(context.drawn.behind, self._ready, [context.kept_names], **again, **opening)
         page.unload(self._closed)
-        address.on(context.changed.change, self._show_all, [context.kept_names], parts=tuple(Part), group=OPEN)
 
-    def _open(self, memory: Any, last: Any, kept: Any, request: gr.Request) -> Updates:
-        """Resume the visitor of this browser in a new tab."""
-        context = self.context
-        with speaking(wanted(request.headers.get("accept-language") or "")):
-            tab, _ = tab_of(context, request, memory)
-            first = sample_questions()[0] if context.opens_on_samples else None
-            values = self.address.resume(tab, last, request.query_params, first)
-            updates = {context.memory: remembered(tab, memory_of(memory)[1])} | self._chosen_tab(request)
-            controls = Controls(**values)
-            updates |= context.show(tab, controls, Part.PHOTOS)
-            if self.models.loaded and not tab.visitor.photos:  # on a slow network, a second event takes a second
-                updates |= self._ready(kept, tab, controls)
-            return context.with_boxes(updates, **values)
+    def _open(self, event: Event, kept: Any) -> Updates:
+        """Resume the visitor of this browser in a new tab. The address may name a tab of the page."""
+        event.tab.visitor.hear_names(kept)
+        asked = event.request.query_params
+        values = self.address.resume(event, asked, sample_questions()[0] if self.context.opens_on_samples else None)
+        if (named := asked.get("tab")) in [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]:
+            values |= {self.tabs: gr.Tabs(selected=named), "opened": named}
+        return values
 
-    def _chosen_tab(self, request: gr.Request) -> Updates:
-        """Select the tab that the address names. A click in the browser may come before the tabs exist."""
-        named = request.query_params.get("tab")
-        tab_ids = [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]
-        return {self.tabs: gr.Tabs(selected=named)} if named in tab_ids else {}
-
-    def _show_all(self, kept: Any, tab: Tab, controls: Controls) -> Updates:
-        """Answer again and show everything: photos or model changed, or the server forgot this tab and perhaps its visitor."""
-        values, experts = dict[str, str](), tab.repository
+    def _ready(self, event: Event, kept: Any) -> Updates:
+        """Wait until the models are loaded or have failed: then the page is drawn. A tab that the server forgot asks again."""
+        tab, controls = event.tab, event.controls
+        tab.visitor.hear_names(kept)
         with suppress(StudioError):
-            tab.visitor.hear_names(kept)
-            if (tab.listed or ()) != tab.visitor.photos:
-                if controls.scope.samples and tab.visitor.photos:  # own photos are searched instead of the samples
-                    values = {"where": OWN, **elsewhere(OWN, controls.description, controls.query)}
-                    controls = controls._replace(**values)
-                if values or (tab.asked.question is None and controls.words):  # the question waited for photos
-                    with suppress(StudioError):  # an invalid sentence does not keep photos from being shown
-                        tab.asked = controls.asked(controls.words)
-            engine = self.context.engine(tab)
-            controls = _at_usual_strength(engine, tab, controls)
-            answering.answer_again(engine, tab, None, self.context.sources)
-        same = experts is not None and experts is tab.repository
-        updates: Updates = {}
-        for part in Part:
-            if same and part in (Part.STATUS, Part.EXPERTS):  # the lists keep what is chosen in them
-                continue
-            with suppress(StudioError):  # without an engine, show at least that photos and results are gone
-                updates |= self.context.show(tab, controls, part)
-        return self.context.with_boxes(updates, **values)
+            if tab.asked.question is None and controls.words and (tab.visitor.photos or not controls.scope.own):
+                tab.asked = controls.asked(controls.words)
+        with suppress(Exception):  # the status shows the reason
+            self.context.engine(tab)
+        return {}
 
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")
 
-    def _ready(self, kept: Any, tab: Tab, controls: Controls) -> Updates:
-        """Wait until the models are loaded or have failed. Then ask again what the tab asked before a reload."""
-        if tab.ready:
-            return {}
-        try:
-            engine = self.context.engine(tab)
-            tab.visitor.hear_names(kept)
-        except Exception as error:
-            reason = without_paths(texts.of(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
-            return {self.status: page_html.status(texts.FAILED.format(reason=reason), "failed")}
-        tab.ready = True
-        controls = _at_usual_strength(engine, tab, controls)
-        # A made-up link may hold an unusable question: its error appears when the visitor asks it.
-        with suppress(StudioError):
-            if tab.comparison is None:  # else the visitor asked something before the models were loaded
-                return self.context.show_again(tab, controls, *READY, asked=controls.asked(tab.asked.question))
-        return self.context.show(tab, controls, *READY)
-
     def _picture(self, tab: Tab) -> str:
         return results_html.picture(self.context.engine(tab).repository, tab)
 
-    def _status(self, tab: Tab, _: Controls) -> Updates:
-        """Show the number of experts and how long the models took to load."""
-        engine = self.models.get(tab.visitor.backbone)
-        seconds = self.models.engine(tab.visitor.backbone).seconds
-        details = texts.READY_DETAILS.format(parameters=engine.parameters, seconds=seconds)
-        return {self.status: page_html.status(texts.READY.format(experts=len(engine.repository)), "ready", details)}
+    def _loaded(self, tab: Tab, _: Controls) -> object:
+        loading = self.models.engine(tab.visitor.backbone)
+        return tab.visitor.backbone, loading.loaded, loading.failed
 
-
-def _at_usual_strength(engine: SGLora, tab: Tab, controls: Controls) -> Controls:
-    """The controls; until a sentence is asked, with the experts' usual strength: the slider began at that of the shipped."""
-    return controls if tab.asked.request is not None else controls._replace(strength=engine.usual_strength)
+    def _status(self, tab: Tab) -> str:
+        """Show the number of experts and how long the models took to load, or why they cannot be loaded."""
+        loading = self.models.engine(tab.visitor.backbone)
+        if not loading.loaded:
+            return page_html.status(texts.LOADING, "wait")
+        try:
+            engine = loading.get()
+        except Exception as error:
+            reason = without_paths(texts.of(error)) if isinstance(error, StudioError) else texts.UNEXPECTED
+            return page_html.status(texts.FAILED.format(reason=reason), "failed")
+        details = texts.READY_DETAILS.format(parameters=engine.parameters, seconds=loading.seconds)
+        return page_html.status(texts.READY.format(experts=len(engine.repository)), "ready", details)

@@ -7,6 +7,8 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +20,9 @@ from core.retrieval.library_photos import LibraryPhotos
 
 FOLDER_PREFIX = "visitor-"
 BLOCKS = 8 * 2**10  # bytes that a file and its folder take beside its content: a million empty files would take 8 GB
-DOWNLOAD_PREFIX = "take-home-"
 KEPT_DOWNLOADS = 3  # a visitor may start a download while another one runs
+# An API client with several calls fetches its files later: younger downloads are kept, up to so many bytes.
+YOUNG_SECONDS, YOUNG_BYTES = 120, 128 * 2**20
 
 
 class Files:
@@ -32,14 +35,14 @@ class Files:
         self.most_bytes = most_bytes
         self.originals: dict[str, Path] = {}  # by the photo's id
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._downloads: deque[tuple[float, Path]] = deque()  # when they began, and their folders
         self._lock = threading.Lock()
 
     @property
     def folder(self) -> Path:
         with self._lock:
             if self._folder is None:
-                parent = upload_folder()
-                parent.mkdir(parents=True, exist_ok=True)
+                (parent := upload_folder()).mkdir(parents=True, exist_ok=True)
                 prefix = f"{FOLDER_PREFIX}{secrets.token_hex(8)}-"
                 self._folder = tempfile.TemporaryDirectory(None, prefix, parent, ignore_cleanup_errors=True)  # a read-only disk
             return Path(self._folder.name)
@@ -51,18 +54,24 @@ class Files:
         return 0 if folder is None else sum(bytes_of(folder.name).values())
 
     def new(self, name: str) -> Path:
-        """A path in a new folder, for a download. Old folders of downloads are deleted, except the last few."""
-        folders = sorted(self.folder.glob(f"{DOWNLOAD_PREFIX}*"), key=lambda folder: folder.stat().st_mtime)
-        for folder in folders[: len(folders) - KEPT_DOWNLOADS + 1]:
-            shutil.rmtree(folder, ignore_errors=True)
-        folder = self.folder / f"{DOWNLOAD_PREFIX}{secrets.token_hex(8)}"
+        """A path in a new folder, for a download. Older downloads are deleted, except the last few and young ones."""
+        folder = self.folder / secrets.token_hex(8)
         folder.mkdir()
+        with self._lock:
+            self._downloads.append((time.monotonic(), folder))
+            while self._crowded():
+                shutil.rmtree(self._downloads.popleft()[1], ignore_errors=True)
         return folder / name
 
+    def _crowded(self) -> bool:
+        if len(self._downloads) <= KEPT_DOWNLOADS:
+            return False
+        begin, _ = self._downloads[0]
+        taken = sum(sum(bytes_of(folder).values()) for _, folder in self._downloads)
+        return taken > YOUNG_BYTES or time.monotonic() - begin >= YOUNG_SECONDS
+
     def write(self, name: str, content: bytes) -> Path:
-        """Write a new file for a download."""
-        path = self.new(name)
-        path.write_bytes(content)
+        (path := self.new(name)).write_bytes(content)
         return path
 
     def keep(self, sources: Sequence[Source], ids: Mapping[int, str], photos: Collection[str]) -> None:
@@ -70,35 +79,29 @@ class Files:
         folder, room = self.folder / "photos", self.most_bytes - self.bytes
         folder.mkdir(exist_ok=True)
         for row, key in ids.items():
-            source = sources[row]
-            file = source if isinstance(source, Path) else source[1]
-            if key not in photos or key in self.originals or not isinstance(file, Path):
-                continue
-            target = folder / f"{key}{file.suffix[:6]}"
-            with suppress(OSError):
-                if (room := room - file.stat().st_size) < 0:
-                    return
-                self.originals[key] = _linked(file, target)
+            file = source if isinstance(source := sources[row], Path) else source[1]
+            if isinstance(file, Path) and key in photos and key not in self.originals:
+                with suppress(OSError):
+                    if (room := room - file.stat().st_size) < 0:
+                        return
+                    self.originals[key] = _linked(file, folder / f"{key}{file.suffix[:6]}")
 
     def borrow(self, path: Path) -> Path:
-        """A file of a library, where the browser may read it; until the next few ones."""
+        """A file of a library as a download, which the browser may read."""
         return _linked(path, self.new(path.name))
 
     def delete_unused(self, photos: Collection[str]) -> None:
-        """Delete the originals of all photos but these."""
-        for unused in [key for key in list(self.originals) if key not in photos]:
+        for unused in self.originals.keys() - photos:
             if (path := self.originals.pop(unused, None)) is not None:
                 path.unlink(missing_ok=True)
 
     def thumbnail(self, photo: Photo) -> Path:
         """The file of a photo's thumbnail, written on first use."""
-        path = self.folder / f"thumbnail-{photo.id}.jpg"
-        if not path.exists():
+        if not (path := self.folder / f"thumbnail-{photo.id}.jpg").exists():
             path.write_bytes(photo.thumbnail)
         return path
 
     def original(self, photo: Photo) -> Path:
-        """The visitor's own file; the thumbnail if that file is gone."""
         path = self.originals.get(photo.id)
         return path if path is not None and path.exists() else self.thumbnail(photo)
 
@@ -111,10 +114,10 @@ class Files:
         return paths
 
     def close(self) -> None:
-        """Delete all files."""
         with self._lock:
             folder, self._folder = self._folder, None
             self.originals.clear()
+            self._downloads.clear()
         if folder is not None:
             folder.cleanup()
 
@@ -128,15 +131,12 @@ def _linked(file: Path, target: Path) -> Path:
 
 
 def bytes_of(root: str | Path, skip: str = "") -> dict[Path, int]:
-    """The bytes on the disk of each file below a folder; a file with several hard links counts once for each, in part.
-
-    ``skip``: leave out folders whose names begin with it.
-    """
+    """The bytes on the disk of each file below a folder, without folders whose names begin with ``skip``. A file with several
+    hard links counts once for each, in part."""
     sizes = dict[Path, int]()
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not skip or not name.startswith(skip)]
-        for name in names:
+        for path in (Path(folder, name) for name in names):
             with suppress(OSError):  # it is gone by now
-                stat = (path := Path(folder, name)).lstat()
-                sizes[path] = (stat.st_size + BLOCKS) // max(1, stat.st_nlink)
+                sizes[path] = (path.lstat().st_size + BLOCKS) // max(1, path.lstat().st_nlink)
     return sizes

@@ -1,10 +1,7 @@
-"""The libraries given with ``--library``: all visitors search them. ``--index-from-page`` lets the user of this machine add
-photos.
+"""The libraries given with ``--library``: all visitors search them, and read nothing else here.
 
-Nothing else can be read here: unknown names are rejected, and results are thumbnails from a library.
+``--index-from-page`` lets the user of this machine add photos.
 """
-
-from __future__ import annotations
 
 import os
 import threading
@@ -41,16 +38,14 @@ class PhotoLibraries:
         """The last version of a library; it stays open. Raises LibraryError: when it is unknown or unusable."""
         folder, key = self._folder(name), (name, backbone.prefix_key)
         with self._lock:
-            photos = self._open.get(key)
-            if photos is None or not photos.current:
-                photos = self._open[key] = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)
-            return photos
+            if key not in self._open or not self._open[key].current:
+                self._open[key] = LibraryPhotos(PhotoLibrary.open(folder, backbone), backbone)
+            return self._open[key]
 
     def index(
         self, name: str, folder: str, backbone: Backbone, progress: Callable[[Progress], None], stop: Callable[[], bool]
     ) -> IndexReport:
-        """Update a library from a folder; if ``folder`` is empty, from the folders it knows. Otherwise as ``index_folders``.
-        Raises LibraryError: when the page may not write libraries."""
+        """Update a library from a folder; an empty one: from those it knows. Raises LibraryError: when it is read-only."""
         if not self.writable:
             raise LibraryError(texts.LIBRARY_READ_ONLY)
         library = PhotoLibrary.create(self._folder(name), backbone)

@@ -1,8 +1,7 @@
 """The sample photos: read-only sets that all visitors search. The page opens on the first one."""
 
-from __future__ import annotations
-
 import threading
+from typing import Any
 
 from app import languages
 from app.languages import texts
@@ -26,30 +25,29 @@ class Samples:
         """The photos of a set with their captions; names of photos are in the visitor's language. Indexed for the first caller.
         Raises GalleryError, DataError: when they are missing."""
         indexed = engine.backbone.prefix_key, name
+        translated = *indexed, languages.language()
         with self._indexing[name]:
-            if (gallery := self._galleries.get((*indexed, languages.language()))) is None:
-                samples = sample_photos(name)
-                if (shared := self._galleries.get(indexed)) is None:
-                    shared, files = Gallery(engine.backbone), [sample.path for sample in samples]
-                    report = shared.add(files, progress)
-                    self.files.keep(files, report.ids, {photo.id for photo in shared.photos})
-                    self._galleries[indexed] = shared
-                captions = {sample.name: tuple(map(texts.of_sample, sample.captions)) for sample in samples}
-                gallery = self._galleries[*indexed, languages.language()] = shared.captioned_as(captions)
-            return gallery
+            if indexed not in self._galleries:
+                gallery, files = Gallery(engine.backbone), [sample.path for sample in sample_photos(name)]
+                self.files.keep(files, gallery.add(files, progress).ids, {photo.id for photo in gallery.photos})
+                self._galleries[indexed] = gallery
+            if translated not in self._galleries:
+                captions = {sample.name: tuple(map(texts.of_sample, sample.captions)) for sample in sample_photos(name)}
+                self._galleries[translated] = self._galleries[indexed].captioned_as(captions)
+            return self._galleries[translated]
 
 
 def sample_questions(name: str = OPENING) -> list[Example]:
     """What the page asks of a set, in the visitor's language; nothing if there is no such set."""
-    return (
-        [Example(*map(texts.of_sample, example)) for example in sample_sets()[name].examples] if name in sample_sets() else []
-    )
+    examples = sample_sets()[name].examples if name in sample_sets() else ()
+    return [Example(*map(texts.of_sample, example)) for example in examples]
 
 
-def elsewhere(where: str, description: str, query: str) -> dict[str, str]:
-    """The boxes to change when other photos are searched: the page's own sentence and question give way to those of the new
-    set, or to none. What the visitor typed stays."""
+def elsewhere(where: str, description: str, query: str) -> dict[str, Any]:
+    """The controls to change when other photos are searched: the page's own sentence and question give way to those of the new
+    set, or to none. What the visitor typed stays. Samples are compared with a random sentence."""
     new = next(iter(sample_questions(where)), Example("", ""))
     own = [example for name in sample_sets() for example in sample_questions(name)]
-    changes = {"query": new.query} if query in [example.query for example in own] else {}
-    return changes | ({"description": new.description} if description in [example.description for example in own] else {})
+    changes: dict[str, Any] = {"query": new.query} if query in [example.query for example in own] else {}
+    changes |= {"description": new.description} if description in [example.description for example in own] else {}
+    return changes | {"random": where in sample_sets()}

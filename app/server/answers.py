@@ -1,7 +1,5 @@
 """What a client gets when Gradio fails: a short message without paths, or the end of the stream that had begun."""
 
-from __future__ import annotations
-
 import logging
 import re
 from contextlib import suppress
@@ -20,7 +18,7 @@ LONGEST = 400  # characters of a message
 
 
 class Answers:
-    """ASGI middleware: an exception ends one answer and leaves one line in the log; messages in streams are short."""
+    """ASGI middleware: an exception ends one answer and leaves one line in the log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -48,7 +46,7 @@ class Answers:
 
 
 def _short(event: bytes) -> bytes:
-    """An event whose error message has no path, repeats no long value, and is there."""
+    """An event with an error message that has no path and repeats no long value."""
     with suppress(ValueError):
         output = (parsed := orjson.loads(event)).get("output", parsed)
         if isinstance(output, dict) and "error" in output and not output.get("data"):

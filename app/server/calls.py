@@ -1,12 +1,13 @@
 """What a call must pass before Gradio reads it: a limit on its size, and a check that it can be a call at all."""
 
-from __future__ import annotations
-
 import asyncio
+import itertools
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +19,9 @@ MAX_BYTES = 4 * 2**20
 MAX_VALUES = 50_000  # a thousand files are about 20,000, with the names of fields
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and line breaks: a terminal would follow them
 
+NUMBER = "x-sg-call"
+_numbers = itertools.count(1)
+
 
 class Calls:
     """ASGI middleware for every POST except uploads: a JSON object of at most ``MAX_BYTES`` that names only kept files."""
@@ -27,22 +31,26 @@ class Calls:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or is_upload(scope):
-            await self.app(scope, receive, send)
-            return
+            return await self.app(scope, receive, send)
         body, size = bytearray(), 0
         async for piece in Request(scope, receive).stream():  # to the end: a client that still sends reads no answer
             size += len(piece)
             body += piece if size <= MAX_BYTES else b""
         # Checking takes milliseconds; the server does other things meanwhile.
-        refused = await asyncio.to_thread(problem, bytes(body)) if size <= MAX_BYTES else None
-        if size > MAX_BYTES:
-            refused = refusal(texts.CALL_LARGE.format(mb=MAX_BYTES // 2**20), TOO_LARGE)
+        too_large = refusal(texts.CALL_LARGE.format(mb=MAX_BYTES // 2**20), TOO_LARGE)
+        refused = await asyncio.to_thread(problem, bytes(body)) if size <= MAX_BYTES else too_large
+        MutableHeaders(scope=scope)[NUMBER] = str(next(_numbers))  # Gradio may begin calls in another order
         messages: list[Message] = [{"type": "http.request", "body": bytes(body)}]
 
         async def again() -> Message:
             return messages.pop() if messages else await receive()
 
         await (refused or self.app)(scope, again, send)
+
+
+def number_of(headers: Mapping[str, str]) -> int:
+    """The number of a call, in the order in which calls came in; 0 without the middleware."""
+    return int(headers.get(NUMBER) or 0)
 
 
 def problem(body: bytes) -> JSONResponse | None:
@@ -79,6 +87,5 @@ def problem(body: bytes) -> JSONResponse | None:
 
 
 async def refuse_fields(_: Request, __: Exception) -> JSONResponse:
-    """In place of FastAPI's answer to missing or mistyped fields, which repeats what was sent. (gradio_client cannot read a
-    message with 422.)"""
+    """In place of FastAPI's answer to wrong fields: it repeats what was sent, with 422, which gradio_client cannot read."""
     return refusal(texts.CALL_FIELDS, BAD)

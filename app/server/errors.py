@@ -1,7 +1,5 @@
 """How errors reach people: messages written for them stay as they are; for others, a general message and a log entry."""
 
-from __future__ import annotations
-
 import errno
 import functools
 import logging
@@ -22,11 +20,8 @@ PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
 
 
 def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[..., Any]:
-    """The handler of an event, with its errors turned into messages.
-
-    The page shows a warning and stays as it was, so that no input is lost. The client of a ``public`` endpoint gets an
-    exception with the message, never a stack trace.
-    """
+    """The handler of an event, with its errors turned into messages. The page shows a warning and loses no input. The client of
+    a ``public`` endpoint gets an exception with the message, never a stack trace."""
 
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Any:
@@ -35,17 +30,14 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
         except StudioError as error:
             message = without_paths(texts.of(error))
         except Exception as error:  # its details go to the log
-            if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
-                log.error("%s failed: %s", handler.__name__, error)
-                message = texts.DISK_TROUBLE
-            else:
-                log.exception("%s failed", handler.__name__)
-                message = texts.UNEXPECTED
+            full = isinstance(error, OSError) and error.errno in DISK_TROUBLE
+            log.error("%s failed: %s", getattr(handler, "__name__", handler), error, exc_info=not full)
+            message = texts.DISK_TROUBLE if full else texts.UNEXPECTED
         if public:
             raise gr.Error(message, print_exception=False)
         # The toast renders HTML, and messages may quote visitors' words.
         gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
-        return gr.skip()
+        return {}
 
     return wrapped
 

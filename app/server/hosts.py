@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # reading the flags needs no server
     import gradio as gr
     from starlette.requests import HTTPConnection
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 NETWORK = 56  # bits: a provider gives one customer up to this network, and the customer may take any address in it
 # Headers that proxies add, or how they begin. A request with one comes from elsewhere, whatever its connection's address.
 PROXIED = ("forwarded", "x-forwarded-", "x-real-ip", "via")
@@ -40,8 +39,8 @@ class Hosts:
         return not self.private or ip_address(name) is not None or is_loopback(name) or name in self.names
 
 
-def ip_address(name: str) -> IPAddress | None:
-    """A name as an IP address, which no name server can redirect; None if it is none."""
+def ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """A name as an IP address, which no name server can redirect; None: it is another name."""
     with suppress(ValueError):
         address = ipaddress.ip_address(name)
         return getattr(address, "ipv4_mapped", None) or address
@@ -65,11 +64,10 @@ def is_loopback(name: str) -> bool:
 
 def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:
     """Whether a person on this machine sent a request. ``peer``: the address of the connection."""
-    try:
-        host = host_name(headers.get("host", ""))
-    except ValueError:
-        return False
-    return is_loopback(peer) and is_loopback(host) and not any(name.lower().startswith(PROXIED) for name in headers)
+    with suppress(ValueError):
+        here = is_loopback(peer) and is_loopback(host_name(headers.get("host", "")))
+        return here and not any(name.lower().startswith(PROXIED) for name in headers)
+    return False
 
 
 def address_of(request: HTTPConnection | gr.Request | None) -> str:

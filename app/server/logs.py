@@ -1,7 +1,5 @@
 """The log of the app: one line a message, without terminal codes."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

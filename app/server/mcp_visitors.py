@@ -4,14 +4,13 @@ Gradio calls its tools through one client for all MCP clients, but passes their 
 the one in /gradio_api/mcp/?visitor=NAME, a secret name; without it, each call stands alone.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from contextlib import nullcontext
 from urllib.parse import parse_qs
 
 import gradio as gr
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,15 +31,14 @@ class McpVisitors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_mcp(scope):
-            await self.app(scope, receive, send)
-            return
+            return await self.app(scope, receive, send)
         named = parse_qs(scope["query_string"].decode("latin-1")).get("visitor", [secrets.token_hex(16)])[0]
-        headers = [(name, value) for name, value in scope["headers"] if name.decode("latin-1") not in (VISITOR, ADDRESS)]
-        headers.append((VISITOR.encode(), f"{SECRET}{digest(SECRET + named)}".encode()))
-        if address := address_of(Request(scope)):
-            headers.append((ADDRESS.encode(), address.encode()))
+        address, headers = address_of(Request(scope)), MutableHeaders(scope=scope)
+        headers[VISITOR] = f"{SECRET}{digest(SECRET + named)}"
+        del headers[ADDRESS]
+        headers |= {ADDRESS: address} if address else {}
         async with self.turns if scope["method"] == "POST" else nullcontext():  # others only listen
-            await self.app({**scope, "headers": headers}, receive, send)
+            await self.app(scope, receive, send)
 
 
 def visitor_of(request: gr.Request | None) -> str | None:

@@ -1,7 +1,5 @@
 """One rate limit per address, for calls, uploads and new tabs. A class of thirty behind one address stays below it."""
 
-from __future__ import annotations
-
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter

@@ -4,14 +4,13 @@ Gradio serves more than this app needs. It fetches addresses that a visitor name
 calls functions past the queue. A route that is not listed here is not found, including what a later Gradio adds.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -34,16 +33,13 @@ ROUTES = {method: re.compile("|".join(routes)) for method, routes in {"GET": SHO
 MCP = re.compile(f"{API}/mcp(/http)?/?")
 NAMES = {"session_hash", "upload_id", "event_id"}
 # Gradio would take the page's own address from these, whoever sends them.
-UNUSED = {b"x-forwarded-host", b"x-gradio-server"}
+UNUSED = "x-forwarded-host", "x-gradio-server"
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a browser runs nothing that a visitor sent as another type
 BAD, FOREIGN, NOT_FOUND, TOO_LARGE = 400, 403, 404, 413
 
 
 class Routes:
-    """ASGI middleware that answers 404 to everything but the routes above. No other site's page may ask or send anything.
-
-    ``mcp``: its routes are open too. ``hosts``: the names that the server answers to.
-    """
+    """ASGI middleware that answers 404 to everything but the routes above. No other site's page may ask or send anything."""
 
     def __init__(self, app: ASGIApp, mcp: bool = False, hosts: Hosts = Hosts()) -> None:
         self.app, self.mcp, self.hosts = app, mcp, hosts
@@ -59,14 +55,15 @@ class Routes:
                 message = {**message, "headers": [*message.get("headers", ()), NO_SNIFFING]}
             await send(message)
 
-        headers = Headers(scope=scope)
+        headers = MutableHeaders(scope=scope)
+        for name in UNUSED:
+            del headers[name]
         of_the_api = route_of(scope).startswith((f"{API}/call", f"{API}/info", f"{API}/mcp"))
         with speaking(ENGLISH if of_the_api else wanted(headers.get("accept-language", ""))):
             if refused := foreign(headers, self.hosts):
                 await refused(scope, receive, unsniffed)
             elif is_open(scope) or (self.mcp and is_mcp(scope)):
-                kept = [(name, value) for name, value in scope["headers"] if name not in UNUSED]
-                await self.app({**scope, "headers": kept}, receive, unsniffed)
+                await self.app(scope, receive, unsniffed)
             else:
                 await refusal(texts.NO_SUCH_ROUTE, NOT_FOUND)(scope, receive, unsniffed)
 
@@ -98,11 +95,9 @@ def is_open(scope: Scope) -> bool:
     path = route_of(scope)
     if scope["method"] in ("GET", "HEAD") and path.startswith(FILE):
         return is_kept(path.removeprefix(FILE))
-    allowed = ROUTES.get(scope["method"])
-    if allowed is None or not allowed.fullmatch(path):
-        return False
-    query = parse_qsl(scope["query_string"].decode("latin-1"))
-    return all(re.fullmatch(NAME, value) for key, value in query if key in NAMES)
+    allowed, query = ROUTES.get(scope["method"]), parse_qsl(scope["query_string"].decode("latin-1"))
+    named = all(re.fullmatch(NAME, value) for key, value in query if key in NAMES)
+    return allowed is not None and allowed.fullmatch(path) is not None and named
 
 
 def is_mcp(scope: Scope) -> bool:
@@ -110,7 +105,6 @@ def is_mcp(scope: Scope) -> bool:
 
 
 def is_upload(scope: Scope) -> bool:
-    """Whether a request brings files. Every other POST is a call."""
     return scope["method"] == "POST" and route_of(scope) == f"{API}/upload"
 
 
@@ -121,13 +115,9 @@ def route_of(scope: Scope) -> str:
 
 
 def is_kept(name: str) -> bool:
-    """Whether this is the path of a file that was uploaded or made for a visitor, and no address. Follows symbolic links.
-
-    Such files are in folders whose names cannot be guessed.
-    """
-    try:
-        path, folder = Path(name), upload_folder().resolve()
-        inside = path.resolve().relative_to(folder)
+    """Whether this is the path of a file that was uploaded or made for a visitor: in a folder whose name cannot be guessed, and
+    not behind a link to elsewhere."""
+    with suppress(OSError, ValueError):  # elsewhere, too long, or with a null byte
+        inside = (path := Path(name)).resolve().relative_to(upload_folder().resolve())
         return path.is_absolute() and len(inside.parts) > 1 and path.is_file()
-    except (OSError, ValueError):  # elsewhere, too long, or with a null byte
-        return False
+    return False

@@ -1,7 +1,5 @@
 """Files in the arguments of MCP tools. Gradio's schema for a list of files is one that MCP clients cannot use."""
 
-from __future__ import annotations
-
 import base64
 import mimetypes
 import re
@@ -20,8 +18,7 @@ DATA = re.compile(r"data:([\w.+/-]*)(?:;name=([^;,]*))?(?:;[\w=.+-]+)*;base64,(.
 
 
 def sent_files(lines: str | None) -> list[str]:
-    """Paths of the files that a text names, one a line: each a data URL, with a name or not, or a path that an upload returned.
-    Raises StudioError: when a line is neither."""
+    """Paths of files, one a line: a data URL, or a path that an upload returned. Raises StudioError: when a line is neither."""
     return [_file(number, line.strip()) for number, line in enumerate((lines or "").splitlines(), 1) if line.strip()]
 
 
@@ -34,8 +31,7 @@ def _file(number: int, line: str) -> str:
         content = base64.b64decode(data[3], validate=True)
     except ValueError:
         raise StudioError(texts.VALUES_UNUSABLE) from None
-    folder = upload_folder() / secrets.token_hex(32)
-    folder.mkdir(parents=True)
+    (folder := upload_folder() / secrets.token_hex(32)).mkdir(parents=True)
     name = safe_name(unquote(data[2] or f"photo-{number}"))[-LETTERS:]
     path = folder / (name if Path(name).suffix else f"{name}{mimetypes.guess_extension(data[1]) or ''}")
     path.write_bytes(content)

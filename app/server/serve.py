@@ -1,7 +1,5 @@
 """Serve the page with Gradio's own server, behind the middleware of this package."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -37,12 +35,11 @@ def serve(
     wait: bool = True,
     **looks: Any,
 ) -> str:
-    """Serve a page until a signal ends the process. Returns the page's address.
+    """Serve a page until a signal ends the process, or, without ``wait``, return at once. Returns the page's address.
 
-    ``address``, ``port``: what to listen on; without a port: the first free one from 7860. ``hosts``: the names that the server
-    answers to. ``mcp``: whether the endpoints are MCP tools, too. ``could_fit``: whether so many more bytes fit on the disk; it
-    runs in threads, and deletes no visitor's data. ``max_upload``: most bytes of one request with files: half of the disk that
-    uploads have. ``wait``: False: return as soon as the page is served. ``looks``: as ``gr.Blocks.launch`` takes them.
+    ``port``: None: the first free one from 7860. ``could_fit``: whether so many more bytes fit on the disk; it runs in threads,
+    and deletes no visitor's data. ``max_upload``: most bytes of one upload: half of the disk that uploads have. ``looks``: as
+    ``gr.Blocks.launch`` takes them.
     """
     allow_open_files()
     return page.launch(

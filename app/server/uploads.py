@@ -1,7 +1,5 @@
 """What an upload must pass: it has files only, its address did not send too much, and it has room."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math

@@ -10,7 +10,7 @@ from typing import Any
 from core.backbones.base import Backbone
 from core.common.errors import RepositoryError
 from core.common.messages import message
-from core.names.file import load_names, save_names
+from core.names.file import DAMAGED_NAMES, load_names, save_names
 from core.names.teach import TaughtNames
 
 LETTERS = 1_500_000  # most of all files together; browsers keep about 5 million for a site
@@ -24,13 +24,14 @@ class KeptNames:
     def of(memory: Any) -> KeptNames:
         """Parse what the browser sent (None: nothing yet). Raises RepositoryError: when it is too large or has another form."""
         kept = KeptNames({} if memory is None else memory)
-        if isinstance(kept.files, dict) and all(isinstance(x, str) for pair in kept.files.items() for x in pair) and kept.fits:
-            return kept
-        raise RepositoryError("CORE_NAMES_DAMAGED", label=message("CORE_NAMES_FILE"))
+        readable = isinstance(kept.files, dict) and all(isinstance(x, str) for pair in kept.files.items() for x in pair)
+        if not readable or kept.memory > LETTERS:
+            raise RepositoryError(DAMAGED_NAMES, label=message("The file of names"))
+        return kept
 
     @property
-    def fits(self) -> bool:
-        return sum(len(key) + len(content) for key, content in self.files.items()) <= LETTERS
+    def memory(self) -> int:
+        return sum(len(key) + len(content) for key, content in self.files.items())
 
     def names(self, backbone: Backbone) -> TaughtNames:
         """The names for a backbone. Raises RepositoryError: when the file is damaged; AdapterError: as ``TaughtNames.on``."""
@@ -47,7 +48,6 @@ class KeptNames:
     def with_names(self, names: TaughtNames) -> KeptNames:
         """A copy with these names for their backbone; with none for it if all files would be too large."""
         others = {key: file for key, file in self.files.items() if key != names.backbone.fingerprint}
-        if not names.entries:
-            return KeptNames(others)
-        more = KeptNames(others | {names.backbone.fingerprint: b64encode(save_names(names)).decode()})
-        return more if more.fits else KeptNames(others)
+        these = {names.backbone.fingerprint: b64encode(save_names(names)).decode()} if names.entries else {}
+        more = KeptNames(others | these)
+        return more if more.memory <= LETTERS else KeptNames(others)

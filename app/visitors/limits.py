@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from core.common.errors import StudioError
@@ -35,17 +36,13 @@ class Limits:
 
     @staticmethod
     def from_environment(values: Mapping[str, str] = os.environ) -> Limits:
-        """The limits from SG_LORA_KEEP_MINUTES, SG_LORA_MEMORY_MB, SG_LORA_DISK_MB. Raises StudioError: when one is
-        unusable."""
+        """The limits from the variables SG_LORA_…. Raises StudioError: when one is unusable."""
 
         def number(name: str, default: float, unit: int) -> float:
-            try:
-                value = unit * float(values.get(name) or default)
-            except ValueError:
-                value = math.nan
-            if not 0 < value < math.inf:
-                raise StudioError(f"{name} is {values[name]!r}: give a finite number above 0.")
-            return value
+            with suppress(ValueError):
+                if 0 < (value := unit * float(values.get(name) or default)) < math.inf:
+                    return value
+            raise StudioError(f"{name} is {values[name]!r}: give a finite number above 0.")
 
         keep = number("SG_LORA_KEEP_MINUTES", 60, 60)
         memory, disk = (int(number(f"SG_LORA_{name}_MB", 4096, 2**20)) for name in ("MEMORY", "DISK"))

@@ -1,14 +1,12 @@
 """All visitors by token, and the limits of time, memory and disk for their data."""
 
-from __future__ import annotations
-
 import logging
 import math
 import shutil
 import threading
 import time
 from collections import Counter, OrderedDict
-from pathlib import Path
+from contextlib import suppress
 
 from app.models.engines import DEFAULT
 from app.photos.files import FOLDER_PREFIX, bytes_of
@@ -38,25 +36,24 @@ class Visitors:
         self._lock = threading.RLock()
 
     def all(self) -> list[Visitor]:
+        """The longest unused first."""
         with self._lock:
             return sorted(self._visitors.values(), key=lambda visitor: visitor.used)
 
     def visitor(self, token: str, address: str = "") -> Visitor:
-        """The visitor of a token; a new one if there is none."""
         with self._lock:
             visitor = self._visitors.get(token)
             if visitor is None:
                 visitor = self._visitors[token] = Visitor(token, self.limits, self._backbone)
-                if len(self._visitors) > REMEMBERED:  # end one that has nothing to lose
-                    self._end(next((v for v in self.all() if not v.has_own and not v.busy and v is not visitor), visitor))
+                if len(self._visitors) > REMEMBERED:  # another one ends, if any has nothing to lose
+                    for other in [v for v in self.all() if not (v.has_own or v.busy or v is visitor)][:1]:
+                        self._end(other)
             visitor.address, visitor.used = address or visitor.address, time.monotonic()
             return visitor
 
     def tab(self, session: str, token: str = "", address: str = "") -> Tab:
-        """The tab of a session, which shows the visitor of a token; a new one if there is none.
-
-        ``token``: the browser's. An API client has none: its session is its token.
-        """
+        """The tab of a session, which shows the visitor of the browser's token; a new one if there is none. An API client's
+        session is its token."""
         with self._lock:
             visitor, tab = self.visitor(token or session, address), self._tabs.get(session)
             if tab is None or tab.visitor is not visitor:
@@ -73,7 +70,7 @@ class Visitors:
         return self._tabs.get(session)
 
     def leave(self, session: str) -> None:
-        """Note that a tab was closed or reloaded."""
+        """The tab was closed or reloaded."""
         with self._lock:
             if (tab := self._end_tab(session)) is not None:
                 tab.closed, tab.visitor.last_left = True, time.monotonic()
@@ -84,19 +81,16 @@ class Visitors:
         return tab
 
     def _end(self, visitor: Visitor) -> None:
-        """Delete a visitor's data."""
         with self._lock:
             if self._visitors.get(visitor.token) is visitor:
                 del self._visitors[visitor.token]
             for session in list(visitor.sessions):
-                self._tabs.pop(session, None)
+                self._end_tab(session)
         visitor.close()
 
     # Limits
 
     def start(self) -> None:
-        """Start to sweep in the background."""
-
         def sweeps() -> None:
             while True:
                 time.sleep(min(60.0, self.limits.keep_seconds / SWEEPS))
@@ -112,38 +106,32 @@ class Visitors:
         for visitor in self.all():
             if time.monotonic() - visitor.used >= self.limits.keep_seconds and not visitor.busy:
                 self._end(visitor)
-            visitor.measured = self.memory(visitor)
+            self._measure(visitor)
         self._delete_uploads(self.limits.keep_seconds)
-        self._make_room_in_memory()
+        self._make_room({visitor: visitor.measured for visitor in self.all()}, self.limits.memory)
         self.make_room_on_disk()
         give_back()
 
-    def memory(self, visitor: Visitor) -> int:
-        """Bytes of a visitor's data, with the adapters of the tabs. Small objects are not counted."""
+    def _measure(self, visitor: Visitor) -> None:
         with self._lock:
-            tabs = [self._tabs[session] for session in visitor.sessions if session in self._tabs]
-        return visitor.memory + sum(tab.memory for tab in tabs)
+            tabs = [self._tabs[session] for session in visitor.sessions]
+        visitor.measured = visitor.memory + sum(tab.memory for tab in tabs)
 
     def settle(self, visitor: Visitor) -> None:
         """After an event: measure the visitor's memory, and make room if all together take too much."""
-        visitor.measured = self.memory(visitor)
-        self._make_room_in_memory(visitor)
-
-    def _make_room_in_memory(self, spared: Visitor | None = None) -> None:
-        self._make_room({visitor.token: visitor.measured for visitor in self.all()}, self.limits.memory, spared)
+        self._measure(visitor)
+        self._make_room({each: each.measured for each in self.all()}, self.limits.memory, visitor)
 
     def make_room_on_disk(self, spared: Visitor | None = None) -> None:
         """Delete visitors' data while their files exceed their part of the disk limit. Files of other programs do not count."""
-        sizes = {visitor.token: visitor.files.bytes for visitor in self.all()}
-        self._make_room(sizes, self.limits.kept_disk, spared)
+        self._make_room({visitor: visitor.files.bytes for visitor in self.all()}, self.limits.kept_disk, spared)
 
-    def _make_room(self, sizes: dict[str, int], limit: float, spared: Visitor | None = None) -> None:
-        """End visitors until the ``sizes`` of the others, by token, fit into the limit."""
+    def _make_room(self, sizes: dict[Visitor, int], limit: float, spared: Visitor | None = None) -> None:
         with self._lock:
             while True:
-                visitors, taken = [visitor for visitor in self.all() if sizes.get(visitor.token)], Counter[str]()
+                visitors, taken = [visitor for visitor in self.all() if sizes.get(visitor)], Counter[str]()
                 for visitor in visitors:
-                    taken[visitor.address] += sizes[visitor.token]
+                    taken[visitor.address] += sizes[visitor]
                 candidates = [visitor for visitor in visitors if not visitor.busy and visitor is not spared]
                 if taken.total() <= limit or not candidates:
                     return
@@ -158,22 +146,17 @@ class Visitors:
     def _fits(self, wanted: int) -> bool:
         folder = upload_folder()
         free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
-        uploads = sum(self._uploads().values())
+        uploads = sum(bytes_of(folder, skip=FOLDER_PREFIX).values())
         return uploads + wanted <= self.limits.disk - self.limits.kept_disk and wanted < free - RESERVE
-
-    def _uploads(self) -> dict[Path, int]:
-        return bytes_of(upload_folder(), skip=FOLDER_PREFIX)
 
     def _delete_uploads(self, seconds: float) -> None:
         """Delete uploads of at least this age, or READ_SECONDS for those that a visitor's photos keep as a hard link. Younger
         ones stay, since an equal upload of another visitor has the same path."""
-        for path in self._uploads():
-            try:
+        for path in bytes_of(folder := upload_folder(), skip=FOLDER_PREFIX):
+            with suppress(OSError):  # it is gone, or its folder is not empty
                 stat = path.stat()
                 age = time.time() - max(stat.st_mtime, stat.st_ctime)
                 if age >= (min(seconds, READ_SECONDS) if stat.st_nlink > 1 else seconds):
                     path.unlink()
-                    if path.parent != upload_folder():
+                    if path.parent != folder:
                         path.parent.rmdir()
-            except OSError:  # it is gone, or its folder is not empty
-                continue

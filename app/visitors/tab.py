@@ -1,56 +1,88 @@
 """What one tab, or one API client, shows: its last answer and its marks. Visitors never share it."""
 
-from __future__ import annotations
-
+import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from app.answers.comparison import Comparison
+from app.answers.comparison import Answer, Comparison
 from app.answers.question import Asked, Question
 from app.visitors.visitor import Visitor
 from core.backbones.lora import Lora
-from core.names.teach import TaughtName
+from core.common.recent import Recent
 from core.retrieval.adapter import Adapter
-from core.retrieval.gallery import Photo
-from core.retrieval.search import Recent
 from core.sglora.engine import Adaptation
-from core.sglora.repository import ExpertRepository
 
 SHOWN = 12  # results of a column at first: full rows of two or three photos
 KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
 
 
+@dataclass
+class Drawn:
+    """What the browser shows of a tab. The answers to its events have numbers, and the browser sends the last one it got."""
+
+    name: str = field(default_factory=lambda: secrets.token_hex(4))  # the server may forget a tab and begin again
+    number: int = 0
+    views: dict[Any, object] = field(default_factory=dict)  # what each view showed last
+    values: dict[str, tuple[object, int]] = field(default_factory=dict)  # values of controls that an answer set
+    controls: Any = None  # the values of the controls at the last event
+    event: int = 0  # its number, in the order in which events reached the server
+    asked: int = 0  # that of the last event that asked a question
+    hidden: frozenset[str] = frozenset()  # components that are hidden
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def hear(self, controls: Any, since: int, event: int) -> Any:
+        """The values of the controls at an event, with those that answers set after number ``since``: the browser had not got
+        them yet. Those of the latest event are kept."""
+        with self.lock:
+            controls = controls._replace(**{name: value for name, (value, number) in self.values.items() if number > since})
+            if event >= self.event:
+                self.controls, self.event = controls, event
+            return controls
+
+
 @dataclass(eq=False)
 class Tab:
     visitor: Visitor
-    asked: Asked = field(default_factory=Asked)  # what the last answer depends on
-    adaptation: Adaptation | None = None  # the adapter of ``asked.request``
-    repository: ExpertRepository | None = None  # the experts that made it
-    comparison: Comparison | None = None  # the last answer
-    unasked: Comparison | None = None  # without a question: the columns over which recall is counted
-    listed: tuple[Photo, ...] | None = None  # the photos that the tab's gallery shows; None before
-    ready: bool = False  # whether the page shows the last answer
-    opened: set[str] = field(default_factory=set)  # folded parts of the page that the tab has opened
+    asked: Asked = field(default_factory=Asked)  # the last question; it may wait for photos
+    answer: Answer = field(default_factory=Answer)  # the answer that is shown
+    answered: tuple[object, ...] | None = None  # what this answer depended on; None before the first one
+    drawn: Drawn = field(default_factory=Drawn)
     more: int = 0  # results that the visitor asked for beyond the first ones
-    marks: dict[Question, dict[str, bool]] = field(default_factory=dict)  # photos marked as right or wrong, by question
     name: str = ""  # the taught name that is selected
+    found: str = ""  # the words that experts of the table must have
+    switches: int = 0  # how often another backbone could not be loaded
+    reports: dict[str, str] = field(default_factory=dict)  # HTML: what became of the last event of a step
     here: bool = False  # whether its visitor sits at this machine
-    names_sent: tuple[TaughtName, ...] | None = None  # the names last sent to the browser
     closed: bool = False  # whether the browser closed it
     training: threading.Event | None = None  # stops the running training
     download: threading.Event | None = None  # ends the wait for a model
-    turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes the answer
+    turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes what the tab shows
     on_names: Recent[Adapter] = field(default_factory=lambda: Recent(KEPT_WITH_NAMES))  # adapters with names
+
+    @property
+    def adaptation(self) -> Adaptation | None:
+        return self.answer.adaptation
+
+    @property
+    def comparison(self) -> Comparison | None:
+        return self.answer.comparison
+
+    @property
+    def counted(self) -> Comparison | None:
+        """The columns over which recall is counted."""
+        return self.answer.comparison or self.answer.unasked
+
+    @property
+    def marks(self) -> dict[Question, dict[str, bool]]:
+        """The photos that the visitor marked as right or wrong, by question."""
+        return self.visitor.marks
 
     @property
     def top(self) -> int:
         """How many results a column shows."""
         return SHOWN + self.more
-
-    @property
-    def counted(self) -> Comparison | None:
-        return self.comparison or self.unasked
 
     @property
     def memory(self) -> int:
@@ -72,12 +104,3 @@ class Tab:
         """The marks on the results of the last question, if it was words: a name can be taught from them."""
         asked = None if self.comparison is None else self.comparison.asked
         return self.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
-
-    def remember(self) -> None:
-        """Save what this tab asked last, so that a reload shows it."""
-        self.visitor.last = self.asked, self.marks
-
-    def resume(self) -> None:
-        """Take over what the visitor's last tab asked."""
-        self.asked, marks = self.visitor.last
-        self.marks = {question: dict(photos) for question, photos in marks.items()}

@@ -1,15 +1,13 @@
 """One visitor: photos, names, own experts and files. All tabs of a browser share them through its secret token."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from app.answers.question import Asked, Question
+from app.answers.question import Question
 from app.languages import texts
 from app.models.engines import DEFAULT
 from app.photos.files import Files
@@ -35,11 +33,9 @@ class Switched(NamedTuple):
 
 
 class Adding(NamedTuple):
-    """The progress of adding photos; ``total`` is 0 until it is known."""
-
     begin: float
     done: int = 0
-    total: int = 0
+    total: int = 0  # 0: not known yet
 
     @property
     def seconds_left(self) -> float | None:
@@ -56,10 +52,10 @@ class Visitor:
         self.files = Files(limits.disk / 4)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
         self.last_left = math.inf  # when the last tab was closed; infinity: not closed
-        self.last: tuple[Asked, Mapping[Question, Mapping[str, bool]]] = Asked(), {}
+        self.marks: dict[Question, dict[str, bool]] = {}  # photos marked as right or wrong, by question
         self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
         self.removed: Removed = ()  # the photos that were removed last
-        self.progress: Adding | None = None
+        self.progress: Adding | None = None  # None: no photos are being added or indexed again
         self.stopped = False  # the visitor stopped adding photos
         self.measured = 0  # ``memory`` with that of the tabs, after the last event
         self._awaited_until = 0.0
@@ -69,7 +65,7 @@ class Visitor:
         self._names: dict[str, tuple[TaughtName, ...]] = {}
         self.kept: KeptNames | None = None  # names as the browser keeps them; None before it sent them
         self.names_lost = False  # whether those were damaged; until a notice is shown
-        self._counting, self._changing, self._photos_change = threading.Lock(), threading.Lock(), threading.Lock()
+        self._counting, self._changing = threading.Lock(), threading.Lock()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -94,18 +90,14 @@ class Visitor:
 
     @property
     def memory(self) -> int:
-        """Bytes of photos, their embeddings, own experts and names. Small objects are not counted."""
-        own_entries = [entry for experts in list(self._own_experts.values()) for entry in experts.entries]
-        experts = sum(entry.memory for entry in own_entries)
-        names = sum(entry.memory for entries in list(self._names.values()) for entry in entries)
-        photos = 0 if self._gallery is None else self._gallery.memory
-        removed = sum(entry.memory for _, entry in self.removed)
-        kept = 0 if self.kept is None else sum(map(len, self.kept.files.values()))
-        return photos + removed + experts + names + kept
+        """Bytes of photos, own experts and names. Small objects are not counted."""
+        experts = [entry for own in list(self._own_experts.values()) for entry in own.entries]
+        names = [entry for entries in list(self._names.values()) for entry in entries]
+        parts = self._gallery, self.kept, *experts, *names, *(entry for _, entry in self.removed)
+        return sum(part.memory for part in parts if part is not None)
 
     @property
     def has_own(self) -> bool:
-        """Whether there are photos, names or experts that the visitor would miss."""
         return self.has_unkept or any(list(self._names.values()))
 
     @property
@@ -123,15 +115,13 @@ class Visitor:
 
     @property
     def limit(self) -> int:
-        """The number of photos that fit, as an estimate."""
         return PHOTO_LIMIT if self._gallery is None else self._gallery.holds_at_most
 
     def gallery(self, engine: SGLora) -> Gallery:
         """The photos. Raises GalleryError: when another tab switched to another backbone after this event had begun."""
         self._check(engine)
         with self._changing:
-            if self._gallery is None:
-                self._gallery = self._empty_gallery(engine)
+            self._gallery = self._gallery or self._empty_gallery(engine)
             return self._gallery
 
     def _empty_gallery(self, engine: SGLora) -> Gallery:
@@ -143,18 +133,17 @@ class Visitor:
 
     @contextmanager
     def photos_change(self) -> Iterator[None]:
-        """Hold this while photos are added or indexed again. Raises GalleryError: when another event holds it."""
-        if not self._photos_change.acquire(blocking=False):
-            raise GalleryError(texts.PHOTOS_BUSY)
-        self.progress = Adding(time.perf_counter())
+        """Held while photos are added or indexed again. Raises GalleryError: when another event holds it."""
+        with self._counting:
+            if self.progress is not None:
+                raise GalleryError(texts.PHOTOS_BUSY)
+            self.progress = Adding(time.perf_counter())
         try:
             yield
         finally:
             self.progress, self.stopped = None, False
-            self._photos_change.release()
 
     def note_progress(self, done: int, total: int) -> None:
-        """Note how many of the photos that are being added are done."""
         if self.progress is not None:
             self.progress = self.progress._replace(done=done, total=total)
 
@@ -165,12 +154,11 @@ class Visitor:
     @property
     def adding(self) -> bool:
         """Whether any tab is adding photos or has photos that wait for their turn."""
-        return self._photos_change.locked() or time.monotonic() < self._awaited_until
+        return self.progress is not None or time.monotonic() < self._awaited_until
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Remove photos, so that ``take_back`` can bring the last removed ones back."""
-        if self._gallery is not None and (removed := self._gallery.remove(ids)):
-            self.removed = removed
+        if self._gallery is not None:
+            self.removed = self._gallery.remove(ids) or self.removed
 
     def take_back(self) -> None:
         removed, self.removed = self.removed, ()
@@ -178,7 +166,6 @@ class Visitor:
             self._gallery.put_back(removed)
 
     def delete_unused_files(self) -> None:
-        """Delete the files of photos that are gone."""
         self.files.delete_unused({photo.id for photo in (*self.photos, *(entry.photo for _, entry in self.removed))})
 
     def thumbnails(self) -> list[tuple[str, str]]:
@@ -188,37 +175,39 @@ class Visitor:
     def switch(self, name: str, engine: SGLora, progress: Progress | None = None) -> Switched:
         """Index the photos with another repository's backbone. Own experts stay with the repository before."""
         with self.photos_change():
-            old, before, lost, indexed = self._gallery, self.backbone, (), 0
-            gallery = old
-            if old is None or old.backbone.prefix_key != engine.backbone.prefix_key:
-                gallery, photos = self._empty_gallery(engine), () if old is None else old.photos
-                files = self.files.originals
+            gallery, before, photos, lost, indexed = self._gallery, self.backbone, self.photos, (), 0
+            if gallery is None or gallery.backbone.prefix_key != engine.backbone.prefix_key:
+                gallery, files = self._empty_gallery(engine), self.files.originals
                 gallery.add([(f"{p.folder}/{p.name}", files[p.id]) for p in photos if p.id in files], progress)
-                there = {photo.id for photo in gallery.photos}
+                there, now = {photo.id for photo in gallery.photos}, self.photos
                 lost = tuple(photo for photo in photos if photo.id not in there)
-                if old is not None:  # photos that were removed and captions that were written meanwhile
-                    gallery.remove(there - {photo.id for photo in old.photos})
-                    gallery.set_captions({p.name: p.captions for p in old.photos if p.captions and p.id in there})
+                # Photos may have been removed, and captions written, meanwhile.
+                gallery.remove(there - {photo.id for photo in now})
+                gallery.set_captions({p.name: p.captions for p in now if p.captions and p.id in there})
                 indexed = len(gallery.photos)
-            experts = self._own_experts.get(before) if name != before else None
+            waiting = self.own_names if name != before else ()
             with self._changing:
                 self.backbone, self._gallery, self.removed = name, gallery, ()
-        return Switched(before, indexed, lost, tuple(e.name for e in experts.entries) if experts else ())
+        return Switched(before, indexed, lost, waiting)
 
     # Own experts and names
 
     def engine(self, shared: SGLora) -> SGLora:
-        """The shared engine with this visitor's own experts added."""
         own_experts = self.own_experts(shared)
         return own_experts.engine(shared) if own_experts.entries else shared
 
     def own_experts(self, engine: SGLora) -> OwnExperts:
-        """The visitor's own experts for the chosen repository."""
+        """Those for the chosen repository."""
         self._check(engine)
         return self._own_experts.get(self.backbone) or OwnExperts(engine.repository)
 
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """The names of own experts for the chosen repository; needs no engine."""
+        own = self._own_experts.get(self.backbone)
+        return tuple(entry.name for entry in own.entries) if own is not None else ()
+
     def change_own_experts(self, engine: SGLora, change: Callable[[OwnExperts], OwnExperts]) -> OwnExperts:
-        """Replace the own experts with the result of ``change``. Other tabs see it at their next event."""
         with self._changing:
             self._own_experts[self.backbone] = own_experts = change(self.own_experts(engine))
             return own_experts
@@ -233,7 +222,7 @@ class Visitor:
             except StudioError:
                 self.names_lost = True
         names, gallery = self._names.get(self.backbone, ()), self._gallery
-        return TaughtNames(engine.backbone, names, gallery.searchable.background if names and gallery is not None else None)
+        return TaughtNames(engine.backbone, names, gallery.contents.background if names and gallery else None)
 
     def hear_names(self, memory: object) -> None:
         """Store the names that the browser sends first. Names already on the server take precedence."""
@@ -244,7 +233,6 @@ class Visitor:
                 self.kept, self.names_lost = KeptNames(), True
 
     def change_names(self, engine: SGLora, change: Callable[[TaughtNames], TaughtNames]) -> TaughtNames:
-        """Replace the names with the result of ``change``. Other tabs see it at their next event."""
         with self._changing:
             changed = change(self.names(engine))
             changed.on(None)  # raises AdapterError, and changes nothing, if no LoRA can teach this backbone names
@@ -259,7 +247,7 @@ class Visitor:
     def close(self) -> None:
         with self._changing:
             gallery, self._gallery, self.removed = self._gallery, None, ()
-            for store in (self.trained_on, self._own_experts, self._names, self.sessions):
+            for store in (self.trained_on, self._own_experts, self._names):
                 store.clear()
         if gallery is not None:
             gallery.clear()

@@ -1,19 +1,19 @@
 """The question: words, or a photo whose captions are searched."""
 
-from __future__ import annotations
-
 import gradio as gr
 
 from app.answers.question import OWN, Question, Scope
-from app.api import SEARCH
+from app.calls import SEARCH
 from app.languages import texts
-from app.page.steps.context import ANSWER, Controls, Part, Updates
-from app.page.steps.step import Step, choice, dropped, private, textbox
+from app.page.event import Event
+from app.page.step import Step, choice, dropped, private, textbox
+from app.page.view import Controls, Updates
 from app.page.views import page_html
 from app.photos.samples import OPENING, elsewhere
 from app.visitors.tab import Tab
 from app.visitors.visitor import LISTED
 from core.data.sample_photos import sample_sets
+from core.retrieval.gallery import Photo
 
 
 class Ask(Step):
@@ -37,41 +37,42 @@ class Ask(Step):
 
     def captions(self) -> None:
         """Lay out the search for the captions of a photo."""
+        context = self.context
         with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
-            self.needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")
+            needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")
+            context.sight(needs, lambda *now: not any(photo.captions for photo in self._photos(*now)), at_first=True)
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.pick = gr.Dropdown(label=self.t("PICK_LABEL"), choices=[], scale=2, min_width=180, elem_id="pick")
                 self.other = dropped("other", self.t("OTHER_PHOTO"), scale=2, min_width=180)
                 self.find = gr.Button(self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, elem_id="find")
-        self.context.picked = self.pick
-        self.context.shows(Part.PHOTOS, [self.pick, self.needs], self._choices)
+        context.picked = self.pick
+        context.view([self.pick], self._photos, self._choices, at_once=True)
 
     def wire(self) -> None:
-        self.answers([self.search.click, self.query.submit], self._search)
-        parts, shown_on = (Part.PHOTOS, *ANSWER), self.context.answer
-        self.on(self.where.input, self._elsewhere, (), (), parts, shown_on, SEARCH, trigger_mode="once")
-        self.answers(self.find.click, self._find, [self.pick, self.other])
+        self.asks([self.search.click, self.query.submit], self.answer)
+        changes = ["folder", "description", "query", "random"]
+        self.on(
+            self.where.input, self._elsewhere, (), changes, self.context.answer, SEARCH, asks=True, trigger_mode="always_last"
+        )
+        self.asks(self.find.click, self._find, [self.pick, self.other])
         # A question is about one photo: a choice in one box empties the other.
         self.other.upload(None, None, self.pick, js="() => null", **private())
         self.pick.input(None, None, self.other, js="() => null", **private())
 
-    def _search(self, tab: Tab, controls: Controls) -> Updates:
-        return self.answer(tab, controls)
-
-    def _elsewhere(self, tab: Tab, controls: Controls) -> Updates:
+    def _elsewhere(self, event: Event) -> Updates:
         """Ask the same question of other photos, or the page's example about them. The folder is reset. Raises LibraryError:
         when the chosen library cannot be read."""
+        controls = event.controls
         if library := controls.scope.library:
-            self.context.sources.libraries.photos(library, self.context.engine(tab).backbone)
-        changes = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
-        return self.change(tab, controls, Part.PHOTOS, **changes)
+            self.context.sources.libraries.photos(library, self.context.engine(event.tab).backbone)
+        return self.change(event, folder="", **elsewhere(controls.where, controls.description, controls.query))
 
-    def _find(self, picked: str | None, other: str | None, tab: Tab, controls: Controls) -> Updates:
-        return self.answer(tab, controls, Question.photo(picked, other, Scope.of(controls.scope.samples or OWN)))
+    def _find(self, event: Event, picked: str | None, other: str | None) -> Updates:
+        return self.answer(event, Question.photo(picked, other, Scope.of(event.controls.scope.samples or OWN)))
+
+    def _photos(self, tab: Tab, controls: Controls) -> tuple[Photo, ...]:
+        return self.context.photos(tab, controls)[0]
 
     def _choices(self, tab: Tab, controls: Controls) -> Updates:
-        photos, _ = self.context.photos(tab, controls)
-        return {
-            self.pick: gr.Dropdown(choices=[(p.name, p.id) for p in photos[:LISTED]], value=None),
-            self.needs: gr.HTML(visible=not any(photo.captions for photo in photos)),
-        }
+        choices = [(photo.name, photo.id) for photo in self._photos(tab, controls)[:LISTED]]
+        return {self.pick: gr.Dropdown(choices=choices, value=None)}

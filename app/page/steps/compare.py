@@ -1,9 +1,8 @@
 """The results: one question, answered with and without the adapter."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 
@@ -11,18 +10,20 @@ from app.actions import answering
 from app.answers.commands import evaluate_command, search_command
 from app.answers.comparison import Comparison
 from app.answers.question import Question
-from app.api import SEARCH
+from app.calls import SEARCH
 from app.languages import language, texts
-from app.page.steps.context import ANSWER, Controls, Part, Updates
-from app.page.steps.step import Step, copied, with_estimate
+from app.page.event import Event
+from app.page.step import Step, copied, small, with_estimate
+from app.page.view import Controls, Same, Updates
 from app.page.views import results_html
-from app.page.views.template import script
 from app.visitors.tab import Tab
 from core.backbones.trained_words import unknown_words
 from core.common.languages import language_remark
+from core.data.sample_photos import sample_sets
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
 TRAINED = ("en", "de", "fr")  # page languages that trained the model: only these have a notice about unknown words
+FILTERS = ("folder", "since", "until")
 
 
 class Compare(Step):
@@ -30,34 +31,31 @@ class Compare(Step):
         """Lay out what is counted over all captions. ``results`` comes below."""
         counting = self.t.html("NOT_COUNTED", results_html.not_counted) if self.context.opens_on_samples else ""
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
-            self.recall = gr.HTML(counting, elem_id="recall")
+            self.recall = self.context.part("recall", counting)
 
     def results(self) -> None:
         """Lay out the options and the answer."""
-        with gr.Row(equal_height=True, visible=self.context.opens_on_samples, elem_classes="sg-options") as self.options:
+        context = self.context
+        with gr.Row(equal_height=True, elem_classes="sg-options", elem_id="options") as options:
             self._lay_out_options()
-        self.marked = gr.HTML(elem_id="marked")
-        self.answered = gr.HTML(js_on_load=script("results"), elem_id="results")
-        self.original = gr.HTML("", js_on_load=script("original"), visible="hidden", elem_id="original")
-        self.more_of_them = gr.Button(self.t("SHOW_MORE"), visible=False, elem_id="show-more")
-        self.context.answer = self.answered
+        context.sight(options, self._has_options, at_first=context.opens_on_samples)
+        self.marked, self.results_shown = context.part("marked"), context.part("results", "", "results")
+        context.report("original", scripted="original", visible="hidden")
+        self.more_of_them = small(self.t("SHOW_MORE"), "show-more")
+        context.sight(self.more_of_them, self._has_more)
+        context.answer = self.results_shown
 
     def _lay_out_options(self) -> None:
         self.zero_shot = gr.Checkbox(
             True, label=self.t("WITH_ZERO_SHOT"), container=False, min_width=160, scale=0, elem_id="with-zero-shot"
         )
-        self.folder = gr.Dropdown(
-            [(self.t("FOLDER_ALL"), "")],
-            value="",
-            label=self.t("FOLDER"),
-            allow_custom_value=True,  # a link may name a folder before the folders are known
-            scale=0,
-            min_width=110,
-            visible=False,
-            elem_id="folder",
-        )
+        # A link may name a folder before the folders are known.
+        folders: dict[str, Any] = {"choices": [(self.t("FOLDER_ALL"), "")], "value": "", "allow_custom_value": True}
+        self.folder = gr.Dropdown(label=self.t("FOLDER"), scale=0, min_width=110, visible=False, elem_id="folder", **folders)
         self.since, self.until = (
-            gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, visible=False, elem_id=name)
+            self.context.sight(
+                gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, elem_id=name), _dated
+            )
             for label, name in ((self.t("SINCE"), "since"), (self.t("UNTIL"), "until"))
         )
         filters = {"folder": self.folder, "since": self.since, "until": self.until}
@@ -65,111 +63,144 @@ class Compare(Step):
 
     def more(self) -> None:
         with gr.Row():
-            self.merge = gr.Checkbox(False, label=texts.WITH_MERGE, container=False, min_width=200, elem_id="with-merge")
-            self.random = gr.Checkbox(False, label=texts.WITH_RANDOM, container=False, min_width=200, elem_id="with-random")
+            self.merge, self.random = (
+                gr.Checkbox(value, label=label, container=False, min_width=200, elem_id=name)
+                for value, label, name in (
+                    (False, texts.WITH_MERGE, "with-merge"),
+                    (self.context.opens_on_samples, texts.WITH_RANDOM, "with-random"),
+                )
+            )
         self.context.controls |= {"merge": self.merge, "random": self.random}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
-        shown = [self.options, self.answered, self.more_of_them, self.marked, self.recall, self.commands]
-        self.context.shows(Part.RESULTS, shown, self.show)
-        self.context.shows(Part.RESULTS, [self.folder, self.since, self.until], self._filters)
-        self.context.shows(Part.PHOTOS, [self.answered], self._waiting)
+        view, results, marked = self.context.view, self.results_shown, self.marked
+        view([results], self._answered, lambda *now: {results: self._answer(*now)}, at_once=True)
+        view([marked], self._marked, lambda tab, _: {marked: results_html.marked(tab.comparison, tab.marks)})
+        view([self.recall], lambda tab, now: (Same(tab.counted), now.zero_shot), self._draw_recall)
+        view([self.commands], lambda tab, _: (Same(tab.answer), tab.top, tab.visitor.taught), self._draw_commands)
+        view([self.folder], lambda tab, now: (_folders(tab), now.folder), self._draw_folders)
 
     def wire(self) -> None:
-        self.on(self.zero_shot.change, parts=[Part.RESULTS])
-        self.answers([self.merge.change, self.random.change], self._rank_again)
-        changed = [self.folder.input, *(event for day in (self.since, self.until) for event in (day.submit, day.blur))]
-        self.answers(changed, self._filter)
-        self.on(self.more_of_them.click, self._more, parts=[Part.RESULTS])
-        # The enlarged photo fires ``like``. The box is emptied, for this question has no words.
-        self.answers(self.answered.like, self._similar, trigger_mode="multiple")
-        self.on(self.answered.expand, self._open, (), [self.original], trigger_mode="multiple")
-        # The box first shows that recall is being counted. This change starts the counting.
-        self.on(self.recall.change, self._measure, (), [self.recall], (), self.recall, SEARCH, trigger_mode="always_last")
+        beside, filters = ["merge", "random"], (self.since, self.until)
+        self.asks(self.zero_shot.input, self._compare, sets=beside)
+        self.asks([self.merge.input, self.random.input], self._rank_again, sets=["zero_shot"])
+        self.asks([self.folder.input, *(event for day in filters for event in (day.submit, day.blur))], self._filter)
+        self.on(self.more_of_them.click, self._more)
+        # The box is emptied, for this question has no words.
+        self.asks(self.results_shown.similar, self._similar, sets=["query", "where"], trigger_mode="multiple")
+        self.on(self.results_shown.original, self._original, trigger_mode="multiple")
         # Marks may come faster than they are counted. None is left out.
-        self.on(self.answered.select, self._mark, (), [self.marked], [Part.NAMES], trigger_mode="multiple")
+        self.on(self.results_shown.mark, self._mark, trigger_mode="multiple")
+        # The page first shows that recall is being counted. Then the browser asks to count it.
+        shown = {"shown_on": self.recall, "group": SEARCH, "trigger_mode": "always_last"}
+        self.on(self.context.drawn.count, self._measure, waits=True, **shown)
 
-    def _more(self, tab: Tab, controls: Controls) -> Updates:
-        tab.more += MORE
-        return self.context.show(tab, controls, Part.RESULTS)
+    # What a visitor does
 
-    def _similar(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        if tab.comparison is not None:  # search where the photo was found, whatever is chosen now
-            controls = controls._replace(where=tab.comparison.asked.scope.value)
-        return self.answer(tab, controls, Question("similar", str(event.index), scope=controls.scope), query="")
+    def _compare(self, event: Event) -> Updates:
+        """With “before”, samples are compared with a random sentence, too. Without it, with nothing."""
+        wanted = bool(event.controls.zero_shot)
+        values = {"random": wanted and event.controls.where in sample_sets(), "merge": wanted and bool(event.controls.merge)}
+        return self._columns(event, event.controls._replace(**values)) | values
 
-    def _open(self, tab: Tab, event: gr.SelectData, _: Controls) -> str:
-        """Let the browser read the file of an enlarged photo of a library."""
-        key = str(event.index)
-        path = None if tab.comparison is None else tab.comparison.file(key)
-        if path is None or not path.is_file():  # its thumbnail stays
-            return ""
-        return f"{key} {results_html.address(tab.visitor.files.borrow(path))}"
+    def _rank_again(self, event: Event) -> Updates:
+        shown = bool(event.controls.zero_shot or event.controls.merge or event.controls.random)
+        return self._columns(event, event.controls) | {"zero_shot": shown}
 
-    def _filter(self, tab: Tab, controls: Controls) -> Updates:
-        question, _ = tab.asked.question, controls.asked(None)  # raises if a day is invalid
+    def _columns(self, event: Event, controls: Controls) -> Updates:
+        tab = event.tab
+        asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
+        answering.answer_again(self.context.engine(tab), tab, asked, self.context.sources, lambda: tab.closed)
+        return {}
+
+    def _filter(self, event: Event) -> Updates:
+        question, _ = event.tab.asked.question, event.controls.asked(None)  # raises if a day is invalid
         if question is None or question.kind == "photo":
             return {}
-        controls = controls._replace(where=question.scope.value)
-        return {} if question.scope == controls.scope else self.answer(tab, controls, replace(question, scope=controls.scope))
+        scope = event.controls._replace(where=question.scope.value).scope
+        return {} if question.scope == scope else self.answer(event, replace(question, scope=scope))
 
-    def _filters(self, tab: Tab, controls: Controls) -> Updates:
-        """Show the filters that tell the last answer's photos apart. The days stay: the visitor may have changed them since the
-        question was asked."""
-        comparison = tab.comparison
-        folders = () if comparison is None else comparison.folders
-        dated = bool(controls.since or controls.until) or (comparison is not None and comparison.several_days)
-        choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
-        return {
-            self.folder: gr.Dropdown(choices, value=controls.folder or "", visible=len(folders) > 1 or bool(controls.folder)),
-            self.since: gr.update(visible=dated),
-            self.until: gr.update(visible=dated),
-        }
+    def _more(self, event: Event) -> Updates:
+        event.tab.more += MORE
+        return {}
 
-    def _rank_again(self, tab: Tab, controls: Controls) -> Updates:
-        merge, random = controls.beside(tab.asked.question)
-        asked = replace(tab.asked, merge=merge, random=random)
-        return self.context.show_again(tab, controls, *ANSWER, asked=asked)
+    def _similar(self, event: Event) -> Updates:
+        controls, comparison = event.controls, event.tab.comparison
+        if comparison is not None:  # search where the photo was found, whatever is chosen now
+            controls = controls._replace(where=comparison.asked.scope.value)
+        return self.answer(
+            event, Question("similar", str(event.data.get("key")), scope=controls.scope), query="", where=controls.where
+        )
 
-    def _measure(self, tab: Tab, _: Controls) -> Updates:
+    def _original(self, event: Event) -> Updates:
+        """Let the browser read the file of an enlarged photo of a library. Without it, its thumbnail stays."""
+        tab, key = event.tab, str(event.data.get("key"))
+        path = None if tab.comparison is None else tab.comparison.file(key)
+        if path is not None and path.is_file():
+            tab.reports["original"] = f"{key} {results_html.address(tab.visitor.files.borrow(path))}"
+        return {}
+
+    def _mark(self, event: Event) -> Updates:
+        """Mark a photo as right or wrong. The browser shows the thumb itself."""
+        if isinstance(key := event.data.get("key"), str):
+            answering.mark(event.tab, key, event.data.get("value") == "up")
+        return {}
+
+    def _measure(self, event: Event) -> Updates:
         """Count recall over all captions, once the answer is shown."""
-        comparison = tab.counted
-        if comparison is not None and comparison.measurable and not comparison.measured:
-            progress = with_estimate(texts.READING, texts.UNIT_CAPTIONS)
-            answering.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
-        return self._counted(tab)
+        tab, progress = event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS)
+        answering.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
+        return {}
 
-    def _counted(self, tab: Tab) -> Updates:
+    # What the page shows
+
+    def _has_options(self, tab: Tab, controls: Controls) -> object:
+        """A filter that leaves no photo can be changed."""
+        return tab.comparison or tab.adaptation or controls.folder or controls.since or controls.until
+
+    def _has_more(self, tab: Tab, _: Controls) -> bool:
+        comparison, top = tab.comparison, tab.top
+        more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
+        return more and top < MOST_SHOWN
+
+    def _answered(self, tab: Tab, controls: Controls) -> object:
+        if (comparison := tab.comparison) is not None:
+            rankings = [(column.title, column.note, Same(column.ranking)) for column in comparison.columns]
+            return rankings, comparison.asked, comparison.right, comparison.names, tab.top, controls.zero_shot
+        filtered = tab.asked.question is not None and tab.asked.question.scope.filters
+        return tab.visitor.photos[: results_html.WAITING], tab.visitor.adding, filtered, controls.where
+
+    def _answer(self, tab: Tab, controls: Controls) -> str:
+        """The last comparison; until a question is asked, the first photos."""
+        comparison = tab.comparison
+        if comparison is not None:
+            marks, files = tab.marks.get(comparison.asked, {}), tab.visitor.files
+            shown = controls.zero_shot
+            return results_html.comparison(comparison, files, tab.top, shown, marks, self._remark(tab, comparison))
+        (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
+        none_left = tab.asked.question is not None and tab.asked.question.scope.filters
+        return results_html.waiting(photos, files, library, none_left, tab.visitor.adding)
+
+    def _marked(self, tab: Tab, _: Controls) -> object:
+        comparison = tab.comparison
+        return Same(comparison), None if comparison is None else dict(tab.marks.get(comparison.asked, {}))
+
+    def _draw_recall(self, tab: Tab, controls: Controls) -> Updates:
         if (comparison := tab.counted) is None or not comparison.measurable:
             return {self.recall: ""}
-        return {self.recall: results_html.recalls(comparison) if comparison.measured else results_html.counting(comparison)}
+        if not comparison.measured:
+            return {self.recall: results_html.counting(comparison)}
+        return {self.recall: results_html.recalls(comparison, bool(controls.zero_shot))}
 
-    def _mark(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        """Mark a photo as right or wrong. The browser shows the thumb itself."""
-        if isinstance(event.index, str):
-            with tab.turn:
-                answering.mark(tab, event.index, event.value == "up")
-        return self.context.show(tab, controls, Part.NAMES) | {self.marked: results_html.marked(tab.comparison, tab.marks)}
+    def _draw_commands(self, tab: Tab, _: Controls) -> Updates:
+        lines = _commands(tab, tab.top, self.context.models.options(tab.visitor.backbone))
+        return {self.commands: gr.Textbox(value=lines, visible=bool(lines))}
 
-    def show(self, tab: Tab, controls: Controls) -> Updates:
-        """Show the last comparison, and the commands for the same search."""
-        top, comparison = tab.top, tab.comparison
-        lines = _commands(tab, top, self.context.models.options(tab.visitor.backbone))
-        if comparison is None:
-            answer = self._waiting(tab, controls)[self.answered]
-        else:
-            marks = tab.marks.get(comparison.asked, {})
-            files, remark = tab.visitor.files, self._remark(tab, comparison)
-            answer = results_html.comparison(comparison, files, top, controls.zero_shot, marks, remark)
-        filtered = controls.folder or controls.since or controls.until  # a filter that leaves no photo can be changed
-        more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
-        return self._counted(tab) | {
-            self.options: gr.Row(visible=bool(comparison or tab.adaptation or filtered)),
-            self.answered: answer,
-            self.more_of_them: gr.Button(visible=more and top < MOST_SHOWN),
-            self.marked: results_html.marked(comparison, tab.marks),
-            self.commands: gr.Textbox(value=lines, visible=bool(lines)),
-        }
+    def _draw_folders(self, tab: Tab, controls: Controls) -> Updates:
+        """The folders that tell the last answer's photos apart."""
+        folders, chosen = _folders(tab), controls.folder or ""
+        choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
+        return {self.folder: gr.Dropdown(choices, value=chosen, visible=len(folders) > 1 or bool(chosen))}
 
     def _remark(self, tab: Tab, comparison: Comparison) -> str:
         """A notice if the model does not know the question's language, or most of its words; else ""."""
@@ -183,13 +214,14 @@ class Compare(Step):
             return ""
         return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
-    def _waiting(self, tab: Tab, controls: Controls) -> Updates:
-        """Show the first photos until a question is asked."""
-        if tab.comparison is not None:
-            return {}
-        (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
-        none_left = tab.asked.question is not None and tab.asked.question.scope.filters
-        return {self.answered: results_html.waiting(photos, files, library, none_left, tab.visitor.adding)}
+
+def _folders(tab: Tab) -> tuple[str, ...]:
+    return () if tab.comparison is None else tab.comparison.folders
+
+
+def _dated(tab: Tab, controls: Controls) -> bool:
+    """Whether days tell the last answer's photos apart, or the visitor has chosen some."""
+    return bool(controls.since or controls.until) or (tab.comparison is not None and tab.comparison.several_days)
 
 
 def _commands(tab: Tab, top: int, models: Sequence[str]) -> str:

@@ -1,7 +1,5 @@
 """Names that the visitor teaches from photos. Every question uses them at once."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,21 +9,21 @@ import gradio as gr
 
 from app.actions import teaching
 from app.answers.commands import NAMES
-from app.api import HEAVY
+from app.calls import HEAVY
 from app.languages import texts
 from app.languages.texts import Text
-from app.page.steps.context import ANSWER, Controls, Part, Updates
-from app.page.steps.step import Step, clicked, private, rows, textbox
+from app.page.event import Event
+from app.page.step import Step, clicked, private, rows, small, textbox
+from app.page.view import Controls, Same, Updates
 from app.page.views import page_html, results_html
-from app.page.views.template import script
 from app.visitors.tab import Tab
 from core.names.file import save_names
 from core.names.teach import TaughtNames, left_out
 from core.sglora.engine import SGLora
 
-# The chosen photos replace the strip's HTML as an input.
-CHOSEN = "(kept, name, _, ...others) => [kept, name, document.body.dataset.forName ?? '[]', ...others]"
-TAUGHT = "() => { document.body.dataset.forName = '[]'; document.dispatchEvent(new Event('sg-chosen')); }"
+# The photos chosen in the strip replace its HTML as an input.
+CHOSEN = "(kept, name, _, ...others) => [kept, name, JSON.stringify([...(window.sgChosen ?? new Map()).keys()]), ...others]"
+TAUGHT = "() => { window.sgChosen?.clear(); document.dispatchEvent(new Event('sg-chosen')); }"
 
 
 class Names(Step):
@@ -34,35 +32,35 @@ class Names(Step):
         self.taught_chips = self.chips("names-chips", self.t("NAMES_TAUGHT"))
 
     def panel(self) -> None:
+        context = self.context
         with gr.Accordion(self.t("NAMES_TITLE"), open=False, elem_id="names") as self.folded:
             gr.HTML(page_html.note(self.t("NAMES_LEAD")))
-            self.strip = gr.HTML(js_on_load=script("strip"), elem_id="names-strip")
+            self.strip = context.part("names-strip", "", "strip")
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.name = textbox("names-name", self.t("NAMES_NAME"), self.t("NAMES_PLACEHOLDER"), scale=2, min_width=120)
                 self.button = gr.Button(self.t("NAMES_TEACH"), variant="primary", scale=1, min_width=90, elem_id="names-teach")
             self.taught = gr.Radio(label=self.t("NAMES_TAUGHT"), choices=[], visible=False, elem_id="names-taught")
             with gr.Row():
-                self.marks = gr.Button(self.t("NAMES_MARKS"), size="sm", min_width=150, visible=False, elem_id="names-marks")
-                self.rename = gr.Button(self.t("NAMES_RENAME"), size="sm", min_width=100, visible=False, elem_id="names-rename")
-                self.remove = gr.Button(self.t("NAMES_REMOVE"), size="sm", min_width=100, visible=False, elem_id="names-remove")
-                self.save = gr.Button(self.t("NAMES_SAVE"), size="sm", min_width=100, visible=False, elem_id="names-save")
+                marks = small(self.t("NAMES_MARKS"), "names-marks", 150)
+                self.marks = context.sight(marks, lambda tab, _: tab.ticked)
+                keys = ("NAMES_RENAME", "names-rename"), ("NAMES_REMOVE", "names-remove"), ("NAMES_SAVE", "names-save")
+                buttons = [small(self.t(key), elem_id) for key, elem_id in keys]
+                self.rename, self.remove, self.save = (
+                    context.sight(each, lambda tab, _: tab.visitor.taught) for each in buttons
+                )
                 self.load = gr.UploadButton(
                     self.t("NAMES_LOAD"), file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
                 )
-            self.report = gr.HTML(elem_id="names-report")
-        self.kept = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
-        self.context.kept_names = self.kept
-        shown = [self.taught_chips, self.taught, self.marks, self.rename, self.remove, self.save, self.kept]
-        for part in (Part.NAMES, Part.PHOTOS):
-            self.context.shows(part, shown, self.show)
-        self.context.shows_once_open(self.folded.expand, [self.strip], self._strip, Part.RESULTS, Part.PHOTOS)
+            self.report = context.report("names-report")
+        self.kept = context.kept_names = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
+        context.view([self.kept], self._names, self._draw_kept)
+        context.view([self.taught_chips, self.taught], lambda *now: (Same(self._names(*now)), now[0].name), self._draw)
+        context.view([self.strip], self._strip, self._draw_strip, when="names")
 
     def wire(self) -> None:
-        shown = [self.report, self.name, self.taught]
-
         def changes(event: Any, handler: Callable[..., Updates], *first: Any, **options: Any) -> Any:
             # The browser's kept names go with each change: it may be the first event after a restart.
-            return self.on(event, handler, [self.kept, *first], shown, (Part.NAMES, *ANSWER), self.report, HEAVY, **options)
+            return self.on(event, handler, [self.kept, *first], [self.name], self.report, HEAVY, **options)
 
         taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
         taught.success(None, js=TAUGHT, **private())
@@ -72,92 +70,89 @@ class Names(Step):
         changes(self.load.upload, self._load, self.load)
         self.on(self.taught.input, self._select, [self.taught], [self.name])
         self.downloads(self.save, self._save, self.report)
-        # The enlarged photo fires ``edit``.
-        opened = self.on(self.context.answer.edit, self._open, (), [self.folded, self.strip])
-        opened.then(None, js=script("to_the_name"), **private())
-        self.answers(self.taught_chips.select, self._ask, trigger_mode="multiple")
+        self.opens(self.folded.expand, "names")
+        self.asks(self.taught_chips.select, self._ask, sets=["query"], trigger_mode="multiple")
 
-    def _ask(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        name, _ = clicked(tab.visitor.taught, _chip, event.value)
-        return self.answer(tab, controls, query=name)
-
-    def _open(self, tab: Tab, controls: Controls) -> Updates:
-        """Open the panel. The browser has chosen the photo."""
-        tab.opened.add("names-strip")
-        return self._strip(tab, controls) | {self.folded: gr.Accordion(open=True)}
+    def _ask(self, event: Event) -> Updates:
+        name, _ = clicked(event.tab.visitor.taught, _chip, event.data.get("value"))
+        return self.answer(event, query=name)
 
     def _engine(self, kept: object, tab: Tab) -> SGLora:
         tab.visitor.hear_names(kept)
         return self.context.engine(tab)
 
-    def _select(self, name: str | None, tab: Tab, _: Controls) -> Updates:
+    def _select(self, event: Event, name: str | None) -> Updates:
         """Select a name, to rename it or to give it more photos."""
-        tab.name = name or ""
-        return {self.name: tab.name}
+        event.tab.name = name or ""
+        return {self.name: event.tab.name}
 
-    def _teach(self, kept: object, name: str, chosen: str | None, tab: Tab, controls: Controls) -> Updates:
+    def _teach(self, event: Event, kept: object, name: str, chosen: str | None) -> Updates:
         photos: list[str] = []
         with suppress(ValueError, TypeError):  # an API client may send anything
             photos = [key for key in json.loads(chosen or "[]") if isinstance(key, str)]
-        names = teaching.from_photos(self._engine(kept, tab), tab, name or "", photos, None, self.context.sources)
-        return self._taught(tab, controls, names, len(photos))
+        tab = event.tab
+        teaching.from_photos(self._engine(kept, tab), tab, name or "", photos, None, self.context.sources)
+        return self._changed(tab, left_out(tab.name, len(photos)))
 
-    def _from_marks(self, kept: object, name: str, tab: Tab, controls: Controls) -> Updates:
-        names = teaching.from_marks(self._engine(kept, tab), tab, name or "", self.context.sources)
-        return self._taught(tab, controls, names, len(tab.ticked))
+    def _from_marks(self, event: Event, kept: object, name: str) -> Updates:
+        tab, ticked = event.tab, len(event.tab.ticked)
+        teaching.from_marks(self._engine(kept, tab), tab, name or "", self.context.sources)
+        return self._changed(tab, left_out(tab.name, ticked))
 
-    def _taught(self, tab: Tab, controls: Controls, names: TaughtNames, photos: int) -> Updates:
-        return self._changed(tab, controls, left_out(tab.name, photos)) | {self.name: ""}
+    def _rename(self, event: Event, kept: object, old: str | None, new: str) -> Updates:
+        teaching.rename(self._engine(kept, event.tab), event.tab, old or "", new or "")
+        return self._changed(event.tab)
 
-    def _rename(self, kept: object, old: str | None, new: str, tab: Tab, controls: Controls) -> Updates:
-        teaching.rename(self._engine(kept, tab), tab, old or "", new or "")
-        return self._changed(tab, controls) | {self.name: ""}
+    def _remove(self, event: Event, kept: object, name: str | None) -> Updates:
+        event.tab.visitor.change_names(self._engine(kept, event.tab), lambda names: names.remove(name or ""))
+        return self._changed(event.tab)
 
-    def _remove(self, kept: object, name: str | None, tab: Tab, controls: Controls) -> Updates:
-        tab.visitor.change_names(self._engine(kept, tab), lambda names: names.remove(name or ""))
-        return self._changed(tab, controls) | {self.name: ""}
+    def _load(self, event: Event, kept: object, path: str) -> Updates:
+        n, failed = teaching.from_file(self._engine(kept, event.tab), event.tab, path)
+        self._changed(event.tab, [texts.NAMES_LOADED.format(n=n), *failed])
+        return {}
 
-    def _load(self, kept: object, path: str, tab: Tab, controls: Controls) -> Updates:
-        n, failed = teaching.from_file(self._engine(kept, tab), tab, path)
-        return self._changed(tab, controls, [texts.NAMES_LOADED.format(n=n), *failed])
+    def _save(self, event: Event) -> str:
+        return str(event.tab.visitor.files.write(NAMES, save_names(self._taught(event.tab))))
 
-    def _save(self, tab: Tab, _: Controls) -> str:
-        names = tab.visitor.names(self.context.engine(tab))
-        return str(tab.visitor.files.write(NAMES, save_names(names)))
+    def _changed(self, tab: Tab, remarks: Sequence[Text] = ()) -> Updates:
+        tab.reports["names-report"] = page_html.report(remarks)
+        return {self.name: ""}
 
-    def _changed(self, tab: Tab, controls: Controls, remarks: Sequence[Text] = ()) -> Updates:
-        return self.context.show_again(tab, controls, Part.NAMES, *ANSWER) | {self.report: page_html.report(remarks)}
+    def _taught(self, tab: Tab) -> TaughtNames:
+        return tab.visitor.names(self.context.engine(tab))
 
-    def show(self, tab: Tab, _: Controls) -> Updates:
-        kept = self._keep(tab)  # also restores the browser's names
-        choices = [(_chip(taught), taught[0]) for taught in tab.visitor.taught]
-        has_names = bool(choices)
-        names = [name for _, name in choices]
+    def _names(self, tab: Tab, _: Controls) -> object:
+        """The names; None before the browser has sent those that it keeps."""
+        return None if tab.visitor.kept is None else self._taught(tab).entries
+
+    def _draw(self, tab: Tab, _: Controls) -> Updates:
+        taught = tab.visitor.taught if tab.visitor.kept is not None else ()
+        choices, names = [(_chip(each), each[0]) for each in taught], [name for name, _ in taught]
         selected = tab.name if tab.name in names else next(reversed(names), None)
-        shown = {
-            self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=has_names),
-            self.taught: gr.Radio(choices=choices, value=selected, visible=has_names),
-            self.marks: gr.Button(visible=bool(tab.ticked)),
+        return {
+            self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=bool(choices)),
+            self.taught: gr.Radio(choices=choices, value=selected, visible=bool(choices)),
         }
-        return kept | shown | {button: gr.Button(visible=has_names) for button in (self.rename, self.remove, self.save)}
 
-    def _keep(self, tab: Tab) -> Updates:
-        """Send the current names to the browser's storage. Shows a notice about damaged or too large ones."""
+    def _draw_kept(self, tab: Tab, _: Controls) -> Updates:
+        """Send the names to the browser's storage. Shows a notice about damaged or too large ones."""
         visitor = tab.visitor
-        if visitor.kept is None:  # the browser has not sent its names yet
+        if visitor.kept is None:
             return {}
-        names = visitor.names(self.context.engine(tab))
+        names = self._taught(tab)
         if visitor.names_lost:
             visitor.names_lost = False
             gr.Warning(texts.NAMES_NOT_BACK)
-        if names.entries is tab.names_sent:
-            return {}
-        tab.names_sent, visitor.kept = names.entries, visitor.kept.with_names(names)
+        visitor.kept = visitor.kept.with_names(names)
         if names.entries and names.backbone.fingerprint not in visitor.kept.files:
             gr.Warning(texts.NAMES_NOT_KEPT)
         return {self.kept: visitor.kept.files}
 
-    def _strip(self, tab: Tab, controls: Controls) -> Updates:
+    def _strip(self, tab: Tab, controls: Controls) -> object:
+        return Same(tab.comparison), self.context.photos(tab, controls)[0][: results_html.STRIP]
+
+    def _draw_strip(self, tab: Tab, controls: Controls) -> Updates:
         """Photos to choose from: the results, or else the photos that are searched."""
         photos, files = self.context.photos(tab, controls)
         return {self.strip: results_html.strip(tab.comparison, tab.visitor.files, photos, files)}

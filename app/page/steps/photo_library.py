@@ -1,19 +1,19 @@
 """The folders of the libraries on this machine, if the page may index them."""
 
-from __future__ import annotations
+from typing import Any
 
 import gradio as gr
 
-from app.api import INDEX
+from app.calls import INDEX
 from app.languages import texts
-from app.page.steps.context import Controls, Updates
-from app.page.steps.step import Step, choice, with_estimate
+from app.page.event import Event
+from app.page.step import Step, choice, with_estimate
+from app.page.view import Updates
 from app.page.views import page_html
 from app.server.hosts import is_from_here
-from app.visitors.tab import Tab
 from core.common.errors import LibraryError
 from core.common.messages import message
-from core.retrieval.indexing import Progress
+from core.retrieval.indexing import FOLDER_MISSING, Progress
 
 
 class LibraryFolders(Step):
@@ -23,22 +23,18 @@ class LibraryFolders(Step):
         names = list(self.context.sources.libraries.names)
         with gr.Accordion(self.t("LIBRARY_INDEX"), open=False, elem_id="library-folders"):
             self.name = choice("library-name", self.t("LIBRARY_NAME"), names, names[0], visible=len(names) > 1)
-            self.folder = gr.Textbox(
-                label=self.t("LIBRARY_FOLDER"),
-                info=self.t("LIBRARY_FOLDER_INFO"),
-                max_lines=1,
-                elem_id="library-folder",
-            )
+            words: dict[str, Any] = {"label": self.t("LIBRARY_FOLDER"), "info": self.t("LIBRARY_FOLDER_INFO")}
+            self.folder = gr.Textbox(max_lines=1, elem_id="library-folder", **words)
             self.index = gr.Button(self.t("LIBRARY_INDEX_NOW"), elem_id="library-index")
-            self.report = gr.HTML(elem_id="library-report")
+            self.report = self.context.report("library-report")
 
     def wire(self) -> None:
-        self.on(self.index.click, self._index, [self.name, self.folder], [self.report], (), self.report, INDEX)
+        self.on(self.index.click, self._index, [self.name, self.folder], (), self.report, INDEX, waits=True)
 
-    def _index(self, name: str, folder: str, tab: Tab, request: gr.Request, _: Controls) -> Updates:
-        if not is_from_here(request.client.host, request.headers):
+    def _index(self, event: Event, name: str, folder: str) -> Updates:
+        if not is_from_here(event.request.client.host, event.request.headers):
             raise LibraryError(texts.LIBRARY_READ_ONLY)
-        progress = with_estimate(texts.INDEXING, texts.UNIT_PHOTOS)
+        tab, progress = event.tab, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS)
 
         def show(now: Progress) -> None:
             if now.total:
@@ -49,5 +45,6 @@ class LibraryFolders(Step):
         words = texts.LIBRARY_INDEXED.format(
             photos=report.photos, added=report.added, removed=report.removed, failed=len(report.failed)
         )
-        missing = [texts.of(message("CORE_FOLDER_MISSING", folder=folder)) for folder in report.missing]
-        return {self.report: page_html.note(" ".join([words, *missing]))}
+        missing = [texts.of(message(FOLDER_MISSING, folder=folder)) for folder in report.missing]
+        tab.reports["library-report"] = page_html.note(" ".join([words, *missing]))
+        return {}

@@ -1,13 +1,12 @@
 """The sample photos, and the page's example questions about them."""
 
-from __future__ import annotations
-
 import gradio as gr
 
-from app.api import HEAVY
+from app.calls import HEAVY
 from app.languages import texts
-from app.page.steps.context import ANSWER, Controls, Part, Updates
-from app.page.steps.step import Step, clicked, rows, with_estimate
+from app.page.event import Event
+from app.page.step import Step, clicked, rows, with_estimate
+from app.page.view import Controls, Updates
 from app.page.views import page_html
 from app.photos.samples import OPENING, sample_questions
 from app.visitors.tab import Tab
@@ -18,9 +17,9 @@ class SampleQuestions(Step):
     """Laid out only if there are samples."""
 
     def layout(self) -> None:
-        self.try_it = gr.Button(
-            self.t("TRY"), variant="primary", min_width=220, visible=not self.context.opens_on_samples, elem_id="try-it"
-        )
+        opening = self.context.opens_on_samples
+        self.try_it = gr.Button(self.t("TRY"), variant="primary", min_width=220, elem_id="try-it")
+        self.context.sight(self.try_it, lambda _, controls: not controls.scope.samples, at_first=not opening)
 
     def about_samples(self) -> None:
         """Lay out the sets of samples, and the example questions about the chosen set."""
@@ -30,46 +29,48 @@ class SampleQuestions(Step):
             self.examples = self.chips("examples", self.t("SET_NOTE"), opening)
 
     def credits(self) -> None:
-        self.made_by = gr.HTML(visible=False, elem_id="credits")
-        self.context.shows(Part.RESULTS, [self.sets, self.examples, self.try_it, self.made_by], self.show)
+        self.made_by = self.context.part("credits")
+        shown = [self.sets, self.examples, self.made_by]
+        self.context.view(shown, lambda _, controls: controls.scope.samples, self._draw, at_once=True)
 
-    def show(self, tab: Tab, controls: Controls) -> Updates:
-        """Show the sets and the questions about the chosen one, or the button that brings them."""
+    def _draw(self, _: Tab, controls: Controls) -> Updates:
+        """Show the sets and the questions about the chosen one."""
         name = controls.scope.samples
         about, credits = texts.EVERYDAY if name == EVERYDAY else texts.SET_NOTE, sample_sets()[name].credits if name else ""
         asked = rows(example.query for example in sample_questions(name))
         return {
             self.sets: gr.Dataset(samples=rows(map(_title, sample_sets())), visible=bool(name)),
             self.examples: gr.Dataset(label=about, samples=asked, visible=bool(name)),
-            self.try_it: gr.Button(visible=not name),
-            self.made_by: gr.HTML(page_html.note(credits), visible=bool(credits)),
+            self.made_by: page_html.note(credits) if credits else "",
         }
 
     def wire(self) -> None:
-        shown = (), (), (Part.PHOTOS, *ANSWER), self.context.answer, HEAVY
-        self.on(self.try_it.click, self._try, *shown)
-        self.on(self.sets.select, self._open, *shown, trigger_mode="multiple")
-        self.on(self.examples.select, self._chosen, *shown, trigger_mode="multiple")
+        sets = ["description", "query", "where", "folder", "since", "until", "random"]
+        self.asks(self.try_it.click, self._try, (), sets, HEAVY)
+        self.asks(self.sets.select, self._open, (), sets, HEAVY, trigger_mode="multiple")
+        self.asks(self.examples.select, self._chosen, (), sets, HEAVY, trigger_mode="multiple")
 
-    def _try(self, tab: Tab, controls: Controls, name: str = OPENING) -> Updates:
+    def _try(self, event: Event, name: str = OPENING) -> Updates:
         assert self.context.sources.samples is not None
-        self.context.sources.samples.gallery(self.context.engine(tab), name, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
-        return self._ask(sample_questions(name)[0], tab, controls._replace(where=name))
+        progress = with_estimate(texts.INDEXING, texts.UNIT_PHOTOS)
+        self.context.sources.samples.gallery(self.context.engine(event.tab), name, progress)
+        return self._ask(event, sample_questions(name)[0], name)
 
-    def _open(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
-        return self._try(tab, controls, clicked(sample_sets(), _title, event.value))
+    def _open(self, event: Event) -> Updates:
+        return self._try(event, clicked(sample_sets(), _title, event.data.get("value")))
 
-    def _chosen(self, tab: Tab, event: gr.SelectData, controls: Controls) -> Updates:
+    def _chosen(self, event: Event) -> Updates:
         """Ask an example question. The typed sentence stays if all questions of the set have the same sentence."""
-        questions = sample_questions(controls.where)
-        example = clicked(questions, lambda example: example.query, event.value)
+        questions = sample_questions(event.controls.where)
+        example = clicked(questions, lambda example: example.query, event.data.get("value"))
         if len({each.description for each in questions}) == 1:
-            example = example._replace(description=controls.description)
-        return self._ask(example, tab, controls)
+            example = example._replace(description=event.controls.description)
+        return self._ask(event, example, event.controls.where)
 
-    def _ask(self, example: Example, tab: Tab, controls: Controls) -> Updates:
-        values = {**example._asdict(), "where": controls.where, "folder": "", "since": "", "until": ""}
-        return self.answer(tab, controls, parts=(Part.PHOTOS, *ANSWER), **values)
+    def _ask(self, event: Event, example: Example, name: str) -> Updates:
+        beside = event.controls.random if name == event.controls.where else True
+        everything = {"where": name, "folder": "", "since": "", "until": "", "random": beside}
+        return self.answer(event, **example._asdict(), **everything)
 
 
 def _title(name: str) -> str:

@@ -1,7 +1,5 @@
 """The choice of a repository with its backbone, if there are several."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import replace
@@ -9,11 +7,13 @@ from functools import partial
 
 import gradio as gr
 
-from app.api import OPEN
+from app.answers.comparison import Answer
+from app.calls import OPEN
 from app.languages import texts
 from app.models.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB
-from app.page.steps.context import Controls, Part, Updates
-from app.page.steps.step import Step, choice, with_estimate
+from app.page.event import Event
+from app.page.step import Step, choice, small, with_estimate
+from app.page.view import Updates
 from app.page.views import page_html
 from app.server.errors import without_paths
 from app.visitors.tab import Tab
@@ -30,12 +30,14 @@ class Switch(Step):
     """Laid out only if there is a choice."""
 
     def layout(self) -> None:
+        context = self.context
         choices = [(self.t.html(f"BACKBONE {name}", partial(self._label, name)), name) for name in self._names]
-        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, self.context.models.first)
+        box = self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, context.models.first)
         with gr.Row(equal_height=False):
-            self.report = gr.HTML(elem_id="switched")
-            self.stop = gr.Button(self.t("STOP"), size="sm", scale=0, min_width=90, visible=False, elem_id="stop-download")
-        self.context.shows(Part.STATUS, [self.choice], self._chosen)
+            self.report = context.report("switched")
+            stop = self.stop = small(self.t("STOP"), "stop-download", 90, scale=0)
+        context.sight(stop, lambda tab, _: tab.download is not None)
+        context.view([box], lambda tab, _: (tab.visitor.backbone, tab.switches), lambda tab, _: {box: self._chosen(tab)})
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -60,48 +62,53 @@ class Switch(Step):
         offered = self.context.models.repositories.get(name)
         return offered is not None and offered.choice == OFFERED and weights_here(OFFERED_AT) is None
 
-    def _chosen(self, tab: Tab, _: Controls) -> Updates:
-        return {self.choice: gr.Dropdown([(self._label(name), name) for name in self._names], value=tab.visitor.backbone)}
+    def _chosen(self, tab: Tab) -> gr.Dropdown:
+        return gr.Dropdown([(self._label(name), name) for name in self._names], value=tab.visitor.backbone)
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
-        self.on(self.choice.change, self._begin, [self.choice], [self.report, self.stop])
+        self.on(self.choice.change, self._begin, [self.choice])
         # A download takes minutes. In group OPEN, no other visitor's event waits for it.
-        also = [self.choice, self.report, self.stop, self.context.controls["strength"]]
-        self.on(self.choice.change, self._switch, [self.choice], also, (), self.report, OPEN, trigger_mode="multiple")
-        self.on(self.stop.click, self._stop, (), [self.stop])
+        options = {"group": OPEN, "waits": True, "trigger_mode": "multiple"}
+        self.on(self.choice.change, self._switch, [self.choice], ["strength"], self.report, **options)
+        self.on(self.stop.click, self._stop)
 
-    def _begin(self, name: str, tab: Tab, _: Controls) -> Updates:
-        if name == tab.visitor.backbone:
-            return {}
-        return {self.stop: gr.Button(visible=self._downloads(name)), self.report: ROOM}
+    def _begin(self, event: Event, name: str) -> Updates:
+        if name != event.tab.visitor.backbone:
+            event.tab.reports["switched"] = ROOM
+            event.tab.download = threading.Event() if self._downloads(name) else None
+        return {}
 
-    def _switch(self, name: str, tab: Tab, controls: Controls) -> Updates:
-        """Wait until a repository is loaded, index the photos again, and let the page show everything again. If this fails,
-        nothing changes, and the page shows the reason."""
+    def _switch(self, event: Event, name: str) -> Updates:
+        """Wait until a repository is loaded, and index the photos again. If this fails, nothing changes, and the page shows the
+        reason."""
+        tab = event.tab
         if name == tab.visitor.backbone:  # the page set the choice itself, which also fires ``change``
             return {}
-        tab.download = stop = threading.Event()
-        hidden = {self.stop: gr.Button(visible=False)}
+        stop = tab.download or threading.Event()
         try:
             engine = self.context.models.get(name, _downloading(name), lambda: stop.is_set() or tab.closed)
             begin = time.perf_counter()
             done = tab.visitor.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
         except StudioError as error:
-            reason = page_html.note(without_paths(texts.of(error)), "sg-warn")
-            return hidden | self._chosen(tab, controls) | {self.report: reason}
+            tab.reports["switched"], tab.switches = page_html.note(without_paths(texts.of(error)), "sg-warn"), tab.switches + 1
+            return {}
+        finally:
+            tab.download = None
         if (training := tab.training) is not None:
             training.set()  # a running training belongs to the backbone before
-        tab.comparison, strength = None, engine.usual_strength  # a share of mixed scores here may be a factor there
-        if tab.asked.request is not None:
-            tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
-        shown = {self.choice: name, self.report: _report(name, done, time.perf_counter() - begin)}
-        return hidden | shown | {self.context.controls["strength"]: strength} | self.context.all_again()
+        strength = engine.usual_strength  # a share of mixed scores here may be a factor there
+        with tab.turn:
+            tab.answer = Answer()
+            if tab.asked.request is not None:
+                tab.asked = replace(tab.asked, request=replace(tab.asked.request, strength=strength))
+        tab.reports["switched"] = _report(name, done, time.perf_counter() - begin)
+        return {"strength": strength}
 
-    def _stop(self, tab: Tab, _: Controls) -> Updates:
-        if tab.download is not None:
-            tab.download.set()
-        return {self.stop: gr.Button(visible=False)}
+    def _stop(self, event: Event) -> Updates:
+        if event.tab.download is not None:
+            event.tab.download.set()
+        return {}
 
 
 def _downloading(name: str) -> Show:

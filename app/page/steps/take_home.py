@@ -1,16 +1,15 @@
 """Downloads: results and recall as CSV, the ranked photos as a ZIP, and keywords for photo programs (XMP)."""
 
-from __future__ import annotations
-
 import gradio as gr
 
 from app.actions import answering
 from app.answers import exports
 from app.answers.comparison import Comparison
-from app.api import HEAVY
+from app.calls import HEAVY
 from app.languages import texts
-from app.page.steps.context import Controls, Part, Updates
-from app.page.steps.step import Step
+from app.page.event import Event
+from app.page.step import Step
+from app.page.view import Controls, Same, Updates
 from app.page.views import page_html
 from app.server.hosts import is_from_here
 from app.visitors.tab import Tab
@@ -26,36 +25,52 @@ class TakeHome(Step):
                 self.photos = gr.Button(self.t("TAKE_PHOTOS"), min_width=150, elem_id="take-photos")
             with gr.Row():
                 # For a library on this machine, XMP files are written beside the photos, after a confirmation.
-                self.tag, self.ask = (gr.Button(visible=False, min_width=150, elem_id=name) for name in ("tag", "tag-here"))
-                self.sure = gr.Button(self.t("TAG_SURE"), visible=False, min_width=150, elem_id="tag-sure")
-            self.report = gr.HTML(elem_id="take-said")
-        self.context.shows(Part.RESULTS, [self.tag, self.ask, self.sure], self._taggable)
+                buttons = [gr.Button(visible=False, min_width=150, elem_id=name) for name in ("tag", "tag-here", "tag-sure")]
+                self.tag, self.ask, self.sure = buttons
+            self.report = self.context.report("take-said")
+        self.context.view(buttons, lambda tab, _: (Same(tab.comparison), tab.top), self._draw)
 
     def wire(self) -> None:
         self.downloads(self.results, self._results, self.report)
         self.downloads(self.recall, self._recall, self.report)
         self.downloads(self.photos, self._photos, self.report, HEAVY)
         self.downloads(self.tag, self._tag, self.report)
-        self.on(self.ask.click, lambda tab, controls: {self.sure: gr.Button(visible=True)}, (), [self.sure])
-        self.on(self.sure.click, self._tag_here, (), [self.sure, self.report], (), self.report, HEAVY)
+        self.on(self.ask.click, lambda _: {self.sure: gr.Button(texts.TAG_SURE, visible=True)}, sets=[self.sure])
+        self.on(self.sure.click, self._tag_here, (), [self.sure], self.report, HEAVY, waits=True)
 
-    def _results(self, tab: Tab, _: Controls) -> str:
+    def _results(self, event: Event) -> str:
+        tab = event.tab
         return str(tab.visitor.files.write("sg-lora-results.csv", exports.results_csv(_asked(tab)).encode()))
 
-    def _recall(self, tab: Tab, _: Controls) -> str:
-        if tab.unasked is None:
+    def _recall(self, event: Event) -> str:
+        tab = event.tab
+        if tab.counted is None:
             _asked(tab)
         comparison = answering.measure(self.context.engine(tab), tab, self.context.sources)
         if comparison is None:
             raise DataError(texts.TAKE_NO_CAPTIONS)
         return str(tab.visitor.files.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
 
-    def _photos(self, tab: Tab, _: Controls) -> str:
-        path = tab.visitor.files.new("sg-lora-photos.zip")
-        exports.write_photos(tab.visitor.files, _asked(tab), tab.top, path)
+    def _photos(self, event: Event) -> str:
+        files = event.tab.visitor.files
+        exports.write_photos(files, _asked(event.tab), event.tab.top, path := files.new("sg-lora-photos.zip"))
         return str(path)
 
-    def _taggable(self, tab: Tab, controls: Controls) -> Updates:
+    def _tag(self, event: Event) -> str:
+        exports.write_sidecars(_asked(event.tab), event.tab.top, path := event.tab.visitor.files.new("sg-lora-keywords.zip"))
+        return str(path)
+
+    def _tag_here(self, event: Event) -> Updates:
+        tab, request = event.tab, event.request
+        comparison = _asked(tab)
+        if not (self.context.sources.libraries.writable and is_from_here(request.client.host, request.headers)):
+            raise LibraryError(texts.LIBRARY_READ_ONLY)
+        report = exports.tag_library(comparison, tab.top)
+        words = texts.TAGGED.format(changed=len(report.changed), same=report.same, failed=len(report.failed))
+        tab.reports["take-said"] = page_html.note(words)
+        return {self.sure: gr.Button(visible=False)}
+
+    def _draw(self, tab: Tab, _: Controls) -> Updates:
         comparison, word = tab.comparison, exports.keyword_of(tab.comparison)
         here = comparison is not None and comparison.library is not None and self.context.sources.libraries.writable
         photos = 0 if comparison is None else min(tab.top, len(comparison.columns[-1].ranking.hits))
@@ -63,19 +78,6 @@ class TakeHome(Step):
         buttons = {self.tag: not here, self.ask: here}
         shown = {button: gr.Button(label, visible=bool(photos and word) and wanted) for button, wanted in buttons.items()}
         return {**shown, self.sure: gr.Button(visible=False)}
-
-    def _tag(self, tab: Tab, _: Controls) -> str:
-        path = tab.visitor.files.new("sg-lora-keywords.zip")
-        exports.write_sidecars(_asked(tab), tab.top, path)
-        return str(path)
-
-    def _tag_here(self, tab: Tab, request: gr.Request, controls: Controls) -> Updates:
-        comparison = _asked(tab)
-        if not (self.context.sources.libraries.writable and is_from_here(request.client.host, request.headers)):
-            raise LibraryError(texts.LIBRARY_READ_ONLY)
-        report = exports.tag_library(comparison, tab.top)
-        words = texts.TAGGED.format(changed=len(report.changed), same=report.same, failed=len(report.failed))
-        return {self.sure: gr.Button(visible=False), self.report: page_html.note(words)}
 
 
 def _asked(tab: Tab) -> Comparison:

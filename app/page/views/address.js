@@ -1,19 +1,17 @@
-// Keeps the tab and the question in the address; "/" moves to the question. Gradio passes element, trigger, props and watch.
+// Keeps the tab and the question in the address; "/" moves to the question. Gradio passes element, trigger and props.
 const SECONDS_BETWEEN = 10;
-const TYPED = "sg-lora-typed";
 const changed = (changes) => {
   const now = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) value ? now.searchParams.set(name, value) : now.searchParams.delete(name);
   return now;
 };
 // After a broken connection, Gradio reloads the page within two seconds. What the visitor typed until then is asked after that.
-const [left, typed] = JSON.parse(sessionStorage.getItem(TYPED) ?? "[]");
-sessionStorage.removeItem(TYPED);
-if (left === location.href && typed !== left) history.pushState(null, "", typed);
-addEventListener("beforeunload", () => {
-  if (!used) return; // the boxes of a page that is still loading are empty
+const { typed } = history.state ?? {};
+if (typed && typed !== location.href) history.pushState(null, "", typed);
+document.addEventListener("input", (event) => {
+  if (!event.target.closest("#query, #description")) return;
   const box = (name) => document.querySelector(`#${name} textarea, #${name} input`)?.value.trim() ?? "";
-  sessionStorage.setItem(TYPED, JSON.stringify([location.href, changed({ q: box("query"), about: box("description") }).href]));
+  history.replaceState({ ...history.state, typed: changed({ q: box("query"), about: box("description") }).href }, "");
 });
 
 let search = location.search;
@@ -32,7 +30,7 @@ const open = () => {
   tabs().find((tab) => name(tab) === wanted && tab.getAttribute("aria-selected") !== "true")?.click();
 };
 
-const ASKED = ["q", "about", "in", "folder", "since", "until"];
+const ASKED = ["q", "about", "in", "folder", "since", "until", "k", "tau", "seed", "strength", "similar", "photo"];
 const question = () => ASKED.map((key) => new URLSearchParams(location.search).get(key) ?? "").join("\n");
 let shown = question();
 
@@ -40,7 +38,7 @@ let shown = question();
 const inEnglish = () => document.querySelector("#more > [data-testid=accordion-content]")?.setAttribute("lang", "en");
 setTimeout(inEnglish);
 
-watch("value", () => {
+element.addEventListener("drawn", () => {
   inEnglish();
   const asked = new URLSearchParams(props.value);
   put(Object.fromEntries(ASKED.map((key) => [key, asked.get(key)])));
@@ -94,7 +92,7 @@ addEventListener("popstate", () => {
   if (question() === shown) return; // another tab, or a place on this page
   shown = question();
   used = false;
-  trigger("select", { index: 0, value: location.search });
+  trigger("go", { search: location.search });
 });
 // A restarted server does not know this tab. Gradio reloads the page only if an answer was on its way.
 async function sameServer() {
@@ -104,7 +102,7 @@ async function sameServer() {
 }
 setInterval(sameServer, 1000 * SECONDS_BETWEEN);
 addEventListener("online", sameServer);
-document.addEventListener("visibilitychange", () => document.hidden || (sameServer(), trigger("focus")));
+document.addEventListener("visibilitychange", () => document.hidden || (sameServer(), trigger("look")));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.target.closest("input, textarea, select, [contenteditable]")) return;
   event.preventDefault();

@@ -1,4 +1,4 @@
-// Tells the page that the tab is open, and offers each table as a file. Gradio passes element and trigger.
+// Offers each table as a file. Gradio passes element.
 element.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-csv]");
   if (!link) return;
@@ -6,4 +6,3 @@ element.addEventListener("click", (event) => {
   const csv = [...link.closest("p").previousElementSibling.querySelectorAll("tr")].map(cells).join("\n");
   link.href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv + "\n")}`;
 });
-trigger("focus");

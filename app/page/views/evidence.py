@@ -1,7 +1,5 @@
 """The shipped results, as the Evidence tab shows them. They are read from files; nothing is computed."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,7 +1,5 @@
 """HTML of experts: the table, one expert, and the visitor's own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from textwrap import shorten
 from typing import Any
@@ -10,9 +8,9 @@ from markupsafe import Markup
 
 from app.languages import ENGLISH, language, texts
 from app.page.views.template import macros
+from core.backbones.description import subject
 from core.common.metrics import mean_of_ways
 from core.experts.own import OwnExperts
-from core.sglora.description import subject
 from core.sglora.repository import Expert
 from core.training.own_expert import OwnExpert
 

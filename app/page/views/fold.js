@@ -1,4 +1,4 @@
-// The line that folds the sentence on a phone. Gradio passes element and watch.
+// The line that folds the sentence on a phone. Gradio passes element.
 const column = element.closest(".column");
 element.addEventListener("click", (event) => {
   const line = event.target.closest("button");
@@ -8,7 +8,7 @@ element.addEventListener("click", (event) => {
   box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
 });
 // A new sentence folds what was open. The keyboard goes on at the line.
-watch("value", () => {
+element.addEventListener("drawn", () => {
   const within = column.contains(document.activeElement);
   if (within) requestAnimationFrame(() => element.querySelector("button")?.focus({ preventScroll: true }));
 });

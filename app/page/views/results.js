@@ -1,4 +1,4 @@
-// Results that move, enlarge and can be marked. Gradio passes element, trigger and watch.
+// Results that move, enlarge and can be marked. Gradio passes element and trigger.
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const SECONDS = 0.8;
 let touched = false; // whether the visitor has done anything: before that, the page stays at its top
@@ -48,7 +48,7 @@ function stale() {
   panel.classList.toggle("sg-stale", other);
 }
 document.addEventListener("input", stale);
-watch("value", () => {
+element.addEventListener("drawn", () => {
   const more = document.querySelector("#show-more:focus-visible");
   requestAnimationFrame(slide);
   // The button goes once all is shown. The keyboard goes on at the last photo.
@@ -73,7 +73,7 @@ function enlarge(card) {
   large.alt = small.alt;
   view.querySelector("p").textContent = `${card.dataset.rank}. ${small.dataset.place}`;
   view.dataset.key = card.dataset.key;
-  if ("opens" in small.dataset) trigger("expand", { index: card.dataset.key, value: "original" });
+  if ("opens" in small.dataset) trigger("original", { key: card.dataset.key });
   if (!view.open) {
     bar.replaceChildren(element.querySelector("template").content.cloneNode(true));
     view.showModal();
@@ -105,10 +105,12 @@ view.addEventListener("click", (event) => {
   if (button?.dataset.step) enlarge(neighbour(shown, +button.dataset.step));
   else if (button?.matches("[data-download]")) download(view.querySelector("img"));
   else if (button || event.target === view) view.close();
-  if (button?.matches("[data-similar]")) trigger("like", { index: shown.dataset.key, value: "similar" });
+  if (button?.matches("[data-similar]")) trigger("similar", { key: shown.dataset.key });
   if (!button?.matches("[data-teach]")) return;
-  choose(shown.dataset.key, true, []);
-  trigger("edit", { index: shown.dataset.key, value: "teach" });
+  chosen().clear();
+  choose(shown.dataset.key, true);
+  document.querySelector("#names > button:not(.open)")?.click();
+  name(40);
 });
 
 const STEP = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
@@ -123,11 +125,17 @@ view.addEventListener("keydown", (event) => {
   event.stopPropagation();
   enlarge(neighbour(shown, STEP[event.key]));
 });
-// Ticked photos are chosen for the next name. Its panel may not be there yet.
-function choose(key, wanted, others = JSON.parse(document.body.dataset.forName ?? "[]")) {
-  const chosen = others.filter((other) => other !== key).concat(wanted ? [key] : []);
-  document.body.dataset.forName = JSON.stringify(chosen);
+// Ticked photos are chosen for the next name. Its panel may not be there yet, and takes a moment to unfold.
+const chosen = () => (window.sgChosen ??= new Map()); // by key: its button in the panel, if it is there
+function choose(key, wanted) {
+  if (!wanted) chosen().delete(key);
+  else if (!chosen().has(key)) chosen().set(key, null);
   document.dispatchEvent(new Event("sg-chosen"));
+}
+function name(tries) {
+  const box = document.querySelector("#names-name textarea, #names-name input");
+  box?.focus();
+  if (tries && document.activeElement !== box) setTimeout(name, 50, tries - 1);
 }
 function mark(card, value) {
   for (const same of element.querySelectorAll(`[data-key="${card.dataset.key}"]`)) {
@@ -137,7 +145,7 @@ function mark(card, value) {
     }
   }
   choose(card.dataset.key, card.querySelector('[data-mark="up"][aria-pressed="true"]'));
-  trigger("select", { index: card.dataset.key, value });
+  trigger("mark", { key: card.dataset.key, value });
 }
 element.addEventListener("click", (event) => {
   const card = event.target.closest("[data-key]");

@@ -1,7 +1,5 @@
 """HTML of the results of a question: columns of photos or captions, how they moved, and recall."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -16,10 +14,11 @@ from app.page.views.page_html import taught_name
 from app.page.views.template import macros
 from app.photos.files import Files
 from app.visitors.tab import Tab
+from core.common.messages import Message
 from core.common.metrics import KS, recall_interval
 from core.retrieval.gallery import Hit, Photo
-from core.retrieval.library import shown_path
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.search import NONE_LEFT
 from core.sglora.repository import ExpertRepository
 
 FEW_PHOTOS = 50
@@ -96,9 +95,10 @@ def waiting(
     if not photos and library is not None:
         rows = list(range(min(WAITING, len(library))))
         thumbnails = files.library_thumbnails(library, {library.key(row): row for row in rows})
-        names = [shown_path(path.name) for path in library.paths(rows)]
-        photos = [(name, address(thumbnails[library.key(row)])) for row, name in zip(rows, names, strict=True)]
-    asks = texts.CORE_FILTERED if none_left else texts.COMPARE_EMPTY
+        photos = [
+            (name, address(thumbnails[library.key(row)])) for row, (name, _) in zip(rows, library.named(rows), strict=True)
+        ]
+    asks = texts.of(Message(NONE_LEFT)) if none_left else texts.COMPARE_EMPTY
     words = asks if photos else texts.ADDING if adding else texts.COMPARE_NO_PHOTOS
     return _html.waiting(words, photos)
 
@@ -115,13 +115,13 @@ def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool
 
 
 def counting(result: Comparison) -> Markup:
-    """A notice that recall is being counted. Each comparison has another text."""
-    return _html.counting(texts.COUNTING.format(n=result.captions), id(result))
+    """A notice that recall is being counted."""
+    return _html.counting(texts.COUNTING.format(n=result.captions))
 
 
 def not_counted() -> Markup:
     """What takes the verdict's place until the first answer."""
-    return _html.counting(texts.LOADING, 0)
+    return _html.counting(texts.LOADING)
 
 
 def _counts(words: str, counts: Sequence[int], **fields: object) -> Markup:
@@ -148,8 +148,9 @@ def _right_places(result: Comparison) -> Markup:
     return _html.right_places(words.format(places=_html.bold(" → ".join(places), base - after)))
 
 
-def recalls(result: Comparison) -> Markup:
-    """The verdict of a measured comparison. Folded below: each column's recall with its interval and lead over zero-shot."""
+def recalls(result: Comparison, compared: bool = True) -> Markup:
+    """The verdict of a measured comparison. Folded below: each column's recall with its interval and lead over zero-shot.
+    ``compared``: whether the page shows zero-shot beside the last column."""
     columns = [(column.title, column.hits) for column in result.columns if column.hits]
     first, base = columns[0]
     rows = []
@@ -165,6 +166,7 @@ def recalls(result: Comparison) -> Markup:
     if result.named:
         what, way, k, total = (texts.FIRST_NAME, "i2t", 1, photos)
     counts = [int((hits[way].ranks < k).sum()) for title, hits in columns if title != MERGE]
+    counts = counts if compared else counts[-1:]
     words = (texts.VERDICT_ALONE, texts.VERDICT, texts.VERDICT_RANDOM)[len(counts) - 1]
     verdict = _counts(words, counts, what=what, total=total)
     return _html.recalls(verdict, len(result.left_out), note, rows)

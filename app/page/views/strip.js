@@ -1,12 +1,11 @@
-// Photos for the next name. Shift, or a drag with the mouse, chooses all between two. Gradio passes element and watch.
-const chosen = new Map(); // by key: its button, so that it stays when other results are shown; null: not in the strip
+// Photos for the next name. Shift, or a drag with the mouse, chooses all between two. Gradio passes element.
+const chosen = (window.sgChosen ??= new Map()); // by key: its button, so that it stays when other results are shown
 let last = null; // where a range begins
 const buttons = () => [...element.querySelectorAll("[data-key]")];
 const find = (key) => buttons().find((button) => button.dataset.key === key) ?? null;
 const choose = (button, wanted = true) => (wanted ? chosen.set(button.dataset.key, button) : chosen.delete(button.dataset.key));
 function show() {
   for (const button of buttons()) button.setAttribute("aria-pressed", chosen.has(button.dataset.key));
-  document.body.dataset.forName = JSON.stringify([...chosen.keys()]); // sent with the name
   const note = element.querySelector("[data-words]");
   if (note) note.textContent = chosen.size ? note.dataset.words.replace("{n}", chosen.size) : "";
 }
@@ -19,7 +18,7 @@ function focus(button) {
   for (const each of buttons()) each.tabIndex = each === button ? 0 : -1;
   button.focus();
 }
-watch("value", () => {
+element.addEventListener("drawn", () => {
   const strip = element.querySelector(".sg-strip");
   for (const [key, button] of [...chosen].reverse()) {
     const now = find(key);
@@ -57,11 +56,5 @@ element.addEventListener("keydown", (event) => {
   show();
 });
 // Photos are also chosen in the results. A name that was taught uses them up.
-function read() {
-  const keys = JSON.parse(document.body.dataset.forName ?? "[]");
-  for (const key of chosen.keys()) if (!keys.includes(key)) chosen.delete(key);
-  for (const key of keys) if (!chosen.has(key)) chosen.set(key, find(key));
-  show();
-}
-document.addEventListener("sg-chosen", read);
-read();
+document.addEventListener("sg-chosen", show);
+show();

@@ -1,7 +1,5 @@
 """HTML from Jinja2 templates, one file of macros per topic. Values are escaped, unless they are HTML from another macro."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

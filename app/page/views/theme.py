@@ -1,7 +1,5 @@
 """Colours and fonts of the page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from gradio import themes

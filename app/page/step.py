@@ -1,7 +1,5 @@
 """What a step is, and how its events are wired."""
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -11,23 +9,24 @@ import gradio as gr
 
 from app.actions import answering
 from app.answers.question import Question
-from app.api import LIGHT, LIMITS, OPEN, SEARCH
+from app.calls import LIGHT, LIMITS, SEARCH
 from app.languages import texts
-from app.page.steps.context import ANSWER, Controls, Part, StepContext, Updates
-from app.page.steps.event import event
+from app.page.context import StepContext
+from app.page.event import Event, event
+from app.page.view import Controls, Updates
 from app.page.views.template import script
 from app.visitors.tab import Tab
 from core.common.errors import StudioError
 
 Item = TypeVar("Item")
 MOST_CHIPS = 100  # beyond them, a list of chips would have pages
-ON_SIGHT = "trigger('focus')"  # HTML fires “focus” once its tab is opened; Gradio would fire “load” with the page
 
 
 class Step:
     """A part of the page. It is shared by all visitors and holds no state of theirs.
 
-    ``layout`` makes the components, in the order of the page. ``wire`` connects their events, once all steps are laid out.
+    ``layout`` makes the components, in the order of the page, and declares the views. ``wire`` connects the events, once all
+    steps are laid out. A handler changes the tab, and returns values of controls and boxes.
     """
 
     def __init__(self, context: StepContext) -> None:
@@ -48,40 +47,59 @@ class Step:
         events: Any,
         handler: Callable[..., Any] | None = None,
         first: Sequence[Any] = (),
-        also: Sequence[Any] = (),
-        parts: Sequence[Part] = (),
+        sets: Sequence[Any] = (),
         shown_on: Any = None,
         group: str = LIGHT,
-        **options: Any,
+        file: gr.File | None = None,
+        js: str | None = None,
+        trigger_mode: str | None = None,
+        **kinds: bool,
     ) -> Any:
-        """Wire events to a handler, which takes the values of ``first``, the tab and the controls.
+        """Wire events to a handler, which takes the ``Event`` and the values of ``first``. Without one, the page is
+        drawn again.
 
-        Without a handler, the event shows the current state of ``parts``. ``also``, ``parts``: the components it updates.
-        ``shown_on``: the component that shows its progress. ``group``: as in ``app.api``.
+        ``sets``: the controls, by name, and the boxes that it sets. ``shown_on``: the component that shows its progress.
+        ``group``: as in ``app.calls``. ``file``: what it returns for a download. ``kinds``: as for ``event``.
 
         """
-
-        def show(tab: Tab, controls: Controls) -> Updates:
-            return self.context.show(tab, controls, *parts)
-
-        context, outputs = self.context, list(dict.fromkeys([*also, *self.context.outputs(*parts)]))
-        called = event(context, handler or show, outputs, Part.RESULTS in parts, group == OPEN)
+        context = self.context
+        called = event(context, handler or _nothing, downloads=file is not None, **kinds)
+        boxes = [context.controls[each] if isinstance(each, str) else each for each in sets]
+        outputs = [file] if file is not None else list(dict.fromkeys([*context.outputs, *boxes]))
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
-        outputs = list(dict.fromkeys([*outputs, context.memory, context.changed]))
-        return listen(called, [*first, context.memory, *context.inputs], outputs, **private(group, shown_on), **options)
+        inputs = [*first, context.memory, context.number, *context.inputs]
+        shown_on = context.drawn if shown_on is None else shown_on  # else Gradio tells each output how far the event is
+        options: dict[str, Any] = private(group, shown_on) | {"js": js, "trigger_mode": trigger_mode}
+        options["show_progress"] = "hidden" if shown_on is context.drawn else "full"
+        return listen(called, inputs, outputs, **options)
 
-    def answers(
-        self, events: Any, handler: Callable[..., Any], first: Sequence[Any] = (), trigger_mode: str = "always_last"
+    def asks(
+        self,
+        events: Any,
+        handler: Callable[..., Any],
+        first: Sequence[Any] = (),
+        sets: Sequence[Any] = (),
+        group: str = SEARCH,
+        trigger_mode: str = "always_last",
     ) -> None:
-        """Wire events that show another answer. The arguments are those of ``on``. Of the events during an answer, only
-        the last one runs. An event with a clicked item needs "multiple": otherwise Gradio loses the item."""
-        self.on(events, handler, first, (), ANSWER, self.context.answer, SEARCH, trigger_mode=trigger_mode)
+        """Wire events that ask another question. Of the events during an answer, only the last one runs. An event with a
+        clicked item needs "multiple": otherwise Gradio loses the item."""
+        self.on(events, handler, first, sets, self.context.answer, group, trigger_mode=trigger_mode, asks=True)
+
+    def opens(self, event: Any, fold: str) -> None:
+        """Draw what is in a folded part or on a tab once the visitor opens it."""
+
+        def opened(event: Event) -> Updates:
+            opened = str(event.controls.opened).split()
+            return {} if fold in opened else {"opened": " ".join([*opened, fold])}
+
+        self.on(event, opened, sets=["opened"])
 
     def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
         """Write a file on click, then let the browser fetch it. Gradio's own button fetches the file from before it."""
         file = gr.File(visible=False)
-        written = self.on(button.click, write, also=[file], shown_on=shown_on, group=group)
+        written = self.on(button.click, write, shown_on=shown_on, group=group, file=file, waits=True)
         written.success(None, file, file, js=script("fetch"), **private())
 
     def chips(self, elem_id: str, label: str, visible: bool = False) -> gr.Dataset:
@@ -89,21 +107,28 @@ class Step:
         chips = {"label": label, "components": [self.context.controls["query"]], "samples_per_page": MOST_CHIPS}
         return gr.Dataset(**chips, samples=[], type="index", visible=visible, elem_id=elem_id)
 
-    def answer(
-        self, tab: Tab, controls: Controls, question: Question | None = None, parts: Sequence[Part] = ANSWER, **values: Any
-    ) -> Updates:
+    def answer(self, event: Event, question: Question | None = None, **values: Any) -> Updates:
         """Set some controls to these ``values``, and answer the question, or the words in the box, with the sentence's adapter.
         Raises DescriptionError: when a day or the sentence is invalid; also raises as ``answering.answer``."""
-        context, controls = self.context, controls._replace(**values)
+        tab, controls = event.tab, event.controls._replace(**values)
         asked = controls.asked(question or Question.words(controls.query, controls.scope))
-        answering.answer(context.engine(tab), tab, asked, context.sources, lambda: tab.closed)
-        return context.with_boxes(context.show(tab, controls, *parts), **values)
+        answering.answer(self.context.engine(tab), tab, asked, self.context.sources, lambda: tab.closed)
+        return values
 
-    def change(self, tab: Tab, controls: Controls, *parts: Part, **values: Any) -> Updates:
+    def change(self, event: Event, **values: Any) -> Updates:
         """As ``answer``, but if the words cannot be asked yet, show that instead, and ask them once there are photos."""
-        controls = controls._replace(**values)
-        shown = self.context.show_again(tab, controls, *parts, *ANSWER, asked=controls.asked(controls.words))
-        return self.context.with_boxes(shown, **values)
+        controls = event.controls._replace(**values)
+        return self.again(event.tab, controls, controls.words) | values
+
+    def again(self, tab: Tab, controls: Controls, question: Question | None) -> Updates:
+        """Answer a question with the values of the controls, if it can be answered."""
+        asked, engine = controls.asked(question), self.context.engine(tab)
+        answering.answer_again(engine, tab, asked, self.context.sources, lambda: tab.closed)
+        return {}
+
+
+def _nothing(_: Event, *__: object) -> Updates:
+    return {}
 
 
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:
@@ -124,6 +149,11 @@ def copied(elem_id: str, label: str, **options: Any) -> gr.Textbox:
 def dropped(elem_id: str, label: str, **options: Any) -> gr.File:
     """A box for photos, one line high."""
     return gr.File(label=label, height=48, elem_id=elem_id, elem_classes="sg-drop", **options)
+
+
+def small(label: str, elem_id: str, width: int = 100, **options: Any) -> gr.Button:
+    """A small button."""
+    return gr.Button(label, size="sm", min_width=width, elem_id=elem_id, **options)
 
 
 def chosen(items: Sequence[Item], index: object) -> Item:
@@ -148,8 +178,8 @@ def clicked(items: Iterable[Item], words: Callable[[Item], str], shown: object) 
 
 def private(group: str = LIGHT, shown_on: Any = None) -> dict[str, Any]:
     """Options of the page's own events: not in the API, in a concurrency group, with their progress on ``shown_on``."""
-    progress = {"show_progress": "hidden"} if shown_on is None else {"show_progress": "full", "show_progress_on": shown_on}
-    return {"api_visibility": "private", "concurrency_id": group, "concurrency_limit": LIMITS.get(group), **progress}
+    options: dict[str, Any] = {"api_visibility": "private", "concurrency_id": group, "concurrency_limit": LIMITS.get(group)}
+    return options | {"show_progress": "hidden", "show_progress_on": shown_on}
 
 
 def with_estimate(words: str, unit: str) -> answering.Progress:

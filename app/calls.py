@@ -1,0 +1,53 @@
+"""The one way into the app: page events and endpoints run here, in turn, with errors as messages and within limits."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import gradio as gr
+
+from app.languages import ENGLISH, speaking
+from app.server.errors import friendly
+from app.server.hosts import address_of
+from app.server.mcp_visitors import visitor_of
+from app.visitors.registry import Visitors
+from app.visitors.tab import Tab
+
+# Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
+LIGHT, SEARCH, HEAVY = "light", "search", "photos"
+OPEN = "open"  # the page calls these by itself, and some wait for the models; without a limit
+TRAINING, INDEX = "training", "index"  # one event at a time; uploads and searches do not wait for it
+# Most events of a group that run at once. A sentence takes milliseconds, its file longer; a light event may wait for its tab's
+# answer. ``answering.COMPUTING`` bounds the searches that compute; uploads take turns, photo by photo and batch by batch.
+LIMITS = {LIGHT: 10, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
+
+
+def call(visitors: Visitors, tab: Tab, handler: Callable[[], Any], in_turn: bool = False, public: bool = False) -> Any:
+    """Run a handler for a tab, in the tab's turn or beside it. Its errors become messages. Afterwards, memory is bounded."""
+    with tab.visitor.in_use(), tab.turn if in_turn else nullcontext():
+        answer = friendly(handler, public)()
+    visitors.settle(tab.visitor)
+    return answer
+
+
+def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint as Gradio calls it: with the request in the place of the client's ``tab``. It answers in English. It returns
+    what its own call computed and changes no answer, so a client's calls run side by side."""
+
+    @functools.wraps(function)
+    def called(*args: Any) -> Any:
+        request: gr.Request = args[row]
+        name = visitor_of(request) or request.session_hash or ""
+        with speaking(ENGLISH):
+            tab = visitors.tab(name, address=address_of(request))
+            handler = functools.partial(function, *args[:row], tab, *args[row + 1 :])
+            return call(visitors, tab, functools.update_wrapper(handler, function), public=True)
+
+    parameters = list(inspect.signature(function).parameters.values())
+    row = [parameter.name for parameter in parameters].index("tab")
+    parameters[row] = parameters[row].replace(annotation=gr.Request)
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = function.__annotations__ | {"tab": gr.Request}
+    return called

@@ -1,0 +1,136 @@
+"""What every step gets, and the function that draws what has changed."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from app.actions import answering
+from app.actions.sources import Sources
+from app.models.engines import DEFAULT, Models
+from app.page.labels import Labels
+from app.page.view import Controls, Shown, Sight, Updates, View
+from app.page.views.template import script
+from app.photos.files import Files
+from app.visitors.registry import Visitors
+from app.visitors.tab import Tab
+from core.common.errors import StudioError
+from core.retrieval.gallery import Photo
+from core.retrieval.library_photos import LibraryPhotos
+from core.sglora.engine import SGLora
+
+
+@dataclass
+class StepContext:
+    """It is shared by all visitors and holds no state of theirs."""
+
+    models: Models
+    visitors: Visitors
+    sources: Sources
+    labels: Labels = field(default_factory=Labels)
+    controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
+    memory: Any = None  # the component with the visitor's token, kept by the browser
+    kept_names: Any = None  # the component with the visitor's names, kept by the browser
+    number: Any = None  # the component with the number of the last answer
+    drawn: Any = None  # the component that draws HTML and hides components
+    answer: Any = None  # the component with the results
+    picked: Any = None  # the box with the id of the chosen photo
+    drawer: Any = None  # the drawer for researchers
+    views: list[View] = field(default_factory=list)
+    sights: list[Sight] = field(default_factory=list)
+
+    def part(self, elem_id: str, html: str = "", scripted: str = "", **options: Any) -> gr.HTML:
+        """HTML that a view draws. ``scripted``: the name of its script."""
+        code = "(window.sgParts ??= []).push({ element, props });\n" + (script(scripted) if scripted else "")
+        return gr.HTML(html, js_on_load=code, elem_id=elem_id, **options)
+
+    def view(self, outputs: Sequence[Any], depends: Callable[..., object], draw: Callable[..., Any], **options: Any) -> None:
+        """Declare a view. The arguments are those of ``View``."""
+        self.views.append(View(tuple(outputs), depends, draw, **options))
+
+    def sight(self, component: Component | gr.Row, when: Callable[[Tab, Controls], object], at_first: bool = False) -> Any:
+        """Show a component only while ``when`` says so. Returns the component."""
+        self.sights.append(Sight(component, lambda tab, controls: bool(when(tab, controls)), at_first))
+        return component
+
+    def report(self, elem_id: str, html: str = "", **options: Any) -> gr.HTML:
+        """HTML with what became of a step's last event: ``Tab.reports``, by ``elem_id``; ``html`` before."""
+        part = self.part(elem_id, html, **options)
+        self.view([part], lambda tab, _: tab.reports.get(elem_id), lambda tab, _: {part: tab.reports.get(elem_id, html)})
+        return part
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The components that any event may change."""
+        drawn = [output for view in self.views for output in view.outputs if not isinstance(output, gr.HTML)]
+        return list(dict.fromkeys([self.drawn, self.number, self.memory, *drawn]))
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The components of ``Controls``, in order."""
+        return [self.controls[name] for name in Controls._fields]
+
+    def redraw(self, tab: Tab, set_values: Updates, everything: bool = False) -> Updates:
+        """Answer the tab's question again if that is due, and draw every view that has changed; or ``everything``.
+        ``set_values``: what the event's handler sets, by control or component."""
+        drawn, number = tab.drawn, tab.drawn.number + 1
+        if everything:
+            drawn.views.clear()
+        values = {name: value for name, value in set_values.items() if isinstance(name, str)}
+        drawn.values |= {name: (value, number) for name, value in values.items()}
+        controls = drawn.controls = drawn.controls._replace(**values)
+        ready = self.models.engine(tab.visitor.backbone).loaded
+        if ready:
+            with suppress(StudioError):  # without an engine, show at least that photos and results are gone
+                answering.refresh(self.engine(tab), tab, self.sources, lambda: tab.closed)
+        opened, updates, shown = ["", *str(controls.opened).split()], Updates(), dict[Any, object]()
+        for view in [view for view in self.views if view.when in opened and (ready or view.at_once)]:
+            with suppress(StudioError):
+                now = view.depends(tab, controls)
+                if view.draw not in drawn.views or now != drawn.views[view.draw]:
+                    updates |= view.draw(tab, controls)
+                    shown[view.draw] = now
+        drawn.views |= shown
+        html = {str(part.elem_id): str(updates.pop(part)) for part in list(updates) if isinstance(part, gr.HTML)}
+        hidden = frozenset(str(sight.component.elem_id) for sight in self.sights if not self._seen(sight, tab, controls))
+        counted = tab.counted
+        count = "recall" in html and counted is not None and counted.measurable and not counted.measured
+        updates = self.by_component(set_values) | updates
+        if not (updates or html or everything) and hidden == drawn.hidden:
+            return {}
+        before, drawn.number, drawn.hidden = 0 if everything else drawn.number, number, hidden
+        return updates | {self.drawn: str(Shown(drawn.name, number, before, html, sorted(hidden), count)), self.number: number}
+
+    def by_component(self, values: Updates) -> Updates:
+        return {self.controls.get(name, name): value for name, value in values.items()}
+
+    def _seen(self, sight: Sight, tab: Tab, controls: Controls) -> bool:
+        with suppress(StudioError):
+            return sight.when(tab, controls)
+        return False
+
+    @property
+    def opens_on_samples(self) -> bool:
+        """Whether the page opens on the samples for most visitors. Then it reserves room for their answer."""
+        return self.sources.samples is not None and not self.sources.libraries.names and self.models.first == DEFAULT
+
+    def engine(self, tab: Tab) -> SGLora:
+        """The engine of the visitor's repository, with the visitor's own experts. Waits for the models if needed."""
+        return tab.visitor.engine(self.models.get(tab.visitor.backbone))
+
+    def photos(self, tab: Tab, controls: Controls) -> tuple[tuple[Photo, ...], Files]:
+        """The searched photos outside a library, and their files: the samples, or the visitor's own."""
+        samples = self.sources.samples
+        if (name := controls.scope.samples) and samples is not None and self.models.loaded:
+            return samples.gallery(self.engine(tab), name).photos, samples.files
+        return tab.visitor.photos, tab.visitor.files
+
+    def library(self, tab: Tab, controls: Controls) -> LibraryPhotos | None:
+        """The library that a question would search; None if there is none, or it cannot be read."""
+        with suppress(StudioError):
+            if (name := controls.scope.library) and self.models.loaded:
+                return self.sources.libraries.photos(name, self.engine(tab).backbone)
+        return None

@@ -1,0 +1,116 @@
+"""An event of the page: find the visitor's tab, run the handler, and draw what has changed."""
+
+import functools
+import inspect
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.calls import call
+from app.languages import speaking, texts, wanted
+from app.page.context import StepContext
+from app.page.view import NOTHING, Controls
+from app.server.calls import number_of
+from app.server.hosts import address_of, is_from_here
+from app.visitors.tab import Tab
+
+MESSAGE_SECONDS = 15
+CONTROLS = len(Controls._fields)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a handler gets."""
+
+    tab: Tab
+    controls: Controls
+    data: Mapping[str, Any]  # what the component says of the event, such as {"index": 2}
+    request: gr.Request
+    had: bool  # whether the browser remembers that the visitor had photos or experts
+
+
+def event(
+    context: StepContext,
+    handler: Callable[..., Any],
+    *,
+    asks: bool = False,
+    waits: bool = False,
+    opening: bool = False,
+    everything: bool = False,
+    downloads: bool = False,
+) -> Callable[..., Any]:
+    """A handler as Gradio calls it. It gets the ``Event`` and the values of its own inputs, changes the tab, and returns values
+    of controls, by name, and of boxes. Then the page is drawn again.
+
+    ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes long, so the tab's other
+    events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn, changed or not.
+    ``downloads``: it returns a file.
+
+    """
+
+    def called(*args: Any) -> Any:
+        request: gr.Request = args[0]
+        sent = isinstance(args[1], gr.EventData)  # else Gradio leaves it out
+        data = args[1]._data if sent else None
+        *first, memory, since = args[2 if sent else 1 : -CONTROLS]
+        with speaking(wanted(request.headers.get("accept-language") or "")):
+            tab, new = tab_of(context, request, memory)
+            visitor, had, number = tab.visitor, memory_of(memory)[1], number_of(request.headers)
+            since = since if isinstance(since, int) else 0
+            controls = tab.drawn.hear(Controls(*args[-CONTROLS:]), since, number)
+            happened = Event(tab, controls, data if isinstance(data, dict) else {}, request, had)
+
+            def handled() -> Any:
+                if asks and number < tab.drawn.asked:
+                    return {}
+                tab.drawn.asked = number if asks else tab.drawn.asked
+                return handler(happened, *first)
+
+            found = call(context.visitors, tab, functools.update_wrapper(handled, handler), in_turn=not waits)
+            if downloads:
+                return found or gr.skip()
+            values = found or {}
+            if new and since:  # the server forgot this tab: the browser asks for everything, and sends its names
+                updates = context.by_component(values) | {context.drawn: NOTHING}
+            else:
+                updates = call(context.visitors, tab, functools.partial(context.redraw, tab, values, everything), in_turn=True)
+            # After a restart, the page may load twice: the notice is repeated until the visitor does something.
+            keeps = had and (new or opening)
+            if new or (visitor.has_unkept != had and not keeps):
+                updates = updates | {context.memory: remembered(tab, keeps)}
+            return updates or gr.skip()  # Gradio takes an empty dictionary for a value
+
+    only, several = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL
+    special = [inspect.Parameter(name, only, annotation=kind) for name, kind in (("r", gr.Request), ("d", gr.EventData))]
+    called.__signature__ = inspect.Signature([*special, inspect.Parameter("values", several)])  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in special}
+    called.__name__, called.__qualname__ = handler.__name__, handler.__qualname__
+    return called
+
+
+def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[Tab, bool]:
+    """The visitor's tab, and whether it is a new one. Shows a notice if the visitor's data was deleted."""
+    (token, had), session, visitors = memory_of(memory), request.session_hash or "", context.visitors
+    before = visitors.find_tab(session)
+    # The session hash cannot be the token: it is in URLs, and so in a proxy's log.
+    token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
+    tab = visitors.tab(session, token, address_of(request))
+    tab.here = request.client is not None and is_from_here(request.client.host, request.headers)
+    if tab is not before and had and not tab.visitor.has_unkept:
+        gr.Warning(texts.FORGOTTEN.format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
+    return tab, tab is not before
+
+
+def memory_of(memory: object) -> tuple[str, bool]:
+    """The token that the browser remembers, and whether the visitor had anything to lose."""
+    memory = memory if isinstance(memory, dict) else {}
+    token = memory.get("token")
+    return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True
+
+
+def remembered(tab: Tab, had: bool = False) -> dict[str, Any]:
+    """What the browser remembers, as ``memory_of`` reads it."""
+    return {"token": tab.visitor.token, "has": tab.visitor.has_unkept or had}

@@ -1,0 +1,112 @@
+"""Views: what the page shows of a tab. Each is drawn again when what it depends on has changed; no event names any.
+
+HTML is drawn by one component with one script (`draw.js`): Gradio makes a new component for each output of an event, changed or
+not, and 60 of them would stop everybody for 20 ms. An answer may overtake another one. So answers have numbers; a browser that
+misses one asks for everything.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gradio.components import Component
+
+from app.actions.answering import request as checked_request
+from app.answers.question import OWN, Asked, Question, Scope, checked_day
+from app.visitors.tab import Tab
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.router import DEFAULT_K, DEFAULT_TAU
+
+Updates = dict[Any, Any]  # of components, by component; of controls also by name
+
+
+class Controls(NamedTuple):
+    """The values of the controls that an adapter and its results depend on."""
+
+    description: str = ""
+    k: float = DEFAULT_K
+    tau: float = DEFAULT_TAU
+    seed: float = 0
+    strength: float = DEFAULT_WEIGHT
+    query: str = ""
+    merge: bool = False
+    random: bool = False
+    zero_shot: bool = True
+    where: str = OWN
+    folder: str = ""
+    since: str = ""
+    until: str = ""
+    opened: str = ""  # names of the folded parts that the visitor has opened
+
+    @property
+    def request(self) -> AdapterRequest | None:
+        """The request for an adapter; None without a sentence. Raises DescriptionError: when a value is invalid."""
+        if not str(self.description or "").strip():
+            return None
+        return checked_request(self.description, self.k, self.tau, self.seed, self.strength)
+
+    @property
+    def scope(self) -> Scope:
+        """Which photos are searched; an invalid day filters nothing."""
+        return Scope.of(self.where, self.folder, self.since, self.until)
+
+    @property
+    def words(self) -> Question | None:
+        """The question in the box; None if it is empty."""
+        return Question.words(self.query, self.scope) if str(self.query or "").strip() else None
+
+    def asked(self, question: Question | None) -> Asked:
+        """What an answer to the question depends on. Raises DescriptionError: when the sentence or a day is invalid."""
+        for day in (self.since, self.until):
+            checked_day(day)
+        return Asked(question, self.request, bool(self.merge), bool(self.random))
+
+
+@dataclass(frozen=True, eq=False)
+class Same:
+    """Equal only to that of the same object: for what takes long to compare, or has tensors."""
+
+    value: object
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.value is other.value
+
+
+class View(NamedTuple):
+    """Some components of the page. ``draw`` makes their updates, if what ``depends`` returns has changed.
+
+    ``when``: the folded part that they are in; before it is opened, they are not drawn. ``at_once``: they need no models.
+    """
+
+    outputs: tuple[Component, ...]
+    depends: Callable[[Tab, Controls], object]
+    draw: Callable[[Tab, Controls], Updates]
+    when: str = ""
+    at_once: bool = False
+
+
+class Sight(NamedTuple):
+    """A component that is shown only at times."""
+
+    component: Any
+    when: Callable[[Tab, Controls], bool]
+    at_first: bool = False  # whether the page shows it before its first answer
+
+
+class Shown(NamedTuple):
+    """What `draw.js` gets: the number of a tab's answer, that of the answer before it (0: it draws everything), HTML by id, the
+    ids of hidden components, and whether recall is to be counted."""
+
+    tab: str
+    n: int
+    before: int
+    html: Mapping[str, str]
+    hidden: Sequence[str]
+    count: bool = False
+
+    def __str__(self) -> str:
+        return json.dumps(self._asdict())
+
+
+NOTHING = str(Shown("", 0, -1, {}, ()))  # answers a tab that the server forgot
