@@ -156,7 +156,7 @@ def indexing(folder: Path, options: argparse.Namespace) -> Result:
         def indexed(files: Sequence[Path] = files) -> None:
             gallery = Gallery(backbone, len(files))
             gallery.add(files)
-            gallery.embeddings()
+            gallery.contents.embeddings()
 
         whole, tower = fastest([indexed, lambda batches=batches: [backbone.image_tower(batch) for batch in batches]])
         rows.append([f"{width} x {height}", f"{PHOTOS / whole:.0f}", f"{PHOTOS / tower:.0f}", f"{tower / whole:.2f}"])

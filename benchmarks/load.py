@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 from app_process import running
 from made_up_photos import blurred
+from recalls import ranked
 from strangers import API, Answer, Stranger, value
 
 from core.common import markdown
@@ -84,11 +85,11 @@ def prepare(engine: SGLora, files: Sequence[Path], number: int) -> list[Search]:
         adaptation = engine.adapt(AdapterRequest(description, seed=seed))
         merge = engine.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
         merged = Adapter.of(*engine.applied(merge, adaptation.strength))
-        ranked = [
-            gallery.text_to_image(query, adapter, top=10).hits
+        found = [
+            ranked(gallery, query, adapter, top=10).hits
             for adapter in (ZERO_SHOT, merged, Adapter.of(adaptation.lora, adaptation.weight))
         ]
-        rankings = {c: [(h.label, h.score) for h in hits] for c, hits in zip(COLUMNS, ranked, strict=True)}
+        rankings = {c: [(h.label, h.score) for h in hits] for c, hits in zip(COLUMNS, found, strict=True)}
         searches.append(Search(description, query, seed, rankings))
     return searches
 

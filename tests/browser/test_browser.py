@@ -24,7 +24,7 @@ from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listen
 from page_state import ask, box, column, settles
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, expect
-from recalls import recalls
+from recalls import ranked, recalls
 
 from app.languages import texts
 from app.page.views.evidence import shipped
@@ -174,11 +174,11 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     gallery.set_captions({s.name: s.captions for s in samples})
     gallery.add([page_name(path) for path in own])
     generated = Adapter.of(adaptation.lora, adaptation.weight)
-    expect_ranks(page, texts.ZERO_SHOT, gallery.text_to_image(QUERY, ZERO_SHOT, SHOWN))
-    expect_ranks(page, texts.SG_LORA, gallery.text_to_image(QUERY, generated, SHOWN))
+    expect_ranks(page, texts.ZERO_SHOT, ranked(gallery, QUERY, ZERO_SHOT, SHOWN))
+    expect_ranks(page, texts.SG_LORA, ranked(gallery, QUERY, generated, SHOWN))
     merge = engine.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
     merged = Adapter.of(*engine.applied(merge, adaptation.strength))
-    expect_ranks(page, texts.MERGE, gallery.text_to_image(QUERY, merged, SHOWN))
+    expect_ranks(page, texts.MERGE, ranked(gallery, QUERY, merged, SHOWN))
     found = recalls(gallery, generated)
     page.click("#recall .sg-figures summary")
     row = page.locator("#recall .sg-recall tbody tr:not(.sg-lead)", has_text=texts.SG_LORA)
@@ -194,8 +194,8 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect(page.locator("#results h3")).to_contain_text(samples[2].name)
     picked = gallery.photos[2].id
     # The photo's own captions are shown even if they rank lower.
-    expect_ranks(page, texts.ZERO_SHOT, gallery.image_to_text(picked, ZERO_SHOT, SHOWN))
-    expect_ranks(page, texts.SG_LORA, gallery.image_to_text(picked, generated, SHOWN))
+    expect_ranks(page, texts.ZERO_SHOT, gallery.contents.image_to_text(picked, ZERO_SHOT, SHOWN))
+    expect_ranks(page, texts.SG_LORA, gallery.contents.image_to_text(picked, generated, SHOWN))
 
     # The download contains the generated adapter.
     with page.expect_download() as waiting:

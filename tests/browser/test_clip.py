@@ -13,6 +13,7 @@ from app_process import running, visit
 from hub_stand_in import Hub, stand_in
 from page_state import add, ask, box, column, labels, settles
 from playwright.sync_api import Browser, expect
+from recalls import ranked
 from repositories import make_model
 from safetensors.torch import save_file
 from tiny_models import random_lora
@@ -23,6 +24,7 @@ from app.page.steps.switch import COSTS
 from core.backbones import load_backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.retrieval.gallery import Adapter, Gallery
+from core.sglora.router import NO_EXPERTS
 
 QUERY, SENTENCE = "something red", "photos of boats"
 SHIPPED, OFFERED_LABEL = (
@@ -46,12 +48,12 @@ def test_a_model_without_experts_searches_teaches_and_learns(browser: Browser, p
         backbone = load_backbone(spec, adapt="texts")
         gallery = Gallery(backbone)
         gallery.add(photos)
-        expected = [hit.label for hit in gallery.text_to_image(QUERY, top=None).hits]
+        expected = [hit.label for hit in ranked(gallery, QUERY, top=None).hits]
         settles(lambda: labels(page, texts.ZERO_SHOT), expected)
         expect(page.locator("#results section")).to_have_count(1)
 
         ask(page, QUERY, SENTENCE)
-        expect(page.locator("#routing")).to_contain_text(texts.CORE_NO_EXPERTS)
+        expect(page.locator("#routing")).to_contain_text(NO_EXPERTS)
         expect(page.locator("#results section")).to_have_count(1)
 
         # An adapter from elsewhere becomes the first expert: it is applied as it came.
@@ -65,7 +67,7 @@ def test_a_model_without_experts_searches_teaches_and_learns(browser: Browser, p
         expect(page.locator("#own-report")).to_contain_text("boats")
         page.get_by_role("tab", name=texts.TAB_STUDIO).click()
         expect(page.locator("#lora")).to_contain_text("the exact merge of your experts, since this model has no generator yet")
-        adapted = gallery.text_to_image(QUERY, Adapter.of(lora), 10).hits
+        adapted = ranked(gallery, QUERY, Adapter.of(lora), 10).hits
         settles(lambda: [row[1] for row in column(page, texts.SG_LORA)], [hit.label for hit in adapted])
         page.click("#more > button")
         expect(page.locator("#facts")).to_contain_text("rank")

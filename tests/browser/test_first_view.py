@@ -10,14 +10,14 @@ from made_up_photos import blurred
 from page_state import add, answered, ask, box, choose, expect_photos, labels, settles
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from recalls import ranked
 
 from app.languages import texts
 from app.photos.samples import OPENING, sample_questions
+from core.backbones.description import subject
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
-from core.retrieval.search import some_embeddings
 from core.retrieval.suggest import MOST_PHOTOS, suggested
-from core.sglora.description import subject
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
@@ -92,7 +92,7 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     gallery.add([sample.path for sample in sample_photos(OPENING)])
     adaptation = engine.adapt(AdapterRequest(FIRST.description))
     for title, adapter in ((texts.ZERO_SHOT, ZERO_SHOT), (texts.SG_LORA, Adapter.of(adaptation.lora, adaptation.weight))):
-        ranking = gallery.text_to_image(FIRST.query, adapter, 12).hits
+        ranking = ranked(gallery, FIRST.query, adapter, 12).hits
         settles(lambda title=title: labels(page, title)[:12], [hit.label for hit in ranking])
     expect(page.locator("#examples")).to_be_visible()
     # What is folded takes most bytes: it is sent once it is opened.
@@ -229,7 +229,7 @@ def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page,
     expect(page.locator("#no-special")).to_have_text(texts.EVERYDAY)
     gallery = Gallery(engine.backbone)
     gallery.add(people)
-    everyday = suggested(engine.repository, some_embeddings(gallery.searchable, MOST_PHOTOS))
+    everyday = suggested(engine.repository, gallery.contents.embeddings(most=MOST_PHOTOS))
     expect(page.locator("#look-like .gallery-item")).to_have_text([subject(expert.description) for expert in everyday])
 
     page.click("#clear")
@@ -251,7 +251,7 @@ def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page,
     expect(box(page, "description")).to_have_value(sentence)
     gallery, adaptation = Gallery(engine.backbone), engine.adapt(AdapterRequest(sentence))
     gallery.add(bedrooms)
-    ranking = gallery.text_to_image(query, Adapter.of(adaptation.lora, adaptation.weight), None).hits
+    ranking = ranked(gallery, query, Adapter.of(adaptation.lora, adaptation.weight), None).hits
     settles(lambda: labels(page, texts.SG_LORA), [hit.label for hit in ranking])
     box(page, "description").fill("")
     other = page.context.new_page()

@@ -69,13 +69,17 @@ def test_two_visitors_at_once_get_their_own(browser: Browser, url: str) -> None:
         page.locator("#search").click()
     for code, page in pages.items():
         own = texts_in(code)
-        expect(page.locator(".toast-body")).to_contain_text(own["CORE_EMPTY"].split("{what}")[-1].strip(") 。:：）"))
+        expect(page.locator(".toast-body")).to_contain_text(
+            own["The {what} is empty: say what the photos show, such as “photos of people surfing”."]
+            .split("{what}")[-1]
+            .strip(") 。:：）")
+        )
         box(page, "query").fill("můj pes běží v lese a ve sněhu")
     for page in pages.values():
         page.locator("#search").click()
     for code, page in pages.items():
         own = texts_in(code)
-        expect(page.locator("#results .sg-taught")).to_contain_text(own["CORE_CZECH"])
+        expect(page.locator("#results .sg-taught")).to_contain_text(own["Czech"])
     assert [errors for _, errors in visits.values()] == [[], []]
     for page in pages.values():
         page.context.close()

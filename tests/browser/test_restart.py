@@ -11,7 +11,8 @@ from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
 from page_state import add, answered, ask, asked_of, box, choose, expect_photos, labels, settles
 from playwright.sync_api import Browser, Page, expect
 
-from app.actions import answering, own_experts
+from app.actions import own_experts
+from app.actions.adapters import write_zip
 from app.languages import texts
 from app.photos.samples import OPENING, sample_questions
 from app.visitors import registry
@@ -62,6 +63,7 @@ def test_after_a_restart_the_page_says_that_photos_are_gone(
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         told(page, "the app was restarted")
         expect_no_answer(page)
+        expect(page.locator("#sets, #examples").filter(visible=True)).to_have_count(0)
         for name, kept in (("query", QUERY), ("description", SENTENCE), ("where", texts.WITHIN_OWN)):
             expect(box(page, name)).to_have_value(kept)
         settles(lambda: asked_of(page), {"q": QUERY, "about": SENTENCE})
@@ -138,9 +140,9 @@ def test_a_tab_that_the_app_forgot_goes_on_with_the_photos(
         patch.setattr(registry, "MOST_TABS", 1)
         settles(forgotten, True)  # the page may still send an event of its answer
     assert len(mine.photos) == 2
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the tab's answer is gone
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the tab's answer is gone: it is asked again
     expect_photos(page, 2)
-    expect(page.locator("#results .sg-waiting img")).to_have_count(2)
+    answered(page, QUERY, 2)
     ask(page, "a dog")
     answered(page, "a dog", 2)
     not_told(page)
@@ -161,7 +163,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     expect(page.locator("#lora .sg-made-line")).to_be_visible()
     (mine,) = (each for each in app.visitors.all() if each.photos)
     (tab,) = map(app.visitors.find_tab, mine.sessions)
-    adapter = answering.write_zip(engine, tab)
+    adapter = write_zip(engine, tab.visitor, tab.adaptation)
     own_experts.import_files(engine, tab, [str(adapter)], "photos of my sea")
     second.goto(app.url)
     expect_photos(second, 3)

@@ -11,6 +11,7 @@ import pytest
 from app_process import visit
 from page_state import add, answered, ask, box, choose, column, settles
 from playwright.sync_api import Browser, Page, expect
+from recalls import ranked
 
 from app.languages import texts
 from app.models.engines import DEFAULT, found_repositories
@@ -63,7 +64,7 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     gallery, adaptation = Gallery(engine.backbone), engine.adapt(AdapterRequest(SENTENCE))
     gallery.add(photos)
     adapter = Adapter.of(*engine.applied(adaptation.lora, adaptation.strength))
-    expected = alike((h.rank, h.label, h.score) for h in gallery.text_to_image(QUERY, adapter, 10).hits)
+    expected = alike((h.rank, h.label, h.score) for h in ranked(gallery, QUERY, adapter, 10).hits)
     assert shipped != expected
     settles(lambda: column(page, texts.SG_LORA), expected)
     page.click("#more > button")

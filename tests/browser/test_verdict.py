@@ -8,9 +8,11 @@ from pathlib import Path
 from made_up_photos import blurred
 from page_state import add, ask, box, labels, settles
 from playwright.sync_api import Page, expect
+from recalls import ranked
 
 from app.languages import texts
-from core.experiments.controls import random_sentence
+from app.photos.samples import sample_questions
+from core.experts.random_sentence import random_sentence
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -32,7 +34,7 @@ def among_ten(gallery: Gallery, photos: list[Path], **adapters: Adapter) -> dict
     """For how many captions of ``captions_file`` the photo is among the first ten: one caption is asked after the other."""
     names = {f"a spot of kind {i} number {n}": p.name for i, p in enumerate(photos) for n in range(EACH)}
     return {
-        which: sum(name in [hit.label for hit in gallery.text_to_image(text, adapter, 10).hits] for text, name in names.items())
+        which: sum(name in [hit.label for hit in ranked(gallery, text, adapter, 10).hits] for text, name in names.items())
         for which, adapter in adapters.items()
     }
 
@@ -45,7 +47,8 @@ def test_captions_are_counted_without_and_with_a_question(opened: Page, engine: 
     gallery = Gallery(engine.backbone)
     gallery.add(photos)
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
-    other = Adapter.of(*engine.applied(random_sentence(engine, adaptation), adaptation.strength))
+    random = random_sentence(engine, adaptation.request)
+    other = Adapter.of(random.lora, random.weight)
     found = among_ten(gallery, photos, before=ZERO_SHOT, after=Adapter.of(adaptation.lora, adaptation.weight), random=other)
     verdict, counted = page.locator("#recall .sg-verdict"), {"what": texts.FIRST_TEN, "total": EACH * PHOTOS, **found}
     expect(verdict).to_have_text(texts.VERDICT.format(**counted))
@@ -62,6 +65,31 @@ def test_captions_are_counted_without_and_with_a_question(opened: Page, engine: 
 
     page.click("#more > button")
     page.locator("#with-random input").check()
-    expect(page.locator("#results section").nth(1)).to_contain_text(adaptation.request.with_random_sentence().description)
+    expect(page.locator("#results section").nth(1)).to_contain_text(random.request.description)
     expect(verdict).to_have_text(texts.VERDICT_RANDOM.format(**counted))
-    settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in gallery.text_to_image(QUERY, other, 12).hits])
+    settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in ranked(gallery, QUERY, other, 12).hits])
+
+
+def test_ticks_say_which_columns_are_compared(opened: Page) -> None:
+    page, columns, verdict = opened, opened.locator("#results section"), opened.locator("#recall .sg-verdict")
+    before, random = page.locator("#with-zero-shot input"), page.locator("#with-random input")
+    expect(page.locator("#results h3")).to_contain_text(sample_questions()[0].query)
+    expect(columns).to_have_count(3)
+    page.click("#more > button")
+    expect(random).to_be_checked()  # samples are compared with a random sentence
+    random.uncheck()
+    expect(columns).to_have_count(2)
+    expect(verdict).not_to_contain_text("random")
+    before.uncheck()
+    expect(columns).to_have_count(1)
+    expect(verdict).not_to_contain_text("before")
+    before.check()
+    expect(columns).to_have_count(3)
+    expect(random).to_be_checked()
+    expect(verdict).to_contain_text("random")
+    before.uncheck()
+    expect(columns).to_have_count(1)
+    expect(random).not_to_be_checked()
+    random.check()
+    expect(columns).to_have_count(3)
+    expect(before).to_be_checked()

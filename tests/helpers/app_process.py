@@ -34,8 +34,6 @@ START_SECONDS = 300
 PATIENCE_SECONDS = 120  # on a busy machine, a slow answer is not a failure
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 PORTS = range(20_000, 32_000)  # outside the range from which Linux assigns ports automatically
-
-
 # Gradio logs these two errors on the old page when a reload cuts its event stream.
 CUT_BY_A_RELOAD = "signal is aborted without reason", "Connection errored out."
 
@@ -54,10 +52,7 @@ def script_errors(page: Page) -> list[str]:
 
 
 def visit(browser: Browser, address: str, **context: Any) -> tuple[Page, list[str]]:
-    """Open the page and wait until the models are ready. Returns the page and its list of errors (``script_errors``).
-
-    ``context``: options of ``Browser.new_context``.
-    """
+    """Open the page and wait until the models are ready: (page, its list of errors). ``context``: as ``new_context``."""
     usual = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
     page = browser.new_context(**(usual | context)).new_page()
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
@@ -79,17 +74,10 @@ def serve(folder: Path, within: Sequence[str] = (), flags: Sequence[str] = ("--e
 def running(
     folder: Path, *flags: str, within: Sequence[str] = (), port: int = 0, **surroundings: str
 ) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Run `python app.py` as a user starts it. An environment variable sets the port.
+    """Run `python app.py` as a user starts it: (address, process). The page already answers; the models may still load.
 
-    Args:
-        folder: the working directory, for the app's files and its log.txt.
-        flags: command line options.
-        within: the start of a command that runs the app in another network.
-        port: the port to listen on; 0: a free one.
-        surroundings: more environment variables.
-
-    Yields:
-        the address and the process. The page already answers; the models may still load.
+    ``folder``: the working directory, for the app's files and its log.txt. ``within``: the start of a command that runs the app
+    in another network. ``port``: 0: a free one. ``surroundings``: more environment variables.
     """
     port = port or free_port()
     log = folder / "log.txt"
@@ -124,11 +112,7 @@ def close(page: gr.Blocks) -> None:
 
 
 def wait_for(address: str, process: subprocess.Popen, log: Path, within: Sequence[str] = ()) -> None:
-    """Wait until the page answers inside the app's network.
-
-    Raises:
-        RuntimeError: when the app ends, or does not answer in time; the message has its log.
-    """
+    """Wait until the page answers inside the app's network. Raises RuntimeError, with the log: when it does not in time."""
     for _ in range(START_SECONDS * 4):
         if process.poll() is not None:
             raise RuntimeError(f"the app ended: {log.read_text()}")

@@ -1,7 +1,5 @@
 """Runs the app in this process, with several visitors. For tests of how one visitor affects the others."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """Run the command line in this process, which saves seconds of imports."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Hostile files: the base class of all cases, and the checks during and after each case."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile
@@ -19,19 +17,12 @@ ALWAYS_INERT = {"script", "iframe", "object", "embed", "svg", "math", "form", "l
 
 @dataclass(frozen=True)
 class Case:
-    """One hostile file.
+    """One hostile file."""
 
-    Attributes:
-        what: a short description, for the test's name.
-        name: the file's name, as a browser sends it.
-        data: the file's content.
-        reason: part of the error message. None: the app accepts the file.
-    """
-
-    what: str
-    name: str
+    what: str  # a short description, for the test's name
+    name: str  # the file's name, as a browser sends it
     data: bytes = field(repr=False)
-    reason: str | None = None
+    reason: str | None = None  # part of the error message; None: the app accepts the file
 
     def __str__(self) -> str:
         return self.what

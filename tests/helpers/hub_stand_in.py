@@ -1,7 +1,5 @@
 """A small HTTP server that answers as the Hugging Face hub does."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

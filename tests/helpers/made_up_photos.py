@@ -1,7 +1,5 @@
 """Generated photos of coloured shapes, with captions. A small model can learn these tasks."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

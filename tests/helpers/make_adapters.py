@@ -1,7 +1,5 @@
 """Hostile adapters in PEFT format and hostile saved experts, made from valid ones."""
 
-from __future__ import annotations
-
 import io
 import json
 import pickle
@@ -75,10 +73,10 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "a name of a million letters", save({"n" * 10**6: torch.zeros(1)}), "does not fit this backbone"
     yield "a name with markup", save({**good.tensors, f"\x1b[31m{MARKUP}": torch.zeros(1)}), "is unknown"
     yield "a tensor too few", save(dict(list(good.tensors.items())[1:])), "is missing"
-    yield "another shape", changed(lambda t: t[:, 1:]), "A and B of shapes"
-    yield "one dimension more", changed(lambda t: t[None]), "A and B of shapes"
-    yield "a number", changed(lambda t: t.sum()), "A and B of shapes"
-    yield "no rank", changed(lambda t: t[:0]), "A and B of shapes"
+    yield "another shape", changed(lambda t: t[:, 1:]), "A and B of"
+    yield "one dimension more", changed(lambda t: t[None]), "A and B of"
+    yield "a number", changed(lambda t: t.sum()), "A and B of"
+    yield "no rank", changed(lambda t: t[:0]), "A and B of"
     yield "numbers of four bits", changed(lambda t: t.to(torch.uint8).view(torch.float4_e2m1fn_x2)), ""
     for kind in (torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn):
         yield f"numbers of {kind}", changed(lambda t, kind=kind: t.to(kind)), ""
@@ -93,10 +91,7 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "a pickle", pickle.dumps({first: [0.0]}), damaged
     torch.save({first: torch.zeros(shape)}, buffer := io.BytesIO())
     yield "what torch.save writes", buffer.getvalue(), damaged
-    for what, said in {
-        "another backbone": "ffff",
-        "a backbone of markup": MARKUP,
-    }.items():
+    for what, said in {"another backbone": "ffff", "a backbone of markup": MARKUP}.items():
         yield what, save(good.tensors, {**metadata, "backbone_fingerprint": said}), "another backbone"
     for what, origin in {
         "an origin of brackets": NESTED,

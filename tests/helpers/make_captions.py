@@ -1,7 +1,5 @@
 """Hostile captions files."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Hostile ZIP files."""
 
-from __future__ import annotations
-
 import io
 import stat
 import struct
@@ -20,13 +18,7 @@ GOOD = "good.png"
 
 @dataclass(frozen=True)
 class Archive(Case):
-    """A hostile ZIP.
-
-    Attributes:
-        photos: how many photos the app adds from it. Default 1: most of these ZIPs hold one good photo.
-    """
-
-    photos: int = 1
+    photos: int = 1  # that the app adds; most of these ZIPs hold one good photo
 
 
 def photo(seed: int) -> bytes:

@@ -1,7 +1,5 @@
 """A real MCP client of the app, over HTTP."""
 
-from __future__ import annotations
-
 import ast
 import asyncio
 import base64

@@ -1,8 +1,6 @@
 """A network without other machines, and a log of a Python process's network requests. Tests use both to check that the app
 contacts no other machine."""
 
-from __future__ import annotations
-
 import ast
 import shutil
 import socket
@@ -60,11 +58,7 @@ def has_route() -> bool:
 
 @contextmanager
 def nowhere() -> Iterator[list[str]]:
-    """A network without other machines, for several processes.
-
-    Yields:
-        the start of a command that runs the rest of its arguments in this network; empty if the machine does not allow it.
-    """
+    """The start of a command that runs its other arguments in a network without other machines; empty: it is not allowed."""
     if not all(map(shutil.which, ("unshare", "nsenter", "ip", "sh"))):
         yield []
         return

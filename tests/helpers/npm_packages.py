@@ -1,7 +1,5 @@
 """Packages of npm. A test that needs one skips where npm or the registry is missing."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Uses the page as a visitor does, reads what it shows, and waits for changes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path

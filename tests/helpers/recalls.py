@@ -1,12 +1,30 @@
-"""The recall of a gallery, from the ranks of its captions and photos."""
+"""The photos of a gallery by a question, and its recall, from the ranks of its captions and photos."""
 
-from __future__ import annotations
+from collections.abc import Iterable
+
+from torch import Tensor
 
 from core.common.metrics import KS
-from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
+from core.names.teach import TaughtNames
+from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Ranking
+from core.retrieval.photo_set import Where, prefixes
+from core.retrieval.search import WORDS, Search
 
 
 def recalls(gallery: Gallery, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
     """Recall in percent: {"i2t": {"R@1": …, "R@5": …, "R@10": …}, "t2i": …}."""
-    found = gallery.hits(adapter)
+    found = gallery.contents.hits(adapter)
     return {way: {f"R@{k}": float((hits.ranks < k).mean() * 100) for k in KS} for way, hits in found.items()}
+
+
+def ranked(gallery: Gallery, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
+    """The photos that fit a query best; ``top``: None for all."""
+    return asked(gallery, query).rank(adapter, top)
+
+
+def asked(gallery: Gallery, query: str) -> Search:
+    return Search(WORDS, query, gallery.contents, None, TaughtNames(gallery.backbone), Where())
+
+
+def prefixes_of(gallery: Gallery, keys: Iterable[str]) -> Tensor:
+    return prefixes([gallery.contents], keys, gallery.backbone)

@@ -1,7 +1,5 @@
 """Small expert repositories for random open_clip models, as ``train`` writes them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -10,9 +8,9 @@ from safetensors.torch import save_file
 from tiny_models import frozen_layout, noise, tiny_clip, tiny_clip_config
 
 from core.backbones import load_backbone
+from core.backbones.description import embed_descriptions
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_generator, save_repository
-from core.sglora.description import embed_descriptions
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.subspace import Basis

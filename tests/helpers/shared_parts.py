@@ -1,7 +1,5 @@
 """Random shared parts of the embedded backbone."""
 
-from __future__ import annotations
-
 from tiny_models import random_lora
 
 from core.backbones.embedded import EmbeddedBackbone

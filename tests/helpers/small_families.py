@@ -4,8 +4,6 @@ All switches of a family's configuration (pooling, norms, biases, activation, ma
 smaller. The tokenizer is open_clip's own, because the other ones come from a hub.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

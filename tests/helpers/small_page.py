@@ -1,7 +1,5 @@
 """A small page behind the app's server: for what the server promises, whatever the page does."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 The script runs in the app's network, which has no other machines, and as the app's user: python space_visit.py CHECKOUT LOG
 """
 
-from __future__ import annotations
-
 import json
 import os
 import pwd

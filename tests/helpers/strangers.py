@@ -1,7 +1,5 @@
 """An HTTP client that follows none of the app's rules."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import time

@@ -1,7 +1,5 @@
 """timm's version of the frozen image tower, with the package's weights. The reference for our version."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

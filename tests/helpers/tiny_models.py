@@ -1,7 +1,5 @@
 """Small models and LoRAs with random weights, for tests that need real code but not real quality."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import open_clip

@@ -5,8 +5,6 @@ captions and labels. It knows no words of special domains. Weights are rounded t
 vocabulary is open_clip's, of which the file has the tokens that occurred in training.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

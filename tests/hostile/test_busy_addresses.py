@@ -1,16 +1,13 @@
 """One address sends too much; a class behind one address, and everybody else, notice nothing."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from small_page import Small, small
+from small_page import Small
 from starlette.responses import PlainTextResponse
 from starlette.types import Send
 from strangers import API, PLAIN, Stranger
@@ -20,11 +17,7 @@ from app.server.mcp_visitors import AT_WORK
 from app.server.rate_limit import CALLS, RateLimit
 from app.server.uploads import Uploads
 
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    with small(tmp_path_factory.mktemp("app"), mcp=True) as running:
-        yield running
+MCP = True
 
 
 def test_a_class_of_thirty_behind_one_address_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """Fuzzing of our own parsers: they accept any input or reject it with an error message. Each run uses the same examples."""
 
-from __future__ import annotations
-
 import copy
 import json
 import struct
@@ -32,6 +30,7 @@ from core.data.image_io import open_photo
 from core.data.uploads import sort_uploads
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_generator, load_repository, save_repository
 from core.experts.own import OwnEntry, OwnExperts, load_zip, save_zip
+from core.retrieval.fit import Fit
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
@@ -323,5 +322,5 @@ def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, t
     if (result := tried(lambda: engine.adapt(AdapterRequest(text, k, tau, seed)), StudioError)) is None:
         return
     assert bool(torch.isfinite(result.full.vector()).all())
-    check_inert(page_html.routing(engine, result.routing, result.fit, False, False))
+    check_inert(page_html.routing(engine, result.routing, Fit.of(engine, result.routing), False, False))
     check_inert(page_html.adapter(engine, result) + page_html.adapter_details(result))

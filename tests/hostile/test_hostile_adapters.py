@@ -1,7 +1,5 @@
 """Hostile adapters and saved experts, in the forms that the page accepts: a ZIP, or the two files of an adapter."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -59,12 +57,7 @@ def import_adapter(engine: SGLora, tab: Tab, path: str) -> None:
     ],
 )
 def test_adapters_and_saved_experts(
-    engine: SGLora,
-    good: Good,
-    tmp_path: Path,
-    made: Callable[[Good], list[Case]],
-    take: Callable,
-    starts: tuple[str, ...],
+    engine: SGLora, good: Good, tmp_path: Path, made: Callable[[Good], list[Case]], take: Callable, starts: tuple[str, ...]
 ) -> None:
     for number, case in enumerate(made(good)):
         tab, folder, said = Tab(Visitor()), tmp_path / str(number), None

@@ -11,8 +11,8 @@ from make_captions import captions
 from make_images import TOO_LONG, images, picture
 from make_zips import Archive, zips
 
-from app.actions import answering
-from app.actions.answering import Added
+from app.actions import adding
+from app.actions.adding import Added
 from app.page.views import page_html
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
@@ -45,7 +45,7 @@ def drop(engine: SGLora, tmp_path: Path, watch: Watch) -> Drop:
         picture(999).save(folder / "beside.png")
         (folder / "beside.csv").write_text("image,caption\nbeside.png,beside it\n")
         paths = [folder / "beside.png", folder / "beside.csv", hostile]
-        done = answering.add_uploads(engine, tab, [str(path) for path in paths])
+        done = adding.add_uploads(engine, tab, [str(path) for path in paths])
         beside = [p for p in tab.visitor.photos if p.name == "beside.png"]
         assert [p.captions for p in beside] == [("beside it",)]
         page = page_html.report(done.remarks, done.report, done.failed) + page_html.gallery_line(tab.visitor)

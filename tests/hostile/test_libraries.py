@@ -1,7 +1,5 @@
 """Libraries from strangers: whatever they hold, the app searches, repairs, or rejects them with an error message."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil
@@ -18,8 +16,9 @@ from core.common.errors import LibraryError, StudioError
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import ABOUT, PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.photo_set import Where
 from core.retrieval.questions import Query
-from core.retrieval.search import Where, search
+from core.retrieval.search import search
 
 PHOTOS = 6
 FLIPPED = 120  # number of damaged libraries

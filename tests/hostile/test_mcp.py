@@ -1,8 +1,5 @@
 """The endpoints as MCP tools, called by a real MCP client over HTTP. Two clients never see each other's photos."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,13 +15,7 @@ from app.server import mcp_visitors
 from app.server.mcp_visitors import VISITOR
 from core.sglora.engine import SGLora
 
-NAME = "a-name-that-nobody-guesses"
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    with small(tmp_path_factory.mktemp("app"), mcp=True) as running:
-        yield running
+MCP, NAME = True, "a-name-that-nobody-guesses"
 
 
 def test_the_endpoints_are_tools(app: Small) -> None:

@@ -1,14 +1,11 @@
 """Requests that cost the server more than the sender: bodies, streams, log lines; and other sites' pages."""
 
-from __future__ import annotations
-
 import json
 import logging
 import resource
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,12 +37,6 @@ SHAPES = {
     "UTF-16": lambda n: ('{"data": [' + "[]," * (n // 6) + "0]}").encode("utf-16"),
 }
 PHOTO = {"files": ("a.png", b"x")}
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    with small(tmp_path_factory.mktemp("app")) as running:
-        yield running
 
 
 def seconds(body: bytes) -> float:
@@ -98,17 +89,13 @@ def test_the_server_answers_others_while_it_looks_at_a_body(app: Small, monkeypa
 
 
 @pytest.mark.parametrize("route", ["queue/data?session_hash=nobody", "call/count/nothing", "call/v2/count/nothing"])
-def test_a_stream_without_a_call_ends_at_once(
-    app: Small, route: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
-) -> None:
+def test_streams_of_no_call_end(app: Small, route: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture) -> None:
     answer = httpx.get(f"{app.url}{API}/{route}", timeout=120)
     assert "404" in answer.text and len(answer.text) < 200
     assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
-def test_streams_that_are_closed_early_raise_nothing(
-    app: Small, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
-) -> None:
+def test_streams_closed_early_raise_nothing(app: Small, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture) -> None:
     stranger = Stranger(app.url)
     route = f"GET /{API}/queue/data?session_hash={stranger.session} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     slow = next(number for number, fn in app.page.fns.items() if fn.api_name == "slow")

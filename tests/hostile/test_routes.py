@@ -1,7 +1,5 @@
 """Gradio's routes for strangers: which are open, what a request may hold, and what the server reads for a stranger."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -39,12 +37,6 @@ FORM = {"content-type": "multipart/form-data; boundary=edge"}
 PART = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
 
 REFUSED = texts.FILE_NOT_YOURS, texts.NO_ADDRESSES, texts.CALL_NOT_JSON  # a name with a control character is no call
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    with small(tmp_path_factory.mktemp("app")) as running:
-        yield running
 
 
 @pytest.fixture
@@ -116,9 +108,7 @@ def test_what_is_not_used_is_not_found(app: Small, method: str, route: str) -> N
         (f"{API}/upload", {"content-type": "multipart/form-data; boundary=edge; charset=undefined"}),
     ],
 )
-def test_requests_that_gradio_fails_on_get_a_message(
-    app: Small, route: str, headers: dict[str, str], capfd: pytest.CaptureFixture
-) -> None:
+def test_gradios_failures_get_a_message(app: Small, route: str, headers: dict[str, str], capfd: pytest.CaptureFixture) -> None:
     sent = {"method": "POST", "content": PART + b"x\r\n--edge--\r\n"} if route.endswith("upload") else {"method": "GET"}
     answer = httpx.request(url=f"{app.url}{route}", headers=headers, timeout=120, **sent)
     assert (answer.status_code, answer.json()["detail"]) == (400, texts.REQUEST_UNUSABLE)

@@ -1,18 +1,18 @@
 """``search --link``: a folder of links to what was found."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
 from command_line import Answer, Run
 from made_up_photos import blurred
 
+from core.common.errors import DataError
 from core.data.album import make_album
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """What a photo program shows."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def test_where_links_are_impossible_photos_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +26,11 @@ def test_where_links_are_impossible_photos_are_copied(tmp_path: Path, monkeypatc
     ((file, error),) = make_album(album, photos)
     assert file == photos[1] and "its photo is gone" in str(error) and names(album) == ["001 0.jpg", "003 2.jpg"]
     assert (album / "001 0.jpg").read_bytes() == content and not (album / "001 0.jpg").is_symlink()
+    assert make_album(album, photos[2:]) == [] and names(album) == ["001 2.jpg"]  # in place of the copies
+    (album / "001 2.jpg").write_bytes(content + b"mine")
+    with pytest.raises(DataError, match=r"001 2\.jpg, which is no link or copy"):
+        make_album(album, photos[:1])
+    assert names(album) == ["001 2.jpg"]
 
 
 def test_search_makes_an_album_in_the_order_of_its_results(answer: Answer, run: Run, tmp_path: Path) -> None:

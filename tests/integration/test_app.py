@@ -22,18 +22,21 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
 from PIL import Image
+from recalls import ranked
 from strangers import Stranger
 from zips import zipped
 
-from app.actions import answering
+from app.actions import adding, answering
+from app.actions.adapters import write_zip
 from app.actions.sources import Sources
 from app.answers.comparison import Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
 from app.models.engines import Models
 from app.page.layout import Studio
-from app.page.steps.context import Controls
+from app.page.view import Controls
 from app.page.views import experts_html, page_html, results_html
+from app.photos import files
 from app.photos.files import KEPT_DOWNLOADS, Files
 from app.visitors import visitor as one_visitor
 from app.visitors.registry import Visitors
@@ -46,6 +49,7 @@ from core.common.messages import message
 from core.data.decode import content_id
 from core.data.uploads import sort_uploads
 from core.experts.adapter_files import routed_experts
+from core.retrieval.fit import Fit
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -133,16 +137,16 @@ def test_index_reports_and_search_ranks_as_core_does(app: Running, engine: SGLor
     merged = engine.repository.merged(adaptation.routing.chosen, adaptation.routing.weights)
     without = client.predict(query="a sunny beach", api_name="/search")
     assert list(without) == ["zero_shot", "shared"]
-    for ranked, adapter in (
+    for answered, adapter in (
         (found["zero_shot"], ZERO_SHOT),
         (found["merge"], Adapter.of(*engine.applied(merged, adaptation.strength))),
         (found["sg_lora"], Adapter.of(adaptation.lora, adaptation.weight)),
         (without["zero_shot"], ZERO_SHOT),
         (without["shared"], Adapter.of(engine.backbone.shared, engine.usual_strength)),
     ):
-        hits = gallery.text_to_image("a sunny beach", adapter, 10).hits
-        assert [(h["name"], h["rank"]) for h in ranked] == [(h.label, h.rank) for h in hits]
-        assert [h["score"] for h in ranked] == pytest.approx([h.score for h in hits], abs=1e-3)
+        hits = ranked(gallery, "a sunny beach", adapter, 10).hits
+        assert [(h["name"], h["rank"]) for h in answered] == [(h.label, h.rank) for h in hits]
+        assert [h["score"] for h in answered] == pytest.approx([h.score for h in hits], abs=1e-3)
 
 
 def test_visitors_at_once_never_see_each_others_photos(app: Running, tmp_path: Path) -> None:
@@ -186,18 +190,23 @@ def test_the_page_says_why_there_are_no_models() -> None:
     studio = Studio(Models(load), Visitors(), Sources())
     with gr.Blocks() as page:
         studio.build(page)
-    shown = studio._ready(None, Tab(Person()), Controls())[studio.status]
-    assert "The experts are damaged: restore &lt;them&gt;." in shown
+    with pytest.raises(RepositoryError):
+        studio.models.get()
+    tab = Tab(Person())
+    tab.drawn.controls = Controls()
+    shown = json.loads(studio.context.redraw(tab, {})[studio.context.drawn])
+    assert "The experts are damaged: restore &lt;them&gt;." in shown["html"]["status"]
 
 
 # Adapters
 
 
-def test_only_the_last_downloads_are_kept(engine: SGLora) -> None:
+def test_only_the_last_downloads_are_kept(engine: SGLora, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "YOUNG_SECONDS", 0)
     tab, paths = Tab(Person()), []
     for seed in range(KEPT_DOWNLOADS + 2):
         answering.answer(engine, tab, Asked(request=AdapterRequest("../../etc/passwd", seed=seed)))
-        paths.append(answering.write_zip(engine, tab))
+        paths.append(write_zip(engine, tab.visitor, tab.adaptation))
     assert [path.exists() for path in paths] == [False] * 2 + [True] * KEPT_DOWNLOADS
     assert paths[-1].is_relative_to(tab.visitor.files.folder)
     assert sorted(zipfile.ZipFile(paths[-1]).namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
@@ -221,7 +230,7 @@ def test_photos_of_a_zip_are_kept_for_another_backbone(engine: SGLora, tmp_path:
     tab = Tab(Person())
     photos = {f"{colour}.png": png(colour) for colour in ("red", "blue")}
     files = {"broken.png": b"no photo", "again.png": photos["red.png"], **photos}  # the good photos come last
-    added = answering.add_uploads(engine, tab, [str(pack(tmp_path / "photos.zip", files))])
+    added = adding.add_uploads(engine, tab, [str(pack(tmp_path / "photos.zip", files))])
     assert added.report is not None and len(added.report.added) == 2
     kept = {file.stem: file.read_bytes() for file in (tab.visitor.files.folder / "photos").iterdir()}
     assert kept == {content_id(content): content for content in photos.values()}
@@ -262,7 +271,7 @@ NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 
 def compared(columns: tuple[Column, ...], asked: Question, photos: tuple[Photo, ...] = (), zero_shot: bool = True) -> str:
-    title = message("CORE_ASKED_PHOTOS", query=asked.what)
+    title = message("Photos for “{query}”", query=asked.what)
     return results_html.comparison(Comparison(title, columns, asked, photos=photos), Files(), 10, zero_shot)
 
 
@@ -271,7 +280,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     columns = tuple(Column(title, "", Ranking((hit,), 1), {"k": 0}) for title in ("ZERO_SHOT", "SG_LORA"))
     photos = (Photo("k", NASTY, b"jpeg", (NASTY,)),)
     pages = [
-        page_html.routing(engine, adaptation.routing, adaptation.fit, False, False),
+        page_html.routing(engine, adaptation.routing, Fit.of(engine, adaptation.routing), False, False),
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine, adaptation),
         page_html.adapter_details(adaptation),
@@ -289,10 +298,7 @@ def test_results_say_how_they_moved_beside_zero_shot_alone() -> None:
     def ranking(order: str) -> Ranking:
         return Ranking(tuple(Hit(key, key, 1.0, rank) for rank, key in enumerate(order, 1)), len(order))
 
-    columns = (
-        Column("ZERO_SHOT", "", ranking("abc"), {}),
-        Column("SG_LORA", "", ranking("acb"), {"a": 0, "b": -1, "c": 1}),
-    )
+    columns = (Column("ZERO_SHOT", "", ranking("abc"), {}), Column("SG_LORA", "", ranking("acb"), {"a": 0, "b": -1, "c": 1}))
     page = compared(columns, Question.photo(""))
     assert page.count('data-key="b"') == 2 and "moved up 1 place" in page and texts.DID_NOT_MOVE in page
     alone = compared(columns, Question.photo(""), zero_shot=False)
@@ -326,8 +332,8 @@ def words(query: str, request: AdapterRequest | None = None, merge: bool = False
 
 def captioned(engine: SGLora, folder: Path, count: int = 8) -> Tab:
     tab, names = Tab(Person()), [f"{i}.png" for i in range(count)]
-    answering.add_uploads(engine, tab, [str(p) for p in blurred(folder, names, 7)])
-    answering.set_captions(engine, tab, {name: [f"the photo number {i}"] for i, name in enumerate(names)})
+    adding.add_uploads(engine, tab, [str(p) for p in blurred(folder, names, 7)])
+    adding.set_captions(engine, tab, {name: [f"the photo number {i}"] for i, name in enumerate(names)})
     return tab
 
 
@@ -395,7 +401,7 @@ def test_photos_that_trained_an_expert_are_left_out_of_recall(engine: SGLora, tm
     others = Gallery(engine.backbone)
     others.add(sorted(tmp_path.glob("*.png"))[3:])
     others.set_captions({f"{i}.png": [f"the photo number {i}"] for i in range(3, 8)})
-    assert made.columns[0].hits["t2i"].ranks.tolist() == others.hits()["t2i"].ranks.tolist()
+    assert made.columns[0].hits["t2i"].ranks.tolist() == others.contents.hits()["t2i"].ranks.tolist()
     assert texts.LEFT_OUT.format(n=3) in results_html.recalls(made)
 
 
@@ -403,7 +409,7 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
     tab = captioned(engine, tmp_path, 12)
     made = answering.answer(engine, tab, words("water"))
     assert made is not None
-    ranked, shared = (column.ranking.hits for column in made.columns)
+    first, shared = (column.ranking.hits for column in made.columns)
     ten = {hit.key for hit in shared[:10]}
 
     def said(tab: Tab) -> str:
@@ -414,14 +420,14 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
         return f"Photos for “water”, marked as right, among the first ten: 1 of {n} before, {after} of {n} after"
 
     for row, right in ((0, True), (11, True), (3, False)):
-        answering.mark(tab, ranked[row].key, right)
+        answering.mark(tab, first[row].key, right)
     answering.mark(tab, "no such photo", True)
-    assert said(tab) == expected(ranked[0].key, ranked[11].key)
-    answering.mark(tab, ranked[11].key, True)  # a second click removes the mark
-    assert said(tab) == expected(ranked[0].key)
-    # A reload restores the marks and the question. They go with the question, and with the photos.
+    assert said(tab) == expected(first[0].key, first[11].key)
+    answering.mark(tab, first[11].key, True)  # a second click removes the mark
+    assert said(tab) == expected(first[0].key)
+    # A new tab with the question has its marks. They go with the question, and with the photos.
     again = Tab(tab.visitor)
-    again.resume()
+    again.asked = tab.asked
     answering.answer_again(engine, again)
     assert again.comparison is not None and again.comparison.asked == made.asked
     assert said(again) == said(tab)
@@ -458,6 +464,6 @@ def test_photos_removed_last_come_back_and_count_as_memory(engine: SGLora, tmp_p
 
 def test_captions_for_other_photos_say_which_names_they_use(engine: SGLora, tmp_path: Path) -> None:
     tab = captioned(engine, tmp_path, 2)
-    remark = answering.set_captions(engine, tab, {"elsewhere.jpg": ["a dog"]})
+    remark = adding.set_captions(engine, tab, {"elsewhere.jpg": ["a dog"]})
     assert remark == texts.CAPTIONS_NO_PHOTO.format(name="elsewhere.jpg", photo="0.png")
-    assert len(answering.set_captions(engine, tab, {"x" * 100_000: ["a dog"]})) < 500
+    assert len(adding.set_captions(engine, tab, {"x" * 100_000: ["a dog"]})) < 500

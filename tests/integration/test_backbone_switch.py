@@ -3,8 +3,6 @@
 Each repository has random experts on a random open_clip model, in its own folder. tests/browser/test_switch.py shows the page.
 """
 
-from __future__ import annotations
-
 import shlex
 import threading
 import time
@@ -15,10 +13,11 @@ from typing import ClassVar
 
 import pytest
 from made_up_photos import blurred
+from recalls import ranked
 from repositories import EXPERTS, make_repository
 from tiny_models import tiny_backbone
 
-from app.actions import answering, own_experts
+from app.actions import adding, answering, own_experts
 from app.answers.question import Asked, Question
 from app.languages import texts
 from app.models.engines import DEFAULT, Models, found_repositories
@@ -84,7 +83,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def tab_with(models: Models, photos: list[Path]) -> Tab:
     tab = Tab(Visitor())
-    answering.add_uploads(models.get(), tab, [str(p) for p in photos])
+    adding.add_uploads(models.get(), tab, [str(p) for p in photos])
     return tab
 
 
@@ -111,7 +110,7 @@ def test_the_page_has_a_choice_if_there_is_one(engine: SGLora, others: list[Foun
 def test_switching_indexes_photos_again(models: Models, name: str, photos: list[Path]) -> None:
     tab, steps = tab_with(models, photos), []
     visitor = tab.visitor
-    answering.set_captions(models.get(), tab, {"0.png": ["a boat"], "3.png": ["a kite"]})
+    adding.set_captions(models.get(), tab, {"0.png": ["a boat"], "3.png": ["a kite"]})
     before, asked = visitor.photos, Asked(Question.words(QUERY), answering.request(SENTENCE, 2, 0.1, 0, 1.0), merge=True)
     shipped = answering.answer(models.get(), tab, asked)
     other = models.get(name)
@@ -127,7 +126,7 @@ def test_switching_indexes_photos_again(models: Models, name: str, photos: list[
     adapters = (ZERO_SHOT, Adapter.of(merged), Adapter.of(adaptation.lora))
     assert tab.comparison is not None and shipped is not None
     for found, adapter in zip(tab.comparison.columns, adapters, strict=True):
-        hits = expected.text_to_image(QUERY, adapter, None).hits
+        hits = ranked(expected, QUERY, adapter, None).hits
         assert [(h.key, h.rank) for h in found.ranking.hits] == [(h.key, h.rank) for h in hits]
         assert [h.score for h in found.ranking.hits] == pytest.approx([h.score for h in hits], abs=1e-5)
 
@@ -186,13 +185,13 @@ def test_photos_are_not_added_while_they_are_indexed_again(models: Models, name:
     def meanwhile(done: int, total: int) -> None:
         if not refused:
             with pytest.raises(GalleryError, match="being added or indexed"):
-                answering.add_uploads(models.get(), tab, [str(p) for p in photos])
+                adding.add_uploads(models.get(), tab, [str(p) for p in photos])
             tab.visitor.gallery(models.get()).remove([tab.visitor.photos[0].id])
             refused.append(True)
 
     done = tab.visitor.switch(name, models.get(name), meanwhile)
     assert refused and done.photos == 2
-    answering.add_uploads(models.get(name), tab, [str(p) for p in photos])
+    adding.add_uploads(models.get(name), tab, [str(p) for p in photos])
     assert len(tab.visitor.photos) == 6
 
 

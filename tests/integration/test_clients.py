@@ -1,7 +1,5 @@
 """The app from other clients: the reference's examples for curl, JavaScript and gradio_client run as printed."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """One index of photos with and without the shared part, compared with brute force over two matrices."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from made_up_photos import blurred
+from recalls import ranked
 from shared_parts import random_shared
 from tiny_models import noise
 
@@ -50,15 +49,15 @@ def prefixes(engine: SGLora, photos: list[Path]) -> torch.Tensor:
 
 
 def test_rows_have_unit_length_and_hold_both_embeddings(engine, gallery, prefixes) -> None:
-    backbone, index = engine.backbone, gallery.searchable.index
+    backbone, index = engine.backbone, gallery.contents.index_for(ZERO_SHOT)
     rows = index.take(np.arange(len(index)))
     assert width(backbone) == 2 * backbone.dim == rows.shape[1]
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(PHOTOS))
     adapter = Adapter.of(engine.adapt(AdapterRequest(SENTENCE)).lora)
-    assert gallery.searchable.index_for(adapter) is index, "a new sentence must reuse the photos' index"
-    torch.testing.assert_close(gallery.embeddings(), backbone.suffix(prefixes), atol=5e-3, rtol=0)
-    torch.testing.assert_close(gallery.embeddings(adapter), backbone.suffix(prefixes, adapter.lora), atol=5e-3, rtol=0)
-    assert (gallery.embeddings() - gallery.embeddings(adapter)).abs().max() > 0.02
+    assert gallery.contents.index_for(adapter) is index, "a new sentence must reuse the photos' index"
+    torch.testing.assert_close(gallery.contents.embeddings(), backbone.suffix(prefixes), atol=5e-3, rtol=0)
+    torch.testing.assert_close(gallery.contents.embeddings(adapter), backbone.suffix(prefixes, adapter.lora), atol=5e-3, rtol=0)
+    assert (gallery.contents.embeddings() - gallery.contents.embeddings(adapter)).abs().max() > 0.02
 
 
 def test_the_strength_is_the_weight_and_ends_at_one(engine) -> None:
@@ -98,9 +97,9 @@ def test_library_gallery_and_matrices_agree(engine, gallery, prefixes, photos, t
         by_name = {path.name: scores[i] for i, path in enumerate(photos)}
         found = search(opened, question, adapter, None)
         np.testing.assert_allclose([score for _, score in found], [by_name[names[place]] for place, _ in found], atol=5e-3)
-        there = gallery.text_to_image(QUERY, adapter, top=None)
+        there = ranked(gallery, QUERY, adapter, top=None)
         np.testing.assert_allclose([hit.score for hit in there.hits], [score for _, score in found], atol=5e-3)
-        zero_shot = gallery.text_to_image(QUERY, ZERO_SHOT, top=None)
+        zero_shot = ranked(gallery, QUERY, ZERO_SHOT, top=None)
         assert there == zero_shot if strength == 0 else [h.key for h in there.hits] != [h.key for h in zero_shot.hits]
     with pytest.raises(AdapterError, match="in another way"):
         search(opened, question, Adapter.of(random_shared(backbone, 9)))

@@ -3,8 +3,6 @@
 A kernel that gets tensors of two devices raises. Results must equal those of the CPU.
 """
 
-from __future__ import annotations
-
 import pytest
 import torch
 from device_double import DOUBLE, device_double
@@ -101,15 +99,15 @@ def test_a_visitors_expert_is_trained_on_the_device_of_the_backbone(tmp_path) ->
     gallery.set_captions({p.file: p.captions for p in photos})
     recipe = OwnRecipe(batch=8, fixed_steps=3, snapshots=2)
     expected = train_own_expert(engine, gallery, "mine", "a photo of shapes", recipe=recipe)
-    scores = gallery.embeddings(ZERO_SHOT)
+    scores = gallery.contents.embeddings(ZERO_SHOT)
     with device_double() as moves:
         backbone.to(DOUBLE)
         found = train_own_expert(engine, gallery, "mine", "a photo of shapes", recipe=recipe)
         assert moves.to_device
         again = Gallery(backbone)
         again.add(files)
-        torch.testing.assert_close(again.embeddings(ZERO_SHOT), scores, atol=2e-3, rtol=0)
-        again.embeddings(Adapter.of(random_lora(backbone.layout, 3)))
+        torch.testing.assert_close(again.contents.embeddings(ZERO_SHOT), scores, atol=2e-3, rtol=0)
+        again.contents.embeddings(Adapter.of(random_lora(backbone.layout, 3)))
     # Rounding decides the sign of a gradient that is nearly zero, and Adam turns this sign into a whole step.
     assert float((found.mean - expected.mean).abs().median()) < 5e-5
     assert float((found.mean - expected.mean).abs().mean()) < 0.05 * float((expected.mean - expected.mean.mean()).abs().mean())

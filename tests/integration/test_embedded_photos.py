@@ -1,7 +1,5 @@
 """The embedded backbone in the paper's form: LoRAs adapt photos. A repository selects it, for commands and the page."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from command_line import Answer, Run
 from made_up_photos import blurred
 from random_engines import random_engine
 
-from app.actions import answering
+from app.actions import adding
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.backbones.embedded import EmbeddedBackbone
@@ -53,17 +51,12 @@ def test_a_repository_says_how_it_is_chosen_and_takes_the_loaded_backbone(folder
 
 def test_a_generator_of_other_experts_is_rejected(folder: Path, run: Run) -> None:
     """Both forms of the backbone have one fingerprint."""
-    for options in (
-        ("--experts", folder, "--generator", asset_path(GENERATOR_FILE)),
-        ("--generator", folder / GENERATOR_FILE),
-    ):
+    for options in (("--experts", folder, "--generator", asset_path(GENERATOR_FILE)), ("--generator", folder / GENERATOR_FILE)):
         code, _, err = run("route", TEXT, *options)
-        assert code == 1 and "belongs to other experts than those in" in err
+        assert code == 1 and "is not of the experts" in err
 
 
-def test_the_command_line_takes_the_backbone_of_the_experts(
-    folder: Path, photos: list[Path], tmp_path: Path, run: Run, answer: Answer
-) -> None:
+def test_commands_take_the_experts_backbone(folder: Path, photos: list[Path], tmp_path: Path, run: Run, answer: Answer) -> None:
     experts, search = ("--experts", folder, "--strength", 4), ("search", "the sea", "--gallery", photos[0].parent)
     assert run("adapt", TEXT, "--out", tmp_path / "adapter", *experts)[0] == 0
     by_task = answer(*search, "--task", TEXT, *experts)["rankings"]
@@ -75,10 +68,10 @@ def test_the_command_line_takes_the_backbone_of_the_experts(
 
 def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, folder: Path, photos: list[Path]) -> None:
     visitor, paper = Visitor(), FoundRepository.read(folder).load(engine.backbone)
-    answering.add_uploads(engine, Tab(visitor), [str(p) for p in photos])
-    before = visitor.gallery(engine).embeddings(Adapter("zero-shot", None))
+    adding.add_uploads(engine, Tab(visitor), [str(p) for p in photos])
+    before = visitor.gallery(engine).contents.embeddings(Adapter("zero-shot", None))
     assert visitor.switch("embedded, photos", paper).photos == len(photos)
     gallery = visitor.gallery(paper)
-    torch.testing.assert_close(gallery.embeddings(Adapter("zero-shot", None)), before, atol=2e-2, rtol=0)
-    adapted = gallery.embeddings(Adapter.of(paper.adapt(AdapterRequest(TEXT, strength=4)).lora))
+    torch.testing.assert_close(gallery.contents.embeddings(Adapter("zero-shot", None)), before, atol=2e-2, rtol=0)
+    adapted = gallery.contents.embeddings(Adapter.of(paper.adapt(AdapterRequest(TEXT, strength=4)).lora))
     assert (adapted - before).norm(dim=-1).min() > 0.05

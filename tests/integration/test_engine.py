@@ -3,8 +3,6 @@
 Experts and generator are random here, so no test depends on how well the shipped ones were trained.
 """
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -12,6 +10,7 @@ import torch
 from random_engines import DESCRIPTION, TASKS, random_engine
 from tiny_models import noise, tiny_backbone
 
+from core.backbones.description import embed_descriptions
 from core.backbones.lora import Lora
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, RepositoryError
@@ -22,7 +21,6 @@ from core.experts.files import save_generator, save_repository
 from core.experts.load import FoundRepository, load_engine, repository_folders
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
-from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.sglora.router import SparseRouter

@@ -1,7 +1,5 @@
 """Evaluation on a small gallery, compared with loops over photos and texts."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Controls compared with weight changes made by hand, and each experiment's own computation with brute force."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from itertools import combinations

@@ -1,7 +1,5 @@
 """``export``: open_clip and immich's runtime load the model, and embed as the backbone does with the adapter."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Each open_clip model family that docs/reproduce.md lists as working, as a small model with random weights."""
 
-from __future__ import annotations
-
 import json
 
 import open_clip
@@ -108,5 +106,5 @@ def test_a_tokenizer_that_cannot_be_had(tmp_path, monkeypatch) -> None:
     open_clip.add_model_config(tmp_path / "with-tokenizer.json")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(BackboneError, match=r"The tokenizer timm/ViT-B-32-SigLIP2-256 of with-tokenizer, .*local-dir:FOLDER"):
+    with pytest.raises(BackboneError, match=r"The tokenizer of with-tokenizer .*local-dir:FOLDER"):
         load_backbone("with-tokenizer", str(small.weights))

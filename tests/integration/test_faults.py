@@ -1,7 +1,5 @@
 """Faults around the running app: crashes, full disks, lost connections. Only affected visitors see an error message."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import re
@@ -49,14 +47,14 @@ DISK_MB = 48  # the app keeps 32 of them free
 
 
 def test_a_crash_costs_one_visitor_one_answer(app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer, crashes = answering.answer, itertools.cycle([RuntimeError, MemoryError])
+    compute, crashes = answering.compute, itertools.cycle([RuntimeError, MemoryError])
 
-    def crashing(engine: SGLora, tab: Tab, asked: Asked, **others: Any) -> object:
+    def crashing(engine: SGLora, tab: Tab, asked: Asked, *others: Any, **more: Any) -> object:
         if asked.words == "crash":
             raise next(crashes)("in a worker")
-        return answer(engine, tab, asked, **others)
+        return compute(engine, tab, asked, *others, **more)
 
-    monkeypatch.setattr(answering, "answer", crashing)
+    monkeypatch.setattr(answering, "compute", crashing)
     unlucky, other = Visitor(app, tmp_path, 101), Visitor(app, tmp_path, 102)
     unlucky.add()
     other.add()
@@ -242,13 +240,8 @@ def form(content: bytes) -> bytes:
 
 
 def head(app: Running, length: int) -> bytes:
-    lines = [
-        "POST /gradio_api/upload HTTP/1.1",
-        f"Host: {urlsplit(app.url).netloc}",
-        "Content-Type: multipart/form-data; boundary=edge",
-        f"Content-Length: {length}",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
+    kind = f"Host: {urlsplit(app.url).netloc}\r\nContent-Type: multipart/form-data; boundary=edge"
+    return f"POST /gradio_api/upload HTTP/1.1\r\n{kind}\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
 def connection(app: Running) -> socket.socket:

@@ -1,7 +1,5 @@
 """Experiments that train: folds, and experts of a domain that join everyday ones. On a tiny model and made-up photos."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,9 +1,7 @@
 """The gallery compared with brute force: NumPy rankings, embeddings computed outside it, and many threads at once."""
 
-from __future__ import annotations
-
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 import torch
 from make_images import encode, picture
 from PIL import Image
-from recalls import recalls
+from recalls import asked, ranked, recalls
 from tiny_models import tiny_backbone
 
 from core.backbones.base import Backbone
@@ -23,10 +21,9 @@ from core.common.errors import AdapterError, GalleryError, StudioError
 from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
-from core.names.teach import TaughtNames
-from core.retrieval.gallery import KEPT_CAPTIONS, ZERO_SHOT, Adapter, Gallery
-from core.retrieval.scoped import WORDS, ScopedSearch
-from core.retrieval.search import KEPT_ADAPTERS
+from core.retrieval.gallery import KEPT_ADAPTERS, KEPT_CAPTIONS, ZERO_SHOT, Adapter, Gallery
+
+COUNTED = {"prefix": "prefixed", "suffix": "suffixed", "text_prefix": "read", "text_suffix": "embedded"}
 
 
 class Spy:
@@ -37,23 +34,13 @@ class Spy:
         self.prefixed = self.suffixed = self.read = self.embedded = 0
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._backbone, name)
+        real = getattr(self._backbone, name)
 
-    def prefix(self, pixels: torch.Tensor) -> torch.Tensor:
-        self.prefixed += len(pixels)
-        return self._backbone.prefix(pixels)
+        def counted(given: Sized, lora: Lora | None = None) -> torch.Tensor:
+            vars(self)[COUNTED[name]] += len(given)
+            return real(given) if lora is None else real(given, lora)
 
-    def suffix(self, prefix: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
-        self.suffixed += len(prefix)
-        return self._backbone.suffix(prefix, lora)
-
-    def text_prefix(self, texts: Sequence[str]) -> torch.Tensor:
-        self.read += len(texts)
-        return self._backbone.text_prefix(texts)
-
-    def text_suffix(self, prefix: torch.Tensor, lora: Lora | None = None) -> torch.Tensor:
-        self.embedded += len(prefix)
-        return self._backbone.text_suffix(prefix, lora)
+        return counted if name in COUNTED else real
 
 
 @pytest.fixture(scope="module")
@@ -121,34 +108,34 @@ def pictures(n: int) -> list[tuple[str, bytes]]:
 @pytest.mark.parametrize("seed", [None, 3])
 def test_text_to_image_is_the_brute_force_ranking(filled, either, seed) -> None:
     adapter = ZERO_SHOT if seed is None else Adapter.of(lora(either, seed))
-    photos = filled.embeddings(adapter).numpy()
+    photos = filled.contents.embeddings(adapter).numpy()
     for query in ("a cat", "a red motorbike in a garage"):
         scores = photos @ either.encode_text([query], adapter.lora)[0].numpy()
         order = np.argsort(-scores, kind="stable")
-        full = filled.text_to_image(query, adapter, top=None)
+        full = ranked(filled, query, adapter, top=None)
         assert [hit.key for hit in full.hits] == [filled.photos[i].id for i in order]
         assert [hit.label for hit in full.hits] == [filled.photos[i].name for i in order]
         assert np.allclose([hit.score for hit in full.hits], scores[order], atol=1e-5)
         assert [hit.rank for hit in full.hits] == list(range(1, len(photos) + 1))
         assert full.total == len(photos)
-        assert filled.text_to_image(f"  {query}\n", adapter, top=5).hits == full.hits[:5]
-        assert filled.text_to_image(query, adapter, top=10_000) == full
+        assert ranked(filled, f"  {query}\n", adapter, top=5).hits == full.hits[:5]
+        assert ranked(filled, query, adapter, top=10_000) == full
 
 
 def test_image_to_text_is_the_brute_force_ranking(filled, either, samples) -> None:
     adapter = Adapter.of(lora(either, 4))
     texts = list(dict.fromkeys(c for s in samples for c in s.captions))
     for row in (0, 10):
-        every = either.encode_text(texts, adapter.lora).numpy() @ filled.embeddings(adapter).numpy().T
+        every = either.encode_text(texts, adapter.lora).numpy() @ filled.contents.embeddings(adapter).numpy().T
         scores = every[:, row] - np.log(np.exp(20 * every).sum(1)) / 20
         order = np.argsort(-scores, kind="stable")
-        full = filled.image_to_text(filled.photos[row].id, adapter, top=None)
+        full = filled.contents.image_to_text(filled.photos[row].id, adapter, top=None)
         assert [hit.label for hit in full.hits] == [texts[i] for i in order]
         assert np.allclose([hit.score for hit in full.hits], scores[order], atol=1e-5)
         assert full.total == len(texts) and len({hit.key for hit in full.hits}) == len(texts)
         assert all(hit.key.isalnum() for hit in full.hits), "keys appear in HTML, so they must be alphanumeric"
-        assert filled.image_to_text(filled.photos[row].id, adapter, top=3).hits == full.hits[:3]
-        opened = filled.image_to_text(open_photo(samples[row].path), adapter, top=None)
+        assert filled.contents.image_to_text(filled.photos[row].id, adapter, top=3).hits == full.hits[:3]
+        opened = filled.contents.image_to_text(open_photo(samples[row].path), adapter, top=None)
         assert {h.key: h.rank for h in opened.hits if h.rank <= 5} == {h.key: h.rank for h in full.hits if h.rank <= 5}
         assert np.allclose([h.score for h in opened.hits], [h.score for h in full.hits], atol=2e-3)
 
@@ -159,11 +146,11 @@ def test_recalls_are_those_counted_by_hand(filled, either) -> None:
         filled.set_captions({photo.name: []})
     kept = [i for i, photo in enumerate(filled.photos) if photo.captions]
     assert len(kept) == len(filled.photos) - 4
-    images = filled.embeddings(adapter)[kept]
+    images = filled.contents.embeddings(adapter)[kept]
     texts = [(row, text) for row, i in enumerate(kept) for text in filled.photos[i].captions]
     read = either.encode_text([text for _, text in texts], adapter.lora)
     scores = (images @ read.T).numpy()
-    less = scores - np.log(np.exp(20 * (filled.embeddings(adapter) @ read.T).numpy()).sum(0)) / 20
+    less = scores - np.log(np.exp(20 * (filled.contents.embeddings(adapter) @ read.T).numpy()).sum(0)) / 20
     found = recalls(filled, adapter)
     for k in (1, 5, 10):
         i2t = [any(texts[c][0] == row for c in np.argsort(-less[row])[:k]) for row in range(len(kept))]
@@ -183,7 +170,7 @@ def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
     for seed in range(3):
         own = lora(spy, seed)
         adapter = Adapter.of(own if spy.shared is None else merge([spy.shared, own], [1.0, 1.0]))
-        gallery.text_to_image("a cat", adapter)
+        ranked(gallery, "a cat", adapter)
     embeddings = 1 + 3 if spy.shared is None else 2
     assert spy.prefixed == 6 and spy.suffixed == embeddings * 6, (
         "only the suffix runs: once for zero-shot and the shared part, or once for each adapter of photos"
@@ -197,14 +184,14 @@ def test_indexes_follow_the_photos(either, prefixes, samples) -> None:
     gallery = Gallery(either)
     adapter = Adapter.of(lora(either, 7))
     gallery.add([s.path for s in samples[:3]])
-    gallery.embeddings(adapter)
+    gallery.contents.embeddings(adapter)
     gallery.remove([gallery.photos[0].id, "unknown"])
     gallery.add([samples[5].path])
     expected = either.suffix(prefixes[[1, 2, 5]], adapter.lora)
-    assert torch.allclose(gallery.embeddings(adapter), expected, atol=5e-3)
-    assert {h.key for h in gallery.text_to_image("a cat", adapter).hits} == {p.id for p in gallery.photos}
+    assert torch.allclose(gallery.contents.embeddings(adapter), expected, atol=5e-3)
+    assert {h.key for h in ranked(gallery, "a cat", adapter).hits} == {p.id for p in gallery.photos}
     gallery.clear()
-    assert gallery.photos == () and gallery.embeddings(adapter).shape == (0, either.dim)
+    assert gallery.photos == () and gallery.contents.embeddings(adapter).shape == (0, either.dim)
 
 
 def test_captions_are_read_once_and_embedded_for_the_last_adapters(backbone, samples) -> None:
@@ -226,23 +213,25 @@ def test_captions_are_read_once_and_embedded_for_the_last_adapters(backbone, sam
 def test_indexes_of_the_last_adapters_are_kept_and_counted(vit) -> None:
     gallery = Gallery(vit)
     gallery.add(pictures(3))
-    photos, adapters = gallery.searchable, [Adapter.of(lora(vit, seed)) for seed in range(KEPT_ADAPTERS + 1)]
-    zero_shot, indexes = photos.index.nbytes, [photos.index_for(one) for one in adapters]
-    assert zero_shot == 3 * vit.dim * 4 and photos.nbytes == (1 + KEPT_ADAPTERS) * zero_shot
+    photos, adapters = gallery.contents, [Adapter.of(lora(vit, seed)) for seed in range(KEPT_ADAPTERS + 1)]
+    before = gallery.memory
+    plain, indexes = photos.index_for(ZERO_SHOT), [photos.index_for(one) for one in adapters]
+    zero_shot = plain.nbytes
+    assert zero_shot == 3 * vit.dim * 4 and gallery.memory - before == (1 + KEPT_ADAPTERS) * zero_shot
     assert photos.index_for(adapters[1]) is indexes[1]
     assert photos.index_for(adapters[0]) is not indexes[0], "the index of the first adapter was dropped"
-    assert photos.index_for(ZERO_SHOT) is photos.index
+    assert photos.index_for(ZERO_SHOT) is plain
 
 
 def test_an_adapter_that_breaks_the_numbers_is_refused(filled, either) -> None:
     broken = Lora.from_vector(either.layout, torch.full((either.layout.size,), float("nan")))
     with pytest.raises(AdapterError, match="infinite or invalid"):
-        filled.text_to_image("a cat", Adapter.of(broken))
+        ranked(filled, "a cat", Adapter.of(broken))
     with pytest.raises(AdapterError, match="infinite or invalid"):
-        filled.image_to_text(Image.new("RGB", (50, 50)), Adapter.of(broken))
+        filled.contents.image_to_text(Image.new("RGB", (50, 50)), Adapter.of(broken))
     with pytest.raises(AdapterError, match="infinite or invalid"):
         recalls(filled, Adapter.of(broken))
-    assert filled.text_to_image("a cat").total == len(filled.photos)
+    assert ranked(filled, "a cat").total == len(filled.photos)
 
 
 # Adding files
@@ -252,17 +241,9 @@ def test_a_mixed_upload_keeps_the_good_part(backbone, samples, tmp_path: Path) -
     cat = next(s for s in samples if s.name == "chelsea.png").path.read_bytes()
     gone = tmp_path / "gone.jpg"
     sources = [
-        ("cat.png", cat),
-        ("broken.png", cat[: len(cat) // 2]),
-        ("nothing.jpg", b""),
-        ("words.txt", b"no photo"),
-        ("../../cat.png", png(1)),
-        ("same cat.png", cat),
-        gone,
-        tmp_path,
-        ("broken again.png", cat[: len(cat) // 2]),
-        ("CAT.PNG", png(2)),
-        ("a\x00b\n.png", png(3)),
+        *(("cat.png", cat), ("broken.png", cat[: len(cat) // 2]), ("nothing.jpg", b""), ("words.txt", b"no photo")),
+        *(("../../cat.png", png(1)), ("same cat.png", cat), gone, tmp_path, ("broken again.png", cat[: len(cat) // 2])),
+        *(("CAT.PNG", png(2)), ("a\x00b\n.png", png(3))),
     ]
     gallery = Gallery(backbone)
     steps: list[tuple[int, int]] = []
@@ -270,18 +251,11 @@ def test_a_mixed_upload_keeps_the_good_part(backbone, samples, tmp_path: Path) -
     assert [photo.name for photo in report.added] == ["cat.png", "cat 2.png", "CAT 3.PNG", "a b .png"]
     assert tuple(report.added) == gallery.photos
     assert report.duplicates == ["same cat.png"]
-    assert [f.name for f in report.failed] == [
-        "broken.png",
-        "nothing.jpg",
-        "words.txt",
-        "gone.jpg",
-        tmp_path.name,
-        "broken again.png",
-    ]
+    failed = ["broken.png", "nothing.jpg", "words.txt", "gone.jpg", tmp_path.name, "broken again.png"]
+    assert [f.name for f in report.failed] == failed
     reasons = [str(f.reason) for f in report.failed]
-    assert (
-        "cut off" in reasons[0] and "empty" in reasons[1] and "not a readable image" in reasons[2] and "not there" in reasons[3]
-    )
+    for said, reason in zip(("cut off", "empty", "not a readable image", "not there"), reasons, strict=False):
+        assert said in reason
     assert reasons[5] == reasons[0], "the same damaged content fails under each name and is not a duplicate"
     assert steps[-1] == (len(sources), len(sources)) and steps == sorted(steps)
     later = gallery.add([("cat3.png", cat), ("bad.png", b"x")])
@@ -358,16 +332,16 @@ def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None
     assert len(photo.captions) == CAPTIONS_A_PHOTO
     texts = gallery.memory - before
     assert texts >= 500 * CAPTIONS_A_PHOTO
-    gallery.image_to_text(photo.id, top=None)
+    gallery.contents.image_to_text(photo.id, top=None)
     sentences = CAPTIONS_A_PHOTO * 4 * backbone.sentence_dim
     assert gallery.memory >= before + texts + sentences
     gallery.set_captions({"1.png": ["not read yet"]})
     with pytest.raises(StudioError, match="stopped"):
-        gallery.image_to_text(photo.id, stop=lambda: True)
+        gallery.contents.image_to_text(photo.id, stop=lambda: True)
 
     monkeypatch.setattr("core.retrieval.gallery.MOST_TEXTS", 50)
     gallery.set_captions({f"{i}.png": [f"{i} {n}" for n in range(CAPTIONS_A_PHOTO)] for i in range(4)})
-    assert gallery.image_to_text(photo.id, top=None).total == 2 * CAPTIONS_A_PHOTO
+    assert gallery.contents.image_to_text(photo.id, top=None).total == 2 * CAPTIONS_A_PHOTO
 
 
 # Questions that cannot be answered
@@ -376,7 +350,7 @@ def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None
 def test_questions_to_an_empty_gallery_say_what_to_do(backbone) -> None:
     gallery = Gallery(backbone)
     with pytest.raises(GalleryError, match="no photos yet: add some"):
-        ScopedSearch(WORDS, "a cat", None, gallery, None, TaughtNames(backbone)).rank(ZERO_SHOT)
+        ranked(gallery, "a cat")
     with pytest.raises(GalleryError, match="at least two photos with captions"):
         recalls(gallery)
     gallery.add(pictures(2))
@@ -384,10 +358,10 @@ def test_questions_to_an_empty_gallery_say_what_to_do(backbone) -> None:
     with pytest.raises(GalleryError, match="at least two photos with captions"):
         recalls(gallery)
     with pytest.raises(GalleryError, match="not in the gallery"):
-        gallery.image_to_text("0" * 32)
+        gallery.contents.image_to_text("0" * 32)
     gallery.set_captions({"picture-0": []})
     with pytest.raises(GalleryError, match="No photo has captions yet"):
-        gallery.image_to_text(gallery.photos[0].id)
+        gallery.contents.image_to_text(gallery.photos[0].id)
 
 
 # Threads
@@ -402,17 +376,17 @@ def test_adapters_used_at_once_do_not_disturb_each_other(either, samples, indexe
 
     def asked(gallery: Gallery, adapter: Adapter) -> np.ndarray:
         """The scores in the order of the photos, because rounding may swap near ties in a ranking."""
-        scores = {hit.key: hit.score for hit in gallery.text_to_image("a cat", adapter, top=None).hits}
+        scores = {hit.key: hit.score for hit in ranked(gallery, "a cat", adapter, top=None).hits}
         return np.array([scores.pop(photo.id) for photo in gallery.photos])
 
-    alone = [(quiet.embeddings(adapter), asked(quiet, adapter)) for adapter in adapters]
+    alone = [(quiet.contents.embeddings(adapter), asked(quiet, adapter)) for adapter in adapters]
     assert min(np.abs(a - b).max() for i, (_, a) in enumerate(alone) for _, b in alone[:i]) > 0.02, "a mix-up must show"
     start = threading.Barrier(12)
 
     def work(which: int) -> tuple[torch.Tensor, np.ndarray]:
         start.wait()
         scores = asked(busy, adapters[which])
-        return busy.embeddings(adapters[which]), scores
+        return busy.contents.embeddings(adapters[which]), scores
 
     with ThreadPoolExecutor(12) as pool:
         results = list(pool.map(work, [*range(6), *range(6)]))
@@ -452,7 +426,7 @@ def test_searching_while_photos_come_and_go(backbone) -> None:
     def ask() -> int:
         asked = 0
         while not done.is_set() or not asked:
-            ranking = gallery.text_to_image("a pattern", adapter, top=None)
+            ranking = ranked(gallery, "a pattern", adapter, top=None)
             assert [hit.rank for hit in ranking.hits] == list(range(1, ranking.total + 1))
             assert len({hit.key for hit in ranking.hits}) == ranking.total >= 10
             asked += 1
@@ -464,14 +438,14 @@ def test_searching_while_photos_come_and_go(backbone) -> None:
         changing.result()
         assert all(future.result() > 0 for future in asking)
     assert len(gallery.photos) == 10
-    assert {h.key for h in gallery.text_to_image("x1", adapter, top=None).hits} == {p.id for p in gallery.photos}
+    assert {h.key for h in ranked(gallery, "x1", adapter, top=None).hits} == {p.id for p in gallery.photos}
 
 
 def test_an_answer_has_the_photos_of_its_beginning(backbone) -> None:
     """Photos that another tab adds or removes while columns are ranked."""
     files, gallery = pictures(6), Gallery(backbone)
     gallery.add(files[:4])
-    search = ScopedSearch(WORDS, "a pattern", None, gallery, None, TaughtNames(backbone))
+    search = asked(gallery, "a pattern")
     first = {hit.key for hit in search.rank(ZERO_SHOT).hits}
     gallery.add(files[4:])
     gallery.remove([gallery.photos[0].id])

@@ -1,7 +1,5 @@
 """Libraries on disk: what a run reports, what survives a crash, and search compared with all photos through the adapter."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
@@ -118,6 +116,14 @@ def test_only_what_is_new_or_changed_is_encoded(backbone: Backbone, photos: Path
     assert searched.place(tmp_path / "elsewhere.jpg") == "elsewhere.jpg"
 
 
+def test_a_folder_inside_another_one_is_not_missing(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+    outer, inner, library = tmp_path / "outer", tmp_path / "outer" / "inner", tmp_path / "library"
+    copied(photos, outer, 0, 1), copied(photos, inner, 2)
+    for folders in ([outer, inner], [], [inner, outer]):
+        report = update(library, folders, backbone)
+        assert (report.photos, report.missing) == (3, [])
+
+
 def test_photos_of_a_folder_that_vanished_are_kept(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
     drive, other, library = tmp_path / "drive", tmp_path / "other", tmp_path / "library"
     copied(photos, drive, 0, 1, 2), copied(photos, other, 3, 4)
@@ -141,9 +147,7 @@ def test_photos_of_a_folder_that_vanished_are_kept(backbone: Backbone, photos: P
     assert (report.photos, report.removed) == (1, 2)
 
 
-def test_a_library_of_an_earlier_version_with_captions_is_searched_and_updated(
-    backbone: Backbone, photos: Path, tmp_path: Path
-) -> None:
+def test_a_library_of_an_earlier_version_is_searched_and_updated(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
     folder, library = tmp_path / "photos", tmp_path / "library"
     copied(photos, folder, 0, 1, 2)
     update(library, [folder], backbone)
@@ -159,9 +163,7 @@ def test_a_library_of_an_earlier_version_with_captions_is_searched_and_updated(
     assert {Path(path).name for path in read_files(PhotoLibrary.open(library))} == {"01.jpg", "02.jpg", "03.jpg"}
 
 
-def test_old_libraries_are_rejected_with_the_command_that_remakes_them(
-    backbone: Backbone, photos: Path, tmp_path: Path
-) -> None:
+def test_old_libraries_are_rejected_with_a_command_that_remakes_them(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
     folder, library = tmp_path / "my photos", tmp_path / "library"
     shutil.copytree(photos, folder)
     update(library, [folder], backbone)
@@ -236,9 +238,7 @@ def test_a_damaged_index_is_made_again(backbone: Backbone, indexed: PhotoLibrary
         assert len(LibraryPhotos(PhotoLibrary.open(copy), backbone).index) == 40 and index.read_bytes() == good
 
 
-def test_a_library_in_a_folder_that_cannot_be_written_is_searched(
-    backbone: Backbone, indexed: PhotoLibrary, tmp_path: Path
-) -> None:
+def test_a_library_that_cannot_be_written_is_searched(backbone: Backbone, indexed: PhotoLibrary, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(indexed.folder, copy)
     shutil.rmtree(copy / "index")

@@ -1,7 +1,5 @@
 """A backbone without experts: an open_clip model is searched zero-shot, then with own experts, merged exactly."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +8,17 @@ import pytest
 import torch
 from command_line import Answer, Run
 from made_up_photos import blurred
+from recalls import ranked
 from repositories import make_model
 from tiny_models import noise, random_lora, tiny_backbone
 
+from core.backbones.description import embed_descriptions
 from core.backbones.lora import Lora
 from core.backbones.peft_format import save_peft
 from core.common.errors import RepositoryError
 from core.experts.load import load_engine
 from core.experts.own import OwnEntry, OwnExperts, import_adapter, load_zip, save_zip
 from core.retrieval.gallery import Gallery
-from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
@@ -50,7 +49,7 @@ def with_own(none: SGLora, folder) -> tuple[OwnExperts, dict[str, Lora]]:
 def test_without_experts_a_sentence_gets_three_ways_on(none: SGLora) -> None:
     assert (len(none.repository), none.generator, none.parameters) == (0, None, 0)
     for ask in (none.route, lambda sentence: none.adapt(AdapterRequest(sentence))):
-        with pytest.raises(RepositoryError, match=r"no expert .* captioned photos, import a LoRA .*--experts"):
+        with pytest.raises(RepositoryError, match=r"no experts yet: train one, import a LoRA .*--experts"):
             ask("photos of boats")
 
 
@@ -101,7 +100,7 @@ def test_every_search_works_without_experts(none: SGLora, answer: Answer, model,
     found = answer("search", "something red", "--gallery", photos, *model)
     gallery = Gallery(none.backbone)
     gallery.add(sorted(photos.glob("*.png")))
-    hits = gallery.text_to_image("something red", top=None).hits
+    hits = ranked(gallery, "something red", top=None).hits
     expected = [(hit.label, pytest.approx(hit.score, abs=1e-5)) for hit in hits]
     assert (found["task"], list(found["rankings"])) == (None, ["zero-shot"])
     assert [(hit["photo"], hit["score"]) for hit in found["rankings"]["zero-shot"]] == expected
@@ -135,6 +134,6 @@ def test_a_library_opens_with_its_model(run: Run, answer: Answer, model, photos:
 def test_a_sentence_without_experts_is_answered(run: Run, model, photos: Path, tmp_path: Path, command: str) -> None:
     arguments = {"search": ("red", "--gallery", photos, "--task", "boats"), "adapt": ("boats", "--out", tmp_path / "out")}
     code, out, err = run(command, *arguments.get(command, ("boats",)), *model)
-    assert (code, out) == (1, "") and "no expert for this model yet" in err and "--experts" in err
+    assert (code, out) == (1, "") and "This model has no experts yet" in err and "--experts" in err
     code, out, err = run(command, *arguments.get(command, ("boats",)), "--backbone", "ViT-B-32")
-    assert (code, out) == (1, "") and "ViT-B-32 alone has random weights: give --pretrained" in err
+    assert (code, out) == (1, "") and "ViT-B-32 has random weights: give --pretrained" in err

@@ -1,7 +1,5 @@
 """The offline and online phases on an open_clip model, with a GPU user's commands."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
@@ -102,9 +100,7 @@ def test_index_says_what_was_trained_and_which_backbone_loads_it(experts: Path, 
     assert hashlib.sha256((experts / GENERATOR_FILE).read_bytes()).hexdigest() in card, "the card must name the later generator"
 
 
-def test_experts_of_texts_search_libraries(
-    data: Path, backbone: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_text_experts_find_photos(data: Path, backbone: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Photos are indexed once, before the adapters exist. Page and command line search this library."""
     model = backbone[:4]
     library = ["--library", str(tmp_path / "library")]
@@ -129,7 +125,7 @@ def test_experts_of_texts_search_libraries(
 def test_wrong_usage_is_named(data: Path, experts: Path, backbone: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     train = ["train", "experts", "--data", str(data), *backbone, "--set"]
     for command, reason in (
-        (["route", "a dog", *backbone[:4], "--experts", str(experts)], "was trained on another backbone"),  # cut elsewhere
+        (["route", "a dog", *backbone[:4], "--experts", str(experts)], "were trained on another backbone"),  # cut elsewhere
         ([*train, "stepz=3"], "the recipe has no 'stepz'; it has rank, steps"),
         ([*train, "steps=few"], "a number such as 400"),
     ):

@@ -1,7 +1,5 @@
 """Training an own expert: the photos it uses, what it must not change, and figures measured on held-out photos."""
 
-from __future__ import annotations
-
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +12,11 @@ from PIL import Image
 from random_engines import TASKS, random_engine
 from tiny_models import random_lora, tiny_backbone
 
+from core.backbones.description import embed_descriptions
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.common.metrics import Relevance
 from core.retrieval.gallery import Gallery
-from core.sglora.description import embed_descriptions
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.class_names import class_name_texts
@@ -74,7 +72,7 @@ def layout_of(gallery) -> LoraLayout:
 
 def loss_on(gallery, rows):
     """The loss of an expert LoRA [P] on the captioned photos at these rows, all at once."""
-    photos, prefix = gallery.captioned()
+    photos, prefix = gallery.contents.captioned()
     relevance, backbone = Relevance.of([photos[row].captions for row in rows]), gallery.backbone
 
     def loss(vector):
@@ -91,13 +89,13 @@ def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def test_captioned_photos_of_a_gallery(gallery):
-    photos, prefix = gallery.captioned()
+    photos, prefix = gallery.contents.captioned()
     assert len(photos) == 24 and all(p.captions for p in photos)
     assert "bare.png" not in {p.name for p in photos}
     rows = [p.id for p in gallery.photos]
-    expected = gallery.embeddings()[[rows.index(p.id) for p in photos]]
+    expected = gallery.contents.embeddings()[[rows.index(p.id) for p in photos]]
     torch.testing.assert_close(gallery.backbone.suffix(prefix), expected, atol=1e-5, rtol=0)
-    assert not Gallery(gallery.backbone).captioned()[0]
+    assert not Gallery(gallery.backbone).contents.captioned()[0]
 
 
 @BOTH
@@ -110,7 +108,7 @@ def test_an_expert_and_its_figures_counted_by_hand(gallery):
     assert not made.mean.requires_grad and (made.variance >= 0).all() and made.variance.any()
     assert made.mean.abs().max() > 1e-4 and (made.start == e.before or shared is not None), "a new LoRA must change nothing"
     torch.testing.assert_close(made.embedding, embed_descriptions(backbone, [DESCRIPTION])[0])
-    photos, prefix = gallery.captioned()
+    photos, prefix = gallery.contents.captioned()
     held = split_photos([p.id for p in photos]).held
     texts = [(row, text) for row in held for text in photos[row].captions]
 
@@ -141,7 +139,7 @@ def test_mean_and_variance_are_those_of_the_last_steps(gallery):
 def test_held_photos_do_not_train_nor_stop(gallery):
     """New captions on held-out photos do not change the expert. New captions on a training photo do."""
     recipe = replace(QUICK, steps=6, check=2, stop_from=10)
-    made, (photos, _) = train(gallery, recipe=recipe), gallery.captioned()
+    made, (photos, _) = train(gallery, recipe=recipe), gallery.contents.captioned()
     assert made.expert.images == 15, "three more photos decide when to stop"
     split = split_photos([p.id for p in photos], 10)
     held, first = {photos[row].name for row in split.held}, photos[split.train[0]].name
@@ -166,7 +164,7 @@ def test_split():
 
 def test_no_trace(gallery):
     weights = {k: v.clone() for k, v in gallery.backbone.adapted.state_dict().items()}
-    before, embeddings = torch.get_rng_state(), gallery.embeddings()
+    before, embeddings = torch.get_rng_state(), gallery.contents.embeddings()
     first, other = (train(gallery, seed=seed).mean for seed in (1, 2))
     with torch.no_grad():
         second = train(gallery).mean
@@ -181,7 +179,7 @@ def test_no_trace(gallery):
     assert not alike(first, other) and torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(v, weights[k]) for k, v in gallery.backbone.adapted.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in gallery.backbone.adapted.parameters())
-    torch.testing.assert_close(gallery.embeddings(), embeddings)
+    torch.testing.assert_close(gallery.contents.embeddings(), embeddings)
 
 
 def test_progress_and_stop(gallery):
@@ -206,7 +204,7 @@ def test_progress_and_stop(gallery):
 @pytest.mark.parametrize("lr", [1e-3, 1.0])
 def test_never_worse_than_the_start_on_the_stop_photos(gallery, lr):
     made = train(gallery, recipe=replace(QUICK, lr=lr, check=2, stop_from=10))
-    loss = loss_on(gallery, split_photos([p.id for p in gallery.captioned()[0]], 10).validation)
+    loss = loss_on(gallery, split_photos([p.id for p in gallery.contents.captioned()[0]], 10).validation)
     assert loss(made.mean) <= loss(torch.zeros_like(made.mean))
     still = train(gallery, recipe=replace(QUICK, lr=0.0, check=2, snapshots=1, stop_from=10))
     assert still.steps == 4 and not still.mean.any() and still.expert.snapshots == 1 and not still.variance.any()
@@ -219,7 +217,7 @@ def test_an_expert_lora_is_trained_on_top_of_what_all_share(gallery):
     still = train(gallery, shared, recipe=replace(QUICK, lr=0.0))
     assert not still.mean.any() and still.expert.after == still.start
     kept = [train(gallery, shared, recipe=replace(QUICK, lr=5e-3, memory=memory)) for memory in (0.0, 5.0)]
-    _, prefix = gallery.captioned()
+    _, prefix = gallery.contents.captioned()
     backbone, names, layout = gallery.backbone, class_name_texts(), layout_of(gallery)
     before, known = backbone.suffix(prefix), backbone.encode_text(names)
 

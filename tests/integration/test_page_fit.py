@@ -1,7 +1,5 @@
 """How well experts fit, in the endpoints and as HTML: the notice, the applied parts, and their strength."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -15,8 +13,8 @@ from app.languages import texts
 from app.page.views import page_html
 from core.backbones.peft_format import load_peft
 from core.common.messages import message
+from core.retrieval.fit import Fit
 from core.sglora.engine import SGLora
-from core.sglora.fit import Fit
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 CLOSE, FAR, ODD = "a photo of a dog", "photos of screws and bolts", "the quarterly tax report of a bank"
@@ -86,12 +84,8 @@ def test_photos_of_another_kind_are_named_unless_the_sentence_is_at_fault() -> N
         (Fit(0.6, True, 0.9, None), "", ()),
         (Fit(0.6, True, 2.4, None), "sg-medium", (texts.FORGETS.format(points=2.4),)),
         (Fit(0.2, False, 2.4, None), "sg-low", (texts.NO_EXPERT_FITS, texts.ONLY_SHARED)),
-        (Fit(0.6, False, 0.0, message("CORE_LANGUAGE", language="<Polish>")), "sg-low", ("&lt;Polish&gt;", texts.ONLY_SHARED)),
-        (
-            Fit(0.6, True, 2.4, message("CORE_NO_PHOTOS")),
-            "sg-low",
-            (str(message("CORE_NO_PHOTOS")),),
-        ),
+        (Fit(0.6, False, 0.0, message("In {language}.", language="<Polish>")), "sg-low", ("&lt;Polish&gt;", texts.ONLY_SHARED)),
+        (Fit(0.6, True, 2.4, message("It is about documents.")), "sg-low", ("It is about documents.",)),
     ],
 )
 def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str, words: tuple[str, ...]) -> None:

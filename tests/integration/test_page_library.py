@@ -1,7 +1,5 @@
 """A visitor's own experts on the page: who sees them, what ends a training, and what the page shows."""
 
-from __future__ import annotations
-
 import shlex
 import threading
 from dataclasses import replace
@@ -11,7 +9,7 @@ import pytest
 import torch
 from made_up_photos import blurred
 
-from app.actions import answering, own_experts
+from app.actions import adding, answering, own_experts
 from app.answers.commands import adapt_command, evaluate_command, search_command
 from app.answers.comparison import MERGE, SG_LORA, ZERO, Column
 from app.answers.question import Asked, Question
@@ -87,7 +85,7 @@ def test_an_adapter_is_generated_again_when_the_experts_change(engine: SGLora, t
 
 def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
     photos = blurred(tmp_path, [f"{number}.png" for number in range(6)], 3)
-    answering.add_uploads(engine, tab, [str(photo) for photo in photos])
+    adding.add_uploads(engine, tab, [str(photo) for photo in photos])
 
     def columns(strength: float) -> tuple[Column, ...]:
         request = AdapterRequest(SENTENCE, strength=strength)
@@ -123,10 +121,7 @@ def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora
 def test_names_of_ones_own_are_escaped(engine: SGLora, tab: Tab) -> None:
     add_own(engine, tab.visitor, NASTY[:50], NASTY)
     own_experts = tab.visitor.own_experts(engine)
-    pages = [
-        experts_html.own_list(own_experts),
-        experts_html.details(own_experts.entries[0].expert),
-    ]
+    pages = [experts_html.own_list(own_experts), experts_html.details(own_experts.entries[0].expert)]
     assert all("<img" not in page and "&lt;img" in page for page in pages)
     assert texts.NOBODY_MEASURED in pages[1]
     assert experts_html.table([own_experts.entries[0].expert])["data"][0][5:] == [None] * 4

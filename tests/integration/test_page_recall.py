@@ -1,7 +1,5 @@
 """Recall with intervals, as the page shows it under a comparison; compared with scipy and plain recall."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -65,7 +63,7 @@ def test_the_recall_table_names_its_base_and_its_uncertainty() -> None:
     )
     photos = tuple(Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n))
     page = results_html.recalls(
-        Comparison(message("CORE_ASKED_PHOTOS", query="q"), columns, Question.words("q"), photos=photos)
+        Comparison(message("Photos for “{query}”", query="q"), columns, Question.words("q"), photos=photos)
     )
     # Every photo is among the first ten, with and without the adapter.
     assert texts.VERDICT.format(what=texts.FIRST_TEN, before=f"<b>{n}</b>", after=f"<b>{n}</b>", total=n) in page

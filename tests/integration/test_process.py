@@ -1,7 +1,5 @@
 """After a crash, the next process deletes the files of the dead process. It does not touch those of living processes."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """The nginx configuration of docs/operations.md: a real nginx runs it before the app."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -25,10 +23,7 @@ from strangers import API, Stranger, wait
 from core.common.paths import ROOT
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")  # users' PATH may lack it
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx)"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx)")]
 CONFIGURATION = re.findall(r"^```nginx\n(.*?)^```$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE | re.DOTALL)
 AROUND = """
 daemon off;
@@ -151,10 +146,7 @@ def status_of(connection: socket.socket) -> int:
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a proxy before the app."""
-    with (
-        serve(tmp_path_factory.mktemp("app")) as app,
-        nginx(tmp_path_factory.mktemp("nginx"), httpx.URL(app).port) as address,
-    ):
+    with serve(tmp_path_factory.mktemp("app")) as app, nginx(tmp_path_factory.mktemp("nginx"), httpx.URL(app).port) as address:
         assert visitor(address, HONEST).call("route", *ROUTE).values  # the models are loaded
         yield address
 

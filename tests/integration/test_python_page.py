@@ -1,7 +1,5 @@
 """Runs docs/python.md as printed, and compares its results with the command line's."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

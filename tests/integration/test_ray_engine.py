@@ -1,7 +1,5 @@
 """Indexing on a Ray cluster gives the same library as one process, even if the cluster loses a machine meanwhile."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -25,7 +23,7 @@ def rows(library: Path) -> dict[bytes, dict]:
 
 @pytest.mark.slow
 def test_a_cluster_makes_the_same_library_and_may_lose_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = pytest.importorskip("ray", reason="Ray is not installed (pip install -r requirements-scale.txt)")
+    import ray  # here, since it takes seconds
     from ray.cluster_utils import Cluster
 
     from core.retrieval import ray_engine

@@ -1,7 +1,5 @@
 """Experiments: the registry and result files."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from xml.etree import ElementTree

@@ -1,15 +1,14 @@
 """The sample photos as a library: everybody searches, marks and teaches from them, and nobody changes them."""
 
-from __future__ import annotations
-
 import re
 import threading
 
 import numpy as np
 import pytest
 import torch
+from recalls import prefixes_of
 
-from app.actions import answering, own_experts, teaching
+from app.actions import adding, answering, own_experts, teaching
 from app.actions.sources import Sources
 from app.answers.comparison import RANDOM, SG_LORA, ZERO, Comparison
 from app.answers.exports import results_csv
@@ -54,12 +53,14 @@ def test_visitors_share_the_samples_and_own_photos_stay_apart(engine: SGLora, so
     other = Tab(Visitor())
     assert answer(engine, other, Question.words("a lion", SAMPLES), sources).photos is found.photos
     own = sample_photos()[0].path
-    answering.add_uploads(engine, tab, [str(own)])
+    adding.add_uploads(engine, tab, [str(own)])
     mine = answer(engine, tab, Question.words("a lion"), sources)
     assert [hit.label for hit in mine.columns[0].ranking.hits] == [own.name]
-    assert answering.is_current(engine, other, sources), "another visitor's photos change nothing"
+    shown = other.answer
+    answering.refresh(engine, other, sources)
+    assert other.answer is shown, "another visitor's photos change nothing"
     with pytest.raises(GalleryError):
-        answering.photos_called(engine, tab, found.photos[1].name)
+        adding.photos_called(engine, tab, found.photos[1].name)
     tab.visitor.remove([photo.id for photo in found.photos])
     assert len(sources.gallery(engine, tab.visitor, SAMPLES).photos) == 40
     # Files of the samples are not those of the visitor, and the page shows them.
@@ -79,7 +80,7 @@ def test_captions_and_similar_photos_of_a_sample(engine: SGLora, sources: Source
     assert {labels[key] for key in captions.right} == set(photo.captions)
     similar = answer(engine, tab, Question("similar", photo.id, scope=SAMPLES), sources)
     found = [hit.key for hit in similar.columns[0].ranking.hits]
-    rows = dict(zip([p.id for p in gallery.photos], gallery.embeddings(), strict=True))
+    rows = dict(zip([p.id for p in gallery.photos], gallery.contents.embeddings(), strict=True))
     wanted = sorted(rows.keys() - {photo.id}, key=lambda key: -float(rows[key] @ rows[photo.id]))
     assert found[:5] == wanted[:5] and photo.id not in found
     with pytest.raises(PhotoError):  # a sample is not one of the visitor's photos
@@ -88,12 +89,12 @@ def test_captions_and_similar_photos_of_a_sample(engine: SGLora, sources: Source
 
 def test_a_name_from_samples_and_own_photos(engine: SGLora, sources: Sources, tab: Tab) -> None:
     samples = sources.gallery(engine, tab.visitor, SAMPLES)
-    answering.add_uploads(engine, tab, [str(sample_photos()[20].path)])
+    adding.add_uploads(engine, tab, [str(sample_photos()[20].path)])
     own = tab.visitor.photos[0].id
     shown = answer(engine, tab, Question.words("a wug", SAMPLES), sources)
     first, second = [hit.key for hit in shown.columns[0].ranking.hits if hit.key != own][:2]
     names = teaching.from_photos(engine, tab, "wug", [first, own], sources=sources)
-    expected = torch.cat([tab.visitor.gallery(engine).prefixes([own]), samples.prefixes([first])])
+    expected = torch.cat([prefixes_of(tab.visitor.gallery(engine), [own]), prefixes_of(samples, [first])])
     assert torch.equal(names.entries[0].photos, expected)
     again = answering.answer_again(engine, tab, sources=sources)
     assert again is not None and {first, own} == {hit.key for hit in again.columns[-1].ranking.hits[:2]}
@@ -101,7 +102,7 @@ def test_a_name_from_samples_and_own_photos(engine: SGLora, sources: Sources, ta
     answering.mark(tab, second, True)
     assert tab.ticked == [second]
     taught = teaching.from_marks(engine, tab, "dax", sources).entries[-1]
-    assert torch.equal(taught.photos, samples.prefixes([second]))
+    assert torch.equal(taught.photos, prefixes_of(samples, [second]))
 
 
 def test_samples_train_no_own_expert(engine: SGLora, sources: Sources, tab: Tab) -> None:
@@ -153,7 +154,7 @@ def by_hand(gallery: Gallery, names: list[str], adapter: Adapter) -> np.ndarray:
     """Scores [photos, names]: plain cosines without and with the adapter, mixed."""
 
     def cosines(lora: Lora | None) -> np.ndarray:
-        photos = gallery.embeddings(ZERO_SHOT if lora is None else Adapter.of(gallery.backbone.shared))
+        photos = gallery.contents.embeddings(ZERO_SHOT if lora is None else Adapter.of(gallery.backbone.shared))
         return (photos @ gallery.backbone.encode_text(names, lora).T).numpy()
 
     return (1 - adapter.weight) * cosines(None) + adapter.weight * cosines(adapter.lora) if adapter.lora else cosines(None)

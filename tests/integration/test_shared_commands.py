@@ -1,7 +1,5 @@
 """A backbone with a shared part: commands, adapter files, plain peft, and imported adapters."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -58,9 +56,7 @@ def test_a_repository_with_a_shared_part_of_its_own_keeps_it(engine: SGLora, tmp
     assert not replace(engine, repository=read).adapt(AdapterRequest(SENTENCE)).lora.moves_photos
 
 
-def test_captions_of_a_library_are_ranked_less_their_popularity(
-    engine: SGLora, answer, adapter: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_library_captions_lose_their_popularity(engine: SGLora, answer, adapter: Path, photos: Path, tmp_path: Path) -> None:
     library, paths = tmp_path / "library", sorted(photos.glob("*.jpg"))
     answer("index", photos, "--library", library)
     found = answer("search", paths[0], "--library", library, "--adapter", adapter, "--top", 100)["rankings"]["adapter"]

@@ -4,8 +4,6 @@ The dry run starts the app as a user without a name and without rights, from a r
 is writable, and the network reaches no other host.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import os

@@ -1,7 +1,5 @@
 """``tag``: keywords in sidecars for what a library finds."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path
@@ -21,7 +19,8 @@ from core.names.file import read_names
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows
-from core.retrieval.name_scores import asked_with, scores_left_out
+from core.retrieval.name_scores import scores_left_out
+from core.retrieval.questions import Query
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +74,7 @@ def test_a_name_is_tagged_once_and_removed(photos: Path, library: list[object], 
     assert sidecars(photos) == {"a/wug 4.png.xmp": DARKTABLE} and contents(photos) == before
 
 
-def test_without_a_cut_it_proposes_one_and_writes_nothing(
-    photos: Path, library: list[object], answer: Answer, run: Run
-) -> None:
+def test_without_cut_it_proposes_one_and_writes_nothing(photos: Path, library: list[object], answer: Answer, run: Run) -> None:
     (asked,) = answer("tag", *library)["tags"]
     assert asked["photos"] == 0 and sidecars(photos) == {}
     assert asked["proposed"] == pytest.approx((sum(asked["own"]) / 3 + min(asked["own"])) / 2, abs=1e-5)
@@ -105,9 +102,7 @@ def test_a_query_in_a_folder(photos: Path, library: list[object], answer: Answer
     assert "b/copy.jpg.xmp" in sidecars(photos) and not [name for name in sidecars(photos) if name.startswith("a/")]
 
 
-def test_scores_of_photos_left_out_and_of_crossed_ones_are_those_of_a_name_taught_without_them(
-    backbone: EmbeddedBackbone, library: list[object]
-) -> None:
+def test_photos_left_out_and_crossed_score_as_taught_without_them(backbone: EmbeddedBackbone, library: list[object]) -> None:
     assert backbone.shared is not None
     adapter = Adapter.of(backbone.shared, 0.8)
     photos = read_names(Path(str(library[3])) / "names.safetensors", backbone).entries[0].photos
@@ -116,16 +111,14 @@ def test_scores_of_photos_left_out_and_of_crossed_ones_are_those_of_a_name_taugh
         (none.add("wug", photos), none.add("wug", photos[1:]), False),
         (none.add("wug", photos[1:], photos[:1]), none.add("wug", photos[1:], photos[:0]), True),
     ):
-        query = asked_with(without, ["wug"]).row(backbone, adapter.with_names(without.on))
+        query = Query(("wug",)).question(backbone, without).row(backbone, adapter.with_names(without.on))
         expected = photo_rows(backbone, photos[:1])[0] @ query
         assert scores_left_out(names, names.entries[0], adapter, wrong)[0] == pytest.approx(float(expected), abs=1e-4)
     one = none.add("wug", photos[:1])
     assert scores_left_out(one, one.entries[0], adapter) == []
 
 
-def test_sidecars_that_cannot_be_changed_are_named_and_left_alone(
-    photos: Path, library: list[object], answer: Answer, tmp_path: Path
-) -> None:
+def test_unchangeable_sidecars_are_named_and_left(photos: Path, library: list[object], answer: Answer, tmp_path: Path) -> None:
     names = [photos / "a" / f"wug {number}.png.xmp" for number in range(4)]
     damaged, foreign, read_only, folder = names
     damaged.write_bytes(DIGIKAM[:500])

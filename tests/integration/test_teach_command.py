@@ -1,7 +1,5 @@
 """``teach`` on the command line: the files that it writes, the commands that read them, and error messages for bad input."""
 
-from __future__ import annotations
-
 import copy
 import shutil
 from pathlib import Path
@@ -13,7 +11,7 @@ from command_line import Answer, Run
 from peft import PeftModel
 from PIL import Image, ImageDraw
 
-from app.actions import teaching
+from app.actions import adding, answering, teaching
 from app.answers.comparison import SG_LORA, ZERO
 from app.answers.question import Asked, Question
 from app.visitors.tab import Tab
@@ -93,9 +91,9 @@ def test_search_with_names_ranks_as_the_page_does(answer: Answer, taught: Path, 
     found, without = (answer(*ask, *more)["rankings"] for more in (("--names", taught / NAMES_FILE), ()))
 
     engine, tab = load_engine(), Tab(Visitor())
-    ask.add_uploads(engine, tab, [str(photo) for photo in photos])
+    adding.add_uploads(engine, tab, [str(photo) for photo in photos])
     teaching.from_file(engine, tab, str(taught / NAMES_FILE))
-    shown = ask.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
+    shown = answering.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
     assert shown is not None
     columns = {column.title: column.ranking.hits for column in shown.columns}
     for ours, theirs in (("zero-shot", ZERO), ("sg-lora", SG_LORA)):
@@ -106,9 +104,7 @@ def test_search_with_names_ranks_as_the_page_does(answer: Answer, taught: Path, 
     assert all("wug" in hit["photo"] for hit in found["sg-lora"][:3])
 
 
-def test_names_also_count_without_the_adapter_when_captions_are_found(
-    answer: Answer, folders: Path, taught: Path, tmp_path: Path
-) -> None:
+def test_names_count_for_captions_without_the_adapter(answer: Answer, folders: Path, taught: Path, tmp_path: Path) -> None:
     wug = drawn(tmp_path / "new", "wug", 9)
     # The weight of the adapter is nearly 0, so the names must be in the other part of the score.
     ask = ("search", wug, "--gallery", folders, "--find", "captions", "--task", "drawings", "--strength", 0.01)

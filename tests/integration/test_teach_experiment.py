@@ -1,7 +1,5 @@
 """The experiment about taught names, on a small data folder of made-up photos. Its shares equal those of brute force."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,14 +1,13 @@
 """The offline phase on small made-up data, with the real towers: losses, sampled tasks, topics, caches, resuming, experts,
 their snapshots, the generator."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from made_up_photos import COLOURS, SHAPES, captioned, draw
 from tiny_models import frozen_layout, random_lora
 
+from core.backbones.description import embed_descriptions
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, load_shared
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge
@@ -24,12 +24,13 @@ from core.common.errors import DataError, DescriptionError, RepositoryError
 from core.common.metrics import Relevance
 from core.data import Sample, read_folder
 from core.experts.files import load_generator, load_repository
-from core.sglora.description import embed_descriptions
+from core.retrieval.fit import fits
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
+from core.training import generator
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.class_names import class_name_texts
 from core.training.closeness import closeness_threshold
@@ -170,9 +171,7 @@ def test_training_looks_at_every_view_of_a_photo(data: Path, cache: Path, backbo
 
 
 @pytest.mark.slow
-def test_the_shared_part_finds_more_in_mixed_scores(
-    data: Path, cache: Path, tmp_path: Path, backbone: EmbeddedBackbone
-) -> None:
+def test_a_shared_part_finds_more_in_mixed_scores(data: Path, cache: Path, tmp_path: Path, backbone: EmbeddedBackbone) -> None:
     heads, file = backbone.with_shared(None), tmp_path / "shared.safetensors"
     recipe = BothHeadsRecipe(rank=4, steps=30, lr=5e-3, batch=24, everyday=8, tokens=9, names=100, views=2)
     made = train_shared_lora(data, file, cache, heads, recipe, lambda _: None)
@@ -323,14 +322,25 @@ def test_backbone_training_gives_the_same_heads_again(data: Path, cache: Path, t
     first, again = (train_backbone(data, tmp_path / x / "heads.safetensors", cache, recipe, lambda _: None) for x in "ab")
     assert first == again == load_embedded(tmp_path / "b" / "heads.safetensors").fingerprint
     assert coco_held_out(read_folder(data / "coco")).sum() == 160
-    with pytest.raises(DataError, match=r"needs 1160 captioned photos in coco .*has 170\)"):
+    with pytest.raises(DataError, match=r"too few captioned photos \(170 of 1160\) in coco"):
         train_backbone(data, tmp_path / "none", cache, BackboneRecipe(captioned=1000), lambda _: None)
 
 
+def test_sentences_between_experts_mix_one_with_its_closest(engine: SGLora, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noted(np.random.Generator):
+        among: ClassVar[set[int]] = set()
+
+        def choice(self, items: Any, *arguments: Any, **named: Any) -> Any:
+            self.among.add(len(items))
+            return super().choice(items, *arguments, **named)
+
+    monkeypatch.setattr(generator, "BETWEEN", 3)
+    generator.between(engine.repository, Noted(np.random.PCG64(0)))
+    assert generator.NEIGHBOURS in Noted.among
+
+
 @pytest.mark.slow
-def test_experts_and_generators_end_to_end(
-    data: Path, cache: Path, corpus: Corpus, backbone: EmbeddedBackbone, tmp_path: Path
-) -> None:
+def test_experts_and_a_generator(data: Path, cache: Path, corpus: Corpus, backbone: EmbeddedBackbone, tmp_path: Path) -> None:
     said: list[str] = []
     repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append)
     runs = runs_folder(cache, backbone, RECIPE, data)
@@ -379,11 +389,11 @@ def test_experts_and_generators_end_to_end(
     trained = train_generator(tmp_path / "generator.safetensors", loaded, runs, small, said.append)
     read = load_generator(tmp_path / "generator.safetensors", backbone.fingerprint)
     assert read.notes["experts"] == trained.notes["experts"] == len(loaded)
-    adaptation = SGLora(backbone, loaded, read).adapt(AdapterRequest("photos of a red boat", seed=1))
+    adaptation = SGLora(backbone, loaded, read, fits).adapt(AdapterRequest("photos of a red boat", seed=1))
     assert torch.isfinite(adaptation.lora.vector()).all()
 
     snapshots_file(runs, loaded.experts[1].name).unlink()
-    missing = rf"snapshots of 1 experts \({re.escape(loaded.experts[1].name)} for one\) are not in .*--cache.*train experts"
+    missing = rf"lacks snapshots \({re.escape(loaded.experts[1].name)} for one\).*--cache.*train experts"
     with pytest.raises(RepositoryError, match=missing):
         train_generator(tmp_path / "none", loaded, runs, small, said.append)
 

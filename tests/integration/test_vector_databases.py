@@ -1,7 +1,5 @@
 """Runs docs/vector-databases.md as printed on a new server, and compares the results with FAISS."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

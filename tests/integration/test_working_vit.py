@@ -125,7 +125,7 @@ def test_own_experts_and_their_merge_find_photos_they_never_saw(vit: Backbone) -
         gallery.set_captions({photo.name: photo.captions for photo in listed})
         made = train_own_expert(engine, gallery, name, sentence)
         own = own.add(OwnEntry(made.expert, made.mean, made.variance, made.embedding))
-        photos, prefix = gallery.captioned()
+        photos, prefix = gallery.contents.captioned()
         rows = split_photos([photo.id for photo in photos]).held
         held[name] = prefix[rows.tolist()], Relevance.of([photos[row].captions for row in rows])
         assert recall(name, None) == pytest.approx(mean_of_ways(made.expert.before, "R@5"), abs=0.01)

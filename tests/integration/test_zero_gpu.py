@@ -1,7 +1,5 @@
 """A Space on ZeroGPU. A stand-in for its package ``spaces`` runs functions in a forked process, as ZeroGPU does."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The address to which the app counts a request."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

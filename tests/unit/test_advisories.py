@@ -1,7 +1,5 @@
 """The CI step that checks packages for known vulnerabilities."""
 
-from __future__ import annotations
-
 import json
 import runpy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Split attention, compared with torch's fused attention."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from tiny_models import noise

@@ -1,7 +1,5 @@
 """Captions files as people write them, and the error messages for unreadable files."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -84,7 +82,7 @@ BAD = {
     "empty.csv": (b"", r"empty\.csv holds no captions"),
     "blank.csv": (b"image,caption\na.jpg,\n", "holds no captions"),
     "only.csv": (b"image,label\na.jpg,dog\n", r"only\.csv, line 1: .*no caption column"),
-    "one.csv": (b"image,caption\na.jpg,ok\n\njust words\n", r"one\.csv, line 4: an image name and a caption"),
+    "one.csv": (b"image,caption\na.jpg,ok\n\njust words\n", r"one\.csv, line 4: an image and a caption"),
     "noname.csv": (b"a.jpg,ok\n,no name\n", r"noname\.csv, line 2"),
     "wide.csv": (b"caption,image\nok,a.jpg\na dog, running,b.jpg\n", r"wide\.csv, line 3: 3 columns"),
     "quote.csv": (b'image,caption\na.jpg,"never closed\nb.jpg,fine\n', r"quote\.csv, line 3: not valid CSV"),

@@ -1,7 +1,5 @@
 """The model card: the hub's library reads its front matter, its figures come from the index, its commands exist."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Text towers that stop at the end of the text, compared with open_clip's own forward pass over the whole context."""
 
-from __future__ import annotations
-
 import open_clip
 import pytest
 import torch

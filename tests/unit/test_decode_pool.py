@@ -1,7 +1,5 @@
 """Decoding in separate processes: limits for hostile files, which must not affect other photos."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import io
@@ -66,6 +64,13 @@ def children() -> set[int]:
     return {pid for pid in pids if b"decode_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
+def stop(pid: int) -> None:
+    """Stop a process, and wait for that: one that waits for a core would still read what is sent meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    while _status(pid, "State") != "T":
+        time.sleep(0.01)
+
+
 # Results
 
 
@@ -119,7 +124,7 @@ def _peak() -> int:
 
 def test_a_process_that_is_killed_costs_its_photo_and_is_replaced(decoder: int) -> None:
     before = children()
-    os.kill(decoder, signal.SIGSTOP)
+    stop(decoder)
     first = asked("first.png", encode(picture(8), "PNG"))
     while not waiting(decoder):  # the stopped process has received the first photo, and does nothing
         time.sleep(0.01)
@@ -134,7 +139,7 @@ def test_a_process_that_is_killed_costs_its_photo_and_is_replaced(decoder: int) 
 
 def test_a_process_that_hangs_is_ended(decoder: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_pool, "WALL_SECONDS", 0.5)
-    os.kill(decoder, signal.SIGSTOP)
+    stop(decoder)
     with pytest.raises(PhotoError, match="takes too long"):
         decoded(encode(picture(9), "PNG"))
 
@@ -169,7 +174,7 @@ def test_a_decoder_whose_app_ended_ends_without_a_trace() -> None:
 def test_a_large_upload_leaves_turns_to_others(decoder: int) -> None:
     """It has only a few photos waiting at a time."""
     content, upload, order = encode(picture(1), "PNG"), Upload(SEEN), list[str]()
-    os.kill(decoder, signal.SIGSTOP)
+    stop(decoder)
 
     def decode(name: str) -> None:
         upload.decode(name, content)
@@ -179,6 +184,8 @@ def test_a_large_upload_leaves_turns_to_others(decoder: int) -> None:
     while upload.photos < THREADS:
         time.sleep(0.01)
     small = DECODING.submit(decode, "small")
+    while decode_pool.POOL._work_queue.qsize() < THREADS:  # the small one and all but one of the large ones wait
+        time.sleep(0.01)
     os.kill(decoder, signal.SIGCONT)
     large.result(), small.result()
     assert len(order) == 21 and order.index("small") <= 2 * THREADS
@@ -187,7 +194,7 @@ def test_a_large_upload_leaves_turns_to_others(decoder: int) -> None:
 def test_a_decoder_without_a_core_costs_an_upload_little_time(decoder: int) -> None:
     """Decoders step back for answers. On a busy machine, visitors would lose photos to the limit of an upload's time."""
     upload, began = Upload(SEEN), time.monotonic()
-    os.kill(decoder, signal.SIGSTOP)
+    stop(decoder)
     threading.Timer(1, os.kill, (decoder, signal.SIGCONT)).start()
     upload.decode("photo.png", encode(picture(10), "PNG"))
     assert upload.seconds < (time.monotonic() - began) / 2

@@ -1,16 +1,14 @@
 """Descriptions: different wordings of one subject are equal, and unusual sentences get a remark."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from core.sglora.description import TEMPLATES, embed_descriptions, embed_expert, subject
-from core.sglora.fit import NO_PHOTOS
-from core.sglora.request import RANDOM
+from core.backbones.description import TEMPLATES, embed_descriptions, embed_expert, subject
+from core.experts.random_sentence import RANDOM
+from core.retrieval.fit import NO_PHOTOS
 
 
 class Counting:

@@ -1,14 +1,10 @@
 """The texts of error messages."""
 
-from __future__ import annotations
-
-import json
-
 import pytest
 
 from app.server.errors import without_paths
 from core.common.errors import RepositoryError
-from core.common.messages import FOLDER, english, message
+from core.common.messages import message
 
 
 @pytest.mark.parametrize(
@@ -28,12 +24,8 @@ def test_messages_name_files_without_their_folders(message: str, said: str) -> N
 
 
 def test_a_message_is_its_english_text_with_its_fields() -> None:
-    inner = message("CORE_LONG_NAME", n=61, most=60)
-    error = RepositoryError("CORE_OWN_ZIP_INVALID", label=message("CORE_OWN_ZIP"), error=inner)
+    inner = message("The expert's name has {n} characters; {most} is the most.", n=61, most=60)
+    error = RepositoryError("{label}: {error}", label=message("The experts' ZIP"), error=inner)
     assert str(error) == str(error.message) == "The experts' ZIP: The expert's name has 61 characters; 60 is the most."
     assert str(RepositoryError(inner)) == "The expert's name has 61 characters; 60 is the most."
-
-
-def test_each_key_is_in_one_room() -> None:
-    rooms = [json.loads(file.read_text(encoding="utf-8")) for file in FOLDER.glob("*.json")]
-    assert sum(map(len, rooms)) == len(english())
+    assert str(RepositoryError("a folder {of} braces")) == "a folder {of} braces"

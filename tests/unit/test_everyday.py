@@ -1,7 +1,5 @@
 """The direction that separates photos from everyday ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

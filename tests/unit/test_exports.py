@@ -1,7 +1,5 @@
 """Files that a visitor downloads. They hold the same values as the page; other libraries read them back."""
 
-from __future__ import annotations
-
 import csv
 import io
 import shutil
@@ -12,7 +10,7 @@ from pathlib import Path
 import pytest
 from recalls import recalls
 
-from app.actions import answering
+from app.actions import adding, answering
 from app.actions.sources import Sources
 from app.answers import exports
 from app.answers.question import Asked, Question, Scope
@@ -91,7 +89,7 @@ def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
 def test_the_zip_holds_the_photos_in_their_order(engine: SGLora, tmp_path: Path, kept: bool) -> None:
     """The visitor's own files where the app kept them, else their thumbnails."""
     tab, own = Tab(Visitor()), {s.name: s.path for s in sample_photos()[:5]}
-    answering.add_uploads(engine, tab, [str(path) for path in own.values()])
+    adding.add_uploads(engine, tab, [str(path) for path in own.values()])
     if not kept:
         shutil.rmtree(tab.visitor.files.folder / "photos")
     made = answering.answer(engine, tab, Asked(Question.words(QUERY), AdapterRequest(SENTENCE)))

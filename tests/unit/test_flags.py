@@ -1,7 +1,5 @@
 """Flags that a Space sets as variables."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -1,7 +1,5 @@
 """Decoding of photos that people upload, and of files that can break a decoder."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -21,7 +19,19 @@ from core.backbones.frozen_towers import MEAN, STD
 from core.common.errors import PhotoError
 from core.common.messages import Message, message
 from core.common.text import safe_name
-from core.data.image_io import MAX_BYTES, as_json, from_json, open_photo, photo_bytes, photo_error, reason_of, thumbnail
+from core.data.image_io import (
+    MAX_BYTES,
+    MEMORY,
+    NO_IMAGE,
+    PIXELS,
+    as_json,
+    from_json,
+    open_photo,
+    photo_bytes,
+    photo_error,
+    reason_of,
+    thumbnail,
+)
 
 
 def noise(height: int = 40, width: int = 60) -> np.ndarray:
@@ -173,25 +183,23 @@ def test_names_are_made_safe(name: str, safe: str) -> None:
 def test_photos_of_telephones_are_read() -> None:
     import pillow_heif
 
-    source = Image.fromarray(smooth(64, 96))
-    exif = Image.Exif()
-    exif[0x0132] = "2024:05:01 12:30:00"
-    heif = pillow_heif.from_pillow(source)
-    heif.info["exif"] = exif.tobytes()
-    out = io.BytesIO()
-    heif.save(out, quality=95)
-    image = open_photo(out.getvalue(), "a.heic")
+    source, exif = Image.fromarray(smooth(64, 96)), Image.Exif()
+
+    def saved(tag: int, value: object) -> bytes:
+        exif[tag] = value
+        heif = pillow_heif.from_pillow(source)
+        heif.info["exif"] = exif.tobytes()
+        heif.save(out := io.BytesIO(), quality=95)
+        return out.getvalue()
+
+    image = open_photo(saved(0x0132, "2024:05:01 12:30:00"), "a.heic")
     assert image.size == (96, 64) and image.mode == "RGB"
     assert np.abs(np.asarray(image, float) - np.asarray(source, float)).mean() < 12
     assert image.info["taken"] == "2024:05:01 12:30:00"
-    turned = pillow_heif.from_pillow(source)
-    exif[0x0112] = 6
-    turned.info["exif"] = exif.tobytes()
-    out = io.BytesIO()
-    turned.save(out, quality=95)
-    assert open_photo(out.getvalue(), "b.heic").size == (64, 96)
+    turned = saved(0x0112, 6)
+    assert open_photo(turned, "b.heic").size == (64, 96)
     with pytest.raises(PhotoError, match=r"damaged|not a readable image"):  # libheif versions recognise different damage
-        open_photo(out.getvalue()[:200], "c.heic")
+        open_photo(turned[:200], "c.heic")
 
 
 # Raw files of cameras
@@ -243,12 +251,8 @@ def test_raw_files_are_seen_as_their_preview(order: str) -> None:
 
 def test_raw_files_without_a_preview_and_damaged_ones_are_refused() -> None:
     content = raw_file("<", encode(Image.new("RGB", (120, 80)), "JPEG"), 1)
-    for damaged in (
-        content[:40],
-        content[:4] + b"\xff" * 4,
-        b"FUJIFILM" * 9,
-        raw_file("<", b"\xff\xd8\xff\xc3" + bytes(40), 1),
-    ):
+    none = raw_file("<", b"\xff\xd8\xff\xc3" + bytes(40), 1)
+    for damaged in (content[:40], content[:4] + b"\xff" * 4, b"FUJIFILM" * 9, none):
         with pytest.raises(PhotoError, match=r"a\.dng: this raw file holds no JPEG preview"):
             open_photo(damaged, "a.dng")
     random = np.random.default_rng(0)
@@ -267,8 +271,8 @@ def test_raw_files_without_a_preview_and_damaged_ones_are_refused() -> None:
 @pytest.mark.parametrize(
     ("reason", "text"),
     [
-        (message("CORE_NO_IMAGE"), "this is not a readable image (readable: JPEG,"),
-        (message("CORE_PIXELS", width=9, height=8, most=64), "9 x 8 pixels is more than 64 megapixels;"),
+        (message(NO_IMAGE), "this is not a readable image (JPEG,"),
+        (message(PIXELS, width=9, height=8, most=64), "9 x 8 pixels is more than 64 megapixels;"),
     ],
 )
 def test_a_reason_is_the_same_in_another_process(reason: Message, text: str) -> None:
@@ -278,7 +282,7 @@ def test_a_reason_is_the_same_in_another_process(reason: Message, text: str) -> 
 
 
 def test_a_forged_reason_is_refused() -> None:
-    unknown, missing, odd = ["nothing", {}], ["CORE_PIXELS", {}], ["CORE_PIXELS", {"width": []}]
-    for forged in (None, "text", [], ["CORE_MEMORY"], ["CORE_MEMORY", []], unknown, missing, odd):
+    unknown, missing, odd = ["nothing", {}], [PIXELS, {}], [PIXELS, {"width": []}]
+    for forged in (None, "text", [], [MEMORY], [MEMORY, []], unknown, missing, odd):
         with pytest.raises((LookupError, ValueError, TypeError, AttributeError)):
             from_json(forged)

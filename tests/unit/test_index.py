@@ -1,7 +1,5 @@
 """Search compared with brute force in NumPy, also with equal rows."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

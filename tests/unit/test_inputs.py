@@ -1,7 +1,5 @@
 """What linears read: second moments compared with inputs computed by hand, principal directions with numpy."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

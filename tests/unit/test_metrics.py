@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from core.common.metrics import (
-    KS,
-    Relevance,
-    bootstrap_interval,
-    recall,
-)
+from core.common.metrics import KS, Relevance, bootstrap_interval, recall
 
 
 def recall_by_hand(similarity, captions, texts, k, way):

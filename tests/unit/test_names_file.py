@@ -1,7 +1,5 @@
 """The file of taught names: saving, loading, and files that somebody changed."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64encode
 from pathlib import Path
@@ -49,7 +47,7 @@ def test_a_file_that_is_too_large_is_not_read(backbone: EmbeddedBackbone, tmp_pa
     file = tmp_path / "wugs.safetensors"
     with file.open("wb") as opened:
         opened.truncate(most_bytes(backbone) + 1)
-    with pytest.raises(RepositoryError, match=r"wugs\.safetensors is too large for a file of names"):
+    with pytest.raises(RepositoryError, match=r"wugs\.safetensors is too large for names"):
         read_names(file, backbone)
     file.write_bytes(b"none")
     with pytest.raises(RepositoryError, match=r"wugs\.safetensors is damaged or not a file of names"):

@@ -1,12 +1,10 @@
 """The page's texts: all languages have the same content, the code uses all texts, and visitors get their own language."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -18,10 +16,11 @@ from app.page.layout import build
 from app.page.views import page_html
 from app.photos.libraries import PhotoLibraries
 from app.visitors.registry import Visitors
+from core.backbones.description import subject
+from core.common import errors
 from core.common.errors import StudioError
 from core.common.languages import language_remark
 from core.common.messages import Message, message
-from core.common.messages import english as of_core
 from core.common.paths import ROOT, experts_path
 from core.common.text import clean_text
 from core.data.captions import parse_typed, read_captions
@@ -30,14 +29,21 @@ from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.data.uploads import sort_uploads
 from core.experts.files import RepositoryIndex
 from core.names.teach import clean_taught_name
-from core.retrieval.search import Where
-from core.sglora.description import subject
+from core.retrieval.photo_set import Where
 from core.sglora.engine import SGLora
 
-OF_CORE = "CORE_"
 OTHERS = [code for code in TAGS if code != ENGLISH]
 IN_FILE = {code: json.loads((FOLDER / f"{code}.json").read_text()) for code in TAGS}
-TEXTS = of_core() | IN_FILE[ENGLISH]
+TEXTS = IN_FILE[ENGLISH]
+OF_CORE = sorted(set(IN_FILE["de"]) - set(TEXTS))  # English templates
+# Modules of core whose plain texts only operators see. An f-string is for them everywhere.
+OPERATORS = (
+    *("cli", "backbones", "training/generator", "data/album", "data/sidecars", "data/xmp"),
+    *("retrieval/library_photos", "retrieval/ray_engine"),
+)
+ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, StudioError)}
+SAYS = ERRORS | {"message", "Message", "photo_error", "fail", "TrainingStopped"}
+CORE = {file.relative_to(ROOT / "core").with_suffix(""): ast.parse(file.read_text()) for file in (ROOT / "core").rglob("*.py")}
 
 
 def fields(text: str) -> set[tuple[str, str]]:
@@ -49,29 +55,71 @@ def fields(text: str) -> set[tuple[str, str]]:
 
 
 def test_there_is_one_file_a_language() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(TAGS)
+    assert {path.stem for path in FOLDER.glob("*.json")} == {*TAGS, "english", "topics", "samples"}
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_a_language_says_the_same_things(code: str) -> None:
     own, english = IN_FILE[code], IN_FILE[ENGLISH]
     assert set(english) <= set(own)
-    assert [name for name in own if name not in english and not (name.startswith(OF_CORE) and name in of_core())] == []
+    assert set(own) == {*english, *OF_CORE}
     for name, text in own.items():
         assert text, name
+        original = english.get(name, name)
         for marked in (r"<[^>]+>", r"`[^`]+`"):
-            assert re.findall(marked, text) == re.findall(marked, TEXTS[name]), name
-        if name.startswith(OF_CORE):  # a translated message can leave out fields
-            assert fields(text) <= fields(TEXTS[name]), name
-        else:
-            assert fields(text) == fields(TEXTS[name]), name
+            assert re.findall(marked, text) == re.findall(marked, original), name
+        assert fields(text) == fields(original), name
     assert own["EXPERTS_HEADERS"].count("; ") == english["EXPERTS_HEADERS"].count("; ")
-    assert [name for name, text in own.items() if text == TEXTS[name] and len(text.split()) > 3] == []
+    assert [name for name, text in own.items() if text == english.get(name) and len(text.split()) > 3] == []
     assert len(set(own.values())) > 0.9 * len(own)
 
 
-def test_the_languages_translate_the_same_messages_of_core() -> None:
-    assert len({frozenset(name for name in own if name.startswith(OF_CORE)) for own in map(IN_FILE.get, OTHERS)}) == 1
+def constants(module: ast.Module) -> Iterator[tuple[str, list[str]]]:
+    """The names of a module that are texts."""
+    for node in ast.walk(module):
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            pairs = [(target, node.value)]
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(target.elts, node.value.elts, strict=True))
+            yield from ((ast.unparse(name), plain(value, {})) for name, value in pairs)
+
+
+def plain(node: ast.expr, named: Mapping[str, list[str]]) -> list[str]:
+    """The texts that an argument may be; f-strings are none."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.Name(id=name):
+            return named.get(name, [])
+        case ast.IfExp(body=one, orelse=other):
+            return plain(one, named) + plain(other, named)
+    return []
+
+
+SHARED = {name: texts for module in CORE.values() for name, texts in constants(module) if name.isupper()}
+
+
+def said(module: ast.Module) -> Iterator[str]:
+    """The templates that a module of core raises or returns."""
+    named = SHARED | dict(constants(module))
+    for node in ast.walk(module):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments) if name in SAYS:
+                yield from (text for argument in arguments[:2] for text in plain(argument, named) if text)
+
+
+def test_what_core_says_to_visitors_is_translated() -> None:
+    of_visitors = [module for name, module in CORE.items() if not name.as_posix().startswith(OPERATORS)]
+    assert {text for module in of_visitors for text in said(module)} - set(OF_CORE) == set()
+    assert len(OF_CORE) > 100
+
+
+def test_what_is_translated_is_said_by_core() -> None:
+    nodes = (node for module in CORE.values() for node in ast.walk(module))
+    spoken = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    languages = json.loads((ROOT / "core/common/languages.json").read_text()).values()
+    spoken |= {name for script in languages for name in script} | {"Greek", "Hebrew", "Thai"}  # the last have the script's name
+    assert set(OF_CORE) - spoken == set()
 
 
 def test_the_code_uses_what_is_there_and_nothing_is_left_over() -> None:
@@ -85,7 +133,7 @@ def test_the_code_uses_what_is_there_and_nothing_is_left_over() -> None:
             case ast.Constant(value=str(name)) if name in TEXTS or name in texts.ENGLISH_ONLY:
                 used.add(name)
     assert used - set(TEXTS) - set(texts.ENGLISH_ONLY) - set(vars(texts)) == set()
-    assert {*texts.ENGLISH_ONLY, *(n for n in IN_FILE[ENGLISH] if not n.startswith(OF_CORE))} - used == set()
+    assert {*texts.ENGLISH_ONLY, *TEXTS} - used == set()
     assert not set(TEXTS) & {*texts.ENGLISH_ONLY, *vars(texts)}, "a text is defined in two places"
 
 
@@ -206,23 +254,23 @@ def test_numbers_are_written_as_the_language_does() -> None:
 
 
 def test_a_message_is_said_in_the_visitors_language() -> None:
-    empty = message("CORE_EMPTY", what=message("CORE_QUERY"))
+    empty = message("The {what} is empty: say what the photos show, such as “photos of people surfing”.", what=message("query"))
     taught = message("NAMES_NOTE_TOO", note=message("MERGE_NOTE"), n=2)
-    assert texts.of(empty) == "The query is empty: write what the photos show, such as “photos of people surfing”."
+    assert texts.of(empty) == "The query is empty: say what the photos show, such as “photos of people surfing”."
     with speaking("de"):
         assert texts.of(empty).startswith("Hier fehlt etwas (Frage): ") and texts.english_of(empty).startswith("The query")
         assert texts.of(taught) == "ohne Generator, 2 gelernt" and texts.english_of(taught) == "no generator, 2 taught"
-        assert "„Search {down}“" in texts.of(message("CORE_ASKED_PHOTOS", query="Search {down}"))
+        assert "„Search {down}“" in texts.of(message("Photos for “{query}”", query="Search {down}"))
         assert texts.of(StudioError("Photos for “Polish”")) == "Photos for “Polish”", "other texts stay unchanged"
         assert texts.english("MERGE") == "Experts averaged" != texts.MERGE
 
 
-def keys(text: object) -> Iterator[str]:
-    """The keys of a message and of those in its fields."""
+def templates(text: object) -> Iterator[str]:
+    """The templates of a message and of those in its fields."""
     if isinstance(text, Message):
-        yield text.key
+        yield text.template
         for value in text.fields.values():
-            yield from keys(value)
+            yield from templates(value)
 
 
 def test_what_core_says_to_a_visitor_is_translated_with_all_that_is_in_it(tmp_path: Path) -> None:
@@ -249,6 +297,6 @@ def test_what_core_says_to_a_visitor_is_translated_with_all_that_is_in_it(tmp_pa
     for code in OTHERS:
         with speaking(code):
             for text in said:
-                assert isinstance(text, Message) and set(keys(text)) <= set(IN_FILE[code]), text
+                assert isinstance(text, Message) and set(templates(text)) <= set(IN_FILE[code]), text
                 assert texts.of(text) != str(text) and ("zorp" in str(text)) == ("zorp" in texts.of(text))
             assert all(f"{name}: {texts.of(reason)}" in page_html.report([], None, failed) for name, reason in failed)

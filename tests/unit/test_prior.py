@@ -1,7 +1,5 @@
 """The semantic prior, compared with the moments of the mixture that it approximates."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from tiny_models import noise

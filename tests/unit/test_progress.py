@@ -1,7 +1,5 @@
 """Progress: a few lines in a file, a bar in a terminal, nothing in silent processes."""
 
-from __future__ import annotations
-
 import io
 import sys
 import time

@@ -1,7 +1,5 @@
 """Questions with several parts: parsing, and the resulting vector."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from PIL import Image

@@ -1,7 +1,5 @@
 """The repository and the generator on disk: loading returns what was saved, and errors name the damage."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -88,18 +86,18 @@ def test_repository_round_trip(folder):
         (lambda folder: (folder / INDEX_FILE).unlink(), f"lacks {INDEX_FILE} (No such file"),
         (lambda folder: (folder / TENSORS_FILE).unlink(), f"lacks {TENSORS_FILE} (No such file"),
         (lambda folder: (folder / TENSORS_FILE).write_bytes((folder / TENSORS_FILE).read_bytes()[:-1]), "(its checksum"),
-        *((lambda folder, at=at: flip(folder / TENSORS_FILE, at), f"damaged {TENSORS_FILE}") for at in (0, 20, 400, -1)),
+        *((lambda folder, at=at: flip(folder / TENSORS_FILE, at), f"{TENSORS_FILE} is damaged") for at in (0, 20, 400, -1)),
         *(
-            (lambda folder, text=text: (folder / INDEX_FILE).write_bytes(text), f"damaged {INDEX_FILE}")
+            (lambda folder, text=text: (folder / INDEX_FILE).write_bytes(text), f"{INDEX_FILE} is damaged")
             for text in (b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"experts": 3}', b'{"experts": [{"name": "x"}]}')
         ),
-        (lambda folder: change_index(folder, format=2), f"damaged {INDEX_FILE} (format"),
+        (lambda folder: change_index(folder, format=2), f"{INDEX_FILE} is damaged (format"),
         *(
-            (lambda folder, bad=bad: change_index(folder, closeness_threshold=bad), f"damaged {INDEX_FILE}")
+            (lambda folder, bad=bad: change_index(folder, closeness_threshold=bad), f"{INDEX_FILE} is damaged")
             for bad in ("0.3", [0.3], float("nan"), 1e9)
         ),
         *(
-            (lambda folder, choice=choice: change_index(folder, backbone=choice), f"damaged {INDEX_FILE} (backbone")
+            (lambda folder, choice=choice: change_index(folder, backbone=choice), f"{INDEX_FILE} is damaged (backbone")
             for choice in ("ViT-B-16", None, {}, {"spec": 3}, {"spec": "x", "adapt_blocks": "2"}, {"spec": "x", "adapt": 1})
         ),
         (lambda folder: change_index(folder, backbone_fingerprint="ffff"), "(fingerprint ffff, this one is 0123456789abcdef)"),
@@ -148,7 +146,7 @@ def path(tmp_path) -> Path:
     return tmp_path / "new" / "generator.safetensors"
 
 
-def generated(one: LoraGenerator, seed: int | None) -> torch.Tensor:
+def generated(one: LoraGenerator, seed: int) -> torch.Tensor:
     return one.sample(PRIOR, seed).theta
 
 
@@ -165,7 +163,6 @@ def test_samples_have_the_moments_of_the_latent_prior():
     z, latent = torch.stack([one.sample(PRIOR, seed).z for seed in range(2000)]), one.latent(PRIOR)
     torch.testing.assert_close(z.mean(0), latent.mean, atol=0.1, rtol=0)
     torch.testing.assert_close(z.var(0).log(), latent.log_variance, atol=0.2, rtol=0)
-    assert torch.equal(one.sample(PRIOR, None).z, latent.mean)
 
 
 def test_generator_round_trip(path):

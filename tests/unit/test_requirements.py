@@ -1,7 +1,5 @@
 """The requirements files. App, command line and training run without the packages that only tests need."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
@@ -20,7 +18,8 @@ def required(file: str) -> dict[str, Requirement]:
 
 @pytest.mark.slow
 def test_all_rooms_need_only_their_own_requirements() -> None:
-    hidden = [name.replace("scikit-learn", "sklearn") for name in required("requirements-test.txt")]
+    named = required("requirements-test.txt") | required("requirements-scale.txt")
+    hidden = [name.replace("scikit-learn", "sklearn") for name in named]
     code = f"""
 import sys
 from importlib.machinery import ModuleSpec
@@ -51,3 +50,19 @@ def test_every_package_is_named_once_and_has_bounds() -> None:
     assert len(names) == len(set(names))
     for requirement in (r for file in files for r in file.values()):
         assert re.search(r"==|>=", str(requirement.specifier)) and re.search(r"==|<", str(requirement.specifier))
+
+
+def test_the_scripts_of_ci_name_what_is_there() -> None:
+    scripts = "".join(file.read_text() for file in sorted((ROOT / ".ci").iterdir()))
+    files = re.findall(r"(?:tests|\.ci)/[\w/{},-]+(?:\.py)?|requirements[\w-]*\.txt", scripts)
+    assert len(files) > 5
+    for file in files:
+        before, braces, rest = file.partition("{")
+        some, _, after = rest.partition("}")
+        for each in some.split(",") if braces else [""]:
+            assert (ROOT / f"{before}{each}{after}").exists(), file
+
+
+def test_contributing_installs_the_tools_of_ci() -> None:
+    tools = re.search(r"pip\" install --quiet ('ruff.*)", (ROOT / ".ci" / "run").read_text())
+    assert tools and f"requirements-test.txt {tools[1]}\n" in (ROOT / "CONTRIBUTING.md").read_text()

@@ -1,7 +1,5 @@
 """Experts suggested for photos: the regression compared with least squares, the choice with the best of all choices."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +14,6 @@ from core.backbones.lora import LoraLayout, LoraModule
 from core.data.sample_photos import sample_photos
 from core.experts.files import load_repository, save_repository
 from core.retrieval.gallery import Gallery
-from core.retrieval.search import some_embeddings
 from core.retrieval.suggest import (
     FEWEST_SHARE,
     LEAST_ALIKE,
@@ -145,6 +142,6 @@ def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:
 def test_the_shipped_experts_recognise_rooms_and_animals(engine: SGLora, subject: str, suggestion: str, other: str) -> None:
     gallery = Gallery(engine.backbone)
     gallery.add([sample.path for sample in sample_photos() if sample.subject == subject])
-    look = Look.of(engine.repository, some_embeddings(gallery.searchable, 256))
+    look = Look.of(engine.repository, gallery.contents.embeddings(most=256))
     assert look is not None and look.suggested[0].description.startswith(suggestion)
     assert not look.differs(engine.route(suggestion)) and look.differs(engine.route(other))

@@ -1,7 +1,5 @@
 """Names taught from photos: the closed form compared with direct solutions, and the effect on texts and photos."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,7 +18,7 @@ from core.names import ordinary_texts, teach
 from core.names.everyday import EPSILON, everyday_photos
 from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, second_moment
 from core.names.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames, closed_form, left_out
-from core.retrieval.search import PhotoIndexes
+from core.retrieval.gallery import Entry, Gallery, GalleryPhotos, Photo
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
@@ -65,9 +63,7 @@ def test_the_closed_form_is_ridge_regression_in_the_bank_s_metric(monkeypatch: p
     c = bank.T.double() @ bank.double() / len(bank)
     k, r = keys.double(), residuals.double()
     weight = 0.2 * torch.einsum("ni,ij,nj->n", k, torch.linalg.inv(c), k).mean()
-
     factors = closed_form(keys, residuals, torch.linalg.inv(c))
-
     # The gradient of sum_i |W k_i - r_i|^2 + weight tr(W C W^T) is zero where W (K^T K + weight C) = R^T K.
     direct = torch.linalg.solve(k.T @ k + weight * c, k.T @ r).T
     assert torch.allclose(factors.delta, direct.float(), atol=1e-4)
@@ -75,9 +71,7 @@ def test_the_closed_form_is_ridge_regression_in_the_bank_s_metric(monkeypatch: p
 
 def test_the_text_of_a_name_lands_on_its_photos(model: Backbone) -> None:
     names = TaughtNames(model).add("wug", photos(model, 3, 1)).add("dax", photos(model, 3, 2))
-
     lora = names.on(None)
-
     assert lora is not None and lora.moves_texts and not lora.moves_photos
     assert lora.factors[lora.modules[0].name].a.shape[0] == 2
     for entry in names.entries:
@@ -93,9 +87,7 @@ def test_names_are_added_to_an_adapter_exactly(model: Backbone) -> None:
     adapter = random_lora(layout, 3, 0.05)
     names = TaughtNames(model).add("wug", photos(model, 3, 1)).add("dax", photos(model, 2, 2))
     prefix = model.text_prefix(["a wug in the snow", "dax", "an old bicycle"])
-
     both = names.on(adapter)
-
     assert both is not None
     own = teach.names_lora(model, names.entries, adapter)
     (name,) = own.factors
@@ -109,9 +101,7 @@ def test_photos_that_an_adapter_moves_are_the_target(backbone: EmbeddedBackbone,
     paper = backbone.adapting("photos")
     adapter = random_lora(paper.layout, 3, 0.1)
     names = TaughtNames(paper).add("wug", photos(paper, 3, 1))
-
     lora = names.on(adapter)
-
     assert lora is not None and lora.moves_photos and lora.moves_texts
     moved = F.normalize(paper.suffix(names.entries[0].photos, adapter).mean(0), dim=-1)
     unmoved = F.normalize(paper.suffix(names.entries[0].photos).mean(0), dim=-1)
@@ -125,9 +115,7 @@ def test_photos_under_the_shared_part_are_the_target(backbone: EmbeddedBackbone,
     shared = both.shared
     adapter = merge([shared, random_lora(both.layout, 3, 0.05)], [1.0, 1.0])
     names = TaughtNames(both).add("wug", photos(both, 3, 1))
-
     lora = names.on(adapter)
-
     assert lora is not None
     embeddings = both.suffix(names.entries[0].photos, lora)  # the backbone finds the shared part inside this LoRA
     assert torch.equal(embeddings, both.suffix(names.entries[0].photos, shared))
@@ -163,11 +151,17 @@ def test_a_backbone_of_photos_alone_cannot_be_taught() -> None:
         TaughtNames(clip).add("wug", photos(clip, 1, 1)).on(None)
 
 
+def in_memory(backbone: Backbone, prefixes: torch.Tensor) -> GalleryPhotos:
+    rows = backbone.suffix(prefixes)
+    entries = {str(i): Entry(Photo(str(i), f"{i}.jpg", b""), prefixes[i], rows[i]) for i in range(len(rows))}
+    return GalleryPhotos(backbone, entries)
+
+
 def test_the_searched_photos_are_the_background_where_none_ship(small_bank: None) -> None:
     """Linear discriminant analysis by hand, over the photos of a gallery, for a backbone without everyday photos."""
     clip = tiny_backbone(adapt="texts")
     shown, others = photos(clip, 3, 1), photos(clip, 60, 2)
-    indexes = PhotoIndexes(clip, [*others], [*clip.suffix(others)])
+    indexes = in_memory(clip, others)
     x, mean = clip.suffix(others).double(), F.normalize(clip.suffix(shown).mean(0), dim=-1).double()
     covariance = (x - x.mean(0)).T @ (x - x.mean(0)) / 59
     ridge = EPSILON * covariance.trace() / clip.dim * torch.eye(clip.dim)
@@ -175,8 +169,8 @@ def test_the_searched_photos_are_the_background_where_none_ship(small_bank: None
     names = TaughtNames(clip, background=indexes.background).add("wug", shown)
     found = said(clip, names.entries[0].texts, names.on(None))
     torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
-    few = PhotoIndexes(clip, [*others[:19]], [*clip.suffix(others[:19])])
-    assert few.background is None and PhotoIndexes(tiny_backbone(), [], []).background is None
+    few = in_memory(clip, others[:19])
+    assert few.background is None and Gallery(tiny_backbone()).contents.background is None
 
 
 def test_one_name_in_two_spellings_is_one(backbone: EmbeddedBackbone) -> None:
@@ -207,11 +201,7 @@ def test_nearly_equal_names_with_different_photos_stay_finite(backbone: Embedded
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [
-        (" \n", "A name needs a letter"),
-        ("🐱", "A name needs a letter"),
-        ("x" * 61, "61 characters; 60 is the most"),
-    ],
+    [(" \n", "A name needs a letter"), ("🐱", "A name needs a letter"), ("x" * 61, "61 characters; 60 is the most")],
 )
 def test_names_that_cannot_be_taught(backbone: EmbeddedBackbone, name: str, text: str) -> None:
     with pytest.raises(DescriptionError, match=text):
@@ -224,7 +214,7 @@ def test_limits(backbone: EmbeddedBackbone) -> None:
         names.add("wug", photos(backbone, 0, 1))
     for i in range(MAX_NAMES):
         names = names.add(f"name {i}", photos(backbone, 1, i))
-    with pytest.raises(DescriptionError, match=f"cannot be taught: {MAX_NAMES}"):
+    with pytest.raises(DescriptionError, match=f"would be more than {MAX_NAMES}"):
         names.add("wug", photos(backbone, 1, 1))
     assert len(names.add("name 0", photos(backbone, 99, 1)).entries[0].photos) == MAX_PHOTOS
     assert left_out("wug", MAX_PHOTOS) == [] and "67 were left out" in str(left_out("wug", 99)[0])

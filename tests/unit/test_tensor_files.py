@@ -1,7 +1,5 @@
 """Safetensors files. The library reads them back, they have the permissions of any new file, and are whole."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Words that are in none of the model's training texts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

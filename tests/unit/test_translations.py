@@ -1,7 +1,5 @@
 """Maps that move sentences in other languages toward English."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The conditional VAE, and the basis of its coordinates."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +114,7 @@ def test_basis_against_numpy():
     projector = rows.T @ rows  # independent of the directions' signs
     np.testing.assert_allclose((basis.components.T @ basis.components).numpy(), projector, atol=2e-2)
     np.testing.assert_allclose(basis.decode(basis.encode(VECTORS)).numpy(), vectors, atol=0.1)
+    assert Basis.fit(torch.cat([VECTORS[:3], VECTORS[:3]])).dimensions == 3, "the rank"
 
 
 def test_basis_whitens():
@@ -133,10 +132,6 @@ def test_a_file_holds_the_basis_exactly():
     again = Basis.of(**tensors)
     torch.testing.assert_close(again.components, basis.components)
     assert again.digest == basis.digest != replace(basis, scale=2 * basis.scale).digest
-
-
-def test_basis_stops_at_the_rank():
-    assert Basis.fit(torch.cat([VECTORS[:3], VECTORS[:3]])).dimensions == 3
 
 
 def test_condition_is_the_priors_mean_and_log_variance():

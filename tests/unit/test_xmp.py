@@ -1,7 +1,5 @@
 """Keywords in XMP, read back with exiftool and exiv2, and every other byte."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import shutil
