@@ -1,5 +1,6 @@
 // Keeps the tab and the question in the address; "/" moves to the question. Gradio passes element, trigger and props.
-const SECONDS_BETWEEN = 10;
+const SECONDS_BETWEEN = 10; // looks for another server
+const MS_BETWEEN = 400; // keeping what is typed
 const changed = (changes) => {
   const now = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) value ? now.searchParams.set(name, value) : now.searchParams.delete(name);
@@ -8,10 +9,18 @@ const changed = (changes) => {
 // After a broken connection, Gradio reloads the page within two seconds. What the visitor typed until then is asked after that.
 const { typed } = history.state ?? {};
 if (typed && typed !== location.href) history.pushState(null, "", typed);
-document.addEventListener("input", (event) => {
-  if (!event.target.closest("#query, #description")) return;
+let kept = 0; // when it was kept: browsers allow a hundred changes of the history in 30 seconds
+let later = null;
+function keep() {
   const box = (name) => document.querySelector(`#${name} textarea, #${name} input`)?.value.trim() ?? "";
   history.replaceState({ ...history.state, typed: changed({ q: box("query"), about: box("description") }).href }, "");
+  kept = Date.now();
+}
+document.addEventListener("input", (event) => {
+  if (!event.target.closest("#query, #description")) return;
+  clearTimeout(later);
+  if (Date.now() - kept > MS_BETWEEN) keep();
+  else later = setTimeout(keep, MS_BETWEEN);
 });
 
 let search = location.search;
