@@ -60,7 +60,8 @@ def event(
             tab, new = tab_of(context, request, memory)
             visitor, had, number = tab.visitor, memory_of(memory)[1], number_of(request.headers)
             since = since if isinstance(since, int) else 0
-            controls = tab.drawn.hear(Controls(*args[-CONTROLS:]), since, number)
+            changed = [name for name, control in context.controls.items() if sent and control is args[1].target]
+            controls = tab.drawn.hear(Controls(*args[-CONTROLS:]), since, number, changed)
             happened = Event(tab, controls, data if isinstance(data, dict) else {}, request, had)
 
             def handled() -> Any:

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,11 +32,13 @@ class Drawn:
     hidden: frozenset[str] = frozenset()  # components that are hidden
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def hear(self, controls: Any, since: int, event: int) -> Any:
+    def hear(self, controls: Any, since: int, event: int, changed: Sequence[str] = ()) -> Any:
         """The values of the controls at an event, with those that answers set after number ``since``: the browser had not got
-        them yet. Those of the latest event are kept."""
+        them yet. What the visitor ``changed`` by the event stays. The values of the latest event are kept."""
         with self.lock:
-            controls = controls._replace(**{name: value for name, (value, number) in self.values.items() if number > since})
+            controls = controls._replace(
+                **{name: value for name, (value, number) in self.values.items() if number > since and name not in changed}
+            )
             if event >= self.event:
                 self.controls, self.event = controls, event
             return controls
