@@ -78,7 +78,7 @@ class Compare(Step):
         view([marked], self._marked, lambda tab, _: {marked: results_html.marked(tab.comparison, tab.marks)})
         view([self.recall], lambda tab, now: (Same(tab.counted), now.zero_shot), self._draw_recall)
         view([self.commands], lambda tab, _: (Same(tab.answer), tab.top, tab.visitor.taught), self._draw_commands)
-        view([self.folder], lambda tab, now: (_folders(tab), now.folder), self._draw_folders)
+        view([self.folder], lambda tab, _: (_folders(tab), _folder(tab)), self._draw_folders)
 
     def wire(self) -> None:
         beside, filters = ["merge", "random"], (self.since, self.until)
@@ -196,9 +196,9 @@ class Compare(Step):
         lines = _commands(tab, tab.top, self.context.models.options(tab.visitor.backbone))
         return {self.commands: gr.Textbox(value=lines, visible=bool(lines))}
 
-    def _draw_folders(self, tab: Tab, controls: Controls) -> Updates:
-        """The folders that tell the last answer's photos apart."""
-        folders, chosen = _folders(tab), controls.folder or ""
+    def _draw_folders(self, tab: Tab, _: Controls) -> Updates:
+        """The folders that tell the last answer's photos apart, and that of the question: the box may not have it yet."""
+        folders, chosen = _folders(tab), _folder(tab)
         choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
         return {self.folder: gr.Dropdown(choices, value=chosen, visible=len(folders) > 1 or bool(chosen))}
 
@@ -217,6 +217,10 @@ class Compare(Step):
 
 def _folders(tab: Tab) -> tuple[str, ...]:
     return () if tab.comparison is None else tab.comparison.folders
+
+
+def _folder(tab: Tab) -> str:
+    return "" if tab.asked.question is None else tab.asked.question.scope.folder
 
 
 def _dated(tab: Tab, controls: Controls) -> bool:
