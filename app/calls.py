@@ -24,12 +24,10 @@ TRAINING, INDEX = "training", "index"  # one event at a time; uploads and search
 LIMITS = {LIGHT: 10, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
 
 
-def call(visitors: Visitors, tab: Tab, handler: Callable[[], Any], in_turn: bool = False, public: bool = False) -> Any:
-    """Run a handler for a tab, in the tab's turn or beside it. Its errors become messages. Afterwards, memory is bounded."""
+def call(tab: Tab, handler: Callable[[], Any], in_turn: bool = False, public: bool = False) -> Any:
+    """Run a handler for a tab, in the tab's turn or beside it. Its errors become messages."""
     with tab.visitor.in_use(), tab.turn if in_turn else nullcontext():
-        answer = friendly(handler, public)()
-    visitors.settle(tab.visitor)
-    return answer
+        return friendly(handler, public)()
 
 
 def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,7 +41,9 @@ def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., 
         with speaking(ENGLISH):
             tab = visitors.tab(name, address=address_of(request))
             handler = functools.partial(function, *args[:row], tab, *args[row + 1 :])
-            return call(visitors, tab, functools.update_wrapper(handler, function), public=True)
+            answer = call(tab, functools.update_wrapper(handler, function), public=True)
+            visitors.settle(tab.visitor)
+            return answer
 
     parameters = list(inspect.signature(function).parameters.values())
     row = [parameter.name for parameter in parameters].index("tab")

@@ -53,7 +53,7 @@ class StepContext:
 
     def sight(self, component: Component | gr.Row, when: Callable[[Tab, Controls], object], at_first: bool = False) -> Any:
         """Show a component only while ``when`` says so. Returns the component."""
-        self.sights.append(Sight(component, lambda tab, controls: bool(when(tab, controls)), at_first))
+        self.sights.append(Sight(component, when, at_first))
         return component
 
     def report(self, elem_id: str, html: str = "", **options: Any) -> gr.HTML:
@@ -109,7 +109,7 @@ class StepContext:
 
     def _seen(self, sight: Sight, tab: Tab, controls: Controls) -> bool:
         with suppress(StudioError):
-            return sight.when(tab, controls)
+            return bool(sight.when(tab, controls))
         return False
 
     @property

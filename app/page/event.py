@@ -70,14 +70,16 @@ def event(
                 tab.drawn.asked = number if asks else tab.drawn.asked
                 return handler(happened, *first)
 
-            found = call(context.visitors, tab, functools.update_wrapper(handled, handler), in_turn=not waits)
+            found = call(tab, functools.update_wrapper(handled, handler), in_turn=not waits)
             if downloads:
+                context.visitors.settle(visitor)
                 return found or gr.skip()
             values = found or {}
             if new and since:  # the server forgot this tab: the browser asks for everything, and sends its names
                 updates = context.by_component(values) | {context.drawn: NOTHING}
             else:
-                updates = call(context.visitors, tab, functools.partial(context.redraw, tab, values, everything), in_turn=True)
+                updates = call(tab, functools.partial(context.redraw, tab, values, everything), in_turn=True)
+            context.visitors.settle(visitor)
             # After a restart, the page may load twice: the notice is repeated until the visitor does something.
             keeps = had and (new or opening)
             if new or (visitor.has_unkept != had and not keeps):

@@ -90,7 +90,7 @@ class Sight(NamedTuple):
     """A component that is shown only at times."""
 
     component: Any
-    when: Callable[[Tab, Controls], bool]
+    when: Callable[[Tab, Controls], object]
     at_first: bool = False  # whether the page shows it before its first answer
 
 

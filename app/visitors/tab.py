@@ -54,7 +54,6 @@ class Tab:
     more: int = 0  # results that the visitor asked for beyond the first ones
     name: str = ""  # the taught name that is selected
     found: str = ""  # the words that experts of the table must have
-    switches: int = 0  # how often another backbone could not be loaded
     reports: dict[str, str] = field(default_factory=dict)  # HTML: what became of the last event of a step
     here: bool = False  # whether its visitor sits at this machine
     closed: bool = False  # whether the browser closed it

@@ -37,7 +37,7 @@ class Switch(Step):
             self.report = context.report("switched")
             stop = self.stop = small(self.t("STOP"), "stop-download", 90, scale=0)
         context.sight(stop, lambda tab, _: tab.download is not None)
-        context.view([box], lambda tab, _: (tab.visitor.backbone, tab.switches), lambda tab, _: {box: self._chosen(tab)})
+        context.view([box], lambda tab, _: tab.visitor.backbone, lambda tab, _: {box: self._chosen(tab)})
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class Switch(Step):
         self.on(self.choice.change, self._begin, [self.choice])
         # A download takes minutes. In group OPEN, no other visitor's event waits for it.
         options = {"group": OPEN, "waits": True, "trigger_mode": "multiple"}
-        self.on(self.choice.change, self._switch, [self.choice], ["strength"], self.report, **options)
+        self.on(self.choice.change, self._switch, [self.choice], ["strength", self.choice], self.report, **options)
         self.on(self.stop.click, self._stop)
 
     def _begin(self, event: Event, name: str) -> Updates:
@@ -91,8 +91,8 @@ class Switch(Step):
             begin = time.perf_counter()
             done = tab.visitor.switch(name, engine, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS))
         except StudioError as error:
-            tab.reports["switched"], tab.switches = page_html.note(without_paths(texts.of(error)), "sg-warn"), tab.switches + 1
-            return {}
+            tab.reports["switched"] = page_html.note(without_paths(texts.of(error)), "sg-warn")
+            return {self.choice: tab.visitor.backbone}
         finally:
             tab.download = None
         if (training := tab.training) is not None:
