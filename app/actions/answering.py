@@ -21,7 +21,7 @@ from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Stop, never
 from core.retrieval.index import Ranking
 from core.retrieval.photo_set import PhotoSet
-from core.retrieval.search import WORDS, Search
+from core.retrieval.search import PHOTO, WORDS, Search
 from core.retrieval.suggest import MOST_PHOTOS, Look
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
@@ -84,17 +84,14 @@ def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bo
 
 def columns(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
     """Title (a key of texts), note and adapter of each column of an answer, zero-shot first. The other columns have the
-    adapter's strength and the names that the visitor taught. Names without an adapter make a column too."""
+    adapter's strength and the names that the visitor taught. Names without an adapter make a column too, if they are asked."""
     names, beside = tab.visitor.names(engine), _beside(engine, asked, adaptation)
-    if names.entries:
-        named = list[tuple[str, Text, Adapter]]()
-        for title, note, adapter in beside or [(NAMES, "", ZERO_SHOT)]:
-            note = message("NAMES_NOTE_TOO" if note else "NAMES_NOTE", note=note, n=len(names.entries))
-            key = names.entries, names.background, adapter.key
-            on_names = tab.on_names.get(key, lambda a=adapter: a.with_names(names.on))
-            named.append((title, note, on_names))
-        beside = named
-    return [(ZERO, message("ZERO_SHOT_NOTE"), ZERO_SHOT), *beside]
+    captions = asked.question is not None and asked.question.kind == PHOTO  # any of them may contain a name
+    if n := len(names.entries if captions else names.within(asked.words)):
+        beside = [(title, message("NAMES_NOTE_TOO", note=note, n=n), adapter) for title, note, adapter in beside]
+        beside = beside or [(NAMES, message("NAMES_NOTE", n=n), ZERO_SHOT)]
+    named = [(title, note, adapter.with_names(names)) for title, note, adapter in beside]
+    return [(ZERO, message("ZERO_SHOT_NOTE"), ZERO_SHOT), *named]
 
 
 def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:

@@ -83,7 +83,7 @@ def from_marks(engine: SGLora, tab: Tab, name: str = "", sources: Sources = NO_S
     question = split_minus(tab.comparison.asked.what)[0]
     names = tab.visitor.names(engine)
     if (known := names.within(question)) and not names.in_sentence(question)[1]:  # "a wug", and "wug" is taught
-        return from_photos(engine, tab, known[0], right, None, sources)
+        return from_photos(engine, tab, known[0].name, right, None, sources)
     wrong = [photo for photo, yes in tab.marks_of_words.items() if not yes]
     return from_photos(engine, tab, question, right, wrong, sources)
 

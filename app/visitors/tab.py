@@ -9,13 +9,9 @@ from typing import Any
 from app.answers.comparison import Answer, Comparison
 from app.answers.question import Asked, Question
 from app.visitors.visitor import Visitor
-from core.backbones.lora import Lora
-from core.common.recent import Recent
-from core.retrieval.adapter import Adapter
 from core.sglora.engine import Adaptation
 
 SHOWN = 12  # results of a column at first: full rows of two or three photos
-KEPT_WITH_NAMES = 4  # adapters with names that are kept; the page compares three
 
 
 @dataclass
@@ -60,7 +56,6 @@ class Tab:
     training: threading.Event | None = None  # stops the running training
     download: threading.Event | None = None  # ends the wait for a model
     turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes what the tab shows
-    on_names: Recent[Adapter] = field(default_factory=lambda: Recent(KEPT_WITH_NAMES))  # adapters with names
 
     @property
     def adaptation(self) -> Adaptation | None:
@@ -88,11 +83,10 @@ class Tab:
     @property
     def memory(self) -> int:
         """Bytes of the adapters that were made for this tab."""
-        adapters, loras = [*self.on_names.values], list[Lora]()
-        if self.adaptation is not None:  # else the columns have the shared LoRA, which no tab made
-            loras = [self.adaptation.lora]
-            adapters += [] if self.comparison is None else [column.adapter for column in self.comparison.columns]
-        loras += [lora for adapter in adapters for lora in (adapter.lora, adapter.base) if lora is not None]
+        if self.adaptation is None:  # then the columns have the shared LoRA, which no tab made
+            return 0
+        columns = () if self.comparison is None else self.comparison.columns
+        loras = [self.adaptation.lora, *(column.adapter.lora for column in columns if column.adapter.lora is not None)]
         return 4 * sum({id(lora): lora.parameters for lora in loras}.values())  # in float32
 
     @property

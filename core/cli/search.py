@@ -63,7 +63,7 @@ def search(arguments: Namespace) -> Answer:
     names = load_names(arguments.names, backbone, opened)
     if names.entries:
         beside = {name: a for name, a in adapters.items() if a != ZERO_SHOT} or {"names": ZERO_SHOT}
-        adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names.on) for name, a in beside.items()}}
+        adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names) for name, a in beside.items()}}
     own, paths, failed = None, dict[str, Path](), list[dict[str, str]]()
     if files:
         gallery = Gallery(backbone, limit=len(files))
@@ -78,7 +78,7 @@ def search(arguments: Namespace) -> Answer:
     asked = Search(WORDS, "", own, None if texts else opened, names, where, query=query, paths=paths)
     if texts:
         seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)
-        rows = {name: text_rows(backbone, read, adapter) for name, adapter in adapters.items()}
+        rows = {name: text_rows(backbone, read, adapter, texts) for name, adapter in adapters.items()}
         rankings = {name: rank_captions(texts, rows[name], seen, backbone, a, opened) for name, a in adapters.items()}
     else:  # ranks are compared, so all photos of a gallery need one
         rankings = {name: asked.rank(adapter, max(arguments.top, len(asked.photos))) for name, adapter in adapters.items()}

@@ -67,8 +67,8 @@ def _ranked(
     photos: LibraryPhotos, names: TaughtNames, texts: list[str], entry: TaughtName | None, adapter: Adapter, where: Where
 ) -> tuple[list[tuple[int, float]], dict[str, Any]]:
     """All photos as (row, score), best first, and what the scores of the name's own photos say."""
-    question = Query(tuple(texts)).question(photos.backbone, names)
-    ranked = search(photos, question, adapter.with_names(names.on), None, photos.among(where))
+    question = Query(tuple(texts)).question(photos.backbone)
+    ranked = search(photos, question, adapter.with_names(names), None, photos.among(where))
     if not ranked:
         raise GalleryError(NONE_LEFT)
     own, wrong = ([] if entry is None else scores_left_out(names, entry, adapter, crossed) for crossed in (False, True))

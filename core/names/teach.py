@@ -13,11 +13,15 @@ moves a name's text to its photos. For n names:
 B A is a LoRA of rank n on that linear. It adds R to the names' texts. Of all such changes, it moves ordinary texts least. K and
 U are computed under the current adapter, to which B A is added exactly. C is computed under the shared LoRA only, and inverted
 once. C does not affect where the names' texts land.
+
+It moves other texts a little, too. So search adds it only to texts that contain the names (``TaughtNames.embed``). An adapter
+that leaves for other programs holds all names (``TaughtNames.on``).
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +33,7 @@ from core.backbones.base import Backbone, last_linear, last_text_linear
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import DescriptionError, brief
+from core.common.lazy import lazy
 from core.common.messages import Message, message
 from core.common.runtime import one_core
 from core.common.text import one_line
@@ -74,7 +79,7 @@ class TaughtName:
         return F.normalize(target, dim=-1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class TaughtNames:
     """Names taught to a backbone, in order. Immutable: each change returns a new object."""
 
@@ -114,9 +119,15 @@ class TaughtNames:
         wanted = _trimmed(name).casefold()
         return next((e for e in self.entries if e.name.casefold() == wanted), None)
 
-    def within(self, text: str) -> tuple[str, ...]:
-        """The names that a text contains as whole words; in languages without spaces, anywhere."""
-        return tuple(entry.name for entry in self.entries if _pattern(entry.name).search(text))
+    def within(self, text: str) -> tuple[TaughtName, ...]:
+        """The names that a text contains as whole words, also in plural; in languages without spaces, anywhere."""
+        if not self.entries or not self._any.search(text):
+            return ()
+        return tuple(entry for entry in self.entries if _pattern(entry.name).search(text))
+
+    @lazy
+    def _any(self) -> re.Pattern[str]:
+        return re.compile("|".join(_pattern(entry.name).pattern for entry in self.entries), re.IGNORECASE)
 
     def in_sentence(self, text: str) -> tuple[str, list[Tensor]]:
         """The rest of a text without its names, and the photos [n, *prefix_shape] of each name. The rest is "" without a
@@ -124,15 +135,27 @@ class TaughtNames:
         plain, rest = " ".join(text.split()).strip(".!? ").casefold(), text
         if any(plain == template.format(entry.name).casefold() for template in TEMPLATES for entry in self.entries):
             return "", []
-        entries = [entry for entry in self.entries if _pattern(entry.name).search(text)]
+        entries = self.within(text)
         for name in sorted((entry.name for entry in entries if entry.without is None), key=len, reverse=True):
             rest = _pattern(name).sub(" ", rest)
         left = rest != text and any(letter.isalnum() for letter in rest)
         return one_line(rest) if left else "", [entry.photos for entry in entries]
 
+    def embed(self, texts: Sequence[str], prefixes: Tensor, lora: Lora | None) -> Tensor:
+        """Texts [m, d] under an adapter (None: the frozen model), from their prefixes [m, …]. Those that contain names have the
+        edit of these names; all others are as without names. Raises as ``on``."""
+        rows, places = self.backbone.text_suffix(prefixes, lora), defaultdict[tuple[TaughtName, ...], list[int]](list)
+        for i, text in zip(range(len(prefixes)), texts, strict=True):
+            places[self.within(text)].append(i)
+        for entries, at in places.items():
+            if entries:
+                edited = self.backbone.text_suffix(prefixes[at], replace(self, entries=entries).on(lora))
+                rows = rows.index_copy(0, torch.tensor(at), edited)
+        return rows
+
     @one_core()
     def on(self, lora: Lora | None) -> Lora | None:
-        """Add the names to an adapter (None: the frozen model). Raises as ``last_text_linear``."""
+        """Add all names to an adapter (None: the frozen model). Raises as ``last_text_linear``."""
         if not self.entries:
             return lora
         added = names_lora(self.backbone, self.entries, lora, self.background)
@@ -153,7 +176,7 @@ class TaughtNames:
 
 def _pattern(name: str) -> re.Pattern[str]:
     letter = rf"[^\W{_UNSPACED}]"
-    return re.compile(rf"(?<!{letter}){re.escape(name)}(?!{letter})", re.IGNORECASE)
+    return re.compile(rf"(?<!{letter}){re.escape(name)}(?:['’]?e?s)?(?!{letter})", re.IGNORECASE)
 
 
 def _joined(photos: Tensor | None, more: Tensor) -> Tensor:

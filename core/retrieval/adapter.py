@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from core.backbones.lora import Lora
 from core.common.errors import AdapterError
+from core.names.teach import TaughtNames
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """The adapter of a search. Two adapters are equal if their keys are equal."""
+    """The adapter of a search. Two adapters are equal if their keys and names are equal."""
 
     key: str  # changes with any number in the LoRA and with the weight
     lora: Lora | None = field(compare=False)  # None for zero-shot
     # w in score = (1 - w) zero-shot + w adapted. Below 1 only if photos are indexed both ways, or the LoRA keeps photos as is.
     weight: float = field(default=1.0, compare=False)
-    # The LoRA for the question in the zero-shot part of the score: taught names. None: the frozen model.
-    base: Lora | None = field(default=None, compare=False)
+    # Taught names, for texts that contain them, in both parts of the score.
+    names: TaughtNames | None = None
 
     @staticmethod
-    def of(lora: Lora, weight: float = 1.0, base: Lora | None = None) -> Adapter:
-        """The adapter of a LoRA. Its key: the hash of the factors, the weight, and whether there is a base. Weight 0 gives
-        ``ZERO_SHOT``. Raises AdapterError: when the weight is not between 0 and 1."""
+    def of(lora: Lora, weight: float = 1.0) -> Adapter:
+        """The adapter of a LoRA. Its key: the hash of the factors, and the weight. Weight 0 gives ``ZERO_SHOT``. Raises
+        AdapterError: when the weight is not between 0 and 1."""
         if not 0 <= weight <= 1:
             raise AdapterError(f"The weight of an adapter is between 0 and 1, not {weight:g}.")
         if weight == 0:
             return ZERO_SHOT
         mixed = "" if weight == 1 else f"-{weight!r}"
-        return Adapter(f"{lora.digest[:32]}{mixed}{'' if base is None else '-named'}", lora, weight, base)
+        return Adapter(f"{lora.digest[:32]}{mixed}", lora, weight)
 
-    def with_names(self, on: Callable[[Lora | None], Lora | None]) -> Adapter:
-        """Add taught names to the adapter and to the zero-shot part of its score. ``on``: as ``TaughtNames.on``."""
-        lora = on(self.lora)
-        return self if lora is None else Adapter.of(lora, self.weight, on(None))
-
-    @property
-    def named(self) -> bool:
-        return self.base is not None
+    def with_names(self, names: TaughtNames) -> Adapter:
+        """Add taught names: texts that do not contain them are read as before."""
+        return replace(self, names=names) if names.entries else self
 
     @property
     def moves_photos(self) -> bool:

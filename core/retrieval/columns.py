@@ -6,7 +6,7 @@ with the adapter. So one index gives (1 - w) zero-shot + w adapted for every sen
 embedding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import torch
@@ -31,16 +31,24 @@ def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHO
     return finite(torch.cat(both, 1)) / sqrt(2)
 
 
-def text_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT) -> Tensor:
-    """Query rows [m, ``width``] float32 of texts, from their prefixes. Raises AdapterError: as ``asked``."""
-    return asked(backbone, adapter, lambda lora: finite(backbone.text_suffix(prefixes, lora)))
+def text_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT, texts: Sequence[str] = ()) -> Tensor:
+    """Query rows [m, ``width``] float32 of texts, from their prefixes. ``texts``: needed for the adapter's names. Raises
+    AdapterError: as ``asked``."""
+    return asked(backbone, adapter, lambda lora: text_embeddings(backbone, prefixes, lora, adapter, texts))
+
+
+def text_embeddings(backbone: Backbone, prefixes: Tensor, lora: Lora | None, adapter: Adapter, texts: Sequence[str]) -> Tensor:
+    """Texts [m, d] with a LoRA or None, and with the adapter's names. Raises AdapterError: when numbers are NaN or infinite."""
+    if adapter.names is None:
+        return finite(backbone.text_suffix(prefixes, lora))
+    return finite(adapter.names.embed(texts, prefixes, lora))
 
 
 def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], Tensor]) -> Tensor:
     """Query rows [..., ``width``] of questions. ``embed``: gives the questions [..., d], unit length, with a LoRA or with None.
     Raises AdapterError: when the adapter moves photos differently from the backbone's shared LoRA."""
     adapted = embed(adapter.lora) * adapter.weight
-    zero_shot = embed(adapter.base) * (1 - adapter.weight) if adapter.weight < 1 else torch.zeros_like(adapted)
+    zero_shot = embed(None) * (1 - adapter.weight) if adapter.weight < 1 else torch.zeros_like(adapted)
     if backbone.shared is None:
         return zero_shot + adapted
     if photo_column(adapter.lora, backbone.shared) == 0:

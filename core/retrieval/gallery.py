@@ -187,9 +187,9 @@ class GalleryPhotos(PhotoSet):
 
         def make() -> Tensor:
             prefixes = self.read.get(texts, lambda: self._read(texts, progress, stop))
-            return text_rows(self.backbone, torch.stack(list(prefixes.values())), adapter)
+            return text_rows(self.backbone, torch.stack(list(prefixes.values())), adapter, texts)
 
-        return self.captions.get((adapter.key, texts), make)
+        return self.captions.get((adapter, texts), make)
 
     def _read(self, texts: tuple[str, ...], progress: Progress | None, stop: Stop) -> dict[str, Tensor]:
         """Text prefixes of captions. Only captions that the last call did not have are encoded."""

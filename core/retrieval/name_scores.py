@@ -22,8 +22,8 @@ def scores_left_out(names: TaughtNames, entry: TaughtName, adapter: Adapter, wro
         others = torch.cat([photos[:i], photos[i + 1 :]])
         without_it = replace(entry, without=others) if wrong else replace(entry, photos=others)
         taught = replace(names, entries=tuple(without_it if each is entry else each for each in names.entries))
-        named = adapter.with_names(taught.on)
-        query = Query((entry.name,)).question(names.backbone, taught).row(names.backbone, named)
+        named = adapter.with_names(taught)
+        query = Query((entry.name,)).question(names.backbone).row(names.backbone, named)
         scores.append(float(photo_rows(names.backbone, photos[i : i + 1], named)[0] @ query))
     return scores
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
@@ -13,11 +13,12 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common.errors import DescriptionError
+from core.common.recent import Recent
 from core.common.runtime import one_core
 from core.common.text import clean_text
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
-from core.retrieval.columns import asked
+from core.retrieval.columns import asked, text_embeddings
 
 WITHOUT = 0.5  # weight of all excluded texts together; the wanted parts have weight 1 together
 MOST_PARTS = 16
@@ -31,20 +32,23 @@ _MINUS = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-][^\s"]*))')
 class EncodedQuery:
     """A query after the frozen part of the backbone. Each adapter computes its own embedding from it."""
 
-    texts: Tensor  # [n, …] prefixes
+    words: tuple[str, ...]  # n texts
+    texts: Tensor  # [n, …] their prefixes
     text_weights: Tensor  # [n], negative for excluded texts
     prefixes: Tensor | None = None  # of photos, [m, *prefix_shape]
     photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))  # [m]
-    named: EncodedQuery | None = None  # asked instead with adapters that have taught names
+    named: Recent[EncodedQuery] = field(default_factory=lambda: Recent(1))  # ``with_names``
 
-    def with_names(self, wanted: Sequence[str], names: TaughtNames) -> EncodedQuery:
-        """The query, extended for the taught names in ``wanted``, its first texts.
+    def with_names(self, names: TaughtNames) -> EncodedQuery:
+        """The query, extended for the taught names in its wanted texts; itself without such a name.
 
         A name is taught in a short wording. In a longer text, it hides the rest. So the text without its names is added, with a
         weight that grows with its length. The n photos of each name are added with a weight of n / (n + 2) together.
         """
         weights, rests, shares, photos = self.text_weights.clone(), list[str](), list[Tensor](), list[Tensor]()
-        for i, text in enumerate(wanted):
+        for i, text in enumerate(self.words):
+            if weights[i] < 0:
+                continue
             rest, own = names.in_sentence(text)
             photos += own
             if rest:
@@ -59,7 +63,7 @@ class EncodedQuery:
         each = [torch.full((len(own),), 1 / (len(own) + 2)) for own in photos]
         prefixes = torch.cat([*([] if self.prefixes is None else [self.prefixes]), *photos])
         text_weights = torch.cat([weights, torch.tensor(shares)])
-        return EncodedQuery(texts, text_weights, prefixes, torch.cat([self.photo_weights, *each]))
+        return EncodedQuery((*self.words, *rests), texts, text_weights, prefixes, torch.cat([self.photo_weights, *each]))
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
         """The query row [w] for an index. Its inner product with a row of ``columns.photo_rows`` is the photo's score.
@@ -67,14 +71,15 @@ class EncodedQuery:
         Raises AdapterError: when numbers are NaN or infinite, or the adapter moves photos differently from the backbone's
         shared LoRA.
         """
-        query = self.named if adapter.named and self.named is not None else self
-        return asked(backbone, adapter, lambda lora: query.embedding(backbone, lora))
+        names = adapter.names
+        query = self if names is None else self.named.get(names, lambda: self.with_names(names))
+        return asked(backbone, adapter, lambda lora: query.embedding(backbone, lora, adapter))
 
-    def embedding(self, backbone: Backbone, lora: Lora | None = None) -> Tensor:
-        """The query in the shared space, [d], unit length. Raises as ``row``."""
+    def embedding(self, backbone: Backbone, lora: Lora | None = None, adapter: Adapter = ZERO_SHOT) -> Tensor:
+        """The query in the shared space, [d], unit length. ``adapter``: has the names. Raises as ``row``."""
         query = torch.zeros(backbone.dim)
         if len(self.texts):
-            query = query + self.text_weights @ finite(backbone.text_suffix(self.texts, lora))
+            query = query + self.text_weights @ text_embeddings(backbone, self.texts, lora, adapter, self.words)
         if self.prefixes is not None:
             query = query + self.photo_weights @ finite(backbone.suffix(self.prefixes, lora))
         return torch.nn.functional.normalize(query, dim=-1)
@@ -104,12 +109,7 @@ class Query:
             raise DescriptionError("The query has more than {n} parts: use fewer.", n=MOST_PARTS)
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
-    def question(self, backbone: Backbone, names: TaughtNames | None = None) -> EncodedQuery:
-        """The encoded query; ``names``: those of the adapters to ask it with."""
-        query = self._encoded(backbone)
-        return query if names is None else replace(query, named=query.with_names(self.texts, names))
-
-    def _encoded(self, backbone: Backbone) -> EncodedQuery:
+    def question(self, backbone: Backbone) -> EncodedQuery:
         texts, prefixes = (*self.texts, *self.without), torch.empty(0)
         share = 1.0 / (len(self.texts) + len(self.photos))
         weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))
@@ -117,9 +117,9 @@ class Query:
             with one_core():
                 prefixes = backbone.text_prefix(texts)
         if not self.photos:
-            return EncodedQuery(prefixes, weights)
+            return EncodedQuery(texts, prefixes, weights)
         pixels = torch.stack([backbone.pixels(photo) for photo in self.photos])
-        return EncodedQuery(prefixes, weights, backbone.prefix(pixels), torch.full((len(self.photos),), share))
+        return EncodedQuery(texts, prefixes, weights, backbone.prefix(pixels), torch.full((len(self.photos),), share))
 
 
 def split_minus(text: str) -> tuple[str, tuple[str, ...]]:

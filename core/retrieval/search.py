@@ -110,7 +110,7 @@ class Search:
     def taught(self) -> tuple[tuple[str, int], ...]:
         """(name, number of photos) of each taught name in the question."""
         names = self.names.within(self.what) if self.kind == WORDS else ()
-        return tuple((entry.name, len(entry.photos)) for entry in self.names.entries if entry.name in names)
+        return tuple((entry.name, len(entry.photos)) for entry in names)
 
     def right(self, caption: str) -> frozenset[str]:
         """Keys of the right answers: a photo's own captions, or the photos that have this ``caption``."""
@@ -149,7 +149,7 @@ class Search:
     def question(self) -> Asked:
         """The question after the frozen part of the backbone. Raises PhotoError, GalleryError: when the photo is gone."""
         if self.kind == WORDS:
-            return (self.query or Query.parse([self.what])).question(self.names.backbone, self.names)
+            return (self.query or Query.parse([self.what])).question(self.names.backbone)
         for photos in self.sets:
             if (row := photos.row(self.what)) is not None:
                 return LikePhoto(photos, row)

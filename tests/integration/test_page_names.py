@@ -26,9 +26,12 @@ from app.visitors.visitor import Visitor
 from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
+from core.experiments.teach import NONSENSE
 from core.names.file import save_names
+from core.names.ordinary_texts import imagenet_class_names
 from core.names.teach import GAMMA, MAX_NAMES, OWN_TEXT, TaughtNames
 from core.retrieval.gallery import Gallery
+from core.retrieval.index import Ranking
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
@@ -99,18 +102,44 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
 def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, tab: Tab) -> None:
     """By hand: cosines under zero-shot plus name and under the generated LoRA plus name, mixed by the weight."""
     teaching.from_photos(engine, tab, "wug", wugs(tab))
-    answer = ask(engine, tab, "two wugs on a boat", AdapterRequest(SENTENCE, strength=0.6))
+    answer = ask(engine, tab, "a photo of a wug", AdapterRequest(SENTENCE, strength=0.6))
     assert tab.adaptation is not None and answer.columns[-1].title == SG_LORA
     gallery, names, scores = tab.visitor.gallery(engine), tab.visitor.names(engine), torch.zeros(16)
     prefixes = gallery.contents.prefixes(range(len(gallery.photos)))
     for share, lora in ((0.4, None), (0.6, tab.adaptation.lora)):
-        text = engine.backbone.encode_text(["two wugs on a boat"], names.on(lora))[0]
+        text = engine.backbone.encode_text(["a photo of a wug"], names.on(lora))[0]
         scores += share * engine.backbone.suffix(prefixes, lora) @ text
     best = scores.argsort(descending=True).tolist()
     hits = answer.columns[-1].ranking.hits
     assert [hit.key for hit in hits] == [gallery.photos[i].id for i in best]
     assert [hit.score for hit in hits] == pytest.approx(scores[best].tolist(), abs=1e-4)
-    assert answer.names == ()  # "wugs" is not the taught word
+    assert answer.names == ask(engine, tab, "two wugs on a boat").names == (("wug", 3),)
+
+
+def test_names_change_no_question_without_them(engine: SGLora, tab: Tab) -> None:
+    """In every column and direction; of the captions, only those that contain names are read differently."""
+    captions = ["a dog runs", "a wug on a boat", "two daxes and a wug", "a plane", "a waxwugged floor", "wug"]
+    gallery = tab.visitor.gallery(engine)
+    gallery.set_captions({photo.name: [text] for photo, text in zip(tab.visitor.photos, captions, strict=False)})
+    questions = [Question.words(words) for words in (*imagenet_class_names()[::40], "two people", "a waxwugged floor")]
+    questions += [Question("similar", tab.visitor.photos[0].id)]
+
+    def answers(questions: list[Question]) -> list[list[Ranking]]:
+        asked = [Asked(question, AdapterRequest(SENTENCE), merge=True) for question in questions]
+        shown = [answering.compute(engine, tab, each).comparison for each in asked]
+        return [[column.ranking for column in each.columns] for each in shown if each is not None]
+
+    about = [Question.photo(photo.id) for photo in tab.visitor.photos[::8]]
+    before, captions_before, hits = answers(questions), answers(about), gallery.contents.hits()
+    for number, name in enumerate(("wug", "dax", *NONSENSE[2:10])):
+        teaching.from_photos(engine, tab, name, [tab.visitor.photos[number].id, tab.visitor.photos[number + 5].id])
+    assert answers(questions) == before and len(before[0]) == 3
+    assert gallery.contents.hits()["i2t"].ranks.tolist() == hits["i2t"].ranks.tolist(), "zero-shot knows no names"
+    for columns_before, columns_after in zip(captions_before, answers(about), strict=True):
+        for ranking, after in zip(columns_before[1:], columns_after[1:], strict=True):
+            plain, named = ({hit.label: hit.score for hit in each.hits} for each in (ranking, after))
+            moved = {text for text in captions if abs(plain[text] - named[text]) > 1e-6}
+            assert moved == {"a wug on a boat", "two daxes and a wug", "wug"}
 
 
 def test_names_can_be_renamed_given_photos_and_taken_back(engine: SGLora, tab: Tab) -> None:
@@ -232,7 +261,7 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
 
 
 def test_adapters_count_as_memory_once_each(engine: SGLora, tab: Tab) -> None:
-    """First SG-LoRA's adapter and the merge count; then also both with a name. Parts that all visitors share do not count."""
+    """SG-LoRA's adapter and the merge count; names add none. Parts that all visitors share do not count."""
     ask(engine, tab, "a cat")
     assert tab.memory == 0
     columns = ask(engine, tab, "a cat", AdapterRequest("photos of cats"), merge=True).columns
@@ -241,7 +270,7 @@ def test_adapters_count_as_memory_once_each(engine: SGLora, tab: Tab) -> None:
     assert tab.memory == generated + merged
     teaching.from_photos(engine, tab, "wug", wugs(tab))
     ask(engine, tab, "a wug", AdapterRequest("photos of cats"), merge=True)
-    assert tab.memory > 2 * generated + merged
+    assert tab.memory == generated + merged
 
 
 def test_teach_through_the_api(app: Running, files: list[Path], tmp_path: Path) -> None:

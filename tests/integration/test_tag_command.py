@@ -111,7 +111,7 @@ def test_photos_left_out_and_crossed_score_as_taught_without_them(backbone: Embe
         (none.add("wug", photos), none.add("wug", photos[1:]), False),
         (none.add("wug", photos[1:], photos[:1]), none.add("wug", photos[1:], photos[:0]), True),
     ):
-        query = Query(("wug",)).question(backbone, without).row(backbone, adapter.with_names(without.on))
+        query = Query(("wug",)).question(backbone).row(backbone, adapter.with_names(without))
         expected = photo_rows(backbone, photos[:1])[0] @ query
         assert scores_left_out(names, names.entries[0], adapter, wrong)[0] == pytest.approx(float(expected), abs=1e-4)
     one = none.add("wug", photos[:1])

@@ -61,7 +61,8 @@ class Photos:
 
     def scores(self, texts: list[str], adapter: Adapter = ZERO_SHOT) -> Tensor:
         """[n, texts]"""
-        return photo_rows(self.backbone, self.prefixes) @ text_rows(self.backbone, self.backbone.text_prefix(texts), adapter).T
+        read = text_rows(self.backbone, self.backbone.text_prefix(texts), adapter, texts)
+        return photo_rows(self.backbone, self.prefixes) @ read.T
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_made_up_names_from_three_photos(aerial: Photos, background: bool) -> No
         names = names.add(word, aerial.prefixes[rows])
     before, after = (
         float((aerial.scores(NONSENSE, adapter)[rest].argmax(1) == aerial.classes[rest]).float().mean())
-        for adapter in (ZERO_SHOT, ZERO_SHOT.with_names(names.on))
+        for adapter in (ZERO_SHOT, ZERO_SHOT.with_names(names))
     )
     assert before < 0.2 and after > 0.4, "12 % and 54 % when the model was trained"
 
@@ -102,7 +103,7 @@ def test_marks_find_more_of_what_was_ticked(aerial: Photos) -> None:
         others = first[[row for row in range(len(first)) if row != c]].flatten()
         crossed = others[plain[others].topk(TAUGHT).indices]
         marked = TaughtNames(aerial.backbone).add(label, aerial.prefixes[first[c]], aerial.prefixes[crossed])
-        found = aerial.scores([label], ZERO_SHOT.with_names(marked.on))[:, 0]
+        found = aerial.scores([label], ZERO_SHOT.with_names(marked))[:, 0]
         before.append(precision(plain[rest], aerial.classes[rest] == c))
         after.append(precision(found[rest], aerial.classes[rest] == c))
     assert sum(after) / len(after) > sum(before) / len(before) + 0.25, "0.21 and 0.67 when the model was trained"
