@@ -16,7 +16,7 @@ from core.common.errors import DescriptionError, GalleryError, LibraryError, Pho
 from core.common.messages import message
 from core.common.text import clean_text
 from core.data.sample_photos import EVERYDAY
-from core.experts.random_sentence import random_sentence
+from core.experts.random_sentence import random_sentence, random_sentences
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Stop, never
 from core.retrieval.index import Ranking
@@ -95,10 +95,9 @@ def columns(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | Non
 
 
 def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
-    """The columns beside zero-shot, without names. Without a sentence: the shared LoRA, if there is one."""
-    shared = engine.backbone.shared
-    if adaptation is None:
-        return [] if shared is None else [(SHARED, message("SHARED_NOTE"), Adapter.of(shared, engine.usual_strength))]
+    """The columns beside zero-shot, without names. Without a sentence that is applied: the shared LoRA, if there is one."""
+    if adaptation is None or not adaptation.fits:
+        return [(SHARED, message("SHARED_NOTE"), adapter) for adapter in _shared(engine)]
     beside = list[tuple[str, Text, Adapter]]()
     if asked.random:
         other = random_sentence(engine, adaptation.request)
@@ -109,6 +108,25 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
         merged = engine.applied(engine.repository.merged(chosen, weights), adaptation.strength)
         beside.append((MERGE, message("MERGE_NOTE"), Adapter.of(*merged)))
     return [*beside, (SG_LORA, message("SG_LORA_NOTE"), Adapter.of(adaptation.lora, adaptation.weight))]
+
+
+def _shared(engine: SGLora) -> list[Adapter]:
+    """The adapter of search without a sentence, if there is one."""
+    return [] if engine.backbone.shared is None else [Adapter.of(engine.backbone.shared, engine.usual_strength)]
+
+
+def controls(engine: SGLora, tab: Tab, shown: Sequence[Column]) -> list[Column]:
+    """What the adapter of a sentence is measured against, beside the columns that are ``shown``: search without a sentence, and
+    with every random one."""
+    made = tab.adaptation
+    if made is None or shown[-1].title != SG_LORA:
+        return []
+    beside = [(SHARED, adapter) for adapter in _shared(engine)]
+    if any(column.title == RANDOM for column in shown):
+        beside += [(RANDOM, Adapter.of(other.lora, other.weight)) for other in random_sentences(engine, made.request)]
+    names, there = tab.visitor.names(engine), {column.adapter for column in shown}
+    named = [(title, adapter.with_names(names)) for title, adapter in beside]
+    return [Column(title, "", Ranking((), 0), {}, None, adapter) for title, adapter in named if adapter not in there]
 
 
 def compute(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCES, stop: Stop = never) -> Answer:
@@ -224,8 +242,9 @@ def measure(
     gallery = sources.gallery(engine, tab.visitor, comparison.asked.scope)
     with COMPUTING:
         counted = partial(gallery.contents.hits, without=comparison.left_out, progress=progress, stop=stop)
+        beside = [replace(column, hits=counted(column.adapter)) for column in controls(engine, tab, comparison.columns)]
         ranked = [replace(column, hits=column.hits or counted(column.adapter)) for column in comparison.columns]
-    measured = replace(comparison, columns=tuple(ranked))
+    measured = replace(comparison, columns=tuple(ranked), controls=tuple(beside))
     if tab.counted is comparison:  # else the visitor asked something else, which is measured next
         kept = "unasked" if tab.comparison is None else "comparison"
         tab.answer = replace(tab.answer, **{kept: measured})

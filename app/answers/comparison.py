@@ -20,6 +20,7 @@ from core.sglora.repository import ExpertRepository
 # Titles of columns: keys of texts.
 ZERO, SHARED, NAMES, RANDOM, MERGE, SG_LORA = "ZERO_SHOT", "SHARED", "NAMES", "RANDOM", "MERGE", "SG_LORA"
 CONTROLS = (MERGE, RANDOM)  # columns to compare the adapter with
+FIRST = 10  # places that the headline counts
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Comparison:
     rows: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # row in the library, by key
     paths: Mapping[str, Path] = field(default_factory=dict, repr=False, compare=False)  # file of the library, by key
     opens: bool = False  # whether the visitor may open the library's files: they are the visitor's own
+    controls: tuple[Column, ...] = field(default=(), compare=False)  # counted beside the columns, and not ranked
 
     def file(self, key: str) -> Path | None:
         return self.paths.get(key) if self.opens else None
@@ -78,6 +80,23 @@ class Comparison:
     @property
     def measured(self) -> bool:
         return all(column.hits is not None for column in self.columns)
+
+    @property
+    def counted(self) -> tuple[Column, ...]:
+        """The columns and controls over which recall was counted: zero-shot first, the adapter last."""
+        *before, last = self.columns
+        return tuple(column for column in (*before, *self.controls, last) if column.hits)
+
+    @property
+    def costs(self) -> bool:
+        """Whether the sentence is known to find less than the search without it."""
+        counts = {column.title: self.found(column) for column in self.counted}
+        return counts.get(SG_LORA, 0) < counts.get(SHARED, 0)
+
+    def found(self, column: Column) -> int:
+        """Photos that get their right name first; or captions whose photo is among the first ten. ``column``: a counted one."""
+        assert column.hits is not None
+        return int((column.hits["i2t"].ranks < 1).sum() if self.named else (column.hits["t2i"].ranks < FIRST).sum())
 
     @property
     def named(self) -> bool:

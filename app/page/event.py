@@ -74,7 +74,9 @@ def event(
             if downloads:
                 context.visitors.settle(visitor)
                 return found or gr.skip()
-            values = found or {}
+            # What the browser has is not set again: the visitor may be typing meanwhile, above all while the page opens.
+            known = controls._asdict().items()
+            values = {name: value for name, value in (found or {}).items() if (name, value) not in known}
             if new and since:  # the server forgot this tab: the browser asks for everything, and sends its names
                 updates = context.by_component(values) | {context.drawn: NOTHING}
             else:

@@ -61,7 +61,7 @@ def _base(arguments: Namespace, task: AdapterRequest | None) -> tuple[Backbone, 
         return engine.backbone, adaptation.lora, adapter_files.provenance(engine, adaptation)
     backbone = chosen_backbone(arguments)
     lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
-    return backbone, lora, adapter_files.names_provenance(backbone)
+    return backbone, lora, adapter_files.shared_provenance(backbone)
 
 
 def _taught(

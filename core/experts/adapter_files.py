@@ -14,12 +14,14 @@ from core.backbones.peft_format import CONFIG_FILE, peft_files
 from core.backbones.spec import portable
 from core.common.errors import AdapterError, brief
 from core.common.files import check_free, whole
-from core.names.teach import TaughtNames
+from core.names.teach import TaughtNames, names_cost
 from core.retrieval.fit import Fit
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.request import DEFAULT_WEIGHT
 from core.sglora.router import Routing
 
 README_FILE = "README.md"
+NAMES = "Names from photos (rank-one editing, arXiv 2202.05262)"
 PARTS = WHOLE, EXPERT, SHARED = "whole", "expert", "shared"  # of a generated adapter
 
 _README = Template(
@@ -32,7 +34,7 @@ _README = Template(
 
 def adapter_files(backbone: Backbone, lora: Lora, origin: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it. ``origin``: as from
-    ``adapter_part``, ``names_provenance`` or ``with_names``."""
+    ``adapter_part``, ``shared_provenance`` or ``with_names``."""
     choice, model_class = portable(backbone.choice), type(backbone.adapted)
     dtype = torch.float16 if origin.get("part") == EXPERT else torch.float32  # half the size
     base_class = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
@@ -60,9 +62,10 @@ def save_adapter(engine: SGLora, adaptation: Adaptation, folder: Path, part: str
     write_files(folder, adapter_files(engine.backbone, *adapter_part(engine, adaptation, part)))
 
 
-def names_provenance(backbone: Backbone) -> dict[str, Any]:
-    """How an adapter of names alone was made."""
-    return {"method": "Names from photos (rank-one editing, arXiv 2202.05262)", **_model_facts(backbone)}
+def shared_provenance(backbone: Backbone) -> dict[str, Any]:
+    """How an adapter without a sentence was made: the shared LoRA, if there is one, at the weight of search."""
+    mixed = {} if backbone.shared is None else {"weight": DEFAULT_WEIGHT, "strength": DEFAULT_WEIGHT}
+    return {"method": "The LoRA that all sentences share", **_model_facts(backbone), **mixed}
 
 
 def with_names(names: TaughtNames, lora: Lora | None, origin: Mapping[str, Any]) -> tuple[Lora | None, dict[str, Any]]:
@@ -71,7 +74,9 @@ def with_names(names: TaughtNames, lora: Lora | None, origin: Mapping[str, Any])
     if not names.entries:
         return lora, dict(origin)
     weight = {} if names.backbone.shared is None else {"weight": 1.0, "strength": 1.0}
-    return names.on(lora), {**origin, "names": listed_names(names), **weight}
+    method = NAMES if lora is None or "experts" not in origin else origin["method"]
+    facts = {"names": listed_names(names), "kept": names_cost(names, lora)._asdict(), "method": method}
+    return names.on(lora), {**origin, **facts, **weight}
 
 
 def _model_facts(backbone: Backbone) -> dict[str, Any]:
@@ -106,8 +111,8 @@ def adapter_part(engine: SGLora, adaptation: Adaptation, part: str) -> tuple[Lor
 
 
 def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
-    """How a generated adapter was made: the request, the routing, the weight of its scores if they are mixed, and its parts if
-    there is a shared LoRA."""
+    """How a generated adapter was made: the request and the routing, unless no expert fits; the weight of its scores if they
+    are mixed, and its parts if there is a shared LoRA."""
     own, shared, parts = adaptation.own, engine.repository.shared, dict[str, Any]()
     if shared is not None:
         rank = shared.only(own.modules).rank  # where the expert adapts, too
@@ -115,8 +120,7 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
         **_model_facts(engine.backbone),
-        **routing_facts(engine, adaptation.routing),
-        "seed": adaptation.request.seed,
+        **(routing_facts(engine, adaptation.routing) | {"seed": adaptation.request.seed} if adaptation.fits else {}),
         "strength": adaptation.strength,
         **({"weight": adaptation.weight} if engine.mixes else {}),
         **({"part": WHOLE, "parts": parts} if parts else {}),

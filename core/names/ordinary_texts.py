@@ -25,6 +25,11 @@ SCENES = (
     "a {} in the snow",
     "people sit around a {} at a table",
 )
+# What people often look for; an export says what its names cost these words.
+COMMON = (
+    "dog cat horse bird cow sheep fish man woman child baby people face house tree flower mountain beach sea river snow sky "
+    "street car bus train bicycle boat airplane food cake fruit table chair book phone picture drawing garden forest"
+).split()
 RIDGE = 0.03  # added to C's diagonal, as a share of its mean: the texts do not span all directions
 
 _kept: dict[str, Tensor] = {}  # by the backbone's fingerprint

@@ -24,6 +24,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ from core.common.messages import Message, message
 from core.common.runtime import one_core
 from core.common.text import one_line
 from core.names.everyday import EverydayPhotos, everyday_photos
-from core.names.ordinary_texts import TEMPLATES, inverse_moment
+from core.names.ordinary_texts import COMMON, TEMPLATES, inverse_moment
 
 MAX_NAMES = 64
 MAX_LETTERS, MAX_QUESTION = 60, 300  # characters of a name, and of a question whose results were marked
@@ -206,6 +207,25 @@ def left_out(name: str, photos: int) -> list[Message]:
 
 def _trimmed(name: str) -> str:
     return one_line(name).strip("\"“”'.,!?;: ") if isinstance(name, str) else ""
+
+
+class NamesCost(NamedTuple):
+    """What an adapter with names costs other texts: cosines of common words to the same without the names."""
+
+    words: int
+    mean: float
+    least: float
+    worst: str  # the word with the least cosine
+
+
+def names_cost(names: TaughtNames, lora: Lora | None) -> NamesCost:
+    """The cost of ``names.on(lora)``, measured on COMMON words that are no names."""
+    words = [word for word in COMMON if not names.within(word)]
+    read = names.backbone.text_prefix([TEMPLATES[-1].format(word) for word in words])
+    before, after = (names.backbone.text_suffix(read, each) for each in (lora, names.on(lora)))
+    kept = (before * after).sum(-1)
+    worst = int(kept.argmin())
+    return NamesCost(len(words), round(float(kept.mean()), 4), round(float(kept[worst]), 4), words[worst])
 
 
 def names_lora(

@@ -52,6 +52,7 @@ CAPTIONS_AT_ONCE = 128
 KEPT_CAPTIONS = 3  # the page compares as many adapters
 SUFFIX_BATCH = 32  # small enough for the caches: 20 % faster than 128 on one core
 KEPT_ADAPTERS = 4  # the page compares three at once
+KEPT_HITS = 16  # small; the page counts those of eleven adapters
 ENCODING = threading.BoundedSemaphore(3)  # uploads that the model encodes at the same time, batch by batch
 
 
@@ -89,6 +90,7 @@ class GalleryPhotos(PhotoSet):
     adapted: Recent[Index] = field(default_factory=lambda: Recent(KEPT_ADAPTERS))  # for others
     read: Recent[dict[str, Tensor]] = field(default_factory=lambda: Recent(1))  # prefixes of captions
     captions: Recent[Tensor] = field(default_factory=lambda: Recent(KEPT_CAPTIONS))  # their query rows, by adapter
+    counted: Recent[dict[str, Hits]] = field(default_factory=lambda: Recent(KEPT_HITS))  # by adapter and photos left out
 
     @lazy
     def photos(self) -> tuple[Photo, ...]:
@@ -174,6 +176,10 @@ class GalleryPhotos(PhotoSet):
         """Ranks for recall, {"i2t": …, "t2i": …}: of each photo's captions, and of each caption's photo. ``without``: ids of
         photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have captions. StudioError:
         when stopped while captions are read."""
+        key = adapter, frozenset(without)
+        return self.counted.get(key, lambda: self._hits(adapter, without, progress, stop))
+
+    def _hits(self, adapter: Adapter, without: Collection[str], progress: Progress | None, stop: Stop) -> dict[str, Hits]:
         rows = self._captioned(without)
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")

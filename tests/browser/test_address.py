@@ -9,6 +9,7 @@ from page_state import add, answered, ask, asked_of, box, expect_fit, settles
 from playwright.sync_api import Browser, Page, expect
 
 from app.languages import texts
+from app.photos.samples import sample_questions
 
 SENTENCE, QUERY, OTHER = "photos of wild animals", "a lion on a rock", "a tower at night"
 
@@ -20,7 +21,7 @@ def expect_tab(page: Page, name: str) -> None:
 def test_back_undoes_a_link_and_closes_gradios_panel(browser: Browser, url: str) -> None:
     page, _ = visit(browser, url)  # Gradio's panel asks for files that do not exist
     expect(page.locator("#results .sg-hit").first).to_be_visible()
-    settles(lambda: asked_of(page).get("in"), "aerial")
+    settles(lambda: asked_of(page).get("q"), sample_questions()[0].query)
     address, asked = page.url, asked_of(page)
     page.locator('.sg-header a[href="?tab=evidence"]').click()
     expect_tab(page, texts.TAB_EVIDENCE)

@@ -30,6 +30,14 @@ def short(expert: Expert) -> str:
     return shorten(subject(texts.topic(expert.description)), SHORT, placeholder=" …")
 
 
+def whole_percents(shares: Sequence[float]) -> list[int]:
+    """Shares as whole percents that add up to 100: the largest remainders are rounded up."""
+    percents = [int(100 * share) for share in shares]
+    for i in sorted(range(len(shares)), key=lambda i: percents[i] - 100 * shares[i])[: 100 - sum(percents)]:
+        percents[i] += 1
+    return percents
+
+
 def headers() -> list[str]:
     return texts.EXPERTS_HEADERS.split("; ")
 

@@ -45,7 +45,8 @@ def routing(engine: SGLora, result: Routing, fit: Fit, differs: bool, offered: b
     """The routed experts with their weights, and how well they fit the sentence and the photos."""
     experts = [engine.repository.experts[i] for i in result.chosen.tolist()]
     notice = fit_notice(fit, differs, offered)
-    return _html.routing(zip(experts, map(experts_html.short, experts), result.weights.tolist(), strict=True), notice)
+    weights = experts_html.whole_percents(result.weights.tolist())
+    return _html.routing(zip(experts, map(experts_html.short, experts), weights, strict=True), fit.fits, notice)
 
 
 def fit_notice(fit: Fit, differs: bool = False, offered: bool = True) -> Markup:
@@ -74,6 +75,8 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 
 def adapter(engine: SGLora, result: Adaptation) -> Markup:
     """The generated LoRA in one line."""
+    if not result.fits:
+        return _html.adapter(texts.LORA_SHARED)
     ms, made = sum(result.seconds.values()) * 1000, texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
     words = made.format(description=brief(result.routing.description), ms=ms)
     return _html.adapter(words)
@@ -87,7 +90,7 @@ def adapter_details(result: Adaptation) -> Markup:
         ("seed", result.request.seed),
         ("strength", f"{result.strength:.2g}"),
     )
-    title = texts.LORA_FOR.format(description=result.routing.description)
+    title = texts.LORA_FOR.format(description=result.routing.description) if result.fits else texts.SHARED
     return _html.adapter_details(title, facts, result.seconds)
 
 

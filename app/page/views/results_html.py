@@ -1,12 +1,13 @@
 """HTML of the results of a question: columns of photos or captions, how they moved, and recall."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 from markupsafe import Markup
 
-from app.answers.comparison import CONTROLS, MERGE, Column, Comparison
+from app.answers.comparison import CONTROLS, FIRST, MERGE, RANDOM, SG_LORA, SHARED, Column, Comparison
 from app.answers.question import Question
 from app.languages import texts
 from app.page.views import experts_html
@@ -15,7 +16,7 @@ from app.page.views.template import macros
 from app.photos.files import Files
 from app.visitors.tab import Tab
 from core.common.messages import Message
-from core.common.metrics import KS, recall_interval
+from core.common.metrics import KS, Hits, recall_interval
 from core.retrieval.gallery import Hit, Photo
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.search import NONE_LEFT
@@ -24,7 +25,6 @@ from core.sglora.repository import ExpertRepository
 FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
 STRIP = 120  # photos to choose from for a name
-FIRST = 10  # places that the verdict counts
 WAYS = ("t2i", "i2t")  # in the order of the table's heads
 DRAWN, EXAMPLES = 4, 3  # experts in the picture of the method; photos of each search
 _html, _how = macros("results.html"), macros("how.html")
@@ -108,10 +108,8 @@ def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool
     photos = set() if result is None else {photo for photo, right in marks.get(result.asked, {}).items() if right}
     if result is None or not photos:
         return Markup("")
-    firsts = [column.ranking.hits[:FIRST] for column in result.columns if column.title not in CONTROLS]
-    counts = [sum(hit.key in photos for hit in hits) for hits in firsts]
-    words = texts.MARKED if len(counts) > 1 else texts.MARKED_ALONE
-    return _html.verdict(_counts(words, counts, question=texts.of(result.title), total=len(photos)))
+    words = texts.MARKED.format(question=texts.of(result.title), total=len(photos))
+    return _html.verdict(_counts(words, _among_first(result, photos, CONTROLS)))
 
 
 def counting(result: Comparison) -> Markup:
@@ -124,11 +122,20 @@ def not_counted() -> Markup:
     return _html.counting(texts.LOADING)
 
 
-def _counts(words: str, counts: Sequence[int], **fields: object) -> Markup:
-    """Fill in the counts of columns. The last one is coloured by the one before: zero-shot, or a random sentence."""
-    base, after = [*counts[:1], *counts][-2:]
-    shown = {"before": _html.bold(counts[0]), "random": _html.bold(base), "after": _html.bold(after, after - base)}
-    return Markup(words).format(**shown, **fields)
+def _counts(words: str, counts: Sequence[tuple[str, int]]) -> Markup:
+    """Counts by the titles of their columns. Only the best one is green, if there is one."""
+    best, least = (pick(count for _, count in counts) for pick in (max, min))
+    shown = [
+        Markup(getattr(texts, f"COUNT_{title}")).format(n=_html.bold(count, int(count == best > least)))
+        for title, count in counts
+    ]
+    return Markup("{}: {}").format(words, Markup(", ").join(shown))
+
+
+def _among_first(result: Comparison, photos: Collection[str], without: Collection[str]) -> list[tuple[str, int]]:
+    """How many of these photos each column has among its first, by its title."""
+    columns = [column for column in result.columns if column.title not in without]
+    return [(column.title, sum(hit.key in photos for hit in column.ranking.hits[:FIRST])) for column in columns]
 
 
 def address(path: Path) -> str:
@@ -137,45 +144,59 @@ def address(path: Path) -> str:
 
 
 def _right_places(result: Comparison) -> Markup:
-    """The place of the right answer in each column, if captions tell which one that is."""
+    """The place of the right answer in each column, or how many are among the first, if captions tell which ones are right."""
+    if result.of == "photos" and len(result.right) > 1:
+        return _html.right_places(_counts(texts.RIGHT_PHOTOS, _among_first(result, result.right, (MERGE,))))
     rankings = [column.ranking.hits for column in result.columns if column.title != MERGE]
     best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
     places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
     if all(place.startswith(">") for place in places):
         return Markup("")
-    base, after = [*best[:1], *best][-2:]
+    gain = int(best[-1] < min(best[:-1], default=0))
     words = Markup(texts.RIGHT_PHOTO if result.of == "photos" else texts.RIGHT_CAPTION)
-    return _html.right_places(words.format(places=_html.bold(" → ".join(places), base - after)))
+    return _html.right_places(words.format(places=_html.bold(" → ".join(places), gain)))
 
 
 def recalls(result: Comparison, compared: bool = True) -> Markup:
-    """The verdict of a measured comparison. Folded below: each column's recall with its interval and lead over zero-shot.
-    ``compared``: whether the page shows zero-shot beside the last column."""
-    columns = [(column.title, column.hits) for column in result.columns if column.hits]
-    first, base = columns[0]
-    rows = []
-    for title, hits in columns:
-        rows.append((getattr(texts, title), False, [recall_interval(hits[way], k) for way in WAYS for k in KS]))
-    for title, hits in columns[1:]:
-        words = texts.RECALL_DIFFERENCE.format(name=getattr(texts, title), base=getattr(texts, first))
-        rows.append((words, True, [recall_interval(hits[way], k, base[way]) for way in WAYS for k in KS]))
-    photos, captions = base["i2t"].total, len(base["t2i"].ranks)
+    """The headline of a measured comparison. Folded below: each column's recall with its interval, and the leads. ``compared``:
+    whether the page shows zero-shot beside the last column."""
+    columns = [column for column in result.counted if column.title != RANDOM]
+    random = [column for column in result.counted if column.title == RANDOM]
+    base, hits = columns[0], {column.title: column.hits for column in columns if column.hits}
+    rows = [(getattr(texts, title), False, _shares(found)) for title, found in hits.items()]
+    if random:
+        each = np.array([_shares(column.hits) for column in random if column.hits])[..., 0]  # [sentences, ways and ks]
+        spread = np.stack([each.mean(0), each.min(0), each.max(0)], 1)
+        rows.insert(1, (texts.RANDOM_ALL.format(n=len(random)), False, spread.tolist()))
+    pairs = [(base.title, title) for title in hits if title != base.title] + [(SHARED, SG_LORA)]
+    for first, title in pairs:
+        if first in hits and title in hits:
+            words = texts.RECALL_DIFFERENCE.format(name=getattr(texts, title), base=getattr(texts, first))
+            rows.append((words, True, _shares(hits[title], hits[first])))
+    photos, captions = hits[base.title]["i2t"].total, len(hits[base.title]["t2i"].ranks)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    what, way, k, total = (texts.FIRST_TEN, "t2i", FIRST, captions)
-    if result.named:
-        what, way, k, total = (texts.FIRST_NAME, "i2t", 1, photos)
-    counts = [int((hits[way].ranks < k).sum()) for title, hits in columns if title != MERGE]
-    counts = counts if compared else counts[-1:]
-    words = (texts.VERDICT_ALONE, texts.VERDICT, texts.VERDICT_RANDOM)[len(counts) - 1]
-    verdict = _counts(words, counts, what=what, total=total)
-    return _html.recalls(verdict, len(result.left_out), note, rows)
+    what = texts.FIRST_NAME.format(total=photos) if result.named else texts.FIRST_TEN.format(total=captions)
+    shown = [column for column in columns if column.title != MERGE and (compared or column is not base)]
+    verdict = _counts(what, [(column.title, result.found(column)) for column in shown])
+    chance = ""
+    if random:
+        counts = sorted(map(result.found, random))
+        chance = texts.RANDOM_RANGE.format(n=len(counts), mean=round(sum(counts) / len(counts)), low=counts[0], high=counts[-1])
+    return _html.recalls(verdict, chance, len(result.left_out), note, rows)
+
+
+def _shares(hits: Mapping[str, Hits], minus: Mapping[str, Hits] | None = None) -> list[tuple[float, float, float]]:
+    """Recall with its interval in both ways, or its difference to another adapter's."""
+    return [recall_interval(hits[way], k, None if minus is None else minus[way]) for way in WAYS for k in KS]
 
 
 def picture(repository: ExpertRepository, tab: Tab) -> Markup:
     """The picture of the method: the way from the tab's sentence to its results, as far as there are any."""
     made, shown = tab.adaptation, tab.comparison
-    chosen = [] if made is None else zip(made.routing.chosen.tolist(), made.routing.weights.tolist(), strict=True)
+    chosen = (
+        [] if made is None or not made.fits else zip(made.routing.chosen.tolist(), made.routing.weights.tolist(), strict=True)
+    )
     experts = [(experts_html.short(repository.experts[i]), weight) for i, weight in chosen][:DRAWN]
     searches = []
     if shown is not None and shown.of == "photos":
