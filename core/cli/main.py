@@ -13,10 +13,7 @@ from core.cli.parser import build_parser
 from core.common.errors import StudioError, UsageError
 from core.common.text import printable
 
-EXIT_OK = 0
-EXIT_ERROR = 1
-EXIT_USAGE = 2  # as argparse
-EXIT_INTERRUPTED = 130
+EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130  # argparse exits with 2, too
 
 
 def main(argv: Sequence[str] | None = None) -> int:

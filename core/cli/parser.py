@@ -26,22 +26,14 @@ def _type(name: str, read: Callable[[str], Any], holds: Callable[[Any], bool] = 
 
 
 _finite = _type("finite number", float, math.isfinite)
-_seed = _type("seed", int, lambda value: 0 <= value < 2**63)
-_count = _type("count", int, lambda value: value >= 1)
-_day = _type("day (such as 2024-05-31)", date.fromisoformat)
 _names = _type("list of names", lambda text: list(dict.fromkeys(name.strip() for name in text.split(","))))
-
-_Options = Mapping[str, Any]
-_DIR: _Options = {"type": Path, "metavar": "DIR"}
-_FOLDER: _Options = {"type": Path, "metavar": "FOLDER"}
-_FILE: _Options = {"type": Path, "metavar": "FILE"}
-_COUNT: _Options = {"type": _count, "metavar": "N"}
-_DAY: _Options = {"type": _day, "metavar": "DAY"}
-_FLAG: _Options = {"action": "store_true"}
-_SEVERAL: _Options = {"action": "append", "default": []}
+_COUNT = {"type": _type("count", int, lambda value: value >= 1), "metavar": "N"}
+_DAY = {"type": _type("day (such as 2024-05-31)", date.fromisoformat), "metavar": "DAY"}
+_FLAG = {"action": "store_true"}
+_DIR, _FOLDER, _FILE = ({"type": Path, "metavar": name} for name in ("DIR", "FOLDER", "FILE"))
 
 # What each option takes. "COMMAND --option" is for one command.
-OPTIONS: Mapping[str, _Options] = {
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "text": {"metavar": "TEXT"},
     "query": {"metavar": "QUERY", "nargs": "+"},
     "vector query": {"metavar": "QUERY"},
@@ -67,12 +59,12 @@ OPTIONS: Mapping[str, _Options] = {
     "--keyword": {"metavar": "WORD"},
     "--license": {"metavar": "ID"},
     "--methods": {"type": _names, "metavar": "A,B,..."},
-    "--name": {**_SEVERAL, "metavar": "NAME", "nargs": "+"},
+    "--name": {"action": "append", "metavar": "NAME", "nargs": "+"},
     "--part": {"choices": ("whole", "expert", "shared"), "default": "whole"},
     "--pretrained": {"metavar": "TAG|FILE"},
     "--query": {"metavar": "TEXT", "nargs": "+"},
-    "--seed": {"type": _seed},
-    "--set": {**_SEVERAL, "metavar": "NAME=VALUE"},
+    "--seed": {"type": _type("seed", int, lambda value: 0 <= value < 2**63)},
+    "--set": {"action": "append", "default": [], "metavar": "NAME=VALUE"},
     "--split": {"metavar": "NAME"},
     "--strength": {"type": _finite},
     "--style": {"choices": STYLES, "default": STYLES[0]},
