@@ -73,9 +73,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
     rows = runner.measured(context, "classification", tasks, variants, score)
     groups = statistics.summary(rows, TUNED, (SCORE,))
-    for group, content in groups.items():
-        own = [row for row in rows if row["group"] == group]
-        content["reached"] = {variant: reached(own, variant) for variant in ("sg-lora", LEFT_OUT)}
+    for group, own in statistics.grouped(rows, "group").items():
+        groups[group]["reached"] = {variant: reached(own, variant) for variant in ("sg-lora", LEFT_OUT)}
     kinds = [(e.group, bool(e.classes)) for e in repository.experts]
     return {"groups": groups, "cosines": of_pairs(cosines(repository.layout, repository.means).numpy(), kinds), "rows": rows}
 

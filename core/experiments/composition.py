@@ -80,8 +80,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     tasks[runner.SCENES] = tasks[runner.SCENES][::EVERY]
     rows = runner.measured(context, "composition", tasks, variants)
     groups = statistics.summary(rows, ALL)
-    for group, content in groups.items():
-        content["one more"] = one_more([row for row in rows if row["group"] == group])
+    for group, of_group in statistics.grouped(rows, "group").items():
+        groups[group]["one more"] = one_more(of_group)
     return {"experts": n, "groups": groups}
 
 

@@ -88,8 +88,7 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None) -> dict[st
 
     rows = runner.measured(start.context, "domains", {runner.SPECIAL: tasks}, variants)
     domains = {}
-    for domain in engines:
-        own = [row for row in rows if row["domain"] == domain]
+    for domain, own in statistics.grouped(rows, "domain").items():
         means = {variant: statistics.mean(own, variant, "R@1") for variant in VARIANTS}
         known = [row["fits"] for row in own if row["variant"] == EVERYDAY]
         domains[domain] = {"tasks": len(known), "R@1": means, "fits": all(known)}
