@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import filterfalse
 from pathlib import Path
 
-from core.cli.commands import Answer, chosen_backbone, log, reported
+from core.cli.commands import Answer, chosen_adapters, chosen_backbone, log, reported
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError, UsageError
 from core.common.files import no_folder
@@ -13,8 +13,6 @@ from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
 from core.data.image_io import open_photo
-from core.experts.load import load_adapter
-from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.columns import photo_rows
 from core.retrieval.indexing import FOLDER_MISSING, index_folders
 from core.retrieval.library import PhotoLibrary
@@ -60,11 +58,10 @@ def vector(arguments: Namespace) -> Answer:
     For a photo, this is the photo's vector in the database.
     """
     asks_with_photo = is_photo(arguments.query)  # before seconds of loading models
-    backbone, adapter = chosen_backbone(arguments), ZERO_SHOT
-    if arguments.adapter is not None:
-        adapter = load_adapter(backbone, arguments.adapter)
-        if adapter.moves_photos and backbone.shared is None:
-            raise AdapterError(f"{arguments.adapter} changes photos: use an adapter of texts, or `search --gallery FOLDER`.")
+    backbone, adapters = chosen_adapters(arguments, None, ["zero-shot"])
+    *_, adapter = adapters.values()
+    if adapter.moves_photos and backbone.shared is None:
+        raise AdapterError(f"{arguments.adapter} changes photos: use an adapter of texts, or `search --gallery FOLDER`.")
     if asks_with_photo:
         query, pixels = arguments.query, backbone.pixels(open_photo(Path(arguments.query)))
         vector = photo_rows(backbone, backbone.prefix(pixels[None]))[0].tolist()

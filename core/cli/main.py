@@ -55,17 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = json.dumps(answer.data, indent=2) if arguments.json else printable(answer.text(on_one_line(answer.data)))
         print(text, flush=True)
-    except BrokenPipeError:  # the reader, such as `| head`, has closed the pipe
-        _discard_output()
     except OSError as error:
-        _discard_output()
-        return _complain(f"The answer cannot be written: {error.strerror}.")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # to nowhere: Python would fail to flush it at exit
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `| head`, has closed the pipe
+            return _complain(f"The answer cannot be written: {error.strerror}.")
     return EXIT_OK
-
-
-def _discard_output() -> None:
-    """Redirect stdout to nowhere, since Python would fail to flush it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: str, code: int = EXIT_ERROR) -> int:

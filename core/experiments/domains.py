@@ -108,9 +108,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    lines = [
-        [f"{domain} ({v['tasks']})", *(f"{v['R@1'][variant]:.1f}" for variant in VARIANTS)]
-        for domain, v in result["domains"].items()
-    ]
+    lines = [[f"{d} ({v['tasks']})", *(f"{v['R@1'][name]:.1f}" for name in VARIANTS)] for d, v in result["domains"].items()]
     by_domain = markdown.table(["R@1 in domain (tasks)", *VARIANTS], lines)
     return f"{statistics.summary_table(result['groups'])}\n\n{by_domain}"

@@ -60,9 +60,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 def table(result: Mapping[str, Any]) -> str:
     rows = []
     for name, about in result["sets"].items():
-        means = [f"{average(result, method, name)[0]:+.1f}" for method in SHOWN]
+        zero, means = f"{result['zero-shot'][name]:.1f}", [f"{average(result, m, name)[0]:+.1f}" for m in SHOWN]
         own = f"{result['own'][name]:+.1f}" if name in result["own"] else ""
-        rows.append(
-            ["{} ({photos} photos, {classes} classes)".format(name, **about), f"{result['zero-shot'][name]:.1f}", *means, own]
-        )
+        rows.append([f"{name} ({about['photos']} photos, {about['classes']} classes)", zero, *means, own])
     return markdown.table(["points of R@1 lost", "zero-shot R@1", *SHOWN, "sg-lora for this domain"], rows)

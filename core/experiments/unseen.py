@@ -33,10 +33,8 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
 def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: int = 0) -> list[runner.Row]:
     """Measure every method on a fold's held-out tasks."""
     held, made = prepare_fold(context, fold, recipe, seed)
-    tasks = {
-        runner.SPECIAL: [task for task in held if task.group != "scenes"],
-        runner.SCENES: [task for task in held if task.group == "scenes"],
-    }
+    scenes = [task for task in held if task.group == runner.SCENES]
+    tasks = {runner.SPECIAL: [task for task in held if task.group != runner.SCENES], runner.SCENES: scenes}
     rows = runner.measured(made.context, "unseen", tasks, lambda task: runner.methods(made.engine, task.description))
     context.log(f"fold {fold}, training seed {seed}: done")
     return [{"fold": fold, "training seed": seed} | row for row in rows]
