@@ -117,8 +117,7 @@ def request(arguments: Namespace, description: str) -> AdapterRequest:
 
 
 def _sampling(arguments: Namespace) -> dict[str, Any]:
-    given = {name: getattr(arguments, name, None) for name in ("k", "tau", "seed", "strength")}
-    return {name: value for name, value in given.items() if value is not None}
+    return {key: value for key in ("k", "tau", "seed", "strength") if (value := getattr(arguments, key, None)) is not None}
 
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:

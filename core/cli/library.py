@@ -68,12 +68,7 @@ def vector(arguments: Namespace) -> Answer:
     else:
         query = clean_text(arguments.query, "query")
         vector = Query.parse([query]).question(backbone).row(backbone, adapter).tolist()
-    data = {
-        "query": query,
-        "adapter": None if arguments.adapter is None else str(arguments.adapter),
-        "backbone": backbone.name,
-        "fingerprint": backbone.fingerprint,
-        "dim": len(vector),
-        "vector": [round(value, 8) for value in vector],
-    }
+    adapted = None if arguments.adapter is None else str(arguments.adapter)
+    made = {"query": query, "adapter": adapted, "backbone": backbone.name, "fingerprint": backbone.fingerprint}
+    data = {**made, "dim": len(vector), "vector": [round(value, 8) for value in vector]}
     return Answer(data, lambda data: "[" + ",".join(f"{value:.8g}" for value in data["vector"]) + "]")

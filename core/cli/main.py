@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 
 from core.cli.format import on_one_line
 from core.cli.parser import build_parser
@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from core.common.device import use
 
                 use(arguments.device)
-            module, run = arguments.run.split(".")
-            answer = getattr(import_module(f"core.cli.{module}"), run)(arguments)
+            answer = resolve_name(f"core.cli.{arguments.run}")(arguments)
     except UsageError as error:
         parser.print_usage(sys.stderr)
         return _complain(str(error), EXIT_USAGE)

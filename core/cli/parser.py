@@ -90,7 +90,7 @@ def _texts() -> dict[str, str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole parser; ``arguments.run`` names the function of the chosen command, as MODULE.NAME of this package."""
+    """The whole parser; ``arguments.run`` names the function of the chosen command, as MODULE:NAME of this package."""
     looks: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     texts = _texts()
     exits, helps = texts["$EXITS"], dict(line.split(": ", 1) for line in texts["$OPTIONS"].splitlines())
@@ -130,30 +130,30 @@ def build_parser() -> argparse.ArgumentParser:
                     put(group, each)
         subparser.set_defaults(run=run, **defaults)
 
-    command("route", "commands.route", "text", "--k", "--tau", *ENGINE)
-    command("adapt", "commands.adapt", "text", "--part", *SAMPLING, needs=["--out"])
-    command("teach", "teach.teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
+    command("route", "commands:route", "text", "--k", "--tau", *ENGINE)
+    command("adapt", "commands:adapt", "text", "--part", *SAMPLING, needs=["--out"])
+    command("teach", "teach:teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
     asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")
-    command("search", "search.search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)
+    command("search", "search:search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)
     keywords = ("--names", "--query", "--keyword", ("--first", "--at-least"), "--folder", "--style", "--dry-run", "--remove")
-    command("tag", "tag.tag", *keywords, BASE, *SAMPLING, needs=["--library"])
-    command("index", "library.index", "folders", "--forget-missing", "--engine", "--address", *BACKBONE, needs=["--library"])
-    command("library", "library.library", "library")
-    command("vector", "library.vector", "query", "--adapter", *BACKBONE)
-    command("evaluate", "commands.evaluate", "--task", "--adapter", "--split", "--methods", *SAMPLING, needs=["--data"])
+    command("tag", "tag:tag", *keywords, BASE, *SAMPLING, needs=["--library"])
+    command("index", "library:index", "folders", "--forget-missing", "--engine", "--address", *BACKBONE, needs=["--library"])
+    command("library", "library:library", "library")
+    command("vector", "library:vector", "query", "--adapter", *BACKBONE)
+    command("evaluate", "commands:evaluate", "--task", "--adapter", "--split", "--methods", *SAMPLING, needs=["--data"])
 
     places["train"] = add("train").add_subparsers(title="parts", metavar="PART", required=True)
-    command("train backbone", "train.backbone", *TRAINING, "--device", needs=["--data"], seed=0)
-    command("train shared", "train.shared", *TRAINING, "--heads", "--device", needs=["--data"], seed=0)
+    command("train backbone", "train:backbone", *TRAINING, "--device", needs=["--data"], seed=0)
+    command("train shared", "train:shared", *TRAINING, "--heads", "--device", needs=["--data"], seed=0)
     experts = (*TRAINING, "--descriptions", "--random-weights", *BACKBONE)
     for name in ("train experts", "train all"):
-        command(name, "train.experts", *experts, needs=["--data"], seed=0, whole=name == "train all")
-    command("train generator", "train.generator", *TRAINING, "--experts", *BACKBONE, needs=["--data"], seed=0)
+        command(name, "train:experts", *experts, needs=["--data"], seed=0, whole=name == "train all")
+    command("train generator", "train:generator", *TRAINING, "--experts", *BACKBONE, needs=["--data"], seed=0)
 
     places["export"] = add("export").add_subparsers(title="formats", metavar="FORMAT", required=True)
-    command("export open-clip", "export.open_clip", *BACKBONE, needs=["--adapter", "--out"])
-    command("export immich", "export.immich", *BACKBONE, needs=["--adapter", "--out"])
+    command("export open-clip", "export:open_clip", *BACKBONE, needs=["--adapter", "--out"])
+    command("export immich", "export:immich", *BACKBONE, needs=["--adapter", "--out"])
 
-    command("experiment", "experiment.experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
-    command("card", "commands.card", "folder", "--license")
+    command("experiment", "experiment:experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
+    command("card", "commands:card", "folder", "--license")
     return parser

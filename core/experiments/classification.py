@@ -1,8 +1,4 @@
-"""Is SG-LoRA further from fine-tuning in classification than in retrieval, and are labelled experts more orthogonal there?
-
-This is an open question of the paper. Fine-tuned: an expert LoRA of the task's training photos, with the recipe of the shipped
-ones. "left out" is SG-LoRA without the experts of the task's kind (``composition.of_kind``).
-"""
+"""Is SG-LoRA further from fine-tuning in classification than in retrieval? This is an open question of the paper."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,8 +1,4 @@
-"""How many experts does a repository need, and which? Recall of SG-LoRA with subsets of the experts.
-
-Experts are drawn at random, or picked to cover the descriptions of all (facility location). Then the experts of a
-task's own kind are added one by one to all others: those of its domain, and for scenes the eight closest.
-"""
+"""How many experts does a repository need, and which? Recall of SG-LoRA with subsets of the experts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -1,8 +1,4 @@
-"""How far do experts and a shared LoRA of everyday photos carry, and what do ten experts of a domain add?
-
-Everyday scenes and objects alone train a shared LoRA, experts and a generator. Then ten experts of a special domain join, as a
-visitor's own experts do: each of them is trained over the everyday shared LoRA, and the generator stays.
-"""
+"""How far do experts and a shared LoRA of everyday photos carry, and what do ten experts of a domain add?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -57,7 +53,7 @@ def tasks_of(corpus: Corpus, domain: str, recipe: ExpertRecipe) -> list[ExpertTa
 
 
 def joined(engine: SGLora, tasks: Iterable[ExpertTask], snapshots: Tensor) -> SGLora:
-    """The engine with the experts of these tasks, too. ``snapshots`` [n, M, P]."""
+    """The engine with the experts of these tasks, too, as a visitor's own: the generator stays. ``snapshots`` [n, M, P]."""
     repository, entries = engine.repository, []
     for task, own in zip(tasks, snapshots.float(), strict=True):
         about = (task.name, task.description, task.group, "own", len(task.rows), 0, len(own))

@@ -35,19 +35,16 @@ class HeldTask:
     test: np.ndarray  # the photos to measure on
 
 
-def named_rows(captions: Mapping[int, tuple[str, ...]], named: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """For each name, the rows with one of its words in NAMED_BY ``captions`` or more (all, if there are fewer)."""
+def scene_rows(
+    captions: Mapping[int, tuple[str, ...]], scenes: Mapping[str, Mapping[str, str]] = SCENES
+) -> dict[str, np.ndarray]:
+    """For each scene, the rows with one of its words in NAMED_BY ``captions`` or more (all, if there are fewer)."""
     words = {row: [set(re.findall(r"[a-z-]+", c.lower())) for c in texts] for row, texts in captions.items()}
 
     def rows(wanted: set[str]) -> list[int]:
         return [row for row, texts in words.items() if sum(bool(wanted & w) for w in texts) >= min(NAMED_BY, len(texts))]
 
-    return {name: np.array(rows(set(listed.split())), dtype=np.int64) for name, listed in named.items()}
-
-
-def scene_rows(captions: Mapping[int, tuple[str, ...]]) -> dict[str, np.ndarray]:
-    """The rows whose captions name a scene, for each of SCENES."""
-    return named_rows(captions, {name: scene["words"] for name, scene in SCENES.items()})
+    return {name: np.array(rows(set(scene["words"].split())), dtype=np.int64) for name, scene in scenes.items()}
 
 
 def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask]:
@@ -55,7 +52,7 @@ def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask
     tasks = []
     for name, scene in DOMAIN_SCENES.items():
         domain = np.flatnonzero(corpus.captioned & (corpus.domains == scene["domain"]))
-        rows = named_rows({int(r): corpus.samples[r].captions for r in domain}, {name: scene["words"]})[name]
+        rows = scene_rows({int(r): corpus.samples[r].captions for r in domain}, {name: scene})[name]
         test = rows[corpus.test[rows]] if known else rows
         if len(rows) >= FEWEST and len(test) >= MEASURED:
             tasks.append(HeldTask(name, scene["description"], scene["domain"], rows, test))

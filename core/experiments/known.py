@@ -1,7 +1,4 @@
-"""What do the shipped experts and generator gain on new photos of topics that experts know?
-
-Most people's photos are of this kind.
-"""
+"""What do the shipped experts and generator gain on new photos of topics that experts know?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

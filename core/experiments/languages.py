@@ -1,8 +1,4 @@
-"""Does search work in other languages? Translations of the same captions search for the same photos.
-
-German, French and Chinese captions of training photos train the shared LoRA and the experts; these and Czech ones train the
-maps toward English. The text tower does not know Czech. Chinese translations are by machine.
-"""
+"""Does search work in other languages? Translations of captions, the Chinese ones by machine, search for the same photos."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -41,16 +41,12 @@ def methods(engine: SGLora, description: str) -> list[Variant]:
     ]
 
 
-def recalls(corpus: Corpus, task: HeldTask, lora: Lora | None) -> Mapping[str, float]:
-    return statistics.both_ways(corpus.recalls(task.test, lora))
-
-
 def measured(
     context: ExperimentContext,
     experiment: str,
     tasks: Mapping[str, Sequence[HeldTask]],
     variants: Callable[[HeldTask], Iterable[Variant]],
-    measure: Measure = recalls,
+    measure: Measure = lambda corpus, task, lora: statistics.both_ways(corpus.recalls(task.test, lora)),
 ) -> list[Row]:
     """A row for each task and variant. Equal LoRAs are measured once."""
     rows: list[Row] = []

@@ -1,7 +1,4 @@
-"""Does SG-LoRA beat zero-shot, merging, one LoRA for everything and the other controls on tasks that no training saw?
-
-This is the paper's question. Five folds over tasks answer it (``core.experiments.folds``).
-"""
+"""Does SG-LoRA beat its controls on tasks that no training saw? This is the paper's question; ``folds`` answers it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
