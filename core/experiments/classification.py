@@ -53,7 +53,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """Scores by method, what fine-tuning has above each, the share of its gain that SG-LoRA reaches, and cosines."""
     corpus, engine, repository = context.corpus, context.engine, context.engine.repository
     captioned = [*captioned_domain_tasks(corpus, known=True), *scene_tasks(corpus)]
-    tasks = {LABELS: domain_tasks(corpus, whole=True), CAPTIONS: captioned[::EVERY]}
+    tasks = {LABELS: [*domain_tasks(corpus, whole=True)], CAPTIONS: captioned[::EVERY]}
 
     def variants(task: HeldTask) -> Iterable[runner.Variant]:
         request, kind = AdapterRequest(task.description), of_kind(engine, task)

@@ -22,7 +22,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """Points of R@1 that each set of class names loses, by description and method. Raises DataError: when the data has no
     photos of everyday objects to measure, or no topic to adapt to."""
     corpus, engine = context.corpus, context.engine
-    sets, tasks = named_sets(corpus), [*scene_tasks(corpus)[::EVERY], *domain_tasks(corpus, whole=True)]
+    sets, tasks = named_sets(corpus), [*list(scene_tasks(corpus))[::EVERY], *domain_tasks(corpus, whole=True)]
     tasks = [replace(task, name=task.description) for task in tasks]  # a scene may have the name of a domain
     if CLASS_NAMES not in {each.name for each in sets} or not tasks:
         raise DataError(f"{context.data} holds too few test photos of everyday objects, or of topics that experts know.")

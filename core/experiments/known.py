@@ -41,8 +41,12 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner.Variant]:
+    """Every method, and SG-LoRA with the first sentence that the app suggests for the photos; without one, the shared part."""
     yield from runner.methods(engine, task.description)
-    yield _suggested(engine, corpus, task.test)
+    sample = corpus.base[torch.from_numpy(task.test[spread_rows(len(task.test), MOST_PHOTOS)])]
+    sentence = next((expert.description for expert in suggested(engine.repository, sample)), None)
+    lora = engine.adapt(AdapterRequest(sentence)).full if sentence else engine.backbone.shared
+    yield {"variant": "suggested", "seed": 0, "sentence": sentence}, lora
 
 
 def _fine_tuned(context: ExperimentContext, tasks: Mapping[str, list[HeldTask]]) -> list[runner.Row]:
@@ -66,14 +70,6 @@ def _coco(context: ExperimentContext) -> list[runner.Row]:
     scenes = {n: r for n, r in scene_rows({int(i): samples[i].captions for i in held}).items() if len(r) >= COCO_FEWEST}
     tasks = [HeldTask(f"coco {n}", SCENES[n]["description"], "scenes", r, r) for n, r in scenes.items()]
     return runner.measured(coco, "known", {COCO: tasks}, lambda task: _variants(context.engine, coco.corpus, task))
-
-
-def _suggested(engine: SGLora, corpus: Corpus, photos: np.ndarray) -> runner.Variant:
-    """SG-LoRA with the first sentence that the app suggests for these photos; without one, the shared part."""
-    sample = corpus.base[torch.from_numpy(photos[spread_rows(len(photos), MOST_PHOTOS)])]
-    sentence = next((expert.description for expert in suggested(engine.repository, sample)), None)
-    lora = engine.adapt(AdapterRequest(sentence)).full if sentence else engine.backbone.shared
-    return {"variant": "suggested", "seed": 0, "sentence": sentence}, lora
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:

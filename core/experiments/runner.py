@@ -22,8 +22,8 @@ Measure = Callable[[Corpus, HeldTask, Lora | None], Mapping[str, float]]
 
 def known_tasks(corpus: Corpus) -> dict[str, list[HeldTask]]:
     """The tasks of ``known`` by group: their photos trained nothing, their topics did."""
-    labelled, captioned = domain_tasks(corpus, whole=True), captioned_domain_tasks(corpus, known=True)
-    return {SPECIAL: [*labelled, *captioned], SCENES: scene_tasks(corpus)}
+    special = [*domain_tasks(corpus, whole=True), *captioned_domain_tasks(corpus, known=True)]
+    return {SPECIAL: special, SCENES: [*scene_tasks(corpus)]}
 
 
 def controls(engine: SGLora, adaptation: Adaptation, names: Sequence[str] = CONTROLS) -> list[Variant]:
