@@ -1,14 +1,14 @@
 """The commands route, adapt, evaluate and card, and helpers of all commands."""
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
-from core.backbones.lora import Side
+from core.backbones.lora import Lora, Side
 from core.backbones.spec import OWN_WEIGHTS, adapted_side, slug
 from core.cli import format
 from core.common.device import current
@@ -45,30 +45,31 @@ def adapt(arguments: Namespace) -> Answer:
     engine = load_chosen_engine(arguments)
     adaptation = engine.adapt(wanted)
     facts, (lora, origin) = provenance(engine, adaptation), adapter_part(engine, adaptation, arguments.part)
+    told = {key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")}
     files = adapter_files(engine.backbone, lora, origin)
+    return Answer({**told, "part": arguments.part, **written(arguments, lora, files)}, format.adaptation)
+
+
+def written(arguments: Namespace, lora: Lora, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Write the files of an adapter to ``--out``; returns what the JSON says of them."""
     write_files(arguments.out, files)
-    data = {
-        **{key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")},
-        "part": arguments.part,
-        "parameters": lora.parameters,
-        "rank": lora.rank,
-        "out": str(arguments.out),
-        "files": list(files),
-    }
-    return Answer(data, format.adaptation)
+    return {"parameters": lora.parameters, "rank": lora.rank, "out": str(arguments.out), "files": list(files)}
 
 
-def chosen_adapters(arguments: Namespace, wanted: AdapterRequest | None) -> tuple[Backbone, dict[str, Adapter]]:
-    """The backbone, and adapters by name: zero-shot, and the adapter of the task or of ``--adapter``; without both the part
-    that all adapters share, if there is one, as on the page."""
-    if wanted is not None:
+def chosen_adapters(
+    arguments: Namespace, wanted: AdapterRequest | None, methods: Sequence[str] = ()
+) -> tuple[Backbone, dict[str, Adapter]]:
+    """The backbone, and adapters by name: those that ``methods`` make for the task (zero-shot alone, without a task), and the
+    one of ``--adapter``. Without methods: zero-shot, and SG-LoRA; without a task and ``--adapter`` the part that all adapters
+    share, if there is one, as on the page."""
+    if wanted is None:  # zero-shot needs no experts
+        backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
+    else:
         engine = load_chosen_engine(arguments)
-        adaptation = engine.adapt(wanted)
-        return engine.backbone, {"zero-shot": ZERO_SHOT, "sg-lora": Adapter.of(adaptation.lora, adaptation.weight)}
-    backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
+        backbone, adapters = engine.backbone, evaluation.adapters_of(engine, wanted, methods or ("zero-shot", "sg-lora"))
     if arguments.adapter is not None:
         adapters["adapter"] = load_adapter(backbone, arguments.adapter)
-    elif backbone.shared is not None:
+    elif wanted is None and not methods and backbone.shared is not None:
         adapters["shared"] = Adapter.of(backbone.shared, DEFAULT_WEIGHT)
     return backbone, adapters
 
@@ -82,22 +83,14 @@ def evaluate(arguments: Namespace) -> Answer:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
-    if wanted is None:  # zero-shot needs no experts
-        backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
-    else:
-        engine = load_chosen_engine(arguments)
-        backbone = engine.backbone
-        adapters = evaluation.adapters_of(engine, wanted, arguments.methods or evaluation.DEFAULT_METHODS)
-    if arguments.adapter is not None:
-        adapters["adapter"] = load_adapter(backbone, arguments.adapter)
+    backbone, adapters = chosen_adapters(arguments, wanted, arguments.methods or evaluation.DEFAULT_METHODS)
     return Answer(evaluation.evaluate(backbone, samples, adapters, log), format.recalls)
 
 
 def card(arguments: Namespace) -> Answer:
     from core.experts.card import write_card  # imports the hub's client, which takes a second
 
-    path = write_card(arguments.folder or experts_path(), arguments.license)
-    return Answer({"out": str(path)})
+    return Answer({"out": str(write_card(arguments.folder or experts_path(), arguments.license))})
 
 
 def reported(failed: Iterable[tuple[object, object]]) -> list[dict[str, str]]:
@@ -124,14 +117,12 @@ def request(arguments: Namespace, description: str) -> AdapterRequest:
 
 
 def _sampling(arguments: Namespace) -> dict[str, Any]:
-    given = {name: getattr(arguments, name, None) for name in ("k", "tau", "seed", "strength")}
-    return {name: value for name, value in given.items() if value is not None}
+    return {key: value for key in ("k", "tau", "seed", "strength") if (value := getattr(arguments, key, None)) is not None}
 
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:
     """The engine of ``--experts``, ``--generator`` and the options of the backbone."""
-    backbone = chosen_backbone(arguments)
-    return load_engine(backbone, arguments.experts, arguments.generator)
+    return load_engine(chosen_backbone(arguments), arguments.experts, arguments.generator)
 
 
 def chosen_backbone(arguments: Namespace, side: Side = "texts") -> Backbone:

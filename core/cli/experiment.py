@@ -12,7 +12,6 @@ from core.experiments.registry import EXPERIMENTS
 
 
 def experiment(arguments: Namespace) -> Answer:
-    """Run one experiment, and write its result."""
     chosen = EXPERIMENTS[arguments.name]
     if chosen.data:
         check_folder(arguments.data)

@@ -6,17 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 
 from core.cli.format import on_one_line
 from core.cli.parser import build_parser
 from core.common.errors import StudioError, UsageError
 from core.common.text import printable
 
-EXIT_OK = 0
-EXIT_ERROR = 1
-EXIT_USAGE = 2  # as argparse
-EXIT_INTERRUPTED = 130
+EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130  # argparse exits with 2, too
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from core.common.device import use
 
                 use(arguments.device)
-            module, run = arguments.run.split(".")
-            answer = getattr(import_module(f"core.cli.{module}"), run)(arguments)
+            answer = resolve_name(f"core.cli.{arguments.run}")(arguments)
     except UsageError as error:
         parser.print_usage(sys.stderr)
         return _complain(str(error), EXIT_USAGE)
@@ -58,17 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = json.dumps(answer.data, indent=2) if arguments.json else printable(answer.text(on_one_line(answer.data)))
         print(text, flush=True)
-    except BrokenPipeError:  # the reader, such as `| head`, has closed the pipe
-        _discard_output()
     except OSError as error:
-        _discard_output()
-        return _complain(f"The answer cannot be written: {error.strerror}.")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # to nowhere: Python would fail to flush it at exit
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `| head`, has closed the pipe
+            return _complain(f"The answer cannot be written: {error.strerror}.")
     return EXIT_OK
-
-
-def _discard_output() -> None:
-    """Redirect stdout to nowhere, since Python would fail to flush it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: str, code: int = EXIT_ERROR) -> int:

@@ -26,22 +26,14 @@ def _type(name: str, read: Callable[[str], Any], holds: Callable[[Any], bool] = 
 
 
 _finite = _type("finite number", float, math.isfinite)
-_seed = _type("seed", int, lambda value: 0 <= value < 2**63)
-_count = _type("count", int, lambda value: value >= 1)
-_day = _type("day (such as 2024-05-31)", date.fromisoformat)
 _names = _type("list of names", lambda text: list(dict.fromkeys(name.strip() for name in text.split(","))))
-
-_Options = Mapping[str, Any]
-_DIR: _Options = {"type": Path, "metavar": "DIR"}
-_FOLDER: _Options = {"type": Path, "metavar": "FOLDER"}
-_FILE: _Options = {"type": Path, "metavar": "FILE"}
-_COUNT: _Options = {"type": _count, "metavar": "N"}
-_DAY: _Options = {"type": _day, "metavar": "DAY"}
-_FLAG: _Options = {"action": "store_true"}
-_SEVERAL: _Options = {"action": "append", "default": []}
+_COUNT = {"type": _type("count", int, lambda value: value >= 1), "metavar": "N"}
+_DAY = {"type": _type("day (such as 2024-05-31)", date.fromisoformat), "metavar": "DAY"}
+_FLAG = {"action": "store_true"}
+_DIR, _FOLDER, _FILE = ({"type": Path, "metavar": name} for name in ("DIR", "FOLDER", "FILE"))
 
 # What each option takes. "COMMAND --option" is for one command.
-OPTIONS: Mapping[str, _Options] = {
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "text": {"metavar": "TEXT"},
     "query": {"metavar": "QUERY", "nargs": "+"},
     "vector query": {"metavar": "QUERY"},
@@ -67,12 +59,12 @@ OPTIONS: Mapping[str, _Options] = {
     "--keyword": {"metavar": "WORD"},
     "--license": {"metavar": "ID"},
     "--methods": {"type": _names, "metavar": "A,B,..."},
-    "--name": {**_SEVERAL, "metavar": "NAME", "nargs": "+"},
+    "--name": {"action": "append", "metavar": "NAME", "nargs": "+"},
     "--part": {"choices": ("whole", "expert", "shared"), "default": "whole"},
     "--pretrained": {"metavar": "TAG|FILE"},
     "--query": {"metavar": "TEXT", "nargs": "+"},
-    "--seed": {"type": _seed},
-    "--set": {**_SEVERAL, "metavar": "NAME=VALUE"},
+    "--seed": {"type": _type("seed", int, lambda value: 0 <= value < 2**63)},
+    "--set": {"action": "append", "default": [], "metavar": "NAME=VALUE"},
     "--split": {"metavar": "NAME"},
     "--strength": {"type": _finite},
     "--style": {"choices": STYLES, "default": STYLES[0]},
@@ -98,7 +90,7 @@ def _texts() -> dict[str, str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole parser; ``arguments.run`` names the function of the chosen command, as MODULE.NAME of this package."""
+    """The whole parser; ``arguments.run`` names the function of the chosen command, as MODULE:NAME of this package."""
     looks: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     texts = _texts()
     exits, helps = texts["$EXITS"], dict(line.split(": ", 1) for line in texts["$OPTIONS"].splitlines())
@@ -138,30 +130,30 @@ def build_parser() -> argparse.ArgumentParser:
                     put(group, each)
         subparser.set_defaults(run=run, **defaults)
 
-    command("route", "commands.route", "text", "--k", "--tau", *ENGINE)
-    command("adapt", "commands.adapt", "text", "--part", *SAMPLING, needs=["--out"])
-    command("teach", "teach.teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
+    command("route", "commands:route", "text", "--k", "--tau", *ENGINE)
+    command("adapt", "commands:adapt", "text", "--part", *SAMPLING, needs=["--out"])
+    command("teach", "teach:teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
     asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")
-    command("search", "search.search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)
+    command("search", "search:search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)
     keywords = ("--names", "--query", "--keyword", ("--first", "--at-least"), "--folder", "--style", "--dry-run", "--remove")
-    command("tag", "tag.tag", *keywords, BASE, *SAMPLING, needs=["--library"])
-    command("index", "library.index", "folders", "--forget-missing", "--engine", "--address", *BACKBONE, needs=["--library"])
-    command("library", "library.library", "library")
-    command("vector", "library.vector", "query", "--adapter", *BACKBONE)
-    command("evaluate", "commands.evaluate", "--task", "--adapter", "--split", "--methods", *SAMPLING, needs=["--data"])
+    command("tag", "tag:tag", *keywords, BASE, *SAMPLING, needs=["--library"])
+    command("index", "library:index", "folders", "--forget-missing", "--engine", "--address", *BACKBONE, needs=["--library"])
+    command("library", "library:library", "library")
+    command("vector", "library:vector", "query", "--adapter", *BACKBONE)
+    command("evaluate", "commands:evaluate", "--task", "--adapter", "--split", "--methods", *SAMPLING, needs=["--data"])
 
     places["train"] = add("train").add_subparsers(title="parts", metavar="PART", required=True)
-    command("train backbone", "train.backbone", *TRAINING, "--device", needs=["--data"], seed=0)
-    command("train shared", "train.shared", *TRAINING, "--heads", "--device", needs=["--data"], seed=0)
+    command("train backbone", "train:backbone", *TRAINING, "--device", needs=["--data"], seed=0)
+    command("train shared", "train:shared", *TRAINING, "--heads", "--device", needs=["--data"], seed=0)
     experts = (*TRAINING, "--descriptions", "--random-weights", *BACKBONE)
     for name in ("train experts", "train all"):
-        command(name, "train.experts", *experts, needs=["--data"], seed=0, whole=name == "train all")
-    command("train generator", "train.generator", *TRAINING, "--experts", *BACKBONE, needs=["--data"], seed=0)
+        command(name, "train:experts", *experts, needs=["--data"], seed=0, whole=name == "train all")
+    command("train generator", "train:generator", *TRAINING, "--experts", *BACKBONE, needs=["--data"], seed=0)
 
     places["export"] = add("export").add_subparsers(title="formats", metavar="FORMAT", required=True)
-    command("export open-clip", "export.open_clip", *BACKBONE, needs=["--adapter", "--out"])
-    command("export immich", "export.immich", *BACKBONE, needs=["--adapter", "--out"])
+    command("export open-clip", "export:open_clip", *BACKBONE, needs=["--adapter", "--out"])
+    command("export immich", "export:immich", *BACKBONE, needs=["--adapter", "--out"])
 
-    command("experiment", "experiment.experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
-    command("card", "commands.card", "folder", "--license")
+    command("experiment", "experiment:experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
+    command("card", "commands:card", "folder", "--license")
     return parser

@@ -85,9 +85,9 @@ def search(arguments: Namespace) -> Answer:
     shown: dict[str, list[dict[str, Any]]] = {}
     for name, ranking in rankings.items():
         moved = asked.moves(rankings["zero-shot"], ranking)
-        labels = [(hit, str(paths.get(hit.key, hit.label))) for hit in ranking.hits[: arguments.top]]
         shown[name] = [
-            {"rank": hit.rank, kind: label, "score": round(hit.score, 6), "moved": moved.get(hit.key)} for hit, label in labels
+            {"rank": h.rank, kind: str(paths.get(h.key, h.label)), "score": round(h.score, 6), "moved": moved.get(h.key)}
+            for h in ranking.hits[: arguments.top]
         ]
     album = None
     if arguments.link is not None:  # of the last ranking, the adapted one if there is one

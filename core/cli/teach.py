@@ -10,7 +10,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
-from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, reported, task_request
+from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, reported, task_request, written
 from core.common.errors import DataError, DescriptionError, GalleryError
 from core.common.messages import Message, message
 from core.data.find_images import photos_in
@@ -35,17 +35,8 @@ def teach(arguments: Namespace) -> Answer:
     adapter, origin = adapter_files.with_names(names, lora, origin)
     assert adapter is not None
     files = {**adapter_files.adapter_files(backbone, adapter, origin), NAMES_FILE: save_names(names)}
-    adapter_files.write_files(arguments.out, files)
-    data = {
-        "names": adapter_files.listed_names(names),
-        "failed": reported(failed),
-        "remarks": [str(remark) for remark in remarks],
-        "parameters": adapter.parameters,
-        "rank": adapter.rank,
-        "out": str(arguments.out),
-        "files": list(files),
-    }
-    return Answer(data, format.taught)
+    told = {"names": adapter_files.listed_names(names), "failed": reported(failed), "remarks": list(map(str, remarks))}
+    return Answer({**told, **written(arguments, adapter, files)}, format.taught)
 
 
 def _photos(paths: Iterable[Path]) -> list[Path]:

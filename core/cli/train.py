@@ -1,7 +1,5 @@
 """The ``train`` commands: backbone heads, shared LoRA, experts, generator; or experts and generator in one."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,11 +1,6 @@
-"""Is SG-LoRA further from fine-tuning in classification than in retrieval, and are labelled experts more orthogonal there?
-
-This is an open question of the paper. Fine-tuned: an expert LoRA of the task's training photos, with the recipe of the shipped
-ones. "left out" is SG-LoRA without the experts of the task's kind (``composition.of_kind``).
-"""
+"""Is SG-LoRA further from fine-tuning in classification than in retrieval? This is an open question of the paper."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +12,14 @@ from core.backbones.lora_algebra import cosines
 from core.common import markdown
 from core.common.digest import digest
 from core.experiments import runner, statistics
-from core.experiments.composition import of_kind
+from core.experiments.composition import of_kind, part
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
-from core.retrieval.columns import text_rows
 from core.sglora.request import AdapterRequest
 from core.training.corpus import Corpus, usual_adapter
 from core.training.discovery import ExpertTask
 from core.training.experts import ExpertTraining
+from core.training.forgetting import NamedSet
 from core.training.recipe import ExpertRecipe
 from core.training.snapshots import read_snapshots
 
@@ -37,10 +32,8 @@ def score(corpus: Corpus, task: HeldTask, lora: Lora | None) -> dict[str, float]
     if corpus.captioned[task.test[0]]:
         return {SCORE: statistics.both_ways(corpus.recalls(task.test, lora))["R@1"]}
     own, answers = np.unique([corpus.own_texts[row][0] for row in task.test], return_inverse=True)
-    adapter = usual_adapter(corpus.backbone, lora)
-    names = text_rows(corpus.backbone, corpus.texts[torch.from_numpy(own)], adapter)
-    named = (corpus.indexed(task.test, adapter) @ names.T).argmax(1).numpy()
-    return {SCORE: round(100 * float((named == answers).mean()), 3)}
+    named = NamedSet(task.name, task.test, corpus.texts[torch.from_numpy(own)], torch.from_numpy(answers))
+    return {SCORE: round(named.share(corpus, usual_adapter(corpus.backbone, lora)), 3)}
 
 
 def tuned(context: ExperimentContext, task: HeldTask) -> Tensor:
@@ -60,22 +53,20 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """Scores by method, what fine-tuning has above each, the share of its gain that SG-LoRA reaches, and cosines."""
     corpus, engine, repository = context.corpus, context.engine, context.engine.repository
     captioned = [*captioned_domain_tasks(corpus, known=True), *scene_tasks(corpus)]
-    tasks = {LABELS: domain_tasks(corpus, whole=True), CAPTIONS: captioned[::EVERY]}
+    tasks = {LABELS: [*domain_tasks(corpus, whole=True)], CAPTIONS: captioned[::EVERY]}
 
     def variants(task: HeldTask) -> Iterable[runner.Variant]:
         request, kind = AdapterRequest(task.description), of_kind(engine, task)
-        rest = repository.subset([i for i in range(len(repository)) if i not in kind])
         adaptation = engine.adapt(request)
         yield from runner.controls(engine, adaptation)
         yield {"variant": "sg-lora"}, adaptation.full
-        yield {"variant": LEFT_OUT}, replace(engine, repository=rest).adapt(request).full
+        yield {"variant": LEFT_OUT}, part(engine, {*range(len(repository))}.difference(kind)).adapt(request).full
         yield {"variant": TUNED}, repository.with_shared(Lora.from_vector(repository.layout, tuned(context, task)))
 
     rows = runner.measured(context, "classification", tasks, variants, score)
     groups = statistics.summary(rows, TUNED, (SCORE,))
-    for group, content in groups.items():
-        own = [row for row in rows if row["group"] == group]
-        content["reached"] = {variant: reached(own, variant) for variant in ("sg-lora", LEFT_OUT)}
+    for group, own in statistics.grouped(rows, "group").items():
+        groups[group]["reached"] = {variant: reached(own, variant) for variant in ("sg-lora", LEFT_OUT)}
     kinds = [(e.group, bool(e.classes)) for e in repository.experts]
     return {"groups": groups, "cosines": of_pairs(cosines(repository.layout, repository.means).numpy(), kinds), "rows": rows}
 
@@ -110,5 +101,5 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 def table(result: Mapping[str, Any]) -> str:
     lines = [[name, markdown.difference(v)] for name, v in result["cosines"].items()]
-    pairs = markdown.table(["two experts", "cosine of weight changes, times 100"], lines)
-    return f"{statistics.summary_table(result['groups'])}\n\n{pairs}"
+    head = ["two experts", "cosine of weight changes, times 100"]
+    return f"{statistics.summary_table(result['groups'])}\n\n{markdown.table(head, lines)}"

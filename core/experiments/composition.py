@@ -1,8 +1,4 @@
-"""How many experts does a repository need, and which? Recall of SG-LoRA with subsets of the experts.
-
-Experts are drawn at random, or picked to cover the descriptions of all (facility location). Then the experts of a
-task's own kind are added one by one to all others: those of its domain, and for scenes the eight closest.
-"""
+"""How many experts does a repository need, and which? Recall of SG-LoRA with subsets of the experts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -51,27 +47,25 @@ def of_kind(engine: SGLora, task: HeldTask) -> list[int]:
     return engine.route(task.description).similarity.topk(min(CLOSEST, len(experts) - 1)).indices.tolist()
 
 
+def part(engine: SGLora, keep: Iterable[int]) -> SGLora:
+    """The engine with some of its experts."""
+    return replace(engine, repository=engine.repository.subset(sorted(keep)))
+
+
 def run(context: ExperimentContext) -> dict[str, Any]:
     """Recall by subset, and what all experts have above it, paired by task; gains of one more expert of the task's kind."""
     engine, n = context.engine, len(context.engine.repository)
+    made = [(variant, part(engine, keep)) for variant, keep in subsets(engine.repository.embeddings.numpy())]
 
-    def part(keep: Sequence[int]) -> SGLora:
-        return replace(engine, repository=engine.repository.subset(sorted(keep)))
-
-    made = [(variant, part(keep)) for variant, keep in subsets(engine.repository.embeddings.numpy())]
-
-    def own(task: HeldTask) -> Iterator[tuple[str, SGLora]]:
-        kind = of_kind(engine, task)
-        others = [i for i in range(n) if i not in kind]
+    def variants(task: HeldTask) -> Iterable[runner.Variant]:
+        request, kind = AdapterRequest(task.description), of_kind(engine, task)
+        for variant, some in made:
+            yield {"variant": variant}, some.adapt(request).full
         for size in (s for s in OWN_SIZES if s <= len(kind)):
             for draw in range(DRAWS if 0 < size < len(kind) else 1):
                 picked = np.random.default_rng([size, draw]).permutation(kind)[:size].tolist()
-                yield f"{size} {OWN}", part([*others, *picked])
-
-    def variants(task: HeldTask) -> Iterable[runner.Variant]:
-        request = AdapterRequest(task.description)
-        for variant, some in (*made, *own(task)):
-            yield {"variant": variant}, some.adapt(request).full
+                keep = {*range(n)}.difference(kind).union(picked)
+                yield {"variant": f"{size} {OWN}"}, part(engine, keep).adapt(request).full
         adaptation = engine.adapt(request)
         yield {"variant": ALL}, adaptation.full
         yield from runner.controls(engine, adaptation)
@@ -80,8 +74,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     tasks[runner.SCENES] = tasks[runner.SCENES][::EVERY]
     rows = runner.measured(context, "composition", tasks, variants)
     groups = statistics.summary(rows, ALL)
-    for group, content in groups.items():
-        content["one more"] = one_more([row for row in rows if row["group"] == group])
+    for group, of_group in statistics.grouped(rows, "group").items():
+        groups[group]["one more"] = one_more(of_group)
     return {"experts": n, "groups": groups}
 
 

@@ -47,12 +47,13 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     known = runner.known_tasks(context.corpus)
     tasks = {group: [task for task in listed if task.name in _WRITTEN[group]] for group, listed in known.items()}
     rows = runner.measured(context, "descriptions", tasks, variants)
-    own = {group: [row for row in rows if row["group"] == group] for group in tasks}
-    notices = {name: [not row["fits"] for row in rows if row["variant"] == name] for name in (*LENGTHS, *OTHERS)}
+    groups, wordings = statistics.grouped(rows, "group"), statistics.grouped(rows, "variant")
     return {
         "groups": statistics.summary(rows, REFERENCE),
-        "wrong minus one-lora": {group: statistics.difference(own[group], WRONG, "one-lora", "R@1") for group in tasks},
-        "notices": {wording: round(100 * float(np.mean(given)), 1) for wording, given in notices.items()},
+        "wrong minus one-lora": {g: statistics.difference(own, WRONG, "one-lora", "R@1") for g, own in groups.items()},
+        "notices": {
+            name: round(100 * float(np.mean([not row["fits"] for row in wordings[name]])), 1) for name in (*LENGTHS, *OTHERS)
+        },
     }
 
 

@@ -1,8 +1,4 @@
-"""How far do experts and a shared LoRA of everyday photos carry, and what do ten experts of a domain add?
-
-Everyday scenes and objects alone train a shared LoRA, experts and a generator. Then ten experts of a special domain join, as a
-visitor's own experts do: each of them is trained over the everyday shared LoRA, and the generator stays.
-"""
+"""How far do experts and a shared LoRA of everyday photos carry, and what do ten experts of a domain add?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -57,7 +53,7 @@ def tasks_of(corpus: Corpus, domain: str, recipe: ExpertRecipe) -> list[ExpertTa
 
 
 def joined(engine: SGLora, tasks: Iterable[ExpertTask], snapshots: Tensor) -> SGLora:
-    """The engine with the experts of these tasks, too. ``snapshots`` [n, M, P]."""
+    """The engine with the experts of these tasks, too, as a visitor's own: the generator stays. ``snapshots`` [n, M, P]."""
     repository, entries = engine.repository, []
     for task, own in zip(tasks, snapshots.float(), strict=True):
         about = (task.name, task.description, task.group, "own", len(task.rows), 0, len(own))
@@ -88,8 +84,7 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None) -> dict[st
 
     rows = runner.measured(start.context, "domains", {runner.SPECIAL: tasks}, variants)
     domains = {}
-    for domain in engines:
-        own = [row for row in rows if row["domain"] == domain]
+    for domain, own in statistics.grouped(rows, "domain").items():
         means = {variant: statistics.mean(own, variant, "R@1") for variant in VARIANTS}
         known = [row["fits"] for row in own if row["variant"] == EVERYDAY]
         domains[domain] = {"tasks": len(known), "R@1": means, "fits": all(known)}
@@ -109,9 +104,6 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    lines = [
-        [f"{domain} ({v['tasks']})", *(f"{v['R@1'][variant]:.1f}" for variant in VARIANTS)]
-        for domain, v in result["domains"].items()
-    ]
+    lines = [[f"{d} ({v['tasks']})", *(f"{v['R@1'][name]:.1f}" for name in VARIANTS)] for d, v in result["domains"].items()]
     by_domain = markdown.table(["R@1 in domain (tasks)", *VARIANTS], lines)
     return f"{statistics.summary_table(result['groups'])}\n\n{by_domain}"

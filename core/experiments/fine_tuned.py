@@ -1,7 +1,4 @@
-"""The control for what an adapter could reach: both heads of the embedded backbone, fully fine-tuned on everyday scenes.
-
-The loss is contrastive, with the penalty for forgetting.
-"""
+"""The control for what an adapter could reach: both heads of the embedded backbone, fully fine-tuned on everyday scenes."""
 
 import copy
 from pathlib import Path
@@ -25,7 +22,7 @@ SCALE = 20.0  # inverse temperature
 
 def fine_tuned(corpus: Corpus, file: Path, log: Log) -> EmbeddedBackbone:
     """Fine-tune the backbone of a corpus whose prefixes are maps of the image tower, or read it from ``file`` if an earlier run
-    wrote it."""
+    wrote it. The loss is contrastive, with the penalty for forgetting."""
     if not file.is_file():
         backbone = corpus.backbone
         both = copy.deepcopy(backbone.adapted).train().requires_grad_(True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,8 @@ def prepare_fold(
     context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0
 ) -> tuple[list[HeldTask], Trained]:
     """The held-out tasks of a fold, and models that no photo of them trained."""
-    made = trained(
-        context, f"fold{fold}", lambda corpus: split(corpus, fold)[1], recipe or FoldRecipe.of(context.backbone), seed
-    )
+    recipe = recipe or FoldRecipe.of(context.backbone)
+    made = trained(context, f"fold{fold}", lambda corpus: split(corpus, fold)[1], recipe, seed)
     return split(made.context.corpus, fold)[0], made
 
 
@@ -114,11 +114,9 @@ def _with_shared(context: ExperimentContext, name: str, part: Part, recipe: Both
     key = _digest([backbone.with_shared(None).fingerprint, context.contents, ASSIGNMENT, asdict(recipe)])
     file = context.folder("folds") / f"shared-{name}-{key}.safetensors"
     paper = backbone.with_shared(None).adapting("photos")
-
-    def corpus() -> Corpus:
-        return part(load_corpus(context.data, paper, context.cache, context.log, recipe.views))
-
-    return replace(context, backbone=backbone.with_shared(kept_run(file, corpus, paper, recipe, context.log)))
+    corpus = partial(load_corpus, context.data, paper, context.cache, context.log, recipe.views)
+    shared = kept_run(file, lambda: part(corpus()), paper, recipe, context.log)
+    return replace(context, backbone=backbone.with_shared(shared))
 
 
 def _digest(content: Any) -> str:

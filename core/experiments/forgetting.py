@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from core.backbones.lora import Lora
 from core.common import markdown
 from core.common.errors import DataError
 from core.experiments import runner, statistics
@@ -12,7 +11,6 @@ from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, domain_tasks, scene_tasks
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.request import AdapterRequest
-from core.training.corpus import Corpus
 from core.training.forgetting import forgetting, named_sets
 
 OURS = "sg-lora"
@@ -24,7 +22,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """Points of R@1 that each set of class names loses, by description and method. Raises DataError: when the data has no
     photos of everyday objects to measure, or no topic to adapt to."""
     corpus, engine = context.corpus, context.engine
-    sets, tasks = named_sets(corpus), [*scene_tasks(corpus)[::EVERY], *domain_tasks(corpus, whole=True)]
+    sets, tasks = named_sets(corpus), [*list(scene_tasks(corpus))[::EVERY], *domain_tasks(corpus, whole=True)]
     tasks = [replace(task, name=task.description) for task in tasks]  # a scene may have the name of a domain
     if CLASS_NAMES not in {each.name for each in sets} or not tasks:
         raise DataError(f"{context.data} holds too few test photos of everyday objects, or of topics that experts know.")
@@ -32,17 +30,13 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     def variants(task: HeldTask) -> Iterable[runner.Variant]:
         return runner.controls(engine, engine.adapt(AdapterRequest(task.description)), SHOWN)
 
-    rows = runner.measured(context, "forgetting", {"descriptions": tasks}, variants, lost)
+    rows = runner.measured(context, "forgetting", {"descriptions": tasks}, variants, lambda c, _, lora: forgetting(c, lora))
     return {
         "sets": {each.name: {"photos": len(each.rows), "classes": len(each.names)} for each in sets},
         "zero-shot": {each.name: round(each.share(corpus), 2) for each in sets},
         "own": {row["domain"]: row[row["domain"]] for row in rows if row["variant"] == OURS and row["domain"] in row},
         "rows": rows,
     }
-
-
-def lost(corpus: Corpus, task: HeldTask, lora: Lora | None) -> Mapping[str, float]:
-    return forgetting(corpus, lora)
 
 
 def average(result: Mapping[str, Any], method: str, name: str) -> list[float]:
@@ -66,8 +60,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 def table(result: Mapping[str, Any]) -> str:
     rows = []
     for name, about in result["sets"].items():
-        own = result["own"].get(name)
-        means = [f"{average(result, method, name)[0]:+.1f}" for method in SHOWN]
-        title = f"{name} ({about['photos']} photos, {about['classes']} classes)"
-        rows.append([title, f"{result['zero-shot'][name]:.1f}", *means, "" if own is None else f"{own:+.1f}"])
+        zero, means = f"{result['zero-shot'][name]:.1f}", [f"{average(result, m, name)[0]:+.1f}" for m in SHOWN]
+        own = f"{result['own'][name]:+.1f}" if name in result["own"] else ""
+        rows.append([f"{name} ({about['photos']} photos, {about['classes']} classes)", zero, *means, own])
     return markdown.table(["points of R@1 lost", "zero-shot R@1", *SHOWN, "sg-lora for this domain"], rows)

@@ -4,7 +4,7 @@ No training uses this list. A photo belongs to a scene if two of its captions na
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,49 +35,41 @@ class HeldTask:
     test: np.ndarray  # the photos to measure on
 
 
-def named_rows(captions: Mapping[int, tuple[str, ...]], named: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """For each name, the rows with one of its words in NAMED_BY ``captions`` or more (all, if there are fewer)."""
+def scene_rows(
+    captions: Mapping[int, tuple[str, ...]], scenes: Mapping[str, Mapping[str, str]] = SCENES
+) -> dict[str, np.ndarray]:
+    """For each scene, the rows with one of its words in NAMED_BY ``captions`` or more (all, if there are fewer)."""
     words = {row: [set(re.findall(r"[a-z-]+", c.lower())) for c in texts] for row, texts in captions.items()}
 
     def rows(wanted: set[str]) -> list[int]:
         return [row for row, texts in words.items() if sum(bool(wanted & w) for w in texts) >= min(NAMED_BY, len(texts))]
 
-    return {name: np.array(rows(set(listed.split())), dtype=np.int64) for name, listed in named.items()}
+    return {name: np.array(rows(set(scene["words"].split())), dtype=np.int64) for name, scene in scenes.items()}
 
 
-def scene_rows(captions: Mapping[int, tuple[str, ...]]) -> dict[str, np.ndarray]:
-    """The rows whose captions name a scene, for each of SCENES."""
-    return named_rows(captions, {name: scene["words"] for name, scene in SCENES.items()})
-
-
-def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> list[HeldTask]:
+def captioned_domain_tasks(corpus: Corpus, known: bool = False) -> Iterator[HeldTask]:
     """The DOMAIN_SCENES with enough photos, measured on all of these; if ``known``, on those that trained nothing."""
-    tasks = []
     for name, scene in DOMAIN_SCENES.items():
         domain = np.flatnonzero(corpus.captioned & (corpus.domains == scene["domain"]))
-        rows = named_rows({int(r): corpus.samples[r].captions for r in domain}, {name: scene["words"]})[name]
+        rows = scene_rows({int(r): corpus.samples[r].captions for r in domain}, {name: scene})[name]
         test = rows[corpus.test[rows]] if known else rows
         if len(rows) >= FEWEST and len(test) >= MEASURED:
-            tasks.append(HeldTask(name, scene["description"], scene["domain"], rows, test))
-    return tasks
+            yield HeldTask(name, scene["description"], scene["domain"], rows, test)
 
 
-def scene_tasks(corpus: Corpus) -> list[HeldTask]:
+def scene_tasks(corpus: Corpus) -> Iterator[HeldTask]:
     """The SCENES with enough photos, or COCO's categories if photos have some (paper); measured on test photos."""
     captions = {int(r): corpus.samples[r].captions for r in np.flatnonzero(corpus.scenes)}
-    tasks = []
     for name, rows in (corpus.categories or scene_rows(captions)).items():
         test = rows[corpus.test[rows]]
         if len(rows) - len(test) >= FEWEST and len(test) >= MEASURED:
             description = f"a photo of a {name}" if corpus.categories else SCENES[name]["description"]
-            tasks.append(HeldTask(name, description, "scenes", rows, test))
-    return tasks
+            yield HeldTask(name, description, "scenes", rows, test)
 
 
-def domain_tasks(corpus: Corpus, whole: bool = False) -> list[HeldTask]:
+def domain_tasks(corpus: Corpus, whole: bool = False) -> Iterator[HeldTask]:
     """Parts of the classes of each special domain, described by some class names. With ``whole``: one task per domain,
     described by its phrase alone, measured on test photos."""
-    tasks = []
     for domain, classes in sorted(corpus.classes.items()):
         if domain == OBJECTS:
             continue
@@ -88,6 +80,4 @@ def domain_tasks(corpus: Corpus, whole: bool = False) -> list[HeldTask]:
             rows = np.concatenate([classes[label] for label in labels])
             description = style_of(domain).phrase if whole else style_of(domain).of(labels[:6])
             name = f"{domain}-{part + 1}" if parts > 1 else domain
-            test = rows[corpus.test[rows]] if whole else rows
-            tasks.append(HeldTask(name, description, domain, rows, test))
-    return tasks
+            yield HeldTask(name, description, domain, rows, rows[corpus.test[rows]] if whole else rows)

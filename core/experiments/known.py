@@ -1,7 +1,4 @@
-"""What do the shipped experts and generator gain on new photos of topics that experts know?
-
-Most people's photos are of this kind.
-"""
+"""What do the shipped experts and generator gain on new photos of topics that experts know?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,8 +11,7 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.fine_tuned import fine_tuned
-from core.experiments.held_tasks import SCENES as SUBJECTS
-from core.experiments.held_tasks import HeldTask, scene_rows
+from core.experiments.held_tasks import SCENES, HeldTask, scene_rows
 from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import MOST_PHOTOS, suggested
 from core.sglora.engine import SGLora
@@ -26,15 +22,13 @@ from core.training.shared_lora import BothHeadsRecipe
 
 OURS = "sg-lora"
 EVERYDAY, COCO = "1,000 everyday photos", "COCO scenes"
-EVERYDAY_DESCRIPTION = "everyday photos of people and animals"
 COCO_FEWEST = 12  # photos of a scene
-Tasks = Mapping[str, list[HeldTask]]
 
 
 def everyday(corpus: Corpus) -> HeldTask:
     """All everyday photos that trained nothing, as one gallery."""
     rows = np.flatnonzero(corpus.scenes & corpus.test)
-    return HeldTask("everyday", EVERYDAY_DESCRIPTION, "scenes", rows, rows)
+    return HeldTask("everyday", "everyday photos of people and animals", "scenes", rows, rows)
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
@@ -47,11 +41,15 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner.Variant]:
+    """Every method, and SG-LoRA with the first sentence that the app suggests for the photos; without one, the shared part."""
     yield from runner.methods(engine, task.description)
-    yield _suggested(engine, corpus, task.test)
+    sample = corpus.base[torch.from_numpy(task.test[spread_rows(len(task.test), MOST_PHOTOS)])]
+    sentence = next((expert.description for expert in suggested(engine.repository, sample)), None)
+    lora = engine.adapt(AdapterRequest(sentence)).full if sentence else engine.backbone.shared
+    yield {"variant": "suggested", "seed": 0, "sentence": sentence}, lora
 
 
-def _fine_tuned(context: ExperimentContext, tasks: Tasks) -> list[runner.Row]:
+def _fine_tuned(context: ExperimentContext, tasks: Mapping[str, list[HeldTask]]) -> list[runner.Row]:
     """The control without an adapter: both heads, fully fine-tuned."""
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
@@ -69,19 +67,9 @@ def _coco(context: ExperimentContext) -> list[runner.Row]:
         return []
     samples = coco.corpus.samples
     held = np.flatnonzero(coco_held_out(samples) & coco.corpus.captioned)
-    scenes = scene_rows({int(i): samples[i].captions for i in held})
-    tasks = [
-        HeldTask(f"coco {n}", SUBJECTS[n]["description"], "scenes", r, r) for n, r in scenes.items() if len(r) >= COCO_FEWEST
-    ]
+    scenes = {n: r for n, r in scene_rows({int(i): samples[i].captions for i in held}).items() if len(r) >= COCO_FEWEST}
+    tasks = [HeldTask(f"coco {n}", SCENES[n]["description"], "scenes", r, r) for n, r in scenes.items()]
     return runner.measured(coco, "known", {COCO: tasks}, lambda task: _variants(context.engine, coco.corpus, task))
-
-
-def _suggested(engine: SGLora, corpus: Corpus, photos: np.ndarray) -> runner.Variant:
-    """SG-LoRA with the first sentence that the app suggests for these photos; without one, the shared part."""
-    sample = corpus.base[torch.from_numpy(photos[spread_rows(len(photos), MOST_PHOTOS)])]
-    sentence = next((expert.description for expert in suggested(engine.repository, sample)), None)
-    lora = engine.adapt(AdapterRequest(sentence)).full if sentence else engine.backbone.shared
-    return {"variant": "suggested", "seed": 0, "sentence": sentence}, lora
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:

@@ -1,11 +1,7 @@
-"""Does search work in other languages? Translations of the same captions search for the same photos.
-
-German, French and Chinese captions of training photos train the shared LoRA and the experts; these and Czech ones train the
-maps toward English. The text tower does not know Czech. Chinese translations are by machine.
-"""
+"""Does search work in other languages? Translations of captions, the Chinese ones by machine, search for the same photos."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +30,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     corpus = context.corpus
     read = read_translations(context.data / TRANSLATIONS)
     translations = {image: captions for image, found in read.items() if (captions := translated(found))}
-    rows = _rows(EVERYDAY, everyday(corpus), corpus, context.engine, translations)
+    rows = [*_rows(EVERYDAY, everyday(corpus), corpus, context.engine, translations)]
     for task in scene_tasks(corpus):
         rows += _rows(KNOWN, task, corpus, context.engine, translations)
     for fold in range(FOLDS):
@@ -45,21 +41,19 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     return {"rows": rows, "groups": statistics.summary(rows, "English")}
 
 
-def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, translations: Mapping[str, Captions]) -> list[Row]:
+def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, translations: Mapping[str, Captions]) -> Iterator[Row]:
     """One row per language; none if too few photos have captions in all languages."""
     photos = [row for row in task.test.tolist() if corpus.image(row) in translations]
     if len(photos) < FEWEST:
-        return []
+        return
     lora = engine.adapt(AdapterRequest(task.description)).lora
     captions = [translations[corpus.image(row)] for row in photos]
-    rows = []
     for language in captions[0]:
         relevance = Relevance.of([(each[language],) for each in captions])
         prefixes = corpus.backbone.text_prefix(relevance.texts)
         recalls = corpus.gallery_recalls(np.array(photos), relevance, prefixes, lora)
         about = {"group": group, "task": task.name, "variant": language, "photos": len(photos)}
-        rows.append(about | statistics.both_ways(recalls))
-    return rows
+        yield about | statistics.both_ways(recalls)
 
 
 def translated(found: Sequence[Translation]) -> Captions:

@@ -1,7 +1,6 @@
 """Has the space of generated parameters structure, and do samples differ? 12 categories of 20 sentences, with three seeds each.
 
-Distances are those of weight changes: coordinates of the experts' basis times its scale. Generators trained with other weights
-lambda of the KL divergence show what it changes; lambda is 1, as in the paper, and nothing here chooses it.
+Distances are those of weight changes: coordinates of the experts' basis times its scale.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +22,7 @@ from core.training.snapshots import read_snapshots
 
 SENTENCES: Mapping[str, list[str]] = data_of(__file__)  # by category
 NEIGHBOURS = 10
-LAMBDAS = (0.1, 0.001)  # beside the shipped one
+LAMBDAS = (0.1, 0.001)  # beside the shipped one, 1 as in the paper; nothing here chooses it
 
 
 def neighbours_alike(points: Tensor, categories: Tensor, sentences: Tensor) -> float:

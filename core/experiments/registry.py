@@ -28,10 +28,5 @@ class Experiment:
         """The module, imported on use, so that listing experiments is fast."""
         return import_module(f"core.experiments.{self.name}")
 
-    @property
-    def command(self) -> str:
-        """The command line that repeats the experiment."""
-        return f"python -m core experiment {self.name}{' --data data' if self.data else ''}"
-
 
 EXPERIMENTS: Mapping[str, Experiment] = {name: Experiment(name, **entry) for name, entry in data_of(__file__).items()}

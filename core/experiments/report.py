@@ -22,7 +22,7 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
         "method": experiment.method,
         "findings": module.findings(result),
         "table": module.table(result) if hasattr(module, "table") else statistics.summary_table(result["groups"]),
-        "command": experiment.command,
+        "command": f"python -m core experiment {experiment.name}{' --data data' if experiment.data else ''}",
     }
 
 

@@ -1,8 +1,4 @@
-"""Does routing find experts of the right kind, and notice when there is none? On sentences that no training saw.
-
-The sentences are written by hand, before any of them was routed. A right expert has one of the expected words in its
-description, or belongs to the expected group ("aerial/").
-"""
+"""Does routing find experts of the right kind, and notice when there is none? On sentences that no training saw."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -22,8 +22,8 @@ Measure = Callable[[Corpus, HeldTask, Lora | None], Mapping[str, float]]
 
 def known_tasks(corpus: Corpus) -> dict[str, list[HeldTask]]:
     """The tasks of ``known`` by group: their photos trained nothing, their topics did."""
-    labelled, captioned = domain_tasks(corpus, whole=True), captioned_domain_tasks(corpus, known=True)
-    return {SPECIAL: [*labelled, *captioned], SCENES: scene_tasks(corpus)}
+    special = [*domain_tasks(corpus, whole=True), *captioned_domain_tasks(corpus, known=True)]
+    return {SPECIAL: special, SCENES: [*scene_tasks(corpus)]}
 
 
 def controls(engine: SGLora, adaptation: Adaptation, names: Sequence[str] = CONTROLS) -> list[Variant]:
@@ -41,16 +41,12 @@ def methods(engine: SGLora, description: str) -> list[Variant]:
     ]
 
 
-def recalls(corpus: Corpus, task: HeldTask, lora: Lora | None) -> Mapping[str, float]:
-    return statistics.both_ways(corpus.recalls(task.test, lora))
-
-
 def measured(
     context: ExperimentContext,
     experiment: str,
     tasks: Mapping[str, Sequence[HeldTask]],
     variants: Callable[[HeldTask], Iterable[Variant]],
-    measure: Measure = recalls,
+    measure: Measure = lambda corpus, task, lora: statistics.both_ways(corpus.recalls(task.test, lora)),
 ) -> list[Row]:
     """A row for each task and variant. Equal LoRAs are measured once."""
     rows: list[Row] = []

@@ -1,7 +1,7 @@
 """Methods measured on the same tasks: means, and differences paired by task."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,18 @@ def both_ways(recalls: Mapping[str, Any]) -> dict[str, float]:
     return {m: round(mean_of_ways(recalls, m), 3) for m in MEASURES}
 
 
-def by_task(rows: Sequence[Row], variant: str, measure: str) -> dict[str, float]:
-    """A variant's figure for each task; the mean over several rows of one task (seeds, draws)."""
-    tasks: dict[str, list[float]] = defaultdict(list)
+def grouped(rows: Iterable[Row], key: str) -> dict[str, list[Row]]:
+    """The rows with each value of a key."""
+    groups = defaultdict[str, list[Row]](list)
     for row in rows:
-        if row["variant"] == variant:
-            tasks[row["task"]].append(row[measure])
-    return {task: float(np.mean(values)) for task, values in tasks.items()}
+        groups[row[key]].append(row)
+    return groups
+
+
+def by_task(rows: Iterable[Row], variant: str, measure: str) -> dict[str, float]:
+    """A variant's figure for each task; the mean over several rows of one task (seeds, draws)."""
+    tasks = grouped((row for row in rows if row["variant"] == variant), "task")
+    return {task: float(np.mean([row[measure] for row in own])) for task, own in tasks.items()}
 
 
 def difference(rows: Sequence[Row], variant: str, other: str, measure: str) -> Interval:
@@ -49,21 +54,15 @@ def summary(rows: Sequence[Row], ours: str, measures: Sequence[str] = MEASURES) 
 
     ``rows``: {"group", "task", "variant", and the measures}.
     """
-    results: dict[str, Any] = {}
-    for group in dict.fromkeys(r["group"] for r in rows):
-        group_rows = [r for r in rows if r["group"] == group]
-        methods = list(dict.fromkeys(r["variant"] for r in group_rows))
-        results[group] = {
-            "tasks": len({r["task"] for r in group_rows}),
-            "methods": {
-                method: {
-                    "mean": {m: mean(group_rows, method, m) for m in measures},
-                    "ours minus it": None if method == ours else {m: difference(group_rows, ours, method, m) for m in measures},
-                }
-                for method in methods
-            },
-        }
-    return results
+
+    def method(own: Sequence[Row], name: str) -> dict[str, Any]:
+        less = None if name == ours else {m: difference(own, ours, name, m) for m in measures}
+        return {"mean": {m: mean(own, name, m) for m in measures}, "ours minus it": less}
+
+    return {
+        group: {"tasks": len(grouped(own, "task")), "methods": {name: method(own, name) for name in grouped(own, "variant")}}
+        for group, own in grouped(rows, "group").items()
+    }
 
 
 def summary_table(groups: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Does a name taught from a few photos find more of them, in any wording, and what does it make the model forget?"""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from core.common import markdown
 from core.common.text import listed
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
+from core.experiments.runner import Row
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import text_rows
@@ -72,11 +73,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     """{"names": rows of {"domain", "names", "photos", "wording", "right", "ten"}, "forgotten": rows of {"domain"} and the
     points that each of LOST loses, "cuts": see ``cuts``, "composed": rows of {"word", "photos", "captions", "R@10"}}."""
     corpus, others = context.corpus, everyday(context.corpus)
-    results: list[dict[str, Any]] = []
-    forgotten: list[dict[str, Any]] = []
-    ends: list[dict[str, Any]] = []
-    beside, recalls = corpus.indexed(others, adapter(context)), unrelated(context, others)
-    before = recalls(exported(context))
+    results, forgotten, ends = list[Row](), list[Row](), list[Row]()
+    beside, before = corpus.indexed(others, adapter(context)), unrelated(context, others, exported(context))
     for domain, draw in draws(corpus):
         held = [corpus.indexed(rows, adapter(context)) for rows in draw.held]
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
@@ -87,7 +85,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                     results.append(about | measured(asked(context, made, map(wording.format, names)), held, beside))
         if all(row["domain"] != domain for row in ends):
             ends += [{"domain": domain, **row} for row in cuts(context, draw, beside)]
-        after = recalls(exported(context, taught(context, draw.nonsense, draw.taught, 3)))
+        after = unrelated(context, others, exported(context, taught(context, draw.nonsense, draw.taught, 3)))
         lost = {measure: before[measure] - value for measure, value in after.items()}
         if other_names := [lost[each] for each in lost if each not in (*LOST, domain)]:
             lost[OTHER_NAMES] = float(np.mean(other_names))
@@ -96,7 +94,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": composed(context, others, beside)}
 
 
-def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[dict[str, Any]]:
+def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[Row]:
     """Precision and recall of the photos above each of RULES, of the draw's and those ``beside``. Every second name chooses the
     rule, the others measure it."""
     plain = adapter(context)
@@ -163,21 +161,16 @@ def among_first(scores: Tensor, right: Tensor) -> float:
     return 100 * float(((scores >= scores.gather(1, right[:, None])).sum(1) <= FIRST).float().mean())
 
 
-def unrelated(context: ExperimentContext, rows: np.ndarray) -> Callable[[Adapter], dict[str, float]]:
-    """A function from an adapter to recalls of questions without a taught name, in percent: R@10 of the first caption of each
-    of these photos, and R@1 of each of ``named_sets``, by its name."""
-    corpus, backbone = context.corpus, context.backbone
-    captions = corpus.texts[torch.tensor([int(corpus.own_texts[row][0]) for row in rows])]
-    sets = named_sets(corpus)
-
-    def recalls(adapter: Adapter) -> dict[str, float]:
-        found = among_first(text_rows(backbone, captions, adapter) @ corpus.indexed(rows, adapter).T, torch.arange(len(rows)))
-        return {CAPTIONS: found, **{names.name: names.share(corpus, adapter) for names in sets}}
-
-    return recalls
+def unrelated(context: ExperimentContext, rows: np.ndarray, adapter: Adapter) -> dict[str, float]:
+    """Recalls of questions without a taught name, in percent: R@10 of the first caption of each of these photos, and R@1 of
+    each of ``named_sets``, by its name."""
+    corpus = context.corpus
+    captions = text_rows(context.backbone, corpus.texts[[int(corpus.own_texts[row][0]) for row in rows]], adapter)
+    found = among_first(captions @ corpus.indexed(rows, adapter).T, torch.arange(len(rows)))
+    return {CAPTIONS: found, **{names.name: names.share(corpus, adapter) for names in named_sets(corpus)}}
 
 
-def composed(context: ExperimentContext, others: np.ndarray, beside: Tensor) -> list[dict[str, Any]]:
+def composed(context: ExperimentContext, others: np.ndarray, beside: Tensor) -> list[Row]:
     """R@10 of captions in which a made-up name, taught from photos of a word, replaces the word; DRAWS draws of photos.
     ``photos``: None is the word itself. ``beside``: the index entries of ``others``; names do not change them."""
     corpus, results = context.corpus, []
@@ -202,17 +195,15 @@ def composed(context: ExperimentContext, others: np.ndarray, beside: Tensor) -> 
 
 def over(by: str, rows: Sequence[Mapping[str, Any]], measure: str, **where: object) -> statistics.Interval:
     """The mean of the rows with these values over domains or words, with its interval."""
-    chosen = [{**row, "task": row[by], "variant": ""} for row in rows if where.items() <= row.items()]
-    return statistics.interval([*statistics.by_task(chosen, "", measure).values()])
+    groups = statistics.grouped((row for row in rows if where.items() <= row.items()), by)
+    return statistics.interval([float(np.mean([row[measure] for row in own])) for own in groups.values()])
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     plain = [row for row in result["names"] if row["wording"] == PLAIN]
     domains = len({row["domain"] for row in plain})
     after, before = (over("domain", plain, "right", names="nonsense", photos=n) for n in (3, 0))
-    ten, real = (
-        over("domain", plain, m, names=kind, photos=n) for m, kind, n in (("ten", "nonsense", 3), ("right", "real", 0))
-    )
+    ten, real = over("domain", plain, "ten", names="nonsense", photos=3), over("domain", plain, "right", names="real", photos=0)
     sentences = [
         f"After three photos a made-up name is the best of up to {MOST} for {_share(after)} of new photos of it "
         f"({before[0]:.0f} before; the real names, untaught, {real[0]:.0f}), over {domains} domains.",

@@ -1,7 +1,4 @@
-"""Does SG-LoRA beat zero-shot, merging, one LoRA for everything and the other controls on tasks that no training saw?
-
-This is the paper's question. Five folds over tasks answer it (``core.experiments.folds``).
-"""
+"""Does SG-LoRA beat its controls on tasks that no training saw? This is the paper's question; ``folds`` answers it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -33,10 +30,8 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
 def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: int = 0) -> list[runner.Row]:
     """Measure every method on a fold's held-out tasks."""
     held, made = prepare_fold(context, fold, recipe, seed)
-    tasks = {
-        runner.SPECIAL: [task for task in held if task.group != "scenes"],
-        runner.SCENES: [task for task in held if task.group == "scenes"],
-    }
+    scenes = [task for task in held if task.group == runner.SCENES]
+    tasks = {runner.SPECIAL: [task for task in held if task.group != runner.SCENES], runner.SCENES: scenes}
     rows = runner.measured(made.context, "unseen", tasks, lambda task: runner.methods(made.engine, task.description))
     context.log(f"fold {fold}, training seed {seed}: done")
     return [{"fold": fold, "training seed": seed} | row for row in rows]
