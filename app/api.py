@@ -131,7 +131,8 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         ``strength``: as for ``adapt``, also for "merge". Only with ``query``: ``folder``: only photos of this folder of a ZIP;
         begin with the ZIP's name. ``since``, ``until``: only photos of these days, such as 2024-05-31, both included. Returns
         {"zero_shot": [{"name", "score", "rank"}, …], "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as
-        ``adapt``. Without a ``description``: {"zero_shot", "shared"}; "shared" has the part that all adapters share, and names.
+        ``adapt``. Without a ``description``, or if no expert fits it: {"zero_shot", "shared"}; "shared" has the part that all
+        adapters share, and names.
         """
         engine = engine_of(tab, repository)
         answering.number("top", top)
@@ -149,7 +150,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         found = answering.compute(engine, tab, Asked(question, wanted, merge=True), stop=lambda: tab.closed)
         columns, adaptation = () if found.comparison is None else found.comparison.columns, found.adaptation
         limit = max(1, min(MAX_TOP, int(top)))
-        keys = ("zero_shot", "shared") if adaptation is None else ("zero_shot", "merge", "sg_lora")
+        keys = ("zero_shot", "merge", "sg_lora") if adaptation is not None and adaptation.fits else ("zero_shot", "shared")
         answer: dict[str, Any] = {
             key: [{"name": h.label, "score": round(float(h.score), 6), "rank": h.rank} for h in c.ranking.hits[:limit]]
             for key, c in zip(keys, columns, strict=False)  # a backbone without a shared part has no second column

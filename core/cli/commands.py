@@ -67,6 +67,9 @@ def chosen_adapters(
     else:
         engine = load_chosen_engine(arguments)
         backbone, adapters = engine.backbone, evaluation.adapters_of(engine, wanted, methods or ("zero-shot", "sg-lora"))
+        if not methods and not engine.fits(engine, engine.route(wanted.description, wanted.k, wanted.tau)):
+            log("No expert fits this task: only the shared LoRA is applied.")
+            adapters["shared"] = adapters.pop("sg-lora")
     if arguments.adapter is not None:
         adapters["adapter"] = load_adapter(backbone, arguments.adapter)
     elif wanted is None and not methods and backbone.shared is not None:
