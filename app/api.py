@@ -91,7 +91,8 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
 
         ``sent``: files as text, for MCP clients, one a line: data:image/jpeg;name=a.jpg;base64,… or a path from an upload.
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
-        "photos", "captioned", "suggested": descriptions that the photos seem to fit, for ``adapt`` or ``search``}.
+        "photos", "captioned", "suggested": [a description that helps to search such photos, for ``adapt`` or
+        ``search``] or []}.
         """
         engine = engine_of(tab, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
@@ -107,7 +108,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             "failed": [{"name": name, "reason": texts.of(reason)} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
-            "suggested": [] if look is None else [expert.description for expert in look.suggested],
+            "suggested": [look.suggested.description] if look is not None and look.suggested else [],
         }
 
     def search(

@@ -10,7 +10,7 @@ from app.actions.sources import Sources
 from app.api import add_endpoints
 from app.calls import OPEN
 from app.languages import texts
-from app.models.engines import Models
+from app.models.engines import DEFAULT, Models
 from app.page.context import StepContext
 from app.page.event import Event
 from app.page.labels import Labels
@@ -80,7 +80,11 @@ class Studio:
         context.controls["opened"] = gr.Textbox("", visible=False)
         context.drawn = gr.HTML("", html_template="<i></i>", js_on_load=script("draw"), visible="hidden")
         with gr.Row(equal_height=True, elem_classes="sg-start"):
-            gr.HTML(label.html("HEADER", page_html.header))
+            with gr.Column(min_width=320):
+                gr.HTML(label.html("HEADER", page_html.header))
+                measured = gr.HTML(label.html("MEASURED", page_html.measured), elem_id="measured")
+                # It is about the shipped experts.
+                context.sight(measured, lambda tab, _: tab.visitor.backbone == DEFAULT, self.models.first == DEFAULT)
             with gr.Column(scale=0, min_width=220):
                 samples = SampleQuestions(context) if context.sources.samples is not None else None
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))

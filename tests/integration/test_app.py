@@ -22,7 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
 from PIL import Image
-from recalls import ranked
+from recalls import headline, ranked
 from strangers import Stranger
 from zips import zipped
 
@@ -280,10 +280,10 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     columns = tuple(Column(title, "", Ranking((hit,), 1), {"k": 0}) for title in ("ZERO_SHOT", "SG_LORA"))
     photos = (Photo("k", NASTY, b"jpeg", (NASTY,)),)
     pages = [
-        page_html.routing(engine, adaptation.routing, Fit.of(engine, adaptation.routing), False, False),
+        page_html.routing(engine, adaptation.routing, Fit.of(engine, adaptation.routing), "", False),
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine, adaptation),
-        page_html.adapter_details(adaptation),
+        page_html.adapter_details(engine, adaptation),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),
@@ -417,7 +417,8 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
 
     def expected(*keys: str) -> str:
         n, after = len(keys), len(ten & {*keys})
-        return f"Photos for “water”, marked as right, among the first ten: 1 of {n} before, {after} of {n} after"
+        what = texts.MARKED.format(question="Photos for “water”", total=n)
+        return headline(what, ZERO_SHOT=1, SHARED=after)
 
     for row, right in ((0, True), (11, True), (3, False)):
         answering.mark(tab, first[row].key, right)
