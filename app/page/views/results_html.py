@@ -127,7 +127,7 @@ def _counts(words: str, counts: Sequence[tuple[str, int]]) -> Markup:
     """Counts by the titles of their columns. Only the best one is green, if there is one."""
     best, least = (pick(count for _, count in counts) for pick in (max, min))
     bold = [(title, _html.bold(count, int(count == best > least))) for title, count in counts]
-    words_of = dict(zip((ZERO, SHARED, NAMES, RANDOM, SG_LORA), COUNTS, strict=True))
+    words_of: dict[str, str] = dict(zip((ZERO, SHARED, NAMES, RANDOM, SG_LORA), COUNTS, strict=True))
     shown = [Markup(getattr(texts, words_of[title])).format(n=n) for title, n in bold]
     return Markup("{}: {}").format(words, Markup(", ").join(shown))
 
