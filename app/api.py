@@ -13,7 +13,7 @@ from app.answers.question import Asked, Question, Scope, checked_day
 from app.calls import HEAVY, LIGHT, LIMITS, SEARCH, endpoint
 from app.languages import texts
 from app.models.engines import Models
-from app.server.sent_files import sent_files
+from app.server.mcp import sent_files
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 from core.common.errors import DescriptionError, RepositoryError

@@ -11,7 +11,7 @@ import gradio as gr
 from app.languages import ENGLISH, speaking
 from app.server.errors import friendly
 from app.server.hosts import address_of
-from app.server.mcp_visitors import visitor_of
+from app.server.mcp import visitor_of
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 

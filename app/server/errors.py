@@ -5,18 +5,24 @@ import functools
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from typing import Any
 
 import gradio as gr
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.languages import texts
-from core.common.errors import StudioError
+from app.server.routes import BAD, refusal, route_of
+from core.common.errors import StudioError, brief
 
 log = logging.getLogger(__name__)
 SECONDS_SHOWN = 15
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
+EVENT = re.compile(rb"(event: error\n)?data: (?=\{)")  # Gradio sends each message of a stream on its own
+LONGEST = 400  # characters of a message
 
 
 def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[..., Any]:
@@ -45,3 +51,43 @@ def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[...,
 def without_paths(message: str) -> str:
     """A message that shows files by name, not by their path on the server."""
     return PATH.sub(r"\1", message)
+
+
+class Answers:
+    """ASGI middleware for what Gradio fails at. The client gets a short message without paths, or the end of the stream that
+    had begun. The log gets one line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def short(message: Message) -> None:
+            nonlocal started
+            started = True
+            if b'"error":' in (body := message.get("body", b"")) and (begin := EVENT.match(body)):
+                message = {**message, "body": begin[0] + _short(body[begin.end() :])}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, short)
+        except Exception as error:  # a name or header that Gradio cannot use, or a stream whose client is gone
+            if scope["type"] != "http":
+                raise
+            log.warning("a request for %s failed: %s: %s", route_of(scope)[:100], type(error).__name__, brief(str(error)))
+            if started:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await refusal(texts.REQUEST_UNUSABLE, BAD)(scope, receive, send)
+
+
+def _short(event: bytes) -> bytes:
+    """An event with an error message that has no path and repeats no long value."""
+    with suppress(ValueError):
+        output = (parsed := orjson.loads(event)).get("output", parsed)
+        if isinstance(output, dict) and "error" in output and not output.get("data"):
+            words = str(output["error"] or texts.VALUES_UNUSABLE)  # handlers tell their errors, so Gradio could not call one
+            output["error"] = without_paths(f"{words[: LONGEST - 1]}…" if len(words) > LONGEST else words)
+            return orjson.dumps(parsed) + b"\n\n"
+    return event

@@ -83,25 +83,20 @@ def _files_only(request: Request) -> Callable[[bytes], object]:
     boundary = parse_options_header(request.headers.get("content-type"))[1].get(b"boundary")
     if not boundary:
         return len  # Gradio rejects it
-    name, content, disposition = bytearray(), bytearray(), bytearray()
-
-    def ended() -> None:
-        if name.lower() == b"content-disposition":
-            disposition[:] = content
-        name.clear()
-        content.clear()
+    headers = list[bytearray]()  # of a part: names and values in turn
 
     def finished() -> None:
-        if b"filename" not in parse_options_header(bytes(disposition))[1]:
+        values = {bytes(name).lower(): bytes(value) for name, value in zip(headers[::2], headers[1::2], strict=True)}
+        if b"filename" not in parse_options_header(values.get(b"content-disposition"))[1]:
             raise MultiPartException(texts.FILES_ONLY)
-        disposition.clear()
+        headers.clear()
 
     return MultipartParser(
         boundary,
         {
-            "on_header_field": lambda data, start, end: name.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: content.extend(data[start:end]),
-            "on_header_end": ended,
+            "on_header_begin": lambda: headers.extend((bytearray(), bytearray())),
+            "on_header_field": lambda data, start, end: headers[-2].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: headers[-1].extend(data[start:end]),
             "on_headers_finished": finished,
         },
     ).write

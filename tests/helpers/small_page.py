@@ -13,8 +13,7 @@ from app_process import close, free_port
 
 from app.server.errors import friendly
 from app.server.hosts import Hosts
-from app.server.mcp_visitors import visitor_of
-from app.server.sent_files import sent_files
+from app.server.mcp import sent_files, visitor_of
 from app.server.serve import serve
 
 CHOICES = ["/srv/secret/one", "/srv/secret/two"]
