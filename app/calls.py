@@ -24,10 +24,10 @@ TRAINING, INDEX = "training", "index"  # one event at a time; uploads and search
 LIMITS = {LIGHT: 10, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
 
 
-def call(tab: Tab, handler: Callable[[], Any], in_turn: bool = False, public: bool = False) -> Any:
+def call(tab: Tab, handler: Callable[..., Any], *values: Any, in_turn: bool = False, public: bool = False) -> Any:
     """Run a handler for a tab, in the tab's turn or beside it. Its errors become messages."""
     with tab.visitor.in_use(), tab.turn if in_turn else nullcontext():
-        return friendly(handler, public)()
+        return friendly(handler, public)(*values)
 
 
 def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,19 +35,15 @@ def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., 
     what its own call computed and changes no answer, so a client's calls run side by side."""
 
     @functools.wraps(function)
-    def called(*args: Any) -> Any:
-        request: gr.Request = args[row]
+    def called(request: gr.Request, *values: Any) -> Any:
         name = visitor_of(request) or request.session_hash or ""
         with speaking(ENGLISH):
             tab = visitors.tab(name, address=address_of(request))
-            handler = functools.partial(function, *args[:row], tab, *args[row + 1 :])
-            answer = call(tab, functools.update_wrapper(handler, function), public=True)
+            answer = call(tab, function, tab, *values, public=True)
             visitors.settle(tab.visitor)
             return answer
 
-    parameters = list(inspect.signature(function).parameters.values())
-    row = [parameter.name for parameter in parameters].index("tab")
-    parameters[row] = parameters[row].replace(annotation=gr.Request)
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = function.__annotations__ | {"tab": gr.Request}
+    tab, *others = inspect.signature(function).parameters.values()
+    called.__signature__ = inspect.Signature([tab.replace(annotation=gr.Request), *others])  # type: ignore[attr-defined]
+    called.__annotations__ = function.__annotations__ | {tab.name: gr.Request}
     return called

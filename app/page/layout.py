@@ -1,6 +1,7 @@
 """The page: photos, a question, the sentence that adapts the search, and the results; then experts and evidence."""
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -82,7 +83,7 @@ class Studio:
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             gr.HTML(label.html("HEADER", page_html.header))
             with gr.Column(scale=0, min_width=220):
-                samples = SampleQuestions(context) if context.sources.samples is not None else None
+                samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
                 status = context.part("status", loading)
         context.view([status], self._loaded, lambda tab, _: {status: self._status(tab)}, at_once=True)
@@ -107,7 +108,7 @@ class Studio:
         context.drawn.value = str(Shown("", 0, 0, {}, hidden))
         return [*steps, self.experts, self.address, *switch]
 
-    def _search_tab(self, samples: SampleQuestions | None) -> list[Step]:
+    def _search_tab(self, samples: Sequence[SampleQuestions]) -> list[Step]:
         """Lay out photos and question, beside them the sentence, and the results below."""
         context = self.context
         with gr.Row(equal_height=False, elem_classes="sg-top"):
@@ -120,18 +121,15 @@ class Studio:
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
         compare = Compare(context)
-        if samples is not None:
-            samples.about_samples()
+        for each in samples:
+            each.about_samples()
         compare.results()
-        if samples is not None:
-            samples.credits()
+        for each in samples:
+            each.credits()
         photos.manage()
-        steps: list[Step] = [photos, ask, describe, generate, names, compare, TakeHome(context)]
-        if samples is not None:
-            steps.insert(0, samples)
+        steps: list[Step] = [*samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
         libraries = context.sources.libraries
-        if libraries.writable and libraries.names:
-            steps.append(LibraryFolders(context))
+        steps += [LibraryFolders(context)] if libraries.writable and libraries.names else []
         with gr.Accordion(self.t("DETAILS"), open=False, elem_id="more") as context.drawer:
             for step in steps:
                 step.more()

@@ -63,7 +63,7 @@ class Step:
 
         """
         context = self.context
-        called = event(context, handler or _nothing, downloads=file is not None, **kinds)
+        called = event(context, handler or (lambda *_: {}), downloads=file is not None, **kinds)
         boxes = [context.controls[each] if isinstance(each, str) else each for each in sets]
         outputs = [file] if file is not None else list(dict.fromkeys([*context.outputs, *boxes]))
         # Gradio takes ``dependency.success``, a partial function, only by itself.
@@ -125,10 +125,6 @@ class Step:
         asked, engine = controls.asked(question), self.context.engine(tab)
         answering.answer_again(engine, tab, asked, self.context.sources, lambda: tab.closed)
         return {}
-
-
-def _nothing(_: Event, *__: object) -> Updates:
-    return {}
 
 
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:

@@ -35,7 +35,7 @@ NAMES = {"session_hash", "upload_id", "event_id"}
 # Gradio would take the page's own address from these, whoever sends them.
 UNUSED = "x-forwarded-host", "x-gradio-server"
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a browser runs nothing that a visitor sent as another type
-BAD, FOREIGN, NOT_FOUND, TOO_LARGE = 400, 403, 404, 413
+BAD, FOREIGN, NOT_FOUND, TOO_LARGE, TOO_MANY = 400, 403, 404, 413, 429
 
 
 class Routes:

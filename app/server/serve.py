@@ -9,11 +9,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from app.server.calls import Calls, refuse_fields
+from app.server.calls import Calls, RateLimit, refuse_fields
 from app.server.errors import Answers
 from app.server.hosts import Hosts
 from app.server.mcp import McpVisitors
-from app.server.rate_limit import RateLimit
 from app.server.routes import Routes
 from app.server.uploads import Uploads
 

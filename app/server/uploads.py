@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.languages import texts
-from app.server.rate_limit import TOO_MANY, Allowance
-from app.server.routes import TOO_LARGE, is_mcp, is_upload
+from app.server.calls import Allowance
+from app.server.routes import TOO_LARGE, TOO_MANY, is_mcp, is_upload
 
 log = logging.getLogger(__name__)
 NO_LENGTH, NO_ROOM = 411, 507
