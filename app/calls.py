@@ -4,17 +4,19 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from app.languages import ENGLISH, speaking
-from app.server.errors import friendly
+from app.server.errors import message_of
 from app.server.hosts import address_of
 from app.server.mcp import visitor_of
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 
+SECONDS_SHOWN = 15  # a message
 # Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
 OPEN = "open"  # the page calls these by itself, and some wait for the models; without a limit
@@ -25,9 +27,18 @@ LIMITS = {LIGHT: 10, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
 
 
 def call(tab: Tab, handler: Callable[..., Any], *values: Any, in_turn: bool = False, public: bool = False) -> Any:
-    """Run a handler for a tab, in the tab's turn or beside it. Its errors become messages."""
+    """Run a handler for a tab, in the tab's turn or beside it. The page shows its error as a warning and loses no input. The
+    client of a ``public`` endpoint gets an exception with the message, never a stack trace."""
     with tab.visitor.in_use(), tab.turn if in_turn else nullcontext():
-        return friendly(handler, public)(*values)
+        try:
+            return handler(*values)
+        except Exception as error:
+            message = message_of(error, handler.__name__)
+        if public:
+            raise gr.Error(message, print_exception=False)
+        # The toast renders HTML, and messages may quote visitors' words.
+        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
+        return {}
 
 
 def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., Any]:

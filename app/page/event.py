@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import call
+from app.calls import SECONDS_SHOWN, call
 from app.languages import speaking, texts, wanted
 from app.page.context import StepContext
 from app.page.view import NOTHING, Controls
@@ -16,7 +16,6 @@ from app.server.calls import number_of
 from app.server.hosts import address_of, is_from_here
 from app.visitors.tab import Tab
 
-MESSAGE_SECONDS = 15
 CONTROLS = len(Controls._fields)
 
 
@@ -47,7 +46,6 @@ def event(
     ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes long, so the tab's other
     events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn, changed or not.
     ``downloads``: it returns a file.
-
     """
 
     def called(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
@@ -97,7 +95,7 @@ def tab_of(context: StepContext, request: gr.Request, token: str, had: bool) -> 
     tab = visitors.tab(session, token, address_of(request))
     tab.here = request.client is not None and is_from_here(request.client.host, request.headers)
     if tab is not before and had and not tab.visitor.has_unkept:
-        gr.Warning(texts.FORGOTTEN.format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
+        gr.Warning(texts.FORGOTTEN.format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=SECONDS_SHOWN)
     return tab, tab is not before
 
 

@@ -55,12 +55,10 @@ class Step:
         trigger_mode: str | None = None,
         **kinds: bool,
     ) -> Any:
-        """Wire events to a handler, which takes the ``Event`` and the values of ``first``. Without one, the page is
-        drawn again.
+        """Wire events to a handler of the ``Event`` and the values of ``first``. Without a handler, the page is drawn again.
 
         ``sets``: the controls, by name, and the boxes that it sets. ``shown_on``: the component that shows its progress.
         ``group``: as in ``app.calls``. ``file``: what it returns for a download. ``kinds``: as for ``event``.
-
         """
         context = self.context
         called = event(context, handler or (lambda *_: {}), downloads=file is not None, **kinds)

@@ -1,8 +1,7 @@
 """Views: what the page shows of a tab. Each is drawn again when what it depends on has changed; no event names any.
 
-HTML is drawn by one component with one script (`draw.js`): Gradio makes a new component for each output of an event, changed or
-not, and 60 of them would stop everybody for 20 ms. An answer may overtake another one. So answers have numbers; a browser that
-misses one asks for everything.
+One component with one script (`draw.js`) draws HTML: Gradio makes each output of an event anew, and 60 would take 20 ms.
+An answer may overtake another one. So answers have numbers; a browser that misses one asks for everything.
 """
 
 import json

@@ -55,8 +55,7 @@ class Files:
 
     def new(self, name: str) -> Path:
         """A path in a new folder, for a download. Older downloads are deleted, except the last few and young ones."""
-        folder = self.folder / secrets.token_hex(8)
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
         with self._lock:
             self._downloads.append((time.monotonic(), folder))
             while len(self._downloads) > KEPT_DOWNLOADS:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from limits import RateLimitItem, RateLimitItemPerSecond
+from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import MutableHeaders
@@ -32,31 +32,18 @@ NUMBER = "x-sg-call"
 _numbers = itertools.count(1)
 
 
-class Allowance:
-    """What each address may do within a time. This machine's own address may do everything."""
-
-    def __init__(self, limit: RateLimitItem) -> None:
-        self.seconds, self._limit = limit.get_expiry(), limit
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-
-    def exceeded(self, request: Request, cost: int = 1) -> bool:
-        """Count what an address does. Returns True, and counts nothing, if it is too much."""
-        address = address_of(request)
-        return bool(address) and not self._limiter.hit(self._limit, address, cost=cost)
-
-
 class RateLimit:
-    """ASGI middleware that answers 429 to an address that calls, uploads or opens tabs too often."""
+    """ASGI middleware that answers 429 to an address that calls, uploads or opens tabs too often, but not to this machine's."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self.app, self.calls = app, Allowance(CALLS)
+        self.app, self.limiter = app, SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self.app
+        answer, seconds = self.app, CALLS.get_expiry()
         if scope["type"] == "http":
-            route, seconds = route_of(scope), self.calls.seconds
+            route = route_of(scope)
             counts = scope["method"] == "POST" or route.endswith(PROGRESS) or HEARTBEAT.fullmatch(route)
-            if counts and self.calls.exceeded(Request(scope)):
+            if counts and (address := address_of(Request(scope))) and not self.limiter.hit(CALLS, address):
                 answer = refusal(texts.TOO_MANY_REQUESTS.format(n=seconds), TOO_MANY, {"retry-after": str(seconds)})
         await answer(scope, receive, send)
 

@@ -1,15 +1,10 @@
 """How errors reach people: messages written for them stay as they are; for others, a general message and a log entry."""
 
 import errno
-import functools
 import logging
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from html import escape
-from typing import Any
 
-import gradio as gr
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,34 +13,19 @@ from app.server.routes import BAD, refusal, route_of
 from core.common.errors import StudioError, brief
 
 log = logging.getLogger(__name__)
-SECONDS_SHOWN = 15
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
 EVENT = re.compile(rb"(event: error\n)?data: (?=\{)")  # Gradio sends each message of a stream on its own
 LONGEST = 400  # characters of a message
 
 
-def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[..., Any]:
-    """The handler of an event, with its errors turned into messages. The page shows a warning and loses no input. The client of
-    a ``public`` endpoint gets an exception with the message, never a stack trace."""
-
-    @functools.wraps(handler)
-    def wrapped(*args: Any) -> Any:
-        try:
-            return handler(*args)
-        except StudioError as error:
-            message = without_paths(texts.of(error))
-        except Exception as error:  # its details go to the log
-            full = isinstance(error, OSError) and error.errno in DISK_TROUBLE
-            log.error("%s failed: %s", getattr(handler, "__name__", handler), error, exc_info=not full)
-            message = texts.DISK_TROUBLE if full else texts.UNEXPECTED
-        if public:
-            raise gr.Error(message, print_exception=False)
-        # The toast renders HTML, and messages may quote visitors' words.
-        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
-        return {}
-
-    return wrapped
+def message_of(error: Exception, doing: str) -> str:
+    """The message for people. The log gets the details of an error that was not written for them."""
+    if isinstance(error, StudioError):
+        return without_paths(texts.of(error))
+    full = isinstance(error, OSError) and error.errno in DISK_TROUBLE
+    log.error("%s failed: %s", doing, error, exc_info=None if full else error)
+    return texts.DISK_TROUBLE if full else texts.UNEXPECTED
 
 
 def without_paths(message: str) -> str:

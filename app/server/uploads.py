@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 
 from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
@@ -13,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.languages import texts
-from app.server.calls import Allowance
+from app.server.hosts import address_of
 from app.server.routes import TOO_LARGE, TOO_MANY, is_mcp, is_upload
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,8 @@ class Uploads:
         self.app, self.most, self.could_fit = app, most, could_fit
         self.coming = 0  # bytes that all accepted uploads have not sent yet
         # Kilobytes of an address in ten minutes: three quarters of the disk that uploads have.
-        self.kilobytes = Allowance(RateLimitItemPerMinute(3 * most // 2**11, 10))
+        self.kilobytes = RateLimitItemPerMinute(3 * most // 2**11, 10)
+        self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What MCP clients send may hold files, too.
@@ -69,8 +72,8 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if (size := int(length)) > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
-        if self.kilobytes.exceeded(request, math.ceil(size / 2**10)):
-            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.seconds), TOO_MANY)
+        if (address := address_of(request)) and not self.limiter.hit(self.kilobytes, address, cost=math.ceil(size / 2**10)):
+            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.get_expiry()), TOO_MANY)
         self.coming += size
         if await asyncio.to_thread(self.could_fit, self.coming):
             return None
