@@ -27,7 +27,7 @@ from app.page.steps.photos import Photos
 from app.page.steps.samples import SampleQuestions
 from app.page.steps.switch import Switch
 from app.page.steps.take_home import TakeHome
-from app.page.view import Controls, Same, Shown, Updates
+from app.page.view import Controls, Same, Updates, drawing
 from app.page.views import evidence, page_html, results_html
 from app.page.views.template import script
 from app.photos.libraries import PhotoLibraries
@@ -94,8 +94,7 @@ class Studio(Step):
                     [picture], lambda tab, _: Same(tab.answer), lambda tab, _: {picture: self._picture(tab)}, when="about"
                 )
         self.address = Address(context)
-        hidden = [str(sight.component.elem_id) for sight in context.sights if not sight.at_first]
-        context.drawn.value = str(Shown("", 0, 0, {}, hidden))
+        context.drawn.value = drawing("", 0, 0, {}, context.hidden)
         self.steps += [experts, self.address, *switch]
 
     def _search_tab(self, samples: Sequence[SampleQuestions]) -> list[Step]:
