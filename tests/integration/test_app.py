@@ -33,6 +33,7 @@ from app.answers.comparison import Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
 from app.models.engines import Models
+from app.page.context import StepContext
 from app.page.layout import Studio
 from app.page.view import Controls
 from app.page.views import experts_html, page_html, results_html
@@ -187,14 +188,14 @@ def test_the_page_says_why_there_are_no_models() -> None:
     def load() -> SGLora:
         raise RepositoryError("The experts are damaged: restore <them>.")
 
-    studio = Studio(Models(load), Visitors(), Sources())
-    with gr.Blocks() as page:
-        studio.build(page)
+    context = StepContext(Models(load), Visitors(), Sources())
+    with gr.Blocks():
+        Studio(context).wire()
     with pytest.raises(RepositoryError):
-        studio.models.get()
+        context.models.get()
     tab = Tab(Person())
     tab.drawn.controls = Controls()
-    shown = json.loads(studio.context.redraw(tab, {})[studio.context.drawn])
+    shown = json.loads(context.redraw(tab, {})[context.drawn])
     assert "The experts are damaged: restore &lt;them&gt;." in shown["html"]["status"]
 
 
