@@ -312,9 +312,10 @@ def page_name(path: Path) -> tuple[str, bytes]:
 
 
 def test_nothing_typed_is_run(opened: Page) -> None:
-    box(opened, "description").fill('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    sentence = "photos of dogs that run on the beach <img src=x onerror=alert(1)> ${alert(2)}"
+    box(opened, "description").fill(sentence)
     opened.click("#generate")
-    expect(opened.locator("#lora")).to_contain_text('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    expect(opened.locator("#lora")).to_contain_text(sentence)
 
 
 def test_every_result_that_ships_is_shown(opened: Page) -> None:
