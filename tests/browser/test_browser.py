@@ -234,7 +234,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     page.locator("#with-merge input").check()
     for title in (texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA):
         expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(SHOWN)
-    expect(page.locator("#recall .sg-lead")).to_have_count(2)
+    expect(page.locator("#recall .sg-lead")).to_have_count(4)
     expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
     page.click("#resample")
     expect(page.locator("#command textarea")).to_have_value(re.compile(r"--seed \d+"))
