@@ -323,6 +323,12 @@ def test_every_result_that_ships_is_shown(opened: Page) -> None:
     shown = opened.locator(".sg-exhibit:visible")
     expect(shown).to_have_count(len(shipped()))
     settles(lambda: opened.evaluate("document.documentElement.scrollHeight < 3500"), True)
+    for verdict, sign in {"Yes": "✓", "Not significant": "≈", "Figures": "#"}.items():  # a word and a sign, not colour alone
+        number = sum(report["verdict"] == verdict for report in shipped())
+        assert number
+        expect(opened.locator(f".sg-decided:has-text('{sign} {verdict}')")).to_have_count(number)
+    opened.mouse.wheel(0, 9_000)
+    expect(opened.locator(".sg-answer").last).to_be_in_viewport()  # the wheel reaches the end of a long tab
     last = shipped()[-1]
     shown.last.locator("summary").click()
     expect(shown.last.locator(".sg-unfolded")).to_contain_text(last["command"])
