@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from app_process import PATIENCE_SECONDS
 from playwright.sync_api import Locator, Page, expect
@@ -73,8 +73,8 @@ def labels(page: Page, title: str) -> list[str]:
 
 
 def asked_of(page: Page) -> dict[str, str]:
-    """The query parameters of the page's address."""
-    return dict(parse_qsl(urlsplit(page.url).query))
+    """The query parameters of the page's address. ``page.url`` may miss what the page writes there while it loads."""
+    return dict(parse_qsl(page.evaluate("location.search").lstrip("?")))
 
 
 def expect_fit(page: Page) -> None:
