@@ -247,6 +247,28 @@ def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
     assert uploads.failed == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1_a.jpg#0\tA child in pink .\n1_a.jpg#1\tA girl .\n2_b.jpg#0\tA dog .\n",
+        "image,caption\n1_a.jpg,A child in pink .\n1_a.jpg,A girl .\n2_b.jpg,A dog .\n",
+    ],
+)
+def test_captions_as_flickr8k_has_them(app: Running, engine: SGLora, text: str, tmp_path: Path) -> None:
+    """Flickr8k.token.txt as first published, and captions.txt as on Kaggle; in a ZIP, and as files of a call."""
+    files = {"1_a.jpg": png("red"), "2_b.jpg": png("blue"), "captions.txt": text.encode(), "notes.txt": b"words, and words"}
+    tab, forms = Tab(Person()), ("CSV", "JSONL", "Flickr8k")
+    added = adding.add_uploads(engine, tab, [str(pack(tmp_path / "photos.zip", files))])
+    captions = {photo.name: photo.captions for photo in tab.visitor.photos}
+    assert captions == {"1_a.jpg": ("A child in pink .", "A girl ."), "2_b.jpg": ("A dog .",)}
+    stranger = Stranger(app.url)
+    values = stranger.call("index", [stranger.upload(*file) for file in files.items()], "", None, "").values
+    assert values is not None and (values[0]["photos"], values[0]["captioned"]) == (2, 2)
+    failed = [*added.failed, *((each["name"], each["reason"]) for each in values[0]["failed"])]
+    assert [name for name, _ in failed] == ["photos.zip/notes.txt", "notes.txt"]
+    assert all(form in texts.of(reason) for _, reason in failed for form in forms)
+
+
 def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page polls the progress of an upload. It must not stop before the upload's turn comes."""
     person = Person()
