@@ -44,6 +44,7 @@ from app.visitors.tab import Tab
 from app.visitors.visitor import AWAITED_SECONDS
 from app.visitors.visitor import Visitor as Person
 from core.backbones.peft_format import load_peft
+from core.cli.main import main
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.common.messages import message
 from core.data.decode import content_id
@@ -87,8 +88,35 @@ def test_only_the_steps_are_public(client: Client) -> None:
 def test_route_is_what_core_computes(client: Client, engine: SGLora) -> None:
     answer = client.predict(description=SENTENCE, k=3, tau=0.2, api_name="/route")
     assert answer["experts"] == routed_experts(engine, engine.route(SENTENCE, 3, 0.2))
-    answer = client.predict(description=SENTENCE, k=10_000, api_name="/route")
-    assert len(answer["experts"]) == len(engine.repository), "a k beyond the repository means all experts"
+    answer = client.predict(description=SENTENCE, k=220, api_name="/route")
+    assert len(answer["experts"]) == len(engine.repository) == 220
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("k", 999, "k is 999: there are 220 experts."),
+        ("k", 0, "k is 0: give a whole number, at least one expert."),
+        ("k", 2.5, "k is 2.5: give a whole number, at least one expert."),
+        ("tau", 5, "tau is 5: the temperature must be above 0, at most 1."),
+        ("tau", -1, "tau is -1: the temperature must be above 0, at most 1."),
+        ("strength", 3, "The strength is 3: this backbone takes 0 to 1."),
+        ("strength", -1, "The strength is -1: this backbone takes 0 to 1."),
+    ],
+)
+def test_page_endpoint_and_command_line_say_the_same_of_a_number(
+    app: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, value: float, message: str
+) -> None:
+    sampling = {"k": 4, "tau": 0.1, "seed": 0, "strength": 0.8, name: value}
+    answer = Stranger(app.url).call("adapt", SENTENCE, *sampling.values(), None, "whole")
+    assert (answer.values, answer.words) == (None, message)
+    adapt = next(fn for fn in app.page.fns.values() if fn.fn is not None and fn.fn.__name__ == "_adapt")
+    controls = [sampling.get(str(box.elem_id), SENTENCE if box.elem_id == "description" else None) for box in adapt.inputs]
+    assert Stranger(app.url).event(adapt._id, *controls).words == message
+    assert "Traceback" not in capsys.readouterr().err
+    if value != 2.5:  # argparse takes whole numbers only
+        assert main(["adapt", SENTENCE, "--out", str(tmp_path / "out"), f"--{name}={value}"]) == 1
+        assert capsys.readouterr().err.splitlines()[-1] == message
 
 
 def test_adapt_gives_an_adapter_that_loads(client: Client, engine: SGLora, tmp_path: Path) -> None:
