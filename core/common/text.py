@@ -26,6 +26,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def without_controls(text: str) -> str:
+    """Drop the characters that ``printable`` escapes."""
+    return _CONTROL.sub("", text)
+
+
 def safe_name(name: str) -> str:
     """Make a file name safe to show and to write: no folders, no control characters, at most MAX_FILE_NAME characters."""
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
