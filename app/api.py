@@ -3,9 +3,12 @@
 Each client (each ``session_hash``, or visitor of MCP) has its own gallery and experts. It uses the repository it named last.
 """
 
-from typing import Any
+import functools
+import inspect
+from typing import Annotated, Any, get_args
 
 import gradio as gr
+from gradio.components import Component
 
 from app.actions import adding, answering, own_experts, teaching
 from app.actions.adapters import write_zip
@@ -13,7 +16,7 @@ from app.answers.question import Asked, Question, Scope, checked_day
 from app.calls import HEAVY, LIGHT, LIMITS, SEARCH, endpoint
 from app.languages import texts
 from app.models.engines import Models
-from app.server.sent_files import sent_files
+from app.server.mcp import sent_files
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 from core.common.errors import DescriptionError, RepositoryError
@@ -25,6 +28,17 @@ from core.sglora.engine import SGLora
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU, NO_EXPERTS
 
 MAX_TOP = 100
+# The component of a parameter, by its annotation.
+COMPONENTS = {
+    str: gr.Textbox,
+    str | None: gr.Textbox,
+    float: gr.Number,
+    float | None: gr.Number,
+    bool: gr.Checkbox,
+}
+Files = Annotated[list[str] | None, functools.partial(gr.File, file_count="multiple")]
+Photo = Annotated[str | None, gr.File]
+Needed = Annotated[str, lambda _, label: gr.Textbox(label=label)]  # clients must give it
 
 
 def add_endpoints(models: Models, visitors: Visitors) -> None:
@@ -37,7 +51,9 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             visitor.switch(repository, models.get(repository))
         return visitor.engine(models.get(visitor.backbone))
 
-    def route(tab: Tab, description: str, k: float, tau: float, repository: str | None = None) -> dict[str, Any]:
+    def route(
+        tab: Tab, description: str, k: float = DEFAULT_K, tau: float = DEFAULT_TAU, repository: str | None = None
+    ) -> dict[str, Any]:
         """Route a task description to its closest experts, this client's own among them.
 
         ``repository``: which repository to use from now on, if the app offers several. This client's photos are indexed for it.
@@ -51,9 +67,9 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
     def adapt(
         tab: Tab,
         description: str,
-        k: float,
-        tau: float,
-        seed: float,
+        k: float = DEFAULT_K,
+        tau: float = DEFAULT_TAU,
+        seed: float = 0,
         strength: float | None = None,
         repository: str | None = None,
         part: str = WHOLE,
@@ -85,13 +101,14 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         return answer, str(write_zip(engine, tab.visitor, result, part or WHOLE))
 
     def index(
-        tab: Tab, files: list[str] | None = None, captions: str = "", repository: str | None = None, sent: str = ""
+        tab: Tab, files: Files = None, captions: str = "", repository: str | None = None, sent: str = ""
     ) -> dict[str, Any]:
         """Add photos (or ZIP or captions files) to this client's gallery.
 
         ``sent``: files as text, for MCP clients, one a line: data:image/jpeg;name=a.jpg;base64,… or a path from an upload.
         ``captions``: lines of “photo name: caption”. Returns {"added", "duplicates", "failed": [{"name", "reason"}],
-        "photos", "captioned", "suggested": descriptions that the photos seem to fit, for ``adapt`` or ``search``}.
+        "photos", "captioned", "suggested": [a description that helps to search such photos, for ``adapt`` or
+        ``search``] or []}.
         """
         engine = engine_of(tab, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
@@ -107,7 +124,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             "failed": [{"name": name, "reason": texts.of(reason)} for name, reason in failed],
             "photos": len(gallery.photos),
             "captioned": sum(bool(p.captions) for p in gallery.photos),
-            "suggested": [] if look is None else [expert.description for expert in look.suggested],
+            "suggested": [look.suggested.description] if look is not None and look.suggested else [],
         }
 
     def search(
@@ -119,7 +136,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         seed: float = 0,
         strength: float | None = None,
         top: float = 10,
-        photo: str | None = None,
+        photo: Photo = None,
         repository: str | None = None,
         folder: str = "",
         since: str = "",
@@ -160,9 +177,9 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         return answer | {"strength": adaptation.strength, "fit": fit_facts(Fit.of(engine, adaptation.routing))}
 
     def teach(
-        name: str,
         tab: Tab,
-        files: list[str] | None = None,
+        name: str,
+        files: Files = None,
         photos: str = "",
         take_back: bool = False,
         repository: str | None = None,
@@ -190,7 +207,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             "remarks": [texts.of(remark) for remark in remarks],
         }
 
-    def import_adapter(tab: Tab, files: list[str] | None = None, description: str = "", sent: str = "") -> dict[str, Any]:
+    def import_adapter(tab: Tab, files: Files = None, description: Needed = "", sent: str = "") -> dict[str, Any]:
         """Add an adapter to this client's experts. Later sentences may be routed to it.
 
         ``files``: a ZIP as ``adapt`` returns it, or ``adapter_config.json`` and ``adapter_model.safetensors``.
@@ -202,32 +219,16 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         experts = len(engine_of(tab, None).repository)
         return {"name": entry.name, "description": entry.expert.description, "lost": entry.expert.lost, "experts": experts}
 
-    with gr.Row(visible=False):
-        description, optional = gr.Textbox(label="description"), gr.Textbox(label="description", value="")
-        query = gr.Textbox(label="query", value="")
-        captions = gr.Textbox(label="captions", value="")
-        k = gr.Number(label="k", value=DEFAULT_K)
-        tau = gr.Number(label="tau", value=DEFAULT_TAU)
-        seed = gr.Number(label="seed", value=0)
-        strength = gr.Number(label="strength", value=None)
-        top = gr.Number(label="top", value=10)
-        files = gr.File(label="files", file_count="multiple")
-        photo = gr.File(label="photo")
-        repository = gr.Textbox(label="repository", value=None)
-        name, photos = gr.Textbox(label="name"), gr.Textbox(label="photos", value="")
-        sent, part = gr.Textbox(label="sent", value=""), gr.Textbox(label="part", value=WHOLE)
-        take_back = gr.Checkbox(label="take_back", value=False)
-        filters = [gr.Textbox(label=label, value="") for label in ("folder", "since", "until")]
-        answer, adapter = gr.JSON(label="answer"), gr.File(label="adapter")
-        button = gr.Button()
-    sampling = [k, tau, seed, strength]
-    for function, inputs, outputs, group in (
-        (route, [description, k, tau, repository], answer, LIGHT),
-        (adapt, [description, *sampling, repository, part], [answer, adapter], LIGHT),
-        (index, [files, captions, repository, sent], answer, HEAVY),
-        (search, [query, optional, *sampling, top, photo, repository, *filters], answer, SEARCH),
-        (teach, [name, files, photos, take_back, repository, sent], answer, HEAVY),
-        (import_adapter, [files, description, sent], answer, LIGHT),
-    ):
-        name_of, called, limit = function.__name__, endpoint(visitors, function), LIMITS[group]
-        button.click(called, inputs, outputs, api_name=name_of, concurrency_id=group, concurrency_limit=limit)
+    @functools.cache
+    def component(parameter: inspect.Parameter) -> Component:
+        make = COMPONENTS.get(parameter.annotation) or get_args(parameter.annotation)[1]
+        return make(None if parameter.default is parameter.empty else parameter.default, label=parameter.name)
+
+    groups = {route: LIGHT, adapt: LIGHT, index: HEAVY, search: SEARCH, teach: HEAVY, import_adapter: LIGHT}
+    with gr.Row(visible=False):  # ``gr.api`` needs no components, but it neither checks nor converts values
+        button, answer, adapter = gr.Button(), gr.JSON(label="answer"), gr.File(label="adapter")
+        for function, group in groups.items():
+            inputs = [component(each) for each in inspect.signature(function).parameters.values() if each.name != "tab"]
+            outputs, called = [answer, adapter] if function is adapt else answer, endpoint(visitors, function)
+            limits = {"concurrency_id": group, "concurrency_limit": LIMITS[group]}
+            button.click(called, inputs, outputs, api_name=function.__name__, **limits)

@@ -4,17 +4,19 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from app.languages import ENGLISH, speaking
-from app.server.errors import friendly
+from app.server.errors import message_of
 from app.server.hosts import address_of
-from app.server.mcp_visitors import visitor_of
+from app.server.mcp import visitor_of
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 
+SECONDS_SHOWN = 15  # a message
 # Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
 OPEN = "open"  # the page calls these by itself, and some wait for the models; without a limit
@@ -24,10 +26,19 @@ TRAINING, INDEX = "training", "index"  # one event at a time; uploads and search
 LIMITS = {LIGHT: 10, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
 
 
-def call(tab: Tab, handler: Callable[[], Any], in_turn: bool = False, public: bool = False) -> Any:
-    """Run a handler for a tab, in the tab's turn or beside it. Its errors become messages."""
+def call(tab: Tab, handler: Callable[..., Any], *values: Any, in_turn: bool = False, public: bool = False) -> Any:
+    """Run a handler for a tab, in the tab's turn or beside it. The page shows its error as a warning and loses no input. The
+    client of a ``public`` endpoint gets an exception with the message, never a stack trace."""
     with tab.visitor.in_use(), tab.turn if in_turn else nullcontext():
-        return friendly(handler, public)()
+        try:
+            return handler(*values)
+        except Exception as error:
+            message = message_of(error, handler.__name__)
+        if public:
+            raise gr.Error(message, print_exception=False)
+        # The toast renders HTML, and messages may quote visitors' words.
+        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
+        return {}
 
 
 def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,19 +46,15 @@ def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., 
     what its own call computed and changes no answer, so a client's calls run side by side."""
 
     @functools.wraps(function)
-    def called(*args: Any) -> Any:
-        request: gr.Request = args[row]
+    def called(request: gr.Request, *values: Any) -> Any:
         name = visitor_of(request) or request.session_hash or ""
         with speaking(ENGLISH):
             tab = visitors.tab(name, address=address_of(request))
-            handler = functools.partial(function, *args[:row], tab, *args[row + 1 :])
-            answer = call(tab, functools.update_wrapper(handler, function), public=True)
+            answer = call(tab, function, tab, *values, public=True)
             visitors.settle(tab.visitor)
             return answer
 
-    parameters = list(inspect.signature(function).parameters.values())
-    row = [parameter.name for parameter in parameters].index("tab")
-    parameters[row] = parameters[row].replace(annotation=gr.Request)
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = function.__annotations__ | {"tab": gr.Request}
+    tab, *others = inspect.signature(function).parameters.values()
+    called.__signature__ = inspect.Signature([tab.replace(annotation=gr.Request), *others])  # type: ignore[attr-defined]
+    called.__annotations__ = function.__annotations__ | {tab.name: gr.Request}
     return called

@@ -1,12 +1,13 @@
 """Start the web app: read the flags and serve the page while the models load."""
 
 import atexit
+import logging
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from app.flags import Flags, flags
 from app.server.hosts import Hosts
@@ -14,6 +15,7 @@ from app.server.scratch import claim_scratch
 from core.common.errors import StudioError
 from core.common.text import printable
 
+LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
 
@@ -66,7 +68,6 @@ def run(args: Flags) -> None:
     from app.page.layout import build
     from app.page.views.theme import STYLE, theme
     from app.photos.libraries import PhotoLibraries
-    from app.server.logs import set_up_logs
     from app.server.serve import serve
     from app.visitors.limits import Limits
     from app.visitors.registry import Visitors
@@ -74,7 +75,10 @@ def run(args: Flags) -> None:
     from core.common.progress import Steps, say
     from core.common.runtime import set_up_heap
 
-    set_up_logs()
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Printable(LINE))
     use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU, only single calls run on the GPU
     libraries, limits = PhotoLibraries(args.library, args.index_from_page), Limits.from_environment()
     set_up_heap()
@@ -89,6 +93,16 @@ def run(args: Flags) -> None:
     hosts, looks = Hosts.of(args.address, args.host_name), {"i18n": i18n, "theme": theme(), "css_paths": STYLE}
     disk = {"could_fit": visitors.could_fit, "max_upload": limits.upload}
     serve(page, address=args.address, port=args.port, hosts=hosts, mcp=args.mcp, **disk, **looks)
+
+
+class Printable(logging.Formatter):
+    """Format a message on one line without terminal codes, whatever a visitor sent."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record)).replace("\n", "\\n")
+
+    def formatException(self, ei: Any) -> str:
+        return printable(super().formatException(ei))
 
 
 def stop_once(number: int, _: object) -> NoReturn:

@@ -99,7 +99,7 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
     beside = list[tuple[str, Text, Adapter]]()
     if asked.random:
         other = random_sentence(engine, adaptation.request)
-        note = message("RANDOM_NOTE", sentence=other.request.description)
+        note = message("RANDOM_APPLIED", sentence=other.request.description)
         beside.append((RANDOM, note, Adapter.of(other.lora, other.weight)))
     if asked.merge:
         chosen, weights = adaptation.routing.chosen, adaptation.routing.weights

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +127,9 @@ class Models:
         with self._lock:
             if name not in self._engines or (self._engines[name].failed and name != self.first):
                 other = self.repositories.get(name)
-                self._engines[name] = Engine(partial(self._load_other, other), other.fetch) if other else Engine(self._load)
+                load = (lambda: other.load(self.get().backbone if self.first == DEFAULT else None)) if other else self._load
+                self._engines[name] = Engine(load, other.fetch if other else lambda show: None)
             return self._engines[name]
-
-    def _load_other(self, repository: NamedBackbone) -> SGLora:
-        return repository.load(self.get().backbone if self.first == DEFAULT else None)
 
     def options(self, name: str) -> tuple[str, ...]:
         return self.repositories[name].options if name in self.repositories else ()

@@ -12,7 +12,7 @@ from app.actions import answering
 from app.actions.sources import Sources
 from app.models.engines import DEFAULT, Models
 from app.page.labels import Labels
-from app.page.view import Controls, Shown, Sight, Updates, View
+from app.page.view import Controls, Updates, View, drawing
 from app.page.views.template import script
 from app.photos.files import Files
 from app.visitors.registry import Visitors
@@ -40,7 +40,8 @@ class StepContext:
     picked: Any = None  # the box with the id of the chosen photo
     drawer: Any = None  # the drawer for researchers
     views: list[View] = field(default_factory=list)
-    sights: list[Sight] = field(default_factory=list)
+    sights: dict[str, Callable[[Tab, Controls], object]] = field(default_factory=dict)  # when a component is shown, by its id
+    hidden: list[str] = field(default_factory=list)  # ids of components that are hidden before the first answer
 
     def part(self, elem_id: str, html: str = "", scripted: str = "", **options: Any) -> gr.HTML:
         """HTML that a view draws. ``scripted``: the name of its script."""
@@ -52,8 +53,9 @@ class StepContext:
         self.views.append(View(tuple(outputs), depends, draw, **options))
 
     def sight(self, component: Component | gr.Row, when: Callable[[Tab, Controls], object], at_first: bool = False) -> Any:
-        """Show a component only while ``when`` says so. Returns the component."""
-        self.sights.append(Sight(component, when, at_first))
+        """Show a component only while ``when`` says so, and before the first answer only if ``at_first``. Returns it."""
+        self.sights[name := str(component.elem_id)] = when
+        self.hidden += [] if at_first else [name]
         return component
 
     def report(self, elem_id: str, html: str = "", **options: Any) -> gr.HTML:
@@ -95,21 +97,21 @@ class StepContext:
                     shown[view.draw] = now
         drawn.views |= shown
         html = {str(part.elem_id): str(updates.pop(part)) for part in list(updates) if isinstance(part, gr.HTML)}
-        hidden = frozenset(str(sight.component.elem_id) for sight in self.sights if not self._seen(sight, tab, controls))
+        hidden = frozenset(name for name, when in self.sights.items() if not self._seen(when, tab, controls))
         counted = tab.counted
         count = "recall" in html and counted is not None and counted.measurable and not counted.measured
         updates = self.by_component(set_values) | updates
         if not (updates or html or everything) and hidden == drawn.hidden:
             return {}
         before, drawn.number, drawn.hidden = 0 if everything else drawn.number, number, hidden
-        return updates | {self.drawn: str(Shown(drawn.name, number, before, html, sorted(hidden), count)), self.number: number}
+        return updates | {self.drawn: drawing(drawn.name, number, before, html, sorted(hidden), count), self.number: number}
 
     def by_component(self, values: Updates) -> Updates:
         return {self.controls.get(name, name): value for name, value in values.items()}
 
-    def _seen(self, sight: Sight, tab: Tab, controls: Controls) -> bool:
+    def _seen(self, when: Callable[[Tab, Controls], object], tab: Tab, controls: Controls) -> bool:
         with suppress(StudioError):
-            return bool(sight.when(tab, controls))
+            return bool(when(tab, controls))
         return False
 
     @property

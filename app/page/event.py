@@ -1,7 +1,6 @@
 """An event of the page: find the visitor's tab, run the handler, and draw what has changed."""
 
 import functools
-import inspect
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import call
+from app.calls import SECONDS_SHOWN, call
 from app.languages import speaking, texts, wanted
 from app.page.context import StepContext
 from app.page.view import NOTHING, Controls
@@ -17,7 +16,6 @@ from app.server.calls import number_of
 from app.server.hosts import address_of, is_from_here
 from app.visitors.tab import Tab
 
-MESSAGE_SECONDS = 15
 CONTROLS = len(Controls._fields)
 
 
@@ -48,21 +46,20 @@ def event(
     ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes long, so the tab's other
     events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn, changed or not.
     ``downloads``: it returns a file.
-
     """
 
-    def called(*args: Any) -> Any:
-        request: gr.Request = args[0]
-        sent = isinstance(args[1], gr.EventData)  # else Gradio leaves it out
-        data = args[1]._data if sent else None
-        *first, memory, since = args[2 if sent else 1 : -CONTROLS]
+    def called(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
+        sent = isinstance(data, gr.EventData)  # else Gradio leaves it out
+        *first, memory, since = (values if sent else (data, *values))[:-CONTROLS]
         with speaking(wanted(request.headers.get("accept-language") or "")):
-            tab, new = tab_of(context, request, memory)
-            visitor, had, number = tab.visitor, memory_of(memory)[1], number_of(request.headers)
+            token, had = memory_of(memory)
+            tab, new = tab_of(context, request, token, had)
+            visitor, number = tab.visitor, number_of(request.headers)
             since = since if isinstance(since, int) else 0
-            changed = [name for name, control in context.controls.items() if sent and control is args[1].target]
-            controls = tab.drawn.hear(Controls(*args[-CONTROLS:]), since, number, changed)
-            happened = Event(tab, controls, data if isinstance(data, dict) else {}, request, had)
+            changed = [name for name, control in context.controls.items() if sent and control is data.target]
+            controls = tab.drawn.hear(Controls(*values[-CONTROLS:]), since, number, changed)
+            told = data._data if sent and isinstance(data._data, dict) else {}
+            happened = Event(tab, controls, told, request, had)
 
             def handled() -> Any:
                 if asks and number < tab.drawn.asked:
@@ -76,36 +73,32 @@ def event(
                 return found or gr.skip()
             # What the browser has is not set again: the visitor may be typing meanwhile, above all while the page opens.
             known = controls._asdict().items()
-            values = {name: value for name, value in (found or {}).items() if (name, value) not in known}
+            found = {name: value for name, value in (found or {}).items() if (name, value) not in known}
             if new and since:  # the server forgot this tab: the browser asks for everything, and sends its names
-                updates = context.by_component(values) | {context.drawn: NOTHING}
+                updates = context.by_component(found) | {context.drawn: NOTHING}
             else:
-                updates = call(tab, functools.partial(context.redraw, tab, values, everything), in_turn=True)
+                updates = call(tab, context.redraw, tab, found, everything, in_turn=True)
             context.visitors.settle(visitor)
             # After a restart, the page may load twice: the notice is repeated until the visitor does something.
             keeps = had and (new or opening)
-            if new or (visitor.has_unkept != had and not keeps):
-                updates = updates | {context.memory: remembered(tab, keeps)}
+            if new or (visitor.has_unkept != had and not keeps):  # the browser remembers it, as ``memory_of`` reads it
+                updates = updates | {context.memory: {"token": visitor.token, "has": visitor.has_unkept or keeps}}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
 
-    only, several = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL
-    special = [inspect.Parameter(name, only, annotation=kind) for name, kind in (("r", gr.Request), ("d", gr.EventData))]
-    called.__signature__ = inspect.Signature([*special, inspect.Parameter("values", several)])  # type: ignore[attr-defined]
-    called.__annotations__ = {parameter.name: parameter.annotation for parameter in special}
     called.__name__, called.__qualname__ = handler.__name__, handler.__qualname__
     return called
 
 
-def tab_of(context: StepContext, request: gr.Request, memory: object) -> tuple[Tab, bool]:
+def tab_of(context: StepContext, request: gr.Request, token: str, had: bool) -> tuple[Tab, bool]:
     """The visitor's tab, and whether it is a new one. Shows a notice if the visitor's data was deleted."""
-    (token, had), session, visitors = memory_of(memory), request.session_hash or "", context.visitors
+    session, visitors = request.session_hash or "", context.visitors
     before = visitors.find_tab(session)
     # The session hash cannot be the token: it is in URLs, and so in a proxy's log.
     token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
     tab = visitors.tab(session, token, address_of(request))
     tab.here = request.client is not None and is_from_here(request.client.host, request.headers)
     if tab is not before and had and not tab.visitor.has_unkept:
-        gr.Warning(texts.FORGOTTEN.format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=MESSAGE_SECONDS)
+        gr.Warning(texts.FORGOTTEN.format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=SECONDS_SHOWN)
     return tab, tab is not before
 
 
@@ -114,8 +107,3 @@ def memory_of(memory: object) -> tuple[str, bool]:
     memory = memory if isinstance(memory, dict) else {}
     token = memory.get("token")
     return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True
-
-
-def remembered(tab: Tab, had: bool = False) -> dict[str, Any]:
-    """What the browser remembers, as ``memory_of`` reads it."""
-    return {"token": tab.visitor.token, "has": tab.visitor.has_unkept or had}

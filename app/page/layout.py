@@ -1,6 +1,7 @@
 """The page: photos, a question, the sentence that adapts the search, and the results; then experts and evidence."""
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,10 +11,9 @@ from app.actions.sources import Sources
 from app.api import add_endpoints
 from app.calls import OPEN
 from app.languages import texts
-from app.models.engines import Models
+from app.models.engines import DEFAULT, Models
 from app.page.context import StepContext
 from app.page.event import Event
-from app.page.labels import Labels
 from app.page.step import Step
 from app.page.steps.address import ASKED, SAMPLING, Address
 from app.page.steps.ask import Ask
@@ -27,7 +27,7 @@ from app.page.steps.photos import Photos
 from app.page.steps.samples import SampleQuestions
 from app.page.steps.switch import Switch
 from app.page.steps.take_home import TakeHome
-from app.page.view import Controls, Same, Shown, Updates
+from app.page.view import Controls, Same, Updates, drawing
 from app.page.views import evidence, page_html, results_html
 from app.page.views.template import script
 from app.photos.libraries import PhotoLibraries
@@ -42,56 +42,51 @@ def build(
     models: Models, visitors: Visitors, libraries: PhotoLibraries | None = None, samples: bool = True
 ) -> tuple[gr.Blocks, gr.I18n]:
     """Build the page, and its texts in all languages. ``models`` may still be loading. ``samples``: whether it has samples."""
-    sources = Sources(libraries or PhotoLibraries(), Samples() if samples else None)
+    context = StepContext(models, visitors, Sources(libraries or PhotoLibraries(), Samples() if samples else None))
     with gr.Blocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
-        labels = Studio(models, visitors, sources).build(page)
+        studio = Studio(context)
+        add_endpoints(models, visitors)
+        studio.wire()
     # For two cores: one light request may run beside a heavy one. More would only slow each other down.
     page.queue(default_concurrency_limit=2, max_size=1_000)
-    return page, labels.i18n()
+    threading.Thread(target=_prepare, args=[context], name="samples", daemon=True).start()
+    return page, context.labels.i18n()
 
 
-class Studio:
-    """The steps of the page, and the events that concern all. It is shared by all visitors and holds no state of theirs."""
+def _prepare(context: StepContext) -> None:
+    """Index the samples before the first visitor waits for them."""
+    with suppress(Exception):  # the first visitor gets the error message
+        if (samples := context.sources.samples) is not None:
+            samples.gallery(context.models.get(context.models.first), OPENING)
 
-    def __init__(self, models: Models, visitors: Visitors, sources: Sources) -> None:
-        self.models, self.context = models, StepContext(models, visitors, sources)
-        self.t = self.context.labels
 
-    def build(self, page: gr.Blocks) -> Labels:
-        threading.Thread(target=self._prepare, name="samples", daemon=True).start()
-        steps = self.lay_out()
-        add_endpoints(self.models, self.context.visitors)
-        for step in steps:
-            step.wire()
-        self._wire(page)
-        return self.t
+class Studio(Step):
+    """All steps of the page, and the events that concern all."""
 
-    def _prepare(self) -> None:
-        """Index the samples before the first visitor waits for them."""
-        with suppress(Exception):  # the first visitor gets the error message
-            if (samples := self.context.sources.samples) is not None:
-                samples.gallery(self.models.get(self.models.first), OPENING)
-
-    def lay_out(self) -> list[Step]:
-        """Lay out the components and return the steps. A component that only one event needs is made with the event."""
+    def layout(self) -> None:
+        """Lay out the steps. A component that only one event needs is made with the event."""
         context, label = self.context, self.t
         context.memory = gr.BrowserState(None, storage_key="sg-lora-studio", secret="sg-lora-studio")
         context.number = gr.Number(0, precision=0, visible=False)
         context.controls["opened"] = gr.Textbox("", visible=False)
         context.drawn = gr.HTML("", html_template="<i></i>", js_on_load=script("draw"), visible="hidden")
         with gr.Row(equal_height=True, elem_classes="sg-start"):
-            gr.HTML(label.html("HEADER", page_html.header))
+            with gr.Column(min_width=320):
+                gr.HTML(label.html("HEADER", page_html.header))
+                measured = gr.HTML(label.html("MEASURED", page_html.measured), elem_id="measured")
+                # It is about the shipped experts.
+                context.sight(measured, lambda tab, _: tab.visitor.backbone == DEFAULT, self.models.first == DEFAULT)
             with gr.Column(scale=0, min_width=220):
-                samples = SampleQuestions(context) if context.sources.samples is not None else None
+                samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
                 status = context.part("status", loading)
         context.view([status], self._loaded, lambda tab, _: {status: self._status(tab)}, at_once=True)
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
-                steps = self._search_tab(samples)
+                self.steps = self._search_tab(samples)
             with gr.Tab(label("TAB_EXPERTS"), id="experts", elem_id="tab-experts"):
-                switch = [Switch(context)] if self.models.repositories else []
-                self.experts = Experts(context)
+                switch = [Switch(context)] if context.models.repositories else []
+                experts = Experts(context)
             with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                 # More than half of the page's bytes: they come once the tab is opened.
                 shown = context.part("evidence-shown", "", "evidence")
@@ -103,11 +98,10 @@ class Studio:
                     [picture], lambda tab, _: Same(tab.answer), lambda tab, _: {picture: self._picture(tab)}, when="about"
                 )
         self.address = Address(context)
-        hidden = [str(sight.component.elem_id) for sight in context.sights if not sight.at_first]
-        context.drawn.value = str(Shown("", 0, 0, {}, hidden))
-        return [*steps, self.experts, self.address, *switch]
+        context.drawn.value = drawing("", 0, 0, {}, context.hidden)
+        self.steps += [experts, self.address, *switch]
 
-    def _search_tab(self, samples: SampleQuestions | None) -> list[Step]:
+    def _search_tab(self, samples: Sequence[SampleQuestions]) -> list[Step]:
         """Lay out photos and question, beside them the sentence, and the results below."""
         context = self.context
         with gr.Row(equal_height=False, elem_classes="sg-top"):
@@ -120,38 +114,38 @@ class Studio:
             with gr.Column(min_width=320):
                 describe, generate = Describe(context), Generate(context)
         compare = Compare(context)
-        if samples is not None:
-            samples.about_samples()
+        for each in samples:
+            each.about_samples()
         compare.results()
-        if samples is not None:
-            samples.credits()
+        for each in samples:
+            each.credits()
         photos.manage()
-        steps: list[Step] = [photos, ask, describe, generate, names, compare, TakeHome(context)]
-        if samples is not None:
-            steps.insert(0, samples)
+        steps: list[Step] = [*samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
         libraries = context.sources.libraries
-        if libraries.writable and libraries.names:
-            steps.append(LibraryFolders(context))
+        steps += [LibraryFolders(context)] if libraries.writable and libraries.names else []
         with gr.Accordion(self.t("DETAILS"), open=False, elem_id="more") as context.drawer:
             for step in steps:
                 step.more()
         return steps
 
-    def _wire(self, page: gr.Blocks) -> None:
-        context, address = self.context, self.address
+    def wire(self) -> None:
+        for step in self.steps:
+            step.wire()
         for tab in self.tabs.children:
             if isinstance(tab, gr.Tab):
-                address.opens(tab.select, str(tab.id))
-        address.opens(context.drawer.expand, "drawer")
+                self.opens(tab.select, str(tab.id))
+        context, page = self.context, self.tabs.parent
+        assert isinstance(page, gr.Blocks)
+        self.opens(context.drawer.expand, "drawer")
         opening: dict[str, Any] = {"group": OPEN, "opening": True}
         sets = [*ASKED.values(), *SAMPLING, "random", "opened", self.tabs]
         # A visitor may ask before the page is there: then it opens with that.
-        begun = address.on(page.load, self._open, [context.kept_names], sets, asks=True, everything=True, **opening)
+        begun = self.on(page.load, self._open, [context.kept_names], sets, asks=True, everything=True, **opening)
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
-        address.on(begun.then, self._ready, [context.kept_names], waits=True, **opening)
+        self.on(begun.then, self._ready, [context.kept_names], waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
         again: dict[str, Any] = {"waits": True, "everything": True, "trigger_mode": "always_last"}
-        address.on(context.drawn.behind, self._ready, [context.kept_names], **again, **opening)
+        self.on(context.drawn.behind, self._ready, [context.kept_names], **again, **opening)
         page.unload(self._closed)
 
     def _open(self, event: Event, kept: Any) -> Updates:
@@ -181,12 +175,12 @@ class Studio:
         return results_html.picture(self.context.engine(tab).repository, tab)
 
     def _loaded(self, tab: Tab, _: Controls) -> object:
-        loading = self.models.engine(tab.visitor.backbone)
+        loading = self.context.models.engine(tab.visitor.backbone)
         return tab.visitor.backbone, loading.loaded, loading.failed
 
     def _status(self, tab: Tab) -> str:
         """Show the number of experts and how long the models took to load, or why they cannot be loaded."""
-        loading = self.models.engine(tab.visitor.backbone)
+        loading = self.context.models.engine(tab.visitor.backbone)
         if not loading.loaded:
             return page_html.status(texts.LOADING, "wait")
         try:

@@ -55,15 +55,13 @@ class Step:
         trigger_mode: str | None = None,
         **kinds: bool,
     ) -> Any:
-        """Wire events to a handler, which takes the ``Event`` and the values of ``first``. Without one, the page is
-        drawn again.
+        """Wire events to a handler of the ``Event`` and the values of ``first``. Without a handler, the page is drawn again.
 
         ``sets``: the controls, by name, and the boxes that it sets. ``shown_on``: the component that shows its progress.
         ``group``: as in ``app.calls``. ``file``: what it returns for a download. ``kinds``: as for ``event``.
-
         """
         context = self.context
-        called = event(context, handler or _nothing, downloads=file is not None, **kinds)
+        called = event(context, handler or (lambda *_: {}), downloads=file is not None, **kinds)
         boxes = [context.controls[each] if isinstance(each, str) else each for each in sets]
         outputs = [file] if file is not None else list(dict.fromkeys([*context.outputs, *boxes]))
         # Gradio takes ``dependency.success``, a partial function, only by itself.
@@ -139,10 +137,6 @@ def _of_slider(self: gr.Slider, payload: object) -> float:
 # Handlers check a slider's range, as endpoints do. Gradio's own error has other words, and a stack trace in the log. A subclass
 # would not do: Gradio writes a file beside the module of a component's class.
 gr.Slider.preprocess = _of_slider
-
-
-def _nothing(_: Event, *__: object) -> Updates:
-    return {}
 
 
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:

@@ -1,8 +1,7 @@
 """Views: what the page shows of a tab. Each is drawn again when what it depends on has changed; no event names any.
 
-HTML is drawn by one component with one script (`draw.js`): Gradio makes a new component for each output of an event, changed or
-not, and 60 of them would stop everybody for 20 ms. An answer may overtake another one. So answers have numbers; a browser that
-misses one asks for everything.
+One component with one script (`draw.js`) draws HTML: Gradio makes each output of an event anew, and 60 would take 20 ms.
+An answer may overtake another one. So answers have numbers; a browser that misses one asks for everything.
 """
 
 import json
@@ -86,27 +85,10 @@ class View(NamedTuple):
     at_once: bool = False
 
 
-class Sight(NamedTuple):
-    """A component that is shown only at times."""
-
-    component: Any
-    when: Callable[[Tab, Controls], object]
-    at_first: bool = False  # whether the page shows it before its first answer
-
-
-class Shown(NamedTuple):
+def drawing(tab: str, n: int, before: int, html: Mapping[str, str], hidden: Sequence[str], count: bool = False) -> str:
     """What `draw.js` gets: the number of a tab's answer, that of the answer before it (0: it draws everything), HTML by id, the
     ids of hidden components, and whether recall is to be counted."""
-
-    tab: str
-    n: int
-    before: int
-    html: Mapping[str, str]
-    hidden: Sequence[str]
-    count: bool = False
-
-    def __str__(self) -> str:
-        return json.dumps(self._asdict())
+    return json.dumps({"tab": tab, "n": n, "before": before, "html": html, "hidden": hidden, "count": count})
 
 
-NOTHING = str(Shown("", 0, -1, {}, ()))  # answers a tab that the server forgot
+NOTHING = drawing("", 0, -1, {}, ())  # answers a tab that the server forgot

@@ -55,20 +55,16 @@ class Files:
 
     def new(self, name: str) -> Path:
         """A path in a new folder, for a download. Older downloads are deleted, except the last few and young ones."""
-        folder = self.folder / secrets.token_hex(8)
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
         with self._lock:
             self._downloads.append((time.monotonic(), folder))
-            while self._crowded():
-                shutil.rmtree(self._downloads.popleft()[1], ignore_errors=True)
+            while len(self._downloads) > KEPT_DOWNLOADS:
+                (begin, oldest), taken = self._downloads[0], sum(sum(bytes_of(each).values()) for _, each in self._downloads)
+                if taken <= YOUNG_BYTES and time.monotonic() - begin < YOUNG_SECONDS:
+                    break
+                shutil.rmtree(oldest, ignore_errors=True)
+                self._downloads.popleft()
         return folder / name
-
-    def _crowded(self) -> bool:
-        if len(self._downloads) <= KEPT_DOWNLOADS:
-            return False
-        begin, _ = self._downloads[0]
-        taken = sum(sum(bytes_of(folder).values()) for _, folder in self._downloads)
-        return taken > YOUNG_BYTES or time.monotonic() - begin >= YOUNG_SECONDS
 
     def write(self, name: str, content: bytes) -> Path:
         (path := self.new(name)).write_bytes(content)

@@ -1,4 +1,5 @@
-"""What a call must pass before Gradio reads it: a limit on its size, and a check that it can be a call at all."""
+"""What a call must pass before Gradio reads it: limits on how many an address sends and how large they are, and a check that it
+can be a call at all."""
 
 import asyncio
 import itertools
@@ -7,20 +8,44 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.languages import texts
-from app.server.routes import BAD, NAME, NAMES, TOO_LARGE, is_kept, is_upload, refusal
+from app.server.hosts import address_of
+from app.server.routes import BAD, HEARTBEAT, NAME, NAMES, TOO_LARGE, TOO_MANY, is_kept, is_upload, refusal, route_of
 
+# A class of thirty behind one address stays below it: thirty people who think five seconds send 6 events a second, some with a
+# second call, and at times all open the page at once.
+CALLS = RateLimitItemPerSecond(300, 10)
+PROGRESS = "/upload_progress"  # the server remembers every name that is asked for
 MAX_BYTES = 4 * 2**20
 MAX_VALUES = 50_000  # a thousand files are about 20,000, with the names of fields
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and line breaks: a terminal would follow them
 
 NUMBER = "x-sg-call"
 _numbers = itertools.count(1)
+
+
+class RateLimit:
+    """ASGI middleware that answers 429 to an address that calls, uploads or opens tabs too often, but not to this machine's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self.limiter = app, SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer, seconds = self.app, CALLS.get_expiry()
+        if scope["type"] == "http":
+            route = route_of(scope)
+            counts = scope["method"] == "POST" or route.endswith(PROGRESS) or HEARTBEAT.fullmatch(route)
+            if counts and (address := address_of(Request(scope))) and not self.limiter.hit(CALLS, address):
+                answer = refusal(texts.TOO_MANY_REQUESTS.format(n=seconds), TOO_MANY, {"retry-after": str(seconds)})
+        await answer(scope, receive, send)
 
 
 class Calls:

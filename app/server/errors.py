@@ -1,47 +1,73 @@
 """How errors reach people: messages written for them stay as they are; for others, a general message and a log entry."""
 
 import errno
-import functools
 import logging
 import re
-from collections.abc import Callable
-from html import escape
-from typing import Any
+from contextlib import suppress
 
-import gradio as gr
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.languages import texts
-from core.common.errors import StudioError
+from app.server.routes import BAD, refusal, route_of
+from core.common.errors import StudioError, brief
 
 log = logging.getLogger(__name__)
-SECONDS_SHOWN = 15
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 PATH = re.compile(r"(?<![\w/.])/(?:[^\s/:,;()'\"]+/)+([^\s/:,;()'\"]+)")
+EVENT = re.compile(rb"(event: error\n)?data: (?=\{)")  # Gradio sends each message of a stream on its own
+LONGEST = 400  # characters of a message
 
 
-def friendly(handler: Callable[..., Any], public: bool = False) -> Callable[..., Any]:
-    """The handler of an event, with its errors turned into messages. The page shows a warning and loses no input. The client of
-    a ``public`` endpoint gets an exception with the message, never a stack trace."""
-
-    @functools.wraps(handler)
-    def wrapped(*args: Any) -> Any:
-        try:
-            return handler(*args)
-        except StudioError as error:
-            message = without_paths(texts.of(error))
-        except Exception as error:  # its details go to the log
-            full = isinstance(error, OSError) and error.errno in DISK_TROUBLE
-            log.error("%s failed: %s", getattr(handler, "__name__", handler), error, exc_info=not full)
-            message = texts.DISK_TROUBLE if full else texts.UNEXPECTED
-        if public:
-            raise gr.Error(message, print_exception=False)
-        # The toast renders HTML, and messages may quote visitors' words.
-        gr.Warning(escape(message, quote=False), duration=SECONDS_SHOWN)
-        return {}
-
-    return wrapped
+def message_of(error: Exception, doing: str) -> str:
+    """The message for people. The log gets the details of an error that was not written for them."""
+    if isinstance(error, StudioError):
+        return without_paths(texts.of(error))
+    full = isinstance(error, OSError) and error.errno in DISK_TROUBLE
+    log.error("%s failed: %s", doing, error, exc_info=None if full else error)
+    return texts.DISK_TROUBLE if full else texts.UNEXPECTED
 
 
 def without_paths(message: str) -> str:
     """A message that shows files by name, not by their path on the server."""
     return PATH.sub(r"\1", message)
+
+
+class Answers:
+    """ASGI middleware for what Gradio fails at. The client gets a short message without paths, or the end of the stream that
+    had begun. The log gets one line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def short(message: Message) -> None:
+            nonlocal started
+            started = True
+            if b'"error":' in (body := message.get("body", b"")) and (begin := EVENT.match(body)):
+                message = {**message, "body": begin[0] + _short(body[begin.end() :])}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, short)
+        except Exception as error:  # a name or header that Gradio cannot use, or a stream whose client is gone
+            if scope["type"] != "http":
+                raise
+            log.warning("a request for %s failed: %s: %s", route_of(scope)[:100], type(error).__name__, brief(str(error)))
+            if started:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await refusal(texts.REQUEST_UNUSABLE, BAD)(scope, receive, send)
+
+
+def _short(event: bytes) -> bytes:
+    """An event with an error message that has no path and repeats no long value."""
+    with suppress(ValueError):
+        output = (parsed := orjson.loads(event)).get("output", parsed)
+        if isinstance(output, dict) and "error" in output and not output.get("data"):
+            words = str(output["error"] or texts.VALUES_UNUSABLE)  # handlers tell their errors, so Gradio could not call one
+            output["error"] = without_paths(f"{words[: LONGEST - 1]}…" if len(words) > LONGEST else words)
+            return orjson.dumps(parsed) + b"\n\n"
+    return event

@@ -35,7 +35,7 @@ NAMES = {"session_hash", "upload_id", "event_id"}
 # Gradio would take the page's own address from these, whoever sends them.
 UNUSED = "x-forwarded-host", "x-gradio-server"
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a browser runs nothing that a visitor sent as another type
-BAD, FOREIGN, NOT_FOUND, TOO_LARGE = 400, 403, 404, 413
+BAD, FOREIGN, NOT_FOUND, TOO_LARGE, TOO_MANY = 400, 403, 404, 413, 429
 
 
 class Routes:
@@ -45,10 +45,8 @@ class Routes:
         self.app, self.mcp, self.hosts = app, mcp, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await WebSocketClose()(scope, receive, send)
         if scope["type"] != "http":
-            return await self.app(scope, receive, send) if scope["type"] == "lifespan" else None
+            return await (self.app if scope["type"] == "lifespan" else WebSocketClose())(scope, receive, send)
 
         async def unsniffed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -56,16 +54,14 @@ class Routes:
             await send(message)
 
         headers = MutableHeaders(scope=scope)
-        for name in UNUSED:
+        route = route_of(scope)
+        # Visitors' files are compressed already, and everybody would wait meanwhile.
+        for name in (*UNUSED, *(["accept-encoding"] if route.startswith(FILE) else [])):
             del headers[name]
-        of_the_api = route_of(scope).startswith((f"{API}/call", f"{API}/info", f"{API}/mcp"))
+        of_the_api = route.startswith((f"{API}/call", f"{API}/info", f"{API}/mcp"))
         with speaking(ENGLISH if of_the_api else wanted(headers.get("accept-language", ""))):
-            if refused := foreign(headers, self.hosts):
-                await refused(scope, receive, unsniffed)
-            elif is_open(scope) or (self.mcp and is_mcp(scope)):
-                await self.app(scope, receive, unsniffed)
-            else:
-                await refusal(texts.NO_SUCH_ROUTE, NOT_FOUND)(scope, receive, unsniffed)
+            inside = self.app if is_open(scope, self.mcp) else refusal(texts.NO_SUCH_ROUTE, NOT_FOUND)
+            await (foreign(headers, self.hosts) or inside)(scope, receive, unsniffed)
 
 
 def refusal(words: str, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -91,13 +87,13 @@ def foreign(headers: Headers, hosts: Hosts) -> JSONResponse | None:
     return None if own or not hosts.private else refusal(texts.FOREIGN_PAGE, FOREIGN)
 
 
-def is_open(scope: Scope) -> bool:
+def is_open(scope: Scope, mcp: bool) -> bool:
     path = route_of(scope)
     if scope["method"] in ("GET", "HEAD") and path.startswith(FILE):
         return is_kept(path.removeprefix(FILE))
     allowed, query = ROUTES.get(scope["method"]), parse_qsl(scope["query_string"].decode("latin-1"))
     named = all(re.fullmatch(NAME, value) for key, value in query if key in NAMES)
-    return allowed is not None and allowed.fullmatch(path) is not None and named
+    return (allowed is not None and allowed.fullmatch(path) is not None and named) or (mcp and is_mcp(scope))
 
 
 def is_mcp(scope: Scope) -> bool:

@@ -8,14 +8,12 @@ import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import Receive, Scope, Send
 
-from app.server.answers import Answers
-from app.server.calls import Calls, refuse_fields
+from app.server.calls import Calls, RateLimit, refuse_fields
+from app.server.errors import Answers
 from app.server.hosts import Hosts
-from app.server.mcp_visitors import McpVisitors
-from app.server.rate_limit import RateLimit
-from app.server.routes import FILE, Routes, route_of
+from app.server.mcp import McpVisitors
+from app.server.routes import Routes
 from app.server.uploads import Uploads
 
 TABS = 2_000  # most tabs and API clients whose components Gradio remembers
@@ -47,8 +45,8 @@ def serve(
         server_port=port,
         app_kwargs={
             "middleware": [  # what a request passes before it reaches Gradio, the outermost first
-                Middleware(Compression, compresslevel=5),  # Gradio compresses only named files, not the page
                 Middleware(Routes, mcp=mcp, hosts=hosts),
+                Middleware(GZipMiddleware, compresslevel=5),  # Gradio compresses only named files, not the page
                 Middleware(Answers),
                 Middleware(McpVisitors),
                 Middleware(RateLimit),
@@ -70,14 +68,6 @@ def serve(
         quiet=not wait,
         **looks,
     )[1]
-
-
-class Compression(GZipMiddleware):
-    """Starlette's gzip, but not for visitors' files: they are compressed already, and everybody would wait meanwhile."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        of_visitor = scope["type"] == "http" and route_of(scope).startswith(FILE)
-        await (self.app(scope, receive, send) if of_visitor else super().__call__(scope, receive, send))
 
 
 def allow_open_files() -> None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 
 from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
@@ -13,8 +15,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.languages import texts
-from app.server.rate_limit import TOO_MANY, Allowance
-from app.server.routes import TOO_LARGE, is_mcp, is_upload
+from app.server.hosts import address_of
+from app.server.routes import TOO_LARGE, TOO_MANY, is_mcp, is_upload
 
 log = logging.getLogger(__name__)
 NO_LENGTH, NO_ROOM = 411, 507
@@ -30,7 +32,8 @@ class Uploads:
         self.app, self.most, self.could_fit = app, most, could_fit
         self.coming = 0  # bytes that all accepted uploads have not sent yet
         # Kilobytes of an address in ten minutes: three quarters of the disk that uploads have.
-        self.kilobytes = Allowance(RateLimitItemPerMinute(3 * most // 2**11, 10))
+        self.kilobytes = RateLimitItemPerMinute(3 * most // 2**11, 10)
+        self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What MCP clients send may hold files, too.
@@ -69,8 +72,8 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if (size := int(length)) > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
-        if self.kilobytes.exceeded(request, math.ceil(size / 2**10)):
-            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.seconds), TOO_MANY)
+        if (address := address_of(request)) and not self.limiter.hit(self.kilobytes, address, cost=math.ceil(size / 2**10)):
+            return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.get_expiry()), TOO_MANY)
         self.coming += size
         if await asyncio.to_thread(self.could_fit, self.coming):
             return None
@@ -83,25 +86,20 @@ def _files_only(request: Request) -> Callable[[bytes], object]:
     boundary = parse_options_header(request.headers.get("content-type"))[1].get(b"boundary")
     if not boundary:
         return len  # Gradio rejects it
-    name, content, disposition = bytearray(), bytearray(), bytearray()
-
-    def ended() -> None:
-        if name.lower() == b"content-disposition":
-            disposition[:] = content
-        name.clear()
-        content.clear()
+    headers = list[bytearray]()  # of a part: names and values in turn
 
     def finished() -> None:
-        if b"filename" not in parse_options_header(bytes(disposition))[1]:
+        values = {bytes(name).lower(): bytes(value) for name, value in zip(headers[::2], headers[1::2], strict=True)}
+        if b"filename" not in parse_options_header(values.get(b"content-disposition"))[1]:
             raise MultiPartException(texts.FILES_ONLY)
-        disposition.clear()
+        headers.clear()
 
     return MultipartParser(
         boundary,
         {
-            "on_header_field": lambda data, start, end: name.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: content.extend(data[start:end]),
-            "on_header_end": ended,
+            "on_header_begin": lambda: headers.extend((bytearray(), bytearray())),
+            "on_header_field": lambda data, start, end: headers[-2].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: headers[-1].extend(data[start:end]),
             "on_headers_finished": finished,
         },
     ).write

@@ -29,11 +29,6 @@ class Limits:
         """Most bytes of one request."""
         return self.disk // VISITORS
 
-    @property
-    def visitor_memory(self) -> int:
-        """Most bytes of one visitor's photos, so that no visitor takes all memory."""
-        return self.memory // VISITORS
-
     @staticmethod
     def from_environment(values: Mapping[str, str] = os.environ) -> Limits:
         """The limits from the variables SG_LORA_…. Raises StudioError: when one is unusable."""

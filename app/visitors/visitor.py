@@ -12,7 +12,7 @@ from app.languages import texts
 from app.models.engines import DEFAULT
 from app.photos.files import Files
 from app.visitors.kept_names import KeptNames
-from app.visitors.limits import Limits
+from app.visitors.limits import VISITORS, Limits
 from core.common.errors import GalleryError, StudioError
 from core.experts.own import OwnExperts
 from core.names.teach import TaughtName, TaughtNames
@@ -49,7 +49,7 @@ class Visitor:
         self.address = ""  # network address of the last event
         self.used = time.monotonic()  # time of the last event
         self.backbone = backbone  # name of the repository that this visitor chose, as in ``Models``
-        self.files = Files(limits.disk / 4)
+        self.files = Files(limits.disk / VISITORS)
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
         self.last_left = math.inf  # when the last tab was closed; infinity: not closed
         self.marks: dict[Question, dict[str, bool]] = {}  # photos marked as right or wrong, by question
@@ -125,7 +125,7 @@ class Visitor:
             return self._gallery
 
     def _empty_gallery(self, engine: SGLora) -> Gallery:
-        return Gallery(engine.backbone, PHOTO_LIMIT, self.limits.visitor_memory)
+        return Gallery(engine.backbone, PHOTO_LIMIT, self.limits.memory // VISITORS)  # no visitor takes all memory
 
     def _check(self, engine: SGLora) -> None:
         if self._gallery is not None and engine.backbone.prefix_key != self._gallery.backbone.prefix_key:

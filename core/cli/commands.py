@@ -44,7 +44,8 @@ def adapt(arguments: Namespace) -> Answer:
     wanted = request(arguments, arguments.text)
     engine = load_chosen_engine(arguments)
     adaptation = engine.adapt(wanted)
-    facts, (lora, origin) = provenance(engine, adaptation), adapter_part(engine, adaptation, arguments.part)
+    lora, origin = adapter_part(engine, adaptation, arguments.part)
+    facts = routing_facts(engine, adaptation.routing) | provenance(engine, adaptation) | {"seed": wanted.seed}
     told = {key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")}
     files = adapter_files(engine.backbone, lora, origin)
     return Answer({**told, "part": arguments.part, **written(arguments, lora, files)}, format.adaptation)

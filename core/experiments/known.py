@@ -44,7 +44,8 @@ def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner
     """Every method, and SG-LoRA with the first sentence that the app suggests for the photos; without one, the shared part."""
     yield from runner.methods(engine, task.description)
     sample = corpus.base[torch.from_numpy(task.test[spread_rows(len(task.test), MOST_PHOTOS)])]
-    sentence = next((expert.description for expert in suggested(engine.repository, sample)), None)
+    expert = suggested(engine.repository, sample)
+    sentence = None if expert is None else expert.description
     lora = engine.adapt(AdapterRequest(sentence)).full if sentence else engine.backbone.shared
     yield {"variant": "suggested", "seed": 0, "sentence": sentence}, lora
 

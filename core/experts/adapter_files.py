@@ -114,13 +114,15 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
     """How a generated adapter was made: the request and the routing, unless no expert fits; the weight of its scores if they
     are mixed, and its parts if there is a shared LoRA."""
     own, shared, parts = adaptation.own, engine.repository.shared, dict[str, Any]()
+    made = routing_facts(engine, adaptation.routing)
+    made = made | {"seed": adaptation.request.seed} if adaptation.fits else {"fit": made["fit"]}
     if shared is not None:
         rank = shared.only(own.modules).rank  # where the expert adapts, too
         parts = {SHARED: {"rank": rank, "sha256": shared.digest}, EXPERT: {"rank": own.rank}}
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
         **_model_facts(engine.backbone),
-        **(routing_facts(engine, adaptation.routing) | {"seed": adaptation.request.seed} if adaptation.fits else {}),
+        **made,
         "strength": adaptation.strength,
         **({"weight": adaptation.weight} if engine.mixes else {}),
         **({"part": WHOLE, "parts": parts} if parts else {}),

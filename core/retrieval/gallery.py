@@ -90,7 +90,7 @@ class GalleryPhotos(PhotoSet):
     adapted: Recent[Index] = field(default_factory=lambda: Recent(KEPT_ADAPTERS))  # for others
     read: Recent[dict[str, Tensor]] = field(default_factory=lambda: Recent(1))  # prefixes of captions
     captions: Recent[Tensor] = field(default_factory=lambda: Recent(KEPT_CAPTIONS))  # their query rows, by adapter
-    counted: Recent[dict[str, Hits]] = field(default_factory=lambda: Recent(KEPT_HITS))  # by adapter and photos left out
+    counted: Recent[dict[str, Hits]] = field(default_factory=lambda: Recent(KEPT_HITS))  # by adapter and captions
 
     @lazy
     def photos(self) -> tuple[Photo, ...]:
@@ -176,11 +176,11 @@ class GalleryPhotos(PhotoSet):
         """Ranks for recall, {"i2t": …, "t2i": …}: of each photo's captions, and of each caption's photo. ``without``: ids of
         photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have captions. StudioError:
         when stopped while captions are read."""
-        key = adapter, frozenset(without)
-        return self.counted.get(key, lambda: self._hits(adapter, without, progress, stop))
-
-    def _hits(self, adapter: Adapter, without: Collection[str], progress: Progress | None, stop: Stop) -> dict[str, Hits]:
         rows = self._captioned(without)
+        key = adapter, tuple((self.photos[row].id, self.photos[row].captions) for row in rows)
+        return self.counted.get(key, lambda: self._hits(rows, adapter, progress, stop))
+
+    def _hits(self, rows: list[int], adapter: Adapter, progress: Progress | None, stop: Stop) -> dict[str, Hits]:
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
         relevance = Relevance.of([self.photos[row].captions for row in rows])

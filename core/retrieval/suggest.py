@@ -4,9 +4,9 @@ A ridge regression from photo embeddings x to sentence embeddings, fitted on the
 
     W = (S + RIDGE s I)^-1 C,   S: covariance of x, C: of x with the mean sentence of its captions, s: mean of S's diagonal
 
-gives (x - mean) W, the sentence that a photo would have. It is compared with the experts' keys like a visitor's sentence. The
-experts are chosen greedily, so that the photos' mean closeness to the closest of them is highest (facility location: Nemhauser,
-Wolsey and Fisher 1978, https://doi.org/10.1007/BF01588971).
+gives (x - mean) W, the sentence that a photo would have. It is compared with the experts' keys like a visitor's sentence.
+Suggested is the sentence of the special domain that is closest to the photos on average. Everyday photos get none: search
+without a sentence finds more of them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from core.sglora.repository import EVERYDAY, Expert, ExpertRepository
 from core.sglora.router import Routing
 
 RIDGE = 0.01  # this and the numbers below were chosen on validation photos; 0.1 and 0.5 give nearly the same
-MOST_SUGGESTED = 3
 MOST_PHOTOS = 256  # of a gallery, to look at
-FEWEST_SHARE = 0.1  # a further expert is closer than the chosen ones for this share of the photos, or is not chosen
 LEAST_CLOSENESS = 0.22  # no suggestion if the photos' mean closeness is significantly below this
+MOST_EVERYDAY = 0.45  # photos are everyday ones if a larger share of them is closest to an everyday scene,
+ORDINARY_CLOSER = 0.1  # or if an ordinary expert is closer by so much than any special one
 ORDINARY = (EVERYDAY, "objects")  # groups of one kind: everyday scenes and everyday objects
 SURE = 2.0  # standard errors of a mean over photos that make a difference significant
 LEAST_ALIKE = 0.25  # least overlap of the kinds of photos and routed experts; a sentence may be about a third of the photos
@@ -67,9 +67,32 @@ class Look:
         return Look(repository.experts, sentences @ repository.embeddings.T)
 
     @lazy
-    def suggested(self) -> list[Expert]:
-        """The experts whose topics cover the photos, the best one first; none for no photos."""
-        return [self.experts[i] for i in covering(self.closeness)] if len(self.closeness) else []
+    def _special(self) -> int | None:
+        """The expert of a special domain that is closest to the photos on average; None without one, or without photos."""
+        special = [i for i, expert in enumerate(self.experts) if expert.group not in ORDINARY and len(self.closeness)]
+        return max(special, key=self._mean.__getitem__, default=None)
+
+    @lazy
+    def _mean(self) -> list[float]:
+        return self.closeness.clamp(min=0).mean(0).tolist()
+
+    @lazy
+    def everyday(self) -> bool:
+        """Whether the photos show everyday scenes, or objects that no special domain is as close to."""
+        shown = [self.experts[i].group == EVERYDAY for i in self.closeness.argmax(1).tolist()]
+        ordinary = [mean for mean, expert in zip(self._mean, self.experts, strict=True) if expert.group in ORDINARY]
+        special = 0.0 if self._special is None else self._mean[self._special]
+        return sum(shown) > MOST_EVERYDAY * len(shown) or max(ordinary, default=0.0) > special + ORDINARY_CLOSER
+
+    @lazy
+    def suggested(self) -> Expert | None:
+        """The closest expert of a special domain; None for everyday photos, and for photos that are significantly far from it.
+        An uncertain mean suggests, so that the suggestion does not change with the number of photos."""
+        if self._special is None or self.everyday:
+            return None
+        closeness = self.closeness[:, self._special].clamp(min=0)
+        near = float(closeness.mean() + SURE * standard_error(closeness)) >= LEAST_CLOSENESS
+        return self.experts[self._special] if near else None
 
     def differs(self, routing: Routing) -> bool:
         """Whether the photos are of another kind than the routed experts: few photos are closest to an expert of these kinds,
@@ -91,25 +114,7 @@ def standard_error(values: Tensor) -> Tensor:
     return values.std(correction=int(len(values) > 1)) / len(values) ** 0.5
 
 
-def suggested(repository: ExpertRepository, photos: Tensor) -> list[Expert]:
-    """Experts whose topics cover photos with these zero-shot embeddings [n, d], the best one first; none if n is 0."""
+def suggested(repository: ExpertRepository, photos: Tensor) -> Expert | None:
+    """``Look.suggested`` for photos with these zero-shot embeddings [n, d]."""
     look = Look.of(repository, photos)
-    return [] if look is None else look.suggested
-
-
-def covering(closeness: Tensor) -> list[int]:
-    """The experts that cover the photos, at most MOST_SUGGESTED, the best one first. Empty if they are
-    significantly far from all. An uncertain mean suggests, so that suggestions do not change with the number of photos.
-
-    ``closeness``: cosines [n, experts] of photos and experts, n > 0.
-    """
-    chosen: list[int] = []
-    best = torch.zeros(len(closeness))  # closeness of each photo to the closest chosen expert
-    while len(chosen) < MOST_SUGGESTED:
-        expert = int((closeness - best[:, None]).clamp(min=0).mean(0).argmax())
-        closer = closeness[:, expert] > best
-        if float(closer.float().mean()) < FEWEST_SHARE:
-            break
-        chosen.append(expert)
-        best = torch.maximum(best, closeness[:, expert])
-    return chosen if float(best.mean() + SURE * standard_error(best)) >= LEAST_CLOSENESS else []
+    return None if look is None else look.suggested

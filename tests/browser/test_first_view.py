@@ -14,7 +14,6 @@ from recalls import ranked
 
 from app.languages import texts
 from app.photos.samples import OPENING, sample_questions
-from core.backbones.description import subject
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.retrieval.suggest import MOST_PHOTOS, suggested
@@ -166,7 +165,7 @@ def test_the_headline_follows_the_sentence_and_each_set_has_its_own(opened: Page
     expect(box(page, "description")).to_have_value(clothes.description)
     choose(page, "where", sample_sets()[EVERYDAY].title)
     answered(page, sample_questions(EVERYDAY)[0].query, len(sample_photos()))
-    expect(verdict).to_contain_text(texts.FIRST_TEN)
+    expect(verdict).to_contain_text(texts.FIRST_TEN.partition("}")[2])
     expect(page.locator("#examples")).to_contain_text(texts.EVERYDAY)
 
 
@@ -229,8 +228,8 @@ def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page,
     expect(page.locator("#no-special")).to_have_text(texts.EVERYDAY)
     gallery = Gallery(engine.backbone)
     gallery.add(people)
-    everyday = suggested(engine.repository, gallery.contents.embeddings(most=MOST_PHOTOS))
-    expect(page.locator("#look-like .gallery-item")).to_have_text([subject(expert.description) for expert in everyday])
+    assert suggested(engine.repository, gallery.contents.embeddings(most=MOST_PHOTOS)) is None
+    expect(page.locator("#look-like .gallery-item")).to_have_count(0)
 
     page.click("#clear")
     add(page, bedrooms, len(bedrooms))

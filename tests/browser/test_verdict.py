@@ -8,11 +8,11 @@ from pathlib import Path
 from made_up_photos import blurred
 from page_state import add, ask, box, labels, settles
 from playwright.sync_api import Page, expect
-from recalls import ranked
+from recalls import headline, ranked
 
 from app.languages import texts
 from app.photos.samples import sample_questions
-from core.experts.random_sentence import random_sentence
+from core.experts.random_sentence import random_sentence, random_sentences
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -49,14 +49,17 @@ def test_captions_are_counted_without_and_with_a_question(opened: Page, engine: 
     adaptation = engine.adapt(AdapterRequest(SENTENCE))
     random = random_sentence(engine, adaptation.request)
     other = Adapter.of(random.lora, random.weight)
-    found = among_ten(gallery, photos, before=ZERO_SHOT, after=Adapter.of(adaptation.lora, adaptation.weight), random=other)
-    verdict, counted = page.locator("#recall .sg-verdict"), {"what": texts.FIRST_TEN, "total": EACH * PHOTOS, **found}
-    expect(verdict).to_have_text(texts.VERDICT.format(**counted))
+    shared = Adapter.of(*engine.applied(engine.backbone.shared, engine.usual_strength))
+    adapters = {"ZERO_SHOT": ZERO_SHOT, "SHARED": shared, "SG_LORA": Adapter.of(adaptation.lora, adaptation.weight)}
+    found = among_ten(gallery, photos, **adapters)
+    verdict, words = page.locator("#recall .sg-verdict"), headline(texts.FIRST_TEN.format(total=EACH * PHOTOS), **found)
+    expect(verdict).to_have_text(words)
+    expect(page.locator("#without-sentence")).to_be_visible(visible=found["SG_LORA"] < found["SHARED"])
     expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
 
     ask(page, QUERY)
     expect(page.locator("#results section")).to_have_count(2)
-    expect(verdict).to_have_text(texts.VERDICT.format(**counted))
+    expect(verdict).to_have_text(words)
     above, results = page.evaluate("['recall', 'results'].map(id => document.getElementById(id).getBoundingClientRect().y)")
     assert above < results
     expect(page.locator("#recall .sg-recall")).to_be_hidden()
@@ -66,12 +69,17 @@ def test_captions_are_counted_without_and_with_a_question(opened: Page, engine: 
     page.click("#more > button")
     page.locator("#with-random input").check()
     expect(page.locator("#results section").nth(1)).to_contain_text(random.request.description)
-    expect(verdict).to_have_text(texts.VERDICT_RANDOM.format(**counted))
+    eight = [Adapter.of(each.lora, each.weight) for each in random_sentences(engine, adaptation.request)]
+    counts = [found for each in eight for found in among_ten(gallery, photos, random=each).values()]
+    spread = {"mean": round(sum(counts) / 8), "low": min(counts), "high": max(counts)}
+    expect(page.locator("#recall")).to_contain_text(texts.RANDOM_RANGE.format(n=8, **spread))
+    expect(verdict).to_have_text(words)
     settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in ranked(gallery, QUERY, other, 12).hits])
 
 
 def test_ticks_say_which_columns_are_compared(opened: Page) -> None:
-    page, columns, verdict = opened, opened.locator("#results section"), opened.locator("#recall .sg-verdict")
+    page, columns, recall = opened, opened.locator("#results section"), opened.locator("#recall > *")
+    chance = texts.RANDOM_RANGE.format(n=8, mean="", low="", high="").split(":")[0]
     before, random = page.locator("#with-zero-shot input"), page.locator("#with-random input")
     expect(page.locator("#results h3")).to_contain_text(sample_questions()[0].query)
     expect(columns).to_have_count(3)
@@ -79,14 +87,14 @@ def test_ticks_say_which_columns_are_compared(opened: Page) -> None:
     expect(random).to_be_checked()  # samples are compared with a random sentence
     random.uncheck()
     expect(columns).to_have_count(2)
-    expect(verdict).not_to_contain_text("random")
+    expect(recall).not_to_contain_text(chance)
     before.uncheck()
     expect(columns).to_have_count(1)
-    expect(verdict).not_to_contain_text("before")
+    expect(recall).not_to_contain_text(" before")
     before.check()
     expect(columns).to_have_count(3)
     expect(random).to_be_checked()
-    expect(verdict).to_contain_text("random")
+    expect(recall).to_contain_text(chance)
     before.uncheck()
     expect(columns).to_have_count(1)
     expect(random).not_to_be_checked()

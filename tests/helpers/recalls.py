@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+from app.languages import texts
 from core.common.metrics import KS
 from core.names.teach import TaughtNames
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Ranking
@@ -28,3 +29,8 @@ def asked(gallery: Gallery, query: str) -> Search:
 
 def prefixes_of(gallery: Gallery, keys: Iterable[str]) -> Tensor:
     return prefixes([gallery.contents], keys, gallery.backbone)
+
+
+def headline(what: str, **counts: int) -> str:
+    """The words of a headline, from counts by the titles of columns."""
+    return f"{what}: " + ", ".join(getattr(texts, f"COUNT_{title}").format(n=n) for title, n in counts.items())

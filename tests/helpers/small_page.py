@@ -11,10 +11,9 @@ import gradio as gr
 import pytest
 from app_process import close, free_port
 
-from app.server.errors import friendly
+from app.server.errors import message_of
 from app.server.hosts import Hosts
-from app.server.mcp_visitors import visitor_of
-from app.server.sent_files import sent_files
+from app.server.mcp import sent_files, visitor_of
 from app.server.serve import serve
 
 CHOICES = ["/srv/secret/one", "/srv/secret/two"]
@@ -39,7 +38,10 @@ def small_page() -> gr.Blocks:
         return calls + 1, calls + 1
 
     def sizes(files: list[str] | None = None, lines: str = "") -> list[int]:
-        return [Path(file).stat().st_size for file in [*(files or []), *sent_files(lines)]]
+        try:
+            return [Path(file).stat().st_size for file in [*(files or []), *sent_files(lines)]]
+        except Exception as error:
+            raise gr.Error(message_of(error, "sizes"), print_exception=False) from None
 
     def choose(choice: str) -> str:
         return choice
@@ -61,7 +63,7 @@ def small_page() -> gr.Blocks:
         number, answer, button = gr.Number(), gr.JSON(), gr.Button()
         several: dict[str, Any] = {"concurrency_limit": 8}
         button.click(count, calls, [calls, number], api_name="count", **several)
-        button.click(friendly(sizes, public=True), [files, lines], answer, api_name="sizes", **several)
+        button.click(sizes, [files, lines], answer, api_name="sizes", **several)
         button.click(choose, choice, word, api_name="choose", **several)
         button.click(slow, seconds, number, api_name="slow", **several)
         button.click(whose, word, answer, api_name="whose", **several)

@@ -13,8 +13,8 @@ from starlette.types import Send
 from strangers import API, PLAIN, Stranger
 
 from app.languages import texts
-from app.server.mcp_visitors import AT_WORK
-from app.server.rate_limit import CALLS, RateLimit
+from app.server.calls import CALLS, RateLimit
+from app.server.mcp import AT_WORK
 from app.server.uploads import Uploads
 
 MCP = True

@@ -11,8 +11,7 @@ from small_page import Small, small
 from strangers import API, Stranger
 
 from app.languages import texts
-from app.server import mcp_visitors
-from app.server.mcp_visitors import VISITOR
+from app.server.mcp import SECRET, VISITOR
 from core.sglora.engine import SGLora
 
 MCP, NAME = True, "a-name-that-nobody-guesses"
@@ -39,7 +38,7 @@ def test_no_other_client_is_taken_for_an_mcp_visitor(app: Small) -> None:
         stranger = Stranger(app.url, headers={VISITOR: made_up})
         assert stranger.call("whose", "asked").values == [["asked", None, None]]
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whose", "arguments": {"word": "asked"}}}
-    headers = {"accept": "application/json, text/event-stream", VISITOR: f"{mcp_visitors.SECRET}{visitor}"}
+    headers = {"accept": "application/json, text/event-stream", VISITOR: f"{SECRET}{visitor}"}
     headers["x-forwarded-for"] = "192.0.2.1, 203.0.113.9"
     answer = httpx.post(f"{app.url}{API}/mcp/", json=body, headers=headers, timeout=120).text
     assert "asked" in answer and visitor not in answer, "not even a client that knew the secret"

@@ -16,10 +16,10 @@ from small_page import Small, small
 from strangers import API, Stranger, wait
 
 from app.languages import texts, texts_in
+from app.main import Printable
 from app.server import calls
 from app.server.calls import MAX_VALUES, problem
 from app.server.hosts import Hosts
-from app.server.logs import Printable
 from app.server.serve import FILES, allow_open_files
 
 SIZES = (64 * 2**10, 2**20, 4 * 2**20)

@@ -22,7 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred
 from PIL import Image
-from recalls import ranked
+from recalls import headline, ranked
 from strangers import Stranger
 from zips import zipped
 
@@ -33,6 +33,7 @@ from app.answers.comparison import Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
 from app.models.engines import Models
+from app.page.context import StepContext
 from app.page.layout import Studio
 from app.page.view import Controls
 from app.page.views import experts_html, page_html, results_html
@@ -215,14 +216,14 @@ def test_the_page_says_why_there_are_no_models() -> None:
     def load() -> SGLora:
         raise RepositoryError("The experts are damaged: restore <them>.")
 
-    studio = Studio(Models(load), Visitors(), Sources())
-    with gr.Blocks() as page:
-        studio.build(page)
+    context = StepContext(Models(load), Visitors(), Sources())
+    with gr.Blocks():
+        Studio(context).wire()
     with pytest.raises(RepositoryError):
-        studio.models.get()
+        context.models.get()
     tab = Tab(Person())
     tab.drawn.controls = Controls()
-    shown = json.loads(studio.context.redraw(tab, {})[studio.context.drawn])
+    shown = json.loads(context.redraw(tab, {})[context.drawn])
     assert "The experts are damaged: restore &lt;them&gt;." in shown["html"]["status"]
 
 
@@ -330,10 +331,10 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
     columns = tuple(Column(title, "", Ranking((hit,), 1), {"k": 0}) for title in ("ZERO_SHOT", "SG_LORA"))
     photos = (Photo("k", NASTY, b"jpeg", (NASTY,)),)
     pages = [
-        page_html.routing(engine, adaptation.routing, Fit.of(engine, adaptation.routing), False, False),
+        page_html.routing(engine, adaptation.routing, Fit.of(engine, adaptation.routing), "", False),
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine, adaptation),
-        page_html.adapter_details(adaptation),
+        page_html.adapter_details(engine, adaptation),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),
@@ -467,7 +468,8 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
 
     def expected(*keys: str) -> str:
         n, after = len(keys), len(ten & {*keys})
-        return f"Photos for “water”, marked as right, among the first ten: 1 of {n} before, {after} of {n} after"
+        what = texts.MARKED.format(question="Photos for “water”", total=n)
+        return headline(what, ZERO_SHOT=1, SHARED=after)
 
     for row, right in ((0, True), (11, True), (3, False)):
         answering.mark(tab, first[row].key, right)

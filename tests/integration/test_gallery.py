@@ -21,7 +21,7 @@ from core.common.errors import AdapterError, GalleryError, StudioError
 from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
-from core.retrieval.gallery import KEPT_ADAPTERS, KEPT_CAPTIONS, ZERO_SHOT, Adapter, Gallery
+from core.retrieval.gallery import KEPT_ADAPTERS, KEPT_HITS, ZERO_SHOT, Adapter, Gallery
 
 COUNTED = {"prefix": "prefixed", "suffix": "suffixed", "text_prefix": "read", "text_suffix": "embedded"}
 
@@ -200,7 +200,7 @@ def test_captions_are_read_once_and_embedded_for_the_last_adapters(backbone, sam
     gallery.add([s.path for s in samples[:4]])
     gallery.set_captions({s.name: s.captions for s in samples})
     captions = len({text for photo in gallery.photos for text in photo.captions})
-    adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_CAPTIONS + 1)]
+    adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_HITS + 1)]
     first = [recalls(gallery, adapter) for adapter in adapters]
     assert (spy.read, spy.embedded, spy.suffixed) == (captions, len(adapters) * captions, 2 * 4), "no photo is embedded again"
     assert recalls(gallery, adapters[-1]) == first[-1] and spy.embedded == len(adapters) * captions

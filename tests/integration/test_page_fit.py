@@ -72,17 +72,16 @@ def test_at_strength_zero_search_is_zero_shots(client: Client, tmp_path: Path) -
 
 def test_photos_of_another_kind_are_named_unless_the_sentence_is_at_fault() -> None:
     fits, far = Fit(0.6, True, 2.4, None), Fit(0.2, False, 2.4, None)
-    for offered, words in ((True, texts.SUGGESTION), (False, texts.UNKNOWN_PHOTOS)):
-        notice = page_html.fit_notice(fits, True, offered)
+    for offered, words in ((True, texts.SUGGESTION), (False, texts.EVERYDAY)):
+        notice = page_html.fit_notice(fits, texts.EVERYDAY, offered)
         assert "sg-low" in notice and texts.PHOTOS_DIFFER in notice and words in notice
-        assert page_html.fit_notice(far, True, offered) == page_html.fit_notice(far)
+        assert page_html.fit_notice(far, texts.EVERYDAY, offered) == page_html.fit_notice(far, offered=offered)
 
 
 @pytest.mark.parametrize(
     ("fit", "level", "words"),
     [
-        (Fit(0.6, True, 0.9, None), "", ()),
-        (Fit(0.6, True, 2.4, None), "sg-medium", (texts.FORGETS.format(points=2.4),)),
+        (Fit(0.6, True, 2.4, None), "", ()),
         (Fit(0.2, False, 2.4, None), "sg-low", (texts.NO_EXPERT_FITS, texts.ONLY_SHARED)),
         (Fit(0.6, False, 0.0, message("In {language}.", language="<Polish>")), "sg-low", ("&lt;Polish&gt;", texts.ONLY_SHARED)),
         (Fit(0.6, True, 2.4, message("It is about documents.")), "sg-low", ("It is about documents.",)),
@@ -92,5 +91,4 @@ def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str,
     notice = page_html.fit_notice(fit)
     assert bool(notice) is bool(level) and level in notice
     assert all(part in notice for part in words)
-    assert (texts.FORGETS[:12] in notice) is (level == "sg-medium"), "only applied experts can forget"
     assert (texts.ONLY_SHARED in notice) is not fit.fits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -19,6 +20,7 @@ import pytest
 from app_visitors import Running, launched
 from made_up_photos import blurred
 from PIL import Image
+from recalls import headline
 from strangers import API, PLAIN, Stranger, wait
 
 from app.actions import adding, answering
@@ -27,7 +29,7 @@ from app.actions.sources import Sources
 from app.answers.comparison import Comparison
 from app.answers.exports import results_csv, write_photos
 from app.answers.question import Asked, Question, Scope, checked_day
-from app.languages import speaking
+from app.languages import speaking, texts
 from app.page.view import Controls
 from app.page.views import results_html
 from app.photos.libraries import PhotoLibraries
@@ -218,7 +220,10 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLor
     hits = found.columns[0].ranking.hits
     borrowed = next(hit for hit in hits if hit.key in found.rows)
     answering.mark(tab, borrowed.key, True)
-    assert f"<b>{int(borrowed.rank <= 10)}</b> of 1 before" in results_html.marked(found, tab.marks)
+    counted = re.sub("<[^>]+>", "", results_html.marked(found, tab.marks))
+    assert counted.startswith(
+        headline(texts.MARKED.format(question=texts.of(found.title), total=1), ZERO_SHOT=int(borrowed.rank <= 10))
+    )
     page = results_html.comparison(found, tab.visitor.files, 13, marks=tab.marks[found.asked])
     assert page.count('class="sg-open"') == 13 * len(found.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
     assert results_csv(found).count("\n") == 1 + 13

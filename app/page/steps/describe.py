@@ -15,7 +15,7 @@ from core.common.text import clean_text
 from core.retrieval.fit import Fit, remark_on
 from core.retrieval.suggest import Look
 from core.sglora.engine import SGLora
-from core.sglora.repository import EVERYDAY, Expert
+from core.sglora.repository import Expert
 from core.sglora.router import Routing
 
 
@@ -80,13 +80,11 @@ class Describe(Step):
         if made is not None and applied and not answering.differs(engine, tab, look, made.routing):
             folded = page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))
         own = None if controls.scope.samples else look
-        experts = [] if own is None else own.suggested
-        everyday = own is not None and all(expert.group == EVERYDAY for expert in experts)
-        why = texts.EVERYDAY if experts else texts.UNKNOWN_PHOTOS
+        experts = [] if own is None or own.suggested is None else [own.suggested]
         return {
             self.folded: folded,
             self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts)),
-            self.no_special: page_html.note(why) if everyday else "",
+            self.no_special: page_html.note(_no_sentence(own)) if own is not None and not experts else "",
         }
 
     def _look(self, tab: Tab, controls: Controls) -> Look | None:
@@ -102,15 +100,16 @@ class Describe(Step):
             return hidden | {self.routing: page_html.note(texts.of(error), "sg-warn")}
         if routing is None:
             return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY)}
-        fit = Fit.of(engine, routing)
-        look = self._look(tab, controls) if fit.fits else None
-        differs = answering.differs(engine, tab, look, routing)
-        offered = look.suggested if look is not None and differs else []
-        if not fit.fits and fit.remark is None:
-            offered = [engine.repository.experts[int(routing.chosen[0])]]
+        fit, look = Fit.of(engine, routing), self._look(tab, controls)
+        differs = fit.fits and answering.differs(engine, tab, look, routing)
+        # A sentence is offered that finds more in these photos. Without photos: the closest one.
+        offered = None if look is None or (not differs and fit.fits) else look.suggested
+        if look is None and not fit.fits and fit.remark is None:
+            offered = engine.repository.experts[int(routing.chosen[0])]
+        why = "" if look is None or not differs else _no_sentence(look)
         return {
-            self.routing: page_html.routing(engine, routing, fit, differs, bool(offered)),
-            self.suggestion: gr.Button(texts.topic(offered[0].description) if offered else "", visible=bool(offered)),
+            self.routing: page_html.routing(engine, routing, fit, why, offered is not None),
+            self.suggestion: gr.Button(texts.topic(offered.description) if offered else "", visible=offered is not None),
         }
 
     def _draw_chart(self, tab: Tab, controls: Controls) -> Updates:
@@ -124,6 +123,11 @@ def _routing(engine: SGLora, controls: Controls) -> Routing | None:
     """The routing of the sentence; None without one. Raises DescriptionError: when it is invalid."""
     wanted = controls.request
     return None if wanted is None else engine.route(wanted.description, wanted.k, wanted.tau)
+
+
+def _no_sentence(look: Look) -> str:
+    """Why no sentence is suggested for photos."""
+    return texts.EVERYDAY if look.everyday else texts.UNKNOWN_PHOTOS
 
 
 def _topic(expert: Expert) -> str:

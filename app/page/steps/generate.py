@@ -22,7 +22,9 @@ class Generate(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-made"):
             self.lora = self.context.part("lora", page_html.note(self.t("LORA_EMPTY")))
+            self.without = small(self.t("WITHOUT_SENTENCE"), "without-sentence", 170, scale=0)
             self.download = small(self.t("DOWNLOAD"), "download", 150, scale=0)
+        self.context.sight(self.without, _may_cost)
 
     def more(self) -> None:
         with gr.Row():
@@ -52,6 +54,7 @@ class Generate(Step):
         moved = [control.input for control in (self.k, self.tau)] + [self.seed.change]
         moved += [self.k.release, self.tau.release, self.strength.input, self.strength.release]
         self.asks(moved, self._redo)
+        self.asks(self.without.click, self._without, sets=["description"])
         self.downloads(self.download, self._write, self.lora)
         self.resample.click(None, None, self.seed, js="() => Math.floor(Math.random() * 10000)", **private())
 
@@ -62,6 +65,10 @@ class Generate(Step):
         # The sliders change the adapter that is shown, whatever the visitor is typing.
         controls = event.controls._replace(description=tab.adaptation.request.description)
         return self.again(tab, controls, tab.asked.question)
+
+    def _without(self, event: Event) -> Updates:
+        """Ask again without a sentence."""
+        return self.again(event.tab, event.controls._replace(description=""), event.tab.asked.question) | {"description": ""}
 
     def _write(self, event: Event) -> str:
         return str(write_zip(self.context.engine(event.tab), event.tab.visitor, event.tab.adaptation))
@@ -78,7 +85,7 @@ class Generate(Step):
         return {self.lora: page_html.adapter(engine, adaptation), self.command: shown}
 
     def _facts(self, tab: Tab) -> str:
-        return "" if tab.adaptation is None else page_html.adapter_details(tab.adaptation)
+        return "" if tab.adaptation is None else page_html.adapter_details(self.context.engine(tab), tab.adaptation)
 
     def _draw_limits(self, tab: Tab, controls: Controls) -> Updates:
         """Until a sentence is asked with another strength, the slider has the experts' usual one."""
@@ -90,3 +97,10 @@ class Generate(Step):
             self.k: gr.Slider(maximum=experts, value=min(controls.k, experts)),
             self.strength: gr.Slider(maximum=most, value=usual),
         }
+
+
+def _may_cost(tab: Tab, _: Controls) -> bool:
+    """Whether a sentence is applied, and search without it is known to find more, or nothing is known."""
+    made, counted = tab.adaptation, tab.counted
+    known = counted is not None and counted.measurable
+    return made is not None and made.fits and (counted is None or not known or counted.costs)

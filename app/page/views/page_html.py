@@ -24,14 +24,14 @@ note, section, status, listed_files, folded = _html.note, _html.section, _html.s
 
 def header() -> Markup:
     """The title, and one line that says what the app does."""
-    return _html.header(measured())
+    return _html.header()
 
 
-def measured() -> str:
+def measured() -> Markup:
     """The gain of a sentence on new photos, beside the shared part's, from the shipped result."""
     methods = json.loads(results_path("known").read_text(encoding="utf-8"))["groups"][texts.MEASURED_GROUP]["methods"]
     before, one, after = (methods[name]["mean"]["R@1"] for name in ("zero-shot", "one-lora", "sg-lora"))
-    return texts.MEASURED.format(before=before, one=one, after=after)
+    return note(Markup(texts.MEASURED.format(before=before, one=one, after=after)))
 
 
 def one_more() -> tuple[int, int]:
@@ -41,7 +41,7 @@ def one_more() -> tuple[int, int]:
     return round(first), round(sum(further) / len(further))
 
 
-def routing(engine: SGLora, result: Routing, fit: Fit, differs: bool, offered: bool) -> Markup:
+def routing(engine: SGLora, result: Routing, fit: Fit, differs: str, offered: bool) -> Markup:
     """The routed experts with their weights, and how well they fit the sentence and the photos."""
     experts = [engine.repository.experts[i] for i in result.chosen.tolist()]
     notice = fit_notice(fit, differs, offered)
@@ -49,17 +49,15 @@ def routing(engine: SGLora, result: Routing, fit: Fit, differs: bool, offered: b
     return _html.routing(zip(experts, map(experts_html.short, experts), weights, strict=True), fit.fits, notice)
 
 
-def fit_notice(fit: Fit, differs: bool = False, offered: bool = True) -> Markup:
-    """A notice that no expert fits and why, that the photos are of another kind, or how much the routed experts forget; empty
-    if none of these. ``differs``: as ``actions.differs``. ``offered``: whether another sentence is offered."""
-    if fit.remark is not None:
-        return _html.fit("low", texts.of(fit.remark), "" if fit.fits else texts.ONLY_SHARED)
-    if not fit.fits:
-        return _html.fit("low", texts.NO_EXPERT_FITS, f"{texts.ONLY_SHARED} {texts.SUGGESTION}")
+def fit_notice(fit: Fit, differs: str = "", offered: bool = True) -> Markup:
+    """A notice that no expert fits and why, or that the photos are of another kind; empty if neither. ``differs``: what helps
+    photos of another kind, if no sentence does. ``offered``: whether another sentence is offered."""
+    instead = texts.SUGGESTION if offered else ""
+    if fit.remark is not None or not fit.fits:
+        why = texts.NO_EXPERT_FITS if fit.remark is None else texts.of(fit.remark)
+        return _html.fit("low", why, "" if fit.fits else f"{texts.ONLY_SHARED} {instead}".strip())
     if differs:
-        return _html.fit("low", texts.PHOTOS_DIFFER, texts.SUGGESTION if offered else texts.UNKNOWN_PHOTOS)
-    if fit.forgetting >= 1:
-        return _html.fit("medium", "", texts.FORGETS.format(points=fit.forgetting))
+        return _html.fit("low", texts.PHOTOS_DIFFER, instead or differs)
     return Markup("")
 
 
@@ -82,13 +80,15 @@ def adapter(engine: SGLora, result: Adaptation) -> Markup:
     return _html.adapter(words)
 
 
-def adapter_details(result: Adaptation) -> Markup:
+def adapter_details(engine: SGLora, result: Adaptation) -> Markup:
     """Facts about a generated LoRA."""
+    lost = Fit.of(engine, result.routing).forgetting if result.fits else 0.0
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
         ("rank", result.lora.rank),
         ("seed", result.request.seed),
         ("strength", f"{result.strength:.2g}"),
+        ("everyday objects that lose their right name", f"{lost:.0f} of 100"),
     )
     title = texts.LORA_FOR.format(description=result.routing.description) if result.fits else texts.SHARED
     return _html.adapter_details(title, facts, result.seconds)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import numpy as np
 from markupsafe import Markup
 
-from app.answers.comparison import CONTROLS, FIRST, MERGE, RANDOM, SG_LORA, SHARED, Column, Comparison
+from app.answers.comparison import CONTROLS, FIRST, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison
 from app.answers.question import Question
 from app.languages import texts
 from app.page.views import experts_html
@@ -26,6 +26,7 @@ FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
 STRIP = 120  # photos to choose from for a name
 WAYS = ("t2i", "i2t")  # in the order of the table's heads
+COUNTS = "COUNT_ZERO_SHOT", "COUNT_SHARED", "COUNT_NAMES", "COUNT_RANDOM", "COUNT_SG_LORA"
 DRAWN, EXAMPLES = 4, 3  # experts in the picture of the method; photos of each search
 _html, _how = macros("results.html"), macros("how.html")
 
@@ -125,10 +126,9 @@ def not_counted() -> Markup:
 def _counts(words: str, counts: Sequence[tuple[str, int]]) -> Markup:
     """Counts by the titles of their columns. Only the best one is green, if there is one."""
     best, least = (pick(count for _, count in counts) for pick in (max, min))
-    shown = [
-        Markup(getattr(texts, f"COUNT_{title}")).format(n=_html.bold(count, int(count == best > least)))
-        for title, count in counts
-    ]
+    bold = [(title, _html.bold(count, int(count == best > least))) for title, count in counts]
+    words_of: dict[str, str] = dict(zip((ZERO, SHARED, NAMES, RANDOM, SG_LORA), COUNTS, strict=True))
+    shown = [Markup(getattr(texts, words_of[title])).format(n=n) for title, n in bold]
     return Markup("{}: {}").format(words, Markup(", ").join(shown))
 
 
