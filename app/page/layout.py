@@ -75,7 +75,7 @@ class Studio(Step):
                 gr.HTML(label.html("HEADER", page_html.header))
                 measured = gr.HTML(label.html("MEASURED", page_html.measured), elem_id="measured")
                 # It is about the shipped experts.
-                context.sight(measured, lambda tab, _: tab.visitor.backbone == DEFAULT, self.models.first == DEFAULT)
+                context.sight(measured, lambda tab, _: tab.visitor.backbone == DEFAULT, context.models.first == DEFAULT)
             with gr.Column(scale=0, min_width=220):
                 samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
@@ -139,8 +139,9 @@ class Studio(Step):
         self.opens(context.drawer.expand, "drawer")
         opening: dict[str, Any] = {"group": OPEN, "opening": True}
         sets = [*ASKED.values(), *SAMPLING, "random", "opened", self.tabs]
-        # A visitor may ask before the page is there: then it opens with that.
-        begun = self.on(page.load, self._open, [context.kept_names], sets, asks=True, everything=True, **opening)
+        # A visitor may ask before the page is there: then it opens with that. What an earlier event has drawn stays, since the
+        # visitor may be changing it.
+        begun = self.on(page.load, self._open, [context.kept_names], sets, asks=True, **opening)
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
         self.on(begun.then, self._ready, [context.kept_names], waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
