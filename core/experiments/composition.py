@@ -90,10 +90,9 @@ def one_more(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    steps = {group: content["one more"] for group, content in result["groups"].items()}
-    first = [f"{markdown.difference(next(iter(each.values()))['each'])} ({group})" for group, each in steps.items()]
-    told = [f"The first expert of a task's kind changes R@1 by {' and '.join(first)}."]
-    for group, each in steps.items():
-        gains = [f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in each.items()]
+    told = []
+    for group, content in result["groups"].items():
+        steps = content["one more"].items()
+        gains = [f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in steps]
         told.append(f"One more expert of a task's kind, in points of R@1 ({group}): {', '.join(gains)}.")
     return told

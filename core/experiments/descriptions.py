@@ -58,15 +58,9 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    shown = {**{name: name for name in LENGTHS}, "vague": "a vague sentence", WRONG: "a wrong one"}
-    told = []
-    for group, content in result["groups"].items():
-        means = {said: content["methods"][name]["mean"]["R@1"] for name, said in shown.items()}
-        told.append(f"R@1 is {', '.join(f'{mean:.0f} with {said}' for said, mean in means.items())} ({group}).")
     nothing = [f"{markdown.difference(v)} ({group})" for group, v in result["wrong minus one-lora"].items()]
     notices = ", ".join(f"{name} {share:.0f} %" for name, share in result["notices"].items())
     return [
-        *told,
         f"A wrong sentence minus no sentence, one LoRA for everything: {' and '.join(nothing)}.",
         f"Sentences with a notice that no expert fits: {notices}.",
     ]

@@ -94,12 +94,10 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None) -> dict[st
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    carried, added = result["everyday minus zero-shot"], result["groups"][runner.SPECIAL]["methods"][EVERYDAY]["ours minus it"]
     notices = [domain for domain, v in result["domains"].items() if not v["fits"]]
     return [
-        f"Experts and a shared LoRA of everyday photos change R@1 in special domains by {markdown.difference(carried)} points "
-        f"over zero-shot; ten experts of the domain add {markdown.difference(added['R@1'])}.",
-        f"Without them, {len(notices)} of {len(result['domains'])} domains get the notice that no expert fits.",
+        f"Everyday experts minus zero-shot: {markdown.difference(result['everyday minus zero-shot'])} points.",
+        f"Without the ten, {len(notices)} of {len(result['domains'])} domains get the notice that no expert fits.",
     ]
 
 

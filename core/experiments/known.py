@@ -71,12 +71,3 @@ def _coco(context: ExperimentContext) -> list[runner.Row]:
     scenes = {n: r for n, r in scene_rows({int(i): samples[i].captions for i in held}).items() if len(r) >= COCO_FEWEST}
     tasks = [HeldTask(f"coco {n}", SCENES[n]["description"], "scenes", r, r) for n, r in scenes.items()]
     return runner.measured(coco, "known", {COCO: tasks}, lambda task: _variants(context.engine, coco.corpus, task))
-
-
-def findings(result: Mapping[str, Any]) -> list[str]:
-    """The means of zero-shot, one LoRA and SG-LoRA in each group."""
-    told = []
-    for group, content in result["groups"].items():
-        zero, one, ours = (f"{content['methods'][name]['mean']['R@1']:.1f}" for name in ("zero-shot", "one-lora", OURS))
-        told.append(f"{zero} zero-shot, {one} with one LoRA and {ours} with SG-LoRA ({group})")
-    return [f"R@1 is {'; '.join(told)}."]

@@ -1,12 +1,13 @@
 """All experiments, in the order of the Evidence tab.
 
 To add one, write a module ``core/experiments/NAME.py``, and its question and method in ``registry.json``. ``run(context)``
-returns the result as JSON, ``findings(result)`` sentences. Optional are ``table(result)``, Markdown (without it: methods by
-group), and a plot (``core.experiments.figures``).
+returns the result as JSON. The interval that answers the question is named there, too ("minus"), or comes from
+``decides(result)``. Optional are ``findings(result)``, sentences, ``table(result)``, Markdown (without it: methods by group),
+and a plot (``core.experiments.figures``).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 
@@ -22,6 +23,12 @@ class Experiment:
     method: str  # in a sentence or two
     data: bool = True  # needs a data folder
     plot: bool = False  # has a figure
+    # Of a result with groups: the compared method with its verb; others, as sentences call them, and the difference to the
+    # first decides; the group that decides.
+    finds: str = "SG-LoRA finds"
+    minus: Mapping[str, str] = field(default_factory=dict)
+    group: str = "special domains"
+    paper: str = ""  # what the paper found, if it asks the same, and {found}: what we found
 
     @property
     def module(self) -> ModuleType:

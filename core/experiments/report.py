@@ -8,19 +8,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.experiments import statistics
+from core.common import markdown
+from core.common.text import listed
+from core.experiments import answers, statistics
 from core.experiments.registry import EXPERIMENTS, Experiment
 
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result's texts: order, question, method, findings (the first answers the question), tables in Markdown, the command
-    that repeats it."""
-    module = experiment.module
+    """A result's texts: order, question, method, verdict and the interval that decides it, findings (the first has the figures
+    of the answer), what the paper found, tables in Markdown, the command that repeats it."""
+    module, decide = experiment.module, answers.differences(experiment, result.get("groups", {}))
+    interval = next(iter(decide.values())) if decide else module.decides(result) if hasattr(module, "decides") else None
+    sentences = [answers.sentence(experiment, group, result["groups"][group]) for group in decide]
+    found = listed([f"{markdown.difference(interval)} ({group})" for group, interval in decide.items()])
     return {
         "order": list(EXPERIMENTS).index(experiment.name),
         "question": experiment.question,
         "method": experiment.method,
-        "findings": module.findings(result),
+        "verdict": answers.verdict(interval),
+        "interval": interval,
+        "findings": sentences + (module.findings(result) if hasattr(module, "findings") else []),
+        "paper": experiment.paper.format(found=found),
         "table": module.table(result) if hasattr(module, "table") else statistics.summary_table(result["groups"]),
         "command": f"python -m core experiment {experiment.name}{' --data data' if experiment.data else ''}",
     }
@@ -41,5 +49,6 @@ def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> Path:
 def text(experiment: Experiment, result: Mapping[str, Any]) -> str:
     """A result as Markdown, for the terminal."""
     content = report(experiment, result)
-    findings = "\n".join(f"- {sentence}" for sentence in content["findings"])
+    first, *more = content["findings"]
+    findings = "\n".join(f"- {each}" for each in (f"**{content['verdict']}.** {first}", *more, content["paper"]) if each)
     return f"## {content['question']}\n\n{content['method']}\n\n{findings}\n\n{content['table']}"

@@ -7,6 +7,7 @@ from typing import Any
 from core.common import markdown
 from core.common.metrics import bootstrap_interval
 from core.common.paths import data_of
+from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.retrieval.fit import fits
 from core.sglora.repository import Expert
@@ -45,6 +46,11 @@ def _shares(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     shares = {name: [round(100 * v, 1) for v in bootstrap_interval([row[name] for row in rows])] for name in (*RIGHT, "notice")}
     chance = round(100 * sum(row["chance"] for row in rows) / len(rows), 1)
     return {"sentences": len(rows), "chance": chance, **shares}
+
+
+def decides(result: Mapping[str, Any]) -> statistics.Interval:
+    """The closest expert minus chance."""
+    return statistics.interval([100 * (row["first"] - row["chance"]) for row in result["rows"] if row["kind"] != NONE])
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:

@@ -199,6 +199,13 @@ def over(by: str, rows: Sequence[Mapping[str, Any]], measure: str, **where: obje
     return statistics.interval([float(np.mean([row[measure] for row in own])) for own in groups.values()])
 
 
+def decides(result: Mapping[str, Any]) -> statistics.Interval:
+    """Three photos of a made-up name minus none."""
+    plain = [row for row in result["names"] if row["wording"] == PLAIN and row["names"] == "nonsense"]
+    rows = [row | {"task": row["domain"], "variant": str(row["photos"])} for row in plain]
+    return statistics.difference(rows, "3", "0", "right")
+
+
 def findings(result: Mapping[str, Any]) -> list[str]:
     plain = [row for row in result["names"] if row["wording"] == PLAIN]
     domains = len({row["domain"] for row in plain})

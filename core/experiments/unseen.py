@@ -7,9 +7,7 @@ from typing import Any
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
-from core.experiments.known import OURS, findings
-
-__all__ = ["findings", "run"]
+from core.experiments.known import OURS
 
 SEEDS = (0, 1, 2)  # of trainings
 

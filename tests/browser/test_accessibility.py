@@ -100,7 +100,7 @@ def test_axe_finds_nothing_serious(
 
 def unfold(page: Page) -> None:
     """Open all folded parts, also nested ones; of the results on the Evidence tab, which are made alike, the first two."""
-    details = "details:not([open], .sg-exhibit ~ .sg-exhibit ~ .sg-exhibit)"
+    details = "details:not([open], .sg-answer ~ .sg-answer ~ .sg-answer > .sg-exhibit)"
     kinds = "button.label-wrap:not(.open)", f"{details} > summary", "#folded [aria-expanded=false]"
     folded = page.locator(", ".join(f"{kind}:visible" for kind in kinds))
     while folded.count():

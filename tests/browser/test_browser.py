@@ -234,7 +234,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     page.locator("#with-merge input").check()
     for title in (texts.ZERO_SHOT, texts.MERGE, texts.SG_LORA):
         expect(page.locator(f'#results section[aria-label="{title}"] .sg-hit')).to_have_count(SHOWN)
-    expect(page.locator("#recall .sg-lead")).to_have_count(2)
+    expect(page.locator("#recall .sg-lead")).to_have_count(4)
     expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
     page.click("#resample")
     expect(page.locator("#command textarea")).to_have_value(re.compile(r"--seed \d+"))
@@ -312,9 +312,10 @@ def page_name(path: Path) -> tuple[str, bytes]:
 
 
 def test_nothing_typed_is_run(opened: Page) -> None:
-    box(opened, "description").fill('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    sentence = "photos of dogs that run on the beach <img src=x onerror=alert(1)> ${alert(2)}"
+    box(opened, "description").fill(sentence)
     opened.click("#generate")
-    expect(opened.locator("#lora")).to_contain_text('<img src="x" onerror="alert(1)"> ${alert(2)} a dog')
+    expect(opened.locator("#lora")).to_contain_text(sentence)
 
 
 def test_every_result_that_ships_is_shown(opened: Page) -> None:
@@ -322,6 +323,12 @@ def test_every_result_that_ships_is_shown(opened: Page) -> None:
     shown = opened.locator(".sg-exhibit:visible")
     expect(shown).to_have_count(len(shipped()))
     settles(lambda: opened.evaluate("document.documentElement.scrollHeight < 3500"), True)
+    for verdict, sign in {"Yes": "✓", "Not significant": "≈", "Figures": "#"}.items():  # a word and a sign, not colour alone
+        number = sum(report["verdict"] == verdict for report in shipped())
+        assert number
+        expect(opened.locator(f".sg-decided:has-text('{sign} {verdict}')")).to_have_count(number)
+    opened.mouse.wheel(0, 9_000)
+    expect(opened.locator(".sg-answer").last).to_be_in_viewport()  # the wheel reaches the end of a long tab
     last = shipped()[-1]
     shown.last.locator("summary").click()
     expect(shown.last.locator(".sg-unfolded")).to_contain_text(last["command"])

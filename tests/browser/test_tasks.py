@@ -96,15 +96,13 @@ def test_the_page_names_a_misfit_and_applies_the_strength(browser: Browser, url:
     page, errors = visit(browser, url, viewport=SIZES["phone"], is_mobile=True, has_touch=True)
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     page.click("#folded button")
-    # While the visitor types: no expert fits, and a click uses the wording of the closest expert. The photos are of another
-    # kind, and a second click uses a wording for them.
-    box(page, "description").fill(FAR)
-    expect(page.locator("#routing .sg-fit")).to_contain_text(texts.ONLY_SHARED)
-    page.click("#suggestion")
-    expect(page.locator("#routing .sg-fit")).to_contain_text(texts.PHOTOS_DIFFER)
-    page.click("#suggestion")
-    expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)
-    expect(page.locator("#suggestion")).to_be_hidden()
+    # While the visitor types: no expert fits, or the photos are of another kind. A click uses a wording for them.
+    for sentence, notice in ((FAR, texts.ONLY_SHARED), ("chest X-rays", texts.PHOTOS_DIFFER)):
+        box(page, "description").fill(sentence)
+        expect(page.locator("#routing .sg-fit")).to_contain_text(notice)
+        page.click("#suggestion")
+        expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)
+        expect(page.locator("#suggestion")).to_be_hidden()
 
     ask(page, QUERY, SENTENCE)
     expect(page.locator("#folded button")).to_have_count(0)  # the notice about the photos stays open

@@ -78,7 +78,7 @@ def test_captions_are_counted_without_and_with_a_question(opened: Page, engine: 
 
 
 def test_ticks_say_which_columns_are_compared(opened: Page) -> None:
-    page, columns, recall = opened, opened.locator("#results section"), opened.locator("#recall > *")
+    page, columns, recall = opened, opened.locator("#results section"), opened.locator("#recall .html-container")
     chance = texts.RANDOM_RANGE.format(n=8, mean="", low="", high="").split(":")[0]
     before, random = page.locator("#with-zero-shot input"), page.locator("#with-random input")
     expect(page.locator("#results h3")).to_contain_text(sample_questions()[0].query)

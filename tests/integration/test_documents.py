@@ -15,6 +15,7 @@ from PIL import Image
 from core.cli.parser import build_parser
 from core.common.paths import ROOT, results_path
 from core.data import read_folder
+from core.experiments.registry import EXPERIMENTS
 from core.training.generator import GeneratorRecipe
 from core.training.recipe import CLIP_RECIPE
 
@@ -143,6 +144,19 @@ def test_figures_are_those_of_the_results() -> None:
             measured = set(FIGURE.findall(report["table"] + "".join(report["findings"])))
             shown = FIGURE.findall("".join(line for line in section.splitlines() if line.startswith("|")))
             assert [figure for figure in shown if figure not in measured] == [], name
+
+
+def test_sections_of_the_results_begin_with_the_shipped_answers() -> None:
+    answered = set()
+    for section in PAGES[ROOT / "docs" / "results.md"].split("\n## ")[1:]:
+        for name, options in re.findall(r"^    python -m core experiment (\w+)(.*)$", section, re.MULTILINE):
+            if "--out" not in options:
+                report = json.loads(results_path(name).read_text(encoding="utf-8"))["report"]
+                answer = f"*{report['question']}* **{report['verdict']}.** {report['findings'][0]} {report['paper']}".strip()
+                title, _, content = section.partition("\n")
+                assert " ".join(content.split()).startswith(answer), title
+                answered.add(name)
+    assert answered == set(EXPERIMENTS)
 
 
 def cells(text: str) -> dict[str, list[str]]:

@@ -28,14 +28,14 @@ from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.experiments.teach import NONSENSE
 from core.names.file import save_names
-from core.names.ordinary_texts import imagenet_class_names
+from core.names.ordinary_texts import COMMON, imagenet_class_names
 from core.names.teach import GAMMA, MAX_NAMES, OWN_TEXT, TaughtNames
 from core.retrieval.gallery import Gallery
 from core.retrieval.index import Ranking
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SENTENCE = "photos of boats"
 
@@ -197,7 +197,28 @@ def test_names_go_into_the_download(engine: SGLora, tab: Tab, tmp_path: Path) ->
         expected, words = tab.visitor.names(engine).on(base), ["a wug", "a dog"]
         assert torch.allclose(backbone.encode_text(words, lora), backbone.encode_text(words, expected), atol=1e-5)
         assert origin["names"] == [{"name": "wug", "photos": 3}]
-        assert "Taught names: wug (3 photos)" in (tmp_path / folder / "README.md").read_text()
+        told = (tmp_path / folder / "README.md").read_text()
+        assert "Taught names: wug (3 photos)" in told
+        # Common words are asked with the adapter that was written, and with the same without the name.
+        texts = [f"a photo of a {word}" for word in COMMON]
+        kept = (backbone.encode_text(texts, lora) * backbone.encode_text(texts, base)).sum(1)
+        facts = {
+            "words": len(COMMON),
+            "mean": float(kept.mean()),
+            "least": float(kept.min()),
+            "worst": COMMON[int(kept.argmin())],
+        }
+        assert origin["kept"] == pytest.approx(facts, abs=1e-3) and f"“{facts['worst']}” keeps least" in told
+    answering.answer(engine, tab, Asked(request=AdapterRequest("quarterly tax returns")))
+    tab.visitor.change_names(engine, lambda names: names.remove("wug"))
+    for number, adaptation in enumerate((None, tab.adaptation)):  # without a sentence, or with one that is not applied
+        shutil.unpack_archive(path := write_zip(engine, tab.visitor, adaptation), tmp_path / f"shared{number}")
+        lora, origin = load_peft(tmp_path / f"shared{number}", list(backbone.linears.values()), backbone.fingerprint)
+        assert torch.allclose(
+            backbone.encode_text(["a dog"], lora), backbone.encode_text(["a dog"], backbone.shared), atol=1e-5
+        )
+        assert "shared" in path.name and "tax" not in (tmp_path / f"shared{number}" / "README.md").read_text()
+        assert origin["weight"] == DEFAULT_WEIGHT and "description" not in origin
 
 
 def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path: Path) -> None:

@@ -130,6 +130,17 @@ def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [("aerial", "aerial photos"), ("clothes", "product photos of clothes"), ("seedlings", "photos of seedlings")],
+)
+def test_the_shipped_samples_get_a_sentence_of_their_kind(engine: SGLora, name: str, suggestion: str) -> None:
+    gallery = Gallery(engine.backbone)
+    gallery.add([sample.path for sample in sample_photos(name)])
+    found = suggested(engine.repository, gallery.contents.embeddings(most=256))
+    assert found is not None and found.description.startswith(suggestion)
+
+
+@pytest.mark.parametrize(
     ("subject", "suggestion", "other"),
     [
         ("photos of bedrooms", "photos of rooms", "satellite pictures"),
