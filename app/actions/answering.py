@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from app.actions.sources import Sources
 from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Answer, Column, Comparison
@@ -29,7 +30,6 @@ from core.sglora.router import Routing
 
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
-MAX_STRENGTH = 4.0
 MARKED_QUESTIONS = 20  # the latest whose marks are kept
 
 Progress = Callable[[int, int], object]
@@ -43,9 +43,7 @@ def request(description: str, k: float | None, tau: float | None, seed: float | 
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: choose 0 to {MAX_SEED:,}.")
-    if strength is not None and not 0 <= strength <= MAX_STRENGTH:
-        raise DescriptionError(f"The strength is {strength:g}: choose 0 to {MAX_STRENGTH:g}.")
-    return AdapterRequest(clean_text(description), int(k), float(tau), int(seed), strength)
+    return AdapterRequest(clean_text(description), cast("int", k), float(tau), int(seed), strength)
 
 
 def number(name: str, value: object) -> float:
@@ -268,9 +266,8 @@ def answer_again(
     """Answer the tab's last question (or ``asked``) again after a change. Returns None without a question, or if it cannot be
     asked again."""
     asked = asked or tab.asked
-    if asked.request is not None and engine.mixes and asked.request.strength is not None:
-        # Another backbone's strength may be a factor above 1.
-        asked = replace(asked, request=replace(asked.request, strength=min(asked.request.strength, 1.0)))
+    if asked.request is not None:
+        asked = replace(asked, request=engine.limited(asked.request))
     try:
         return answer(engine, tab, asked, sources, stop)
     except (DescriptionError, GalleryError, PhotoError, LibraryError):

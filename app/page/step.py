@@ -119,10 +119,24 @@ class Step:
         return self.again(event.tab, controls, controls.words) | values
 
     def again(self, tab: Tab, controls: Controls, question: Question | None) -> Updates:
-        """Answer a question with the values of the controls, if it can be answered."""
+        """Answer a question with the values of the controls, if it can be answered. Raises DescriptionError: when a value is
+        invalid."""
         asked, engine = controls.asked(question), self.context.engine(tab)
+        if asked.request is not None:
+            engine.check(asked.request.k, asked.request.strength)
         answering.answer_again(engine, tab, asked, self.context.sources, lambda: tab.closed)
         return {}
+
+
+def _of_slider(self: gr.Slider, payload: object) -> float:
+    if not isinstance(payload, int | float):
+        raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False)
+    return payload
+
+
+# Handlers check a slider's range, as endpoints do. Gradio's own error has other words, and a stack trace in the log. A subclass
+# would not do: Gradio writes a file beside the module of a component's class.
+gr.Slider.preprocess = _of_slider
 
 
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:

@@ -62,10 +62,11 @@ def tagged(data: Mapping[str, Any]) -> str:
     lines = []
     for each in data["tags"]:
         if each.get("photos"):
-            line = f"“{each['keyword']}”: {each['photos']:,} photos with a score of {each['score']:.3f} or more"
-            for scores, whose in ((each["own"], "its own"), (each["wrong"], "the crossed")):
+            files = f" in {each['files']:,} files" if each["files"] != each["photos"] else ""
+            line = f"“{each['keyword']}”: {each['photos']:,} photos{files} score {each['score']:.3f} or more"
+            for scores, which in ((each["own"], "photos that taught it"), (each["wrong"], "crossed photos")):
                 kept = sum(score >= each["score"] for score in scores)
-                line += f"; {kept} of {whose} {len(scores)} too, each left out once" if scores else ""
+                line += f". Of the {len(scores)} {which}, {kept} score that much when left out" if scores else ""
             lines.append(line)
         if each.get("proposed") is not None:
             more = f"--at-least {each['proposed']:.3f} finds {each['proposed_photos']:,} photos"

@@ -4,8 +4,10 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pkgutil import resolve_name
 
 from core.cli.format import on_one_line
@@ -26,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
+    argv = sys.argv[1:] if argv is None else argv
+    for word in takewhile(lambda each: each != "--", argv):
+        if re.fullmatch(r"-[^\W\d]\S+", word):
+            parser.error(f'{word} is no option. To exclude a word, quote it with what to look for: "dog {word}".')
     arguments = parser.parse_args(argv)
     from core.common.runtime import set_up_heap  # imports torch, so not before `--help` and usage errors
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,21 @@ from core.experiments.registry import EXPERIMENTS
 
 
 def _type(name: str, read: Callable[[str], Any], holds: Callable[[Any], bool] = lambda value: True) -> Callable[[str], Any]:
-    """A converter for argparse; ``name`` is part of its error message: "invalid finite number value: 'nan'"."""
+    """A converter for argparse; ``name`` is part of its error message: "“nan” is no finite number"."""
 
     def convert(text: str) -> Any:
-        value = read(text)
-        if not holds(value):
-            raise ValueError
-        return value
+        with suppress(ValueError):
+            if holds(value := read(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"“{text}” is no {name}")
 
-    convert.__name__ = name
     return convert
 
 
 _finite = _type("finite number", float, math.isfinite)
 _names = _type("list of names", lambda text: list(dict.fromkeys(name.strip() for name in text.split(","))))
-_COUNT = {"type": _type("count", int, lambda value: value >= 1), "metavar": "N"}
-_DAY = {"type": _type("day (such as 2024-05-31)", date.fromisoformat), "metavar": "DAY"}
+_COUNT = {"type": _type("count: give a whole number, 1 or more", int, lambda value: value >= 1), "metavar": "N"}
+_DAY = {"type": _type("day: give one such as 2024-05-31", date.fromisoformat), "metavar": "DAY"}
 _FLAG = {"action": "store_true"}
 _DIR, _FOLDER, _FILE = ({"type": Path, "metavar": name} for name in ("DIR", "FOLDER", "FILE"))
 
@@ -63,7 +63,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--part": {"choices": ("whole", "expert", "shared"), "default": "whole"},
     "--pretrained": {"metavar": "TAG|FILE"},
     "--query": {"metavar": "TEXT", "nargs": "+"},
-    "--seed": {"type": _type("seed", int, lambda value: 0 <= value < 2**63)},
+    "--seed": {"type": _type("seed: give a whole number, 0 or more", int, lambda value: 0 <= value < 2**63)},
     "--set": {"action": "append", "default": [], "metavar": "NAME=VALUE"},
     "--split": {"metavar": "NAME"},
     "--strength": {"type": _finite},

@@ -50,7 +50,7 @@ def tag(arguments: Namespace) -> Answer:
         files = photos.files(rows, where.folder) if rows else []
         show = partial(Steps(log), f"“{word}”")
         report = change_all(files, str(word), arguments.style, arguments.remove, arguments.dry_run, show)
-        tags.append(facts | {"changed": [str(file) for file in report.changed], "same": report.same})
+        tags.append(facts | {"files": len(files), "changed": [str(file) for file in report.changed], "same": report.same})
         failed += reported(report.failed)
     facts = {"tags": tags, "failed": failed, "dry_run": arguments.dry_run, "remove": arguments.remove}
     return Answer(facts, format.tagged)

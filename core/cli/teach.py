@@ -11,9 +11,10 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, reported, task_request, written
-from core.common.errors import DataError, DescriptionError, GalleryError
+from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
 from core.common.messages import Message, message
 from core.data.find_images import photos_in
+from core.data.xmp import LEVELS
 from core.experts import adapter_files
 from core.experts.load import load_adapter
 from core.names.file import NAMES_FILE, save_names
@@ -26,6 +27,11 @@ from core.sglora.request import AdapterRequest
 
 def teach(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
+    for name, *_ in arguments.name:
+        if any(sign in name for sign in LEVELS):
+            raise UsageError(
+                f"The name “{name}” cannot be a keyword, since / and | are levels in photo programs: change --name."
+            )
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     wanted, base = [(name, _photos(map(Path, files))) for name, *files in arguments.name], task_request(arguments)
     backbone, lora, origin = _base(arguments, base)

@@ -26,6 +26,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def without_controls(text: str) -> str:
+    """Drop the characters that ``printable`` escapes."""
+    return _CONTROL.sub("", text)
+
+
 def safe_name(name: str) -> str:
     """Make a file name safe to show and to write: no folders, no control characters, at most MAX_FILE_NAME characters."""
     base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
@@ -48,7 +53,10 @@ def clean_text(text: str, what: str = "description") -> str:
         long = "The {what} has {n:,} characters; {most:,} is the most. One sentence about the photos is best."
         raise DescriptionError(long, what=named, n=len(text), most=MAX_DESCRIPTION)
     cleaned = one_line(text)
-    if not any(c.isalnum() for c in cleaned):
+    if cleaned and not any(c.isalnum() for c in cleaned):
+        signs = "The {what} has no letter or digit: say what the photos show, such as “photos of people surfing”."
+        raise DescriptionError(signs, what=named)
+    if not cleaned:
         raise DescriptionError("The {what} is empty: say what the photos show, such as “photos of people surfing”.", what=named)
     return cleaned
 

@@ -1,4 +1,4 @@
-"""Captions of a visitor's photos: from CSV or JSONL files, from file names, or typed."""
+"""Captions of a visitor's photos: from CSV, JSONL or Flickr8k's text, from file names, or typed."""
 
 import csv
 import io
@@ -22,7 +22,9 @@ _TEXT_COLUMN = re.compile(r"(caption|text|description|comment|sentence|title)s?"
 _DELIMITER = re.compile(r"[,;\t|]")
 _TOKEN_NUMBER = re.compile(r"(?<=\.\w{3})#\d+$|(?<=\.\w{4})#\d+$")  # Flickr8k.token.txt: "a.jpg#0"
 _CAMERA_WORDS = {"img", "dsc", "dscn", "dscf", "dcim", "pxl", "mvimg", "image", "photo", "picture", "pic", "scan", "wa"}
-_PHOTO_FILE = re.compile(r"(.+?\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|jp2))\s*[:,;\t]\s*(.*)", re.IGNORECASE)
+_PHOTO_NAME = r".+?\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|jp2|hei[cf])"
+_PHOTO_FILE = re.compile(rf"({_PHOTO_NAME})\s*[:,;\t]\s*(.*)", re.IGNORECASE)
+_FLICKR_LINE = re.compile(rf"\s*(image(_name)?|{_PHOTO_NAME}(#\d+)?)\s*[,;\t|]", re.IGNORECASE)
 
 Captions = dict[str, tuple[str, ...]]
 
@@ -46,6 +48,11 @@ def read_captions(name: str, data: bytes, most: int | None = None) -> Captions:
     if most is not None and next(pairs, None) is not None:
         raise DataError("{label} holds more than {most:,} captions: send those of your photos alone.", label=label, most=most)
     return captions
+
+
+def is_flickr_text(content: bytes) -> bool:
+    """Whether a text begins as Flickr8k's captions do: with a header, or with the file name of a photo and its caption."""
+    return _FLICKR_LINE.match(content[:MAX_CAPTION].decode("utf-8-sig", "replace")) is not None
 
 
 def captions_from_names(names: Iterable[str]) -> Captions:

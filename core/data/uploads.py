@@ -7,12 +7,13 @@ from pathlib import Path
 
 from core.common.messages import Message, message
 from core.common.text import safe_name
+from core.data.captions import is_flickr_text
 from core.data.decode import Source, source_folder
 from core.data.find_images import is_clutter
 from core.data.image_io import MAX_BYTES
 from core.data.safe_zip import DAMAGE, open_zip, unpacked
 
-CAPTION_SUFFIXES = {".csv", ".tsv", ".jsonl"}
+CAPTION_SUFFIXES = {".csv", ".tsv", ".jsonl", ".txt"}
 MAX_CAPTIONS_BYTES = 8 * 1024 * 1024
 MAX_CAPTION_FILES = 20  # at once
 MAX_CAPTIONS = 100_000  # captions of one file
@@ -32,7 +33,12 @@ class Uploads:
 
     def add_captions(self, name: str, content: bytes, where: str = "") -> None:
         """Take a captions file, unless there are too many. ``where``: its name in the error message."""
-        if len(self.captions) < MAX_CAPTION_FILES:
+        if name.lower().endswith(".txt") and not is_flickr_text(content):
+            self.fail(
+                where or name,
+                "a captions file is CSV, JSONL, or Flickr8k's text with lines such as “dog.jpg,a dog on the beach”",
+            )
+        elif len(self.captions) < MAX_CAPTION_FILES:
             self.captions.append((name, content))
         else:
             self.fail(where or name, "only {n} captions files are taken at once", n=MAX_CAPTION_FILES)

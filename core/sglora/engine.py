@@ -6,7 +6,7 @@ sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> LoRA
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from core.common.text import clean_text
 from core.sglora.generator import LoraGenerator, Sample
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
-from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, MAX_STRENGTH, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 
 
@@ -68,26 +68,39 @@ class SGLora:
     def usual_strength(self) -> float:
         return DEFAULT_WEIGHT if self.mixes else 1.0
 
+    def limited(self, request: AdapterRequest) -> AdapterRequest:
+        """The request with k and strength within the limits here: it may be of another backbone, or of more experts."""
+        strength = None if request.strength is None else min(request.strength, 1.0 if self.mixes else MAX_STRENGTH)
+        return replace(request, k=min(request.k, max(len(self.repository), DEFAULT_K)), strength=strength)
+
+    def check(self, k: int, strength: float | None = None) -> None:
+        """Raise DescriptionError: when k is above the number of experts (and above the default), or the strength is below 0,
+        or above 1 (if scores are mixed) or MAX_STRENGTH."""
+        experts, most = len(self.repository), 1.0 if self.mixes else MAX_STRENGTH
+        if experts and k > max(experts, DEFAULT_K):
+            raise DescriptionError("k is {k:g}: there are {n} experts.", k=k, n=experts)
+        if strength is not None and not 0 <= strength <= most:
+            raise DescriptionError(
+                "The strength is {strength:g}: this backbone takes 0 to {most:g}.", strength=strength, most=most
+            )
+
     def applied(self, lora: Lora, strength: float) -> tuple[Lora, float]:
-        """Apply a strength: the LoRA to search with, and the weight w in score = (1 - w) zero-shot + w adapted. Raises
-        DescriptionError: when scores are mixed and the strength is not between 0 and 1."""
-        if not self.mixes:
-            return lora.scaled(strength), 1.0
-        if not 0 <= strength <= 1:
-            raise DescriptionError("The strength is {strength:g}: this backbone takes 0 to 1.", strength=strength)
-        return lora, strength
+        """Apply a strength: the LoRA to search with, and the weight w in score = (1 - w) zero-shot + w adapted."""
+        return (lora, strength) if self.mixes else (lora.scaled(strength), 1.0)
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
         """Encode a sentence and route it to its k closest experts. Raises DescriptionError: when the description is empty or
-        too long, k is below 1, or tau is not above 0. RepositoryError: without experts."""
+        too long, k is below 1, or tau is not above 0; also as ``check``. RepositoryError: without experts."""
         text = clean_text(description)
+        self.check(k)
         embedding = embed_descriptions(self.backbone, [text])[0]
         return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
 
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:
-        """Run the whole algorithm: encode, route, build the prior, sample, decode. Raises as ``route`` and ``applied``."""
+        """Run the whole algorithm: encode, route, build the prior, sample, decode. Raises as ``route``."""
+        self.check(request.k, request.strength)
         watch, repository = Stopwatch(), self.repository
         embedding = embed_descriptions(self.backbone, [request.description])[0]
         watch.lap("encode")

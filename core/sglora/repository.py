@@ -49,6 +49,7 @@ class Expert:
     forgetting: Mapping[Text, Figure] = field(default_factory=dict)
     keywords: Text = ""  # other words for its topic; its embedding is the mean over them and the description
     lost: Share = 0.0  # of an imported adapter's effect, what the frozen A cannot hold
+    shared: Measured = field(default_factory=dict)  # as ``after``, under the shared LoRA alone; of own experts, if known
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
+from core.common.errors import DescriptionError
 from core.common.text import clean_text
 
 DEFAULT_K, DEFAULT_TAU = 4, 0.1
+MAX_STRENGTH = 4.0  # if it scales the weight change
 DEFAULT_WEIGHT = 0.8  # of adapted scores, if they are mixed with zero-shot scores; chosen on validation photos
 
 
 @dataclass(frozen=True)
 class AdapterRequest:
-    """The request for one adapter. Raises DescriptionError: when the description is empty or too long."""
+    """The request for one adapter. Raises DescriptionError: when the description is empty or too long, k is no whole number
+    above 0, or tau is not above 0, at most 1. ``SGLora.check`` knows the other limits."""
 
     description: str  # what the photos show; trimmed
     k: int = DEFAULT_K  # number of routed experts
@@ -22,3 +25,8 @@ class AdapterRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", clean_text(self.description))
+        if not (self.k >= 1 and self.k % 1 == 0):
+            raise DescriptionError("k is {k:g}: give a whole number, at least one expert.", k=self.k)
+        if not 0 < self.tau <= 1:
+            raise DescriptionError("tau is {tau:g}: the temperature must be above 0, at most 1.", tau=self.tau)
+        object.__setattr__(self, "k", int(self.k))

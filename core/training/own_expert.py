@@ -215,5 +215,7 @@ def train_own_expert(
         raise AdapterError("Training failed: a number was infinite or invalid. Nothing was saved: try other captions.")
     mean, variance = snapshots.mean(0), engine.repository.basis.encode(snapshots).var(0, correction=0)
     before, start, after = (training.recalls(held, vector) for vector in (None, torch.zeros_like(mean), mean))
-    expert = Expert(name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots), before, after)
+    shared = {} if backbone.shared is None else start
+    about = (name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots))
+    expert = Expert(*about, before, after, shared=shared)
     return OwnExpert(expert, mean, variance, embed_descriptions(backbone, [description])[0], start, steps, seconds)

@@ -100,3 +100,18 @@ def test_reloads_links_and_back_keep_questions(opened: Page, browser: Browser, u
     box(page, "query").fill(OTHER)
     page.goto(f"{url}?q=a+tree&about=photos+of+boats")
     answered(page, "a tree", len(photos))
+
+
+def test_control_characters_of_a_link_are_dropped(opened: Page, url: str, photos: list[Path]) -> None:
+    page = opened
+    add(page, photos, len(photos))
+    link = "?q=a%00+big%1b+boat&about=photos+of%07+boats%c2%9f"
+    page.goto(f"{url}{link}")
+    answered(page, "a big boat", len(photos))
+    expect(box(page, "description")).to_have_value("photos of boats")
+    ask(page, "a tree")
+    page.evaluate("link => history.pushState({}, '', link)", link)
+    page.evaluate("history.pushState({}, '', '/?q=x')")
+    page.go_back()
+    answered(page, "a big boat", len(photos))
+    expect(page.locator(".toast-body")).to_have_count(0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from app_process import visit
 from made_up_photos import blurred
-from page_state import add, answered, ask, box, choose, expect_photos, labels, settles
+from page_state import add, answered, ask, box, choose, expect_fit, expect_photos, labels, settles
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from recalls import ranked
@@ -166,6 +168,26 @@ def test_the_headline_follows_the_sentence_and_each_set_has_its_own(opened: Page
     answered(page, sample_questions(EVERYDAY)[0].query, len(sample_photos()))
     expect(verdict).to_contain_text(texts.FIRST_TEN.partition("}")[2])
     expect(page.locator("#examples")).to_contain_text(texts.EVERYDAY)
+
+
+@pytest.mark.parametrize("screen", [{}, PHONE])
+def test_the_chosen_set_and_example_are_marked(browser: Browser, url: str, screen: dict[str, Any]) -> None:
+    page, errors = visit(browser, url, **screen)
+    opens(page)
+    pressed, clothes = (
+        page.locator("#sets button[aria-pressed=true], #examples button[aria-pressed=true]"),
+        sample_questions("clothes"),
+    )
+    expect(pressed).to_have_text([TITLE, FIRST.query])
+    page.locator("#sets button", has_text=sample_sets()["clothes"].title).click()
+    expect(pressed).to_have_text([sample_sets()["clothes"].title, clothes[0].query])
+    page.locator("#examples button", has_text=clothes[1].query).first.click()
+    expect(pressed).to_have_text([sample_sets()["clothes"].title, clothes[1].query])
+    ask(page, "something else")
+    expect(pressed).to_have_text([sample_sets()["clothes"].title])
+    expect_fit(page)
+    page.context.close()
+    assert errors == []
 
 
 def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: list[Path], tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def saved_experts(good: Good) -> list[Case]:
         ("a thousand experts", own_experts_with(good, experts=entries * 1_000), none),
         ("a name that is taken", own_experts_with(good, first={"name": "Boy"}), "Boy already"),
         ("no name", own_experts_with(good, first={"name": ""}), "The expert has no name"),
-        ("no description", own_experts_with(good, first={"description": "?"}), "The description is empty"),
+        ("no description", own_experts_with(good, first={"description": "?"}), "The description has no letter or digit"),
         ("a recall after, and none before", own_experts_with(good, first={"before": {}, "after": lost["before"]}), none),
         ("a field too many", own_experts_with(good, first={"__class__": "os"}), none),
         ("a description that is a list", own_experts_with(good, first={"description": [1]}), none),

@@ -122,7 +122,7 @@ WORDS = st.text(st.sampled_from("ab.,;:|\t\"'\n\r #1j<&\u2028\u202e\ud800é") | 
 
 
 @fuzz(400)
-@given(st.sampled_from((".csv", ".tsv", ".jsonl", "")), WORDS | st.binary(max_size=60), st.integers(1, 50))
+@given(st.sampled_from((".csv", ".tsv", ".jsonl", ".txt", "")), WORDS | st.binary(max_size=60), st.integers(1, 50))
 def test_captions_files(suffix: str, content: str | bytes, most: int) -> None:
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
     if (found := tried(lambda: read_captions(f"x{suffix}", data, most), DataError)) is not None:

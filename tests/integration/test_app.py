@@ -45,6 +45,7 @@ from app.visitors.tab import Tab
 from app.visitors.visitor import AWAITED_SECONDS
 from app.visitors.visitor import Visitor as Person
 from core.backbones.peft_format import load_peft
+from core.cli.main import main
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.common.messages import message
 from core.data.decode import content_id
@@ -88,8 +89,35 @@ def test_only_the_steps_are_public(client: Client) -> None:
 def test_route_is_what_core_computes(client: Client, engine: SGLora) -> None:
     answer = client.predict(description=SENTENCE, k=3, tau=0.2, api_name="/route")
     assert answer["experts"] == routed_experts(engine, engine.route(SENTENCE, 3, 0.2))
-    answer = client.predict(description=SENTENCE, k=10_000, api_name="/route")
-    assert len(answer["experts"]) == len(engine.repository), "a k beyond the repository means all experts"
+    answer = client.predict(description=SENTENCE, k=220, api_name="/route")
+    assert len(answer["experts"]) == len(engine.repository) == 220
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("k", 999, "k is 999: there are 220 experts."),
+        ("k", 0, "k is 0: give a whole number, at least one expert."),
+        ("k", 2.5, "k is 2.5: give a whole number, at least one expert."),
+        ("tau", 5, "tau is 5: the temperature must be above 0, at most 1."),
+        ("tau", -1, "tau is -1: the temperature must be above 0, at most 1."),
+        ("strength", 3, "The strength is 3: this backbone takes 0 to 1."),
+        ("strength", -1, "The strength is -1: this backbone takes 0 to 1."),
+    ],
+)
+def test_page_endpoint_and_command_line_say_the_same_of_a_number(
+    app: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, value: float, message: str
+) -> None:
+    sampling = {"k": 4, "tau": 0.1, "seed": 0, "strength": 0.8, name: value}
+    answer = Stranger(app.url).call("adapt", SENTENCE, *sampling.values(), None, "whole")
+    assert (answer.values, answer.words) == (None, message)
+    adapt = next(fn for fn in app.page.fns.values() if fn.fn is not None and fn.fn.__name__ == "_adapt")
+    controls = [sampling.get(str(box.elem_id), SENTENCE if box.elem_id == "description" else None) for box in adapt.inputs]
+    assert Stranger(app.url).event(adapt._id, *controls).words == message
+    assert "Traceback" not in capsys.readouterr().err
+    if value != 2.5:  # argparse takes whole numbers only
+        assert main(["adapt", SENTENCE, "--out", str(tmp_path / "out"), f"--{name}={value}"]) == 1
+        assert capsys.readouterr().err.splitlines()[-1] == message
 
 
 def test_adapt_gives_an_adapter_that_loads(client: Client, engine: SGLora, tmp_path: Path) -> None:
@@ -246,6 +274,28 @@ def test_a_zip_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
     assert all(p.resolve().is_relative_to(target) and p.read_bytes() == png() for _, p in uploads.photos)
     assert uploads.captions == [("captions.csv", b"image,caption\nb.png,green")]
     assert uploads.failed == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1_a.jpg#0\tA child in pink .\n1_a.jpg#1\tA girl .\n2_b.jpg#0\tA dog .\n",
+        "image,caption\n1_a.jpg,A child in pink .\n1_a.jpg,A girl .\n2_b.jpg,A dog .\n",
+    ],
+)
+def test_captions_as_flickr8k_has_them(app: Running, engine: SGLora, text: str, tmp_path: Path) -> None:
+    """Flickr8k.token.txt as first published, and captions.txt as on Kaggle; in a ZIP, and as files of a call."""
+    files = {"1_a.jpg": png("red"), "2_b.jpg": png("blue"), "captions.txt": text.encode(), "notes.txt": b"words, and words"}
+    tab, forms = Tab(Person()), ("CSV", "JSONL", "Flickr8k")
+    added = adding.add_uploads(engine, tab, [str(pack(tmp_path / "photos.zip", files))])
+    captions = {photo.name: photo.captions for photo in tab.visitor.photos}
+    assert captions == {"1_a.jpg": ("A child in pink .", "A girl ."), "2_b.jpg": ("A dog .",)}
+    stranger = Stranger(app.url)
+    values = stranger.call("index", [stranger.upload(*file) for file in files.items()], "", None, "").values
+    assert values is not None and (values[0]["photos"], values[0]["captioned"]) == (2, 2)
+    failed = [*added.failed, *((each["name"], each["reason"]) for each in values[0]["failed"])]
+    assert [name for name, _ in failed] == ["photos.zip/notes.txt", "notes.txt"]
+    assert all(form in texts.of(reason) for _, reason in failed for form in forms)
 
 
 def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytest.MonkeyPatch) -> None:

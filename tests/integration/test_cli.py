@@ -146,7 +146,7 @@ def test_the_command_line_shows_the_pages_notice(run, tmp_path, text, notice, ap
 
 
 def test_descriptions_that_cannot_be_used(run, tmp_path):
-    for text, message in (("?!…", "description is empty"), ("a" * 100_000, "100,000 characters")):
+    for text, message in (("?!…", "description has no letter or digit"), ("a" * 100_000, "100,000 characters")):
         for command in (["route", text], ["adapt", text, "--out", tmp_path / "out"]):
             code, out, err = run(*command, "--json")
             assert (code, out) == (1, "") and message in err and len(err) < 400
@@ -177,6 +177,24 @@ def test_wrong_usage_is_exit_code_2(run, argv):
     code, out, err = run(*argv)
     assert (code, out) == (2, "")
     assert err.startswith("usage: python -m core")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["search", "-water", "--gallery", "."],
+            '-water is no option. To exclude a word, quote it with what to look for: "dog -water".',
+        ),
+        (["search", "dog", "-water", "--gallery", "."], "-water is no option"),
+        (["search", "dog", "--gallery", ".", "--top", "0"], "--top: “0” is no count: give a whole number, 1 or more"),
+        (["adapt", TEXT, "--out", "x", "--seed", "-3"], "--seed: “-3” is no seed: give a whole number, 0 or more"),
+        (["search", "dog", "--gallery", ".", "--since", "may"], "--since: “may” is no day: give one such as 2024-05-31"),
+    ],
+)
+def test_wrong_usage_is_explained(run, argv, message):
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "") and message in err
 
 
 def test_adapt_writes_the_engines_lora_and_says_so(run, answer, engine, tmp_path):
@@ -392,6 +410,7 @@ def test_an_unknown_folder_of_a_library_is_named_with_those_that_it_has(run, fol
 def test_search_refuses_what_it_cannot_search(run, folder, tmp_path):
     for argv, message in (
         (["search", " ", "--gallery", folder], "query is empty"),
+        (["search", "!!!???", "--gallery", folder], "query has no letter or digit: say what the photos show"),
         (["search", "dog", "--gallery", folder, "--task", ""], "description is empty"),
         (["search", "dog", "--gallery", tmp_path], "holds no photo"),
     ):

@@ -22,7 +22,7 @@ from core.experiments.evaluate import DEFAULT_METHODS, adapters_of, evaluate
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
-REQUEST = AdapterRequest("a red dog", 3, 0.2, 4, 6.0)
+REQUEST = AdapterRequest("a red dog", 3, 0.2, 4, 4.0)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_recall_of_every_method_is_that_counted_by_hand(engine, samples, monkeyp
     assert sum(batches) == 40, "each photo goes through the prefix once, for all methods"
     assert (found["images"], found["captions"]) == (40, len({c for s in samples for c in s.captions}))
     routing = engine.route("a red dog", 3, 0.2)
-    weights = [6.0 * weight for weight in routing.weights.tolist()]
+    weights = [4.0 * weight for weight in routing.weights.tolist()]
     merged = merge([engine.repository.lora(i) for i in routing.chosen.tolist()], weights)
     loras = {"zero-shot": None, "merge": merged, "sg-lora": engine.adapt(REQUEST).lora}
     assert found["methods"] == {name: by_hand(engine.backbone, samples, lora) for name, lora in loras.items()}

@@ -115,6 +115,7 @@ def test_an_expert_and_its_figures_counted_by_hand(gallery):
     def scored(lora: Lora | None) -> np.ndarray:
         return (backbone.suffix(prefix[held.tolist()], lora) @ backbone.encode_text([t for _, t in texts], lora).T).numpy()
 
+    assert e.shared == (made.start if shared is not None else {})
     for vector, found in ((None, e.before), (none, made.start), (made.mean, e.after)):
         weight = 0.0 if vector is None else 1.0 if shared is None else DEFAULT_WEIGHT
         own = Lora.from_vector(layout, none if vector is None else vector)

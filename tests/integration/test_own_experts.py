@@ -1,5 +1,7 @@
 """A visitor's own experts: routing to own experts, import of foreign adapters, files, comparison, and maps."""
 
+import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ from random_engines import TASKS, random_engine
 from tiny_models import noise, random_lora, tiny_backbone
 from zips import unzipped, zipped
 
+from app.page.views import experts_html
 from core.backbones.description import embed_descriptions
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
@@ -205,3 +208,19 @@ def test_zip_round_trip(engine, own_experts):
     with pytest.raises(RepositoryError, match="belongs to other experts"):
         basis = replace(engine.repository.basis, scale=2 * engine.repository.basis.scale)
         load_zip(data, replace(engine, repository=replace(engine.repository, basis=basis)))
+
+
+def test_the_list_shows_gains_over_before_and_over_the_shared_lora(engine: SGLora) -> None:
+    """Experts saved before the shared LoRA was measured load, and have one gain."""
+    old, new = own(engine, "old"), own(engine, "new")
+    shared = RECALL | {"i2t": RECALL["i2t"] | {"R@1": 13.0}}
+    new = replace(new, expert=replace(new.expert, after=RECALL | {"t2i": RECALL["t2i"] | {"R@1": 26.0}}, shared=shared))
+    saved = save_zip(OwnExperts(engine.repository).add(old).add(new))
+    files = unzipped(saved)
+    index = json.loads(files[INDEX_FILE])
+    del index["experts"][0]["shared"]
+    read = load_zip(zipped(files | {INDEX_FILE: json.dumps(index).encode()}), engine)
+    assert [entry.expert for entry in read.entries] == [old.expert, new.expert]
+    first, second = re.findall(r"<small>(.*?)</small>", str(experts_html.own_list(read)))
+    assert first == "gain +0.0 R@1"
+    assert second == "gain +3.0 R@1 · +1.5 over the part that all experts share"

@@ -83,9 +83,22 @@ def test_without_cut_it_proposes_one_and_writes_nothing(photos: Path, library: l
     assert cut["photos"] == asked["proposed_photos"] == len(sidecars(photos)) > 0
     assert all(keywords(content)[SUBJECT] == ["my wug"] for content in sidecars(photos).values())
     _, out, _ = run("tag", *library, "--first", 2, "--dry-run")
-    assert "would be added to 2 sidecars" in out and "of its own 3 too, each left out once" in out
+    assert "would be added to 2 sidecars" in out
+    (first,) = answer("tag", *library, "--first", 2, "--dry-run")["tags"]
+    kept = sum(score >= first["score"] for score in first["own"])
+    assert f". Of the 3 photos that taught it, {kept} score that much when left out\n" in out
     taught = answer("tag", *library, "--adapter", library[3], "--first", 10)["tags"][0]
     assert taught["photos"] == len([name for name in sidecars(photos) if "wug" in name]) == 10
+
+
+def test_copies_of_a_photo_are_counted_as_files(photos: Path, library: list[object], answer: Answer, run: Run) -> None:
+    for i in range(2):
+        (photos / "b" / f"copy {i}.png").write_bytes((photos / "a" / "wug 4.png").read_bytes())
+    answer("index", "--library", library[1])
+    tag = ("tag", *library, "--first", 10, "--dry-run")
+    (found,) = answer(*tag)["tags"]
+    assert (found["photos"], found["files"], len(found["changed"])) == (10, 12, 12)
+    assert "10 photos in 12 files score" in run(*tag)[1]
 
 
 def test_a_query_in_a_folder(photos: Path, library: list[object], answer: Answer) -> None:

@@ -206,6 +206,7 @@ def test_bad_names_are_reported_and_the_rest_is_taught(answer: Answer, folders: 
     [
         ([], 2, "the following arguments are required: --name"),
         (["--name", "wug"], 1, "Nothing could be taught: “wug” has no photo"),
+        *((["--name", name, "a.jpg"], 2, f"“{name}” cannot be a keyword, since / and | are levels") for name in ("a/b", "a|b")),
         (["--name", "wug", "a.jpg", "--task", "a", "--adapter", "b"], 2, "not allowed with"),
         (["--name", "wug", "a.jpg", "--strength", "0.5"], 2, "--strength needs --task TEXT"),
         (["--name", "wug", "a.jpg", "--adapter", "nowhere"], 1, "adapter_config.json is missing"),

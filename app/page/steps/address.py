@@ -13,6 +13,7 @@ from app.page.view import Controls, Updates
 from app.photos.samples import OPENING
 from app.visitors.tab import Tab
 from core.common.errors import StudioError
+from core.common.text import without_controls
 from core.data.sample_photos import Example
 
 FILTERS, SAMPLING = ("folder", "since", "until"), ("k", "tau", "seed", "strength")  # names in the address and in ``Controls``
@@ -46,6 +47,7 @@ class Address(Step):
     def resume(self, event: Event, asked: Mapping[str, str], first: Example | None) -> Updates:
         """What a new tab asks: what the address says, or else the ``first`` example, if there is one. Returns the values of the
         controls. The question is asked once models and photos are there."""
+        asked = _cleaned(asked)
         if not any(asked.get(name) for name in ASKED) and first is not None and not (event.tab.visitor.has_own or event.had):
             asked = {"q": first.query, "about": first.description, "in": OPENING}
         values = self._values(asked, event.tab.visitor.has_own or event.had)
@@ -57,7 +59,7 @@ class Address(Step):
         return values
 
     def _go(self, event: Event) -> Updates:
-        asked = dict(parse_qsl(str(event.data.get("search")).lstrip("?")))
+        asked = _cleaned(dict(parse_qsl(str(event.data.get("search")).lstrip("?"))))
         values = {"strength": self.context.engine(event.tab).usual_strength} | self._values(asked, event.tab.visitor.has_own)
         return self.again(event.tab, event.controls._replace(**values), self._question(asked, values)) | values
 
@@ -78,3 +80,8 @@ class Address(Step):
             with suppress(KeyError, ValueError):
                 values[name] = float(asked[name])
         return values | {"random": bool(Scope.of(values["where"]).samples)}
+
+
+def _cleaned(asked: Mapping[str, str]) -> dict[str, str]:
+    """Without control characters: the server rejects calls that have them."""
+    return {name: without_controls(value) for name, value in asked.items()}

@@ -1,5 +1,7 @@
 """The sample photos, and the page's example questions about them."""
 
+from urllib.parse import urlencode
+
 import gradio as gr
 
 from app.calls import HEAVY
@@ -30,6 +32,8 @@ class SampleQuestions(Step):
 
     def credits(self) -> None:
         self.made_by = self.context.part("credits")
+        marks = self.context.part("marked-samples", "", "samples", visible="hidden")
+        self.context.view([marks], _chosen, lambda *now: {marks: urlencode(_chosen(*now))}, at_once=True)
         shown = [self.sets, self.examples, self.made_by]
         self.context.view(shown, lambda _, controls: controls.scope.samples, self._draw, at_once=True)
 
@@ -75,3 +79,9 @@ class SampleQuestions(Step):
 
 def _title(name: str) -> str:
     return texts.of_sample(sample_sets()[name].title)
+
+
+def _chosen(tab: Tab, controls: Controls) -> dict[str, str]:
+    """The set that is searched, and the words that were asked: what is marked as chosen."""
+    name = controls.scope.samples
+    return {"set": _title(name), "asked": tab.asked.words} if name else {}

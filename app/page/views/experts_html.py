@@ -69,10 +69,12 @@ def count(rows: int, experts: int, words: str) -> Markup:
 
 
 def own_list(own_experts: OwnExperts) -> Markup:
-    """The visitor's own experts, each with its measured gain or loss."""
+    """The visitor's own experts, each with its measured gain or loss, over the shared LoRA too where it was measured."""
     experts = [entry.expert for entry in own_experts.entries]
     lost = {e.name: [texts.OWN_LOST.format(share=f"{e.lost * 100:.0f}")] for e in experts if e.lost > 0.005}
-    return _html.own_list([(expert, [gain(expert), *lost.get(expert.name, [])]) for expert in experts])
+    more = {e.name: mean_of_ways(e.after, "R@1") - mean_of_ways(e.shared, "R@1") for e in experts if e.measured and e.shared}
+    over = {name: [texts.OWN_OVER_SHARED.format(gain=points)] for name, points in more.items()}
+    return _html.own_list([(e, [gain(e), *over.get(e.name, []), *lost.get(e.name, [])]) for e in experts])
 
 
 def trained(result: OwnExpert) -> Markup:
