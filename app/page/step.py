@@ -128,17 +128,6 @@ class Step:
         return {}
 
 
-def _of_slider(self: gr.Slider, payload: object) -> float:
-    if not isinstance(payload, int | float):
-        raise gr.Error(texts.VALUES_UNUSABLE, print_exception=False)
-    return payload
-
-
-# Handlers check a slider's range, as endpoints do. Gradio's own error has other words, and a stack trace in the log. A subclass
-# would not do: Gradio writes a file beside the module of a component's class.
-gr.Slider.preprocess = _of_slider
-
-
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:
     """A box with an example of what to write into it. It grows up to ``lines`` lines."""
     return gr.Textbox(label=label, placeholder=placeholder, max_lines=lines, elem_id=elem_id, **options)
