@@ -323,4 +323,4 @@ def test_any_sentence_is_routed_and_adapted(engine: SGLora, text: str, k: int, t
         return
     assert bool(torch.isfinite(result.full.vector()).all())
     check_inert(page_html.routing(engine, result.routing, Fit.of(engine, result.routing), False, False))
-    check_inert(page_html.adapter(engine, result) + page_html.adapter_details(result))
+    check_inert(page_html.adapter(engine, result) + page_html.adapter_details(engine, result))
