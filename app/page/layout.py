@@ -71,15 +71,12 @@ class Studio(Step):
         context.controls["opened"] = gr.Textbox("", visible=False)
         context.drawn = gr.HTML("", html_template="<i></i>", js_on_load=script("draw"), visible="hidden")
         with gr.Row(equal_height=True, elem_classes="sg-start"):
-            with gr.Column(min_width=320):
-                gr.HTML(label.html("HEADER", page_html.header))
-                measured = gr.HTML(label.html("MEASURED", page_html.measured), elem_id="measured")
-                # It is about the shipped experts.
-                context.sight(measured, lambda tab, _: tab.visitor.backbone == DEFAULT, context.models.first == DEFAULT)
+            header = context.part("header", label.html("HEADER", lambda: page_html.header(context.models.first == DEFAULT)))
             with gr.Column(scale=0, min_width=220):
                 samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
                 status = context.part("status", loading)
+        context.view([header], self._shipped, lambda *now: {header: page_html.header(self._shipped(*now))}, at_once=True)
         context.view([status], self._loaded, lambda tab, _: {status: self._status(tab)}, at_once=True)
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
@@ -174,6 +171,9 @@ class Studio(Step):
 
     def _picture(self, tab: Tab) -> str:
         return results_html.picture(self.context.engine(tab).repository, tab)
+
+    def _shipped(self, tab: Tab, _: Controls) -> bool:
+        return tab.visitor.backbone == DEFAULT
 
     def _loaded(self, tab: Tab, _: Controls) -> object:
         loading = self.context.models.engine(tab.visitor.backbone)

@@ -22,16 +22,17 @@ _html = macros("page.html")
 note, section, status, listed_files, folded = _html.note, _html.section, _html.status, _html.listed_files, _html.folded
 
 
-def header() -> Markup:
-    """The title, and one line that says what the app does."""
-    return _html.header()
+def header(shipped: bool) -> Markup:
+    """The title, and one line that says what the app does. ``shipped``: whether it has the shipped experts, whose gain is
+    measured."""
+    return _html.header(measured() if shipped else "")
 
 
-def measured() -> Markup:
+def measured() -> str:
     """The gain of a sentence on new photos, beside the shared part's, from the shipped result."""
     methods = json.loads(results_path("known").read_text(encoding="utf-8"))["groups"][texts.MEASURED_GROUP]["methods"]
     before, one, after = (methods[name]["mean"]["R@1"] for name in ("zero-shot", "one-lora", "sg-lora"))
-    return note(Markup(texts.MEASURED.format(before=before, one=one, after=after)))
+    return texts.MEASURED.format(before=before, one=one, after=after)
 
 
 def one_more() -> tuple[int, int]:
