@@ -85,6 +85,9 @@ class StepContext:
         drawn.values |= {name: (value, number) for name, value in values.items()}
         controls = drawn.controls = drawn.controls._replace(**values)
         ready = self.models.engine(tab.visitor.backbone).loaded
+        if ready != drawn.ready:  # what was drawn before the models were there may miss them
+            drawn.views.clear()
+            drawn.ready = ready
         if ready:
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
                 answering.refresh(self.engine(tab), tab, self.sources, lambda: tab.closed)

@@ -26,6 +26,7 @@ class Drawn:
     event: int = 0  # its number, in the order in which events reached the server
     asked: int = 0  # that of the last event that asked a question
     hidden: frozenset[str] = frozenset()  # components that are hidden
+    ready: bool = False  # whether the models were loaded
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hear(self, controls: Any, since: int, event: int, changed: Sequence[str] = ()) -> Any:
