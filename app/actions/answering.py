@@ -211,7 +211,8 @@ def _ranked(
     column."""
     if last is None or replace(last, columns=()) != unranked:
         last = unranked
-    kept = {(column.title, column.adapter): column for column in last.columns}
+    # Recall is counted again with the controls of the new columns; the gallery keeps what it has counted.
+    kept = {(column.title, column.adapter): replace(column, hits=None) for column in last.columns}
     ranked: list[Column] = []
     for title, note, adapter in wanted:
         if (title, adapter) in kept:
@@ -241,7 +242,7 @@ def measure(
     with COMPUTING:
         counted = partial(gallery.contents.hits, without=comparison.left_out, progress=progress, stop=stop)
         beside = [replace(column, hits=counted(column.adapter)) for column in controls(engine, tab, comparison.columns)]
-        ranked = [replace(column, hits=column.hits or counted(column.adapter)) for column in comparison.columns]
+        ranked = [replace(column, hits=counted(column.adapter)) for column in comparison.columns]
     measured = replace(comparison, columns=tuple(ranked), controls=tuple(beside))
     if tab.counted is comparison:  # else the visitor asked something else, which is measured next
         kept = "unasked" if tab.comparison is None else "comparison"
