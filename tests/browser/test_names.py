@@ -40,7 +40,7 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
 
     for place in range(3):
         tick(place)
-    expect(page.locator("#marked")).to_contain_text("of 3 after")  # none is lost, however fast they come
+    expect(page.locator("#marked")).to_contain_text("marked as right (3)")  # none is lost, however fast they come
 
     page.click("#names > button")
     expect(chosen(page)).to_have_count(3)

@@ -19,7 +19,7 @@ SIZES = ((1280, 900), (390, 844))
 LABELS = {"#search": "SEARCH", "#generate": "GENERATE_BUTTON", "#tab-experts-button": "TAB_EXPERTS", "#names": "NAMES_TITLE"}
 # Texts and controls that are cut off or beyond the page's edge. Parts that scroll are left out.
 CUT = """() => {
-  const scrolls = (e) => e.closest(".sg-scroll, .sg-options, #examples, #experts, [lang=en]");
+  const scrolls = (e) => e.closest(".sg-scroll, .sg-options, #sets, #examples, #experts, [lang=en]");
   const texts = [...document.querySelectorAll("button, label, h1, h2, h3, h4, p, summary, [data-testid=block-info]")];
   return texts.filter((e) => e.checkVisibility() && e.innerText.trim() && !scrolls(e)).filter((e) => {
     const edge = e.getBoundingClientRect(), hidden = getComputedStyle(e).clipPath !== "none";

@@ -99,6 +99,9 @@ def test_copies_of_a_photo_are_counted_as_files(photos: Path, library: list[obje
     (found,) = answer(*tag)["tags"]
     assert (found["photos"], found["files"], len(found["changed"])) == (10, 12, 12)
     assert "10 photos in 12 files score" in run(*tag)[1]
+    for copy in photos.rglob("copy *.png"):
+        copy.unlink()
+    answer("index", "--library", library[1])
 
 
 def test_a_query_in_a_folder(photos: Path, library: list[object], answer: Answer) -> None:

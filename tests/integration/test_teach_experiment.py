@@ -61,7 +61,9 @@ def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:
     others, names = teach.everyday(context.corpus), teach.taught(context, drawn.nonsense, drawn.taught, 3)
     named, texts = teach.adapter(context, names), [f"a photo of a {name}" for name in drawn.nonsense]
     shown = [context.corpus.indexed(rows, named) for rows in (*drawn.held, others)]
-    found = teach.measured(text_rows(context.backbone, context.backbone.text_prefix(texts), named), shown[:-1], shown[-1])
+    found = teach.measured(
+        text_rows(context.backbone, context.backbone.text_prefix(texts), named, texts), shown[:-1], shown[-1]
+    )
     right, ten = [], []
     for i, rows in enumerate(drawn.held):
         scores = {row: [score(context, names, text, row) for text in texts] for row in (*rows.tolist(), *others.tolist())}
