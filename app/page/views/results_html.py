@@ -146,7 +146,9 @@ def address(path: Path) -> str:
 def _right_places(result: Comparison) -> Markup:
     """The place of the right answer in each column, or how many are among the first, if captions tell which ones are right."""
     if result.of == "photos" and len(result.right) > 1:
-        return _html.right_places(_counts(texts.RIGHT_PHOTOS, _among_first(result, result.right, (MERGE,))))
+        return _html.right_places(
+            _counts(texts.RIGHT_PHOTOS.format(total=len(result.right)), _among_first(result, result.right, (MERGE,)))
+        )
     rankings = [column.ranking.hits for column in result.columns if column.title != MERGE]
     best = [next((hit.rank for hit in hits if hit.key in result.right), len(hits) + 1) for hits in rankings]
     places = [str(rank) if rank <= len(hits) else f"> {len(hits)}" for rank, hits in zip(best, rankings, strict=True)]
