@@ -94,7 +94,7 @@ def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora,
         return answer.columns
 
     first, second = columns(1.0), columns(0.5)
-    assert [a is b for a, b in zip(first, second, strict=True)] == [True, False, False]
+    assert [a.ranking is b.ranking for a, b in zip(first, second, strict=True)] == [True, False, False]
     tab.visitor.remove([tab.visitor.photos[0].id])
     assert [column.ranking.total for column in columns(0.5)] == [5] * 3
     zero_shot, *others = columns(0.0)
