@@ -1,6 +1,6 @@
 """Views: what the page shows of a tab. Each is drawn again when what it depends on has changed; no event names any.
 
-One component with one script (`draw.js`) draws HTML: Gradio makes each output of an event anew, and 60 would take 20 ms.
+One component with one script (`draw.js`) draws HTML: Gradio makes each output of an event again, and 60 would take 20 ms.
 An answer may overtake another one. So answers have numbers; a browser that misses one asks for everything.
 """
 

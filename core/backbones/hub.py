@@ -49,7 +49,7 @@ def fetch(repository: str, show: Show) -> Path | None:
         lacking = size - out.tell() - shutil.disk_usage(file.parent).free
         if lacking > 0:
             room = {"folder": file.parent, "mb": lacking / 1e6}
-            raise BackboneError("{folder} lacks {mb:,.0f} MB: make room, or set XDG_CACHE_HOME to another disk.", **room)
+            raise BackboneError("{folder} lacks {mb:,.0f} MB: delete files, or set XDG_CACHE_HOME to another disk.", **room)
         if out.tell() < size:
             headers = {"Range": f"bytes={out.tell()}-", "Accept-Encoding": "identity"}
             options = {"headers": headers, "timeout": PATIENCE, "follow_redirects": True}

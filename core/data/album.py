@@ -43,5 +43,5 @@ def make_album(folder: Path, photos: Sequence[Path]) -> list[tuple[Path, DataErr
 
 
 def _is_ours(file: Path, copies: Mapping[str, int]) -> bool:
-    """Whether a file is a link of an earlier album, or a copy that nobody has changed."""
+    """Whether a file is a link of an earlier album, or an unchanged copy."""
     return copies.get(file.name) == file.lstat().st_mtime_ns or (file.is_symlink() and bool(_OURS.fullmatch(file.name)))

@@ -75,8 +75,9 @@ def with_names(names: TaughtNames, lora: Lora | None, origin: Mapping[str, Any])
         return lora, dict(origin)
     weight = {} if names.backbone.shared is None else {"weight": 1.0, "strength": 1.0}
     method = NAMES if lora is None or "experts" not in origin else origin["method"]
-    facts = {"names": listed_names(names), "kept": names_cost(names, lora)._asdict(), "method": method}
-    return names.on(lora), {**origin, **facts, **weight}
+    named = names.on(lora)
+    facts = {"names": listed_names(names), "kept": names_cost(names, lora, named)._asdict(), "method": method}
+    return named, {**origin, **facts, **weight}
 
 
 def _model_facts(backbone: Backbone) -> dict[str, Any]:

@@ -218,11 +218,11 @@ class NamesCost(NamedTuple):
     worst: str  # the word with the least cosine
 
 
-def names_cost(names: TaughtNames, lora: Lora | None) -> NamesCost:
-    """The cost of ``names.on(lora)``, measured on COMMON words that are no names."""
+def names_cost(names: TaughtNames, lora: Lora | None, named: Lora | None) -> NamesCost:
+    """What ``named``, the adapter with all names, costs COMMON words that are no names. ``lora``: the adapter without them."""
     words = [word for word in COMMON if not names.within(word)]
     read = names.backbone.text_prefix([TEMPLATES[-1].format(word) for word in words])
-    before, after = (names.backbone.text_suffix(read, each) for each in (lora, names.on(lora)))
+    before, after = (names.backbone.text_suffix(read, each) for each in (lora, named))
     kept = (before * after).sum(-1)
     worst = int(kept.argmin())
     return NamesCost(len(words), round(float(kept.mean()), 4), round(float(kept[worst]), 4), words[worst])

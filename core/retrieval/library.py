@@ -179,7 +179,7 @@ class PhotoLibrary:
                 raise
             if getattr(error, "errno", None) in FULL or "No space left" in str(error) or "os error 28" in str(error):
                 raise LibraryError(
-                    f"The disk of {self.folder} is full: make room and try again. What was indexed before stays."
+                    f"The disk of {self.folder} is full: delete files and try again. What was indexed before stays."
                 ) from error
             if isinstance(error, PermissionError) or "Permission denied" in str(error) or "Read-only" in str(error):
                 raise LibraryError(f"The library {self.folder} cannot be written: its folder is read-only.") from error

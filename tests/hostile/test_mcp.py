@@ -14,7 +14,7 @@ from app.languages import texts
 from app.server.mcp import SECRET, VISITOR
 from core.sglora.engine import SGLora
 
-MCP, NAME = True, "a-name-that-nobody-guesses"
+MCP, NAME = True, "a-name-that-is-not-guessed"
 
 
 def test_the_endpoints_are_tools(app: Small) -> None:

@@ -82,7 +82,7 @@ def test_a_broken_file_is_not_kept(hub: Hub) -> None:
 
 def test_a_full_disk_is_noticed_before_the_download(hub: Hub) -> None:
     hub.size = 10**18
-    with pytest.raises(BackboneError, match=r"lacks [9,]+\d*,\d+ MB: make room"):
+    with pytest.raises(BackboneError, match=r"lacks [9,]+\d*,\d+ MB: delete files"):
         fetched()
     assert hub.starts == []
 

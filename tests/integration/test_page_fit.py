@@ -10,12 +10,13 @@ from gradio_client import Client, handle_file
 from made_up_photos import blurred
 
 from app.languages import texts
-from app.page.views import page_html
+from app.page.views import experts_html, page_html
 from core.backbones.peft_format import load_peft
 from core.common.messages import message
 from core.retrieval.fit import Fit
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.router import Routing
 
 CLOSE, FAR, ODD = "a photo of a dog", "photos of screws and bolts", "the quarterly tax report of a bank"
 
@@ -92,3 +93,11 @@ def test_a_notice_is_shown_where_there_is_something_to_say(fit: Fit, level: str,
     assert bool(notice) is bool(level) and level in notice
     assert all(part in notice for part in words)
     assert (texts.ONLY_SHARED in notice) is not fit.fits
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_weights_are_shown_in_whole_percents_that_add_up(seed: int) -> None:
+    weights = torch.softmax(3 * torch.randn(7, generator=torch.Generator().manual_seed(seed)), 0)
+    shown = experts_html.percents(Routing("", torch.zeros(1), torch.zeros(9), torch.arange(2, 9), weights, 0.1))
+    assert sum(shown.values()) == 100 and list(shown) == list(range(2, 9))
+    assert all(abs(shown[i + 2] - 100 * float(weight)) < 1 for i, weight in enumerate(weights))

@@ -203,7 +203,7 @@ def test_a_newcomer_beyond_the_most_visitors_is_kept(folder: Path, monkeypatch: 
     monkeypatch.setattr(registry, "REMEMBERED", 2)
     everybody = Visitors()
     with everybody.visitor("a").in_use(), everybody.visitor("b").in_use():
-        newcomer = everybody.visitor("c")  # all others are being served: nobody ends
+        newcomer = everybody.visitor("c")  # all others are being served: none of them ends
         assert everybody.visitor("c") is newcomer and tokens(everybody) == ["a", "b", "c"]
     assert everybody.visitor("d") in everybody.all() and newcomer not in everybody.all(), "the longest unused one ends"
 

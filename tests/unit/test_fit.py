@@ -79,7 +79,7 @@ def test_where_no_expert_fits_the_shared_part_is_all(sglora: SGLora, beyond: flo
 def test_without_a_shared_part_the_own_part_is_all_there_is(sglora: SGLora) -> None:
     plain = replace(sglora, repository=replace(sglora.repository, shared=None, closeness_threshold=1.0))
     result = plain.adapt(AdapterRequest(DESCRIPTION))
-    assert result.fits, "nobody may read that only the shared part is applied"
+    assert result.fits, "the page must not say that only the shared part is applied"
     assert Fit.of(plain, plain.route("fotky mého psa ve sněhu")).remark is not None
     for name, factors in result.full.factors.items():
         torch.testing.assert_close(factors.delta, result.own.factors[name].delta)

@@ -85,7 +85,7 @@ def constants(module: ast.Module) -> Iterator[tuple[str, list[str]]]:
 
 
 def plain(node: ast.expr, named: Mapping[str, list[str]]) -> list[str]:
-    """The texts that an argument may be; f-strings are none."""
+    """The texts that an argument may be; f-strings do not count."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]

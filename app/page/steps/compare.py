@@ -23,7 +23,6 @@ from core.data.sample_photos import sample_sets
 
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
 TRAINED = ("en", "de", "fr")  # page languages that trained the model: only these have a notice about unknown words
-FILTERS = ("folder", "since", "until")
 
 
 class Compare(Step):

@@ -102,5 +102,4 @@ class Generate(Step):
 def _may_cost(tab: Tab, _: Controls) -> bool:
     """Whether a sentence is applied, and search without it is known to find more, or nothing is known."""
     made, counted = tab.adaptation, tab.counted
-    known = counted is not None and counted.measurable
-    return made is not None and made.fits and (counted is None or not known or counted.costs)
+    return made is not None and made.fits and (counted is None or not counted.measurable or counted.costs)

@@ -12,6 +12,7 @@ from core.backbones.description import subject
 from core.common.metrics import mean_of_ways
 from core.experts.own import OwnExperts
 from core.sglora.repository import Expert
+from core.sglora.router import Routing
 from core.training.own_expert import OwnExpert
 
 SHORT = 46  # characters of an expert's description
@@ -30,12 +31,13 @@ def short(expert: Expert) -> str:
     return shorten(subject(texts.topic(expert.description)), SHORT, placeholder=" …")
 
 
-def whole_percents(shares: Sequence[float]) -> list[int]:
-    """Shares as whole percents that add up to 100: the largest remainders are rounded up."""
-    percents = [int(100 * share) for share in shares]
-    for i in sorted(range(len(shares)), key=lambda i: percents[i] - 100 * shares[i])[: 100 - sum(percents)]:
-        percents[i] += 1
-    return percents
+def percents(routing: Routing) -> dict[int, int]:
+    """The weight of each routed expert in whole percents that add up to 100: the largest remainders are rounded up."""
+    exact = {i: 100 * weight for i, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)}
+    whole = {i: int(weight) for i, weight in exact.items()}
+    for i in sorted(exact, key=lambda i: whole[i] - exact[i])[: 100 - sum(whole.values())]:
+        whole[i] += 1
+    return whole
 
 
 def headers() -> list[str]:

@@ -44,10 +44,9 @@ def one_more() -> tuple[int, int]:
 
 def routing(engine: SGLora, result: Routing, fit: Fit, differs: str, offered: bool) -> Markup:
     """The routed experts with their weights, and how well they fit the sentence and the photos."""
-    experts = [engine.repository.experts[i] for i in result.chosen.tolist()]
-    notice = fit_notice(fit, differs, offered)
-    weights = experts_html.whole_percents(result.weights.tolist())
-    return _html.routing(zip(experts, map(experts_html.short, experts), weights, strict=True), fit.fits, notice)
+    experts = [(engine.repository.experts[i], percent) for i, percent in experts_html.percents(result).items()]
+    shown = [(expert, experts_html.short(expert), percent) for expert, percent in experts]
+    return _html.routing(shown, fit.fits, fit_notice(fit, differs, offered))
 
 
 def fit_notice(fit: Fit, differs: str = "", offered: bool = True) -> Markup:
@@ -56,16 +55,16 @@ def fit_notice(fit: Fit, differs: str = "", offered: bool = True) -> Markup:
     instead = texts.SUGGESTION if offered else ""
     if fit.remark is not None or not fit.fits:
         why = texts.NO_EXPERT_FITS if fit.remark is None else texts.of(fit.remark)
-        return _html.fit("low", why, "" if fit.fits else f"{texts.ONLY_SHARED} {instead}".strip())
+        return _html.fit(why, "" if fit.fits else f"{texts.ONLY_SHARED} {instead}".strip())
     if differs:
-        return _html.fit("low", texts.PHOTOS_DIFFER, instead or differs)
+        return _html.fit(texts.PHOTOS_DIFFER, instead or differs)
     return Markup("")
 
 
 def routing_details(engine: SGLora, result: Routing) -> Markup:
     """The similarity of every expert to the sentence."""
     similarity = result.similarity.tolist()
-    weights = dict(zip(result.chosen.tolist(), result.weights.tolist(), strict=True))
+    weights = {i: percent / 100 for i, percent in experts_html.percents(result).items()}
     order = sorted(range(len(similarity)), key=lambda i: (i not in weights, -similarity[i]))
     experts = [(i, engine.repository.experts[i]) for i in order]
     bars = [(expert.name, similarity[i], weights.get(i), texts.topic(expert.description)) for i, expert in experts]

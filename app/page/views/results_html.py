@@ -26,7 +26,13 @@ FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
 STRIP = 120  # photos to choose from for a name
 WAYS = ("t2i", "i2t")  # in the order of the table's heads
-COUNTS = "COUNT_ZERO_SHOT", "COUNT_SHARED", "COUNT_NAMES", "COUNT_RANDOM", "COUNT_SG_LORA"
+COUNTS: dict[str, str] = {  # the words of a count, by the title of its column
+    ZERO: "COUNT_ZERO_SHOT",
+    SHARED: "COUNT_SHARED",
+    NAMES: "COUNT_NAMES",
+    RANDOM: "COUNT_RANDOM",
+    SG_LORA: "COUNT_SG_LORA",
+}
 DRAWN, EXAMPLES = 4, 3  # experts in the picture of the method; photos of each search
 _html, _how = macros("results.html"), macros("how.html")
 
@@ -127,8 +133,7 @@ def _counts(words: str, counts: Sequence[tuple[str, int]]) -> Markup:
     """Counts by the titles of their columns. Only the best one is green, if there is one."""
     best, least = (pick(count for _, count in counts) for pick in (max, min))
     bold = [(title, _html.bold(count, int(count == best > least))) for title, count in counts]
-    words_of: dict[str, str] = dict(zip((ZERO, SHARED, NAMES, RANDOM, SG_LORA), COUNTS, strict=True))
-    shown = [Markup(getattr(texts, words_of[title])).format(n=n) for title, n in bold]
+    shown = [Markup(getattr(texts, COUNTS[title])).format(n=n) for title, n in bold]
     return Markup("{}: {}").format(words, Markup(", ").join(shown))
 
 
@@ -196,10 +201,8 @@ def _shares(hits: Mapping[str, Hits], minus: Mapping[str, Hits] | None = None) -
 def picture(repository: ExpertRepository, tab: Tab) -> Markup:
     """The picture of the method: the way from the tab's sentence to its results, as far as there are any."""
     made, shown = tab.adaptation, tab.comparison
-    chosen = (
-        [] if made is None or not made.fits else zip(made.routing.chosen.tolist(), made.routing.weights.tolist(), strict=True)
-    )
-    experts = [(experts_html.short(repository.experts[i]), weight) for i, weight in chosen][:DRAWN]
+    chosen = {} if made is None or not made.fits else experts_html.percents(made.routing)
+    experts = [(experts_html.short(repository.experts[i]), percent / 100) for i, percent in chosen.items()][:DRAWN]
     searches = []
     if shown is not None and shown.of == "photos":
         columns = shown.columns[:1] + shown.columns[1:][-1:]

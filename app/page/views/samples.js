@@ -10,6 +10,6 @@ function mark() {
 element.addEventListener("drawn", () => {
   mark();
   if (watched) return;
-  watched = document.querySelector(".sg-samples"); // Gradio draws the items anew
+  watched = document.querySelector(".sg-samples"); // Gradio draws the items again
   new MutationObserver(mark).observe(watched, { childList: true, subtree: true, characterData: true });
 });
