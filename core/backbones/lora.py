@@ -69,8 +69,8 @@ class LoraLayout(_OnTowers):
         return LoraLayout(tuple(linears[name] for name in names), rank)
 
     def frozen(self, a: Mapping[str, Tensor]) -> LoraLayout:
-        """The layout with this A [r, in] of each linear frozen; the rank is theirs."""
-        return LoraLayout(self.modules, len(a[self.modules[0].name]), {m.name: a[m.name] for m in self.modules})
+        """The layout with this A [r, in] of each linear frozen; the rank is the largest of theirs."""
+        return LoraLayout(self.modules, max(len(a[m.name]) for m in self.modules), {m.name: a[m.name] for m in self.modules})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,8 +79,10 @@ class LoraLayout(_OnTowers):
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """The shapes of the factors in a vector, in order."""
-        r = self.rank
-        return [shape for m in self.modules for shape in ([] if self.a else [(r, m.in_features)]) + [(m.out_features, r)]]
+        r, a = self.rank, self.a
+        if a:
+            return [(m.out_features, len(a[m.name])) for m in self.modules]
+        return [shape for m in self.modules for shape in ((r, m.in_features), (m.out_features, r))]
 
     @property
     def size(self) -> int:
@@ -190,7 +192,9 @@ class Lora(_OnTowers):
 
 
 def initial_vector(layout: LoraLayout, seed: int) -> Tensor:
-    """The initial vector [P]: A drawn as in peft (Kaiming-uniform with a = sqrt 5), B zero."""
+    """The initial vector [P]: A drawn as in peft (Kaiming-uniform with a = sqrt 5), B zero. With a frozen A: zeros."""
+    if layout.a:
+        return torch.zeros(layout.size)
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for m in layout.modules:

@@ -1,8 +1,9 @@
 """The shared LoRA of all experts: one LoRA, the same for every sentence, trained on densely sampled tasks.
 
 In the embedded backbone it adapts both heads. It never changes, so the app embeds each photo twice when it is added, and never
-again (docs/design.md, section 3). It learns from special domains and from captions of everyday scenes in several languages, in
-the mixed scores of search. A penalty keeps the similarities of photos to class names.
+again (docs/design.md, section 3). It learns from captions of everyday scenes in several languages, and from special domains. A
+penalty keeps the similarities of photos to class names. It is trained at full rank, which finds more than a low one, and
+rounded to a LoRA at the end.
 """
 
 import json
@@ -32,8 +33,7 @@ from core.training.objective import TRAINED_WEIGHT, Objective, mixed
 from core.training.translations import translation_maps
 
 WARM_UP = 30  # steps
-RUNS, RANK = 3, 48  # number of averaged runs, and the rank of their mean
-LEFT = ("vision.proj_in",)  # linears of the heads without a LoRA
+RUNS, RANK = 3, 128  # number of averaged runs, and the rank of their mean
 
 
 def train_shared(
@@ -67,24 +67,21 @@ class BothHeadsRecipe:
     """How to train the shared LoRA of both heads: ``steps`` to ``dense`` as in ``train_shared``, ``views`` of each photo, the
     others as in ``Objective``."""
 
-    rank: int = 32
-    steps: int = 1000
-    lr: float = 2e-3
-    dense: float = 0.5
-    batch: int = 128
+    steps: int = 800
+    lr: float = 4e-4
+    dense: float = 0.3
+    batch: int = 192
     everyday: int = 96
     tokens: int = 25
     names: int = 1000
-    memory: float = 12.0
-    weight: float = TRAINED_WEIGHT
+    memory: float = 10.0
     views: int = 4
     scale: float = 20.0
     seed: int = 0
 
     def objective(self, corpus: Corpus) -> Objective:
         """The loss on a corpus whose prefixes are maps of the image tower."""
-        sizes = (self.batch, self.everyday, self.tokens, self.names)
-        return Objective(corpus, self.scale, self.memory, *sizes, self.weight)
+        return Objective(corpus, self.scale, self.memory, self.batch, self.everyday, self.tokens, self.names)
 
 
 def train_shared_lora(
@@ -117,9 +114,9 @@ def train_shared_lora(
     moved = torch.cat([paper.suffix(corpus.prefixes[rows], shared) for rows in torch.from_numpy(scenes).split(1024)])
     save_everyday((EverydayPhotos.of(base), EverydayPhotos.of(moved)), trained.fingerprint, out.with_name(EVERYDAY_FILE))
     save_moment(second_moment(trained.adapting("texts")), trained.fingerprint, out.with_name(ORDINARY_TEXTS_FILE))
-    photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, recipe.weight), strict=True)}
+    photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, TRAINED_WEIGHT), strict=True)}
     described = {corpus.image(row): corpus.captions(row) for row in scenes.tolist()}
-    maps = translation_maps(data, photos, described, paper, shared, recipe.weight, log)
+    maps = translation_maps(data, photos, described, paper, shared, TRAINED_WEIGHT, log)
     save_maps(maps, backbone.sentence_key, out.with_name(TRANSLATIONS_FILE))
     texts = [corpus.strings[text] for row in np.flatnonzero(corpus.train) for text in corpus.own_texts[row]]
     save_words([*texts, *imagenet_class_names()], out.with_name(WORDS_FILE))
@@ -131,7 +128,8 @@ def kept_run(
 ) -> Lora:
     """The LoRA of one training of both heads, read from ``file`` if an earlier call wrote it."""
     if not file.is_file():
-        layout = LoraLayout.of(backbone.linears, [name for name in backbone.linears if name not in LEFT], recipe.rank)
+        whole = {name: torch.eye(m.in_features) for name, m in backbone.linears.items()}  # B A is B: a change of full rank
+        layout = LoraLayout.of(backbone.linears, whole, 0).frozen(whole)
         objective = recipe.objective(corpus())
         vector = train_shared(objective, layout, recipe.steps, recipe.lr, recipe.dense, recipe.seed, log)
         save_shared(Lora.from_vector(layout, vector), file, asdict(recipe))

@@ -173,7 +173,7 @@ def test_training_looks_at_every_view_of_a_photo(data: Path, cache: Path, backbo
 @pytest.mark.slow
 def test_a_shared_part_finds_more_in_mixed_scores(data: Path, cache: Path, tmp_path: Path, backbone: EmbeddedBackbone) -> None:
     heads, file = backbone.with_shared(None), tmp_path / "shared.safetensors"
-    recipe = BothHeadsRecipe(rank=4, steps=30, lr=5e-3, batch=24, everyday=8, tokens=9, names=100, views=2)
+    recipe = BothHeadsRecipe(steps=30, lr=1e-3, batch=24, everyday=8, tokens=9, names=100, memory=1.0, views=2)
     made = train_shared_lora(data, file, cache, heads, recipe, lambda _: None)
     assert made.fingerprint == heads.with_shared(load_shared(file, heads.linears)).fingerprint != heads.fingerprint
     corpus = load_corpus(data, made, cache, lambda _: None)

@@ -15,7 +15,7 @@ from tiny_models import frozen_layout, noise, random_lora, tiny_backbone
 from torch import Tensor, nn
 
 from core.backbones.embedded import load_embedded
-from core.backbones.lora import Lora, LoraLayout, LoraModule
+from core.backbones.lora import Lora, LoraLayout, LoraModule, initial_vector
 from core.backbones.lora_algebra import merge, project, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError
@@ -77,6 +77,14 @@ def test_a_mean_of_vectors_with_a_frozen_a_is_the_exact_merge():
         expected = sum(w * b_i @ layout.a[m.name] for w, b_i in zip(weights, b, strict=True))
         torch.testing.assert_close(mean.factors[m.name].delta, expected, atol=1e-5, rtol=1e-5)
         start += 3 * m.out_features
+
+
+def test_with_the_identity_as_a_the_vector_is_the_weight_changes():
+    layout = LAYOUT.frozen({m.name: torch.eye(m.in_features) for m in LAYOUT.modules})
+    vector = noise(7 * 5 + 4 * 6)
+    deltas = [f.delta for f in Lora.from_vector(layout, vector).factors.values()]
+    assert torch.equal(deltas[0], vector[:35].view(7, 5)) and torch.equal(deltas[1], vector[35:].view(4, 6))
+    assert torch.equal(initial_vector(layout, 3), torch.zeros(59))
 
 
 def test_projection_is_least_squares_over_inputs():
