@@ -45,7 +45,7 @@ class StepContext:
 
     def part(self, elem_id: str, html: str = "", scripted: str = "", **options: Any) -> gr.HTML:
         """HTML that a view draws. ``scripted``: the name of its script."""
-        code = "(window.sgParts ??= []).push({ element, props });\n" + (script(scripted) if scripted else "")
+        code = "(window.sgParts ??= []).push({ element, props, watch });\n" + (script(scripted) if scripted else "")
         return gr.HTML(html, js_on_load=code, elem_id=elem_id, **options)
 
     def view(self, outputs: Sequence[Any], depends: Callable[..., object], draw: Callable[..., Any], **options: Any) -> None:

@@ -59,6 +59,16 @@ def test_a_link_opens_its_tab_and_400_percent_fits(browser: Browser, url: str) -
     page.context.close()
 
 
+def test_what_arrives_before_its_place_is_there_stays(browser: Browser, url: str) -> None:
+    # The answer is there before the tab of the link is. Gradio then sets the label from before the answer.
+    page, errors = visit(browser, f"{url}?tab=experts")
+    expect_tab(page, texts.TAB_EXPERTS)
+    expect(page.locator("#experts-lead")).to_contain_text("R@1")
+    expect(page.get_by_text(texts.LOADING)).to_have_count(0)
+    assert errors == []
+    page.context.close()
+
+
 def test_reloads_links_and_back_keep_questions(opened: Page, browser: Browser, url: str, photos: list[Path]) -> None:
     page = opened
     expect(page.locator("#results .sg-hit").first).to_be_visible()

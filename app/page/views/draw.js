@@ -11,6 +11,7 @@ function show(id) {
 function add(part) {
   const id = part.element.parentElement.closest("[id]").id;
   parts[id] = part;
+  part.watch("value", () => show(id)); // Gradio sets a translated label again when it mounts a part, or learns a language
   show(id);
 }
 (window.sgParts ?? []).forEach(add);
