@@ -10,7 +10,6 @@ from core.common.metrics import Relevance
 from core.data.jsonl import Translation, read_translations
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.folds import FOLDS, prepare_fold
 from core.experiments.held_tasks import HeldTask, scene_tasks
 from core.experiments.known import everyday
 from core.sglora.engine import SGLora
@@ -19,7 +18,7 @@ from core.training.corpus import LANGUAGES, TRANSLATIONS, Corpus
 from core.training.translations import as_typed
 
 FEWEST = 10  # photos of a task with captions in all languages
-EVERYDAY, KNOWN, UNSEEN = "everyday photos", "known scenes", "unseen scenes"
+EVERYDAY, KNOWN = "everyday photos", "known scenes"
 NATIVE = "Chinese by native speakers"  # of the photo: no translation, and shorter
 Row = dict[str, Any]
 Captions = dict[str, str]  # by language
@@ -33,11 +32,6 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     rows = [*_rows(EVERYDAY, everyday(corpus), corpus, context.engine, translations)]
     for task in scene_tasks(corpus):
         rows += _rows(KNOWN, task, corpus, context.engine, translations)
-    for fold in range(FOLDS):
-        held, made = prepare_fold(context, fold)
-        for task in held:
-            if task.group == "scenes":
-                rows += _rows(UNSEEN, task, made.context.corpus, made.engine, translations)
     return {"rows": rows, "groups": statistics.summary(rows, "English")}
 
 
