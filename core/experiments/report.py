@@ -16,7 +16,7 @@ from core.experiments.registry import EXPERIMENTS, Experiment
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
     """A result's texts: order, question, method, verdict and the interval that decides it, findings (the first has the figures
-    of the answer), what the paper found, tables in Markdown, the command that repeats it."""
+    of the answer, the last are the file's own notes), what the paper found, tables in Markdown, the command that repeats it."""
     module, decide = experiment.module, answers.differences(experiment, result.get("groups", {}))
     interval = next(iter(decide.values())) if decide else module.decides(result) if hasattr(module, "decides") else None
     sentences = [answers.sentence(experiment, group, result["groups"][group]) for group in decide]
@@ -27,7 +27,7 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
         "method": experiment.method,
         "verdict": answers.verdict(interval),
         "interval": interval,
-        "findings": sentences + (module.findings(result) if hasattr(module, "findings") else []),
+        "findings": sentences + (module.findings(result) if hasattr(module, "findings") else []) + result.get("notes", []),
         "paper": experiment.paper.format(found=found),
         "table": module.table(result) if hasattr(module, "table") else statistics.summary_table(result["groups"]),
         "command": f"python -m core experiment {experiment.name}{' --data data' if experiment.data else ''}",

@@ -1,6 +1,6 @@
 """Does SG-LoRA beat its controls on tasks that no training saw? This is the paper's question; ``folds`` answers it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -33,8 +33,3 @@ def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: i
     rows = runner.measured(made.context, "unseen", tasks, lambda task: runner.methods(made.engine, task.description))
     context.log(f"fold {fold}, training seed {seed}: done")
     return [{"fold": fold, "training seed": seed} | row for row in rows]
-
-
-def findings(result: Mapping[str, Any]) -> list[str]:
-    """What was written into the result's file by hand."""
-    return result.get("notes", [])

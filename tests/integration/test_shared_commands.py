@@ -14,7 +14,7 @@ from app.actions import answering
 from app.answers.question import Asked
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
-from core.backbones.lora import Factors, Lora, LoraLayout
+from core.backbones.lora import Factors, Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError
@@ -107,11 +107,12 @@ def test_imported_adapters_that_do_not_fit_are_refused(engine: SGLora, tmp_path:
     shared, name = engine.backbone.shared, "vision.blocks.1.mlp.0"
     bent = Lora(shared.modules, dict(shared.factors) | {name: Factors(shared.factors[name].a, -shared.factors[name].b)})
     half = shared.only([m for m in shared.modules if m.name != "text.mlp.1"])
-    photos = LoraLayout.of(engine.backbone.linears, ["text.mlp.1", "text.mlp.3", "vision.proj_in"], 2)
+    block = LoraModule("vision.blocks.9.mlp.0", 256, 1024)  # the head has three blocks
+    unknown = LoraLayout((engine.backbone.linears["text.mlp.1"], engine.backbone.linears["text.mlp.3"], block), 2)
     for lora, reason in (
         (bent, "changes photos in another way"),
         (half, "does not adapt text.mlp.1"),
-        (random_lora(photos, 1), "changes photos in another way"),
+        (random_lora(unknown, 1), "does not fit this backbone"),
     ):
         save_peft(lora, tmp_path, engine.backbone.fingerprint, "embedded", {})
         with pytest.raises(AdapterError, match=reason):
