@@ -18,6 +18,7 @@ from core.common.messages import message
 from core.common.text import clean_text
 from core.data.sample_photos import EVERYDAY
 from core.experts.random_sentence import random_sentence, random_sentences
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.gallery import Stop, never
 from core.retrieval.index import Ranking
@@ -80,10 +81,10 @@ def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bo
     return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
 
 
-def columns(engine: SGLora, tab: Tab, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
+def columns(engine: SGLora, names: TaughtNames, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
     """Title (a key of texts), note and adapter of each column of an answer, zero-shot first. The other columns have the
     adapter's strength and the names that the visitor taught. Names without an adapter make a column too, if they are asked."""
-    names, beside = tab.visitor.names(engine), _beside(engine, asked, adaptation)
+    beside = _beside(engine, asked, adaptation)
     captions = asked.question is not None and asked.question.kind == PHOTO  # any of them may contain a name
     if n := len(names.entries if captions else names.within(asked.words)):
         beside = [(title, message("NAMES_NOTE_TOO", note=note, n=n), adapter) for title, note, adapter in beside]
@@ -122,8 +123,8 @@ def controls(engine: SGLora, tab: Tab, shown: Sequence[Column]) -> list[Column]:
     beside = [(SHARED, adapter) for adapter in _shared(engine)]
     if any(column.title == RANDOM for column in shown):
         beside += [(RANDOM, Adapter.of(other.lora, other.weight)) for other in random_sentences(engine, made.request)]
-    names, there = tab.visitor.names(engine), {column.adapter for column in shown}
-    named = [(title, adapter.with_names(names)) for title, adapter in beside]
+    names, there = shown[-1].adapter.names, {column.adapter for column in shown}
+    named = [(title, adapter if names is None else adapter.with_names(names)) for title, adapter in beside]
     return [Column(title, "", Ranking((), 0), {}, None, adapter) for title, adapter in named if adapter not in there]
 
 
@@ -135,8 +136,9 @@ def compute(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCE
     """
     last, question = tab.answer, asked.question
     adaptation = adapted(engine, last, asked.request)
-    wanted, left_out = columns(engine, tab, asked, adaptation), _trained_on(engine, tab, adaptation)
+    left_out = _trained_on(engine, tab, adaptation)
     if question is None:
+        wanted = columns(engine, tab.visitor.names(engine), asked, adaptation)
         unranked = tuple(Column(title, note, Ranking((), 0), {}, None, adapter) for title, note, adapter in wanted)
         unasked = Comparison("", unranked, Question.words(""), left_out=left_out, photos=tab.visitor.photos)
         return Answer(adaptation, engine.repository, None, None if adaptation is None else unasked)
@@ -161,6 +163,7 @@ def compute(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCE
         rows=search.rows,
         opens=tab.here and sources.libraries.writable,
     )
+    wanted = columns(engine, search.names, asked, adaptation)
     return Answer(adaptation, engine.repository, _ranked(last.comparison, unranked, search, wanted, stop))
 
 

@@ -9,7 +9,7 @@ from app.photos.libraries import PhotoLibraries
 from app.photos.samples import Samples
 from app.visitors.visitor import Visitor
 from core.retrieval.gallery import Gallery
-from core.retrieval.photo_set import Where
+from core.retrieval.photo_set import Where, background
 from core.retrieval.search import Search
 from core.sglora.engine import SGLora
 
@@ -37,4 +37,5 @@ class Sources:
         own = self.gallery(engine, visitor, scope).contents if scope.own or scope.samples else None
         library = self.libraries.photos(scope.library, engine.backbone) if scope.library else None
         where = Where(Path(scope.folder) if scope.folder else None, scope.since, scope.until)
-        return Search(asked.kind, asked.what, own, library, visitor.names(engine), where, asked.file)
+        names = visitor.names(engine).among(background([photos for photos in (own, library) if photos is not None]))
+        return Search(asked.kind, asked.what, own, library, names, where, asked.file)

@@ -15,8 +15,9 @@ from app.visitors.kept_names import KeptNames
 from app.visitors.limits import VISITORS, Limits
 from core.common.errors import GalleryError, StudioError
 from core.experts.own import OwnExperts
-from core.names.teach import TaughtName, TaughtNames
+from core.names.teach import TaughtNames
 from core.retrieval.gallery import Gallery, Photo, Progress, Removed
+from core.retrieval.photo_set import background
 from core.sglora.engine import SGLora
 
 PHOTO_LIMIT = 20_000
@@ -62,7 +63,7 @@ class Visitor:
         self._events = 0
         self._gallery: Gallery | None = None
         self._own_experts: dict[str, OwnExperts] = {}  # by repository, as the names
-        self._names: dict[str, tuple[TaughtName, ...]] = {}
+        self._names: dict[str, TaughtNames] = {}
         self.kept: KeptNames | None = None  # names as the browser keeps them; None before it sent them
         self.names_lost = False  # whether those were damaged; until a notice is shown
         self._counting, self._changing = threading.Lock(), threading.Lock()
@@ -92,13 +93,13 @@ class Visitor:
     def memory(self) -> int:
         """Bytes of photos, own experts and names. Small objects are not counted."""
         experts = [entry for own in list(self._own_experts.values()) for entry in own.entries]
-        names = [entry for entries in list(self._names.values()) for entry in entries]
+        names = [entry for names in list(self._names.values()) for entry in names.entries]
         parts = self._gallery, self.kept, *experts, *names, *(entry for _, entry in self.removed)
         return sum(part.memory for part in parts if part is not None)
 
     @property
     def has_own(self) -> bool:
-        return self.has_unkept or any(list(self._names.values()))
+        return self.has_unkept or any(names.entries for names in list(self._names.values()))
 
     @property
     def has_unkept(self) -> bool:
@@ -216,13 +217,15 @@ class Visitor:
         """The names for the chosen backbone: those on the server, else those from the browser."""
         self._check(engine)
         if self.backbone not in self._names and self.kept is not None:
-            self._names[self.backbone] = ()
+            self._names[self.backbone] = TaughtNames(engine.backbone)
             try:
-                self._names[self.backbone] = self.kept.names(engine.backbone).entries
+                self._names[self.backbone] = self.kept.names(engine.backbone)
             except StudioError:
                 self.names_lost = True
-        names, gallery = self._names.get(self.backbone, ()), self._gallery
-        return TaughtNames(engine.backbone, names, gallery.contents.background if names and gallery else None)
+        names, gallery = self._names.get(self.backbone) or TaughtNames(engine.backbone), self._gallery
+        if names.backbone is not engine.backbone:  # it was loaded again
+            names = TaughtNames(engine.backbone, names.entries)
+        return names.among(background([gallery.contents]) if names.entries and gallery else None)
 
     def hear_names(self, memory: object) -> None:
         """Store the names that the browser sends first. Names already on the server take precedence."""
@@ -236,13 +239,14 @@ class Visitor:
         with self._changing:
             changed = change(self.names(engine))
             changed.on(None)  # raises AdapterError, and changes nothing, if no LoRA can teach this backbone names
-            self._names[self.backbone] = changed.entries
+            self._names[self.backbone] = changed
             return changed
 
     @property
     def taught(self) -> tuple[tuple[str, int], ...]:
         """(name, number of photos) of every name for the chosen backbone; needs no engine."""
-        return tuple((entry.name, len(entry.photos)) for entry in self._names.get(self.backbone, ()))
+        names = self._names.get(self.backbone)
+        return tuple((entry.name, len(entry.photos)) for entry in names.entries) if names else ()
 
     def close(self) -> None:
         with self._changing:

@@ -2,7 +2,6 @@
 
 import os
 from argparse import Namespace
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from core.retrieval.columns import text_rows
 from core.retrieval.gallery import Gallery, rank_captions
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.photo_set import Where
+from core.retrieval.photo_set import Where, background
 from core.retrieval.questions import Query
 from core.retrieval.search import WORDS, Search
 
@@ -60,11 +59,8 @@ def search(arguments: Namespace) -> Answer:
 
     backbone, adapters = chosen_adapters(arguments, wanted)
     opened = None if library is None else LibraryPhotos(library, backbone)
-    names = load_names(arguments.names, backbone, opened)
-    if names.entries:
-        beside = {name: a for name, a in adapters.items() if a != ZERO_SHOT} or {"names": ZERO_SHOT}
-        adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names) for name, a in beside.items()}}
-    own, paths, failed = None, dict[str, Path](), list[dict[str, str]]()
+    names, own = load_names(arguments.names, backbone), None
+    paths, failed = dict[str, Path](), list[dict[str, str]]()
     if files:
         gallery = Gallery(backbone, limit=len(files))
         report = gallery.add(files, partial(Steps(log), "reading"))
@@ -75,6 +71,10 @@ def search(arguments: Namespace) -> Answer:
         paths = {key: files[row].relative_to(arguments.gallery) for row, key in sorted(report.ids.items(), reverse=True)}
     elif opened is not None and where.folder is not None:
         opened.check_folder(where.folder)
+    names = names.among(background([photos for photos in (own, opened) if photos is not None]))
+    if names.entries:
+        beside = {name: a for name, a in adapters.items() if a != ZERO_SHOT} or {"names": ZERO_SHOT}
+        adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names) for name, a in beside.items()}}
     asked = Search(WORDS, "", own, None if texts else opened, names, where, query=query, paths=paths)
     if texts:
         seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)
@@ -105,13 +105,13 @@ def search(arguments: Namespace) -> Answer:
     return Answer(data, lambda data: format.rankings(data, kind))
 
 
-def load_names(file: Path | None, backbone: Backbone, library: LibraryPhotos | None = None) -> TaughtNames:
-    """The names of ``--names``: of a file, or of the folder that `teach` wrote it to. ``library``: what is searched."""
+def load_names(file: Path | None, backbone: Backbone) -> TaughtNames:
+    """The names of ``--names``: of a file, or of the folder that `teach` wrote it to."""
     if file is None:
         return TaughtNames(backbone)
     file = file / NAMES_FILE if file.is_dir() else file
     try:
-        return replace(read_names(file, backbone), background=None if library is None else library.background)
+        return read_names(file, backbone)
     except OSError as error:
         raise DataError(f"The file of names {file} cannot be read ({error.strerror}).") from None
 

@@ -16,8 +16,8 @@ from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
-from core.retrieval.name_scores import proposed_cut, scores_left_out
-from core.retrieval.photo_set import Where
+from core.retrieval.name_scores import LeftOut, proposed_cut, scores_left_out
+from core.retrieval.photo_set import Where, background
 from core.retrieval.questions import Query
 from core.retrieval.search import NONE_LEFT, search
 
@@ -33,20 +33,23 @@ def tag(arguments: Namespace) -> Answer:
     backbone, adapters = chosen_adapters(arguments, wanted)
     *_, adapter = adapters.values()
     photos = LibraryPhotos(library, backbone)
-    names = load_names(arguments.names, backbone, photos)
+    names = load_names(arguments.names, backbone).among(background([photos]))
     if where.folder is not None:
         photos.check_folder(where.folder)
     asked: list[tuple[str | None, list[str], TaughtName | None]] = [(keyword, texts, None)]
     if names.entries and not texts:
         asked = [(keyword or _keyword(entry.name), [entry.name], entry) for entry in names.entries]
+    ranks = not (arguments.remove and arguments.first is arguments.at_least is None)
+    scores = scores_left_out(names, adapter) if ranks and not texts else {}
     tags, failed = list[dict[str, Any]](), list[dict[str, str]]()
     for word, words, entry in asked:
         facts, rows = {"keyword": word}, list(range(len(photos)))
-        if words and not (arguments.remove and arguments.first is arguments.at_least is None):
-            ranked, scores = _ranked(photos, names, words, entry, adapter, where)
+        if words and ranks:
+            own = LeftOut([], []) if entry is None else scores[entry.name]
+            ranked, said = _ranked(photos, names, words, own, adapter, where)
             first, least = arguments.first or 0, float("inf") if arguments.at_least is None else arguments.at_least
             rows = [row for place, (row, score) in enumerate(ranked) if place < first or score >= least]
-            facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None, **scores}
+            facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None, **said}
         files = photos.files(rows, where.folder) if rows else []
         show = partial(Steps(log), f"“{word}”")
         report = change_all(files, str(word), arguments.style, arguments.remove, arguments.dry_run, show)
@@ -64,14 +67,13 @@ def _keyword(text: str) -> str:
 
 
 def _ranked(
-    photos: LibraryPhotos, names: TaughtNames, texts: list[str], entry: TaughtName | None, adapter: Adapter, where: Where
+    photos: LibraryPhotos, names: TaughtNames, texts: list[str], own: LeftOut, adapter: Adapter, where: Where
 ) -> tuple[list[tuple[int, float]], dict[str, Any]]:
     """All photos as (row, score), best first, and what the scores of the name's own photos say."""
     question = Query(tuple(texts)).question(photos.backbone)
     ranked = search(photos, question, adapter.with_names(names), None, photos.among(where))
     if not ranked:
         raise GalleryError(NONE_LEFT)
-    own, wrong = ([] if entry is None else scores_left_out(names, entry, adapter, crossed) for crossed in (False, True))
-    facts: dict[str, Any] = {key: [round(score, 6) for score in scores] for key, scores in (("own", own), ("wrong", wrong))}
-    cut = proposed_cut(own)
+    facts: dict[str, Any] = {key: [round(score, 6) for score in scores] for key, scores in own._asdict().items()}
+    cut = proposed_cut(own.own)
     return ranked, facts | {"proposed": cut, "proposed_photos": cut and sum(score >= cut for _, score in ranked)}

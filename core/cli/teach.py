@@ -22,6 +22,7 @@ from core.names.teach import MAX_PHOTOS, TaughtNames, left_out
 from core.retrieval.encoding import read_prefixes
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.photo_set import background
 from core.sglora.request import AdapterRequest
 
 
@@ -65,7 +66,7 @@ def _taught(
     backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
 ) -> tuple[TaughtNames, list[tuple[str, str]], list[Message]]:
     """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
-    names, failed, remarks = TaughtNames(backbone, background=None if library is None else library.background), [], []
+    names, failed, remarks = TaughtNames(backbone, background=background([library] if library else [])), [], []
     for name, files in wanted:
         remarks += left_out(name, len(files))
         files = files[:MAX_PHOTOS]

@@ -14,9 +14,10 @@ from core.common.text import listed
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.runner import Row
+from core.names.everyday import Background
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import text_rows
+from core.retrieval.columns import columns, text_rows
 from core.retrieval.name_scores import proposed_cut, scores_left_out
 from core.retrieval.popularity import spread_rows
 from core.retrieval.questions import Query
@@ -77,9 +78,10 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     beside, before = corpus.indexed(others, adapter(context)), unrelated(context, others, exported(context))
     for domain, draw in draws(corpus):
         held = [corpus.indexed(rows, adapter(context)) for rows in draw.held]
+        background = Background.of(columns(context.backbone, torch.cat([beside, *held])))
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
             for photos in (0, *PHOTOS):
-                made = taught(context, names, draw.taught, photos)
+                made = taught(context, names, draw.taught, photos).among(background)
                 for wording in WORDINGS:
                     about = {"domain": domain, "names": kind, "photos": photos, "wording": wording}
                     results.append(about | measured(asked(context, made, map(wording.format, names)), held, beside))
@@ -100,11 +102,13 @@ def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[Row
     plain = adapter(context)
     held = [context.corpus.indexed(rows, plain) for rows in draw.held]
     for photos in PHOTOS[1:]:
-        names = taught(context, draw.nonsense, draw.taught, photos)
+        background = Background.of(columns(context.backbone, torch.cat([beside, *held])))
+        names = taught(context, draw.nonsense, draw.taught, photos).among(background)
         scores = torch.cat([beside, *held]) @ asked(context, names, draw.nonsense).T
         own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+        left_out_scores = scores_left_out(names, plain)
         for i, entry in enumerate(names.entries):
-            left_out = scores_left_out(names, entry, plain)
+            left_out = left_out_scores[entry.name].own
             for rule, cut in RULES.items():
                 found, mine = scores[:, i] >= cut(left_out), own == i
                 right, most, all_of_it = (int(each.sum()) for each in (found & mine, found, mine))

@@ -12,7 +12,7 @@ from core.backbones.base import Backbone
 from core.common.errors import DescriptionError, RepositoryError
 from core.common.messages import Message
 from core.common.tensor_files import header_of
-from core.names.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames
+from core.names.teach import MAX_NAMES, MAX_PHOTOS, MOST_PHOTOS, TaughtNames
 
 NAMES_FILE = "names.safetensors"
 KIND, FORMAT = "SG-LoRA Studio names", "1"
@@ -38,7 +38,7 @@ def save_names(names: TaughtNames) -> bytes:
 def most_bytes(backbone: Backbone) -> int:
     """The maximum size of a names file for a backbone."""
     bytes_a_photo = 2 * int(torch.Size(backbone.prefix_shape).numel())
-    return HEADER_BYTES + 2 * MAX_NAMES * MAX_PHOTOS * bytes_a_photo
+    return HEADER_BYTES + MOST_PHOTOS * bytes_a_photo
 
 
 def read_names(file: Path, backbone: Backbone) -> TaughtNames:
@@ -65,13 +65,10 @@ def load_names(content: bytes, backbone: Backbone, label: str | Message = Messag
         raise RepositoryError(DAMAGED_NAMES, label=label) from None
     if made_for != backbone.fingerprint:
         raise RepositoryError("{label} belongs to another backbone: teach the names again here.", label=label)
-    names = TaughtNames(backbone)
-    for i, name in enumerate(listed):
-        try:
-            names = names.add(name, photos[i], marks.get(i))
-        except DescriptionError as error:
-            raise RepositoryError("{label}: {error}", label=label, error=error.message) from None
-    return names
+    try:
+        return TaughtNames(backbone).add_all((name, photos[i], marks.get(i)) for i, name in enumerate(listed))
+    except DescriptionError as error:
+        raise RepositoryError("{label}: {error}", label=label, error=error.message) from None
 
 
 def _photos(stored: Tensor, backbone: Backbone) -> Tensor:

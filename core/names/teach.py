@@ -5,7 +5,7 @@ moves a name's text to its photos. For n names:
 
     K [n, in]   inputs of the last linear of the text side
     U [n, d]    the texts before they are normalised
-    V [n, d]    unit-length targets: how each name's photos differ from everyday ones (``core.names.everyday``)
+    V [n, d]    unit-length targets: what tells each name's photos from other photos (``core.names.ridge``)
     C [in, in]  second moment of the input over ordinary texts (``core.names.ordinary_texts``)
 
     R = |U| V - U,    A = (K C^-1 K^T + lambda I)^-1 K C^-1,    B = R^T
@@ -22,29 +22,38 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.backbones.base import Backbone, last_linear, last_text_linear
+from core.backbones.base import Backbone, last_linear, last_text_linear, photo_column
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import DescriptionError, brief
 from core.common.lazy import lazy
 from core.common.messages import Message, message
+from core.common.recent import Recent
 from core.common.runtime import one_core
 from core.common.text import one_line
-from core.names.everyday import EverydayPhotos, everyday_photos
+from core.names.everyday import Background, everyday_photos, pooled
 from core.names.ordinary_texts import COMMON, TEMPLATES, inverse_moment
+from core.names.ridge import ridge_directions
 
-MAX_NAMES = 64
+MAX_NAMES = 2_000
 MAX_LETTERS, MAX_QUESTION = 60, 300  # characters of a name, and of a question whose results were marked
 MAX_PHOTOS = 32  # per name; later ones are left out
+MOST_PHOTOS = 20_000  # of all names together
+TEXTS_AT_ONCE = 256
 LAMBDA = 1e-3  # lambda, as a share of the mean diagonal of K C^-1 K^T, which is singular if two names have equal texts
+# A name's own text weighs OWN_NAME / n beside its n photos: it knows something, too. Chosen on validation photos.
+OWN_NAME = 0.3
+# How much they weigh in the background. Searched photos are like those to tell apart, but some show the name.
+SEARCHED_TO_EVERYDAY = (1, 4)
 # Weights of crossed photos and of the question's text (Rocchio 1971), chosen with a simulated user on validation photos.
 GAMMA, OWN_TEXT = 0.3, 2.0
 # Letters of languages that put no space between words.
@@ -64,17 +73,29 @@ class TaughtName:
     def memory(self) -> int:
         return self.photos.nbytes + self.texts.nbytes + (0 if self.without is None else self.without.nbytes)
 
-    def target(self, backbone: Backbone, lora: Lora | None, text: Tensor, background: EverydayPhotos | None = None) -> Tensor:
-        """The unit-length target [d] of the name's text.
+    @property
+    def count(self) -> int:
+        """How many photos it has."""
+        return len(self.photos) + (0 if self.without is None else len(self.without))
 
-        For names: how the photos differ from everyday ones, or else from ``background``. Without both, the photos'
-        mean. For marks: Rocchio's formula (1971), from ticked photos, crossed photos and the question's text [d].
+    @lazy
+    def folded(self) -> str:
+        return self.name.casefold()
+
+    @lazy
+    def pattern(self) -> re.Pattern[str]:
+        letter = rf"[^\W{_UNSPACED}]"
+        return re.compile(rf"(?<!{letter}){re.escape(self.name)}(?:['’]?e?s)?(?!{letter})", re.IGNORECASE)
+
+    def target(self, backbone: Backbone, lora: Lora | None, text: Tensor, direction: Tensor) -> Tensor:
+        """The unit-length target [d] of the name's text [d]. ``direction``: that of its photos, [d].
+
+        For marks: Rocchio's formula (1971), from ticked photos, crossed photos and the question's text.
         """
-        mean = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1)
+        own = F.normalize(text, dim=-1)
         if self.without is None:
-            everyday = everyday_photos(backbone, lora) or background
-            return mean if everyday is None else everyday.apart(mean)
-        target = mean + OWN_TEXT * F.normalize(text, dim=-1)
+            return F.normalize(direction + OWN_NAME / len(self.photos) * own, dim=-1)
+        target = F.normalize(backbone.suffix(self.photos, lora).mean(0), dim=-1) + OWN_TEXT * own
         if len(self.without):
             target = target - GAMMA * F.normalize(backbone.suffix(self.without, lora).mean(0), dim=-1)
         return F.normalize(target, dim=-1)
@@ -86,21 +107,43 @@ class TaughtNames:
 
     backbone: Backbone
     entries: tuple[TaughtName, ...] = ()
-    background: EverydayPhotos | None = None  # the searched photos, for a backbone without everyday photos
+    background: Background | None = None  # the searched photos
+    _directions: Recent[Tensor] = field(default_factory=lambda: Recent(2), init=False, compare=False, repr=False)
+    _placed: Recent[TaughtNames] = field(default_factory=lambda: Recent(4), init=False, compare=False, repr=False)
+
+    def among(self, background: Background | None) -> TaughtNames:
+        """The same names for a search among other photos. Kept, since their regression takes a while."""
+        if background is self.background:
+            return self
+        return self._placed.get(background, lambda: replace(self, background=background))
 
     def add(self, name: str, photos: Tensor, without: Tensor | None = None) -> TaughtNames:
         """Add a name from prefix activations of photos; if the name exists, it gets these photos too. ``without``: as in
-        ``TaughtName``. Raises DescriptionError: when there is no photo, the name is invalid, or there are too many names."""
-        name = clean_taught_name(name, MAX_LETTERS if without is None else MAX_QUESTION)
-        if not len(photos):
-            raise DescriptionError("“{name}” has no photo: choose at least one that shows it; three are better.", name=name)
-        existing = self.find(name)
-        if existing is None and len(self.entries) >= MAX_NAMES:
-            raise DescriptionError("“{name}” would be more than {most} names: remove one first.", name=name, most=MAX_NAMES)
-        entry = existing or TaughtName(name, self._texts(name), photos[:0].half())
-        crossed = entry.without if without is None else _joined(entry.without, without)
-        joined = replace(entry, photos=_joined(entry.photos, photos), without=crossed)
-        return replace(self, entries=(*self.entries, joined)) if existing is None else self._replaced(existing, joined)
+        ``TaughtName``. Raises DescriptionError: when there is no photo, the name is invalid, or there are too many."""
+        return self.add_all([(name, photos, without)])
+
+    def add_all(self, added: Iterable[tuple[str, Tensor, Tensor | None]]) -> TaughtNames:
+        """``add`` for many names, whose texts are read together. Raises as ``add``, at the first name that cannot be added."""
+        entries, total = {entry.folded: entry for entry in self.entries}, self.photos
+        for given, photos, without in added:
+            name = clean_taught_name(given, MAX_LETTERS if without is None else MAX_QUESTION)
+            if not len(photos):
+                raise DescriptionError("“{name}” has no photo: choose at least one that shows it; three are better.", name=name)
+            if name.casefold() not in entries and len(entries) >= MAX_NAMES:
+                raise DescriptionError("“{name}” would be more than {most} names: remove one first.", name=name, most=MAX_NAMES)
+            entry = entries.get(name.casefold()) or TaughtName(name, torch.empty(0), photos[:0].half())
+            crossed = entry.without if without is None else _joined(entry.without, without)
+            joined = replace(entry, photos=_joined(entry.photos, photos), without=crossed)
+            total += joined.count - entry.count
+            if total > MOST_PHOTOS:
+                raise DescriptionError(
+                    "With “{name}”, all names have more than {most:,} photos: remove a name first.", name=name, most=MOST_PHOTOS
+                )
+            entries[joined.folded] = joined
+        unread = [entry for entry in entries.values() if not len(entry.texts)]
+        for entry, texts in zip(unread, self._texts([entry.name for entry in unread]), strict=True):
+            entries[entry.folded] = replace(entry, texts=texts)
+        return replace(self, entries=tuple(entries.values()))
 
     def rename(self, old: str, new: str) -> TaughtNames:
         """Rename a name; if ``new`` exists, it gets the photos too. Raises as ``add`` and ``remove``."""
@@ -108,27 +151,27 @@ class TaughtNames:
         other = self.find(new)
         if other is not None and other is not entry:
             return self.remove(old).add(new, entry.photos, entry.without)
-        return self._replaced(entry, replace(entry, name=new, texts=self._texts(new)))
+        return self._replaced(entry, replace(entry, name=new, texts=self._texts([new])[0]))
 
     def remove(self, name: str) -> TaughtNames:
         """Remove a name. Raises DescriptionError: when it is not taught."""
         entry = self._entry(name)
         return replace(self, entries=tuple(e for e in self.entries if e is not entry))
 
+    @lazy
+    def photos(self) -> int:
+        """The number of photos of all names."""
+        return sum(entry.count for entry in self.entries)
+
     def find(self, name: str) -> TaughtName | None:
         """The entry of a name, ignoring case and white space."""
         wanted = _trimmed(name).casefold()
-        return next((e for e in self.entries if e.name.casefold() == wanted), None)
+        return next((entry for entry in self.entries if entry.folded == wanted), None)
 
     def within(self, text: str) -> tuple[TaughtName, ...]:
         """The names that a text contains as whole words, also in plural; in languages without spaces, anywhere."""
-        if not self.entries or not self._any.search(text):
-            return ()
-        return tuple(entry for entry in self.entries if _pattern(entry.name).search(text))
-
-    @lazy
-    def _any(self) -> re.Pattern[str]:
-        return re.compile("|".join(_pattern(entry.name).pattern for entry in self.entries), re.IGNORECASE)
+        folded = text.casefold()
+        return tuple(entry for entry in self.entries if entry.folded in folded and entry.pattern.search(text))
 
     def in_sentence(self, text: str) -> tuple[str, list[Tensor]]:
         """The rest of a text without its names, and the photos [n, *prefix_shape] of each name. The rest is "" without a
@@ -137,8 +180,8 @@ class TaughtNames:
         if any(plain == template.format(entry.name).casefold() for template in TEMPLATES for entry in self.entries):
             return "", []
         entries = self.within(text)
-        for name in sorted((entry.name for entry in entries if entry.without is None), key=len, reverse=True):
-            rest = _pattern(name).sub(" ", rest)
+        for name in (e.pattern for e in sorted(entries, key=lambda e: -len(e.name)) if e.without is None):
+            rest = name.sub(" ", rest)
         left = rest != text and any(letter.isalnum() for letter in rest)
         return one_line(rest) if left else "", [entry.photos for entry in entries]
 
@@ -150,20 +193,52 @@ class TaughtNames:
             places[self.within(text)].append(i)
         for entries, at in places.items():
             if entries:
-                edited = self.backbone.text_suffix(prefixes[at], replace(self, entries=entries).on(lora))
+                edited = self.backbone.text_suffix(prefixes[at], self.on(lora, entries))
                 rows = rows.index_copy(0, torch.tensor(at), edited)
         return rows
 
     @one_core()
-    def on(self, lora: Lora | None) -> Lora | None:
-        """Add all names to an adapter (None: the frozen model). Raises as ``last_text_linear``."""
-        if not self.entries:
+    def on(self, lora: Lora | None, entries: Sequence[TaughtName] | None = None) -> Lora | None:
+        """Add names to an adapter (None: the frozen model). ``entries``: some of the names; None: all. Raises as
+        ``last_text_linear``."""
+        entries = self.entries if entries is None else entries
+        if not entries:
             return lora
-        added = names_lora(self.backbone, self.entries, lora, self.background)
+        added = names_lora(self, entries, lora)
         return added if lora is None else merge([lora, added], [1.0, 1.0])
 
-    def _texts(self, name: str) -> Tensor:
-        return self.backbone.text_prefix([template.format(name) for template in TEMPLATES])
+    def directions(self, lora: Lora | None) -> Mapping[TaughtName, Tensor]:
+        """The direction [d] of each name in the space of photos, as the adapter sees them (``core.names.ridge``). All names and
+        the background are in one regression. A photo of several names counts once, for all of them."""
+        named, shared = [entry for entry in self.entries if entry.without is None], self.backbone.shared
+        moves = lora is not None and lora.moves_photos
+        column = 0 if shared is None else photo_column(lora, shared)
+        key = lora.digest if lora is not None and moves and shared is None else column
+
+        def solve() -> Tensor:
+            photos, owners = torch.cat([entry.photos for entry in named]), [i for i, e in enumerate(named) for _ in e.photos]
+            contents = photos.flatten(1).numpy().view(f"V{photos[0].nbytes}").ravel()
+            _, first, places = np.unique(contents, return_index=True, return_inverse=True)
+            z = torch.zeros(len(first), len(named))
+            z[torch.from_numpy(places), torch.tensor(owners)] = 1
+            background = None if moves and shared is None else self._negatives()
+            embedded = torch.cat([self.backbone.suffix(part, lora) for part in photos[torch.from_numpy(first)].split(1024)])
+            return ridge_directions(embedded, z, None if background is None else background.moments[column])
+
+        return dict(zip(named, self._directions.get(key, solve), strict=True)) if named else {}
+
+    def _negatives(self) -> Background | None:
+        """The photos without a name: everyday photos that ship with the backbone, and those that are searched."""
+        shipped = everyday_photos(self.backbone)
+        if shipped is None or self.background is None:
+            return shipped or self.background
+        return pooled((self.background, shipped), SEARCHED_TO_EVERYDAY)
+
+    def _texts(self, names: Sequence[str]) -> list[Tensor]:
+        """The text prefixes [t, …] of each name in TEMPLATES."""
+        texts = [template.format(name) for name in names for template in TEMPLATES]
+        batches = (texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE))
+        return [each for batch in batches for each in self.backbone.text_prefix(batch).clone().split(len(TEMPLATES))]
 
     def _entry(self, name: str) -> TaughtName:
         entry = self.find(name)
@@ -173,11 +248,6 @@ class TaughtNames:
 
     def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
         return replace(self, entries=tuple(new if e is old else e for e in self.entries))
-
-
-def _pattern(name: str) -> re.Pattern[str]:
-    letter = rf"[^\W{_UNSPACED}]"
-    return re.compile(rf"(?<!{letter}){re.escape(name)}(?:['’]?e?s)?(?!{letter})", re.IGNORECASE)
 
 
 def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
@@ -228,13 +298,12 @@ def names_cost(names: TaughtNames, lora: Lora | None, named: Lora | None) -> Nam
     return NamesCost(len(words), round(float(kept.mean()), 4), round(float(kept[worst]), 4), words[worst])
 
 
-def names_lora(
-    backbone: Backbone, names: Sequence[TaughtName], lora: Lora | None = None, background: EverydayPhotos | None = None
-) -> Lora:
-    """The LoRA of rank n that teaches n names when it is added to an adapter (None: the frozen model)."""
-    texts = torch.cat([entry.texts for entry in names])
-    keys, outputs = (x.unflatten(0, (len(names), -1)).mean(1) for x in last_linear(backbone, texts, lora))  # [n, in], [n, d]
-    targets = [entry.target(backbone, lora, text, background) for entry, text in zip(names, outputs, strict=True)]
+def names_lora(names: TaughtNames, entries: Sequence[TaughtName], lora: Lora | None = None) -> Lora:
+    """The LoRA of rank n that teaches n of the names when it is added to an adapter (None: the frozen model)."""
+    backbone, texts = names.backbone, torch.cat([entry.texts for entry in entries])
+    keys, outputs = (x.unflatten(0, (len(entries), -1)).mean(1) for x in last_linear(backbone, texts, lora))  # [n, in], [n, d]
+    directions = names.directions(lora)
+    targets = [e.target(backbone, lora, text, directions.get(e, text)) for e, text in zip(entries, outputs, strict=True)]
     residuals = outputs.norm(dim=-1, keepdim=True) * torch.stack(targets) - outputs  # [n, d]
     module = last_text_linear(backbone)
     return Lora((module,), {module.name: closed_form(keys, residuals, inverse_moment(backbone))})

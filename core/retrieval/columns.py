@@ -56,8 +56,11 @@ def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], T
     return torch.cat([zero_shot, adapted], -1) * sqrt(2)
 
 
+def columns(backbone: Backbone, rows: Tensor) -> tuple[Tensor, ...]:
+    """The embeddings [n, d] in each column of photo rows [n, ``width``]."""
+    return (rows,) if backbone.shared is None else (rows.unflatten(1, (2, -1)) * sqrt(2)).unbind(1)
+
+
 def embeddings(backbone: Backbone, rows: Tensor, lora: Lora | None = None) -> Tensor:
     """Embeddings [n, d] of photos in the shared space, with a LoRA or None, from their photo rows [n, ``width``]."""
-    if backbone.shared is None:
-        return rows
-    return rows.unflatten(1, (2, -1))[:, photo_column(lora, backbone.shared)] * sqrt(2)
+    return columns(backbone, rows)[0 if backbone.shared is None else photo_column(lora, backbone.shared)]

@@ -1,31 +1,51 @@
-"""How well a taught name finds its own photos: the score of each of them, with the name taught from the others."""
+"""How well taught names find their own photos: the score of each photo, with all names taught without it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows
 from core.retrieval.questions import Query
 
+FOLDS = 3  # all names are taught so many times, each time without so large a part of their photos
 
-def scores_left_out(names: TaughtNames, entry: TaughtName, adapter: Adapter, wrong: bool = False) -> list[float]:
-    """Leave-one-out scores: of each photo of a name, with the name taught from the others. [] for a single photo. ``adapter``:
-    without names. ``wrong``: scores of the crossed photos of a marked question."""
-    photos = entry.photos if not wrong else entry.without
-    if photos is None or (len(photos) < 2 and not wrong):
-        return []
-    scores = []
-    for i in range(len(photos)):
-        others = torch.cat([photos[:i], photos[i + 1 :]])
-        without_it = replace(entry, without=others) if wrong else replace(entry, photos=others)
-        taught = replace(names, entries=tuple(without_it if each is entry else each for each in names.entries))
-        named = adapter.with_names(taught)
-        query = Query((entry.name,)).question(names.backbone).row(names.backbone, named)
-        scores.append(float(photo_rows(names.backbone, photos[i : i + 1], named)[0] @ query))
+
+class LeftOut(NamedTuple):
+    """Scores of a name's photos, and of the crossed photos of a marked question."""
+
+    own: list[float]
+    wrong: list[float]
+
+
+def scores_left_out(names: TaughtNames, adapter: Adapter) -> dict[str, LeftOut]:
+    """The scores of the photos of each name, each left out once. A name's only photo has none. ``adapter``: without names."""
+    backbone, scores = names.backbone, {entry.name: LeftOut([], []) for entry in names.entries}
+    for fold in range(FOLDS):
+        named = adapter.with_names(replace(names, entries=tuple(_without(entry, fold) for entry in names.entries)))
+        for entry in names.entries:
+            out = [part[fold::FOLDS] for part in (entry.photos, entry.without) if part is not None]
+            out = [part if len(entry.photos) > 1 or place else part[:0] for place, part in enumerate(out)]
+            if not any(map(len, out)):
+                continue
+            query = Query((entry.name,)).question(backbone).row(backbone, named)
+            for kept, part in zip(scores[entry.name], out, strict=False):
+                kept += (photo_rows(backbone, part, named) @ query).tolist() if len(part) else []
     return scores
+
+
+def _without(entry: TaughtName, fold: int) -> TaughtName:
+    """A name without one of FOLDS parts of its photos. A single photo stays."""
+    photos = _outside(entry.photos, fold) if len(entry.photos) > 1 else entry.photos
+    return replace(entry, photos=photos, without=None if entry.without is None else _outside(entry.without, fold))
+
+
+def _outside(photos: Tensor, fold: int) -> Tensor:
+    return photos[torch.arange(len(photos)) % FOLDS != fold]
 
 
 def proposed_cut(own: Sequence[float]) -> float | None:

@@ -14,13 +14,13 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import DescriptionError
 from core.common.lazy import lazy
-from core.names.everyday import EverydayPhotos
+from core.names.everyday import Background, pooled
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import embeddings
+from core.retrieval.columns import columns, embeddings
 from core.retrieval.index import Index
 from core.retrieval.popularity import popularity, spread_rows
 
-BACKGROUND, FEWEST = 5_000, 20  # most and fewest photos of a ``background``
+BACKGROUND, FEWEST = 5_000, 20  # most and fewest photos of a background
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,22 @@ class PhotoSet(Protocol):
         return popularity(index.take(spread_rows(len(index))), texts)
 
     @lazy
-    def background(self) -> EverydayPhotos | None:
-        """Statistics of the photos, for names on a backbone without everyday photos. None if adapters move photos, if the
-        backbone has a shared LoRA, or if there are fewer than FEWEST photos."""
-        if self.backbone.shared is not None or self.backbone.layout.moves_photos or len(self) < FEWEST:
+    def background(self) -> Background | None:
+        """The photos as the background of names. None if adapters move photos, and the backbone has no shared LoRA."""
+        if self.backbone.shared is None and self.backbone.layout.moves_photos:
             return None
-        return EverydayPhotos.of(self.embeddings(most=BACKGROUND))
+        index = self.index_for(ZERO_SHOT)
+        return Background.of(columns(self.backbone, index.take(spread_rows(len(index), BACKGROUND))))
+
+
+def background(sets: Sequence[PhotoSet]) -> Background | None:
+    """The ``background`` of photos that are searched together; None if there are fewer than FEWEST."""
+    parts = [(each.background, len(each)) for each in sets if len(each)]
+    known, counts = tuple(part for part, _ in parts if part is not None), tuple(count for _, count in parts)
+    if not known or len(known) < len(counts) or sum(counts) < FEWEST:
+        return None
+    first, *more = known
+    return pooled(known, counts) if more else first
 
 
 def prefixes(sets: Iterable[PhotoSet], keys: Iterable[str], backbone: Backbone) -> Tensor:

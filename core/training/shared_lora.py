@@ -24,7 +24,7 @@ from core.common.digest import digest
 from core.common.paths import EVERYDAY_FILE, ORDINARY_TEXTS_FILE
 from core.common.progress import Bar, Log
 from core.data.folder import contents
-from core.names.everyday import EverydayPhotos, save_everyday
+from core.names.everyday import Background, save_everyday
 from core.names.ordinary_texts import imagenet_class_names, save_moment, second_moment
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
@@ -112,7 +112,7 @@ def train_shared_lora(
     scenes = np.flatnonzero(corpus.train & corpus.scenes)
     base = corpus.base[scenes]
     moved = torch.cat([paper.suffix(corpus.prefixes[rows], shared) for rows in torch.from_numpy(scenes).split(1024)])
-    save_everyday((EverydayPhotos.of(base), EverydayPhotos.of(moved)), trained.fingerprint, out.with_name(EVERYDAY_FILE))
+    save_everyday(Background.of([base, moved]), trained.fingerprint, out.with_name(EVERYDAY_FILE))
     save_moment(second_moment(trained.adapting("texts")), trained.fingerprint, out.with_name(ORDINARY_TEXTS_FILE))
     photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, TRAINED_WEIGHT), strict=True)}
     described = {corpus.image(row): corpus.captions(row) for row in scenes.tolist()}

@@ -176,7 +176,7 @@ def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     mean = [F.normalize(backbone.suffix(prefixes_of(gallery, ids)).mean(0), dim=0) for ids in (right, wrong)]
     text = last_linear(backbone, entry.texts)[1].mean(0)
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula
-    assert torch.allclose(entry.target(backbone, None, text), target, atol=1e-5)
+    assert torch.allclose(entry.target(backbone, None, text, text), target, atol=1e-5)
     again = answering.answer_again(engine, tab)
     assert first(tab) == ["wug"] * 6 and "marked as right (2)" in results_html.marked(again, tab.marks)
     # A typed name is taught from the photos that are marked as right.

@@ -125,13 +125,12 @@ def test_photos_left_out_and_crossed_score_as_taught_without_them(backbone: Embe
     none = TaughtNames(backbone)
     for names, without, wrong in (
         (none.add("wug", photos), none.add("wug", photos[1:]), False),
-        (none.add("wug", photos[1:], photos[:1]), none.add("wug", photos[1:], photos[:0]), True),
+        (none.add("wug", photos[1:], photos[:1]), none.add("wug", photos[2:], photos[:0]), True),
     ):
         query = Query(("wug",)).question(backbone).row(backbone, adapter.with_names(without))
         expected = photo_rows(backbone, photos[:1])[0] @ query
-        assert scores_left_out(names, names.entries[0], adapter, wrong)[0] == pytest.approx(float(expected), abs=1e-4)
-    one = none.add("wug", photos[:1])
-    assert scores_left_out(one, one.entries[0], adapter) == []
+        assert scores_left_out(names, adapter)["wug"][wrong][0] == pytest.approx(float(expected), abs=1e-4)
+    assert scores_left_out(none.add("wug", photos[:1]), adapter)["wug"] == ([], [])
 
 
 def test_unchangeable_sidecars_are_named_and_left(photos: Path, library: list[object], answer: Answer, tmp_path: Path) -> None:

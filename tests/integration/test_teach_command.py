@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from command_line import Answer, Run
 from peft import PeftModel
 from PIL import Image, ImageDraw
@@ -24,6 +23,7 @@ from core.experts.adapter_files import README_FILE
 from core.experts.load import load_engine
 from core.names.everyday import everyday_photos
 from core.names.file import NAMES_FILE
+from core.names.ridge import ridge_directions
 from core.names.teach import TaughtNames
 from core.sglora.request import AdapterRequest
 
@@ -155,9 +155,10 @@ def test_vector_and_evaluate_take_names(answer: Answer, folders: Path, taught: P
     found = answer("vector", "a photo of a wug", "--adapter", taught)
     backbone = load_backbone()
     photos = torch.stack([backbone.pixels(open_photo(path)) for path in sorted((folders / "wug").iterdir())])
-    everyday = everyday_photos(backbone, backbone.shared)
+    everyday = everyday_photos(backbone)
     assert everyday is not None
-    target = everyday.apart(F.normalize(backbone.suffix(backbone.prefix(photos), backbone.shared).mean(0), dim=0))
+    seen = backbone.suffix(backbone.prefix(photos), backbone.shared)
+    (target,) = ridge_directions(seen, torch.ones(len(seen), 1), everyday.moments[1])
     plain = backbone.encode_text(["a photo of a wug"], backbone.shared)[0]
     zero_shot, named = torch.tensor(found["vector"]).unflatten(0, (2, -1)) / 2**0.5
     assert not zero_shot.any(), "the zero-shot part does not know the name, so it is zero"

@@ -10,8 +10,9 @@ from made_up_photos import blurred, draw
 from core.backbones.embedded import EmbeddedBackbone
 from core.experiments import teach
 from core.experiments.context import ExperimentContext
+from core.names.everyday import Background
 from core.names.teach import TaughtNames
-from core.retrieval.columns import text_rows
+from core.retrieval.columns import columns, text_rows
 from core.sglora.request import DEFAULT_WEIGHT
 
 pytestmark = pytest.mark.slow
@@ -76,18 +77,24 @@ def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:
 def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentContext) -> None:
     corpus = context.corpus
     _, drawn = next(teach.draws(corpus))
-    others, (name, other, *_) = teach.everyday(corpus), drawn.nonsense
+    others, name = teach.everyday(corpus), drawn.nonsense[0]
     beside = corpus.indexed(others, teach.adapter(context))
     found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, beside)}
     assert set(found) == {(n, part, rule) for n in (3, 10) for part in ("test", "validation") for rule in teach.RULES}
 
-    def taught(photos: list[int]) -> TaughtNames:
-        names = TaughtNames(context.backbone).add(name, corpus.prefixes[torch.tensor(photos)])
-        return names.add(other, corpus.prefixes[torch.from_numpy(drawn.taught[1][:3])])
+    searched = torch.cat([beside, *(corpus.indexed(rows, teach.adapter(context)) for rows in drawn.held)])
+    background = Background.of(columns(context.backbone, searched))
 
-    photos = drawn.taught[0][:3].tolist()
-    cut = np.mean([score(context, taught([p for p in photos if p != photo]), name, photo) for photo in photos])
-    above = [row for row in [*np.concatenate(drawn.held), *others] if score(context, taught(photos), name, int(row)) >= cut]
+    def taught(without: int | None = None) -> TaughtNames:
+        """All names, from three photos each; ``without``: the place of the photo of each that is left out."""
+        names = TaughtNames(context.backbone).among(background)
+        for each, rows in zip(drawn.nonsense, drawn.taught, strict=True):
+            kept = [row for place, row in enumerate(rows[:3].tolist()) if place != without]
+            names = names.add(each, corpus.prefixes[torch.tensor(kept)])
+        return names
+
+    cut = np.mean([score(context, taught(place), name, int(drawn.taught[0][place])) for place in range(3)])
+    above = [row for row in [*np.concatenate(drawn.held), *others] if score(context, taught(), name, int(row)) >= cut]
     right = len(set(above) & set(drawn.held[0].tolist()))
     row = found[3, "test", "mean"]
     assert row["precision"] == pytest.approx(100 * right / max(len(above), 1), abs=0.01)

@@ -15,10 +15,13 @@ from core.common.errors import AdapterError, DescriptionError
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path, heads_path
 from core.common.tensor_files import shipped_tensors
 from core.names import ordinary_texts, teach
-from core.names.everyday import EPSILON, everyday_photos
+from core.names.everyday import everyday_photos
 from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, second_moment
-from core.names.teach import MAX_NAMES, MAX_PHOTOS, TaughtNames, closed_form, left_out
+from core.names.ridge import BACKGROUND, ridge_directions
+from core.names.ridge import RIDGE as PHOTO_RIDGE
+from core.names.teach import MAX_PHOTOS, OWN_NAME, TaughtNames, closed_form, left_out
 from core.retrieval.gallery import Entry, Gallery, GalleryPhotos, Photo
+from core.retrieval.photo_set import background
 
 
 def photos(backbone: Backbone, n: int, seed: int) -> Tensor:
@@ -32,11 +35,26 @@ def said(backbone: Backbone, texts: Tensor, lora: Lora | None) -> Tensor:
     return F.normalize(last_linear(backbone, texts, lora)[1].mean(0), dim=-1)
 
 
-def target(model: Backbone, photos: Tensor, lora: Lora | None = None) -> Tensor:
-    """The embedding that a name of these photos should have."""
-    mean = F.normalize(model.suffix(photos, lora).mean(0), dim=-1)
-    known = everyday_photos(model, lora)
-    return mean if known is None else known.apart(mean)
+def least_squares(named: list[Tensor], moment: Tensor | None) -> Tensor:
+    """The unit-length directions [n, d] of names with these photos [k, d], as the solution of one least squares problem."""
+    x = torch.cat(named).double()
+    z = torch.block_diag(*(torch.ones(len(own), 1) for own in named)).double()
+    gram = x.T @ x + (0 if moment is None else BACKGROUND * moment.double())
+    more = [] if moment is None else [BACKGROUND**0.5 * torch.linalg.cholesky(moment.double() + 1e-9 * torch.eye(len(gram))).T]
+    more.append((PHOTO_RIDGE * gram.trace() / len(gram)) ** 0.5 * torch.eye(len(gram), dtype=gram.dtype))
+    rows = torch.cat([x, *more])
+    answers = torch.cat([z, torch.zeros(len(rows) - len(x), len(named), dtype=z.dtype)])
+    return F.normalize(torch.linalg.lstsq(rows, answers).solution.T, dim=-1).float()
+
+
+def targets(model: Backbone, names: TaughtNames, lora: Lora | None = None) -> list[Tensor]:
+    """The embedding that each name should have: that of its photos, and a little of its own text."""
+    moved = lora is not None and lora.moves_photos
+    shipped = None if moved and model.shared is None else everyday_photos(model)
+    moment = None if shipped is None else shipped.moments[int(moved)]
+    directions = least_squares([model.suffix(entry.photos, lora) for entry in names.entries], moment)
+    own = [said(model, entry.texts, lora) * OWN_NAME / len(entry.photos) for entry in names.entries]
+    return [F.normalize(d + text, dim=-1) for d, text in zip(directions, own, strict=True)]
 
 
 @pytest.fixture
@@ -74,8 +92,8 @@ def test_the_text_of_a_name_lands_on_its_photos(model: Backbone) -> None:
     lora = names.on(None)
     assert lora is not None and lora.moves_texts and not lora.moves_photos
     assert lora.factors[lora.modules[0].name].a.shape[0] == 2
-    for entry in names.entries:
-        before, after = (said(model, entry.texts, each) @ target(model, entry.photos) for each in (None, lora))
+    for entry, target in zip(names.entries, targets(model, names), strict=True):
+        before, after = (said(model, entry.texts, each) @ target for each in (None, lora))
         assert float(after) > 0.99 > float(before) + 0.3
 
 
@@ -89,12 +107,12 @@ def test_names_are_added_to_an_adapter_exactly(model: Backbone) -> None:
     prefix = model.text_prefix(["a wug in the snow", "dax", "an old bicycle"])
     both = names.on(adapter)
     assert both is not None
-    own = teach.names_lora(model, names.entries, adapter)
+    own = teach.names_lora(names, names.entries, adapter)
     (name,) = own.factors
     delta = adapter.factors[name].delta + own.factors[name].delta
     by_hand = Lora(adapter.modules, {**adapter.factors, name: Factors(torch.eye(delta.shape[1]), delta)})
     assert torch.allclose(model.text_suffix(prefix, both), model.text_suffix(prefix, by_hand), atol=1e-5)
-    assert float(said(model, names.entries[0].texts, both) @ target(model, names.entries[0].photos)) > 0.99
+    assert float(said(model, names.entries[0].texts, both) @ targets(model, names, adapter)[0]) > 0.99
 
 
 def test_photos_that_an_adapter_moves_are_the_target(backbone: EmbeddedBackbone, small_bank: None) -> None:
@@ -103,8 +121,7 @@ def test_photos_that_an_adapter_moves_are_the_target(backbone: EmbeddedBackbone,
     names = TaughtNames(paper).add("wug", photos(paper, 3, 1))
     lora = names.on(adapter)
     assert lora is not None and lora.moves_photos and lora.moves_texts
-    moved = F.normalize(paper.suffix(names.entries[0].photos, adapter).mean(0), dim=-1)
-    unmoved = F.normalize(paper.suffix(names.entries[0].photos).mean(0), dim=-1)
+    (moved,), (unmoved,) = (targets(paper, names, each) for each in (adapter, None))
     text = said(paper, names.entries[0].texts, lora)
     assert float(text @ moved) > 0.99 > float(unmoved @ moved)
     assert torch.allclose(paper.suffix(names.entries[0].photos, lora), paper.suffix(names.entries[0].photos, adapter))
@@ -119,10 +136,10 @@ def test_photos_under_the_shared_part_are_the_target(backbone: EmbeddedBackbone,
     assert lora is not None
     embeddings = both.suffix(names.entries[0].photos, lora)  # the backbone finds the shared part inside this LoRA
     assert torch.equal(embeddings, both.suffix(names.entries[0].photos, shared))
-    there = F.normalize(embeddings.mean(0), dim=-1)
+    (there,) = targets(both, names, adapter)
     assert float(said(both, names.entries[0].texts, lora) @ there) > 0.99
     alone = names.on(None)  # without the shared part
-    plain = F.normalize(both.suffix(names.entries[0].photos).mean(0), dim=-1)
+    (plain,) = targets(both, names)
     assert float(said(both, names.entries[0].texts, alone) @ plain) > 0.99 > float(plain @ there)
 
 
@@ -157,20 +174,29 @@ def in_memory(backbone: Backbone, prefixes: torch.Tensor) -> GalleryPhotos:
     return GalleryPhotos(backbone, entries)
 
 
-def test_the_searched_photos_are_the_background_where_none_ship(small_bank: None) -> None:
-    """Linear discriminant analysis by hand, over the photos of a gallery, for a backbone without everyday photos."""
+def test_the_searched_photos_are_the_background(small_bank: None) -> None:
+    """The photos of two galleries together, against their photos in one list."""
     clip = tiny_backbone(adapt="texts")
     shown, others = photos(clip, 3, 1), photos(clip, 60, 2)
-    indexes = in_memory(clip, others)
-    x, mean = clip.suffix(others).double(), F.normalize(clip.suffix(shown).mean(0), dim=-1).double()
-    covariance = (x - x.mean(0)).T @ (x - x.mean(0)) / 59
-    ridge = EPSILON * covariance.trace() / clip.dim * torch.eye(clip.dim)
-    expected = F.normalize(torch.linalg.inv(covariance + ridge) @ (mean - x.mean(0)), dim=0).float()
-    names = TaughtNames(clip, background=indexes.background).add("wug", shown)
+    embedded, sets = clip.suffix(others), [in_memory(clip, others[:15]), in_memory(clip, others[15:])]
+    names = TaughtNames(clip).add("wug", shown).among(background(sets))
+    (direction,) = least_squares([clip.suffix(shown)], embedded.T @ embedded / 60)
+    expected = F.normalize(direction + OWN_NAME / 3 * said(clip, names.entries[0].texts, None), dim=0)
     found = said(clip, names.entries[0].texts, names.on(None))
     torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
-    few = in_memory(clip, others[:19])
-    assert few.background is None and Gallery(tiny_backbone()).contents.background is None
+    assert background([in_memory(clip, others[:19])]) is None and background([Gallery(tiny_backbone()).contents]) is None
+    assert names.among(background(sets)) is names and names.among(None).background is None
+
+
+def test_a_photo_of_two_names_is_right_for_both(small_bank: None) -> None:
+    """It is one row of the regression, with two answers; not two rows that contradict each other."""
+    clip = tiny_backbone(adapt="texts")
+    dogs, both, beaches = photos(clip, 2, 1), photos(clip, 2, 2), photos(clip, 2, 3)
+    names = TaughtNames(clip).add("dog", torch.cat([dogs, both])).add("beach", torch.cat([both, beaches]))
+    x, z = clip.suffix(torch.cat([dogs, both, beaches])), torch.tensor([[1, 0], [1, 0], [1, 1], [1, 1], [0, 1], [0, 1]])
+    expected = ridge_directions(x, z, None)
+    for direction, right in zip(names.directions(None).values(), expected, strict=True):
+        torch.testing.assert_close(direction, right, atol=1e-4, rtol=0)
 
 
 def test_one_name_in_two_spellings_is_one(backbone: EmbeddedBackbone) -> None:
@@ -208,14 +234,18 @@ def test_names_that_cannot_be_taught(backbone: EmbeddedBackbone, name: str, text
         TaughtNames(backbone).add(name, photos(backbone, 1, 1))
 
 
-def test_limits(backbone: EmbeddedBackbone) -> None:
+def test_limits(backbone: EmbeddedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     names = TaughtNames(backbone)
     with pytest.raises(DescriptionError, match="“wug” has no photo"):
         names.add("wug", photos(backbone, 0, 1))
-    for i in range(MAX_NAMES):
+    monkeypatch.setattr(teach, "MAX_NAMES", 3)
+    for i in range(3):
         names = names.add(f"name {i}", photos(backbone, 1, i))
-    with pytest.raises(DescriptionError, match=f"would be more than {MAX_NAMES}"):
+    with pytest.raises(DescriptionError, match="would be more than 3 names"):
         names.add("wug", photos(backbone, 1, 1))
+    with monkeypatch.context() as patched, pytest.raises(DescriptionError, match="all names have more than 4 photos"):
+        patched.setattr(teach, "MOST_PHOTOS", 4)
+        names.add("name 0", photos(backbone, 2, 9))
     assert len(names.add("name 0", photos(backbone, 99, 1)).entries[0].photos) == MAX_PHOTOS
     assert left_out("wug", MAX_PHOTOS) == [] and "67 were left out" in str(left_out("wug", 99)[0])
     question = "purple flowers in a wild meadow that I saw in the spring of last year"
@@ -245,9 +275,10 @@ def test_a_made_up_name_finds_its_photos_among_everyday_ones() -> None:
     """Uses the shipped backbone. The photos differ little from everyday ones but rank first. The mean alone finds fewer of
     them."""
     shipped = load_embedded(heads_path())
-    known = everyday_photos(shipped, shipped.shared)
+    known = everyday_photos(shipped)
     assert known is not None
-    spread = torch.distributions.MultivariateNormal(known.mean, known.covariance + 1e-5 * torch.eye(shipped.dim))
+    moment = known.moments[1]
+    spread = torch.distributions.MultivariateNormal(torch.zeros(shipped.dim), moment + 1e-5 * torch.eye(shipped.dim))
     torch.manual_seed(0)
     everyday = F.normalize(spread.sample((2_000,)), dim=-1)
     kind = 0.2 * F.normalize(torch.randn(shipped.dim), dim=-1)
@@ -255,9 +286,9 @@ def test_a_made_up_name_finds_its_photos_among_everyday_ones() -> None:
     mean = F.normalize(own[:3].mean(0), dim=-1)
     found = {
         way: float((torch.cat([own[3:], everyday]) @ asked).topk(17).indices.lt(17).float().mean())
-        for way, asked in (("mean", mean), ("apart", known.apart(mean)))
+        for way, asked in (("mean", mean), ("ridge", ridge_directions(own[:3], torch.ones(3, 1), moment)[0]))
     }
-    assert found["apart"] > found["mean"]
+    assert found["ridge"] > found["mean"]
 
 
 def test_marks_stay_near_the_question(backbone: EmbeddedBackbone) -> None:
@@ -269,4 +300,4 @@ def test_marks_stay_near_the_question(backbone: EmbeddedBackbone) -> None:
         (others[:0], mean + 2 * F.normalize(text, dim=-1)),
     ):
         (entry,) = TaughtNames(backbone).add("a dog on a beach", shown, wrong).entries
-        assert torch.allclose(entry.target(backbone, None, text), F.normalize(wanted, dim=-1), atol=1e-5)
+        assert torch.allclose(entry.target(backbone, None, text, text), F.normalize(wanted, dim=-1), atol=1e-5)
