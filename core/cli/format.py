@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.common.errors import brief
+
 MOST_LISTED = 20
 
 
@@ -52,6 +54,25 @@ def adaptation(data: Mapping[str, Any]) -> str:
 def taught(data: Mapping[str, Any]) -> str:
     lines = [f"“{name['name']}”, {name['photos']} photo{'s' * (name['photos'] != 1)}" for name in data["names"]]
     return "\n".join([*lines, *data["remarks"], "", _written(data)])
+
+
+def learned(data: Mapping[str, Any]) -> str:
+    left, sides = data["left_out"], (("learned", "learned"), ("not_learned", "not learned"))
+    lines = [f"{data['with_keywords']:,} of {data['photos']:,} photos have keywords."]
+    if left["photos"]:
+        shares = [f"{100 * left[key] / left['photos']:.0f}" for key in ("before", "after")]
+        lines.append(f"Right keyword first, of {left['photos']:,} photos left out: {shares[0]} % before, {shares[1]} % now.")
+    for key, title in sides:
+        found = data[key]
+        lines += ["", f"{title}: {len(found):,} keyword{'s' * (len(found) != 1)}"] if found else []
+        for each in found[:MOST_LISTED]:
+            gain = (
+                "" if each["before"] is None else f", average precision {each['before']:.0f} before, {each['after']:.0f} taught"
+            )
+            why = f" {each['reason']}" if each["reason"] else ""
+            lines.append(f"  “{brief(each['keyword'])}”, {each['photos']:,} photo{'s' * (each['photos'] != 1)}{gain}.{why}")
+        lines += [f"  and {len(found) - MOST_LISTED:,} more (--json lists all)"] if len(found) > MOST_LISTED else []
+    return "\n".join([*lines, "", f"out: {data['out']}" if data["out"] else "Nothing was learned, so nothing was written."])
 
 
 def _written(data: Mapping[str, Any], more: Sequence[str] = ()) -> str:

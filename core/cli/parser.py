@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core import __version__
+from core.data.keywords import SOURCES
 from core.data.sidecars import STYLES
 from core.experiments.registry import EXPERIMENTS
 
@@ -54,6 +55,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--backbone": {"metavar": "NAME"},
     "--device": {"metavar": "NAME", "default": "auto"},
     "--engine": {"choices": ("local", "ray"), "default": "local"},
+    "--from": {"choices": SOURCES, "default": SOURCES[0], "dest": "source"},
     "--find": {"choices": ("photos", "captions")},
     "--k": {"type": int, "metavar": "N"},
     "--keyword": {"metavar": "WORD"},
@@ -133,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("route", "commands:route", "text", "--k", "--tau", *ENGINE)
     command("adapt", "commands:adapt", "text", "--part", *SAMPLING, needs=["--out"])
     command("teach", "teach:teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
+    command("learn", "learn:learn", "folder", "--library", "--from", *BACKBONE, needs=["--out"])
     asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")
     command("search", "search:search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)
     keywords = ("--names", "--query", "--keyword", ("--first", "--at-least"), "--folder", "--style", "--dry-run", "--remove")

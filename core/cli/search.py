@@ -24,7 +24,7 @@ from core.names.file import NAMES_FILE, read_names
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.columns import text_rows
-from core.retrieval.gallery import Gallery, rank_captions
+from core.retrieval.gallery import Gallery, GalleryPhotos, rank_captions
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.photo_set import Where, background
@@ -45,7 +45,7 @@ def search(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     wanted = task_request(arguments)
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
-    files, samples, texts = list[Path](), list[Sample](), tuple[str, ...]()
+    samples, texts = list[Sample](), tuple[str, ...]()
     if kind == "caption":
         folders = [arguments.gallery] if library is None else filter(is_captioned, map(Path, library.about.folders))
         samples = [sample for folder in folders for sample in read_folder(folder)]
@@ -53,22 +53,16 @@ def search(arguments: Namespace) -> Answer:
         if not texts:
             raise DataError(f"No photo of {arguments.gallery or arguments.library} has captions: say --find photos.")
     elif library is None:
-        check_folder(arguments.gallery)
-        if not (files := sorted(photos_in(arguments.gallery))):
-            raise DataError(f"The folder {arguments.gallery} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")
+        photo_files(arguments.gallery)
 
     backbone, adapters = chosen_adapters(arguments, wanted)
     opened = None if library is None else LibraryPhotos(library, backbone)
     names, own = load_names(arguments.names, backbone), None
     paths, failed = dict[str, Path](), list[dict[str, str]]()
-    if files:
-        gallery = Gallery(backbone, limit=len(files))
-        report = gallery.add(files, partial(Steps(log), "reading"))
-        failed, own = reported(report.failed), gallery.contents
-        if not gallery.photos:
-            raise DataError(f"None of the {len(files)} photos in {arguments.gallery} can be read.")
+    if library is None and not texts:
+        own, rows_of_paths, failed = read_gallery(arguments.gallery, backbone)
         # The gallery changes names to be safe and unique on the page. Here the user needs the path: of equal files, the first.
-        paths = {key: files[row].relative_to(arguments.gallery) for row, key in sorted(report.ids.items(), reverse=True)}
+        paths = {own.key(row): path for row, path in reversed(rows_of_paths)}
     elif opened is not None and where.folder is not None:
         opened.check_folder(where.folder)
     names = names.among(background([photos for photos in (own, opened) if photos is not None]))
@@ -103,6 +97,27 @@ def search(arguments: Namespace) -> Answer:
         "rankings": shown,
     }
     return Answer(data, lambda data: format.rankings(data, kind))
+
+
+def photo_files(folder: Path) -> list[Path]:
+    """The photo files of a folder and of those below it, sorted. Raises DataError: when there is no folder, or no photo."""
+    check_folder(folder)
+    if not (files := sorted(photos_in(folder))):
+        raise DataError(f"The folder {folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}).")
+    return files
+
+
+def read_gallery(folder: Path, backbone: Backbone) -> tuple[GalleryPhotos, list[tuple[int, Path]], list[dict[str, str]]]:
+    """The photos of a folder; (row, path inside the folder) of each readable file; and what cannot be read. Raises DataError:
+    as ``photo_files``, or when no photo can be read."""
+    files = photo_files(folder)
+    gallery = Gallery(backbone, limit=len(files))
+    report = gallery.add(files, partial(Steps(log), "reading"))
+    if not gallery.photos:
+        raise DataError(f"None of the {len(files)} photos in {folder} can be read.")
+    rows = {key: row for row, key in enumerate(gallery.contents.entries)}
+    places = [(rows[key], files[place].relative_to(folder)) for place, key in sorted(report.ids.items())]
+    return gallery.contents, places, reported(report.failed)
 
 
 def load_names(file: Path | None, backbone: Backbone) -> TaughtNames:

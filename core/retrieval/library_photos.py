@@ -110,9 +110,14 @@ class LibraryPhotos(PhotoSet):
 
     def files(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
         """All files of photos, sorted; ``folder``: only those in it or below it."""
-        wanted = {self.ids[row] for row in rows}
-        found = {Path(path) for id, path in self._listed() if id in wanted}
+        wanted = set(rows)
+        found = {file for row, file in self.all_files() if row in wanted}
         return sorted(path for path in found if folder is None or path.is_relative_to(absolute(folder)))
+
+    def all_files(self) -> list[tuple[int, Path]]:
+        """(row, file) of every file of every photo."""
+        rows = {id: row for row, id in enumerate(self.ids)}
+        return [(rows[id], Path(path)) for id, path in self._listed() if id in rows]
 
     def _listed(self, where: str = "true") -> list[tuple[bytes, str]]:
         """(photo id, path) of the readable files that pass an SQL filter."""

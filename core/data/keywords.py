@@ -1,0 +1,67 @@
+"""Keywords that people gave their photos: inside the photo (XMP, IPTC), in sidecars, and as names of folders."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+
+from core.common.errors import DataError
+from core.common.text import one_line
+from core.data.sidecars import MAX_BYTES, STYLES, keywords_inside, sidecar_of
+from core.data.xmp import HIERARCHY, NO_XMP, SUBJECT, TAGS, Words, keywords
+
+SOURCES = ("both", "keywords", "folders")
+# Folders that say where photos come from or go to, not what they show.
+_PLACES = frozenset(
+    """album albums archive backup bilder camera cameraroll data dataset dcim desktop downloads edited edits export exported
+    exports favorites favourites final fotos image images img import imported imports inbox incoming iphone jpeg jpg misc
+    mobile new newfolder original originals other pending photo photos phone pics picks pictures pngs processed raw raws
+    samples select selects sort sorted temp test tmp todo train training trash unsorted untitled upload uploads val valid
+    validation web whatsapp whatsappimages 写真 图片 照片""".split()
+)
+# A date before what a folder shows, as in "2024-05-31 hiking", and the folders that cameras make, such as 100CANON.
+_DATE, _CAMERA = re.compile(r"^\d{2,4}([-_. ]?\d{1,2}){0,2}(?:[-_. ]+|$)"), re.compile(r"\d{3}[A-Z0-9_]{5}")
+
+
+def keywords_of(photo: Path) -> tuple[list[str], list[tuple[Path, object]]]:
+    """The keywords of a photo file and of its sidecars, and (sidecar, reason) for those that cannot be read."""
+    found, failed = levels(keywords_inside(photo)), list[tuple[Path, object]]()
+    for file in dict.fromkeys(sidecar_of(photo, style) for style in STYLES):
+        try:
+            if file.is_file():
+                if file.stat().st_size > MAX_BYTES:
+                    raise DataError(NO_XMP)
+                found += levels(keywords(file.read_bytes()))
+        except DataError as error:
+            failed.append((file, error))
+        except OSError as error:
+            failed.append((file, error.strerror))
+    return list(dict.fromkeys(found)), failed
+
+
+def levels(lists: Words) -> list[str]:
+    """The words of a photo's lists. A level above a keyword is one, too: “animals|dog” is “animals” and “dog”."""
+    words = [word for kind in (SUBJECT, HIERARCHY) for each in lists.get(kind, ()) for word in each.split("|")]
+    words += [word for each in lists.get(TAGS, ()) for word in re.split("[/|]", each)]
+    return list(dict.fromkeys(filter(None, map(_trimmed, words))))
+
+
+def _trimmed(word: str) -> str:
+    return one_line(word).strip("\"“”'.,!?;: ")
+
+
+def folder_keywords(folder: PurePath) -> list[str]:
+    """What the names of a folder and of those above it say. ``folder``: inside the folder that was given. Dates, cameras'
+    folders and words such as "export" say nothing."""
+    words = [_trimmed(_DATE.sub("", part).replace("_", " ")) for part in folder.parts if not _CAMERA.fullmatch(part)]
+    return [w for w in words if any(c.isalpha() for c in w) and re.sub(r"[\W\d]", "", w).casefold() not in _PLACES]
+
+
+def grouped(photos: Iterable[Sequence[str]]) -> dict[str, list[int]]:
+    """The rows of each keyword, from the keywords of each row. Spellings that differ by case are one: the most frequent."""
+    rows, spellings = defaultdict[str, list[int]](list), defaultdict[str, Counter[str]](Counter)
+    for row, words in enumerate(photos):
+        for key, word in {word.casefold(): word for word in words}.items():
+            rows[key].append(row)
+            spellings[key][word] += 1
+    return {spellings[key].most_common(1)[0][0]: rows[key] for key in rows}

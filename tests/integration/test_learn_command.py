@@ -1,0 +1,147 @@
+"""``learn``: names from the keywords and folders that photos have."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Answer, Run
+from made_up_photos import blurred
+from sidecar_samples import DIGIKAM
+from sklearn.metrics import average_precision_score
+from test_teach_command import drawn
+
+from core.backbones.embedded import EmbeddedBackbone
+from core.data.xmp import EMPTY, with_keyword
+from core.retrieval import learning
+from core.retrieval.adapter import Adapter
+from core.retrieval.gallery import Gallery
+from core.retrieval.learning import Learned, average_precision, learn
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two made-up kinds in folders of their own, one photo alone in a folder, and photos that an export left."""
+    root = tmp_path_factory.mktemp("learn") / "pictures"
+    for number in range(9):
+        drawn(root / "wug", "wug", number)
+        drawn(root / "blue" / "2024", "dax", number)
+    drawn(root / "lonely", "wug", 20)
+    blurred(root / "export", [f"{i}.jpg" for i in range(20)], 1)
+    return root
+
+
+def by_keyword(found: dict[str, Any], key: str) -> dict[str, Any]:
+    return {each["keyword"]: each for each in found[key]}
+
+
+def test_folders_are_learned_and_searched(photos: Path, answer: Answer, run: Run, tmp_path: Path) -> None:
+    library, out = tmp_path / "library", tmp_path / "names"
+    answer("index", photos, "--library", library)
+    found = answer("learn", "--library", library, "--out", out)
+    assert (found["photos"], found["with_keywords"], found["failed"], found["out"]) == (39, 19, [], str(out))
+    learned = by_keyword(found, "learned")
+    assert learned["wug"]["photos"] == 9 and learned["wug"]["after"] > learned["wug"]["before"]
+    (lonely,) = found["not_learned"] if "blue" in learned else [each for each in found["not_learned"] if each["photos"] == 1]
+    assert lonely["keyword"] == "lonely" and "1 of the 3 photos" in lonely["reason"]
+    assert found["left_out"]["after"] >= found["left_out"]["before"]
+    rankings = answer("search", "wug", "--library", library, "--names", out, "--top", 9)["rankings"]
+    right = {column: sum("/wug/" in hit["photo"] for hit in hits) for column, hits in rankings.items()}
+    assert right["shared"] >= 8 > right["zero-shot"]
+    again = answer("learn", photos, "--from", "folders", "--out", out)
+    assert by_keyword(again, "learned").keys() == learned.keys()
+    code, text, _ = run("learn", photos, "--out", out)
+    assert code == 0 and "19 of 39 photos have keywords" in text and "“wug”, 9 photos, average precision" in text
+    nothing = answer("learn", photos, "--from", "keywords", "--out", tmp_path / "none")
+    assert (nothing["with_keywords"], nothing["learned"], nothing["out"]) == (0, [], None) and not (tmp_path / "none").exists()
+
+
+def test_keywords_in_sidecars_and_what_cannot_be_used(photos: Path, answer: Answer, tmp_path: Path) -> None:
+    root = tmp_path / "pictures"
+    wugs, long = [drawn(root / "2024", "wug", number) for number in range(6)], "x" * 10_000
+    blurred(root / "2023", [f"{i}.jpg" for i in range(24)], 1)
+    for photo in wugs:
+        photo.with_name(f"{photo.name}.xmp").write_bytes(with_keyword(with_keyword(EMPTY, "Wug"), long))
+    (root / "2023" / "0.jpg.xmp").write_bytes(DIGIKAM[:500])
+    found = answer("learn", root, "--out", tmp_path / "names")
+    assert by_keyword(found, "learned").keys() == {"Wug"}
+    assert "10000 characters" in by_keyword(found, "not_learned")[long]["reason"]
+    ((damaged,),) = [found["failed"]]
+    assert damaged["name"].endswith("0.jpg.xmp") and "damaged" in damaged["reason"]
+
+
+def test_average_precision_is_that_of_another_library() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        scores, right = rng.normal(size=50), rng.random(50) < 0.2
+        expected = average_precision_score(right, scores) if right.any() else 0.0
+        assert average_precision(scores, right) == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def gallery(photos: Path, backbone: EmbeddedBackbone) -> Gallery:
+    made = Gallery(backbone)
+    made.add([(f"{file.parent.name}/{file.name}", file) for file in sorted(photos.rglob("*.*"))])
+    return made
+
+
+def of_kind(gallery: Gallery, kind: str) -> list[int]:
+    return [row for row, photo in enumerate(gallery.photos) if photo.name.startswith(kind)]
+
+
+def learned(gallery: Gallery, **keywords: list[int]) -> Learned:
+    shared = gallery.backbone.shared
+    assert shared is not None
+    return learn(gallery.contents, keywords, Adapter.of(shared, 0.8))
+
+
+def test_no_photo_that_teaches_is_measured(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it has two keywords: a photo that is left out of one is left out of both."""
+    wugs, daxes = of_kind(gallery, "wug"), of_kind(gallery, "dax")
+    taught: list[set[int]] = []
+
+    def remember(names: Any, photos: Any, rows: dict[str, np.ndarray]) -> Any:
+        taught.append({row for own in rows.values() for row in own.tolist()})
+        return whole(names, photos, rows)
+
+    whole = learning._taught
+    monkeypatch.setattr(learning, "_taught", remember)
+    keywords = {"wug": wugs, "red": wugs[:5] + daxes[:1], "thing": wugs + daxes}
+    learned(gallery, **keywords)
+    left_out = learning._left_out([np.array(rows) for rows in keywords.values()])
+    assert not taught[0] & set(left_out.tolist())
+    for rows in keywords.values():
+        assert len(set(rows) & set(left_out.tolist())) >= 1 and set(rows) & taught[0]
+
+
+def test_a_keyword_of_photos_without_anything_in_common_is_not_learned(gallery: Gallery) -> None:
+    noise = of_kind(gallery, "1") + of_kind(gallery, "0")
+    found = learned(gallery, wug=of_kind(gallery, "wug"), noise=noise[:6])
+    by_name = {each.name: each for each in found.keywords}
+    assert by_name["wug"].reason is None and found.names.entries[0].name == "wug"
+    assert len(found.names.entries[0].photos) == len(of_kind(gallery, "wug"))  # learned again from all of its photos
+    assert by_name["noise"].after is not None and by_name["noise"].after < 1
+
+
+def test_too_many_keywords_keep_the_frequent_ones(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "MAX_NAMES", 1)
+    wugs, daxes = of_kind(gallery, "wug"), of_kind(gallery, "dax")
+    many = {f"word {i}": [wugs[i % 2]] for i in range(100_000)}
+    found = learned(gallery, **many, wug=wugs, dax=daxes[:4])
+    reasons = {each.name: str(each.reason) for each in found.keywords if each.reason}
+    assert [entry.name for entry in found.names.entries] == ["wug"] and "more photos" in reasons["dax"]
+    assert len(reasons) == 100_001
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "reason"),
+    [
+        ([], 2, "needs a folder of photos, or --library"),
+        (["a", "--library", "b"], 2, "needs a folder of photos, or --library"),
+        (["nowhere"], 1, "nowhere"),
+        (["--library", "nowhere"], 1, "holds no library"),
+    ],
+)
+def test_usage(run: Run, tmp_path: Path, options: list[str], code: int, reason: str) -> None:
+    found, out, err = run("learn", *options, "--out", tmp_path / "names")
+    assert (found, out) == (code, "") and reason in err
