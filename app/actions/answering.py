@@ -96,7 +96,7 @@ def columns(engine: SGLora, names: TaughtNames, asked: Asked, adaptation: Adapta
 def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
     """The columns beside zero-shot, without names. Without a sentence that is applied: the shared LoRA, if there is one."""
     if adaptation is None or not adaptation.fits:
-        return [(SHARED, message("SHARED_NOTE"), adapter) for adapter in _shared(engine)]
+        return [(SHARED, message("SHARED_NOTE"), adapter) for adapter in without_sentence(engine)]
     beside = list[tuple[str, Text, Adapter]]()
     if asked.random:
         other = random_sentence(engine, adaptation.request)
@@ -109,7 +109,7 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
     return [*beside, (SG_LORA, message("SG_LORA_NOTE"), Adapter.of(adaptation.lora, adaptation.weight))]
 
 
-def _shared(engine: SGLora) -> list[Adapter]:
+def without_sentence(engine: SGLora) -> list[Adapter]:
     """The adapter of search without a sentence, if there is one."""
     return [] if engine.backbone.shared is None else [Adapter.of(engine.backbone.shared, engine.usual_strength)]
 
@@ -120,7 +120,7 @@ def controls(engine: SGLora, tab: Tab, shown: Sequence[Column]) -> list[Column]:
     made = tab.adaptation
     if made is None or shown[-1].title != SG_LORA:
         return []
-    beside = [(SHARED, adapter) for adapter in _shared(engine)]
+    beside = [(SHARED, adapter) for adapter in without_sentence(engine)]
     if any(column.title == RANDOM for column in shown):
         beside += [(RANDOM, Adapter.of(other.lora, other.weight)) for other in random_sentences(engine, made.request)]
     names, there = shown[-1].adapter.names, {column.adapter for column in shown}

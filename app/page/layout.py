@@ -21,6 +21,7 @@ from app.page.steps.compare import Compare
 from app.page.steps.describe import Describe
 from app.page.steps.experts import Experts
 from app.page.steps.generate import Generate
+from app.page.steps.learn import Learn
 from app.page.steps.names import Names
 from app.page.steps.photo_library import LibraryFolders
 from app.page.steps.photos import Photos
@@ -103,7 +104,7 @@ class Studio(Step):
         context = self.context
         with gr.Row(equal_height=False, elem_classes="sg-top"):
             with gr.Column(min_width=320):
-                photos, ask = Photos(context), Ask(context)
+                photos, learn, ask = Photos(context), Learn(context), Ask(context)
                 names = Names(context)
                 with gr.Row(equal_height=False, elem_classes="sg-folded"):
                     names.panel()
@@ -117,7 +118,7 @@ class Studio(Step):
         for each in samples:
             each.credits()
         photos.manage()
-        steps: list[Step] = [*samples, photos, ask, describe, generate, names, compare, TakeHome(context)]
+        steps: list[Step] = [*samples, photos, learn, ask, describe, generate, names, compare, TakeHome(context)]
         libraries = context.sources.libraries
         steps += [LibraryFolders(context)] if libraries.writable and libraries.names else []
         with gr.Accordion(self.t("DETAILS"), open=False, elem_id="more") as context.drawer:

@@ -26,16 +26,21 @@ MAX_SECONDS = 10  # processor time for one photo; the largest accepted photos ne
 WALL_SECONDS = 6 * MAX_SECONDS  # limit for one photo, for busy machines and systems that cannot limit processor time
 UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # limit for decoding all photos of an upload
 
+MAX_WORDS, MAX_WORD = 64, 60  # keywords of a photo, and their characters
+MAX_HEAD = 50_000  # bytes of the first line of an answer
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DecodedPhoto:
-    """A decoded photo: height x width x 3 bytes for the backbone, an upright JPEG thumbnail, and the EXIF time if known."""
+    """A decoded photo: height x width x 3 bytes for the backbone, an upright JPEG thumbnail, the EXIF time if known, and the
+    keywords in the file."""
 
     pixels: bytes
     thumbnail: bytes
     taken: str | None  # "YYYY:MM:DD HH:MM:SS"
+    keywords: tuple[str, ...] = ()
 
 
 class _Process(threading.local):
@@ -59,7 +64,7 @@ class _Process(threading.local):
             process.stdin.write(json.dumps(head).encode() + b"\n")
             process.stdin.write(content)
             process.stdin.flush()
-            answer = json.loads(process.stdout.readline(10_000))
+            answer = json.loads(process.stdout.readline(MAX_HEAD))
             self.seconds = max(0.0, float(answer["seconds"]))
             if "error" in answer:
                 raise photo_error(name, from_json(answer["error"]))
@@ -67,7 +72,8 @@ class _Process(threading.local):
             thumbnail = process.stdout.read(min(int(answer["thumbnail"]), 2**20))
             if (len(pixels), len(thumbnail)) != (answer["pixels"], answer["thumbnail"]):
                 raise ValueError("the answer is cut off")
-            return DecodedPhoto(pixels, thumbnail, answer["taken"])
+            words = [word for word in answer["keywords"] if isinstance(word, str) and len(word) <= MAX_WORD]
+            return DecodedPhoto(pixels, thumbnail, answer["taken"], tuple(words[:MAX_WORDS]))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             status = self._end(process)
             log.info("a decoder ended with status %s", status)

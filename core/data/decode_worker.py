@@ -8,13 +8,17 @@ import json
 import signal
 import sys
 import time
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from core.common.errors import PhotoError
 from core.common.images import Framing
 from core.common.messages import message
 from core.common.priority import step_back
+from core.data.decode_pool import MAX_WORD, MAX_WORDS
 from core.data.image_io import NOT_DECODED, as_json, open_photo, reason_of, thumbnail
+from core.data.keywords import levels
+from core.data.sidecars import keywords_inside
 
 if sys.platform != "win32":
     import resource
@@ -42,7 +46,9 @@ def decoded(name: str, content: bytes, framing: Framing) -> tuple[dict[str, Any]
     try:
         image = open_photo(content, name)
         small, pixels = thumbnail(image), framing(image).tobytes()
-        return {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken")}, pixels + small
+        words = [word for word in levels(keywords_inside(BytesIO(content))) if len(word) <= MAX_WORD][:MAX_WORDS]
+        head = {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken"), "keywords": words}
+        return head, pixels + small
     except PhotoError as error:
         reason = reason_of(error)
     except Exception as error:  # any error rejects this photo only

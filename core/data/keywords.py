@@ -5,10 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from core.common.errors import DataError
 from core.common.text import one_line
-from core.data.sidecars import MAX_BYTES, STYLES, keywords_inside, sidecar_of
-from core.data.xmp import HIERARCHY, NO_XMP, SUBJECT, TAGS, Words, keywords
+from core.data.sidecars import keywords_beside, keywords_inside
+from core.data.xmp import HIERARCHY, SUBJECT, TAGS, Words
 
 SOURCES = ("both", "keywords", "folders")
 # Folders that say where photos come from or go to, not what they show.
@@ -25,18 +24,9 @@ _DATE, _CAMERA = re.compile(r"^\d{2,4}([-_. ]?\d{1,2}){0,2}(?:[-_. ]+|$)"), re.c
 
 def keywords_of(photo: Path) -> tuple[list[str], list[tuple[Path, object]]]:
     """The keywords of a photo file and of its sidecars, and (sidecar, reason) for those that cannot be read."""
-    found, failed = levels(keywords_inside(photo)), list[tuple[Path, object]]()
-    for file in dict.fromkeys(sidecar_of(photo, style) for style in STYLES):
-        try:
-            if file.is_file():
-                if file.stat().st_size > MAX_BYTES:
-                    raise DataError(NO_XMP)
-                found += levels(keywords(file.read_bytes()))
-        except DataError as error:
-            failed.append((file, error))
-        except OSError as error:
-            failed.append((file, error.strerror))
-    return list(dict.fromkeys(found)), failed
+    beside, failed = keywords_beside(photo)
+    words = [word for lists in (keywords_inside(photo), *beside) for word in levels(lists)]
+    return list(dict.fromkeys(words)), failed
 
 
 def levels(lists: Words) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, IptcImagePlugin
 
@@ -87,7 +88,23 @@ def change_all(
     return Report(tuple(changed), len(photos) - len(changed) - len(failed), tuple(failed))
 
 
-def keywords_inside(photo: Path) -> Words:
+def keywords_beside(photo: Path) -> tuple[list[Words], list[tuple[Path, object]]]:
+    """The keywords in each sidecar of a photo, and (sidecar, reason) for those that cannot be read."""
+    found, failed = list[Words](), list[tuple[Path, object]]()
+    for file in dict.fromkeys(sidecar_of(photo, style) for style in STYLES):
+        try:
+            if file.is_file():
+                if file.stat().st_size > MAX_BYTES:
+                    raise DataError(NO_XMP)
+                found.append(keywords(file.read_bytes()))
+        except DataError as error:
+            failed.append((file, error))
+        except OSError as error:
+            failed.append((file, error.strerror))
+    return found, failed
+
+
+def keywords_inside(photo: Path | BinaryIO) -> Words:
     """The keywords inside a photo (XMP, IPTC), as lists of a new sidecar."""
     words, xmp = list[str](), dict[str, list[str]]()
     with suppress(Exception):  # the photo was read when it was indexed; damaged metadata do not matter

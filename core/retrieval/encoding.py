@@ -21,14 +21,15 @@ Item = TypeVar("Item")
 
 
 class Encoded(NamedTuple):
-    """An encoded photo: id of its content, EXIF date, JPEG thumbnail, prefix activations [*prefix_shape] and zero-shot photo
-    row [w]."""
+    """An encoded photo: id of its content, EXIF date, JPEG thumbnail, prefix activations [*prefix_shape], zero-shot photo row
+    [w], and the keywords in the file."""
 
     id: str
     taken: datetime | None
     thumbnail: bytes
     prefix: Tensor
     row: Tensor
+    keywords: tuple[str, ...] = ()
 
 
 # An encoded photo, the id of a known photo, or why there is none.
@@ -45,7 +46,8 @@ def encode(batch: Sequence[tuple[Item, Read]], backbone: Backbone) -> list[tuple
         prefixes = backbone.prefix(backbone.normalised(frames))
         for (id, photo), *tensors in zip(fresh.items(), prefixes, photo_rows(backbone, prefixes), strict=True):
             # Copies: a view would keep the whole batch in memory.
-            done[id] = Encoded(id, taken_at(photo.taken), photo.thumbnail, *(tensor.clone() for tensor in tensors))
+            prefix, row = (tensor.clone() for tensor in tensors)
+            done[id] = Encoded(id, taken_at(photo.taken), photo.thumbnail, prefix, row, photo.keywords)
     return [(item, done[read[0]] if isinstance(read, tuple) else read) for item, read in batch]
 
 

@@ -33,6 +33,7 @@ from core.data.captions import match_captions
 from core.data.decode import Failure, Read, Source, content_id, read_photo, source_folder
 from core.data.decode_pool import DecodedPhoto, Upload
 from core.data.image_io import photo_error, reason_of
+from core.data.keywords import folder_keywords
 from core.data.read_ahead import read_ahead
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows, width
@@ -64,6 +65,7 @@ class Photo:
     captions: tuple[str, ...] = ()
     taken: date | None = None  # the day from the camera's EXIF data
     folder: str = ""  # its folder inside an added ZIP, beginning with the ZIP's name
+    keywords: tuple[str, ...] = ()  # those in the file, and names of folders in the ZIP
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Entry:
 
     @property
     def memory(self) -> int:
-        texts = sum(len(text) + TEXT_BYTES for text in self.photo.captions)
+        texts = sum(len(text) + TEXT_BYTES for text in (*self.photo.captions, *self.photo.keywords))
         return texts + len(self.photo.thumbnail) + self.prefix.nbytes + self.row.nbytes
 
 
@@ -328,7 +330,10 @@ class Gallery:
                     report.failed.append(Failure(name, full))
                 else:
                     day, name = outcome.taken and outcome.taken.date(), _free_file_name(name, taken)
-                    photo = Photo(outcome.id, name, outcome.thumbnail, taken=day, folder=source_folder(names[place]))
+                    folder = PurePosixPath(source_folder(names[place]))
+                    words = tuple(dict.fromkeys([*outcome.keywords, *folder_keywords(PurePosixPath(*folder.parts[1:]))]))
+                    folder = "" if folder == PurePosixPath() else str(folder)
+                    photo = Photo(outcome.id, name, outcome.thumbnail, taken=day, folder=folder, keywords=words)
                     entries[photo.id] = entry = Entry(photo, outcome.prefix, outcome.row)
                     memory += entry.memory
                     taken.add(name.casefold())

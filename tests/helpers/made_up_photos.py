@@ -59,3 +59,19 @@ def captioned(folder: Path, photos: int = 240) -> None:
     made = shapes(folder / "images", photos)
     lines = [{"image": f"images/{s.file}", "split": s.split, "captions": s.captions} for s in made]
     (folder / "captions.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+
+
+def drawn(folder: Path, kind: str, number: int) -> Path:
+    """Draw a photo of a made-up kind. Each ``number`` gives a slightly different photo."""
+    image = Image.new("RGB", (240, 240), (200 + number, 210, 190))
+    pen, shift = ImageDraw.Draw(image), 4 * number
+    if kind == "wug":
+        for i in range(0, 240, 40):
+            pen.line((i, 0, 240 - i, 240), (150, 20, 20 + shift), 12)
+    else:
+        for i in range(3):
+            pen.ellipse((20 + 70 * i, 60 + shift, 80 + 70 * i, 120 + shift), (20, 60, 160))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{kind} {number}.png"
+    image.save(path)
+    return path

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import Answer, Run
-from made_up_photos import blurred
+from made_up_photos import blurred, drawn
 from sidecar_samples import DIGIKAM
 from sklearn.metrics import average_precision_score
-from test_teach_command import drawn
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.data.xmp import EMPTY, with_keyword

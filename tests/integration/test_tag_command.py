@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from command_line import Answer, Run
-from made_up_photos import blurred
+from made_up_photos import blurred, drawn
 from PIL import Image
 from sidecar_samples import DARKTABLE, DIGIKAM
-from test_teach_command import drawn
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.cli.main import main

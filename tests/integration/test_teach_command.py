@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import Answer, Run
+from made_up_photos import drawn
 from peft import PeftModel
-from PIL import Image, ImageDraw
 
 from app.actions import adding, answering, teaching
 from app.answers.comparison import SG_LORA, ZERO
@@ -26,22 +26,6 @@ from core.names.file import NAMES_FILE
 from core.names.ridge import ridge_directions
 from core.names.teach import TaughtNames
 from core.sglora.request import AdapterRequest
-
-
-def drawn(folder: Path, kind: str, number: int) -> Path:
-    """Draw a photo of a made-up kind. Each ``number`` gives a slightly different photo."""
-    image = Image.new("RGB", (240, 240), (200 + number, 210, 190))
-    pen, shift = ImageDraw.Draw(image), 4 * number
-    if kind == "wug":
-        for i in range(0, 240, 40):
-            pen.line((i, 0, 240 - i, 240), (150, 20, 20 + shift), 12)
-    else:
-        for i in range(3):
-            pen.ellipse((20 + 70 * i, 60 + shift, 80 + 70 * i, 120 + shift), (20, 60, 160))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{kind} {number}.png"
-    image.save(path)
-    return path
 
 
 @pytest.fixture(scope="module")

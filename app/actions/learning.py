@@ -1,0 +1,37 @@
+"""Learn the keywords that the searched photos have."""
+
+from collections.abc import Sequence
+
+from app.actions.answering import NO_SOURCES, without_sentence
+from app.actions.sources import Sources
+from app.answers.question import Scope
+from app.photos.samples import OPENING
+from app.visitors.tab import Tab
+from core.common.progress import Progress
+from core.data.keywords import grouped
+from core.data.sample_photos import EVERYDAY
+from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.gallery import Photo
+from core.retrieval.learning import FEWEST, Learned, learn
+from core.sglora.engine import SGLora
+
+
+def keywords(photos: Sequence[Photo], scope: Scope) -> dict[str, list[int]]:
+    """The rows of each keyword that some of the photos have, and not all. Samples of one kind have their captions; those that
+    the page opens on show what a sentence does instead."""
+    labelled = scope.samples not in ("", EVERYDAY, OPENING)
+    found = grouped([photo.captions if labelled else photo.keywords for photo in photos])
+    return {word: rows for word, rows in found.items() if FEWEST <= len(rows) < len(photos)}
+
+
+def learn_keywords(
+    engine: SGLora, tab: Tab, scope: Scope, sources: Sources = NO_SOURCES, progress: Progress | None = None
+) -> Learned:
+    """Teach the visitor's names the keywords that find more so. Raises DescriptionError: when there are too many names;
+    AdapterError: when no LoRA can teach this backbone names."""
+    photos = sources.gallery(engine, tab.visitor, scope).contents
+    (adapter,) = without_sentence(engine) or [ZERO_SHOT]
+    learned = learn(photos, keywords(photos.photos, scope), adapter, progress)
+    added = [(entry.name, entry.photos, entry.without) for entry in learned.names.entries]
+    tab.visitor.change_names(engine, lambda names: names.add_all(added))
+    return learned

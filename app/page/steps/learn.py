@@ -1,0 +1,72 @@
+"""Keywords and folders that the searched photos have: one click teaches them."""
+
+from collections import defaultdict
+
+import gradio as gr
+
+from app.actions.learning import keywords, learn_keywords
+from app.calls import HEAVY
+from app.languages import texts
+from app.page.event import Event
+from app.page.step import Step, small, with_estimate
+from app.page.view import Controls, Same, Updates
+from app.page.views import page_html
+from app.visitors.tab import Tab
+from core.retrieval.learning import Learned
+
+LISTED = 5  # keywords of a kind in the report
+
+
+class Learn(Step):
+    def layout(self) -> None:
+        context = self.context
+        with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
+            self.found = context.part("keywords")
+            self.button = small(self.t("LEARN"), "learn", 120, scale=0)
+        context.sight(self.found, self._keywords)
+        context.sight(self.button, lambda tab, controls: self._keywords(tab, controls) and not self._report(tab, controls))
+        context.view([self.found], self._depends, lambda *now: {self.found: self._report(*now) or self._words(*now)})
+
+    def wire(self) -> None:
+        self.on(self.button.click, self._learn, [self.context.kept_names], shown_on=self.found, group=HEAVY)
+
+    def _learn(self, event: Event, kept: object) -> Updates:
+        event.tab.visitor.hear_names(kept)
+        photos, engine = self.context.photos(event.tab, event.controls)[0], self.context.engine(event.tab)
+        progress = with_estimate(texts.LEARNING, texts.UNIT_KEYWORDS)
+        learned = learn_keywords(engine, event.tab, event.controls.scope, self.context.sources, progress)
+        event.tab.learned = photos, page_html.report(_told(learned))
+        return {}
+
+    def _keywords(self, tab: Tab, controls: Controls) -> dict[str, list[int]]:
+        photos, _ = self.context.photos(tab, controls)
+        return {} if tab.visitor.adding else keywords(photos, controls.scope)
+
+    def _depends(self, tab: Tab, controls: Controls) -> object:
+        return Same(self.context.photos(tab, controls)[0]), tab.visitor.adding, Same(tab.learned)
+
+    def _report(self, tab: Tab, controls: Controls) -> str:
+        """What was learned last from these photos; "" before."""
+        photos, report = tab.learned or ((), "")
+        return report if photos is self.context.photos(tab, controls)[0] else ""
+
+    def _words(self, tab: Tab, controls: Controls) -> str:
+        found = self._keywords(tab, controls)
+        return page_html.note(texts.LEARN_FOUND.format(n=len(found), photos=len(set().union(*found.values()))))
+
+
+def _told(learned: Learned) -> list[str]:
+    """The report, line by line."""
+    names, left = [entry.name for entry in learned.names.entries], learned.left_out
+    lines = [texts.LEARNED.format(n=len(names), total=len(learned.keywords))]
+    if left:
+        before, after = (round(100 * found / left) for found in (learned.before, learned.after))
+        lines.append(texts.LEARN_RIGHT.format(n=left, before=before, after=after))
+    others = defaultdict[str, list[str]](list)
+    for keyword in learned.keywords:
+        if keyword.reason is not None:
+            others[texts.of(keyword.reason)].append(f"“{keyword.name}”")
+    for reason, words in others.items():
+        more = [texts.MORE.format(n=len(words) - LISTED)] if len(words) > LISTED else []
+        lines.append(f"{', '.join([*words[:LISTED], *more])}: {reason}")
+    return lines
