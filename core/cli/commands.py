@@ -1,5 +1,6 @@
-"""The commands route, adapt, evaluate and card, and helpers of all commands."""
+"""The commands route, adapt, evaluate, check and card, and helpers of all commands."""
 
+import json
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from core.common.progress import say as log
 from core.data import read_folder
 from core.experiments import evaluate as evaluation
 from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
+from core.experts.check import REFERENCE, Release
+from core.experts.check import check as check_release
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -30,6 +33,7 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 class Answer:
     data: dict[str, Any]  # for ``--json``
     text: Callable[[Any], str] = format.facts  # turns ``data`` into text for people
+    passed: bool = True  # else the exit code is 1
 
 
 def route(arguments: Namespace) -> Answer:
@@ -95,6 +99,14 @@ def card(arguments: Namespace) -> Answer:
     from core.experts.card import write_card  # imports the hub's client, which takes a second
 
     return Answer({"out": str(write_card(arguments.folder or experts_path(), arguments.license))})
+
+
+def check(arguments: Namespace) -> Answer:
+    if arguments.update:
+        REFERENCE.write_text(json.dumps(Release().facts(), indent=1) + "\n", encoding="utf-8")
+    checks = check_release(log)
+    passed = all(each["passed"] is not False for each in checks)
+    return Answer({"passed": passed, "checks": checks}, format.checked, passed)
 
 
 def reported(failed: Iterable[tuple[object, object]]) -> list[dict[str, str]]:
