@@ -51,7 +51,7 @@ def adapt(arguments: Namespace) -> Answer:
     lora, origin = adapter_part(engine, adaptation, arguments.part)
     facts = routing_facts(engine, adaptation.routing) | provenance(engine, adaptation) | {"seed": wanted.seed}
     told = {key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")}
-    files = adapter_files(engine.backbone, lora, origin)
+    files = adapter_files(engine.backbone, lora, origin, arguments.format == "transformers")
     return Answer({**told, "part": arguments.part, **written(arguments, lora, files)}, format.adaptation)
 
 

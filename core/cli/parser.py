@@ -54,6 +54,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--backbone": {"metavar": "NAME"},
     "--device": {"metavar": "NAME", "default": "auto"},
     "--engine": {"choices": ("local", "ray"), "default": "local"},
+    "--format": {"choices": ("peft", "transformers"), "default": "peft"},
     "--find": {"choices": ("photos", "captions")},
     "--k": {"type": int, "metavar": "N"},
     "--keyword": {"metavar": "WORD"},
@@ -131,7 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
         subparser.set_defaults(run=run, **defaults)
 
     command("route", "commands:route", "text", "--k", "--tau", *ENGINE)
-    command("adapt", "commands:adapt", "text", "--part", *SAMPLING, needs=["--out"])
+    command("adapt", "commands:adapt", "text", "--part", "--format", *SAMPLING, needs=["--out"])
     command("teach", "teach:teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
     asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")
     command("search", "search:search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)
