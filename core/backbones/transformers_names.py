@@ -1,13 +1,14 @@
-"""Names of linears and models in transformers' ``CLIPModel``, so that plain peft loads an adapter into it."""
+"""Names of models on the hub, and of linears in transformers' ``CLIPModel``, so that plain peft loads an adapter into it."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from core.backbones.lora import Lora, LoraModule
-from core.backbones.spec import portable
+from core.backbones.spec import EMBEDDED, HUB, portable
 from core.common.errors import AdapterError
 
+LIBRARY = "sg-lora-studio"  # this project: it loads the expert repositories, and has the embedded model
 CLIP_MODEL = {"base_model_class": "CLIPModel", "parent_library": "transformers"}
 # What open_clip's configuration of such a model may have. With any other entry, a model computes something else.
 _CONFIG = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
@@ -29,19 +30,32 @@ def is_clip_model(spec: str) -> bool:
     return plain and isinstance(vision.get("layers"), int)  # a ResNet has a list
 
 
-def clip_model(choice: Mapping[str, Any]) -> str:
-    """The repository of a backbone's weights for transformers, or the model's name if it is unknown. ``choice``: arguments of
-    ``load_backbone``. Raises AdapterError: when the model is no ``CLIPModel``."""
+def hub_model(choice: Mapping[str, Any]) -> str | None:
+    """The repository of a backbone's weights, for model cards; None: unknown. ``choice``: arguments of ``load_backbone``."""
+    spec, pretrained = str(choice["spec"]), choice.get("pretrained")
+    if spec == EMBEDDED:
+        return LIBRARY
+    if spec.startswith(HUB):
+        return spec.removeprefix(HUB)
     import open_clip
 
-    spec, pretrained = str(portable(choice)["spec"]), choice.get("pretrained")
+    repository = open_clip.get_pretrained_cfg(spec, pretrained).get("hf_hub", "") if pretrained else ""
+    return "/".join(repository.split("/")[:2]) or None  # without a file
+
+
+def clip_model(choice: Mapping[str, Any]) -> str:
+    """The repository of a backbone's weights for transformers, or the model's name if it is unknown. Raises AdapterError: when
+    the model is no ``CLIPModel``."""
+    import open_clip
+
+    spec = str(portable(choice)["spec"])
     if not is_clip_model(choice["spec"]):
         fit = ", ".join(name for name in open_clip.list_models() if is_clip_model(name))
         raise AdapterError(f"{spec} is no CLIPModel of transformers. These are, with any weights: {fit}.")
-    if pretrained == "openai":
+    if choice.get("pretrained") == "openai":
         return f"openai/clip-vit-{_OPENAI[spec.removeprefix('ViT-').removesuffix('-quickgelu')]}"
-    repository = open_clip.get_pretrained_cfg(spec, pretrained).get("hf_hub", "") if pretrained else ""
-    return repository.strip("/") if repository.startswith("laion/") else spec
+    repository = hub_model(choice) or ""
+    return repository if repository.startswith("laion/") else spec
 
 
 def renamed(lora: Lora) -> Lora:

@@ -12,7 +12,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.backbones.peft_format import CONFIG_FILE, peft_files
 from core.backbones.spec import portable
-from core.backbones.transformers_names import CLIP_MODEL, clip_model, renamed
+from core.backbones.transformers_names import CLIP_MODEL, clip_model, hub_model, renamed
 from core.common.errors import AdapterError, brief
 from core.common.files import check_free, whole
 from core.names.teach import TaughtNames, names_cost
@@ -56,6 +56,7 @@ def adapter_files(
         mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
         lora=lora,
         clip_model=base,
+        base_model=base if base and "/" in base else hub_model(backbone.choice),
         plain=_plain,
     )
     return {README_FILE: readme.encode(), **files}

@@ -1,7 +1,7 @@
 """Do the shipped files do what they did at the release? From shipped files alone, on the CPU, in a minute."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,7 +57,7 @@ class Release:
         shipped = [*ASSETS.glob("embedded/*.*"), *EXPERTS.glob("embedded*/*.safetensors"), *EXPERTS.glob("embedded*/*.json")]
         return {file.relative_to(ASSETS.parent).as_posix(): digest(file.read_bytes()) for file in sorted(shipped)}
 
-    def opening(self) -> dict[str, float]:
+    def opening(self) -> dict[str, int]:
         """How many photos get their right name first."""
         shared, made = self.engine.backbone.shared, self.adapted
         assert shared is not None
@@ -104,7 +104,7 @@ def check(log: Callable[[str], object]) -> list[dict[str, Any]]:
     return outcomes
 
 
-def _near(found: dict[str, float], expected: dict[str, float], allowed: float) -> Outcome:
+def _near(found: Mapping[str, float], expected: Mapping[str, float], allowed: float) -> Outcome:
     off = max(abs(found.get(name, np.inf) - number) for name, number in expected.items())
     shown = ", ".join(f"{name} {number:.4g}" for name, number in found.items())
     return off <= allowed, f"{shown}; {off:.1g} from the release at most ({allowed:g} is allowed)"
