@@ -44,7 +44,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("--adapter", "--cache", "--data", "--experts", "--folder", "--library", "--link", "--out"), _DIR),
     **dict.fromkeys(("evaluate --data", "--gallery"), _FOLDER),
     **dict.fromkeys(("--descriptions", "--generator", "--heads", "--names"), _FILE),
-    **dict.fromkeys(("train backbone --out", "train shared --out", "train generator --out"), _FILE),
+    **dict.fromkeys(("train backbone --out", "train shared --out", "train generator --out", "manifest --out"), _FILE),
     **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove", "--update", "--yes"), _FLAG),
     **dict.fromkeys(("--adapt-blocks", "--first", "--top"), _COUNT),
     **dict.fromkeys(("--since", "--until"), _DAY),
@@ -156,6 +156,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("export immich", "export:immich", *BACKBONE, needs=["--adapter", "--out"])
 
     command("experiment", "experiment:experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
+    command("manifest", "experiment:photos", "--data", "--out", data=Path("data"))
     command("check", "commands:check", "--update")
     command("card", "commands:card", "folder", "--license")
     return parser

@@ -32,6 +32,7 @@ OBJECTS = "objects"  # the domain of everyday objects, which trained the embedde
 VALIDATION = 0.12  # share of photos that train nothing, but choose recipes and measure experts
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
+COCO = "coco"  # folder in the data folder that trains the embedded base
 TRANSLATIONS = "languages"  # folder in the data folder, with captions in other languages
 LANGUAGES = {"de": "German", "fr": "French", "zh": "Chinese", "cs": "Czech"}
 TRAINED_LANGUAGES = ("de", "fr")  # of shared LoRA and experts; the others train maps alone
@@ -194,7 +195,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. Unreadable photos are
     left out. Raises DataError: when there is no photo to train on.
     """
-    left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
+    left_out = {data / TRANSLATIONS} | ({data / COCO} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     features: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
