@@ -18,9 +18,8 @@ from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.data import read_folder
 from core.experiments import evaluate as evaluation
+from core.experts import check as release
 from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
-from core.experts.check import REFERENCE, Release
-from core.experts.check import check as check_release
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -103,9 +102,10 @@ def card(arguments: Namespace) -> Answer:
 
 def check(arguments: Namespace) -> Answer:
     if arguments.update:
-        REFERENCE.write_text(json.dumps(Release().facts(), indent=1) + "\n", encoding="utf-8")
-    checks = check_release(log)
-    passed = all(each["passed"] is not False for each in checks)
+        content = {"weights": release.weights(), **release.facts(*release.load())}
+        release.REFERENCE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    checks = list(release.check())
+    passed = all(each["passed"] for each in checks)
     return Answer({"passed": passed, "checks": checks}, format.checked, passed)
 
 

@@ -11,7 +11,7 @@ from core.data.manifest import compared, manifest, read_manifest, write_manifest
 from core.experiments import report
 from core.experiments.context import ExperimentContext
 from core.experiments.registry import EXPERIMENTS
-from core.training.roles import splits
+from core.training.corpus import splits
 
 
 def experiment(arguments: Namespace) -> Answer:

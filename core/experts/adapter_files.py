@@ -46,9 +46,9 @@ def adapter_files(
     """
     choice, model_class = portable(backbone.choice), type(backbone.adapted)
     dtype = torch.float16 if origin.get("part") == EXPERT else torch.float32  # half the size
-    base_class = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
-    base = clip_model(backbone.choice) if for_transformers else None
-    named, base_class = (lora, base_class) if base is None else (renamed(lora), CLIP_MODEL)
+    base, named = (clip_model(backbone.choice), renamed(lora)) if for_transformers else (None, lora)
+    ours = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
+    base_class = CLIP_MODEL if for_transformers else ours
     files = peft_files(named, backbone.fingerprint, base or origin["backbone"], origin, base_class, dtype)
     readme = _README.render(
         origin={"names": (), "part": None, **origin},

@@ -8,7 +8,6 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -44,6 +43,12 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
     choice, measured = portable(index.backbone), any(e.measured for e in index.experts)
     name, recipe = f"SG-LoRA experts: {choice['spec']}", index.notes.get("recipe")
     summary = recall_summary.verify(index) if measured else {}
+    about = "image-text-retrieval", "own-topics", "new photos of the experts' own topics", "recall"
+    results = [
+        EvalResult(*about, mean, dataset_config=group, metric_name=f"{measure} gained")
+        for group in recall_summary.GROUPS
+        for measure, (mean, *_) in summary.get(group, {}).get("gain", {}).items()
+    ]
     data = ModelCardData(
         language="en",
         license=licence,
@@ -52,7 +57,7 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
         datasets=list(dict.fromkeys(e.source for e in index.experts)),
         pipeline_tag="zero-shot-image-classification",
         model_name=name,
-        eval_results=_evaluated(summary) or None,
+        eval_results=results or None,
         tags=["lora", TAG, "image-text-retrieval", "image-search", "arxiv:2509.10535"],
     )
     return ModelCard.from_template(
@@ -69,16 +74,6 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
         findings=recall_summary.findings(summary) if measured else (),
         results=recall_summary.table(summary) if measured else "",
     )
-
-
-def _evaluated(summary: Mapping[str, Any]) -> list[EvalResult]:
-    """The mean gains of ``recall_summary.verify``, for the card's model-index."""
-    about = "image-text-retrieval", "own-topics", "new photos of the experts' own topics", "recall"
-    return [
-        EvalResult(*about, mean, dataset_config=group, metric_name=f"{measure} gained")
-        for group in recall_summary.GROUPS
-        for measure, (mean, *_) in summary.get(group, {}).get("gain", {}).items()
-    ]
 
 
 def _licence(path: Path) -> str | None:

@@ -44,8 +44,8 @@ def test_one_changed_byte_of_a_weight_fails_and_is_named(tmp_path: Path, file: s
     with nowhere() as alone:
         ran = subprocess.run([*alone, sys.executable, "-m", "core", "check"], cwd=tmp_path, capture_output=True, text=True)
     lines = ran.stdout.splitlines()
-    assert [line.split()[1] for line in lines] == NAMES
     if file is None:
+        assert [line.split()[1] for line in lines] == NAMES
         assert ran.returncode == 0 and {line[:6] for line in lines} == {"pass  "}, ran.stdout
     else:
         assert ran.returncode == 1 and lines[0].startswith("FAIL  weights") and file in lines[0]
@@ -58,7 +58,7 @@ def test_other_numbers_than_those_of_the_release_fail(change: str, monkeypatch: 
     numbers = expected[change] | {name: number + 1.5 * check.ALLOWED[change]}
     (tmp_path / "check.json").write_text(json.dumps(expected | {change: numbers}))
     monkeypatch.setattr(check, "REFERENCE", tmp_path / "check.json")
-    failed = [each["name"] for each in check.check(lambda line: None) if each["passed"] is False]
+    failed = [each["name"] for each in check.check() if each["passed"] is False]
     assert failed == [change]
 
 

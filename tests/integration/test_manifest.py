@@ -17,8 +17,7 @@ from core.common.paths import ROOT, results_path
 from core.data.manifest import SHIPPED, read_manifest
 from core.data.sample_photos import sample_photos
 from core.experiments import known
-from core.training.corpus import load_corpus
-from core.training.roles import splits
+from core.training.corpus import load_corpus, splits
 
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 
