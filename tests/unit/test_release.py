@@ -1,9 +1,13 @@
 """The release: one version everywhere, and citations that say the same as CITATION.cff."""
 
+import json
 import re
+import sys
 
+import pytest
 import yaml
 
+from app.flags import flags
 from core import __version__
 from core.common.paths import ROOT
 
@@ -26,6 +30,15 @@ def test_the_citation_is_complete_and_the_bibtex_says_the_same() -> None:
     for text in (f"author = {names},", f"title = {paper['title']},", f"booktitle = {paper['collection-title']},"):
         assert text in plain
     assert paper["identifiers"][0]["value"] in plain and f"author = {CITATION['authors'][0]['name']}," in plain
+
+
+def test_the_dockerfile_copies_what_is_there_and_starts_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (ROOT / "Dockerfile").read_text()
+    copied = [source for files in re.findall(r"^COPY (.+) \S+$", lines, re.MULTILINE) for source in files.split()]
+    assert {"app", "core", "assets", "experts", "app.py"} <= set(copied) and all((ROOT / source).exists() for source in copied)
+    python, *arguments = json.loads(re.findall(r"^CMD (.+)$", lines, re.MULTILINE)[0])
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert (python, arguments[0]) == ("python", "app.py") and flags().address == "0.0.0.0"
 
 
 def test_what_the_space_names_is_there() -> None:
