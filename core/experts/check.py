@@ -1,6 +1,5 @@
 """Do the shipped files do what they did at the release? From shipped files alone, on the CPU, in a minute."""
 
-import json
 from collections.abc import Iterator
 from copy import deepcopy
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from core.backbones.embedded import load_embedded
 from core.common.digest import digest
 from core.common.paths import ASSETS, EXPERTS, heads_path
 from core.data.sample_photos import sample_photos, sample_sets
+from core.data.text import read_json
 from core.experts.adapter_files import save_adapter
 from core.experts.load import load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -87,8 +87,8 @@ def twice(engine: SGLora, made: Adaptation, photos: GalleryPhotos) -> Iterator[t
 
 
 def check() -> Iterator[dict[str, Any]]:
-    """Each check's "name", whether it "passed", and what it "found"."""
-    expected, found = json.loads(REFERENCE.read_text(encoding="utf-8")), weights()
+    """Each check's "name", whether it "passed", and what it "found". Raises as ``read_json``: without the release's numbers."""
+    expected, found = read_json(REFERENCE), weights()
     wrong = [name for name, checksum in expected["weights"].items() if found.get(name) != checksum]
     told = f"changed or missing: {', '.join(wrong)}" if wrong else f"{len(found)} files have their sha256"
     yield {"name": "weights", "passed": not wrong, "found": told}
