@@ -23,7 +23,15 @@ setup(
         "app": ["languages/*.json", "languages/*.md", "page/*.css", "page/views/*.js", "page/views/templates/*.html"],
         "core": ["cli/help.txt", "common/*.json", "experts/*.md", "retrieval/*.json", "training/*.json"],
         "core.experiments": ["*.json", "*.mplstyle"],
-        "core.shipped.assets": ["*.json", "*/*.safetensors", "*/words.txt", "results/*", "opening/*/*", "opening/*/images/*"],
+        "core.shipped.assets": [
+            "*.json",
+            "*.gz",
+            "*/*.safetensors",
+            "*/words.txt",
+            "results/*",
+            "opening/*/*",
+            "opening/*/images/*",
+        ],
         "core.shipped.experts": ["*/*"],
     },
 )

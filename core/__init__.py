@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # once, a shared machine), spinning threads take cores from threads that have work. Then everything takes ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # What other programs import (docs/python.md). Each name is imported when it is first used: torch takes seconds.
 _MODULES = {

@@ -1,5 +1,6 @@
-"""The commands route, adapt, evaluate and card, and helpers of all commands."""
+"""The commands route, adapt, evaluate, check and card, and helpers of all commands."""
 
+import json
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.data import read_folder
 from core.experiments import evaluate as evaluation
+from core.experts import check as release
 from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
@@ -30,6 +32,7 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 class Answer:
     data: dict[str, Any]  # for ``--json``
     text: Callable[[Any], str] = format.facts  # turns ``data`` into text for people
+    passed: bool = True  # else the exit code is 1
 
 
 def route(arguments: Namespace) -> Answer:
@@ -47,7 +50,7 @@ def adapt(arguments: Namespace) -> Answer:
     lora, origin = adapter_part(engine, adaptation, arguments.part)
     facts = routing_facts(engine, adaptation.routing) | provenance(engine, adaptation) | {"seed": wanted.seed}
     told = {key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")}
-    files = adapter_files(engine.backbone, lora, origin)
+    files = adapter_files(engine.backbone, lora, origin, arguments.format == "transformers")
     return Answer({**told, "part": arguments.part, **written(arguments, lora, files)}, format.adaptation)
 
 
@@ -95,6 +98,15 @@ def card(arguments: Namespace) -> Answer:
     from core.experts.card import write_card  # imports the hub's client, which takes a second
 
     return Answer({"out": str(write_card(arguments.folder or experts_path(), arguments.license))})
+
+
+def check(arguments: Namespace) -> Answer:
+    if arguments.update:
+        content = {"weights": release.weights(), **release.facts(*release.load())}
+        release.REFERENCE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    checks = list(release.check())
+    passed = all(each["passed"] for each in checks)
+    return Answer({"passed": passed, "checks": checks}, format.checked, passed)
 
 
 def reported(failed: Iterable[tuple[object, object]]) -> list[dict[str, str]]:

@@ -120,3 +120,7 @@ def recalls(data: Mapping[str, Any]) -> str:
     for name, ways in data["methods"].items():
         lines.append("  ".join([f"{name:{width}}", *(f"{v:8.1f}" for values in ways.values() for v in values.values())]))
     return "\n".join(lines)
+
+
+def checked(data: Mapping[str, Any]) -> str:
+    return "\n".join(f"{'pass' if each['passed'] else 'FAIL'}  {each['name']:8} {each['found']}" for each in data["checks"])

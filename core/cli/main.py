@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # to nowhere: Python would fail to flush it at exit
         if not isinstance(error, BrokenPipeError):  # the reader, such as `| head`, has closed the pipe
             return _complain(f"The answer cannot be written: {error.strerror}.")
-    return EXIT_OK
+    return EXIT_OK if answer.passed else EXIT_ERROR
 
 
 def _complain(error: str, code: int = EXIT_ERROR) -> int:

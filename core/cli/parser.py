@@ -45,8 +45,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("--adapter", "--cache", "--data", "--experts", "--folder", "--library", "--link", "--out"), _DIR),
     **dict.fromkeys(("evaluate --data", "--gallery"), _FOLDER),
     **dict.fromkeys(("--descriptions", "--generator", "--heads", "--names"), _FILE),
-    **dict.fromkeys(("train backbone --out", "train shared --out", "train generator --out"), _FILE),
-    **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove", "--yes"), _FLAG),
+    **dict.fromkeys(("train backbone --out", "train shared --out", "train generator --out", "manifest --out"), _FILE),
+    **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove", "--update", "--yes"), _FLAG),
     **dict.fromkeys(("--adapt-blocks", "--first", "--top"), _COUNT),
     **dict.fromkeys(("--since", "--until"), _DAY),
     "--adapt": {"choices": ("texts", "photos")},
@@ -55,8 +55,9 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--backbone": {"metavar": "NAME"},
     "--device": {"metavar": "NAME", "default": "auto"},
     "--engine": {"choices": ("local", "ray"), "default": "local"},
-    "--from": {"choices": SOURCES, "default": SOURCES[0], "dest": "source"},
+    "--format": {"choices": ("peft", "transformers"), "default": "peft"},
     "--find": {"choices": ("photos", "captions")},
+    "--from": {"choices": SOURCES, "default": SOURCES[0], "dest": "source"},
     "--k": {"type": int, "metavar": "N"},
     "--keyword": {"metavar": "WORD"},
     "--license": {"metavar": "ID"},
@@ -133,7 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
         subparser.set_defaults(run=run, **defaults)
 
     command("route", "commands:route", "text", "--k", "--tau", *ENGINE)
-    command("adapt", "commands:adapt", "text", "--part", *SAMPLING, needs=["--out"])
+    command("adapt", "commands:adapt", "text", "--part", "--format", *SAMPLING, needs=["--out"])
     command("teach", "teach:teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
     command("learn", "learn:learn", "folder", "--library", "--from", *BACKBONE, needs=["--out"])
     asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")
@@ -158,5 +159,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("export immich", "export:immich", *BACKBONE, needs=["--adapter", "--out"])
 
     command("experiment", "experiment:experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
+    command("manifest", "experiment:photos", "--data", "--out", data=Path("data"))
+    command("check", "commands:check", "--update")
     command("card", "commands:card", "folder", "--license")
     return parser

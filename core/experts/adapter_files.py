@@ -12,6 +12,7 @@ from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.backbones.peft_format import CONFIG_FILE, peft_files
 from core.backbones.spec import portable
+from core.backbones.transformers_names import CLIP_MODEL, clip_model, hub_model, renamed
 from core.common.errors import AdapterError, brief
 from core.common.files import check_free, whole
 from core.names.teach import TaughtNames, names_cost
@@ -32,18 +33,30 @@ _README = Template(
 )
 
 
-def adapter_files(backbone: Backbone, lora: Lora, origin: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it. ``origin``: as from
-    ``adapter_part``, ``shared_provenance`` or ``with_names``."""
+def adapter_files(
+    backbone: Backbone, lora: Lora, origin: Mapping[str, Any], for_transformers: bool = False
+) -> dict[str, bytes]:
+    """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it.
+
+    Args:
+        origin: as from ``adapter_part``, ``shared_provenance`` or ``with_names``.
+        for_transformers: whether peft should load it into transformers' ``CLIPModel``.
+
+    Raises AdapterError: as ``clip_model``, if ``for_transformers``.
+    """
     choice, model_class = portable(backbone.choice), type(backbone.adapted)
     dtype = torch.float16 if origin.get("part") == EXPERT else torch.float32  # half the size
-    base_class = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
-    files = peft_files(lora, backbone.fingerprint, origin["backbone"], origin, base_class, dtype)
+    base, named = (clip_model(backbone.choice), renamed(lora)) if for_transformers else (None, lora)
+    ours = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
+    base_class = CLIP_MODEL if for_transformers else ours
+    files = peft_files(named, backbone.fingerprint, base or origin["backbone"], origin, base_class, dtype)
     readme = _README.render(
         origin={"names": (), "part": None, **origin},
         arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
         mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
         lora=lora,
+        clip_model=base,
+        base_model=base if base and "/" in base else hub_model(backbone.choice),
         plain=_plain,
     )
     return {README_FILE: readme.encode(), **files}

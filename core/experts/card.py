@@ -9,9 +9,10 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from core.backbones.spec import HUB, needed_options, portable
+from core.backbones.spec import needed_options, portable
+from core.backbones.transformers_names import LIBRARY, hub_model
 from core.common.digest import digest
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE
@@ -21,7 +22,6 @@ from core.experts.files import TENSORS_FILE, RepositoryIndex
 CARD_FILE = "README.md"
 TEMPLATE = Path(__file__).with_name("card.md")
 TAG = "sg-lora"
-LIBRARY = "sg-lora-studio"  # loads the repository; peft loads the adapters generated from it
 
 
 def write_card(folder: Path, licence: str | None = None) -> Path:
@@ -41,19 +41,29 @@ def model_card(index: RepositoryIndex, licence: str | None = None, generator: st
     """The card: data, tasks, seeds, figures, licences and fingerprints of a repository, and how to load it. ``licence``: of the
     experts. ``generator``: sha256 of the generator beside the index, if there is one."""
     choice, measured = portable(index.backbone), any(e.measured for e in index.experts)
-    spec, recipe = str(choice["spec"]), index.notes.get("recipe")
+    name, recipe = f"SG-LoRA experts: {choice['spec']}", index.notes.get("recipe")
     summary = recall_summary.verify(index) if measured else {}
+    about = "image-text-retrieval", "own-topics", "new photos of the experts' own topics", "recall"
+    results = [
+        EvalResult(*about, mean, dataset_config=group, metric_name=f"{measure} gained")
+        for group in recall_summary.GROUPS
+        for measure, (mean, *_) in summary.get(group, {}).get("gain", {}).items()
+    ]
     data = ModelCardData(
         language="en",
         license=licence,
         library_name=LIBRARY,
-        base_model=spec.removeprefix(HUB) if spec.startswith(HUB) else None,
+        base_model=hub_model(choice),
+        datasets=list(dict.fromkeys(e.source for e in index.experts)),
+        pipeline_tag="zero-shot-image-classification",
+        model_name=name,
+        eval_results=results or None,
         tags=["lora", TAG, "image-text-retrieval", "image-search", "arxiv:2509.10535"],
     )
     return ModelCard.from_template(
         data,
         str(TEMPLATE),
-        model_name=f"SG-LoRA experts: {spec}",
+        model_name=name,
         index=index,
         options=shlex.join(needed_options(choice)),
         arguments=", ".join(f"{key}={value!r}" for key, value in choice.items() if value is not None),

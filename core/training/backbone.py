@@ -17,18 +17,16 @@ from core.backbones.embedded import EmbeddedTowers, save_heads
 from core.backbones.frozen_towers import ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import current, sent, training_autocast
-from core.common.digest import digest
 from core.common.errors import DataError
 from core.common.paths import data_of
 from core.common.progress import Bar, Log
 from core.data import Sample, read_folder
 from core.names.ordinary_texts import imagenet_class_names
-from core.training.corpus import OBJECTS
+from core.training.corpus import COCO_HELD_OUT, OBJECTS, coco_held_out
 from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features
 from core.training.losses import contrastive, distillation
 
-COCO_HELD_OUT = 160
 TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
 
 
@@ -52,13 +50,6 @@ class BackboneRecipe:
     caption: float = 0.6
     mix: float = 0.5
     seed: int = 0
-
-
-def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
-    """[n] bool: the COCO_HELD_OUT photos that no training uses, chosen by a hash of the file name."""
-    ranks = [digest(s.path.name) for s in samples]
-    held = set(sorted(ranks)[:COCO_HELD_OUT])
-    return np.array([r in held for r in ranks])
 
 
 class _Data:

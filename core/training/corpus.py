@@ -32,6 +32,7 @@ OBJECTS = "objects"  # the domain of everyday objects, which trained the embedde
 VALIDATION = 0.12  # share of photos that train nothing, but choose recipes and measure experts
 LABELLED_TRAIN = 0.75  # share of each class's photos that train
 FEW = 3  # classes with fewer photos only measure
+COCO, COCO_HELD_OUT = "coco", 160  # folder in the data folder that trains the embedded base; photos of it that do not
 TRANSLATIONS = "languages"  # folder in the data folder, with captions in other languages
 LANGUAGES = {"de": "German", "fr": "French", "zh": "Chinese", "cs": "Czech"}
 TRAINED_LANGUAGES = ("de", "fr")  # of shared LoRA and experts; the others train maps alone
@@ -187,6 +188,23 @@ def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return ~test & ~validation, validation, test
 
 
+def coco_held_out(samples: Sequence[Sample]) -> np.ndarray:
+    """[n] bool: the COCO_HELD_OUT photos that no training uses, chosen by a hash of the file name."""
+    ranks = [digest(s.path.name) for s in samples]
+    held = set(sorted(ranks)[:COCO_HELD_OUT])
+    return np.array([r in held for r in ranks])
+
+
+def splits(data: Path) -> dict[Path, str]:
+    """ "train", "val" or "test" by photo, for the embedded backbone: `coco` trains its base alone."""
+    folders = [folder for folder in data_folders(data) if folder != data / TRANSLATIONS]
+    samples = [replace(s, dataset=s.dataset or f.name) for f in folders if f != data / COCO for s in read_folder(f)]
+    coco = read_folder(data / COCO) if data / COCO in folders else []
+    train, validation, _ = parts(samples)
+    names = [*np.select([train, validation], ["train", "val"], "test"), *np.where(coco_held_out(coco), "test", "train")]
+    return {sample.path: str(name) for sample, name in zip([*samples, *coco], names, strict=True)}
+
+
 def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
     """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
@@ -194,7 +212,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     out: it trains the base, and measures. `languages` has captions of `flickr8k` in other languages. Unreadable photos are
     left out. Raises DataError: when there is no photo to train on.
     """
-    left_out = {data / TRANSLATIONS} | ({data / "coco"} if backbone.name == EMBEDDED else set())
+    left_out = {data / TRANSLATIONS} | ({data / COCO} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
     features: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from peft import PeftModel
 from peft.utils.hotswap import hotswap_adapter
 from PIL import Image
@@ -53,6 +54,10 @@ def test_the_lines_in_the_readme_run_for_either_side(kind: str, request, tmp_pat
     grey = np.random.default_rng(0).normal(128, 80, (60, 90)).clip(0, 255).astype(np.uint8)  # Pillow's noise has no seed
     Image.fromarray(grey).convert("RGB").save("photo.jpg")
     readme = (Path("adapter") / README_FILE).read_text()
+    data = ModelCard(readme).data
+    assert (data.library_name, data.pipeline_tag) == ("peft", "zero-shot-image-classification") and "lora" in (data.tags or ())
+    embedded = kind.startswith("embedded")
+    assert (data.base_model, data.license) == (("sg-lora-studio", "apache-2.0") if embedded else (None, "other"))
     exec("\n".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL)), found := {})
     said = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines())}
     photo, read = found["photo"], backbone.text_prefix(found["words"])

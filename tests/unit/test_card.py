@@ -98,6 +98,25 @@ def test_commands_of_the_card_are_understood(engine: SGLora) -> None:
         assert line == ", ".join(f"{k}={v!r}" for k, v in given.items() if v is not None)
 
 
+def test_the_hub_reads_data_results_and_models(folder: Path) -> None:
+    """The front matter, as the hub's own classes read it; results are means over the index's experts."""
+    write_card(folder, "mit")
+    data, index = ModelCard.load(folder / "README.md").data, RepositoryIndex.read(folder)
+    assert (data.license, data.library_name, data.base_model) == ("mit", "sg-lora-studio", "sg-lora-studio")
+    assert set(data.datasets) == {e.source for e in index.experts} and data.pipeline_tag == "zero-shot-image-classification"
+    assert data.eval_results is not None
+    found = {(result.dataset_config, result.metric_name): result.metric_value for result in data.eval_results}
+    for k in (1, 5):
+        recalls = [[(side["i2t"][f"R@{k}"] + side["t2i"][f"R@{k}"]) / 2 for side in (e.before, e.after)] for e in index.experts]
+        gain = sum(after - before for before, after in recalls) / len(recalls)
+        assert found["all", f"R@{k} gained"] == pytest.approx(gain, abs=0.01)
+    names = {"ViT-B-32": "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "hf-hub:me/clip": "me/clip", "local-dir:clip": None}
+    for spec, name in names.items():
+        tag = "laion2b_s34b_b79k" if spec == "ViT-B-32" else None
+        card = model_card(index.model_copy(update={"backbone": {"spec": spec, "pretrained": tag, "adapt_blocks": None}}))
+        assert card.data.to_dict().get("base_model") == name
+
+
 def test_cards_keep_the_licence_and_other_readmes(folder: Path) -> None:
     write_card(folder, "mit")
     write_card(folder)

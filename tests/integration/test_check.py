@@ -1,0 +1,90 @@
+"""``check`` passes with the shipped files, in both dtypes and without a network, and names a file of which one byte changed."""
+
+import html
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import Answer
+from network_isolation import nowhere
+
+from app.languages import texts
+from app.page.views import evidence
+from core.common.paths import ASSETS, ROOT
+from core.experts import check
+from core.experts.check import REFERENCE, projections
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMAND = "python -m core check"
+NAMES = ["weights", *check.ALLOWED, "search", "peft"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["", "float32"])
+def test_it_passes_with_the_shipped_files(answer: Answer, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    monkeypatch.setenv("SG_LORA_DTYPE", dtype)
+    told = answer("check")
+    assert told["passed"] and [each["name"] for each in told["checks"] if each["passed"]] == NAMES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["assets/embedded/shared.safetensors", "experts/embedded/experts.safetensors", None])
+def test_one_changed_byte_of_a_weight_fails_and_is_named(tmp_path: Path, file: str | None) -> None:
+    for folder in ("core", "assets", "experts"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "screenshots"))
+    if file is not None:
+        content = bytearray((tmp_path / file).read_bytes())
+        content[len(content) // 2] ^= 1
+        (tmp_path / file).write_bytes(content)
+    with nowhere() as alone:
+        ran = subprocess.run([*alone, sys.executable, "-m", "core", "check"], cwd=tmp_path, capture_output=True, text=True)
+    lines = ran.stdout.splitlines()
+    if file is None:
+        assert [line.split()[1] for line in lines] == NAMES
+        assert ran.returncode == 0 and {line[:6] for line in lines} == {"pass  "}, ran.stdout
+    else:
+        assert ran.returncode == 1 and lines[0].startswith("FAIL  weights") and file in lines[0]
+
+
+@pytest.mark.parametrize("change", ["routing", "prior", "lora", "opening"])
+def test_other_numbers_than_those_of_the_release_fail(change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    expected = json.loads(REFERENCE.read_text())
+    name, number = next(iter(expected[change].items()))
+    numbers = expected[change] | {name: number + 1.5 * check.ALLOWED[change]}
+    (tmp_path / "check.json").write_text(json.dumps(expected | {change: numbers}))
+    monkeypatch.setattr(check, "REFERENCE", tmp_path / "check.json")
+    failed = [each["name"] for each in check.check() if each["passed"] is False]
+    assert failed == [change]
+
+
+def test_all_shipped_weights_are_checked() -> None:
+    listed = json.loads(REFERENCE.read_text())["weights"]
+    weights = {
+        path.relative_to(ROOT).as_posix() for folder in ("assets", "experts") for path in (ROOT / folder).rglob("*.safe*")
+    }
+    assert weights <= set(listed) and "assets/embedded/words.txt" in listed and ASSETS / "check.json" == REFERENCE
+
+
+def test_projections_tell_vectors_apart() -> None:
+    vector = torch.from_numpy(np.random.default_rng(0).normal(size=100)).float()
+    length, *rest = projections(vector[:40], vector[40:]).values()
+    assert length == pytest.approx(float(vector.norm()), rel=1e-6) and len(rest) == 7
+    angles = np.arange(100.0)
+    assert rest == pytest.approx([float(vector.numpy() @ np.cos(n * angles)) for n in range(1, 8)], rel=1e-5)
+    assert rest != pytest.approx([*projections(vector.flip(0)).values()][1:], rel=0.01)
+
+
+def test_readme_and_page_say_the_same_line_and_the_figures_are_those_of_the_picture() -> None:
+    results = README[README.index("## Results") : README.index("## When a sentence helps")]
+    assert f"{texts.EVIDENCE_CHECK}\n\n    pip install -r requirements.txt\n    {COMMAND}\n" in results
+    assert f"{texts.EVIDENCE_CHECK} <code>{COMMAND}</code>" in html.unescape(str(evidence.page(evidence.shipped())))
+    photos, before, without, with_sentence = json.loads(REFERENCE.read_text())["opening"].values()
+    assert (
+        f"![{photos} aerial photos" in README
+        and f"first for {before} before, for {without} without a sentence, and for {with_sentence} with" in README
+    )
