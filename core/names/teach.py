@@ -14,7 +14,7 @@ B A is a LoRA of rank n on that linear. It adds R to the names' texts. Of all su
 U are computed under the current adapter, to which B A is added exactly. C is computed under the shared LoRA only, and inverted
 once. C does not affect where the names' texts land.
 
-It moves other texts a little, too. So search adds it only to texts that contain the names (``TaughtNames.embed``). An adapter
+It moves other texts a little, too. So search adds it only to texts that contain the names (``TaughtNames.within``). An adapter
 that leaves for other programs holds all names (``TaughtNames.on``).
 """
 
@@ -49,6 +49,7 @@ MAX_LETTERS, MAX_QUESTION = 60, 300  # characters of a name, and of a question w
 MAX_PHOTOS = 32  # per name; later ones are left out
 MOST_PHOTOS = 20_000  # of all names together
 TEXTS_AT_ONCE = 256
+SMALL_WORDS = frozenset("a an the my our this photo photos picture pictures of".split())
 LAMBDA = 1e-3  # lambda, as a share of the mean diagonal of K C^-1 K^T, which is singular if two names have equal texts
 # A name's own text weighs OWN_NAME / n beside its n photos: it knows something, too. Chosen on validation photos.
 OWN_NAME = 0.3
@@ -86,6 +87,10 @@ class TaughtName:
     def pattern(self) -> re.Pattern[str]:
         letter = rf"[^\W{_UNSPACED}]"
         return re.compile(rf"(?<!{letter}){re.escape(self.name)}(?:['’]?e?s)?(?!{letter})", re.IGNORECASE)
+
+    def is_all_of(self, text: str) -> bool:
+        """Whether a text that contains the name says nothing else."""
+        return set(re.findall(r"\w+", self.pattern.sub(" ", text).casefold())) <= SMALL_WORDS
 
     def target(self, backbone: Backbone, lora: Lora | None, text: Tensor, direction: Tensor) -> Tensor:
         """The unit-length target [d] of the name's text [d]. ``direction``: that of its photos, [d].
@@ -169,9 +174,11 @@ class TaughtNames:
         return next((entry for entry in self.entries if entry.folded == wanted), None)
 
     def within(self, text: str) -> tuple[TaughtName, ...]:
-        """The names that a text contains as whole words, also in plural; in languages without spaces, anywhere."""
-        folded = text.casefold()
-        return tuple(entry for entry in self.entries if entry.folded in folded and entry.pattern.search(text))
+        """The names that a text contains as whole words, also in plural; in languages without spaces, anywhere. In a longer
+        text, a word that trained the backbone keeps its meaning: photos that people keep under “dog” are of some dogs."""
+        folded, known = text.casefold(), self.backbone.words
+        there = (entry for entry in self.entries if entry.folded in folded and entry.pattern.search(text))
+        return tuple(e for e in there if e.folded not in known or e.without is not None or e.is_all_of(text))
 
     def in_sentence(self, text: str) -> tuple[str, list[Tensor]]:
         """The rest of a text without its names, and the photos [n, *prefix_shape] of each name. The rest is "" without a
