@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 from made_up_photos import blurred, draw
+from sklearn.metrics import average_precision_score
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.experiments import teach
+from core.experiments import learn, teach
 from core.experiments.context import ExperimentContext
 from core.names.everyday import Background
 from core.names.teach import TaughtNames
 from core.retrieval.columns import columns, text_rows
+from core.retrieval.popularity import spread_rows
 from core.sglora.request import DEFAULT_WEIGHT
 
 pytestmark = pytest.mark.slow
@@ -110,3 +112,23 @@ def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.Mo
     assert {row["photos"] for row in result["composed"]} == {None, 0, 1, 3, 10}
     assert {row["word"] for row in result["composed"]} == {"dog"}
     assert torch.isfinite(torch.tensor([row["captions"] for row in result["forgotten"]])).all()
+
+
+def test_keywords_that_are_learned(context: ExperimentContext) -> None:
+    """Shares by brute force, from the scores of each photo; the folders of both kinds are learned."""
+    result = json.loads(json.dumps(learn.run(context)))
+    found, others = learn.keywords(context.corpus), teach.everyday(context.corpus)
+    assert [each.name for each in found] == ["cross", "dots"]
+    searched = np.concatenate([*(each.test for each in found), others])
+    names = learn.names_of(context, ["cross", "dots"], [each.train[spread_rows(len(each.train), 3)] for each in found])
+    names = names.among(Background.of(columns(context.backbone, context.corpus.indexed(searched, teach.adapter(context)))))
+    scores = np.array([[score(context, names, each.name, int(row)) for row in searched] for each in found])
+    for place, each in enumerate(found):
+        (row,) = [
+            row for row in result["rows"] if (row["group"], row["variant"], row["task"]) == (learn.ALL, "names, 3", each.name)
+        ]
+        right = np.isin(searched, each.test)
+        assert row["first"] == pytest.approx(100 * np.mean(scores[:, right].argmax(0) == place), abs=0.01)
+        assert row["AP"] == pytest.approx(100 * average_precision_score(right, scores[place]), abs=0.1)
+    assert all(row["taught"] > row["before"] for row in result["learned"] if row["learned"])
+    assert set(result["price"]) == {"captions", "with a keyword", "points"} and len(learn.findings(result)) == 4

@@ -57,7 +57,14 @@ def gained(result: dict) -> list[float]:
     return [row["R@1"][1] - row["R@1"][0] for row in result["experts"]]
 
 
-UNITS = {"routing": routed, "teach": taught, "forgetting": forgot, "verification": gained}
+def learned(result: dict) -> list[float]:
+    after, before = (
+        by(result["rows"], "domain", "first", group="all keywords at once", variant=v) for v in ("names, 10", "no sentence")
+    )
+    return [after[domain] - before[domain] for domain in after]
+
+
+UNITS = {"routing": routed, "teach": taught, "learn": learned, "forgetting": forgot, "verification": gained}
 NO_QUESTION_OF_YES_OR_NO = {"latent"}
 
 
