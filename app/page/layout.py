@@ -69,6 +69,7 @@ class Studio(Step):
         context.memory = gr.BrowserState(None, storage_key="sg-lora-studio", secret="sg-lora-studio")
         context.number = gr.Number(0, precision=0, visible=False)
         context.controls["opened"] = gr.Textbox("", visible=False)
+        context.controls["weights"] = gr.Textbox("", lines=2, visible="hidden", elem_id="weights")  # `weights.js` writes it
         context.drawn = gr.HTML("", html_template="<i></i>", js_on_load=script("draw"), visible="hidden")
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             header = context.part("header", label.html("HEADER", lambda: page_html.header(context.models.first == DEFAULT)))

@@ -123,7 +123,7 @@ class Step:
         invalid."""
         asked, engine = controls.asked(question), self.context.engine(tab)
         if asked.request is not None:
-            engine.check(asked.request.k, asked.request.strength)
+            engine.check(asked.request.k, asked.request.strength, asked.request.weights)
         answering.answer_again(engine, tab, asked, self.context.sources, lambda: tab.closed)
         return {}
 

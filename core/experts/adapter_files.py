@@ -40,7 +40,7 @@ def adapter_files(backbone: Backbone, lora: Lora, origin: Mapping[str, Any]) -> 
     base_class = {"base_model_class": model_class.__name__, "parent_library": model_class.__module__}
     files = peft_files(lora, backbone.fingerprint, origin["backbone"], origin, base_class, dtype)
     readme = _README.render(
-        origin={"names": (), "part": None, **origin},
+        origin={"names": (), "part": None, "by_hand": False, **origin},
         arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
         mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
         lora=lora,
@@ -142,6 +142,7 @@ def routing_facts(engine: SGLora, routing: Routing) -> dict[str, Any]:
         "description": routing.description,
         "k": len(routing.chosen),
         "tau": routing.tau,
+        **({"by_hand": True} if routing.by_hand else {}),
         "experts": routed_experts(engine, routing),
         "fit": fit_facts(Fit.of(engine, routing)),
     }

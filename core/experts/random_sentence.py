@@ -21,4 +21,4 @@ def random_sentences(engine: SGLora, request: AdapterRequest) -> list[Adaptation
 
 
 def applied(engine: SGLora, request: AdapterRequest, sentence: str) -> Adaptation:
-    return replace(engine, fits=always).adapt(replace(request, description=sentence))
+    return replace(engine, fits=always).adapt(replace(request, description=sentence, weights={}))

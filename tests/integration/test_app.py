@@ -75,7 +75,7 @@ def test_the_page_goes_compressed_but_files_do_not(app: Running) -> None:
     (plain, encoding), (packed, packed_encoding) = fetched(), fetched(**{"Accept-Encoding": "gzip"})
     assert (encoding, packed_encoding) == (None, "gzip") and len(packed) < len(plain) / 4
     assert len(gzip.decompress(packed)) == len(plain)
-    adapted = Stranger(app.url).call("adapt", SENTENCE, 4, 0.1, 0, None, None, "whole").values
+    adapted = Stranger(app.url).call("adapt", SENTENCE, 4, 0.1, 0, None, None, "whole", "").values
     assert adapted is not None
     adapter, encoding = fetched(f"gradio_api/file={adapted[1]['path']}", **{"Accept-Encoding": "gzip"})
     assert encoding is None and adapter[:2] == b"PK"
@@ -109,7 +109,7 @@ def test_endpoint_and_command_line_say_the_same_of_a_number_and_the_page_takes_n
     app: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, value: float, message: str
 ) -> None:
     sampling = {"k": 4, "tau": 0.1, "seed": 0, "strength": 0.8, name: value}
-    answer = Stranger(app.url).call("adapt", SENTENCE, *sampling.values(), None, "whole")
+    answer = Stranger(app.url).call("adapt", SENTENCE, *sampling.values(), None, "whole", "")
     assert (answer.values, answer.words) == (None, message)
     adapt = next(fn for fn in app.page.fns.values() if fn.fn is not None and fn.fn.__name__ == "_adapt")
     controls = [sampling.get(str(box.elem_id), SENTENCE if box.elem_id == "description" else None) for box in adapt.inputs]

@@ -3,6 +3,7 @@
 import gradio as gr
 
 from app.actions import answering
+from app.calls import SEARCH
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, clicked, private, rows, textbox
@@ -29,7 +30,8 @@ class Describe(Step):
             label, example = self.t("DESCRIPTION_LABEL"), self.t("DESCRIPTION_PLACEHOLDER")
             self.description = textbox("description", label, example, 3, scale=4, min_width=200)
             self.button = gr.Button(self.t("GENERATE_BUTTON"), scale=1, min_width=100, elem_id="generate")
-        self.routing = context.part("routing", page_html.note(self.t("ROUTE_EMPTY")))
+        self.routing = context.part("routing", page_html.note(self.t("ROUTE_EMPTY")), "weights")
+        self.names = context.part("expert-names")
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
         self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
         self.no_special = context.part("no-special")
@@ -39,13 +41,16 @@ class Describe(Step):
         chart = self.chart = self.context.part("chart")
         view = self.context.view
         view([self.routing, self.suggestion], self._routed, self._draw_routing)
-        view([chart], lambda tab, controls: self._routed(tab, controls)[:4], self._draw_chart, when="drawer")
+        view([chart], lambda tab, controls: self._routed(tab, controls)[:5], self._draw_chart, when="drawer")
+        view([self.names], lambda tab, _: Same(self.context.engine(tab).repository), self._draw_names, when="names")
         view([self.folded, self.look_like, self.no_special], self._applied, self._draw_suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
         self.on(self.description.change, trigger_mode="always_last")
         self.asks([self.button.click, self.description.submit], self._adapt)
+        self.on(self.routing.weigh, self._adapt, group=SEARCH, trigger_mode="always_last", asks=True)
+        self.opens(self.routing.names, "names")
         self.asks(self.look_like.select, self._take, sets=["description"], trigger_mode="multiple")
         self.suggestion.click(None, self.suggestion, self.description, js="words => words", **private())
 
@@ -61,7 +66,7 @@ class Describe(Step):
         return self._adapt(event, description=texts.topic(clicked(experts, _topic, event.data.get("value")).description))
 
     def _routed(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
-        sentence = controls.description, controls.k, controls.tau
+        sentence = controls.description, controls.k, controls.tau, controls.weights
         return *sentence, Same(self.context.engine(tab).repository), self._photos(tab, controls)
 
     def _applied(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
@@ -108,7 +113,7 @@ class Describe(Step):
             offered = engine.repository.experts[int(routing.chosen[0])]
         why = "" if look is None or not differs else _no_sentence(look)
         return {
-            self.routing: page_html.routing(engine, routing, fit, why, offered is not None),
+            self.routing: page_html.routing(engine, routing, fit, why, offered is not None, int(controls.k)),
             self.suggestion: gr.Button(texts.topic(offered.description) if offered else "", visible=offered is not None),
         }
 
@@ -118,11 +123,14 @@ class Describe(Step):
         routing = _routing(engine, controls)
         return {self.chart: "" if routing is None else page_html.routing_details(engine, routing)}
 
+    def _draw_names(self, tab: Tab, _: Controls) -> Updates:
+        return {self.names: page_html.expert_names([(e.name, _topic(e)) for e in self.context.engine(tab).repository.experts])}
+
 
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:
     """The routing of the sentence; None without one. Raises DescriptionError: when it is invalid."""
     wanted = controls.request
-    return None if wanted is None else engine.route(wanted.description, wanted.k, wanted.tau)
+    return None if wanted is None else engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)
 
 
 def _no_sentence(look: Look) -> str:
