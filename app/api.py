@@ -160,9 +160,8 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             raise DescriptionError(texts.API_ONE_QUESTION)
         if photo and (folder or since or until):
             raise DescriptionError(texts.API_NO_FILTERS)
-        wanted = (
-            answering.request(description, k, tau, seed, strength, weights) if description and description.strip() else None
-        )
+        given = (k, tau, seed, strength, weights)
+        wanted = answering.request(description, *given) if description and description.strip() else None
         if photo:
             question = Question.photo(None, photo)
         else:

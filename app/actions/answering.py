@@ -37,12 +37,7 @@ NO_SOURCES = Sources()
 
 
 def request(
-    description: str,
-    k: float | None,
-    tau: float | None,
-    seed: float | None,
-    strength: float | None,
-    weights: str | None = None,
+    description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None, weights: str = ""
 ) -> AdapterRequest:
     """The request from the controls' values; ``strength`` None: the default; ``weights``: lines of “expert=weight”. Raises
     DescriptionError: when a value is invalid."""
@@ -50,9 +45,8 @@ def request(
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: choose 0 to {MAX_SEED:,}.")
-    return AdapterRequest(
-        clean_text(description), cast("int", k), float(tau), int(seed), strength, read_weights((weights or "").splitlines())
-    )
+    by_hand = read_weights(str(weights or "").splitlines())
+    return AdapterRequest(clean_text(description), cast("int", k), float(tau), int(seed), strength, by_hand)
 
 
 def number(name: str, value: object) -> float:

@@ -17,6 +17,7 @@ from app.page.view import Controls, Updates
 from app.page.views.template import script
 from app.visitors.tab import Tab
 from core.common.errors import StudioError
+from core.common.text import clean_text
 
 Item = TypeVar("Item")
 MOST_CHIPS = 100  # beyond them, a list of chips would have pages
@@ -117,6 +118,13 @@ class Step:
         """As ``answer``, but if the words cannot be asked yet, show that instead, and ask them once there are photos."""
         controls = event.controls._replace(**values)
         return self.again(event.tab, controls, controls.words) | values
+
+    def _adapt(self, event: Event, **values: Any) -> Updates:
+        """Generate the adapter with these values of the controls, and ask the current question with it."""
+        controls = event.controls._replace(**values)
+        if (question := controls.words or event.tab.asked.question) is None:
+            clean_text(controls.description)  # raises if the sentence is missing, too
+        return self.again(event.tab, controls, question) | values
 
     def again(self, tab: Tab, controls: Controls, question: Question | None) -> Updates:
         """Answer a question with the values of the controls, if it can be answered. Raises DescriptionError: when a value is

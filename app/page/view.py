@@ -45,9 +45,9 @@ class Controls(NamedTuple):
         """The request for an adapter; None without a sentence. Raises DescriptionError: when a value is invalid."""
         if not str(self.description or "").strip():
             return None
-        sentence, _, weights = str(self.weights or "").partition("\n")
-        weights = weights if one_line(sentence) == one_line(self.description) else ""
-        return checked_request(self.description, self.k, self.tau, self.seed, self.strength, weights)
+        sentence, _, lines = str(self.weights or "").partition("\n")
+        lines = lines if one_line(sentence) == one_line(self.description) else ""
+        return checked_request(self.description, self.k, self.tau, self.seed, self.strength, lines)
 
     @property
     def scope(self) -> Scope:

@@ -20,7 +20,7 @@ from core.common.text import clean_text
 from core.sglora.generator import LoraGenerator, Sample
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
-from core.sglora.request import DEFAULT_WEIGHT, MAX_STRENGTH, AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, MAX_STRENGTH, AdapterRequest, Weights
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 
 
@@ -69,8 +69,7 @@ class SGLora:
         return DEFAULT_WEIGHT if self.mixes else 1.0
 
     def limited(self, request: AdapterRequest) -> AdapterRequest:
-        """The request with k and strength within the limits here, and no weights of experts that are not here: it may be of
-        another backbone, or of more experts."""
+        """The request within the limits here: it may be of another backbone, or of more experts."""
         strength = None if request.strength is None else min(request.strength, 1.0 if self.mixes else MAX_STRENGTH)
         known = {name for e in self.repository.experts for name in (e.name, e.description)}
         weights = request.weights if known.issuperset(request.weights) else {}
@@ -94,24 +93,21 @@ class SGLora:
         return (lora, strength) if self.mixes else (lora.scaled(strength), 1.0)
 
     @one_core()
-    def route(
-        self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, weights: Mapping[str, float] = {}
-    ) -> Routing:
+    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, weights: Weights | None = None) -> Routing:
         """Encode a sentence and route it to its k closest experts, or weight experts by hand. Raises DescriptionError: when the
         description is empty or too long, k is below 1, tau is not above 0, or there is no such expert; also as ``check``.
         RepositoryError: without experts."""
         text = clean_text(description)
         self.check(k)
-        return self._routed(text, embed_descriptions(self.backbone, [text])[0], k, tau, weights)
+        return self._routed(text, embed_descriptions(self.backbone, [text])[0], k, tau, weights or {})
 
-    def _routed(self, text: str, embedding: Tensor, k: int, tau: float, weights: Mapping[str, float]) -> Routing:
+    def _routed(self, text: str, embedding: Tensor, k: int, tau: float, weights: Weights) -> Routing:
         routing = SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
         return routing.weighted({self.repository.index_of(name): w for name, w in weights.items()}) if weights else routing
 
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:
-        """Run the whole algorithm: encode, route (or take the request's weights), build the prior, sample, decode. Raises as
-        ``route``."""
+        """Run the whole algorithm: encode, route, build the prior, sample, decode. Raises as ``route``."""
         self.check(request.k, request.strength)
         watch, repository = Stopwatch(), self.repository
         embedding = embed_descriptions(self.backbone, [request.description])[0]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from core.common.errors import DescriptionError, brief
@@ -13,6 +12,8 @@ MAX_STRENGTH = 4.0  # if it scales the weight change
 DEFAULT_WEIGHT = 0.8  # of adapted scores, if they are mixed with zero-shot scores; chosen on validation photos
 
 NO_WEIGHT = "“{text}” is no weight of an expert: give its name, = and a number of 0 or more, such as “dog=0.7”."
+NO_EXPERT = "{n} experts have a weight above 0: give 1 to {most} experts such a weight."
+Weights = Mapping[str, float]  # by an expert's name or description
 MAX_WEIGHTS = 16  # experts with a weight by hand
 
 
@@ -28,7 +29,7 @@ class AdapterRequest:
     # How much of the adapter is applied: 0 is zero-shot, 1 is as generated, None is the default (``SGLora.usual_strength``). If
     # photos are indexed without and with the shared LoRA, it mixes scores (0 to 1). Otherwise it scales the weight change.
     strength: float | None = None
-    weights: Mapping[str, float] = field(default_factory=dict)  # by expert, instead of the routing's; scaled to sum to 1
+    weights: Weights = field(default_factory=dict)  # in the place of the routing's; scaled to sum to 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", clean_text(self.description))
@@ -42,9 +43,7 @@ class AdapterRequest:
                 raise DescriptionError(NO_WEIGHT, text=brief(f"{name}={weight:g}"))
         positive = sum(weight > 0 for weight in self.weights.values())
         if self.weights and not 1 <= positive <= MAX_WEIGHTS:
-            raise DescriptionError(
-                "{n} experts have a weight above 0: give 1 to {most} experts such a weight.", n=positive, most=MAX_WEIGHTS
-            )
+            raise DescriptionError(NO_EXPERT, n=positive, most=MAX_WEIGHTS)
 
 
 def read_weights(lines: Iterable[str]) -> dict[str, float]:
@@ -52,13 +51,13 @@ def read_weights(lines: Iterable[str]) -> dict[str, float]:
     weights = dict[str, float]()
     for line in filter(str.strip, lines):
         name, _, number = line.rpartition("=")
-        with suppress(ValueError):
+        try:
             weights[name.strip()] = float(number)
-            continue
-        raise DescriptionError(NO_WEIGHT, text=brief(line))
+        except ValueError:
+            raise DescriptionError(NO_WEIGHT, text=brief(line)) from None
     return weights
 
 
-def written_weights(weights: Mapping[str, float]) -> list[str]:
+def written_weights(weights: Weights) -> list[str]:
     """The inverse of ``read_weights``."""
     return [f"{name}={weight:g}" for name, weight in weights.items()]

@@ -70,6 +70,7 @@ def test_each_control_changes_the_weights_and_the_results_are_those_of_core(
     bars(page).first.click()
     rest = sum(weight for name, weight in routed.items() if name != names[0])
     changed({names[0]: 0, **{name: weight / rest for name, weight in routed.items() if name != names[0]}}, 0.01)
+    expect(page.locator("#routing .sg-left-out input")).to_be_focused()
     page.locator("#routing .sg-left-out").click()
     changed({names[0]: 0.25, **{name: 0.75 * weight / rest for name, weight in routed.items() if name != names[0]}}, 0.01)
 
@@ -118,6 +119,8 @@ def test_each_control_changes_the_weights_and_the_results_are_those_of_core(
     page.locator("#routing [data-reset]").click()
     settles(lambda: "weights" in asked_of(page), False)
     settles(lambda: labels(page, texts.SG_LORA)[:12], found({}))
+    values = page.locator("#routing [type=range]").evaluate_all("all => all.map(range => Number(range.value))")
+    assert values == list(shown(page).values())
 
 
 def test_a_link_with_an_unknown_expert_says_so(browser: Browser, url: str) -> None:

@@ -36,7 +36,7 @@ from app.models.engines import Models
 from app.page.context import StepContext
 from app.page.layout import Studio
 from app.page.view import Controls
-from app.page.views import experts_html, page_html, results_html
+from app.page.views import experts_html, method_html, page_html, results_html
 from app.photos import files
 from app.photos.files import KEPT_DOWNLOADS, Files
 from app.visitors import visitor as one_visitor
@@ -55,6 +55,7 @@ from core.retrieval.fit import Fit
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
+from core.sglora.sketch import Sketch
 
 REQUEST = AdapterRequest(SENTENCE)
 
@@ -336,6 +337,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine, adaptation),
         page_html.adapter_details(engine, adaptation),
+        *method_html.boxes(engine, adaptation, Sketch.of(engine, adaptation)).values(),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),

@@ -12,7 +12,6 @@ from app.page.views import page_html
 from app.visitors.tab import Tab
 from core.backbones.description import subject
 from core.common.errors import StudioError
-from core.common.text import clean_text
 from core.retrieval.fit import Fit, remark_on
 from core.retrieval.suggest import Look
 from core.sglora.engine import SGLora
@@ -31,7 +30,7 @@ class Describe(Step):
             self.description = textbox("description", label, example, 3, scale=4, min_width=200)
             self.button = gr.Button(self.t("GENERATE_BUTTON"), scale=1, min_width=100, elem_id="generate")
         self.routing = context.part("routing", page_html.note(self.t("ROUTE_EMPTY")), "weights")
-        self.names = context.part("expert-names")
+        context.bars.append(self.routing)
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
         self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
         self.no_special = context.part("no-special")
@@ -42,24 +41,18 @@ class Describe(Step):
         view = self.context.view
         view([self.routing, self.suggestion], self._routed, self._draw_routing)
         view([chart], lambda tab, controls: self._routed(tab, controls)[:5], self._draw_chart, when="drawer")
-        view([self.names], lambda tab, _: Same(self.context.engine(tab).repository), self._draw_names, when="names")
-        view([self.folded, self.look_like, self.no_special], self._applied, self._draw_suggested)
+        shown = [self.folded, self.look_like, self.no_special]
+        view(shown, lambda *now: (Same(now[0].adaptation), self._photos(*now)), self._draw_suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
         self.on(self.description.change, trigger_mode="always_last")
         self.asks([self.button.click, self.description.submit], self._adapt)
-        self.on(self.routing.weigh, self._adapt, group=SEARCH, trigger_mode="always_last", asks=True)
-        self.opens(self.routing.names, "names")
+        for bars in self.context.bars:
+            self.on(bars.weigh, self._adapt, group=SEARCH, trigger_mode="always_last", asks=True)
+            self.opens(bars.names, "names")
         self.asks(self.look_like.select, self._take, sets=["description"], trigger_mode="multiple")
         self.suggestion.click(None, self.suggestion, self.description, js="words => words", **private())
-
-    def _adapt(self, event: Event, **values: str) -> Updates:
-        """Generate the adapter, and ask the current question with it."""
-        controls = event.controls._replace(**values)
-        if (question := controls.words or event.tab.asked.question) is None:
-            clean_text(controls.description)  # raises if the sentence is missing, too
-        return self.again(event.tab, controls, question) | values
 
     def _take(self, event: Event) -> Updates:
         experts = self.context.engine(event.tab).repository.experts
@@ -68,9 +61,6 @@ class Describe(Step):
     def _routed(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
         sentence = controls.description, controls.k, controls.tau, controls.weights
         return *sentence, Same(self.context.engine(tab).repository), self._photos(tab, controls)
-
-    def _applied(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
-        return Same(tab.adaptation), self._photos(tab, controls)
 
     def _photos(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
         """What the look at the photos depends on."""
@@ -122,9 +112,6 @@ class Describe(Step):
         engine = self.context.engine(tab)
         routing = _routing(engine, controls)
         return {self.chart: "" if routing is None else page_html.routing_details(engine, routing)}
-
-    def _draw_names(self, tab: Tab, _: Controls) -> Updates:
-        return {self.names: page_html.expert_names([(e.name, _topic(e)) for e in self.context.engine(tab).repository.experts])}
 
 
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:

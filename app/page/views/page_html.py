@@ -44,9 +44,8 @@ def one_more() -> tuple[int, int]:
 
 
 def routing(engine: SGLora, result: Routing, fit: Fit, differs: str, offered: bool, k: int = 0) -> Markup:
-    """The routed experts with their weights, and how well they fit the sentence and the photos. ``k``: of these, those that are
-    left out by hand are shown, too."""
-    return _html.routing(weights(engine, result, k, fit.fits), fit_notice(fit, differs, offered))
+    """The experts with their weights, those of the ``k`` closest that are left out, and how well they fit."""
+    return _html.routing(weights(engine, result, k, fit.fits), fit_notice(fit, differs, offered), result.by_hand)
 
 
 def weights(engine: SGLora, result: Routing, closest: int, applied: bool, compared: bool = False) -> Markup:

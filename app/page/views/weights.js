@@ -2,6 +2,7 @@
 const bars = () => [...element.querySelectorAll("[data-expert]")];
 const find = (name) => bars().find((bar) => bar.dataset.expert === name);
 const read = () => Object.fromEntries(bars().map((bar) => [bar.dataset.expert, Number(bar.dataset.weight)]));
+const slider = (bar) => bar.querySelector("[type=range]");
 const MOST = 0.99; // of one expert beside others: a drag may go back
 const STILL = 4; // pixels that a click may move
 
@@ -12,9 +13,8 @@ function show(weights) {
     bar.dataset.weight = weight;
     bar.style.setProperty("--weight", percent.replace(" ", ""));
     bar.classList.toggle("sg-left-out", !weight);
-    const range = bar.querySelector("[type=range]");
-    range.value = 100 * weight;
-    range.setAttribute("aria-valuetext", percent);
+    slider(bar).value = 100 * weight;
+    slider(bar).setAttribute("aria-valuetext", percent);
     bar.querySelector("b")?.replaceChildren(percent);
   }
 }
@@ -34,6 +34,7 @@ function give(name, share, weights) {
   const now = { [name]: share };
   for (const each of others) now[each] = (weights[each] / rest) * (1 - share);
   show(now);
+  if (drag) drag.now = now;
   const lines = Object.entries(now).map(([each, weight]) => [each, weight.toFixed(4)]).filter(([, weight]) => weight > 0);
   send([element.querySelector("[data-sentence]").dataset.sentence, ...lines.map((line) => line.join("="))].join("\n"));
 }
@@ -48,7 +49,7 @@ element.addEventListener("pointerdown", (event) => {
   if (!bar || event.button) return;
   drag = { name: bar.dataset.expert, from: event.clientX, box: bar.getBoundingClientRect(), weights: read() };
   element.setPointerCapture(event.pointerId); // an answer may replace the bar meanwhile
-  bar.querySelector("[type=range]").focus({ preventScroll: true });
+  slider(bar).focus({ preventScroll: true });
   event.preventDefault();
 });
 element.addEventListener("pointermove", (event) => {
@@ -78,5 +79,8 @@ element.addEventListener("focusin", ({ target }) => {
 });
 element.addEventListener("focusout", ({ target }) => target.isConnected && (focused = null));
 element.addEventListener("drawn", () => {
-  if (focused && !element.contains(document.activeElement)) find(focused)?.querySelector("[type=range]").focus({ preventScroll: true });
+  if (drag?.now) show(drag.now);
+  else for (const bar of bars()) slider(bar).value = slider(bar).getAttribute("value"); // the one that was moved keeps its own
+  const now = document.activeElement; // it may have become another expert's
+  if (focused && find(focused) && (now === document.body || element.contains(now))) slider(find(focused)).focus({ preventScroll: true });
 });
