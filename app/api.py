@@ -78,11 +78,10 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         """Generate a LoRA from a task description.
 
         ``strength``: how much of the LoRA to apply, from 0 (zero-shot) to 1 (as generated). Above 1 only if the backbone scales
-        adapters. Empty: the default. ``weights``: experts to use instead of the closest ones, one “name=weight” a line;
-        they are scaled to sum to 1. ``part``: "whole", "expert" (without the shared LoRA: 143 kB, not 3.9 MB), or "shared".
-        Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format.
-        "fit" is {"fits", "closeness", "forgetting", "remark"}. If no expert fits, only the part that all experts share is
-        applied. "forgetting" is in points of R@1 of class names.
+        adapters. Empty: the default. ``part``: "whole", "expert" (without the shared LoRA: 143 kB, not 3.9 MB), or "shared".
+        ``weights``: experts in the place of the closest ones, one “name=weight” a line. Returns {"experts", "fit", "seed", "k",
+        "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness",
+        "forgetting" (points of R@1 of class names), "remark"}. If no expert fits, only the part that all share is applied.
         """
         engine = engine_of(tab, repository)
         wanted = answering.request(description, k, tau, seed, strength, weights)

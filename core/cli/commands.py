@@ -119,8 +119,7 @@ def request(arguments: Namespace, description: str) -> AdapterRequest:
     """The request of ``--k``, ``--tau``, ``--seed``, ``--strength`` and ``--weights``; None is the default. Raises
     DescriptionError: before seconds of loading models."""
     given = _sampling(arguments)
-    weights = read_weights(given.pop("weights", ()))
-    return AdapterRequest(description, **given, weights=weights)
+    return AdapterRequest(description, weights=read_weights(given.pop("weights", ())), **given)
 
 
 def _sampling(arguments: Namespace) -> dict[str, Any]:

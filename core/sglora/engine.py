@@ -94,9 +94,8 @@ class SGLora:
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, weights: Weights | None = None) -> Routing:
-        """Encode a sentence and route it to its k closest experts, or weight experts by hand. Raises DescriptionError: when the
-        description is empty or too long, k is below 1, tau is not above 0, or there is no such expert; also as ``check``.
-        RepositoryError: without experts."""
+        """Route a sentence to its k closest experts, or weight experts by hand. Raises DescriptionError: when the description
+        is empty or too long, k is below 1, or tau is not above 0; also as ``check``. RepositoryError: without experts."""
         text = clean_text(description)
         self.check(k)
         return self._routed(text, embed_descriptions(self.backbone, [text])[0], k, tau, weights or {})

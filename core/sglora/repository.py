@@ -21,6 +21,7 @@ from core.backbones.lora_algebra import merge
 from core.common.errors import DescriptionError, brief
 from core.common.lazy import lazy
 from core.common.metrics import mean_of_ways
+from core.common.recent import Recent
 from core.common.schema import Count, Figure, Label, Measured, Share, Text
 from core.common.text import listed
 from core.sglora.prior import SemanticPrior, semantic_prior
@@ -106,6 +107,11 @@ class ExpertRepository:
     def coordinates(self) -> Tensor:
         """mu_i in the basis, [n, D]."""
         return self.basis.encode(self.means)
+
+    @lazy
+    def controls(self) -> Recent[Any]:
+        """The adapters that were last made of random sentences: the same for all weights by hand, and for all visitors."""
+        return Recent(16)  # of 2 MB each
 
     def index_of(self, name: str) -> int:
         """The index of an expert, by its name or description. Raises DescriptionError: when there is none."""

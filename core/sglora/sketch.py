@@ -5,7 +5,7 @@ Paper: https://arxiv.org/abs/2509.10535, semantic prior and generation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,23 +34,23 @@ class Sketch:
     def of(engine: SGLora, made: Adaptation) -> Sketch:
         """Without a generator, the sample is the merge, and there is no z."""
         prior, generator, rows = made.prior, engine.generator, engine.repository.coordinates[made.routing.chosen]
-        theta = prior.mean if generator is None else generator.sample(prior, made.request.seed).theta
+        draws = [] if generator is None else [generator.sample(prior, seed) for seed in (made.request.seed, *SEEDS)]
+        theta, *thetas = [draw.theta for draw in draws] or [prior.mean]
         first = [each[..., :COORDINATES].tolist() for each in (prior.mean, prior.variance.sqrt(), rows, theta)]
-        sketch = Sketch(len(theta), *first, added=percent(engine, theta - prior.mean, made))
+        away = torch.stack(thetas) - torch.stack(thetas).mean(0) if thetas else rows[:0]
+        added, *apart = percents(engine, torch.cat([(theta - prior.mean)[None], away]), made)
         if generator is None:
-            return sketch
-        latent, draws = generator.latent(prior), [generator.sample(prior, seed) for seed in SEEDS]
-        deviation, thetas = (0.5 * latent.log_variance).exp(), torch.stack([draw.theta for draw in draws])
-        zs = torch.stack([latent.mean, deviation, made.z, *(draw.z for draw in draws)])
-        squares = [percent(engine, step, made) ** 2 for step in thetas - thetas.mean(0)]
-        widest = zs[:, deviation.topk(2).indices].tolist()
-        return replace(sketch, latent=widest, apart=(sum(squares) / len(squares)) ** 0.5)
+            return Sketch(len(theta), *first, added=added)
+        latent, apart = generator.latent(prior), (sum(each**2 for each in apart) / len(apart)) ** 0.5
+        deviation = (0.5 * latent.log_variance).exp()
+        zs = torch.stack([latent.mean, deviation, *(draw.z for draw in draws)])
+        return Sketch(len(theta), *first, added=added, latent=zs[:, deviation.topk(2).indices].tolist(), apart=apart)
 
 
-def percent(engine: SGLora, step: Tensor, made: Adaptation) -> float:
-    """The weight change of a step in coordinates [D], in percent of the expert LoRA's."""
-    step = engine.repository.basis.decode(step)
-    return 100 * norm(Lora.from_vector(engine.repository.layout, step)) / norm(made.own)
+def percents(engine: SGLora, steps: Tensor, made: Adaptation) -> list[float]:
+    """The weight change of each step in coordinates [n, D], in percent of the expert LoRA's."""
+    layout, whole = engine.repository.layout, norm(made.own)
+    return [100 * norm(Lora.from_vector(layout, step)) / whole for step in engine.repository.basis.decode(steps)]
 
 
 def norm(lora: Lora) -> float:

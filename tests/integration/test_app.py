@@ -55,7 +55,6 @@ from core.retrieval.fit import Fit
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.sglora.sketch import Sketch
 
 REQUEST = AdapterRequest(SENTENCE)
 
@@ -337,7 +336,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine, adaptation),
         page_html.adapter_details(engine, adaptation),
-        *method_html.boxes(engine, adaptation, Sketch.of(engine, adaptation)).values(),
+        *method_html.boxes(engine, adaptation).values(),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),

@@ -10,7 +10,6 @@ from app.page.view import Same, Updates
 from app.page.views import method_html, page_html
 from app.visitors.tab import Tab
 from core.sglora.request import MAX_WEIGHTS, written_weights
-from core.sglora.sketch import Sketch
 
 BOXES = ("sentence", "experts", "prior", "draw", "decoder", "search")  # in the order of the method
 
@@ -59,6 +58,5 @@ class Method(Step):
         return self._adapt(event, seed=event.controls.seed + 1)
 
     def _draw(self, tab: Tab, _: object) -> Updates:
-        engine, made = self.context.engine(tab), tab.adaptation
-        boxes = method_html.boxes(engine, made, None if made is None else Sketch.of(engine, made))
+        boxes = method_html.boxes(self.context.engine(tab), tab.adaptation)
         return {self.sentence: tab.asked.sentence} | {self.parts[name]: html for name, html in boxes.items()}

@@ -15,9 +15,10 @@ _html = macros("how.html")
 tour = _html.tour
 
 
-def boxes(engine: SGLora, made: Adaptation | None, sketch: Sketch | None) -> dict[str, Markup]:
+def boxes(engine: SGLora, made: Adaptation | None) -> dict[str, Markup]:
     """The steps from the sentence to the adapter; before a sentence, what they will show."""
     bars = "" if made is None else page_html.weights(engine, made.routing, made.request.k + NEAR, made.fits, compared=True)
+    sketch = None if made is None else Sketch.of(engine, made)
     steps = {"sentence": made, "experts": bars, "prior": sketch, "draw": sketch, "decoder": sketch}
     return {name: getattr(_html, name)(made, shown) for name, shown in steps.items()}
 

@@ -53,10 +53,9 @@ def weights(engine: SGLora, result: Routing, closest: int, applied: bool, compar
     ``compared``: with their similarity to the sentence."""
     percents, similarity = experts_html.percents(result), result.similarity.tolist()
     exact = dict(zip(percents, result.weights.tolist(), strict=True))
-    others = sorted(range(len(similarity)), key=lambda i: -similarity[i])[:closest]
-    experts = [(engine.repository.experts[i], i) for i in dict.fromkeys([*percents, *others])]
-    bars = [(e, experts_html.short(e), percents.get(i, 0), exact.get(i, 0.0), similarity[i]) for e, i in experts]
-    return _html.weights(bars, result, applied, compared)
+    others, experts = sorted(range(len(similarity)), key=lambda i: -similarity[i])[:closest], engine.repository.experts
+    shown = [(experts[i], percents.get(i, 0), exact.get(i, 0.0), similarity[i]) for i in dict.fromkeys([*percents, *others])]
+    return _html.weights([(expert, experts_html.short(expert), *bar) for expert, *bar in shown], result, applied, compared)
 
 
 def fit_notice(fit: Fit, differs: str = "", offered: bool = True) -> Markup:

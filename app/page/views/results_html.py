@@ -190,9 +190,9 @@ def headline(result: Comparison, compared: bool = True) -> Markup:
     """How many captions find their photo in each column, or photos their right name. ``compared``: as for ``recalls``."""
     columns = [column for column in result.counted if column.title not in CONTROLS]
     hits = columns[0].hits or {}
-    photos, captions = hits["i2t"].total, len(hits["t2i"].ranks)
-    what = texts.FIRST_NAME.format(total=photos) if result.named else texts.FIRST_TEN.format(total=captions)
-    return _counts(what, [(column.title, result.found(column)) for column in columns[0 if compared else 1 :]])
+    photos, captions = texts.FIRST_NAME.format(total=hits["i2t"].total), texts.FIRST_TEN.format(total=len(hits["t2i"].ranks))
+    counts = [(column.title, result.found(column)) for column in columns[0 if compared else 1 :]]
+    return _counts(photos if result.named else captions, counts)
 
 
 def _shares(hits: Mapping[str, Hits], minus: Mapping[str, Hits] | None = None) -> list[tuple[float, float, float]]:
