@@ -73,17 +73,18 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         strength: float | None = None,
         repository: str | None = None,
         part: str = WHOLE,
+        weights: str = "",
     ) -> tuple[dict[str, Any], str]:
         """Generate a LoRA from a task description.
 
         ``strength``: how much of the LoRA to apply, from 0 (zero-shot) to 1 (as generated). Above 1 only if the backbone scales
         adapters. Empty: the default. ``part``: "whole", "expert" (without the shared LoRA: 143 kB, not 3.9 MB), or "shared".
-        Returns {"experts", "fit", "seed", "k", "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format.
-        "fit" is {"fits", "closeness", "forgetting", "remark"}. If no expert fits, only the part that all experts share is
-        applied. "forgetting" is in points of R@1 of class names.
+        ``weights``: experts in the place of the closest ones, one “name=weight” a line. Returns {"experts", "fit", "seed", "k",
+        "tau", "strength", "parameters", "rank", "seconds"} and a ZIP in PEFT format. "fit" is {"fits", "closeness",
+        "forgetting" (points of R@1 of class names), "remark"}. If no expert fits, only the part that all share is applied.
         """
         engine = engine_of(tab, repository)
-        wanted = answering.request(description, k, tau, seed, strength)
+        wanted = answering.request(description, k, tau, seed, strength, weights)
         if (result := answering.compute(engine, tab, Asked(request=wanted)).adaptation) is None:
             raise RepositoryError(NO_EXPERTS)
         lora, _ = adapter_part(engine, result, part or WHOLE)
@@ -141,12 +142,13 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         folder: str = "",
         since: str = "",
         until: str = "",
+        weights: str = "",
     ) -> dict[str, Any]:
         """Search this client's gallery, with and without the adapter for the description.
 
         Give ``query`` (words) to find photos, or ``photo`` to find captions of the gallery; "name" is then a caption.
-        ``strength``: as for ``adapt``, also for "merge". Only with ``query``: ``folder``: only photos of this folder of a ZIP;
-        begin with the ZIP's name. ``since``, ``until``: only photos of these days, such as 2024-05-31, both included. Returns
+        ``strength``, ``weights``: as for ``adapt``, also for "merge". Only with ``query``: ``folder``: only photos of this
+        folder of a ZIP; begin with the ZIP's name. ``since``, ``until``: only photos of these days, such as 2024-05-31. Returns
         {"zero_shot": [{"name", "score", "rank"}, …], "merge": […], "sg_lora": […]}, best first, and "strength" and "fit" as
         ``adapt``. Without a ``description``, or if no expert fits it: {"zero_shot", "shared"}; "shared" has the part that all
         adapters share, and names.
@@ -157,7 +159,8 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             raise DescriptionError(texts.API_ONE_QUESTION)
         if photo and (folder or since or until):
             raise DescriptionError(texts.API_NO_FILTERS)
-        wanted = answering.request(description, k, tau, seed, strength) if description and description.strip() else None
+        given = (k, tau, seed, strength, weights)
+        wanted = answering.request(description, *given) if description and description.strip() else None
         if photo:
             question = Question.photo(None, photo)
         else:

@@ -132,11 +132,11 @@ def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], l
         if sampling != task:
             time.sleep(THINK_SECONDS)
             with log.timed("adapt"):
-                caller.get(f"{API}/file={call('adapt', *sampling, None, None, 'whole')[1]['path']}").raise_for_status()
+                caller.get(f"{API}/file={call('adapt', *sampling, None, None, 'whole', '')[1]['path']}").raise_for_status()
             task = sampling
         time.sleep(THINK_SECONDS)
         with log.timed("search"):
-            answer = call("search", search.query, *sampling, None, 10, None, None, "", "", "")[0]
+            answer = call("search", search.query, *sampling, None, 10, None, None, "", "", "", "")[0]
             check(answer, search, {path.name for path in files})
 
 

@@ -26,7 +26,7 @@ from core.retrieval.photo_set import PhotoSet
 from core.retrieval.search import PHOTO, WORDS, Search
 from core.retrieval.suggest import MOST_PHOTOS, Look
 from core.sglora.engine import Adaptation, SGLora
-from core.sglora.request import AdapterRequest
+from core.sglora.request import AdapterRequest, read_weights
 from core.sglora.router import Routing
 
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
@@ -37,14 +37,17 @@ Progress = Callable[[int, int], object]
 NO_SOURCES = Sources()
 
 
-def request(description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None) -> AdapterRequest:
-    """The request from the controls' values; ``strength`` None: the default. Raises DescriptionError: when a value is
-    invalid."""
+def request(
+    description: str, k: float | None, tau: float | None, seed: float | None, strength: float | None, weights: str = ""
+) -> AdapterRequest:
+    """The request from the controls' values; ``strength`` None: the default; ``weights``: lines of “expert=weight”. Raises
+    DescriptionError: when a value is invalid."""
     k, tau, seed = number("k", k), number("The temperature", tau), number("The seed", seed)
     strength = None if strength is None else float(number("The strength", strength))
     if not 0 <= seed <= MAX_SEED:
         raise DescriptionError(f"The seed is {seed:g}: choose 0 to {MAX_SEED:,}.")
-    return AdapterRequest(clean_text(description), cast("int", k), float(tau), int(seed), strength)
+    by_hand = read_weights(str(weights or "").splitlines())
+    return AdapterRequest(clean_text(description), cast("int", k), float(tau), int(seed), strength, by_hand)
 
 
 def number(name: str, value: object) -> float:

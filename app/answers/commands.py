@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from app.answers.question import Scope
-from core.sglora.request import AdapterRequest
+from core.sglora.request import AdapterRequest, written_weights
 
 # Placeholders for files on the visitor's machine. The page saves names under the last one.
 GALLERY, FOLDER, PHOTO, NAMES = "PHOTOS", "adapter", "PHOTO.jpg", "sg-lora-names.safetensors"
@@ -43,5 +43,6 @@ def _line(command: str, options: list[str], request: AdapterRequest, models: Seq
     values = {"k": request.k, "tau": f"{request.tau:g}", "seed": request.seed}
     values |= {} if request.strength is None else {"strength": f"{request.strength:g}"}
     sampling = [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    sampling += [f"--weights={each}" for each in written_weights(request.weights)]
     first, last = ([], ["--", text]) if text.startswith("-") else ([text] if text else [], [])
     return shlex.join(["python", "-m", "core", command, *first, *options, *sampling, *models, *last])

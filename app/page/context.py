@@ -38,6 +38,8 @@ class StepContext:
     drawn: Any = None  # the component that draws HTML and hides components
     answer: Any = None  # the component with the results
     picked: Any = None  # the box with the id of the chosen photo
+    tour: Any = None  # the component that begins the tour of the method
+    bars: list[Any] = field(default_factory=list)  # parts with the weights of experts, which the visitor may change
     drawer: Any = None  # the drawer for researchers
     views: list[View] = field(default_factory=list)
     sights: dict[str, Callable[[Tab, Controls], object]] = field(default_factory=dict)  # when a component is shown, by its id

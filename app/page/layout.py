@@ -22,6 +22,7 @@ from app.page.steps.describe import Describe
 from app.page.steps.experts import Experts
 from app.page.steps.generate import Generate
 from app.page.steps.learn import Learn
+from app.page.steps.method import Method
 from app.page.steps.names import Names
 from app.page.steps.photo_library import LibraryFolders
 from app.page.steps.photos import Photos
@@ -29,7 +30,7 @@ from app.page.steps.samples import SampleQuestions
 from app.page.steps.switch import Switch
 from app.page.steps.take_home import TakeHome
 from app.page.view import Controls, Same, Updates, drawing
-from app.page.views import evidence, page_html, results_html
+from app.page.views import evidence, page_html
 from app.page.views.template import script
 from app.photos.libraries import PhotoLibraries
 from app.photos.samples import OPENING, Samples, sample_questions
@@ -70,6 +71,7 @@ class Studio(Step):
         context.memory = gr.BrowserState(None, storage_key="sg-lora-studio", secret="sg-lora-studio")
         context.number = gr.Number(0, precision=0, visible=False)
         context.controls["opened"] = gr.Textbox("", visible=False)
+        context.controls["weights"] = gr.Textbox("", lines=2, visible="hidden", elem_id="weights")  # `weights.js` writes it
         context.drawn = gr.HTML("", html_template="<i></i>", js_on_load=script("draw"), visible="hidden")
         with gr.Row(equal_height=True, elem_classes="sg-start"):
             header = context.part("header", label.html("HEADER", lambda: page_html.header(context.models.first == DEFAULT)))
@@ -79,6 +81,8 @@ class Studio(Step):
                 status = context.part("status", loading)
         context.view([header], self._shipped, lambda *now: {header: page_html.header(self._shipped(*now))}, at_once=True)
         context.view([status], self._loaded, lambda tab, _: {status: self._status(tab)}, at_once=True)
+        names, engine, listed = context.part("expert-names", visible="hidden"), context.engine, page_html.expert_names
+        context.view([names], lambda t, _: Same(engine(t).repository), lambda t, _: {names: listed(engine(t))}, when="names")
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
                 self.steps = self._search_tab(samples)
@@ -90,14 +94,11 @@ class Studio(Step):
                 shown = context.part("evidence-shown", "", "evidence")
                 context.view([shown], lambda *_: 0, lambda *_: {shown: evidence.page(evidence.shipped())}, when="evidence")
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
-                picture = context.part("how", page_html.note(label("LOADING")))
+                self.method = Method(context)
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
-                context.view(
-                    [picture], lambda tab, _: Same(tab.answer), lambda tab, _: {picture: self._picture(tab)}, when="about"
-                )
         self.address = Address(context)
         context.drawn.value = drawing("", 0, 0, {}, context.hidden)
-        self.steps += [experts, self.address, *switch]
+        self.steps += [experts, self.method, self.address, *switch]
 
     def _search_tab(self, samples: Sequence[SampleQuestions]) -> list[Step]:
         """Lay out photos and question, beside them the sentence, and the results below."""
@@ -169,9 +170,6 @@ class Studio(Step):
 
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")
-
-    def _picture(self, tab: Tab) -> str:
-        return results_html.picture(self.context.engine(tab).repository, tab)
 
     def _shipped(self, tab: Tab, _: Controls) -> bool:
         return tab.visitor.backbone == DEFAULT

@@ -17,6 +17,7 @@ from app.page.view import Controls, Updates
 from app.page.views.template import script
 from app.visitors.tab import Tab
 from core.common.errors import StudioError
+from core.common.text import clean_text
 
 Item = TypeVar("Item")
 MOST_CHIPS = 100  # beyond them, a list of chips would have pages
@@ -118,12 +119,19 @@ class Step:
         controls = event.controls._replace(**values)
         return self.again(event.tab, controls, controls.words) | values
 
+    def _adapt(self, event: Event, **values: Any) -> Updates:
+        """Generate the adapter with these values of the controls, and ask the current question with it."""
+        controls = event.controls._replace(**values)
+        if (question := controls.words or event.tab.asked.question) is None:
+            clean_text(controls.description)  # raises if the sentence is missing, too
+        return self.again(event.tab, controls, question) | values
+
     def again(self, tab: Tab, controls: Controls, question: Question | None) -> Updates:
         """Answer a question with the values of the controls, if it can be answered. Raises DescriptionError: when a value is
         invalid."""
         asked, engine = controls.asked(question), self.context.engine(tab)
         if asked.request is not None:
-            engine.check(asked.request.k, asked.request.strength)
+            engine.check(asked.request.k, asked.request.strength, asked.request.weights)
         answering.answer_again(engine, tab, asked, self.context.sources, lambda: tab.closed)
         return {}
 

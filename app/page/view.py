@@ -14,6 +14,7 @@ from gradio.components import Component
 from app.actions.answering import request as checked_request
 from app.answers.question import OWN, Asked, Question, Scope, checked_day
 from app.visitors.tab import Tab
+from core.common.text import one_line
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -36,6 +37,7 @@ class Controls(NamedTuple):
     folder: str = ""
     since: str = ""
     until: str = ""
+    weights: str = ""  # by hand: the sentence that they are for, and a line “expert=weight” for each
     opened: str = ""  # names of the folded parts that the visitor has opened
 
     @property
@@ -43,7 +45,9 @@ class Controls(NamedTuple):
         """The request for an adapter; None without a sentence. Raises DescriptionError: when a value is invalid."""
         if not str(self.description or "").strip():
             return None
-        return checked_request(self.description, self.k, self.tau, self.seed, self.strength)
+        sentence, _, lines = str(self.weights or "").partition("\n")
+        lines = lines if one_line(sentence) == one_line(self.description) else ""
+        return checked_request(self.description, self.k, self.tau, self.seed, self.strength, lines)
 
     @property
     def scope(self) -> Scope:

@@ -25,7 +25,7 @@ from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import About
 from core.sglora.engine import SGLora
-from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest, read_weights
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ def adapt(arguments: Namespace) -> Answer:
     adaptation = engine.adapt(wanted)
     lora, origin = adapter_part(engine, adaptation, arguments.part)
     facts = routing_facts(engine, adaptation.routing) | provenance(engine, adaptation) | {"seed": wanted.seed}
-    told = {key: facts[key] for key in ("backbone", "description", "k", "tau", "experts", "fit", "seed", "strength")}
+    told = ("backbone", "description", "k", "tau", "by_hand", "experts", "fit", "seed", "strength")
     files = adapter_files(engine.backbone, lora, origin, arguments.format == "transformers")
-    return Answer({**told, "part": arguments.part, **written(arguments, lora, files)}, format.adaptation)
+    data = {key: facts[key] for key in told if key in facts}
+    return Answer({**data, "part": arguments.part, **written(arguments, lora, files)}, format.adaptation)
 
 
 def written(arguments: Namespace, lora: Lora, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def chosen_adapters(
     else:
         engine = load_chosen_engine(arguments)
         backbone, adapters = engine.backbone, evaluation.adapters_of(engine, wanted, methods or ("zero-shot", "sg-lora"))
-        if not methods and not engine.fits(engine, engine.route(wanted.description, wanted.k, wanted.tau)):
+        if not methods and not engine.fits(engine, engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)):
             log("No expert fits this task: only the shared LoRA is applied.")
             adapters["shared"] = adapters.pop("sg-lora")
     if arguments.adapter is not None:
@@ -127,13 +128,15 @@ def task_request(arguments: Namespace) -> AdapterRequest | None:
 
 
 def request(arguments: Namespace, description: str) -> AdapterRequest:
-    """The request of ``--k``, ``--tau``, ``--seed`` and ``--strength``; None is the default. Raises DescriptionError: before
-    seconds of loading models."""
-    return AdapterRequest(description, **_sampling(arguments))
+    """The request of ``--k``, ``--tau``, ``--seed``, ``--strength`` and ``--weights``; None is the default. Raises
+    DescriptionError: before seconds of loading models."""
+    given = _sampling(arguments)
+    return AdapterRequest(description, weights=read_weights(given.pop("weights", ())), **given)
 
 
 def _sampling(arguments: Namespace) -> dict[str, Any]:
-    return {key: value for key in ("k", "tau", "seed", "strength") if (value := getattr(arguments, key, None)) is not None}
+    keys = ("k", "tau", "seed", "strength", "weights")
+    return {key: value for key in keys if (value := getattr(arguments, key, None)) is not None}
 
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:

@@ -33,7 +33,8 @@ def _fact(value: Any) -> str:
 
 def routing(data: Mapping[str, Any]) -> str:
     width = max(len(e["name"]) for e in data["experts"])
-    lines = [f"“{data['description']}” is routed to {data['k']} experts (tau {data['tau']:g}):", ""]
+    how = "has weights by hand of" if data.get("by_hand") else "is routed to"
+    lines = [f"“{data['description']}” {how} {data['k']} experts (tau {data['tau']:g}):", ""]
     lines.append(f"  {'expert':{width}}  similarity  weight  description")
     for e in data["experts"]:
         lines.append(f"  {e['name']:{width}}  {e['similarity']:10.3f}  {e['weight']:6.1%}  {e['description']}")

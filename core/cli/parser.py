@@ -73,10 +73,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--style": {"choices": STYLES, "default": STYLES[0]},
     "--task": {"metavar": "TEXT"},
     "--tau": {"type": _finite},
+    "--weights": {"action": "append", "metavar": "EXPERT=WEIGHT"},
 }
 BACKBONE = ("--backbone", "--heads", "--pretrained", "--adapt-blocks", "--adapt", "--device")
 ENGINE = ("--experts", "--generator", *BACKBONE)
-SAMPLING = ("--k", "--tau", "--seed", "--strength", *ENGINE)
+SAMPLING = ("--k", "--tau", "--seed", "--strength", "--weights", *ENGINE)
 TRAINING = ("--out", "--yes", "--cache", "--seed", "--set")
 BASE = ("--task", "--adapter")  # one of both
 

@@ -51,7 +51,7 @@ def adapter_files(
     base_class = CLIP_MODEL if for_transformers else ours
     files = peft_files(named, backbone.fingerprint, base or origin["backbone"], origin, base_class, dtype)
     readme = _README.render(
-        origin={"names": (), "part": None, **origin},
+        origin={"names": (), "part": None, "by_hand": False, **origin},
         arguments=", ".join(f"{key}={json.dumps(value)}" for key, value in choice.items() if value is not None),
         mixed="weight" in origin,  # then a photo's prefix holds both embeddings, not a feature map
         lora=lora,
@@ -155,6 +155,7 @@ def routing_facts(engine: SGLora, routing: Routing) -> dict[str, Any]:
         "description": routing.description,
         "k": len(routing.chosen),
         "tau": routing.tau,
+        **({"by_hand": True} if routing.by_hand else {}),
         "experts": routed_experts(engine, routing),
         "fit": fit_facts(Fit.of(engine, routing)),
     }

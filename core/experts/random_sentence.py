@@ -21,4 +21,5 @@ def random_sentences(engine: SGLora, request: AdapterRequest) -> list[Adaptation
 
 
 def applied(engine: SGLora, request: AdapterRequest, sentence: str) -> Adaptation:
-    return replace(engine, fits=always).adapt(replace(request, description=sentence))
+    request = replace(request, description=sentence, weights={})
+    return engine.repository.controls.get(repr(request), lambda: replace(engine, fits=always).adapt(request))

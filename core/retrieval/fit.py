@@ -29,7 +29,7 @@ class Fit:
 
     closeness: float  # weighted cosine similarity of the routed experts
     # False if closeness is below the repository's threshold, or there is a remark: then only the shared LoRA is applied. Always
-    # True without a shared LoRA.
+    # True without a shared LoRA, and for weights by hand: somebody wants these experts.
     fits: bool
     forgetting: float  # points of R@1 that class names of everyday photos lose under the routed experts, weighted mean
     remark: Message | None  # the text tower does not know the language, or the sentence is not about photos
@@ -39,7 +39,7 @@ class Fit:
         repository, remark = engine.repository, remark_on(engine.backbone, routing)
         threshold = repository.closeness_threshold
         close = threshold is None or routing.closeness >= threshold
-        fits = repository.shared is None or (remark is None and close)
+        fits = repository.shared is None or routing.by_hand or (remark is None and close)
         forgetting = sum(
             weight * repository.experts[expert].forgetting.get(CLASS_NAMES, 0.0)
             for expert, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)

@@ -5,7 +5,7 @@ sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> LoRA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -20,7 +20,7 @@ from core.common.text import clean_text
 from core.sglora.generator import LoraGenerator, Sample
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
-from core.sglora.request import DEFAULT_WEIGHT, MAX_STRENGTH, AdapterRequest
+from core.sglora.request import DEFAULT_WEIGHT, MAX_STRENGTH, AdapterRequest, Weights
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU, Routing, SparseRouter
 
 
@@ -69,13 +69,15 @@ class SGLora:
         return DEFAULT_WEIGHT if self.mixes else 1.0
 
     def limited(self, request: AdapterRequest) -> AdapterRequest:
-        """The request with k and strength within the limits here: it may be of another backbone, or of more experts."""
+        """The request within the limits here: it may be of another backbone, or of more experts."""
         strength = None if request.strength is None else min(request.strength, 1.0 if self.mixes else MAX_STRENGTH)
-        return replace(request, k=min(request.k, max(len(self.repository), DEFAULT_K)), strength=strength)
+        known = {name for e in self.repository.experts for name in (e.name, e.description)}
+        weights = request.weights if known.issuperset(request.weights) else {}
+        return replace(request, k=min(request.k, max(len(self.repository), DEFAULT_K)), strength=strength, weights=weights)
 
-    def check(self, k: int, strength: float | None = None) -> None:
-        """Raise DescriptionError: when k is above the number of experts (and above the default), or the strength is below 0,
-        or above 1 (if scores are mixed) or MAX_STRENGTH."""
+    def check(self, k: int, strength: float | None = None, weights: Iterable[str] = ()) -> None:
+        """Raise DescriptionError: when k is above the number of experts (and above the default), the strength is below 0, or
+        above 1 (if scores are mixed) or MAX_STRENGTH, or an expert with a weight does not exist."""
         experts, most = len(self.repository), 1.0 if self.mixes else MAX_STRENGTH
         if experts and k > max(experts, DEFAULT_K):
             raise DescriptionError("k is {k:g}: there are {n} experts.", k=k, n=experts)
@@ -83,19 +85,24 @@ class SGLora:
             raise DescriptionError(
                 "The strength is {strength:g}: this backbone takes 0 to {most:g}.", strength=strength, most=most
             )
+        for name in weights:
+            self.repository.index_of(name)
 
     def applied(self, lora: Lora, strength: float) -> tuple[Lora, float]:
         """Apply a strength: the LoRA to search with, and the weight w in score = (1 - w) zero-shot + w adapted."""
         return (lora, strength) if self.mixes else (lora.scaled(strength), 1.0)
 
     @one_core()
-    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
-        """Encode a sentence and route it to its k closest experts. Raises DescriptionError: when the description is empty or
-        too long, k is below 1, or tau is not above 0; also as ``check``. RepositoryError: without experts."""
+    def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, weights: Weights | None = None) -> Routing:
+        """Route a sentence to its k closest experts, or weight experts by hand. Raises DescriptionError: when the description
+        is empty or too long, k is below 1, or tau is not above 0; also as ``check``. RepositoryError: without experts."""
         text = clean_text(description)
         self.check(k)
-        embedding = embed_descriptions(self.backbone, [text])[0]
-        return SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
+        return self._routed(text, embed_descriptions(self.backbone, [text])[0], k, tau, weights or {})
+
+    def _routed(self, text: str, embedding: Tensor, k: int, tau: float, weights: Weights) -> Routing:
+        routing = SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
+        return routing.weighted({self.repository.index_of(name): w for name, w in weights.items()}) if weights else routing
 
     @one_core()
     def adapt(self, request: AdapterRequest) -> Adaptation:
@@ -104,7 +111,7 @@ class SGLora:
         watch, repository = Stopwatch(), self.repository
         embedding = embed_descriptions(self.backbone, [request.description])[0]
         watch.lap("encode")
-        routing = SparseRouter(repository.embeddings).route(request.description, embedding, request.k, request.tau)
+        routing = self._routed(request.description, embedding, request.k, request.tau, request.weights)
         fits = self.fits(self, routing)
         watch.lap("route")
         prior = repository.prior(routing)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import torch
@@ -17,9 +18,12 @@ from core.backbones import EMBEDDED
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
+from core.common.errors import DescriptionError, brief
 from core.common.lazy import lazy
 from core.common.metrics import mean_of_ways
+from core.common.recent import Recent
 from core.common.schema import Count, Figure, Label, Measured, Share, Text
+from core.common.text import listed
 from core.sglora.prior import SemanticPrior, semantic_prior
 from core.sglora.router import Routing
 from core.sglora.subspace import Basis
@@ -103,6 +107,19 @@ class ExpertRepository:
     def coordinates(self) -> Tensor:
         """mu_i in the basis, [n, D]."""
         return self.basis.encode(self.means)
+
+    @lazy
+    def controls(self) -> Recent[Any]:
+        """The adapters that were last made of random sentences: the same for all weights by hand, and for all visitors."""
+        return Recent(16)  # of 2 MB each
+
+    def index_of(self, name: str) -> int:
+        """The index of an expert, by its name or description. Raises DescriptionError: when there is none."""
+        names = [name for e in self.experts for name in (e.name, e.description)]
+        if name in names:
+            return names.index(name) // 2
+        close = listed([f"“{each}”" for each in get_close_matches(brief(name), names, 3, 0)])
+        raise DescriptionError("There is no expert “{name}”: the closest are {close}.", name=brief(name), close=close)
 
     def own(self, index: int) -> Lora:
         """The mean LoRA of one expert, without the shared LoRA."""

@@ -3,7 +3,10 @@
 Paper: https://arxiv.org/abs/2509.10535, semantic routing.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,11 +28,26 @@ class Routing:
     chosen: Tensor  # [k], indexes of the routed experts, closest first
     weights: Tensor  # [k], softmax weights alpha with temperature tau, summing to 1
     tau: float
+    by_hand: bool = False  # whether the weights were given; then ``tau`` shaped nothing
 
     @property
     def closeness(self) -> float:
         """Weighted mean similarity of the routed experts."""
         return float(self.weights @ self.similarity[self.chosen])
+
+    def weighted(self, given: Mapping[int, float]) -> Routing:
+        """The same sentence with given weights of experts, by index, in the place of its own: scaled to sum to 1."""
+        chosen = torch.tensor([i for i in self.similarity.argsort(descending=True).tolist() if given.get(i, 0) > 0])
+        weights = torch.tensor([given[i] for i in chosen.tolist()], dtype=torch.float64)
+        weights = weights / weights.max()  # first: the sum of huge ones would be infinite
+        return replace(self, chosen=chosen, weights=(weights / weights.sum()).float(), by_hand=True)
+
+    def between(self, other: Routing, t: float) -> dict[int, float]:
+        """The weights by expert on the path to another sentence: alpha = (1 - t) alpha_A + t alpha_B."""
+        alpha = torch.zeros_like(self.similarity)
+        alpha[self.chosen] += (1 - t) * self.weights
+        alpha[other.chosen] += t * other.weights
+        return {i: float(alpha[i]) for i in alpha.nonzero()[:, 0].tolist()}
 
 
 @dataclass(frozen=True)

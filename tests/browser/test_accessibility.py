@@ -68,7 +68,7 @@ def violations(page: Page, where: str, schemes: Sequence[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("size", "schemes", "tabs"),
-    [(WIDE, ("light", "dark"), list(TABS)), (PHONE, ("light",), [texts.TAB_STUDIO])],
+    [(WIDE, ("light", "dark"), list(TABS)), (PHONE, ("light",), [texts.TAB_STUDIO, texts.TAB_ABOUT])],
     ids=["wide", "phone"],
 )
 def test_axe_finds_nothing_serious(

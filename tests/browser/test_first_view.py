@@ -98,7 +98,7 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
         settles(lambda title=title: labels(page, title)[:12], [hit.label for hit in ranking])
     expect(page.locator("#examples")).to_be_visible()
     # What is folded takes most bytes: it is sent once it is opened.
-    folded = page.locator("#chart, #facts, #how .sg-how, #experts [role=gridcell], .sg-evidence")
+    folded = page.locator("#chart, #facts, #how-sentence h3, #how-prior svg, #experts [role=gridcell], .sg-evidence")
     settles(lambda: [text for text in folded.all_text_contents() if text.strip()], [])
     page.click("#more > button")
     expect(page.locator("#chart .sg-bar-head")).to_be_visible()
@@ -107,16 +107,17 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     expect(page.locator("dialog.sg-view img")).to_be_visible()
     page.keyboard.press("Escape")
 
-    # The picture of the method has the same sentence, experts and results.
+    # The boxes of the method have the same sentence, experts and results.
     page.get_by_role("tab", name=texts.TAB_ABOUT).click()
-    expect(page.locator(".sg-how > li").first).to_contain_text(FIRST.description)
+    expect(page.locator("#how-sentence")).to_contain_text(FIRST.description)
     weights = adaptation.routing.weights.tolist()
-    expect(page.locator(".sg-how .sg-experts b")).to_have_count(len(weights))
-    shown = [int(text.removesuffix(" %")) for text in page.locator(".sg-how .sg-experts b").all_text_contents()]
+    bars = page.locator(".sg-how .sg-experts li:not(.sg-left-out) b")
+    expect(bars).to_have_count(len(weights))
+    shown = [int(text.removesuffix(" %")) for text in bars.all_text_contents()]
     assert sum(shown) == 100 and all(abs(percent - 100 * weight) < 1 for percent, weight in zip(shown, weights, strict=True))
     found = page.locator(".sg-found").last.locator("img").evaluate_all("all => all.map(image => image.alt)")
     page.get_by_role("tab", name=texts.TAB_STUDIO).click()
-    assert found == labels(page, texts.SG_LORA)[:3]
+    assert found == labels(page, texts.SG_LORA)[:6]
 
     # Back leads from the visitor's question to the first one. A reload keeps the visitor's question.
     ask(page, "a cup of coffee")

@@ -18,9 +18,9 @@ from core.sglora.engine import SGLora
 MADE = [4, 0.1, 0, None]
 GOOD = {
     "route": [SENTENCE, 4, 0.1, None],
-    "adapt": [SENTENCE, *MADE, None, "whole"],
+    "adapt": [SENTENCE, *MADE, None, "whole", ""],
     "index": [None, "", None, ""],
-    "search": ["a dog", SENTENCE, *MADE, 10, None, None, "", "", ""],
+    "search": ["a dog", SENTENCE, *MADE, 10, None, None, "", "", "", ""],
     "import_adapter": [None, SENTENCE, ""],
     "teach": ["wug", None, "", False, None, ""],
 }

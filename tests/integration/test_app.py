@@ -36,7 +36,7 @@ from app.models.engines import Models
 from app.page.context import StepContext
 from app.page.layout import Studio
 from app.page.view import Controls
-from app.page.views import experts_html, page_html, results_html
+from app.page.views import experts_html, method_html, page_html, results_html
 from app.photos import files
 from app.photos.files import KEPT_DOWNLOADS, Files
 from app.visitors import visitor as one_visitor
@@ -75,7 +75,7 @@ def test_the_page_goes_compressed_but_files_do_not(app: Running) -> None:
     (plain, encoding), (packed, packed_encoding) = fetched(), fetched(**{"Accept-Encoding": "gzip"})
     assert (encoding, packed_encoding) == (None, "gzip") and len(packed) < len(plain) / 4
     assert len(gzip.decompress(packed)) == len(plain)
-    adapted = Stranger(app.url).call("adapt", SENTENCE, 4, 0.1, 0, None, None, "whole").values
+    adapted = Stranger(app.url).call("adapt", SENTENCE, 4, 0.1, 0, None, None, "whole", "").values
     assert adapted is not None
     adapter, encoding = fetched(f"gradio_api/file={adapted[1]['path']}", **{"Accept-Encoding": "gzip"})
     assert encoding is None and adapter[:2] == b"PK"
@@ -109,7 +109,7 @@ def test_endpoint_and_command_line_say_the_same_of_a_number_and_the_page_takes_n
     app: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, value: float, message: str
 ) -> None:
     sampling = {"k": 4, "tau": 0.1, "seed": 0, "strength": 0.8, name: value}
-    answer = Stranger(app.url).call("adapt", SENTENCE, *sampling.values(), None, "whole")
+    answer = Stranger(app.url).call("adapt", SENTENCE, *sampling.values(), None, "whole", "")
     assert (answer.values, answer.words) == (None, message)
     adapt = next(fn for fn in app.page.fns.values() if fn.fn is not None and fn.fn.__name__ == "_adapt")
     controls = [sampling.get(str(box.elem_id), SENTENCE if box.elem_id == "description" else None) for box in adapt.inputs]
@@ -336,6 +336,7 @@ def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
         page_html.routing_details(engine, adaptation.routing),
         page_html.adapter(engine, adaptation),
         page_html.adapter_details(engine, adaptation),
+        *method_html.boxes(engine, adaptation).values(),
         compared(columns, Question.words(NASTY), photos),
         compared(columns, Question.photo("k"), photos),
         page_html.report([NASTY], None, [(NASTY, NASTY)]),

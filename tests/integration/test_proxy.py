@@ -47,7 +47,7 @@ FLOODING, SILENT, HONEST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 SILENT_CONNECTIONS, FLOODERS, LONGEST_FLOOD = 300, 60, 20_000
 SEARCH_SECONDS, TRIES = 3, 5
 ROUTE = ["photos of people surfing", 4, 0.1, None]
-SEARCH = ["water", *ROUTE[:3], 0, None, 10, None, None, "", "", ""]
+SEARCH = ["water", *ROUTE[:3], 0, None, 10, None, None, "", "", "", ""]
 
 
 @contextmanager

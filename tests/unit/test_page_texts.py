@@ -6,6 +6,7 @@ import re
 import string
 from collections.abc import Iterator, Mapping
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -300,3 +301,13 @@ def test_what_core_says_to_a_visitor_is_translated_with_all_that_is_in_it(tmp_pa
                 assert isinstance(text, Message) and set(templates(text)) <= set(IN_FILE[code]), text
                 assert texts.of(text) != str(text) and ("zorp" in str(text)) == ("zorp" in texts.of(text))
             assert all(f"{name}: {texts.of(reason)}" in page_html.report([], None, failed) for name, reason in failed)
+
+
+def test_each_step_of_the_method_names_code_that_exists() -> None:
+    named = re.findall(r'"(core/[\w/]+\.py)", "([\w.]+)"', (ROOT / "app/page/views/templates/how.html").read_text())
+    assert len(named) == 6
+    for file, name in named:
+        found: object = import_module(file.removesuffix(".py").replace("/", "."))
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert callable(found)

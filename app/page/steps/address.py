@@ -15,9 +15,10 @@ from app.visitors.tab import Tab
 from core.common.errors import StudioError
 from core.common.text import without_controls
 from core.data.sample_photos import Example
+from core.sglora.request import written_weights
 
 FILTERS, SAMPLING = ("folder", "since", "until"), ("k", "tau", "seed", "strength")  # names in the address and in ``Controls``
-ASKED = {"q": "query", "about": "description", "in": "where"} | {name: name for name in FILTERS}
+ASKED = {"q": "query", "about": "description", "in": "where"} | {name: name for name in (*FILTERS, "weights")}
 KINDS = ("similar", "photo")  # questions about a photo of the gallery, by its id
 
 
@@ -41,6 +42,7 @@ class Address(Step):
         if request is not None:
             usual = Controls(strength=self.context.engine(tab).usual_strength)
             values = {name: getattr(request, name) for name in SAMPLING}
+            asked["weights"] = "\n".join(written_weights(request.weights))
             asked |= {name: f"{value:g}" for name, value in values.items() if value not in (None, getattr(usual, name))}
         return urlencode({name: value for name, value in asked.items() if value and (name, value) != ("in", OWN)})
 
@@ -75,6 +77,7 @@ class Address(Step):
         own = own or (bool(Scope.of(where.value).samples) and has_own)
         wanted = values["where"] or (OWN if own else where.value)
         values["where"] = wanted if wanted in [choice for _, choice in where.choices] else where.value
+        values["weights"] = f"{values['description']}\n{values['weights']}"
         values |= {name: getattr(Controls(), name) for name in SAMPLING if name != "strength"}
         for name in SAMPLING:
             with suppress(KeyError, ValueError):

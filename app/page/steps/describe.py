@@ -3,6 +3,7 @@
 import gradio as gr
 
 from app.actions import answering
+from app.calls import SEARCH
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, clicked, private, rows, textbox
@@ -11,7 +12,6 @@ from app.page.views import page_html
 from app.visitors.tab import Tab
 from core.backbones.description import subject
 from core.common.errors import StudioError
-from core.common.text import clean_text
 from core.retrieval.fit import Fit, remark_on
 from core.retrieval.suggest import Look
 from core.sglora.engine import SGLora
@@ -29,7 +29,8 @@ class Describe(Step):
             label, example = self.t("DESCRIPTION_LABEL"), self.t("DESCRIPTION_PLACEHOLDER")
             self.description = textbox("description", label, example, 3, scale=4, min_width=200)
             self.button = gr.Button(self.t("GENERATE_BUTTON"), scale=1, min_width=100, elem_id="generate")
-        self.routing = context.part("routing", page_html.note(self.t("ROUTE_EMPTY")))
+        self.routing = context.part("routing", page_html.note(self.t("ROUTE_EMPTY")), "weights")
+        context.bars.append(self.routing)
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
         self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
         self.no_special = context.part("no-special")
@@ -39,33 +40,27 @@ class Describe(Step):
         chart = self.chart = self.context.part("chart")
         view = self.context.view
         view([self.routing, self.suggestion], self._routed, self._draw_routing)
-        view([chart], lambda tab, controls: self._routed(tab, controls)[:4], self._draw_chart, when="drawer")
-        view([self.folded, self.look_like, self.no_special], self._applied, self._draw_suggested)
+        view([chart], lambda tab, controls: self._routed(tab, controls)[:5], self._draw_chart, when="drawer")
+        shown = [self.folded, self.look_like, self.no_special]
+        view(shown, lambda *now: (Same(now[0].adaptation), self._photos(*now)), self._draw_suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins.
         self.on(self.description.change, trigger_mode="always_last")
         self.asks([self.button.click, self.description.submit], self._adapt)
+        for bars in self.context.bars:
+            self.on(bars.weigh, self._adapt, group=SEARCH, trigger_mode="always_last", asks=True)
+            self.opens(bars.names, "names")
         self.asks(self.look_like.select, self._take, sets=["description"], trigger_mode="multiple")
         self.suggestion.click(None, self.suggestion, self.description, js="words => words", **private())
-
-    def _adapt(self, event: Event, **values: str) -> Updates:
-        """Generate the adapter, and ask the current question with it."""
-        controls = event.controls._replace(**values)
-        if (question := controls.words or event.tab.asked.question) is None:
-            clean_text(controls.description)  # raises if the sentence is missing, too
-        return self.again(event.tab, controls, question) | values
 
     def _take(self, event: Event) -> Updates:
         experts = self.context.engine(event.tab).repository.experts
         return self._adapt(event, description=texts.topic(clicked(experts, _topic, event.data.get("value")).description))
 
     def _routed(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
-        sentence = controls.description, controls.k, controls.tau
+        sentence = controls.description, controls.k, controls.tau, controls.weights
         return *sentence, Same(self.context.engine(tab).repository), self._photos(tab, controls)
-
-    def _applied(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
-        return Same(tab.adaptation), self._photos(tab, controls)
 
     def _photos(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
         """What the look at the photos depends on."""
@@ -108,7 +103,7 @@ class Describe(Step):
             offered = engine.repository.experts[int(routing.chosen[0])]
         why = "" if look is None or not differs else _no_sentence(look)
         return {
-            self.routing: page_html.routing(engine, routing, fit, why, offered is not None),
+            self.routing: page_html.routing(engine, routing, fit, why, offered is not None, int(controls.k)),
             self.suggestion: gr.Button(texts.topic(offered.description) if offered else "", visible=offered is not None),
         }
 
@@ -122,7 +117,7 @@ class Describe(Step):
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:
     """The routing of the sentence; None without one. Raises DescriptionError: when it is invalid."""
     wanted = controls.request
-    return None if wanted is None else engine.route(wanted.description, wanted.k, wanted.tau)
+    return None if wanted is None else engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)
 
 
 def _no_sentence(look: Look) -> str:

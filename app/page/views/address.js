@@ -29,7 +29,8 @@ let used = false;
 for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (used = true), { capture: true });
 const put = (changes) => {
   const now = changed(changes);
-  if (now.href !== location.href) history[used ? "pushState" : "replaceState"](null, "", now);
+  const same = (href) => href.replace(/&?weights=[^&]*/, ""); // a drag has many answers: Back does not go through them
+  if (now.href !== location.href) history[used && same(now.href) !== same(location.href) ? "pushState" : "replaceState"](null, "", now);
   search = now.search;
 };
 const tabs = () => [...document.querySelectorAll("button[role=tab][id^=tab-]")];
@@ -39,7 +40,7 @@ const open = () => {
   tabs().find((tab) => name(tab) === wanted && tab.getAttribute("aria-selected") !== "true")?.click();
 };
 
-const ASKED = ["q", "about", "in", "folder", "since", "until", "k", "tau", "seed", "strength", "similar", "photo"];
+const ASKED = ["q", "about", "in", "folder", "since", "until", "k", "tau", "seed", "strength", "weights", "similar", "photo"];
 const question = () => ASKED.map((key) => new URLSearchParams(location.search).get(key) ?? "").join("\n");
 let shown = question();
 

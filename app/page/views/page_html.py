@@ -20,6 +20,7 @@ from core.sglora.router import Routing
 NEAR = 4  # closest other experts, shown beside the routed ones
 _html = macros("page.html")
 note, section, status, listed_files, folded = _html.note, _html.section, _html.status, _html.listed_files, _html.folded
+expert_names = _html.expert_names
 
 
 def header(shipped: bool) -> Markup:
@@ -42,11 +43,19 @@ def one_more() -> tuple[int, int]:
     return round(first), round(sum(further) / len(further))
 
 
-def routing(engine: SGLora, result: Routing, fit: Fit, differs: str, offered: bool) -> Markup:
-    """The routed experts with their weights, and how well they fit the sentence and the photos."""
-    experts = [(engine.repository.experts[i], percent) for i, percent in experts_html.percents(result).items()]
-    shown = [(expert, experts_html.short(expert), percent) for expert, percent in experts]
-    return _html.routing(shown, fit.fits, fit_notice(fit, differs, offered))
+def routing(engine: SGLora, result: Routing, fit: Fit, differs: str, offered: bool, k: int = 0) -> Markup:
+    """The experts with their weights, those of the ``k`` closest that are left out, and how well they fit."""
+    return _html.routing(weights(engine, result, k, fit.fits), fit_notice(fit, differs, offered), result.by_hand)
+
+
+def weights(engine: SGLora, result: Routing, closest: int, applied: bool, compared: bool = False) -> Markup:
+    """Bars of the experts in an adapter, which a visitor may drag, and of the ``closest`` others, which may be added.
+    ``compared``: with their similarity to the sentence."""
+    percents, similarity = experts_html.percents(result), result.similarity.tolist()
+    exact = dict(zip(percents, result.weights.tolist(), strict=True))
+    others, experts = sorted(range(len(similarity)), key=lambda i: -similarity[i])[:closest], engine.repository.experts
+    shown = [(experts[i], percents.get(i, 0), exact.get(i, 0.0), similarity[i]) for i in dict.fromkeys([*percents, *others])]
+    return _html.weights([(expert, experts_html.short(expert), *bar) for expert, *bar in shown], result, applied, compared)
 
 
 def fit_notice(fit: Fit, differs: str = "", offered: bool = True) -> Markup:

@@ -30,8 +30,8 @@ function slide() {
       card.animate(steps, { duration: 1000 * SECONDS, easing: "cubic-bezier(.25, .8, .3, 1)" });
     });
   }
-  // A taught name changes the results, but the visitor goes on in its panel.
-  if (touched && !document.activeElement?.closest("#names") && panel.getBoundingClientRect().top > innerHeight * 0.75) {
+  // A taught name or a weight changes the results, but the visitor goes on in its panel.
+  if (touched && !document.activeElement?.closest("#names, .sg-weights") && panel.getBoundingClientRect().top > innerHeight * 0.75) {
     const top = ["#recall p", ".sg-options"].map((name) => document.querySelector(name)).find((part) => part?.offsetParent);
     (top ?? panel).scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
   }

@@ -10,17 +10,14 @@ from markupsafe import Markup
 from app.answers.comparison import CONTROLS, FIRST, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison
 from app.answers.question import Question
 from app.languages import texts
-from app.page.views import experts_html
 from app.page.views.page_html import taught_name
 from app.page.views.template import macros
 from app.photos.files import Files
-from app.visitors.tab import Tab
 from core.common.messages import Message
 from core.common.metrics import KS, Hits, recall_interval
 from core.retrieval.gallery import Hit, Photo
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.search import NONE_LEFT
-from core.sglora.repository import ExpertRepository
 
 FEW_PHOTOS = 50
 WAITING = 12  # photos shown before the first question
@@ -33,8 +30,7 @@ COUNTS: dict[str, str] = {  # the words of a count, by the title of its column
     RANDOM: "COUNT_RANDOM",
     SG_LORA: "COUNT_SG_LORA",
 }
-DRAWN, EXAMPLES = 4, 3  # experts in the picture of the method; photos of each search
-_html, _how = macros("results.html"), macros("how.html")
+_html = macros("results.html")
 
 
 def comparison(
@@ -183,28 +179,22 @@ def recalls(result: Comparison, compared: bool = True) -> Markup:
     photos, captions = hits[base.title]["i2t"].total, len(hits[base.title]["t2i"].ranks)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    what = texts.FIRST_NAME.format(total=photos) if result.named else texts.FIRST_TEN.format(total=captions)
-    shown = [column for column in columns if column.title != MERGE and (compared or column is not base)]
-    verdict = _counts(what, [(column.title, result.found(column)) for column in shown])
     chance = ""
     if random:
         counts = sorted(map(result.found, random))
         chance = texts.RANDOM_RANGE.format(n=len(counts), mean=round(sum(counts) / len(counts)), low=counts[0], high=counts[-1])
-    return _html.recalls(verdict, chance, len(result.left_out), note, rows)
+    return _html.recalls(headline(result, compared), chance, len(result.left_out), note, rows)
+
+
+def headline(result: Comparison, compared: bool = True) -> Markup:
+    """How many captions find their photo in each column, or photos their right name. ``compared``: as for ``recalls``."""
+    columns = [column for column in result.counted if column.title not in CONTROLS]
+    hits = columns[0].hits or {}
+    photos, captions = texts.FIRST_NAME.format(total=hits["i2t"].total), texts.FIRST_TEN.format(total=len(hits["t2i"].ranks))
+    counts = [(column.title, result.found(column)) for column in columns[0 if compared else 1 :]]
+    return _counts(photos if result.named else captions, counts)
 
 
 def _shares(hits: Mapping[str, Hits], minus: Mapping[str, Hits] | None = None) -> list[tuple[float, float, float]]:
     """Recall with its interval in both ways, or its difference to another adapter's."""
     return [recall_interval(hits[way], k, None if minus is None else minus[way]) for way in WAYS for k in KS]
-
-
-def picture(repository: ExpertRepository, tab: Tab) -> Markup:
-    """The picture of the method: the way from the tab's sentence to its results, as far as there are any."""
-    made, shown = tab.adaptation, tab.comparison
-    chosen = {} if made is None or not made.fits else experts_html.percents(made.routing)
-    experts = [(experts_html.short(repository.experts[i]), percent / 100) for i, percent in chosen.items()][:DRAWN]
-    searches = []
-    if shown is not None and shown.of == "photos":
-        columns = shown.columns[:1] + shown.columns[1:][-1:]
-        searches = [(column, cards(shown, column, tab.visitor.files, EXAMPLES)[:EXAMPLES]) for column in columns]
-    return _how.picture(made, experts, searches)
