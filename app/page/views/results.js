@@ -30,8 +30,8 @@ function slide() {
       card.animate(steps, { duration: 1000 * SECONDS, easing: "cubic-bezier(.25, .8, .3, 1)" });
     });
   }
-  // A taught name changes the results, but the visitor goes on in its panel.
-  if (touched && !document.activeElement?.closest("#names") && panel.getBoundingClientRect().top > innerHeight * 0.75) {
+  // A taught name changes the results, but the visitor goes on where it is taught.
+  if (touched && !document.activeElement?.closest("#names, #line") && panel.getBoundingClientRect().top > innerHeight * 0.75) {
     const top = ["#recall p", ".sg-options"].map((name) => document.querySelector(name)).find((part) => part?.offsetParent);
     (top ?? panel).scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
   }
@@ -51,6 +51,7 @@ document.addEventListener("input", stale);
 element.addEventListener("drawn", () => {
   const more = document.querySelector("#show-more:focus-visible");
   requestAnimationFrame(slide);
+  document.dispatchEvent(new Event("sg-results"));
   // The button goes once all is shown. The keyboard goes on at the last photo.
   if (more) setTimeout(() => more.offsetParent || [...element.querySelectorAll(".sg-open")].at(-1)?.focus(), 300);
 });
