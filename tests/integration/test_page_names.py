@@ -303,6 +303,12 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
     expected = torch.cat([apart.contents.prefixes(range(len(apart.photos))), own])
     taught = engine.backbone.suffix(names.entries[0].photos)
     assert len(taught) == 3 and (taught @ engine.backbone.suffix(expected).T).max(0).values.min() > 0.999
+    answering.answer(engine, tab, Asked(Question.words("both", Scope(True, library="pictures"))), sources)
+    while (now := line_of(engine, tab)) is not None and now.ask is not None:  # also of those in the library
+        assert now.ask.key not in keys
+        answer_photo(engine, tab, now.ask.key, False)
+    assert now is not None and now.asked == MOST_ASKED and now.name == "both"
+    answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))), sources)
     for key in keys:
         answering.mark(tab, key, True)
     assert len(teaching.from_marks(engine, tab, sources=sources).entries[-1].photos) == 3
