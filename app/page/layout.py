@@ -115,6 +115,8 @@ class Studio(Step):
         compare = Compare(context)
         for each in samples:
             each.about_samples()
+        compare.options()
+        names.line()
         compare.results()
         for each in samples:
             each.credits()

@@ -180,13 +180,18 @@ class TaughtNames:
         there = (entry for entry in self.entries if entry.folded in folded and entry.pattern.search(text))
         return tuple(e for e in there if e.folded not in known or e.without is not None or e.is_all_of(text))
 
+    def alone(self, text: str) -> TaughtName | None:
+        """The name that a text is, alone in one of TEMPLATES."""
+        plain = " ".join(text.split()).strip(".!? ").casefold()
+        names = ((entry, template.format(entry.name).casefold()) for template in TEMPLATES for entry in self.entries)
+        return next((entry for entry, wording in names if wording == plain), None)
+
     def in_sentence(self, text: str) -> tuple[str, list[Tensor]]:
         """The rest of a text without its names, and the photos [n, *prefix_shape] of each name. The rest is "" without a
-        letter or digit, and keeps marked questions. ("", []) for a text without names, or a name alone in one of TEMPLATES."""
-        plain, rest = " ".join(text.split()).strip(".!? ").casefold(), text
-        if any(plain == template.format(entry.name).casefold() for template in TEMPLATES for entry in self.entries):
+        letter or digit, and keeps marked questions. ("", []) for a text without names, or a name ``alone``."""
+        if self.alone(text) is not None:
             return "", []
-        entries = self.within(text)
+        rest, entries = text, self.within(text)
         for name in (e.pattern for e in sorted(entries, key=lambda e: -len(e.name)) if e.without is None):
             rest = name.sub(" ", rest)
         left = rest != text and any(letter.isalnum() for letter in rest)

@@ -10,6 +10,7 @@ from app.languages import texts
 from app.photos.samples import sample_questions
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.names.file import KIND
+from core.retrieval.line import MOST_ASKED
 
 
 def open_everyday(page: Page) -> None:
@@ -128,6 +129,46 @@ def test_several_photos_at_once_by_mouse_and_keyboard(browser: Browser, url: str
     box(page, "names-name").press("Enter")
     expect(page.locator("#names-chips button")).to_have_text(["blicket (5 photos)"])
     expect(chosen(page)).to_have_count(0)
+    page.context.close()
+    assert errors == []
+
+
+def test_ten_answers_by_keyboard_draw_a_line(browser: Browser, url: str) -> None:
+    page, errors = visit(browser, url)
+    open_everyday(page)
+    page.click("#names > button")
+    for name in ("cheetah1.jpg", "lion.jpg"):
+        thumbnail(page, name).click()
+    box(page, "names-name").fill("blicket")
+    page.click("#names-teach")
+    expect(page.locator("#names-chips button")).to_have_text(["blicket (2 photos)"])
+    page.locator("#names-chips button").click()
+    question = page.get_by_role("group", name=texts.LINE_ASK.format(name="blicket"))
+    expect(question).to_be_visible()
+    yes, no = (page.locator(f'#line [data-mark="{value}"]') for value in ("up", "down"))
+    yes.focus()
+    right = 0
+    for n in range(MOST_ASKED):
+        expect(question).to_contain_text(texts.LINE_COUNT.format(n=n + 1, most=MOST_ASKED))
+        photo = question.locator("img").get_attribute("alt")
+        shows = photo in ("cheetah2.jpg", "horse.png")
+        right += shows
+        (yes if shows else no).focus()
+        page.keyboard.press("Enter")
+        if n + 1 < MOST_ASKED:
+            expect(yes if shows else no).to_be_focused()  # also once the next photo is there
+    expect(page.locator("#line [role=status]")).to_be_focused()
+    expect(page.locator("#names-chips button")).to_have_text([f"blicket ({2 + right} photos)"])
+    expect(page.locator("#results [data-mark=up][aria-pressed=true]").first).to_be_visible()
+    column = page.locator("#results section").last
+    line = column.locator(".sg-line")
+    expect(line).to_have_text(texts.LINE_BELOW.format(name="blicket"))
+    above = int(page.locator("#line [data-line]").get_attribute("data-line") or 0)
+    assert right and above == 2 + right
+    assert line.evaluate("line => line.previousElementSibling.dataset.rank") == str(above)
+    page.click("#with-zero-shot")  # other columns
+    expect(page.locator("#results section")).to_have_count(1)
+    expect(line).to_have_count(1)
     page.context.close()
     assert errors == []
 

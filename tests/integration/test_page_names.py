@@ -15,6 +15,7 @@ from recalls import prefixes_of
 
 from app.actions import adding, answering, teaching
 from app.actions.adapters import write_zip
+from app.actions.line import answer_photo, line_of
 from app.actions.sources import Sources
 from app.answers.comparison import MERGE, SG_LORA, SHARED, ZERO, Comparison
 from app.answers.question import Asked, Question, Scope
@@ -34,6 +35,7 @@ from core.retrieval.gallery import Gallery
 from core.retrieval.index import Ranking
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
+from core.retrieval.line import MOST_ASKED
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
@@ -221,6 +223,31 @@ def test_names_go_into_the_download(engine: SGLora, tab: Tab, tmp_path: Path) ->
         assert origin["weight"] == DEFAULT_WEIGHT and "description" not in origin
 
 
+def test_answers_draw_the_line_below_a_name(engine: SGLora, tab: Tab) -> None:
+    """A visitor who knows all six wugs answers. The photos that taught the name are never asked about."""
+    name = {photo.id: photo.name for photo in tab.visitor.photos}
+    teaching.from_photos(engine, tab, "wug", wugs(tab, 2))
+    for words, alone in (("a boat", False), ("a wug outdoors", False), ("a photo of a Wug", True), ("wug", True)):
+        ask(engine, tab, words)
+        assert (line_of(engine, tab) is not None) == alone
+    answering.mark(tab, other := next(key for key in name if name[key] == "other 3.png"), False)  # a mark is an answer, too
+    asked = list[str]()
+    while (now := line_of(engine, tab)) is not None and now.ask is not None:
+        assert now.asked == len(asked)
+        asked.append(key := now.ask.key)
+        answer_photo(engine, tab, next(each for each in name if each != key), True)  # a click on what was shown before
+        answer_photo(engine, tab, key, name[key].startswith("wug"))
+        answering.refresh(engine, tab)
+    assert now is not None and now.asked == len(asked) == len({*asked}) == MOST_ASKED and not {*wugs(tab, 2), other} & {*asked}
+    right = [key for key in asked if name[key].startswith("wug")]
+    assert (now.line, now.above) == (6, 6) and first(tab) == ["wug"] * 6
+    assert tab.ticked == right and tab.visitor.taught == (("wug", 2 + len(right)),) and len(right) >= 2
+    assert tab.comparison is not None
+    answering.mark(tab, tab.comparison.columns[-1].ranking.hits[0].key, False)  # the others say that the line is further down
+    shown = results_html.line(tab.comparison, tab.visitor.files, line_of(engine, tab))
+    assert 'data-line="6"' in shown and "Photos above the line: 5" in shown
+
+
 def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
     photo = prefixes_of(tab.visitor.gallery(engine), wugs(tab, 1))
     names, other = TaughtNames(engine.backbone), Tab(Visitor())
@@ -276,6 +303,12 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
     expected = torch.cat([apart.contents.prefixes(range(len(apart.photos))), own])
     taught = engine.backbone.suffix(names.entries[0].photos)
     assert len(taught) == 3 and (taught @ engine.backbone.suffix(expected).T).max(0).values.min() > 0.999
+    answering.answer(engine, tab, Asked(Question.words("both", Scope(True, library="pictures"))), sources)
+    while (now := line_of(engine, tab)) is not None and now.ask is not None:  # also of those in the library
+        assert now.ask.key not in keys
+        answer_photo(engine, tab, now.ask.key, False)
+    assert now is not None and now.asked == MOST_ASKED and now.name == "both"
+    answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))), sources)
     for key in keys:
         answering.mark(tab, key, True)
     assert len(teaching.from_marks(engine, tab, sources=sources).entries[-1].photos) == 3

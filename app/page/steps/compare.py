@@ -27,17 +27,18 @@ TRAINED = ("en", "de", "fr")  # page languages that trained the model: only thes
 
 class Compare(Step):
     def layout(self) -> None:
-        """Lay out what is counted over all captions. ``results`` comes below."""
+        """Lay out what is counted over all captions. ``options`` and ``results`` come below."""
         counting = self.t.html("NOT_COUNTED", results_html.not_counted) if self.context.opens_on_samples else ""
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
             self.recall = self.context.part("recall", counting)
 
-    def results(self) -> None:
-        """Lay out the options and the answer."""
-        context = self.context
+    def options(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-options", elem_id="options") as options:
             self._lay_out_options()
-        context.sight(options, self._has_options, at_first=context.opens_on_samples)
+        self.context.sight(options, self._has_options, at_first=self.context.opens_on_samples)
+
+    def results(self) -> None:
+        context = self.context
         self.marked, self.results_shown = context.part("marked"), context.part("results", "", "results")
         context.report("original", scripted="original", visible="hidden")
         self.more_of_them = small(self.t("SHOW_MORE"), "show-more")

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.actions import teaching
+from app.actions.line import NameLine, answer_photo, line_of
 from app.answers.commands import NAMES
 from app.calls import HEAVY
 from app.languages import texts
@@ -57,6 +58,11 @@ class Names(Step):
         context.view([self.taught_chips, self.taught], lambda *now: (Same(self._names(*now)), now[0].name), self._draw)
         context.view([self.strip], self._strip, self._draw_strip, when="names")
 
+    def line(self) -> None:
+        """Lay out “Is this Shrek?”, above the results."""
+        self.asked = self.context.part("line", "", "line")
+        self.context.view([self.asked], self._line, self._draw_line)
+
     def wire(self) -> None:
         def changes(event: Any, handler: Callable[..., Updates], *first: Any, **options: Any) -> Any:
             # The browser's kept names go with each change: it may be the first event after a restart.
@@ -68,6 +74,7 @@ class Names(Step):
         changes(self.rename.click, self._rename, self.taught, self.name)
         changes(self.remove.click, self._remove, self.taught)
         changes(self.load.upload, self._load, self.load)
+        self.on(self.asked.answered, self._answered, group=HEAVY, trigger_mode="multiple")
         self.on(self.taught.input, self._select, [self.taught], [self.name])
         self.downloads(self.save, self._save, self.report)
         self.opens(self.folded.expand, "names")
@@ -98,6 +105,16 @@ class Names(Step):
         tab, ticked = event.tab, len(event.tab.ticked)
         teaching.from_marks(self._engine(kept, tab), tab, name or "", self.context.sources)
         return self._changed(tab, left_out(tab.name, ticked))
+
+    def _answered(self, event: Event) -> Updates:
+        answer_photo(self.context.engine(event.tab), event.tab, event.data.get("key"), event.data.get("value") == "up")
+        return {}
+
+    def _line(self, tab: Tab, _: Controls) -> tuple[object, NameLine | None]:
+        return Same(tab.comparison), line_of(self.context.engine(tab), tab)
+
+    def _draw_line(self, tab: Tab, now: Controls) -> Updates:
+        return {self.asked: results_html.line(tab.comparison, tab.visitor.files, self._line(tab, now)[1])}
 
     def _rename(self, event: Event, kept: object, old: str | None, new: str) -> Updates:
         teaching.rename(self._engine(kept, event.tab), event.tab, old or "", new or "")

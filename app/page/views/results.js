@@ -31,7 +31,8 @@ function slide() {
     });
   }
   // A taught name or a weight changes the results, but the visitor goes on in its panel.
-  if (touched && !document.activeElement?.closest("#names, .sg-weights") && panel.getBoundingClientRect().top > innerHeight * 0.75) {
+  const goesOn = document.activeElement?.closest("#names, #line, .sg-weights");
+  if (touched && !goesOn && panel.getBoundingClientRect().top > innerHeight * 0.75) {
     const top = ["#recall p", ".sg-options"].map((name) => document.querySelector(name)).find((part) => part?.offsetParent);
     (top ?? panel).scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
   }
@@ -51,6 +52,7 @@ document.addEventListener("input", stale);
 element.addEventListener("drawn", () => {
   const more = document.querySelector("#show-more:focus-visible");
   requestAnimationFrame(slide);
+  document.dispatchEvent(new Event("sg-results"));
   // The button goes once all is shown. The keyboard goes on at the last photo.
   if (more) setTimeout(() => more.offsetParent || [...element.querySelectorAll(".sg-open")].at(-1)?.focus(), 300);
 });

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import numpy as np
 from markupsafe import Markup
 
+from app.actions.line import NameLine
 from app.answers.comparison import CONTROLS, FIRST, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison
 from app.answers.question import Question
 from app.languages import texts
@@ -17,6 +18,7 @@ from core.common.messages import Message
 from core.common.metrics import KS, Hits, recall_interval
 from core.retrieval.gallery import Hit, Photo
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.line import MOST_ASKED
 from core.retrieval.search import NONE_LEFT
 
 FEW_PHOTOS = 50
@@ -113,6 +115,14 @@ def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool
         return Markup("")
     words = texts.MARKED.format(question=texts.of(result.title), total=len(photos))
     return _html.verdict(_counts(words, _among_first(result, photos, CONTROLS)))
+
+
+def line(result: Comparison | None, own: Files, now: NameLine | None) -> Markup:
+    """The photo to ask about, or else how many photos are above the line."""
+    if result is None or now is None or not (now.ask or now.asked):
+        return Markup("")
+    pictures = _pictures(result, own, [now.ask.key] if now.ask else [])
+    return _html.line(now, [small for small, _ in pictures.values()], MOST_ASKED)
 
 
 def counting(result: Comparison) -> Markup:
