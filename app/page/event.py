@@ -1,20 +1,21 @@
 """An event of the page: find the visitor's tab, run the handler, and draw what has changed."""
 
-import functools
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial, update_wrapper
 from typing import Any
 
 import gradio as gr
 
-from app.calls import SECONDS_SHOWN, call
+from app.calls import SECONDS_SHOWN, TRAINING, TURNS, call
 from app.languages import speaking, texts, wanted
 from app.page.context import StepContext
 from app.page.view import NOTHING, Controls
 from app.server.calls import number_of
 from app.server.hosts import address_of, is_from_here
 from app.visitors.tab import Tab
+from core.common.errors import StudioError
 
 CONTROLS = len(Controls._fields)
 
@@ -33,6 +34,7 @@ class Event:
 def event(
     context: StepContext,
     handler: Callable[..., Any],
+    group: str,
     *,
     asks: bool = False,
     waits: bool = False,
@@ -43,9 +45,9 @@ def event(
     """A handler as Gradio calls it. It gets the ``Event`` and the values of its own inputs, changes the tab, and returns values
     of controls, by name, and of boxes. Then the page is drawn again.
 
-    ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes long, so the tab's other
-    events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn, changed or not.
-    ``downloads``: it returns a file.
+    ``group``: as in ``app.calls``. ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes
+    long, so the tab's other events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn,
+    changed or not. ``downloads``: it returns a file.
     """
 
     def called(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
@@ -67,7 +69,7 @@ def event(
                 tab.drawn.asked = number if asks else tab.drawn.asked
                 return handler(happened, *first)
 
-            found = call(tab, functools.update_wrapper(handled, handler), in_turn=not waits)
+            found = call(tab, update_wrapper(handled, handler), in_turn=not waits)
             if downloads:
                 context.visitors.settle(visitor)
                 return found or gr.skip()
@@ -85,8 +87,25 @@ def event(
                 updates = updates | {context.memory: {"token": visitor.token, "has": visitor.has_unkept or keeps}}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
 
-    called.__name__, called.__qualname__ = handler.__name__, handler.__qualname__
-    return called
+    async def in_turn(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
+        session, (memory, *_) = request.session_hash or "", (data, *values)[-CONTROLS - 2 :]
+        tab = context.visitors.find_tab(session)
+        owner = memory_of(memory)[0] or (session if tab is None else tab.visitor.token)
+
+        def due() -> Any:
+            return gr.skip() if tab is not None and tab.closed else called(request, data, *values)
+
+        try:
+            with speaking(wanted(request.headers.get("accept-language") or "")):
+                owner, show = owner if group == TRAINING else "", partial(gr.Progress(), 0, desc=texts.WAITS)
+                return await TURNS[group].run(address_of(request), due, owner, show)
+        except StudioError as error:
+            gr.Warning(texts.of(error), duration=SECONDS_SHOWN)
+            return gr.skip()
+
+    made = in_turn if group in TURNS else called
+    made.__name__, made.__qualname__ = handler.__name__, handler.__qualname__
+    return made
 
 
 def tab_of(context: StepContext, request: gr.Request, token: str, had: bool) -> tuple[Tab, bool]:

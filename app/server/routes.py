@@ -54,6 +54,9 @@ class Routes:
             await send(message)
 
         headers = MutableHeaders(scope=scope)
+        if scope["client"] is not None:
+            peer, port = scope["client"]
+            scope["client"] = self.hosts.sender(peer, headers.getlist("x-forwarded-for")), port
         route = route_of(scope)
         # Visitors' files are compressed already, and everybody would wait meanwhile.
         for name in (*UNUSED, *(["accept-encoding"] if route.startswith(FILE) else [])):

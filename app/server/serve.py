@@ -16,6 +16,7 @@ from app.server.mcp import McpVisitors
 from app.server.routes import Routes
 from app.server.uploads import Uploads
 
+EVENTS = 1_000  # most events that wait for their turn or run; beyond them, as many wait in Gradio's queue
 TABS = 2_000  # most tabs and API clients whose components Gradio remembers
 MAX_FILE = "200mb"
 FILES = 65_536  # most open files: sockets, and those of uploads, which may have a thousand files each
@@ -56,6 +57,7 @@ def serve(
             "exception_handlers": {RequestValidationError: refuse_fields},
         },
         state_session_capacity=TABS,
+        max_threads=EVENTS,
         max_file_size=MAX_FILE,
         footer_links=["api", "settings"],
         run_history=False,  # Gradio would keep visitors' photos in the browser without asking

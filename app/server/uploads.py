@@ -72,7 +72,7 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if (size := int(length)) > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
-        if (address := address_of(request)) and not self.limiter.hit(self.kilobytes, address, cost=math.ceil(size / 2**10)):
+        if not self.limiter.hit(self.kilobytes, address_of(request), cost=math.ceil(size / 2**10)):
             return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.get_expiry()), TOO_MANY)
         self.coming += size
         if await asyncio.to_thread(self.could_fit, self.coming):

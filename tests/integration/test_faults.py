@@ -30,7 +30,7 @@ from zips import zipped
 
 from app.actions import answering, own_experts
 from app.answers.question import Asked
-from app.api import LIMITS, SEARCH
+from app.calls import SEARCH, TURNS
 from app.languages import texts
 from app.visitors import visitor as one_visitor
 from app.visitors.tab import Tab
@@ -65,7 +65,7 @@ def test_a_crash_costs_one_visitor_one_answer(app: Running, tmp_path: Path, monk
         assert "in a worker" not in str(caught.value) and "Traceback" not in str(caught.value)
 
     with ThreadPoolExecutor(1) as pool:  # gradio_client may lose an answer if threads share a client
-        failing = [pool.submit(crash) for _ in range(LIMITS[SEARCH] + 2)]
+        failing = [pool.submit(crash) for _ in range(TURNS[SEARCH].limit + 2)]
         assert other.found() == other.names()
         for each in failing:
             each.result()
@@ -216,7 +216,7 @@ def test_closing_the_browser_ends_its_training(app: Running, tmp_path: Path, mon
         closing.click("#train")
         expect(closing.locator("#trained .progress-text")).to_be_visible()
         waiting.click("#train")
-        expect(waiting.locator("#trained")).to_contain_text("queue: 1/1")
+        expect(waiting.locator("#trained")).to_contain_text(texts.WAITS)
         assert not ended.is_set()
         closing.context.close()
         assert ended.wait(120)
