@@ -42,7 +42,8 @@ def decoded(name: str, content: bytes, framing: Framing) -> tuple[dict[str, Any]
     try:
         image = open_photo(content, name)
         small, pixels = thumbnail(image), framing(image).tobytes()
-        return {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken")}, pixels + small
+        sizes = {"pixels": len(pixels), "thumbnail": len(small), "area": image.info["pixels"]}
+        return sizes | {"taken": image.info.get("taken")}, pixels + small
     except PhotoError as error:
         reason = reason_of(error)
     except Exception as error:  # any error rejects this photo only

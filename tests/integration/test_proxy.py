@@ -18,7 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 from app_process import PATIENCE_SECONDS, free_port, serve
-from make_images import encode, picture
+from make_images import empty_gif, encode, picture
+from make_zips import Member, pack
 from strangers import API, Stranger, wait
 
 from app.languages import texts
@@ -47,7 +48,7 @@ http {
 """
 FLOODING, SILENT, HONEST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 SILENT_CONNECTIONS, FLOODERS, LONGEST_FLOOD = 300, 60, 20_000
-SEARCH_SECONDS, TRIES = 3, 5
+SEARCH_SECONDS, UPLOAD_SECONDS, TRIES = 3, 5, 5
 TRAINED, TRAINING_SECONDS = 30, 60  # photos; two trainings on a busy machine, not five
 ROUTE = ["photos of people surfing", 4, 0.1, None]
 SEARCH = ["water", *ROUTE[:3], 0, None, 10, None, None, "", "", ""]
@@ -225,6 +226,26 @@ def captioned(address: str, source: str) -> Stranger:
     lines = "\n".join(f"{n}.png: a picture with the number {n}" for n in range(TRAINED))
     assert made.call("index", photos, lines, None, "").values[0]["captioned"] == TRAINED
     return made
+
+
+def test_a_visitor_uploads_beside_archives_of_one_address(proxy: str) -> None:
+    """Each has 2,000 files of 34 bytes that claim 33 megapixels."""
+    archive = pack(*(Member(f"{n}.gif".encode(), empty_gif(7_000 - n, 4_700)) for n in range(2_000)))
+
+    def attack(_: int) -> dict:
+        sender = visitor(proxy, FLOODING)
+        return sender.call("index", [sender.upload("a.zip", archive)], "", None, "").values[0]
+
+    with ThreadPoolExecutor(12) as pool:
+        reports = [pool.submit(attack, number) for number in range(12)]
+        for number in range(TRIES):
+            begin, honest = time.monotonic(), visitor(proxy, HONEST)
+            photos = [honest.upload(f"{n}.png", encode(picture(10 * number + n), "PNG")) for n in range(3)]
+            assert honest.call("index", photos, "", None, "").values[0]["added"] == 3
+            assert time.monotonic() - begin < UPLOAD_SECONDS
+    for report in reports:
+        assert (report.result()["added"], len(report.result()["failed"])) == (0, 2_000)
+        assert "upload the remaining photos separately" in report.result()["failed"][-1]["reason"]
 
 
 def test_trainings_of_one_address_delay_nobody_else(proxy: str) -> None:
