@@ -91,7 +91,7 @@ def run(args: Flags) -> None:
     page, i18n = build(models, visitors, libraries, samples=not args.empty)
     visitors.start()
     hosts, looks = Hosts.of(args.address, args.host_name, args.proxy), {"i18n": i18n, "theme": theme(), "css_paths": STYLE}
-    disk = {"could_fit": visitors.could_fit, "max_upload": limits.upload}
+    disk = {"could_fit": visitors.could_fit, "count_upload": visitors.count_upload, "max_upload": limits.upload}
     serve(page, address=args.address, port=args.port, hosts=hosts, mcp=args.mcp, **disk, **looks)
 
 

@@ -30,6 +30,7 @@ def serve(
     hosts: Hosts = Hosts(),
     mcp: bool = False,
     could_fit: Callable[[int], bool],
+    count_upload: Callable[[int], object] = lambda _: None,
     max_upload: int,
     wait: bool = True,
     **looks: Any,
@@ -37,8 +38,8 @@ def serve(
     """Serve a page until a signal ends the process, or, without ``wait``, return at once. Returns the page's address.
 
     ``port``: None: the first free one from 7860. ``could_fit``: whether so many more bytes fit on the disk; it runs in threads,
-    and deletes no visitor's data. ``max_upload``: most bytes of one upload: half of the disk that uploads have. ``looks``: as
-    ``gr.Blocks.launch`` takes them.
+    and deletes no visitor's data. ``count_upload``: called with the bytes of uploads. ``max_upload``: most bytes of one upload:
+    half of the disk that uploads have. ``looks``: as ``gr.Blocks.launch`` takes them.
     """
     allow_open_files()
     return page.launch(
@@ -51,7 +52,7 @@ def serve(
                 Middleware(Answers),
                 Middleware(McpVisitors),
                 Middleware(RateLimit),
-                Middleware(Uploads, most=max_upload, could_fit=could_fit),
+                Middleware(Uploads, most=max_upload, could_fit=could_fit, count=count_upload),
                 Middleware(Calls),
             ],
             "exception_handlers": {RequestValidationError: refuse_fields},
