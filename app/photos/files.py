@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.server.scratch import BLOCKS, upload_folder
+from core.common.files import whole
 from core.data.decode import Source
 from core.retrieval.gallery import Photo
 from core.retrieval.library_photos import LibraryPhotos
@@ -117,9 +118,12 @@ class Files:
         return paths
 
     def _shown(self, key: str, thumbnail: bytes) -> Path:
-        if not (path := self.folder / f"thumbnail-{key}.jpg").exists():
-            path.write_bytes(thumbnail)
-            self._count(len(thumbnail) + BLOCKS)
+        path = Path(f"thumbnail-{key}.jpg")
+        with suppress(OSError):  # on a full disk, the answer has names instead of pictures
+            if not (path := self.folder / path).exists():
+                with whole(path) as partial:
+                    partial.write_bytes(thumbnail)
+                self._count(len(thumbnail) + BLOCKS)
         return path
 
     def close(self) -> None:

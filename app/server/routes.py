@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from h11 import LocalProtocolError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,7 +52,8 @@ class Routes:
         async def unsniffed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), NO_SNIFFING]}
-            await send(message)
+            with suppress(LocalProtocolError):  # the client broke HTTP's rules, and hears no more
+                await send(message)
 
         headers = MutableHeaders(scope=scope)
         if scope["client"] is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import re
 import resource
 import shutil
@@ -29,7 +30,7 @@ from strangers import API, PLAIN, Stranger
 from zips import zipped
 
 from app.actions import answering, own_experts
-from app.answers.question import Asked
+from app.answers.question import OWN, Asked
 from app.calls import SEARCH, TURNS
 from app.languages import texts
 from app.visitors import visitor as one_visitor
@@ -133,24 +134,29 @@ def test_a_full_or_read_only_disk_refuses_files_and_answers_questions(engine: SG
         visitor = Visitor(app, tmp_path, 105)
         visitor.add()
 
-        def takes_no_files() -> None:
+        def takes_no_files(query: str) -> None:
             refused = upload(app, bytes(1000))
             assert (refused.status_code, refused.text) == (507, texts.DISK_FULL)
             with pytest.raises(AppError, match=re.escape(texts.DISK_TROUBLE)):
                 visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
             app.visitors.sweep()
             assert visitor.found() == visitor.names()
+            page = Stranger(app.url, visitor.client.session_hash)
+            number, values = page.click("search", {"query": query, "where": OWN})
+            answer = page.event(number, *values)
+            assert answer.words == "" and answer.values is not None
+            assert all(name in json.dumps(answer.values) for name in visitor.names()), "the page's search, without thumbnails"
 
         with contextlib.suppress(OSError), (disk / "somebody else's").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(2**16))
         assert shutil.disk_usage(disk).free < 2**16
-        takes_no_files()
+        takes_no_files("a dog")
         (disk / "somebody else's").unlink()
         newcomer = Visitor(app, tmp_path, 106)
         newcomer.add()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        takes_no_files()
+        takes_no_files("a cat")
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
         assert (newcomer.found(), visitor.found()) == (newcomer.names(), visitor.names())
