@@ -1,6 +1,8 @@
 """An event of the page: find the visitor's tab, run the handler, and draw what has changed."""
 
+import math
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, update_wrapper
@@ -15,6 +17,7 @@ from app.page.view import NOTHING, Controls
 from app.server.calls import number_of
 from app.server.hosts import address_of, is_from_here
 from app.visitors.tab import Tab
+from app.visitors.visitor import RELOAD_SECONDS
 from core.common.errors import StudioError
 
 CONTROLS = len(Controls._fields)
@@ -81,10 +84,11 @@ def event(
             else:
                 updates = call(tab, context.redraw, tab, found, everything, in_turn=True)
             context.visitors.settle(visitor)
-            # After a restart, the page may load twice: the notice is repeated until the visitor does something.
+            # After a restart, the page may load twice: the notice comes again then, unless the visitor does something.
             keeps = had and (new or opening)
             if new or (visitor.has_unkept != had and not keeps):  # the browser remembers it, as ``memory_of`` reads it
-                updates = updates | {context.memory: {"token": visitor.token, "has": visitor.has_unkept or keeps}}
+                told = {"told": time.time()} if keeps and not visitor.has_unkept else {}
+                updates = updates | {context.memory: {"token": visitor.token, "has": visitor.has_unkept or keeps, **told}}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
 
     async def in_turn(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
@@ -122,7 +126,8 @@ def tab_of(context: StepContext, request: gr.Request, token: str, had: bool) -> 
 
 
 def memory_of(memory: object) -> tuple[str, bool]:
-    """The token that the browser remembers, and whether the visitor had anything to lose."""
+    """The token that the browser remembers, and whether the visitor had anything to lose, and was not told long ago."""
     memory = memory if isinstance(memory, dict) else {}
-    token = memory.get("token")
-    return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True
+    token, told = memory.get("token"), memory.get("told", math.inf)
+    news = isinstance(told, int | float) and time.time() - told < RELOAD_SECONDS
+    return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True and news

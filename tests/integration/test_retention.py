@@ -19,6 +19,7 @@ from strangers import Stranger
 from app.actions import adding, answering
 from app.answers.question import Asked, Question
 from app.languages import texts
+from app.page import event
 from app.photos import files
 from app.visitors import registry
 from app.visitors import visitor as one_visitor
@@ -242,6 +243,24 @@ def test_a_client_with_six_calls_at_a_time_fetches_every_download(folder: Path, 
 
 
 # Tabs
+
+
+def test_the_notice_about_lost_photos_comes_once(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that loads twice after a restart shows it again. A later reload or tab does not."""
+    kept, seen = {"token": "0" * 32, "has": True}, list[bool]()
+    for seconds in (10, 10, 0, 0):
+        monkeypatch.setattr(event, "RELOAD_SECONDS", seconds)
+        page = Stranger(app.url)
+        config = page.get("config").json()
+        (memory,) = (part["id"] for part in config["components"] if part["props"].get("storage_key") == "sg-lora-studio")
+        number, values = page.click("clear", {})
+        (inputs, outputs) = next((e["inputs"], e["outputs"]) for e in config["dependencies"] if e["id"] == number)
+        values[inputs.index(memory)] = kept
+        answer = page.event(number, *values)
+        seen.append("was restarted" in answer.words)
+        update = answer.values[outputs.index(memory)]
+        kept = update if "token" in update else kept
+    assert seen == [True, True, False, False]
 
 
 def test_a_newcomer_beyond_the_most_visitors_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
