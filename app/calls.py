@@ -25,7 +25,7 @@ TRAINING, INDEX = "training", "index"  # one event at a time; uploads and search
 # Most events of a group that run at once, and of one address among them. A sentence takes milliseconds, its file longer; a
 # light event may wait for its tab's answer. ``answering.COMPUTING`` bounds the searches that compute; uploads take turns,
 # photo by photo and batch by batch.
-TURNS = {group: Turns(*most) for group, most in {LIGHT: (10, 6), SEARCH: (16, 8), HEAVY: (8, 3)}.items()}
+TURNS = {group: Turns(*most) for group, most in {LIGHT: (10, 4), SEARCH: (16, 6), HEAVY: (8, 3)}.items()}
 TURNS |= {TRAINING: Turns(1, 1), INDEX: Turns(1, 1)}
 
 

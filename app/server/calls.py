@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
@@ -34,14 +35,6 @@ NUMBER = "x-sg-call"
 _numbers = itertools.count(1)
 
 
-class Unfinished:
-    """An event, in the scope of its request: Gradio keeps that until the event ends, whether it ran, failed or was dropped."""
-
-    def __init__(self, others: WeakSet[Any]) -> None:
-        self.others = others
-        others.add(self)
-
-
 class RateLimit:
     """ASGI middleware that answers 429 to an address that calls, uploads or opens tabs too often, or has too many events."""
 
@@ -59,8 +52,9 @@ class RateLimit:
             elif scope["method"] == "POST" and route.startswith((f"{API}/queue/join", f"{API}/call/")):
                 if len(events := self.events.setdefault(address, WeakSet())) >= UNFINISHED:
                     refused = texts.TOO_MANY_WAIT.format(most=UNFINISHED, n=seconds)
-                else:  # in a copy: the server keeps the first one until the connection's next request
-                    scope = {**scope, "sg.event": Unfinished(events)}
+                else:  # Gradio keeps the scope until the event ends, whether it ran, failed or was dropped
+                    events.add(event := partial(len, events))
+                    scope = {**scope, "sg.event": event}  # the server keeps its own scope until the next request
         limited = refusal(refused, TOO_MANY, {"retry-after": str(seconds)}) if refused else self.app
         await limited(scope, receive, send)
 

@@ -20,7 +20,7 @@ from app.server.routes import TOO_LARGE, TOO_MANY, is_mcp, is_upload
 from app.server.scratch import BLOCKS
 
 log = logging.getLogger(__name__)
-OK, NO_LENGTH, NO_ROOM = 200, 411, 507
+NO_LENGTH, NO_ROOM = 411, 507
 
 
 class Uploads:
@@ -48,14 +48,8 @@ class Uploads:
                 pass
             await refused(scope, receive, send)
             return
-        left, written, status = int(request.headers["content-length"]), 0, 0
-
-        def wrote(size: int) -> None:
-            nonlocal written
-            written += size
-            self.count(size)
-
-        check = _files_only(request, lambda: wrote(BLOCKS))
+        size = left = int(request.headers["content-length"])
+        check = _files_only(request, lambda: self.count(BLOCKS))
 
         async def watched() -> Message:
             nonlocal left
@@ -63,24 +57,18 @@ class Uploads:
             if message["type"] == "http.disconnect" and is_upload(scope):
                 raise MultiPartException("the visitor went away")  # Gradio removes the pieces
             check(body := message.get("body", b""))
-            wrote(len(body))
             left, self.coming = left - len(body), self.coming - len(body)
+            self.count(len(body))
             return message
 
-        async def told(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
         try:
-            await self.app(scope, watched, told)
+            await self.app(scope, watched, send)
         except OSError as error:  # the disk is full, or a limit on file sizes is reached
             log.warning("an upload could not be written: %s", error)
             await PlainTextResponse(texts.DISK_FULL, NO_ROOM)(scope, receive, send)
         finally:
             self.coming -= left
-            if status != OK:
-                self.count(-written)
+            self.count(left - size if left else 0)  # Gradio removes what came
 
     async def _refused(self, request: Request) -> PlainTextResponse | None:
         """The answer to an upload that is not taken. The page shows its text as it is."""

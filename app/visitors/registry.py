@@ -34,8 +34,8 @@ class Visitors:
         self._visitors: dict[str, Visitor] = {}
         self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
         self._lock = threading.RLock()
-        self._uploads: int | None = None  # bytes of uploads, a running total; None: not measured yet
-        self._walked = 0.0, 0.0  # when all uploads were last looked through, and how long that took
+        self._uploads, self._totals = 0, threading.Lock()  # bytes of uploads, a running total
+        self._walked: tuple[float, float] | None = None  # when all uploads were last looked through, and how long that took
 
     def all(self) -> list[Visitor]:
         """The longest unused first."""
@@ -142,27 +142,27 @@ class Visitors:
     def could_fit(self, wanted: int) -> bool:
         """Whether uploads of so many bytes fit on the disk. Deletes old uploads if needed, but no visitor's data. For that, it
         looks through all of them, at most a tenth of the time."""
-        ended, took = self._walked
-        if not self._fits(wanted) and time.monotonic() >= ended + 10 * took:
+        if self._walked is None:
+            self._delete_uploads(math.inf)
+            self._walked = 0.0, 0.0
+        if not self._fits(wanted) and time.monotonic() >= self._walked[0] + 10 * self._walked[1]:
             self._delete_uploads(UNREAD_SECONDS)
         return self._fits(wanted)
 
     def count_upload(self, size: int) -> None:
         """Note bytes that an upload wrote, or, below zero, took back."""
-        with self._lock:
-            self._uploads = None if self._uploads is None else self._uploads + size
+        with self._totals:
+            self._uploads += size
 
     def _fits(self, wanted: int) -> bool:
         folder = upload_folder()
         free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
-        if self._uploads is None:
-            self._uploads = sum(bytes_of(folder, skip=FOLDER_PREFIX).values())
         return self._uploads + wanted <= self.limits.disk - self.limits.kept_disk and wanted < free - RESERVE
 
     def _delete_uploads(self, seconds: float) -> None:
         """Delete uploads of at least this age, or READ_SECONDS for those that a visitor's photos keep as a hard link. Younger
         ones stay, since an equal upload of another visitor has the same path."""
-        begin, before = time.monotonic(), self._uploads or 0
+        begin, before = time.monotonic(), self._uploads
         sizes = bytes_of(folder := upload_folder(), skip=FOLDER_PREFIX)
         for path in list(sizes):
             with suppress(OSError):  # it is gone, or its folder is not empty
@@ -173,6 +173,6 @@ class Visitors:
                     del sizes[path]
                     if path.parent != folder:
                         path.parent.rmdir()
-        with self._lock:  # with what came meanwhile
-            self._uploads = sum(sizes.values()) + (self._uploads or 0) - before
+        with self._totals:  # with what came meanwhile
+            self._uploads += sum(sizes.values()) - before
         self._walked = (end := time.monotonic()), end - begin
