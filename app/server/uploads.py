@@ -86,7 +86,7 @@ class Uploads:
         return PlainTextResponse(texts.DISK_FULL, NO_ROOM)
 
 
-def _files_only(request: Request, count: Callable[[], None]) -> Callable[[bytes], object]:
+def _files_only(request: Request, count: Callable[[], object]) -> Callable[[bytes], object]:
     """A function that stops an upload with a field that is no file: Gradio would keep it in memory, however large. ``count``:
     called with each file."""
     boundary = parse_options_header(request.headers.get("content-type"))[1].get(b"boundary")
