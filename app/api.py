@@ -13,7 +13,7 @@ from gradio.components import Component
 from app.actions import adding, answering, own_experts, teaching
 from app.actions.adapters import write_zip
 from app.answers.question import Asked, Question, Scope, checked_day
-from app.calls import HEAVY, LIGHT, LIMITS, SEARCH, endpoint
+from app.calls import HEAVY, LIGHT, SEARCH, endpoint
 from app.languages import texts
 from app.models.engines import Models
 from app.server.mcp import sent_files
@@ -232,6 +232,5 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         button, answer, adapter = gr.Button(), gr.JSON(label="answer"), gr.File(label="adapter")
         for function, group in groups.items():
             inputs = [component(each) for each in inspect.signature(function).parameters.values() if each.name != "tab"]
-            outputs, called = [answer, adapter] if function is adapt else answer, endpoint(visitors, function)
-            limits = {"concurrency_id": group, "concurrency_limit": LIMITS[group]}
-            button.click(called, inputs, outputs, api_name=function.__name__, **limits)
+            outputs, called = [answer, adapter] if function is adapt else answer, endpoint(visitors, function, group)
+            button.click(called, inputs, outputs, api_name=function.__name__, concurrency_limit=None)

@@ -13,17 +13,20 @@ from app.languages import ENGLISH, speaking
 from app.server.errors import message_of
 from app.server.hosts import address_of
 from app.server.mcp import visitor_of
+from app.server.turns import Turns
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 
 SECONDS_SHOWN = 15  # a message
-# Concurrency groups: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
+# Groups of events: sentences, searches, and new photos. A search does not wait behind another visitor's upload.
 LIGHT, SEARCH, HEAVY = "light", "search", "photos"
 OPEN = "open"  # the page calls these by itself, and some wait for the models; without a limit
 TRAINING, INDEX = "training", "index"  # one event at a time; uploads and searches do not wait for it
-# Most events of a group that run at once. A sentence takes milliseconds, its file longer; a light event may wait for its tab's
-# answer. ``answering.COMPUTING`` bounds the searches that compute; uploads take turns, photo by photo and batch by batch.
-LIMITS = {LIGHT: 10, SEARCH: 16, HEAVY: 8, TRAINING: 1, INDEX: 1}
+# Most events of a group that run at once, and of one address among them. A sentence takes milliseconds, its file longer; a
+# light event may wait for its tab's answer. ``answering.COMPUTING`` bounds the searches that compute; uploads take turns,
+# photo by photo and batch by batch.
+TURNS = {group: Turns(*most) for group, most in {LIGHT: (10, 4), SEARCH: (16, 6), HEAVY: (8, 3)}.items()}
+TURNS |= {TRAINING: Turns(1, 1), INDEX: Turns(1, 1)}
 
 
 def call(tab: Tab, handler: Callable[..., Any], *values: Any, in_turn: bool = False, public: bool = False) -> Any:
@@ -41,18 +44,21 @@ def call(tab: Tab, handler: Callable[..., Any], *values: Any, in_turn: bool = Fa
         return {}
 
 
-def endpoint(visitors: Visitors, function: Callable[..., Any]) -> Callable[..., Any]:
+def endpoint(visitors: Visitors, function: Callable[..., Any], group: str) -> Callable[..., Any]:
     """An endpoint as Gradio calls it: with the request in the place of the client's ``tab``. It answers in English. It returns
     what its own call computed and changes no answer, so a client's calls run side by side."""
 
-    @functools.wraps(function)
-    def called(request: gr.Request, *values: Any) -> Any:
+    def answered(request: gr.Request, *values: Any) -> Any:
         name = visitor_of(request) or request.session_hash or ""
         with speaking(ENGLISH):
             tab = visitors.tab(name, address=address_of(request))
             answer = call(tab, function, tab, *values, public=True)
             visitors.settle(tab.visitor)
             return answer
+
+    @functools.wraps(function)
+    async def called(request: gr.Request, *values: Any) -> Any:
+        return await TURNS[group].run(address_of(request), functools.partial(answered, request, *values))
 
     tab, *others = inspect.signature(function).parameters.values()
     called.__signature__ = inspect.Signature([tab.replace(annotation=gr.Request), *others])  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--host", help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)")
     words = "a host name that the server accepts, such as that of a proxy in front of it; may be given several times. "
     parser.add_argument("--host-name", **several, metavar="NAME", help=words + "It always accepts IP addresses and localhost")
+    words = "a network of proxies that report visitors' addresses (X-Forwarded-For), besides those on this machine, such as "
+    words += "172.17.0.0/16; may be given several times (default: $SG_LORA_PROXY, with commas; on a Space 10.0.0.0/8)"
+    parser.add_argument("--proxy", type=ip_network, **several, metavar="NETWORK", help=words)
     words, port = "port (default: $GRADIO_SERVER_PORT or the first free one from 7860)", os.environ.get("GRADIO_SERVER_PORT")
     parser.add_argument("--port", type=port_number, default=port or None, help=words)
     words = "an expert repository, or a folder of them, that visitors may switch to; may be given several times. "
@@ -44,6 +48,9 @@ def flags() -> argparse.Namespace:
     words = "offer the endpoints as MCP tools, too, at /gradio_api/mcp/; needs the package mcp (default: $GRADIO_MCP_SERVER)"
     parser.add_argument("--mcp", action="store_true", default=_true("GRADIO_MCP_SERVER"), help=words)
     args = parser.parse_args()
+    proxies = os.environ.get("SG_LORA_PROXY", "10.0.0.0/8" if os.environ.get("SPACE_ID") else "")
+    if not args.proxy:
+        parser.parse_args([f"--proxy={each}" for each in proxies.replace(",", " ").split()], args)
     args.backbone = [{**choice, "adapt": "texts"} for choice in args.backbone or named]
     for choice in args.backbone:
         if not choice.get("pretrained") and not choice["spec"].startswith(OWN_WEIGHTS):

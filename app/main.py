@@ -68,6 +68,7 @@ def run(args: Flags) -> None:
     from app.page.layout import build
     from app.page.views.theme import STYLE, theme
     from app.photos.libraries import PhotoLibraries
+    from app.server.errors import OneLine, without_trace
     from app.server.serve import serve
     from app.visitors.limits import Limits
     from app.visitors.registry import Visitors
@@ -79,6 +80,8 @@ def run(args: Flags) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(Printable(LINE))
+    logging.getLogger("asyncio").addFilter(without_trace)
+    sys.stderr = OneLine(sys.stderr)  # only now: the log itself has the traces of errors in handlers
     use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU, only single calls run on the GPU
     libraries, limits = PhotoLibraries(args.library, args.index_from_page), Limits.from_environment()
     set_up_heap()
@@ -90,8 +93,8 @@ def run(args: Flags) -> None:
     visitors = Visitors(limits, models.first)
     page, i18n = build(models, visitors, libraries, samples=not args.empty)
     visitors.start()
-    hosts, looks = Hosts.of(args.address, args.host_name), {"i18n": i18n, "theme": theme(), "css_paths": STYLE}
-    disk = {"could_fit": visitors.could_fit, "max_upload": limits.upload}
+    hosts, looks = Hosts.of(args.address, args.host_name, args.proxy), {"i18n": i18n, "theme": theme(), "css_paths": STYLE}
+    disk = {"could_fit": visitors.could_fit, "count_upload": visitors.count_upload, "max_upload": limits.upload}
     serve(page, address=args.address, port=args.port, hosts=hosts, mcp=args.mcp, **disk, **looks)
 
 

@@ -1,20 +1,24 @@
 """An event of the page: find the visitor's tab, run the handler, and draw what has changed."""
 
-import functools
+import math
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial, update_wrapper
 from typing import Any
 
 import gradio as gr
 
-from app.calls import SECONDS_SHOWN, call
+from app.calls import SECONDS_SHOWN, TRAINING, TURNS, call
 from app.languages import speaking, texts, wanted
 from app.page.context import StepContext
 from app.page.view import NOTHING, Controls
 from app.server.calls import number_of
 from app.server.hosts import address_of, is_from_here
 from app.visitors.tab import Tab
+from app.visitors.visitor import RELOAD_SECONDS
+from core.common.errors import StudioError
 
 CONTROLS = len(Controls._fields)
 
@@ -33,6 +37,7 @@ class Event:
 def event(
     context: StepContext,
     handler: Callable[..., Any],
+    group: str,
     *,
     asks: bool = False,
     waits: bool = False,
@@ -43,9 +48,9 @@ def event(
     """A handler as Gradio calls it. It gets the ``Event`` and the values of its own inputs, changes the tab, and returns values
     of controls, by name, and of boxes. Then the page is drawn again.
 
-    ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes long, so the tab's other
-    events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn, changed or not.
-    ``downloads``: it returns a file.
+    ``group``: as in ``app.calls``. ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes
+    long, so the tab's other events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn,
+    changed or not. ``downloads``: it returns a file.
     """
 
     def called(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
@@ -67,7 +72,7 @@ def event(
                 tab.drawn.asked = number if asks else tab.drawn.asked
                 return handler(happened, *first)
 
-            found = call(tab, functools.update_wrapper(handled, handler), in_turn=not waits)
+            found = call(tab, update_wrapper(handled, handler), in_turn=not waits)
             if downloads:
                 context.visitors.settle(visitor)
                 return found or gr.skip()
@@ -79,14 +84,32 @@ def event(
             else:
                 updates = call(tab, context.redraw, tab, found, everything, in_turn=True)
             context.visitors.settle(visitor)
-            # After a restart, the page may load twice: the notice is repeated until the visitor does something.
+            # After a restart, the page may load twice: the notice comes again then, unless the visitor does something.
             keeps = had and (new or opening)
             if new or (visitor.has_unkept != had and not keeps):  # the browser remembers it, as ``memory_of`` reads it
-                updates = updates | {context.memory: {"token": visitor.token, "has": visitor.has_unkept or keeps}}
+                told = {"told": time.time()} if keeps and not visitor.has_unkept else {}
+                updates = updates | {context.memory: {"token": visitor.token, "has": visitor.has_unkept or keeps, **told}}
             return updates or gr.skip()  # Gradio takes an empty dictionary for a value
 
-    called.__name__, called.__qualname__ = handler.__name__, handler.__qualname__
-    return called
+    async def in_turn(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
+        session, (memory, *_) = request.session_hash or "", (data, *values)[-CONTROLS - 2 :]
+        tab = context.visitors.find_tab(session)
+        owner = memory_of(memory)[0] or (session if tab is None else tab.visitor.token)
+
+        def due() -> Any:
+            return gr.skip() if tab is not None and tab.closed else called(request, data, *values)
+
+        try:
+            with speaking(wanted(request.headers.get("accept-language") or "")):
+                owner, show = owner if group == TRAINING else "", partial(gr.Progress(), 0, desc=texts.WAITS)
+                return await TURNS[group].run(address_of(request), due, owner, show)
+        except StudioError as error:
+            gr.Warning(texts.of(error), duration=SECONDS_SHOWN)
+            return gr.skip()
+
+    made = in_turn if group in TURNS else called
+    made.__name__, made.__qualname__ = handler.__name__, handler.__qualname__
+    return made
 
 
 def tab_of(context: StepContext, request: gr.Request, token: str, had: bool) -> tuple[Tab, bool]:
@@ -103,7 +126,8 @@ def tab_of(context: StepContext, request: gr.Request, token: str, had: bool) -> 
 
 
 def memory_of(memory: object) -> tuple[str, bool]:
-    """The token that the browser remembers, and whether the visitor had anything to lose."""
+    """The token that the browser remembers, and whether the visitor had anything to lose, and was not told long ago."""
     memory = memory if isinstance(memory, dict) else {}
-    token = memory.get("token")
-    return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True
+    token, told = memory.get("token"), memory.get("told", math.inf)
+    news = isinstance(told, int | float) and time.time() - told < RELOAD_SECONDS
+    return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True and news

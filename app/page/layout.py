@@ -49,8 +49,7 @@ def build(
         studio = Studio(context)
         add_endpoints(models, visitors)
         studio.wire()
-    # For two cores: one light request may run beside a heavy one. More would only slow each other down.
-    page.queue(default_concurrency_limit=2, max_size=1_000)
+    page.queue(max_size=1_000)
     threading.Thread(target=_prepare, args=[context], name="samples", daemon=True).start()
     return page, context.labels.i18n()
 

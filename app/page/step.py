@@ -9,7 +9,7 @@ import gradio as gr
 
 from app.actions import answering
 from app.answers.question import Question
-from app.calls import LIGHT, LIMITS, SEARCH
+from app.calls import LIGHT, SEARCH
 from app.languages import texts
 from app.page.context import StepContext
 from app.page.event import Event, event
@@ -62,14 +62,14 @@ class Step:
         ``group``: as in ``app.calls``. ``file``: what it returns for a download. ``kinds``: as for ``event``.
         """
         context = self.context
-        called = event(context, handler or (lambda *_: {}), downloads=file is not None, **kinds)
+        called = event(context, handler or (lambda *_: {}), group, downloads=file is not None, **kinds)
         boxes = [context.controls[each] if isinstance(each, str) else each for each in sets]
         outputs = [file] if file is not None else list(dict.fromkeys([*context.outputs, *boxes]))
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
         inputs = [*first, context.memory, context.number, *context.inputs]
         shown_on = context.drawn if shown_on is None else shown_on  # else Gradio tells each output how far the event is
-        options: dict[str, Any] = private(group, shown_on) | {"js": js, "trigger_mode": trigger_mode}
+        options: dict[str, Any] = private(shown_on) | {"js": js, "trigger_mode": trigger_mode}
         options["show_progress"] = "hidden" if shown_on is context.drawn else "full"
         return listen(called, inputs, outputs, **options)
 
@@ -181,9 +181,9 @@ def clicked(items: Iterable[Item], words: Callable[[Item], str], shown: object) 
     return found
 
 
-def private(group: str = LIGHT, shown_on: Any = None) -> dict[str, Any]:
-    """Options of the page's own events: not in the API, in a concurrency group, with their progress on ``shown_on``."""
-    options: dict[str, Any] = {"api_visibility": "private", "concurrency_id": group, "concurrency_limit": LIMITS.get(group)}
+def private(shown_on: Any = None) -> dict[str, Any]:
+    """Options of the page's own events: not in the API, their progress on ``shown_on``. ``app.calls.TURNS`` limits them."""
+    options: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
     return options | {"show_progress": "hidden", "show_progress_on": shown_on}
 
 

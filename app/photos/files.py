@@ -13,13 +13,13 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from app.server.scratch import upload_folder
+from app.server.scratch import BLOCKS, upload_folder
+from core.common.files import whole
 from core.data.decode import Source
 from core.retrieval.gallery import Photo
 from core.retrieval.library_photos import LibraryPhotos
 
 FOLDER_PREFIX = "visitor-"
-BLOCKS = 8 * 2**10  # bytes that a file and its folder take beside its content: a million empty files would take 8 GB
 KEPT_DOWNLOADS = 3  # a visitor may start a download while another one runs
 # An API client with several calls fetches its files later: younger downloads are kept, up to so many bytes.
 YOUNG_SECONDS, YOUNG_BYTES = 120, 128 * 2**20
@@ -36,7 +36,8 @@ class Files:
         self.originals: dict[str, Path] = {}  # by the photo's id
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._downloads: deque[tuple[float, Path]] = deque()  # when they began, and their folders
-        self._lock = threading.Lock()
+        self._kept = 0  # bytes of originals and thumbnails
+        self._lock = threading.RLock()
 
     @property
     def folder(self) -> Path:
@@ -49,9 +50,16 @@ class Files:
 
     @property
     def bytes(self) -> int:
-        """Bytes that the folder takes on the disk, without those that are shared with an upload."""
-        folder = self._folder
-        return 0 if folder is None else sum(bytes_of(folder.name).values())
+        """Bytes that the files take on the disk: a running total, since everybody's uploads ask for it."""
+        with self._lock:
+            return self._kept + self._downloaded()
+
+    def _downloaded(self) -> int:
+        return sum(sum(bytes_of(folder).values()) for _, folder in self._downloads)
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._kept += size
 
     def new(self, name: str) -> Path:
         """A path in a new folder, for a download. Older downloads are deleted, except the last few and young ones."""
@@ -59,8 +67,8 @@ class Files:
         with self._lock:
             self._downloads.append((time.monotonic(), folder))
             while len(self._downloads) > KEPT_DOWNLOADS:
-                (begin, oldest), taken = self._downloads[0], sum(sum(bytes_of(each).values()) for _, each in self._downloads)
-                if taken <= YOUNG_BYTES and time.monotonic() - begin < YOUNG_SECONDS:
+                begin, oldest = self._downloads[0]
+                if self._downloaded() <= YOUNG_BYTES and time.monotonic() - begin < YOUNG_SECONDS:
                     break
                 shutil.rmtree(oldest, ignore_errors=True)
                 self._downloads.popleft()
@@ -78,9 +86,10 @@ class Files:
             file = source if isinstance(source := sources[row], Path) else source[1]
             if isinstance(file, Path) and key in photos and key not in self.originals:
                 with suppress(OSError):
-                    if (room := room - file.stat().st_size) < 0:
+                    if (room := room - (size := file.stat().st_size)) < 0:
                         return
                     self.originals[key] = _linked(file, folder / f"{key}{file.suffix[:6]}")
+                    self._count(size + BLOCKS)
 
     def borrow(self, path: Path) -> Path:
         """A file of a library as a download, which the browser may read."""
@@ -88,14 +97,13 @@ class Files:
 
     def delete_unused(self, photos: Collection[str]) -> None:
         for unused in self.originals.keys() - photos:
-            if (path := self.originals.pop(unused, None)) is not None:
+            if (path := self.originals.pop(unused, None)) is not None and path.exists():
+                self._count(-path.stat().st_size - BLOCKS)
                 path.unlink(missing_ok=True)
 
     def thumbnail(self, photo: Photo) -> Path:
         """The file of a photo's thumbnail, written on first use."""
-        if not (path := self.folder / f"thumbnail-{photo.id}.jpg").exists():
-            path.write_bytes(photo.thumbnail)
-        return path
+        return self._shown(photo.id, photo.thumbnail)
 
     def original(self, photo: Photo) -> Path:
         path = self.originals.get(photo.id)
@@ -106,14 +114,24 @@ class Files:
         paths = {key: self.folder / f"thumbnail-{key}.jpg" for key in rows}
         missing = [key for key, path in paths.items() if not path.exists()]
         for key, content in zip(missing, library.thumbnails([rows[key] for key in missing]) if missing else (), strict=True):
-            paths[key].write_bytes(content)
+            self._shown(key, content)
         return paths
+
+    def _shown(self, key: str, thumbnail: bytes) -> Path:
+        path = Path(f"thumbnail-{key}.jpg")
+        with suppress(OSError):  # on a full disk, the answer has names instead of pictures
+            if not (path := self.folder / path).exists():
+                with whole(path) as partial:
+                    partial.write_bytes(thumbnail)
+                self._count(len(thumbnail) + BLOCKS)
+        return path
 
     def close(self) -> None:
         with self._lock:
             folder, self._folder = self._folder, None
             self.originals.clear()
             self._downloads.clear()
+            self._kept = 0
         if folder is not None:
             folder.cleanup()
 

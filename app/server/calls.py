@@ -6,7 +6,9 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+from weakref import WeakSet, WeakValueDictionary
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
@@ -18,11 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.languages import texts
 from app.server.hosts import address_of
-from app.server.routes import BAD, HEARTBEAT, NAME, NAMES, TOO_LARGE, TOO_MANY, is_kept, is_upload, refusal, route_of
+from app.server.routes import API, BAD, HEARTBEAT, NAME, NAMES, TOO_LARGE, TOO_MANY, is_kept, is_upload, refusal, route_of
 
 # A class of thirty behind one address stays below it: thirty people who think five seconds send 6 events a second, some with a
 # second call, and at times all open the page at once.
 CALLS = RateLimitItemPerSecond(300, 10)
+UNFINISHED = 150  # events of an address that wait or run: thirty people with five each, as when all open the page at once
 PROGRESS = "/upload_progress"  # the server remembers every name that is asked for
 MAX_BYTES = 4 * 2**20
 MAX_VALUES = 50_000  # a thousand files are about 20,000, with the names of fields
@@ -33,19 +36,27 @@ _numbers = itertools.count(1)
 
 
 class RateLimit:
-    """ASGI middleware that answers 429 to an address that calls, uploads or opens tabs too often, but not to this machine's."""
+    """ASGI middleware that answers 429 to an address that calls, uploads or opens tabs too often, or has too many events."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app, self.limiter = app, SlidingWindowCounterRateLimiter(MemoryStorage())
+        self.events = WeakValueDictionary[str, WeakSet[Any]]()  # by address; the events hold them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer, seconds = self.app, CALLS.get_expiry()
+        refused = ""
         if scope["type"] == "http":
-            route = route_of(scope)
+            route, address, seconds = route_of(scope), address_of(Request(scope)), CALLS.get_expiry()
             counts = scope["method"] == "POST" or route.endswith(PROGRESS) or HEARTBEAT.fullmatch(route)
-            if counts and (address := address_of(Request(scope))) and not self.limiter.hit(CALLS, address):
-                answer = refusal(texts.TOO_MANY_REQUESTS.format(n=seconds), TOO_MANY, {"retry-after": str(seconds)})
-        await answer(scope, receive, send)
+            if counts and not self.limiter.hit(CALLS, address):
+                refused = texts.TOO_MANY_REQUESTS.format(n=seconds)
+            elif scope["method"] == "POST" and route.startswith((f"{API}/queue/join", f"{API}/call/")):
+                if len(events := self.events.setdefault(address, WeakSet())) >= UNFINISHED:
+                    refused = texts.TOO_MANY_WAIT.format(most=UNFINISHED, n=seconds)
+                else:  # Gradio keeps the scope until the event ends, whether it ran, failed or was dropped
+                    events.add(event := partial(len, events))
+                    scope = {**scope, "sg.event": event}  # the server keeps its own scope until the next request
+        limited = refusal(refused, TOO_MANY, {"retry-after": str(seconds)}) if refused else self.app
+        await limited(scope, receive, send)
 
 
 class Calls:

@@ -3,8 +3,12 @@
 import errno
 import logging
 import re
+import sys
+import traceback
 from contextlib import suppress
+from typing import Any, TextIO
 
+import h11
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +35,32 @@ def message_of(error: Exception, doing: str) -> str:
 def without_paths(message: str) -> str:
     """A message that shows files by name, not by their path on the server."""
     return PATH.sub(r"\1", message)
+
+
+class OneLine:
+    """Standard error, with a line in the log for each trace that Gradio prints: an event fails if its values are unusable."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        error = sys.exc_info()[1]
+        if error is None or sys._getframe(1).f_globals.get("__name__") != traceback.__name__:
+            return self._stream.write(text)
+        if text == traceback.format_exception_only(error)[-1]:  # the end of the trace
+            log.warning("an event failed: %s", brief(" ".join(text.split())))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def without_trace(record: logging.LogRecord) -> bool:
+    """A filter of logs. A client that breaks HTTP's rules in the middle of a request costs one line."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, h11.ProtocolError):
+        record.msg, record.args, record.exc_info = f"{type(error).__name__}: {error}", (), None
+    return True
 
 
 class Answers:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # reading the flags needs no server
     from starlette.requests import HTTPConnection
 
 NETWORK = 56  # bits: a provider gives one customer up to this network, and the customer may take any address in it
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Headers that proxies add, or how they begin. A request with one comes from elsewhere, whatever its connection's address.
 PROXIED = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 
@@ -27,16 +28,31 @@ PROXIED = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 class Hosts:
     names: frozenset[str] = frozenset()  # names that it was given
     private: bool = True  # whether it may be private; a public server answers to any name
+    proxies: tuple[Network, ...] = ()  # where proxies are, besides this machine
 
     @staticmethod
-    def of(bind: str, names: Sequence[str] = ()) -> Hosts:
+    def of(bind: str, names: Sequence[str] = (), proxies: Sequence[Network] = ()) -> Hosts:
         """The names of a server that listens on ``bind``. All addresses of a machine (0.0.0.0) may be private ones."""
         address = ip_address(bind)
         public = bool(os.environ.get("SPACE_ID")) or (address is not None and address.is_global)
-        return Hosts(frozenset(name.lower().rstrip(".") for name in (bind, *names)), not public)
+        return Hosts(frozenset(name.lower().rstrip(".") for name in (bind, *names)), not public, tuple(proxies))
 
     def answers_to(self, name: str) -> bool:
         return not self.private or ip_address(name) is not None or is_loopback(name) or name in self.names
+
+    def sender(self, peer: str, forwarded: Sequence[str]) -> str:
+        """Who sent a request: the address of the connection or, if a known proxy made that, what the proxy reports.
+        ``forwarded``: the lines of X-Forwarded-For."""
+        hops = ",".join(forwarded).split(",")  # each proxy adds one at the end; a visitor may make up those before
+        while hops and self._is_proxy(peer) and (hop := hops.pop().strip()):
+            peer = hop
+            with suppress(ValueError):
+                peer = host_name(hop)  # some proxies add a port
+        return peer
+
+    def _is_proxy(self, peer: str) -> bool:
+        address = ip_address(peer)
+        return address is not None and (address.is_loopback or any(address in network for network in self.proxies))
 
 
 def ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -71,19 +87,10 @@ def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:
 
 
 def address_of(request: HTTPConnection | gr.Request | None) -> str:
-    """The visitor's address, as a proxy on a private address reports it, or that of the connection. "" is this machine's own:
-    one person's at home, everybody's behind a proxy that reports none. An IPv6 address counts as its /56."""
+    """The address to which a request counts; an IPv6 address counts as its /56. ``Routes`` has asked the proxy's header."""
     if request is None or request.client is None:
         return ""
-    peer, text = ip_address(request.client.host), request.client.host
-    forwarded = request.headers.getlist("x-forwarded-for")
-    if forwarded and (peer is None or not peer.is_global):
-        # The proxy adds the last, to the line or as a line of its own; the visitor may make up those before.
-        text = forwarded[-1].rpartition(",")[2].strip()
-    elif peer is not None and peer.is_loopback:
-        return ""
-    with suppress(ValueError):
-        text = host_name(text)  # some proxies add a port
+    text = request.client.host
     address = ip_address(text.partition("%")[0])
     if address is None:
         return text[:64]

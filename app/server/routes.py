@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from h11 import LocalProtocolError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,9 +52,13 @@ class Routes:
         async def unsniffed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), NO_SNIFFING]}
-            await send(message)
+            with suppress(LocalProtocolError):  # the client broke HTTP's rules, and hears no more
+                await send(message)
 
         headers = MutableHeaders(scope=scope)
+        if scope["client"] is not None:
+            peer, port = scope["client"]
+            scope["client"] = self.hosts.sender(peer, headers.getlist("x-forwarded-for")), port
         route = route_of(scope)
         # Visitors' files are compressed already, and everybody would wait meanwhile.
         for name in (*UNUSED, *(["accept-encoding"] if route.startswith(FILE) else [])):

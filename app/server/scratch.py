@@ -14,6 +14,7 @@ from core.common.errors import StudioError
 
 PREFIX = "sg-lora-studio-"
 LOCK = "lock"
+BLOCKS = 8 * 2**10  # bytes that a file and its folder take beside its content: a million empty files would take 8 GB
 YOUNG_SECONDS = 60  # a folder without a lock may belong to a process that is just starting
 
 _held: list[FileLock] = []  # the system releases them, however the process ends

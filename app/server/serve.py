@@ -16,6 +16,7 @@ from app.server.mcp import McpVisitors
 from app.server.routes import Routes
 from app.server.uploads import Uploads
 
+EVENTS = 1_000  # most events that wait for their turn or run; beyond them, as many wait in Gradio's queue
 TABS = 2_000  # most tabs and API clients whose components Gradio remembers
 MAX_FILE = "200mb"
 FILES = 65_536  # most open files: sockets, and those of uploads, which may have a thousand files each
@@ -29,6 +30,7 @@ def serve(
     hosts: Hosts = Hosts(),
     mcp: bool = False,
     could_fit: Callable[[int], bool],
+    count_upload: Callable[[int], object] = lambda _: None,
     max_upload: int,
     wait: bool = True,
     **looks: Any,
@@ -36,8 +38,8 @@ def serve(
     """Serve a page until a signal ends the process, or, without ``wait``, return at once. Returns the page's address.
 
     ``port``: None: the first free one from 7860. ``could_fit``: whether so many more bytes fit on the disk; it runs in threads,
-    and deletes no visitor's data. ``max_upload``: most bytes of one upload: half of the disk that uploads have. ``looks``: as
-    ``gr.Blocks.launch`` takes them.
+    and deletes no visitor's data. ``count_upload``: called with the bytes of uploads. ``max_upload``: most bytes of one upload:
+    half of the disk that uploads have. ``looks``: as ``gr.Blocks.launch`` takes them.
     """
     allow_open_files()
     return page.launch(
@@ -50,12 +52,13 @@ def serve(
                 Middleware(Answers),
                 Middleware(McpVisitors),
                 Middleware(RateLimit),
-                Middleware(Uploads, most=max_upload, could_fit=could_fit),
+                Middleware(Uploads, most=max_upload, could_fit=could_fit, count=count_upload),
                 Middleware(Calls),
             ],
             "exception_handlers": {RequestValidationError: refuse_fields},
         },
         state_session_capacity=TABS,
+        max_threads=EVENTS,
         max_file_size=MAX_FILE,
         footer_links=["api", "settings"],
         run_history=False,  # Gradio would keep visitors' photos in the browser without asking

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.languages import texts
 from app.server.hosts import address_of
 from app.server.routes import TOO_LARGE, TOO_MANY, is_mcp, is_upload
+from app.server.scratch import BLOCKS
 
 log = logging.getLogger(__name__)
 NO_LENGTH, NO_ROOM = 411, 507
@@ -26,10 +27,11 @@ class Uploads:
     """ASGI middleware around the routes that take files. All other requests pass.
 
     ``most``: most bytes of one upload. ``could_fit``: whether so many more bytes fit on the disk. It deletes no visitor's data.
+    ``count``: called with bytes that were written, or, below zero, taken back.
     """
 
-    def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool]) -> None:
-        self.app, self.most, self.could_fit = app, most, could_fit
+    def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool], count: Callable[[int], object]) -> None:
+        self.app, self.most, self.could_fit, self.count = app, most, could_fit, count
         self.coming = 0  # bytes that all accepted uploads have not sent yet
         # Kilobytes of an address in ten minutes: three quarters of the disk that uploads have.
         self.kilobytes = RateLimitItemPerMinute(3 * most // 2**11, 10)
@@ -46,24 +48,27 @@ class Uploads:
                 pass
             await refused(scope, receive, send)
             return
-        left, check = int(request.headers["content-length"]), _files_only(request)
+        size = left = int(request.headers["content-length"])
+        check = _files_only(request, lambda: self.count(BLOCKS))
 
         async def watched() -> Message:
             nonlocal left
             message = await receive()
-            if message["type"] == "http.disconnect":
+            if message["type"] == "http.disconnect" and is_upload(scope):
                 raise MultiPartException("the visitor went away")  # Gradio removes the pieces
             check(body := message.get("body", b""))
             left, self.coming = left - len(body), self.coming - len(body)
+            self.count(len(body))
             return message
 
         try:
-            await self.app(scope, watched if is_upload(scope) else receive, send)
+            await self.app(scope, watched, send)
         except OSError as error:  # the disk is full, or a limit on file sizes is reached
             log.warning("an upload could not be written: %s", error)
             await PlainTextResponse(texts.DISK_FULL, NO_ROOM)(scope, receive, send)
         finally:
             self.coming -= left
+            self.count(left - size if left else 0)  # Gradio removes what came
 
     async def _refused(self, request: Request) -> PlainTextResponse | None:
         """The answer to an upload that is not taken. The page shows its text as it is."""
@@ -72,7 +77,7 @@ class Uploads:
             return PlainTextResponse(texts.UPLOAD_NO_LENGTH, NO_LENGTH)
         if (size := int(length)) > self.most:
             return PlainTextResponse(texts.UPLOAD_LARGE.format(mb=self.most // 2**20), TOO_LARGE)
-        if (address := address_of(request)) and not self.limiter.hit(self.kilobytes, address, cost=math.ceil(size / 2**10)):
+        if not self.limiter.hit(self.kilobytes, address_of(request), cost=math.ceil(size / 2**10)):
             return PlainTextResponse(texts.TOO_MANY_REQUESTS.format(n=self.kilobytes.get_expiry()), TOO_MANY)
         self.coming += size
         if await asyncio.to_thread(self.could_fit, self.coming):
@@ -81,8 +86,9 @@ class Uploads:
         return PlainTextResponse(texts.DISK_FULL, NO_ROOM)
 
 
-def _files_only(request: Request) -> Callable[[bytes], object]:
-    """A function that stops an upload with a field that is no file: Gradio would keep it in memory, however large."""
+def _files_only(request: Request, count: Callable[[], object]) -> Callable[[bytes], object]:
+    """A function that stops an upload with a field that is no file: Gradio would keep it in memory, however large. ``count``:
+    called with each file."""
     boundary = parse_options_header(request.headers.get("content-type"))[1].get(b"boundary")
     if not boundary:
         return len  # Gradio rejects it
@@ -93,6 +99,7 @@ def _files_only(request: Request) -> Callable[[bytes], object]:
         if b"filename" not in parse_options_header(values.get(b"content-disposition"))[1]:
             raise MultiPartException(texts.FILES_ONLY)
         headers.clear()
+        count()
 
     return MultipartParser(
         boundary,

@@ -34,6 +34,8 @@ class Visitors:
         self._visitors: dict[str, Visitor] = {}
         self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
         self._lock = threading.RLock()
+        self._uploads, self._totals = 0, threading.Lock()  # bytes of uploads, a running total
+        self._walked: tuple[float, float] | None = None  # when all uploads were last looked through, and how long that took
 
     def all(self) -> list[Visitor]:
         """The longest unused first."""
@@ -138,25 +140,39 @@ class Visitors:
                 self._end(max(candidates, key=lambda visitor: taken[visitor.address]))  # of equal ones, the longest unused
 
     def could_fit(self, wanted: int) -> bool:
-        """Whether uploads of so many bytes fit on the disk. Deletes old uploads if needed, but no visitor's data."""
-        if not self._fits(wanted):
+        """Whether uploads of so many bytes fit on the disk. Deletes old uploads if needed, but no visitor's data. For that, it
+        looks through all of them, at most a tenth of the time."""
+        if self._walked is None:
+            self._delete_uploads(math.inf)
+            self._walked = 0.0, 0.0
+        if not self._fits(wanted) and time.monotonic() >= self._walked[0] + 10 * self._walked[1]:
             self._delete_uploads(UNREAD_SECONDS)
         return self._fits(wanted)
+
+    def count_upload(self, size: int) -> None:
+        """Note bytes that an upload wrote, or, below zero, took back."""
+        with self._totals:
+            self._uploads += size
 
     def _fits(self, wanted: int) -> bool:
         folder = upload_folder()
         free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
-        uploads = sum(bytes_of(folder, skip=FOLDER_PREFIX).values())
-        return uploads + wanted <= self.limits.disk - self.limits.kept_disk and wanted < free - RESERVE
+        return self._uploads + wanted <= self.limits.disk - self.limits.kept_disk and wanted < free - RESERVE
 
     def _delete_uploads(self, seconds: float) -> None:
         """Delete uploads of at least this age, or READ_SECONDS for those that a visitor's photos keep as a hard link. Younger
         ones stay, since an equal upload of another visitor has the same path."""
-        for path in bytes_of(folder := upload_folder(), skip=FOLDER_PREFIX):
+        begin, before = time.monotonic(), self._uploads
+        sizes = bytes_of(folder := upload_folder(), skip=FOLDER_PREFIX)
+        for path in list(sizes):
             with suppress(OSError):  # it is gone, or its folder is not empty
                 stat = path.stat()
                 age = time.time() - max(stat.st_mtime, stat.st_ctime)
                 if age >= (min(seconds, READ_SECONDS) if stat.st_nlink > 1 else seconds):
                     path.unlink()
+                    del sizes[path]
                     if path.parent != folder:
                         path.parent.rmdir()
+        with self._totals:  # with what came meanwhile
+            self._uploads += sum(sizes.values()) - before
+        self._walked = (end := time.monotonic()), end - begin

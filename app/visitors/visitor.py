@@ -172,7 +172,8 @@ class Visitor:
 
     def thumbnails(self) -> list[tuple[str, str]]:
         """(file, name) of the first LISTED photos' thumbnails."""
-        return [(str(self.files.thumbnail(photo)), photo.name) for photo in self.photos[:LISTED]]
+        shown = [(self.files.thumbnail(photo), photo.name) for photo in self.photos[:LISTED]]
+        return [(str(path), name) for path, name in shown if path.exists()]
 
     def switch(self, name: str, engine: SGLora, progress: Progress | None = None) -> Switched:
         """Index the photos with another repository's backbone. Own experts stay with the repository before."""

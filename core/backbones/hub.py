@@ -1,5 +1,6 @@
 """Weights from the Hugging Face hub. An interrupted download goes on where it ended; its own client would begin again."""
 
+import re
 import shutil
 from collections.abc import Callable
 from hashlib import file_digest
@@ -14,7 +15,6 @@ from core.common.paths import default_cache
 
 WEIGHTS = "open_clip_model.safetensors"
 PATIENCE = 10.0  # seconds
-CHUNK = 2**20
 SHA256 = 64  # hex digits
 
 Show = Callable[[int, int], object]  # (bytes so far, of all); may raise, which ends the download
@@ -44,7 +44,8 @@ def fetch(repository: str, show: Show) -> Path | None:
         return None
     file, size, etag = _file(repository), about.size or 0, about.etag or ""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{WEIGHTS}.{etag[:16]}.partial")  # another version starts from zero
+    version = re.sub(r"\W", "_", etag[:16])  # the hub may name it anything
+    part = file.with_name(f"{WEIGHTS}.{version}.partial")  # another version starts from zero
     with part.open("ab") as out:
         lacking = size - out.tell() - shutil.disk_usage(file.parent).free
         if lacking > 0:
@@ -57,7 +58,9 @@ def fetch(repository: str, show: Show) -> Path | None:
                 response.raise_for_status()
                 if response.status_code != 206:  # the server does not continue files
                     out.truncate(0)
-                for chunk in response.iter_bytes(CHUNK):
+                for chunk in response.iter_bytes():  # as they come: ``show`` may end a slow download
+                    if out.tell() + len(chunk) > size:  # more than it announced: the file is broken
+                        break
                     out.write(chunk)
                     show(out.tell(), size)
         out.flush()

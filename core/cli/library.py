@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from dataclasses import asdict
+from functools import partial
 from itertools import filterfalse
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from core.retrieval.indexing import FOLDER_MISSING, index_folders
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.questions import Query
 from core.retrieval.ray_engine import ray_engine
+from core.retrieval.verify import problems
 
 
 def index(arguments: Namespace) -> Answer:
@@ -49,7 +51,8 @@ def library(arguments: Namespace) -> Answer:
     opened = PhotoLibrary.open(arguments.library)
     about = opened.about
     known = {"layout": about.layout, "backbone": about.backbone["spec"], "fingerprint": about.fingerprint}
-    return Answer({"library": str(arguments.library), **known, "folders": list(about.folders), **opened.counts()})
+    facts = {"library": str(arguments.library), **known, "folders": list(about.folders), **opened.counts()}
+    return Answer(facts | ({"problems": problems(opened, partial(Steps(log), "checking"))} if arguments.verify else {}))
 
 
 def vector(arguments: Namespace) -> Answer:

@@ -46,7 +46,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("evaluate --data", "--gallery"), _FOLDER),
     **dict.fromkeys(("--descriptions", "--generator", "--heads", "--names"), _FILE),
     **dict.fromkeys(("train backbone --out", "train shared --out", "train generator --out", "manifest --out"), _FILE),
-    **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove", "--update", "--yes"), _FLAG),
+    **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove"), _FLAG),
+    **dict.fromkeys(("--update", "--verify", "--yes"), _FLAG),
     **dict.fromkeys(("--adapt-blocks", "--first", "--top"), _COUNT),
     **dict.fromkeys(("--since", "--until"), _DAY),
     "--adapt": {"choices": ("texts", "photos")},
@@ -143,7 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
     keywords = ("--names", "--query", "--keyword", ("--first", "--at-least"), "--folder", "--style", "--dry-run", "--remove")
     command("tag", "tag:tag", *keywords, BASE, *SAMPLING, needs=["--library"])
     command("index", "library:index", "folders", "--forget-missing", "--engine", "--address", *BACKBONE, needs=["--library"])
-    command("library", "library:library", "library")
+    command("library", "library:library", "library", "--verify")
     command("vector", "library:vector", "query", "--adapter", *BACKBONE)
     command("evaluate", "commands:evaluate", "--task", "--adapter", "--split", "--methods", *SAMPLING, needs=["--data"])
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.common.errors import StudioError
@@ -32,3 +32,13 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     partial.replace(path)
+
+
+def clear_partials(folder: Path, pattern: str) -> None:
+    """Remove what killed processes left of ``whole`` files with such names in a folder."""
+    for partial in folder.glob(f"{pattern}.*.partial") if os.name == "posix" else ():  # Windows would end the process
+        with suppress(ValueError, OverflowError, OSError):  # another program's file, or one that cannot be removed
+            try:
+                os.kill(int(partial.suffixes[-2][1:]), 0)
+            except ProcessLookupError:
+                partial.unlink()

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.common.errors import PhotoError
 from core.common.images import Framing
 from core.data.image_io import from_json, photo_error
 
@@ -25,6 +26,9 @@ PROCESSES = min(4, os.cpu_count() or 1)
 MAX_SECONDS = 10  # processor time for one photo; the largest accepted photos need three
 WALL_SECONDS = 6 * MAX_SECONDS  # limit for one photo, for busy machines and systems that cannot limit processor time
 UPLOAD_SECONDS, SECONDS_A_PHOTO, MOST_SECONDS = 60, 1, 1_200  # limit for decoding all photos of an upload
+# Pixels of an upload. Strong compression leaves a photo a byte for 20 pixels; 34 bytes may claim 33 megapixels.
+UPLOAD_PIXELS, PIXELS_A_BYTE = 300_000_000, 40
+IN_A_ROW = 50  # files in a row that end an upload
 
 MAX_WORDS, MAX_WORD = 64, 60  # keywords of a photo, and their characters
 MAX_HEAD = 50_000  # bytes of the first line of an answer
@@ -40,6 +44,7 @@ class DecodedPhoto:
     pixels: bytes
     thumbnail: bytes
     taken: str | None  # "YYYY:MM:DD HH:MM:SS"
+    area: int  # pixels of the file
     keywords: tuple[str, ...] = ()
 
 
@@ -73,7 +78,8 @@ class _Process(threading.local):
             if (len(pixels), len(thumbnail)) != (answer["pixels"], answer["thumbnail"]):
                 raise ValueError("the answer is cut off")
             words = [word for word in answer["keywords"] if isinstance(word, str) and len(word) <= MAX_WORD]
-            return DecodedPhoto(pixels, thumbnail, answer["taken"], tuple(words[:MAX_WORDS]))
+            area = max(0, int(answer["area"]))
+            return DecodedPhoto(pixels, thumbnail, answer["taken"], area, tuple(words[:MAX_WORDS]))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             status = self._end(process)
             log.info("a decoder ended with status %s", status)
@@ -112,18 +118,31 @@ POOL = ThreadPoolExecutor(PROCESSES, "decode")
 
 @dataclass
 class Upload:
-    """Photos added together, with one framing and a limit on decoding time. Any number of threads may use it."""
+    """Photos added together, with one framing and limits on decoding. Any number of threads may use it."""
 
     framing: Framing
     photos: int = 0  # photos so far
     seconds: float = 0.0  # processor time so far
+    pixels: int = 0  # that may still be decoded, beside UPLOAD_PIXELS
+    unreadable: int = 0  # since the last photo that was read
 
     def decode(self, name: str, content: bytes) -> DecodedPhoto:
-        """Decode one photo. Raises PhotoError: when it cannot be decoded, or the upload took too long."""
+        """Decode one photo. Raises PhotoError: when it cannot be decoded, or the upload reached a limit."""
         self.photos += 1
+        self.pixels += PIXELS_A_BYTE * len(content)
         if self.seconds > min(UPLOAD_SECONDS + SECONDS_A_PHOTO * self.photos, MOST_SECONDS):
             raise photo_error(name, "the upload reached its time limit; upload the remaining photos separately.")
-        return POOL.submit(self._decode, name, content).result()
+        if self.pixels < -UPLOAD_PIXELS:
+            raise photo_error(name, "the upload has too many pixels for its size; upload the remaining photos separately.")
+        if self.unreadable >= IN_A_ROW:
+            raise photo_error(name, "the {n} files before cannot be read; upload the remaining photos separately.", n=IN_A_ROW)
+        try:
+            photo = POOL.submit(self._decode, name, content).result()
+        except PhotoError:
+            self.unreadable += 1
+            raise
+        self.unreadable, self.pixels = 0, self.pixels - photo.area
+        return photo
 
     def _decode(self, name: str, content: bytes) -> DecodedPhoto:
         started = time.monotonic()

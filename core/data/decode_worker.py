@@ -47,8 +47,8 @@ def decoded(name: str, content: bytes, framing: Framing) -> tuple[dict[str, Any]
         image = open_photo(content, name)
         small, pixels = thumbnail(image), framing(image).tobytes()
         words = [word for word in levels(keywords_inside(BytesIO(content))) if len(word) <= MAX_WORD][:MAX_WORDS]
-        head = {"pixels": len(pixels), "thumbnail": len(small), "taken": image.info.get("taken"), "keywords": words}
-        return head, pixels + small
+        head = {"pixels": len(pixels), "thumbnail": len(small), "area": image.info["pixels"], "keywords": words}
+        return head | {"taken": image.info.get("taken")}, pixels + small
     except PhotoError as error:
         reason = reason_of(error)
     except Exception as error:  # any error rejects this photo only

@@ -95,7 +95,8 @@ def photo_bytes(path: Path, name: str | None = None) -> bytes:
 
 
 def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
-    """Decode a photo to upright RGB: EXIF rotation applied, first frame, transparency on white, no metadata but ``taken``.
+    """Decode a photo to upright RGB: EXIF rotation applied, first frame, transparency on white, no metadata but ``taken``;
+    ``pixels``: how many the file has.
 
     Decodes in this process, so for trusted files only: use ``decode_pool`` for files from strangers. Raises PhotoError: when
     the file is no image, truncated, empty, or larger than MAX_PIXELS; the message names the file.
@@ -117,14 +118,16 @@ def open_photo(source: Path | bytes, name: str | None = None) -> Image.Image:
         if source[4:8] == b"ftyp" and source[8:12] in HEIC:
             _register_heif()
         image = Image.open(io.BytesIO(source), formats=tuple(key for key in FORMATS if key in Image.OPEN or key != "HEIF"))
-        _check_size(image, label)
+        pixels = _check_size(image, label)
         if image.format in ("JPEG", "MPO"):
             image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))  # decode a large JPEG at reduced size: much faster
         exif = image.getexif() if tags else {}
         exif.update({tag: value for tag, value in tags.items() if value and not exif.get(tag)})
         image.load()
         _check_size(image, label)
-        return _upright_rgb(image)
+        image = _upright_rgb(image)
+        image.info["pixels"] = pixels
+        return image
     except PhotoError:
         raise
     except UnidentifiedImageError:
@@ -161,9 +164,10 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _check_size(image: Image.Image, label: str) -> None:
+def _check_size(image: Image.Image, label: str) -> int:
     if image.width * image.height > MAX_PIXELS:
         raise photo_error(label, PIXELS, width=image.width, height=image.height, most=MAX_PIXELS // 10**6)
+    return image.width * image.height
 
 
 def _reduced(image: Image.Image) -> Image.Image:

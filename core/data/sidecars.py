@@ -1,5 +1,6 @@
 """XMP sidecars beside photos: add a keyword or remove it. A photo is never written."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import BinaryIO
 from PIL import Image, IptcImagePlugin
 
 from core.common.errors import DataError
-from core.common.files import whole
+from core.common.files import clear_partials, whole
 from core.data.find_images import is_there
 from core.data.image_io import FORMATS
 from core.data.xmp import EMPTY, HIERARCHY, NO_XMP, SUBJECT, TAGS, Words, keywords, with_keyword, without_keyword
@@ -22,15 +23,19 @@ _IPTC_KEYWORDS = (2, 25)
 
 
 def sidecar_of(photo: Path, style: str = STYLES[0]) -> Path:
-    """The sidecar of a photo in one of STYLES. Of a link: the file that it leads to."""
+    """The sidecar of a photo in one of STYLES. Of a link to a file beside it: that file."""
     file = photo.with_suffix(".xmp") if style == STYLES[1] else photo.with_name(f"{photo.name}.xmp")
-    return file.resolve() if file.is_symlink() else file
+    if file.is_symlink() and (there := Path(os.path.realpath(file))).parent == file.parent.resolve():
+        return there
+    return file
 
 
 def change(photo: Path, word: str, style: str = STYLES[0], remove: bool = False, dry_run: bool = False) -> bool:
     """Add or remove a keyword; returns whether this changes the sidecar. Raises DataError: when the photo is gone, or the
     sidecar is damaged, read-only or no XMP; OSError: when it cannot be read or written."""
     file = sidecar_of(photo, style)
+    if file.is_symlink():
+        raise DataError("it is a link to another folder. It was left alone.")
     if there := file.exists():
         if not is_there(file) or file.stat().st_size > MAX_BYTES:
             raise DataError(NO_XMP)
@@ -75,6 +80,8 @@ def change_all(
 ) -> Report:
     """Make ``change`` for each photo. ``dry_run``: write nothing."""
     changed, failed = dict[Path, None](), list[tuple[Path, DataError]]()
+    for folder in set() if dry_run else {sidecar_of(photo, style).parent for photo in photos}:
+        clear_partials(folder, "*.xmp")
     for done, photo in enumerate(photos, 1):
         file = sidecar_of(photo, style)
         try:

@@ -178,16 +178,16 @@ def vectors(library: PhotoLibrary, photos: LanceDataset) -> np.ndarray:
     if not file.is_file() or file.stat().st_size != 4 * shape[0] * shape[1]:
         try:
             with whole(file) as partial, partial.open("wb") as out:
-                for part in _parts(photos):
+                for part in parts(photos):
                     out.write(part.tobytes())
             for other in file.parent.iterdir():
                 if other != file:
                     other.unlink(missing_ok=True)
         except OSError:
-            return np.concatenate([np.empty((0, shape[1]), np.float32), *_parts(photos)])
+            return np.concatenate([np.empty((0, shape[1]), np.float32), *parts(photos)])
     return np.memmap(file, np.float32, "r", shape=shape) if shape[0] else np.empty(shape, np.float32)
 
 
-def _parts(photos: LanceDataset) -> Iterator[np.ndarray]:
+def parts(photos: LanceDataset) -> Iterator[np.ndarray]:
     for batch in photos.scanner(["vector"], batch_size=READ_ROWS, scan_in_order=True).to_batches():
         yield batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)

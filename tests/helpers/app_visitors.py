@@ -135,6 +135,7 @@ def launched(
             hosts=hosts,
             mcp=mcp,
             could_fit=visitors.could_fit,
+            count_upload=visitors.count_upload,
             max_upload=limits.upload,
             i18n=i18n,
             wait=False,

@@ -29,7 +29,9 @@ class Hub:
     ranges: bool = True  # whether a download may go on where another one ended
     size: int | None = None  # the size that it states
     broken: bool = False  # it sends other bytes
-    pause: float = 0.0  # seconds after each CHUNK
+    pause: float = 0.0  # seconds after each piece
+    piece: int = CHUNK  # bytes that it sends at once
+    etag: str | None = None  # what it calls the version of a large file
 
 
 @contextmanager
@@ -92,7 +94,11 @@ class _Handler(BaseHTTPRequestHandler):
         hub, size = self.hub, file.stat().st_size
         first = int(re.findall(r"\d+", self.headers.get("Range") or "0")[0]) if hub.ranges else 0
         self.send_response(206 if first else 200)
-        headers = {"X-Linked-Etag": f'"{_sha256(file)}"', "X-Linked-Size": str(hub.size or size), "X-Repo-Commit": COMMIT}
+        headers = {
+            "X-Linked-Etag": f'"{hub.etag or _sha256(file)}"',
+            "X-Linked-Size": str(hub.size or size),
+            "X-Repo-Commit": COMMIT,
+        }
         for key, value in {**headers, "Content-Length": str(size - first)}.items():
             self.send_header(key, value)
         self.end_headers()
@@ -101,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub.starts.append(first)
         with file.open("rb") as content, suppress(ConnectionError):
             content.seek(first)
-            while part := content.read(CHUNK):
+            while part := content.read(hub.piece):
                 self.wfile.write(bytes(len(part)) if hub.broken else part)
                 time.sleep(hub.pause)
         self.close_connection = True

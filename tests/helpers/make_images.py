@@ -27,6 +27,12 @@ def encode(image: Image.Image, fmt: str, **options: object) -> bytes:
     return out.getvalue()
 
 
+def empty_gif(width: int, height: int) -> bytes:
+    """A GIF of 34 bytes that claims to have these sides, and has no pixels."""
+    sides = struct.pack("<HH", width, height)
+    return b"GIF89a" + sides + bytes(3) + b"," + bytes(4) + sides + b"\x80" + bytes(3) + b"\xff\xff\xff" + b"\x02\x01\x2c\0;"
+
+
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 

@@ -50,6 +50,18 @@ class Stranger:
         """Call an event of the page by number, as a browser does."""
         return self._joined(f"{API}/queue/join", {"data": values, "fn_index": number, "session_hash": self.session, **more})
 
+    def click(self, button: str, values: dict[str, Any]) -> tuple[int, list[Any]]:
+        """The number of the event of a button, and its values: the given ones by elem_id, the page's own for others."""
+        config = self.get("config").json()
+        parts = {part["id"]: part["props"] for part in config["components"]}
+        (event,) = [
+            each
+            for each in config["dependencies"]
+            if any(parts.get(target, {}).get("elem_id") == button for target, _ in each["targets"])
+        ]
+        given = [values.get(parts[each].get("elem_id"), parts[each].get("value")) for each in event["inputs"]]
+        return event["id"], given
+
     def _joined(self, route: str, body: dict[str, Any]) -> Answer:
         # httpx's own JSON encoder rejects NaN.
         joined = self.post(route, content=json.dumps(body), headers={"content-type": "application/json"})
@@ -70,6 +82,11 @@ class Stranger:
                 if message.get("msg") == "unexpected_error":
                     return Answer(None, message["message"])
         return Answer(None)
+
+
+def elsewhere() -> dict[str, str]:
+    """Headers of a call from a new address: each address has its own limits."""
+    return {"x-forwarded-for": f"198.18.{secrets.randbelow(256)}.{secrets.randbelow(256)}"}
 
 
 def wait(happened: Callable[[], bool], until: float) -> None:

@@ -10,7 +10,7 @@ from app_visitors import SENTENCE, Running, launched
 from gradio.utils import get_upload_folder
 from hostile_cases import check_message
 from make_images import encode, picture
-from strangers import API, Stranger
+from strangers import API, Stranger, elsewhere
 
 from app.languages import texts
 from core.sglora.engine import SGLora
@@ -40,8 +40,8 @@ def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 @pytest.fixture
 def stranger(app: Running) -> Iterator[Stranger]:
     """A stranger. After the test, the app must still answer."""
-    yield Stranger(app.url)
-    assert Stranger(app.url).call("route", *GOOD["route"]).values[0]["experts"]
+    yield Stranger(app.url, headers=elsewhere())
+    assert Stranger(app.url, headers=elsewhere()).call("route", *GOOD["route"]).values[0]["experts"]
 
 
 def check_words(words: str, app: Running) -> None:
@@ -63,7 +63,7 @@ def test_an_endpoint_takes_or_refuses_any_value(app: Running, stranger: Stranger
     calls += [turned(start, len(good)) for start in range(len(ODD))]
     calls += [["x" * 1_000_000, *good[1:]], [*good, "more", *ODD], [*good[:-1]], [], [None] * 1000]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda values: Stranger(app.url).call(endpoint, *values), calls))
+        answers = list(pool.map(lambda values: Stranger(app.url, headers=elsewhere()).call(endpoint, *values), calls))
     for values, answer in zip(calls, answers, strict=True):
         if answer.values is None:
             check_words(answer.words, app)
@@ -93,7 +93,7 @@ def test_an_event_of_the_page_takes_or_refuses_any_value(app: Running, caplog: p
 
     def called(call: tuple) -> str:
         number, values, more = call
-        answer = Stranger(app.url).event(number, *values, **more)
+        answer = Stranger(app.url, headers=elsewhere()).event(number, *values, **more)
         return answer.words if answer.values is None else "taken"
 
     with ThreadPoolExecutor(8) as pool:

@@ -18,7 +18,7 @@ import safehttpx
 from gradio import processing_utils
 from hostile_cases import check_message, watched
 from small_page import Small, small
-from strangers import API, Stranger, value, wait
+from strangers import API, Stranger, elsewhere, value, wait
 
 from app.languages import texts
 from app.server.calls import MAX_BYTES, MAX_VALUES
@@ -221,7 +221,8 @@ def test_uploads_without_room_are_refused_and_leave_nothing(tmp_path: Path) -> N
     with small(tmp_path, could_fit=lambda size: size < 60 * 2**20, max_upload=2**27) as app:
 
         def upload(megabytes: int) -> tuple[int, str]:
-            answer = Stranger(app.url).post(f"{API}/upload", files={"files": ("a.png", bytes(megabytes * 2**20))})
+            sender = Stranger(app.url, headers=elsewhere())
+            answer = sender.post(f"{API}/upload", files={"files": ("a.png", bytes(megabytes * 2**20))})
             return answer.status_code, answer.text[:100] if answer.status_code != 200 else ""
 
         def pieces() -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import re
 import resource
 import shutil
@@ -29,8 +30,8 @@ from strangers import API, PLAIN, Stranger
 from zips import zipped
 
 from app.actions import answering, own_experts
-from app.answers.question import Asked
-from app.api import LIMITS, SEARCH
+from app.answers.question import OWN, Asked
+from app.calls import SEARCH, TURNS
 from app.languages import texts
 from app.visitors import visitor as one_visitor
 from app.visitors.tab import Tab
@@ -65,7 +66,7 @@ def test_a_crash_costs_one_visitor_one_answer(app: Running, tmp_path: Path, monk
         assert "in a worker" not in str(caught.value) and "Traceback" not in str(caught.value)
 
     with ThreadPoolExecutor(1) as pool:  # gradio_client may lose an answer if threads share a client
-        failing = [pool.submit(crash) for _ in range(LIMITS[SEARCH] + 2)]
+        failing = [pool.submit(crash) for _ in range(TURNS[SEARCH].limit + 2)]
         assert other.found() == other.names()
         for each in failing:
             each.result()
@@ -133,24 +134,29 @@ def test_a_full_or_read_only_disk_refuses_files_and_answers_questions(engine: SG
         visitor = Visitor(app, tmp_path, 105)
         visitor.add()
 
-        def takes_no_files() -> None:
+        def takes_no_files(query: str) -> None:
             refused = upload(app, bytes(1000))
             assert (refused.status_code, refused.text) == (507, texts.DISK_FULL)
             with pytest.raises(AppError, match=re.escape(texts.DISK_TROUBLE)):
                 visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
             app.visitors.sweep()
             assert visitor.found() == visitor.names()
+            page = Stranger(app.url, visitor.client.session_hash)
+            number, values = page.click("search", {"query": query, "where": OWN})
+            answer = page.event(number, *values)
+            assert answer.words == "" and answer.values is not None
+            assert all(name in json.dumps(answer.values) for name in visitor.names()), "the page's search, without thumbnails"
 
         with contextlib.suppress(OSError), (disk / "somebody else's").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(2**16))
         assert shutil.disk_usage(disk).free < 2**16
-        takes_no_files()
+        takes_no_files("a dog")
         (disk / "somebody else's").unlink()
         newcomer = Visitor(app, tmp_path, 106)
         newcomer.add()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        takes_no_files()
+        takes_no_files("a cat")
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         visitor.client.predict(description=SENTENCE, seed=1, api_name="/adapt")
         assert (newcomer.found(), visitor.found()) == (newcomer.names(), visitor.names())
@@ -216,7 +222,7 @@ def test_closing_the_browser_ends_its_training(app: Running, tmp_path: Path, mon
         closing.click("#train")
         expect(closing.locator("#trained .progress-text")).to_be_visible()
         waiting.click("#train")
-        expect(waiting.locator("#trained")).to_contain_text("queue: 1/1")
+        expect(waiting.locator("#trained")).to_contain_text(texts.WAITS)
         assert not ended.is_set()
         closing.context.close()
         assert ended.wait(120)

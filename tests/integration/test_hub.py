@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,25 @@ def test_a_full_disk_is_noticed_before_the_download(hub: Hub) -> None:
     with pytest.raises(BackboneError, match=r"lacks [9,]+\d*,\d+ MB: delete files"):
         fetched()
     assert hub.starts == []
+
+
+def test_a_hub_may_not_send_more_than_it_announces(hub: Hub, tmp_path: Path) -> None:
+    hub.size, shown = 1_000, list[int]()
+    with pytest.raises(BackboneError, match="arrived damaged: try again"):
+        fetched(lambda done, size: shown.append(done))
+    assert max(shown, default=0) <= 1_000 and not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_slow_download_can_be_stopped_at_any_byte(hub: Hub) -> None:
+    hub.piece, hub.pause, begin = 1, 0.2, time.monotonic()
+    with pytest.raises(StudioError, match="stopped"):
+        fetched(stops_at(5))
+    assert time.monotonic() - begin < 60, "a megabyte would take two days"
+
+
+def test_a_hub_may_name_a_version_as_it_likes(hub: Hub) -> None:
+    hub.etag = "../../a/b\\c:d"
+    assert fetched() == content(hub)
 
 
 def test_weights_in_another_format_are_left_to_open_clip(hub: Hub) -> None:

@@ -18,12 +18,14 @@ from made_up_photos import blurred
 from tiny_models import tiny_backbone
 
 from core.backbones.base import Backbone
+from core.cli.main import main
 from core.common.errors import LibraryError
 from core.common.paths import ROOT
 from core.data.image_io import open_photo
 from core.retrieval.indexing import IndexReport, index_folders, read_files
 from core.retrieval.library import ABOUT, PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.verify import problems
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +247,32 @@ def test_a_library_that_cannot_be_written_is_searched(backbone: Backbone, indexe
     (copy / "index").write_text("root writes anywhere, but not into a file")
     there, here = (LibraryPhotos(PhotoLibrary.open(folder), backbone).index.rows for folder in (indexed.folder, copy))
     np.testing.assert_array_equal(there, here)
+
+
+def test_a_library_is_compared_with_its_files_and_vectors(backbone: Backbone, photos: Path, tmp_path: Path) -> None:
+    folder, made = tmp_path / "photos", tmp_path / "library"
+    folder.mkdir()
+    copied(photos, folder, 0, 1, 2, 3)
+    update(made, [folder], backbone)
+    index_folders(PhotoLibrary.open(made), [folder], backbone)
+    assert main(["library", str(made), "--verify", "--json"]) == 0
+    assert problems(PhotoLibrary.open(made)) == []
+    changed, gone, rotten = sorted(folder.iterdir())[:3]
+    stamps = changed.stat()
+    changed.write_bytes(changed.read_bytes()[:-1] + b"!")  # one bit has rotted on the disk, which keeps the time of change
+    os.utime(changed, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    gone.unlink()
+    (index,) = (made / "index").iterdir()
+    vectors = np.fromfile(index, np.float32)
+    vectors[-1] += 1
+    vectors.tofile(index)
+    files = {Path(path): row.id for path, row in read_files(PhotoLibrary.open(made)).items()}
+    assert rotten in files
+    first, *others = problems(PhotoLibrary.open(made))
+    assert first.endswith(f": its vector differs from the index: remove {made / 'index'}.") and first[:32] in files.values()
+    assert others == [f"{changed}: the file has changed since it was indexed.", f"{gone}: the file is not there."]
+    PhotoLibrary.open(made).files().delete(f"path = '{changed}'")
+    assert f"{files[changed]}: no file has this photo: index again." in problems(PhotoLibrary.open(made))
 
 
 def test_two_processes_do_not_write_at_once(backbone: Backbone, indexed: PhotoLibrary, photos: Path) -> None:

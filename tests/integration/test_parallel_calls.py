@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from app_visitors import Running, Visitor, client_of, launched
 from mcp_client import call
+from strangers import elsewhere
 from tiny_models import tiny_backbone
 
 from core.backbones.peft_format import load_peft
@@ -30,7 +31,7 @@ def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 
 
 def test_each_call_gets_its_own_adapter_and_file(app: Running, engine: SGLora, tmp_path: Path) -> None:
-    client = client_of(app.url, tmp_path)
+    client = client_of(app.url, tmp_path, headers=elsewhere())
     first = {sentence: engine.repository.experts[int(engine.route(sentence).chosen[0])].name for sentence in SENTENCES}
 
     def adapt(seed: int) -> tuple[dict, str]:

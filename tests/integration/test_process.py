@@ -10,12 +10,14 @@ import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
-from app_process import PATIENCE_SECONDS, running
+from app_process import PATIENCE_SECONDS, running, serve
 from app_visitors import client_of
 from gradio_client import handle_file
 from PIL import Image
+from strangers import Stranger
 
 from app.flags import port_number
 from app.main import check_address
@@ -145,3 +147,33 @@ def test_an_unusable_address_is_named_at_once() -> None:
     for host in ("192.0.2.1", "no-such-name.invalid", "a..b"):
         with pytest.raises(StudioError, match=re.escape(f"Cannot listen on {host} (")):
             check_address(host, None)
+
+
+def test_an_event_that_fails_for_its_values_costs_the_log_a_line(tmp_path: Path) -> None:
+    """Also a request that breaks HTTP's rules."""
+    with serve(tmp_path) as url:
+        stranger, log = Stranger(url), tmp_path / "log.txt"
+        assert stranger.call("route", "a dog", 4, 0.1, None).values
+        number, values = stranger.click("train", {})
+        (k,) = (place for place, value in enumerate(values) if value == 4)
+        wrong = [
+            [],
+            values[:3],
+            [None] * len(values),
+            [*values[:k], 500, *values[k + 1 :]],
+            [*values[:-5], ["no choice"], *values[-4:]],
+        ]
+        before = len(log.read_text().splitlines())
+        for given in wrong:
+            assert stranger.event(number, *given).words
+        assert stranger.event(number, *values, event_data=None).words
+        failed = log.read_text().splitlines()[before:]
+        assert 3 <= len([line for line in failed if "an event failed" in line]) == len(failed) <= len(wrong)
+        for method in ("HEAD", "TRACE", "POST", "GET"):
+            with socket.create_connection((httpx.URL(url).host, httpx.URL(url).port), 60) as connection:
+                connection.sendall(
+                    f"{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".encode()
+                )
+                assert b" 400 " in connection.recv(64)
+        assert stranger.call("route", "a dog", 4, 0.1, None).values
+        assert len(log.read_text().splitlines()) <= before + len(failed) + 4 * 2

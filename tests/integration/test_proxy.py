@@ -11,15 +11,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from app_process import PATIENCE_SECONDS, free_port, serve
-from make_images import encode, picture
+from make_images import empty_gif, encode, picture
+from make_zips import Member, pack
 from strangers import API, Stranger, wait
 
+from app.languages import texts
 from core.common.paths import ROOT
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")  # users' PATH may lack it
@@ -45,7 +48,8 @@ http {
 """
 FLOODING, SILENT, HONEST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 SILENT_CONNECTIONS, FLOODERS, LONGEST_FLOOD = 300, 60, 20_000
-SEARCH_SECONDS, TRIES = 3, 5
+SEARCH_SECONDS, UPLOAD_SECONDS, TRIES = 3, 5, 5
+TRAINED, TRAINING_SECONDS = 30, 60  # photos; two trainings on a busy machine, not five
 ROUTE = ["photos of people surfing", 4, 0.1, None]
 SEARCH = ["water", *ROUTE[:3], 0, None, 10, None, None, "", "", "", ""]
 
@@ -213,3 +217,54 @@ def test_a_visitor_searches_beside_silent_connections_which_end(proxy: str) -> N
         assert any(searched(visitor(proxy, HONEST)) < SEARCH_SECONDS for _ in range(TRIES))
         with suppress(ConnectionResetError):
             assert silent[-1].recv(64) == b""
+
+
+def captioned(address: str, source: str) -> Stranger:
+    """A visitor with photos to train on."""
+    made = visitor(address, source)
+    photos = [made.upload(f"{n}.png", encode(picture(n), "PNG")) for n in range(TRAINED)]
+    lines = "\n".join(f"{n}.png: a picture with the number {n}" for n in range(TRAINED))
+    assert made.call("index", photos, lines, None, "").values[0]["captioned"] == TRAINED
+    return made
+
+
+def test_a_visitor_uploads_beside_archives_of_one_address(proxy: str) -> None:
+    """Each has 2,000 files of 34 bytes that claim 33 megapixels."""
+    archive = pack(*(Member(f"{n}.gif".encode(), empty_gif(7_000 - n, 4_700)) for n in range(2_000)))
+
+    def attack(_: int) -> dict:
+        sender = visitor(proxy, FLOODING)
+        return sender.call("index", [sender.upload("a.zip", archive)], "", None, "").values[0]
+
+    with ThreadPoolExecutor(12) as pool:
+        reports = [pool.submit(attack, number) for number in range(12)]
+        for number in range(TRIES):
+            begin, honest = time.monotonic(), visitor(proxy, HONEST)
+            photos = [honest.upload(f"{n}.png", encode(picture(10 * number + n), "PNG")) for n in range(3)]
+            assert honest.call("index", photos, "", None, "").values[0]["added"] == 3
+            assert time.monotonic() - begin < UPLOAD_SECONDS
+    for report in reports:
+        assert (report.result()["added"], len(report.result()["failed"])) == (0, 2_000)
+        assert "upload the remaining photos separately" in report.result()["failed"][-1]["reason"]
+
+
+def test_trainings_of_one_address_delay_nobody_else(proxy: str) -> None:
+    """Of four visitors behind it, each may have one that waits, and another address gets the next turn."""
+    own, *tabs = [captioned(proxy, HONEST), *(captioned(proxy, FLOODING) for _ in range(4))]
+    number, values = own.click("train", {"own-name": "numbers", "own-description": "pictures with a number"})
+
+    def join(tab: Stranger) -> int:
+        body = {"data": values, "fn_index": number, "session_hash": tab.session}
+        return tab.post(f"{API}/queue/join", json=body).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert 200 in set(pool.map(join, tabs * 20))
+    assert all(searched(visitor(proxy, HONEST)) < SEARCH_SECONDS for _ in range(TRIES))
+    with tabs[0].connections.stream("GET", f"{proxy}{API}/queue/data?session_hash={tabs[0].session}") as stream:
+        assert any(escape(texts.ONE_WAITS, quote=False) in line for line in stream.iter_lines())
+    for each in tabs:
+        join(each)
+    begin = time.monotonic()
+    answer = own.event(number, *values)
+    assert answer.values is not None and "numbers" in json.dumps(answer.values)
+    assert time.monotonic() - begin < TRAINING_SECONDS

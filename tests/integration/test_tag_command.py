@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from sidecar_samples import DARKTABLE, DIGIKAM
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.cli.main import main
-from core.data.sidecars import change, change_all
+from core.common.paths import ROOT
+from core.data.sidecars import STYLES, change, change_all
 from core.data.xmp import EMPTY, HIERARCHY, SUBJECT, keywords, with_keyword, without_keyword
 from core.names.file import read_names
 from core.names.teach import TaughtNames
@@ -160,6 +163,47 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
     report = change_all([photo], "wug")
     assert report.changed == (kept,) and (tmp_path / "a.jpg.xmp").is_symlink()
     assert keywords(kept.read_bytes())[SUBJECT][-1] == "wug" and kept.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_link_to_another_folder_is_left_alone(tmp_path: Path, style: str) -> None:
+    (photos := tmp_path / "photos").mkdir()
+    (elsewhere := tmp_path / "precious.xmp").write_bytes(DIGIKAM)
+    Image.new("RGB", (8, 8)).save(photo := photos / "photo.jpg")
+    for target in (elsewhere, tmp_path / "not there.xmp"):
+        (link := photos / style).unlink(missing_ok=True)
+        link.symlink_to(target)
+        for options in ({}, {"remove": True}, {"dry_run": True}):
+            ((file, error),) = change_all([photo], "wug", style, **options).failed
+            assert file == link and "link to another folder" in str(error)
+        assert elsewhere.read_bytes() == DIGIKAM and not (tmp_path / "not there.xmp").exists() and link.is_symlink()
+
+
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    for name in "ab":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.jpg")
+    code = """
+import sys, time
+from pathlib import Path
+from core.data import sidecars
+sidecars.shutil.copymode = lambda *_: (print("writing", flush=True), time.sleep(600))
+sidecars.change_all([Path(sys.argv[1])], "wug")
+"""
+    (tmp_path / "a.jpg.xmp").write_bytes(DIGIKAM)
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "a.jpg"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout.readline() == "writing\n"
+        alive = [tmp_path / f"a.jpg.xmp.{pid}.partial" for pid in (os.getpid(), run.pid)]
+        alive[0].touch()
+        others = [tmp_path / name for name in ("film.mp4.99999999.partial", "a.jpg.xmp.part.partial", "b.xmp.-.partial")]
+        for other in others:
+            other.touch()
+        change_all([tmp_path / "b.jpg"], "dax", dry_run=True)
+        change_all([tmp_path / "b.jpg"], "dax")
+        assert set(tmp_path.glob("*.partial")) == {*alive, *others}, "the other run still writes"
+        run.kill()
+        run.wait()
+        change_all([tmp_path / "b.jpg"], "wug")
+    assert set(tmp_path.glob("*.partial")) == {alive[0], *others}
 
 
 def test_a_full_or_read_only_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

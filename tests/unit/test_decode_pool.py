@@ -206,6 +206,30 @@ def test_an_upload_has_its_time_which_does_not_grow_without_end(photos: int, sec
         Upload(SEEN, photos=photos, seconds=seconds).decode("last.png", b"")
 
 
+def test_unreadable_files_in_a_row_end_an_upload_and_what_was_read_stays() -> None:
+    upload, good, bad, outcomes = Upload(SEEN), encode(picture(1), "PNG"), encode(picture(2), "PNG")[:60], list[str]()
+    for content in [good, *[bad] * 49, good, *[bad] * 50, good, bad]:
+        try:
+            outcomes.append(upload.decode("a.png", content).thumbnail[:3].hex())
+        except PhotoError as error:
+            outcomes.append(str(error))
+    read, ended = "ffd8ff", "a.png: the 50 files before cannot be read; upload the remaining photos separately."
+    assert [place for place, outcome in enumerate(outcomes) if outcome == read] == [0, 50]
+    assert [place for place, outcome in enumerate(outcomes) if outcome == ended] == [101, 102]
+
+
+def test_pixels_of_an_upload_are_bounded_by_its_bytes() -> None:
+    """A few empty photos are taken, and any number of photos of a camera."""
+    content, upload = encode(Image.new("RGB", (5_000, 5_000)), "WEBP", lossless=True, method=0), Upload(SEEN)
+    assert len(content) < 100
+    for _ in range(13):  # the last one goes beyond 300 megapixels
+        assert upload.decode("a.webp", content).area == 25_000_000
+    with pytest.raises(PhotoError, match=r"a\.webp: the upload has too many pixels for its size"):
+        upload.decode("a.webp", content)
+    photo, camera = encode(picture(3, (800, 600)), "JPEG", quality=60), Upload(SEEN, pixels=-decode_pool.UPLOAD_PIXELS)
+    assert [camera.decode("a.jpg", photo).area for _ in range(5)] == [480_000] * 5
+
+
 def test_any_error_while_decoding_rejects_only_that_photo() -> None:
     def decode(name: str, content: bytes) -> DecodedPhoto:
         raise IndexError("nobody thought of this")

@@ -51,3 +51,28 @@ def test_random_weights_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     with pytest.raises(SystemExit):
         flags()
     assert "--pretrained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "proxies"),
+    [
+        ("", {}, []),
+        ("", {"SPACE_ID": "a/b"}, ["10.0.0.0/8"]),
+        ("", {"SPACE_ID": "a/b", "SG_LORA_PROXY": "10.1.0.0/16, fd00::/8"}, ["10.1.0.0/16", "fd00::/8"]),
+        ("", {"SPACE_ID": "a/b", "SG_LORA_PROXY": ""}, []),
+        ("--proxy 172.17.0.0/16 --proxy 192.0.2.9", {"SG_LORA_PROXY": "10.1.0.0/16"}, ["172.17.0.0/16", "192.0.2.9/32"]),
+        ("--proxy anywhere", {}, None),
+        ("", {"SG_LORA_PROXY": "10.1.0.1/16"}, None),
+    ],
+)
+def test_only_named_proxies_are_believed(
+    monkeypatch: pytest.MonkeyPatch, options: str, variables: dict[str, str], proxies: list[str] | None
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["app.py", *options.split()])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if proxies is None:
+        with pytest.raises(SystemExit):
+            flags()
+    else:
+        assert list(map(str, flags().proxy)) == proxies

@@ -244,7 +244,7 @@ def test_raw_files_are_seen_as_their_preview(order: str) -> None:
     for name in ("a.dng", "A.CR2", "b.nef", "c.ARW"):
         image = open_photo(content, name)
         assert image.size == (80, 120), "turned as the camera's orientation says"
-        assert image.info == {"taken": "2024:05:01 12:30:00"}
+        assert image.info == {"taken": "2024:05:01 12:30:00", "pixels": 120 * 80}
         assert image.getpixel((40, 60)) == pytest.approx((200, 30, 30), abs=3)
     assert open_photo(content, "scan.tif").size != (80, 120), "a TIFF is not a raw file"
 
