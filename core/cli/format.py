@@ -100,6 +100,13 @@ def tagged(data: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def gaps(data: Mapping[str, Any]) -> str:
+    lines = [f"{data['with_keyword']:,} photos have one of the names; {data['proposals']:,} others have a proposal."]
+    lines += [f"proposals: {data['review']}"] if data["review"] else []
+    changed = tagged({**data, "tags": [tag | {"photos": 0} for tag in data["tags"]]})
+    return "\n".join([*lines, *filter(None, [changed])])
+
+
 def rankings(data: Mapping[str, Any], kind: str) -> str:
     """The rankings one below the other; ``kind``: "photo" or "caption"."""
     adapted = f", adapted to “{data['task']}”" if data["task"] else ""

@@ -44,7 +44,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "experiment name": {"choices": tuple(EXPERIMENTS), "metavar": "NAME"},
     **dict.fromkeys(("--adapter", "--cache", "--data", "--experts", "--folder", "--library", "--link", "--out"), _DIR),
     **dict.fromkeys(("evaluate --data", "--gallery"), _FOLDER),
-    **dict.fromkeys(("--descriptions", "--generator", "--heads", "--names"), _FILE),
+    **dict.fromkeys(("--descriptions", "--generator", "--heads", "--names", "--review"), _FILE),
     **dict.fromkeys(("train backbone --out", "train shared --out", "train generator --out", "manifest --out"), _FILE),
     **dict.fromkeys(("--dry-run", "--forget-missing", "--json", "--random-weights", "--remove"), _FLAG),
     **dict.fromkeys(("--update", "--verify", "--yes"), _FLAG),
@@ -65,6 +65,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--methods": {"type": _names, "metavar": "A,B,..."},
     "--name": {"action": "append", "metavar": "NAME", "nargs": "+"},
     "--part": {"choices": ("whole", "expert", "shared"), "default": "whole"},
+    "--precision": {"type": _type("percentage: give a number from 1 to 100", float, lambda value: 1 <= value <= 100)},
     "--pretrained": {"metavar": "TAG|FILE"},
     "--query": {"metavar": "TEXT", "nargs": "+"},
     "--seed": {"type": _type("seed: give a whole number, 0 or more", int, lambda value: 0 <= value < 2**63)},
@@ -141,7 +142,8 @@ def build_parser() -> argparse.ArgumentParser:
     command("learn", "learn:learn", "folder", "--library", "--from", *BACKBONE, needs=["--out"])
     asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")
     command("search", "search:search", "query", BASE, *asked, *SAMPLING, needs=[("--library", "--gallery")], top=10)
-    keywords = ("--names", "--query", "--keyword", ("--first", "--at-least"), "--folder", "--style", "--dry-run", "--remove")
+    cuts = ("--first", "--at-least", "--precision")
+    keywords = ("--names", "--query", "--keyword", cuts, "--review", "--folder", "--style", "--dry-run", "--remove")
     command("tag", "tag:tag", *keywords, BASE, *SAMPLING, needs=["--library"])
     command("index", "library:index", "folders", "--forget-missing", "--engine", "--address", *BACKBONE, needs=["--library"])
     command("library", "library:library", "library", "--verify")

@@ -6,6 +6,7 @@ from typing import Any
 
 from core.cli import format
 from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
+from core.cli.gaps import fill_gaps
 from core.cli.search import load_names
 from core.common.errors import GalleryError, UsageError
 from core.common.progress import Steps
@@ -34,6 +35,8 @@ def tag(arguments: Namespace) -> Answer:
     *_, adapter = adapters.values()
     photos = LibraryPhotos(library, backbone)
     names = load_names(arguments.names, backbone).among(background([photos]))
+    if arguments.review is not None or arguments.precision is not None:
+        return fill_gaps(arguments, photos, names, adapter)
     if where.folder is not None:
         photos.check_folder(where.folder)
     asked: list[tuple[str | None, list[str], TaughtName | None]] = [(keyword, texts, None)]

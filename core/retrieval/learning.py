@@ -69,7 +69,7 @@ def learn(
     searched = np.concatenate([pool, others[spread_rows(len(others), OTHERS)]])
     index = photos.index_for(adapter).take(searched)
     right = np.stack([np.isin(searched, np.asarray(keywords[name])) for name in rows])  # [keywords, photos]
-    scores = [_scores(backbone, list(rows), each, index, progress) for each in (adapter, adapter.with_names(taught))]
+    scores = [name_scores(backbone, list(rows), each, index, progress) for each in (adapter, adapter.with_names(taught))]
     before, after = ([average_precision(*pair) for pair in zip(each, right, strict=True)] for each in scores)
     gains = np.array(after) > np.array(before)
     measured = [
@@ -122,7 +122,9 @@ def _taught(names: TaughtNames, photos: PhotoSet, rows: Mapping[str, np.ndarray]
     return names.add_all((name, photos.prefixes(own.tolist()), None) for name, own in rows.items())
 
 
-def _scores(backbone: Backbone, names: list[str], adapter: Adapter, index: Tensor, progress: Progress | None) -> np.ndarray:
+def name_scores(
+    backbone: Backbone, names: Sequence[str], adapter: Adapter, index: Tensor, progress: Progress | None = None
+) -> np.ndarray:
     """The scores [keywords, photos] of the photos in index rows [n, w] for each name."""
     parts = []
     for start in range(0, len(names), AT_ONCE):

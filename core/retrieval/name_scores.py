@@ -26,7 +26,7 @@ def scores_left_out(names: TaughtNames, adapter: Adapter) -> dict[str, LeftOut]:
     """The scores of the photos of each name, each left out once. A name's only photo has none. ``adapter``: without names."""
     backbone, scores = names.backbone, {entry.name: LeftOut([], []) for entry in names.entries}
     for fold in range(FOLDS):
-        named = adapter.with_names(replace(names, entries=tuple(_without(entry, fold) for entry in names.entries)))
+        named = adapter.with_names(replace(names, entries=tuple(without_fold(entry, fold) for entry in names.entries)))
         for entry in names.entries:
             out = [part[fold::FOLDS] for part in (entry.photos, entry.without) if part is not None]
             out = [part if len(entry.photos) > 1 or place else part[:0] for place, part in enumerate(out)]
@@ -38,7 +38,7 @@ def scores_left_out(names: TaughtNames, adapter: Adapter) -> dict[str, LeftOut]:
     return scores
 
 
-def _without(entry: TaughtName, fold: int) -> TaughtName:
+def without_fold(entry: TaughtName, fold: int) -> TaughtName:
     """A name without one of FOLDS parts of its photos. A single photo stays."""
     photos = _outside(entry.photos, fold) if len(entry.photos) > 1 else entry.photos
     return replace(entry, photos=photos, without=None if entry.without is None else _outside(entry.without, fold))

@@ -1,5 +1,6 @@
 """``learn``: names from the keywords and folders that photos have."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from sklearn.metrics import average_precision_score
 
 from core.backbones.embedded import EmbeddedBackbone
 from core.data.xmp import EMPTY, with_keyword
+from core.names.teach import TaughtNames
 from core.retrieval import learning
 from core.retrieval.adapter import Adapter
 from core.retrieval.gallery import Gallery
+from core.retrieval.gaps import proposals
 from core.retrieval.learning import Learned, average_precision, learn
 
 
@@ -144,3 +147,45 @@ def test_too_many_keywords_keep_the_frequent_ones(gallery: Gallery, monkeypatch:
 def test_usage(run: Run, tmp_path: Path, options: list[str], code: int, reason: str) -> None:
     found, out, err = run("learn", *options, "--out", tmp_path / "names")
     assert (found, out) == (code, "") and reason in err
+
+
+def test_gaps_are_filled_with_the_best_name(photos: Path, answer: Answer, run: Run, tmp_path: Path) -> None:
+    """Three photos of each kind have a keyword. Those that have none get the right one."""
+    root = tmp_path / "pictures"
+    for kind in ("wug", "dax"):
+        for number in range(8):
+            photo = drawn(root / "2024", kind, number)
+            if number < 4:
+                photo.with_name(f"{photo.name}.xmp").write_bytes(with_keyword(EMPTY, kind))
+    blurred(root / "2023", [f"{i}.jpg" for i in range(24)], 1)
+    library, names, review = tmp_path / "library", tmp_path / "names", tmp_path / "review.csv"
+    answer("index", root, "--library", library)
+    assert {"wug", "dax"} == by_keyword(answer("learn", "--library", library, "--out", names), "learned").keys()
+    tag = ("tag", "--library", library, "--names", names)
+    found = answer(*tag, "--review", review)
+    assert (found["with_keyword"], found["proposals"], found["tags"]) == (8, 32, [])
+    written = list(csv.DictReader(review.read_text(encoding="utf-8").splitlines()))
+    assert len(written) == 32 and not [file for file in root.rglob("*.xmp") if file.name.removesuffix(".png.xmp")[-1] > "3"]
+    sure = {row["keyword"]: float(row["right in percent"]) for row in written if row["photo"].endswith("7.png")}
+    assert sure == {"wug": 100, "dax": 100}
+    tagged = by_keyword(answer(*tag, "--precision", 100), "tags")
+    for kind in ("wug", "dax"):
+        changed = {Path(file).name for file in tagged[kind]["changed"]}
+        assert {f"{kind} {number}.png.xmp" for number in range(4, 8)} <= changed
+    code, _, err = run(*tag, "--precision", 90, "--query", "x")
+    assert code == 2 and "--review and --precision need --names" in err
+
+
+def test_proposals_are_right_as_often_as_they_say(gallery: Gallery) -> None:
+    """The shares, counted by hand: photos left out, taught without them, by how far the best name is above its mean."""
+    shared = gallery.backbone.shared
+    assert shared is not None
+    adapter, contents = Adapter.of(shared, 0.8), gallery.contents
+    wugs, daxes = of_kind(gallery, "wug")[:4], of_kind(gallery, "dax")[:4]
+    names = TaughtNames(gallery.backbone).add("wug", contents.prefixes(wugs)).add("dax", contents.prefixes(daxes))
+    found = proposals(contents, names, adapter, tagged=[*wugs, *daxes])
+    assert [p.row for p in found] and not {p.row for p in found} & {*wugs, *daxes} and len(found) == len(gallery.photos) - 8
+    assert [p.right for p in found] == sorted((p.right for p in found), reverse=True)
+    own = {**dict.fromkeys(of_kind(gallery, "wug")[4:], "wug"), **dict.fromkeys(of_kind(gallery, "dax")[4:], "dax")}
+    assert all(p.name == own[p.row] for p in found if p.row in own)
+    assert proposals(contents, TaughtNames(gallery.backbone).add("wug", contents.prefixes(wugs[:1])), adapter) == []
