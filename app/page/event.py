@@ -96,12 +96,10 @@ def event(
         tab = context.visitors.find_tab(session)
         owner = memory_of(memory)[0] or (session if tab is None else tab.visitor.token)
 
-        def due() -> Any:
-            return gr.skip() if tab is not None and tab.closed else called(request, data, *values)
-
         try:
             with speaking(wanted(request.headers.get("accept-language") or "")):
                 owner, show = owner if group == TRAINING else "", partial(gr.Progress(), 0, desc=texts.WAITS)
+                due = partial(called, request, data, *values)
                 return await TURNS[group].run(address_of(request), due, owner, show)
         except StudioError as error:
             gr.Warning(texts.of(error), duration=SECONDS_SHOWN)

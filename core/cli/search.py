@@ -113,11 +113,12 @@ def read_gallery(folder: Path, backbone: Backbone) -> tuple[GalleryPhotos, list[
     files = photo_files(folder)
     gallery = Gallery(backbone, limit=len(files))
     report = gallery.add(files, partial(Steps(log), "reading"))
+    failed = reported(report.failed)
     if not gallery.photos:
         raise DataError(f"None of the {len(files)} photos in {folder} can be read.")
     rows = {key: row for row, key in enumerate(gallery.contents.entries)}
     places = [(rows[key], files[place].relative_to(folder)) for place, key in sorted(report.ids.items())]
-    return gallery.contents, places, reported(report.failed)
+    return gallery.contents, places, failed
 
 
 def load_names(file: Path | None, backbone: Backbone) -> TaughtNames:

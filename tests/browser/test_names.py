@@ -181,14 +181,14 @@ def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Br
     open_everyday(other)
     other.click("#names > button")
     thumbnail(other, "horse.png").click()
-    box(other, "names-name").fill("silhouette")
+    box(other, "names-name").fill("black silhouette")
     other.click("#names-teach")
-    expect(other.locator("#names-chips button")).to_have_text(["silhouette (1 photo)"])
+    expect(other.locator("#names-chips button")).to_have_text(["black silhouette (1 photo)"])
 
     # Headless Chromium shows all of its tabs at once, so the test says that the visitor is back.
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(page.locator("#names-chips button")).to_have_text(["silhouette (1 photo)"])
-    expect(page.locator("#results .sg-taught")).to_contain_text("silhouette")
+    expect(page.locator("#names-chips button")).to_have_text(["black silhouette (1 photo)"])
+    expect(page.locator("#results .sg-taught")).to_contain_text("black silhouette")
     other.click("#names-remove")
     expect(other.locator("#names-chips")).to_have_count(0)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from working_vit import working_vit
 
@@ -21,7 +22,7 @@ from core.data.image_io import open_photo
 from core.data.sample_photos import sample_photos
 from core.experts.load import load_engine
 from core.experts.own import OwnEntry, OwnExperts
-from core.names.everyday import EverydayPhotos
+from core.names.everyday import Background
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
@@ -78,7 +79,7 @@ def aerial(vit: Backbone) -> Photos:
 @pytest.mark.parametrize("background", [False, True])
 def test_made_up_names_from_three_photos(aerial: Photos, background: bool) -> None:
     first, rest = aerial.split()
-    gallery = EverydayPhotos.of(aerial.prefixes.float()) if background else None
+    gallery = Background.of([F.normalize(aerial.prefixes.float(), dim=-1)]) if background else None
     names = TaughtNames(aerial.backbone, background=gallery)
     for word, rows in zip(NONSENSE, first, strict=True):
         names = names.add(word, aerial.prefixes[rows])

@@ -72,8 +72,9 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tab: Tab, name: str) -> None:
 def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
     gallery = SOURCES.samples.gallery(engine)
     read = rows(exports.recall_csv(answering.measure(engine, tab, SOURCES)))
+    names = tab.visitor.names(engine)
     adapters = {
-        texts.english(title): adapter for title, _, adapter in answering.columns(engine, tab, tab.asked, tab.adaptation)
+        texts.english(title): adapter for title, _, adapter in answering.columns(engine, names, tab.asked, tab.adaptation)
     }
     assert list(adapters) == [texts.english(column.title) for column in tab.comparison.columns]
     assert len(read) == 6 * (2 * len(adapters) - 1)

@@ -20,10 +20,10 @@ LISTED = 5  # keywords of a kind in the report
 class Learn(Step):
     def layout(self) -> None:
         context = self.context
-        with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
+        with gr.Row(equal_height=True, elem_classes="sg-photo-line", elem_id="learn-line") as line:
             self.found = context.part("keywords")
             self.button = small(self.t("LEARN"), "learn", 120, scale=0)
-        context.sight(self.found, self._keywords)
+        context.sight(line, self._keywords)
         context.sight(self.button, lambda tab, controls: self._keywords(tab, controls) and not self._report(tab, controls))
         context.view([self.found], self._depends, lambda *now: {self.found: self._report(*now) or self._words(*now)})
 

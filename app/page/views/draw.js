@@ -20,6 +20,18 @@ const hide = (ids) => (style.textContent = ids.map((id) => `#${id}`).join() + "{
 hide(JSON.parse(props.value).hidden);
 
 let last = {}; // the last answer that was drawn
+// Gradio's client can lose an answer, if its stream closes while an event is sent. So a page that sent one, and drew nothing for
+// some seconds, asks for everything; each time in vain, it waits twice as long.
+let patience = 5_000;
+new PerformanceObserver((sent) => {
+  const before = last;
+  if (!sent.getEntries().some((each) => each.name.includes("/queue/join"))) return;
+  setTimeout(() => {
+    if (last !== before) return (patience = 5_000);
+    patience *= 2;
+    trigger("behind");
+  }, patience);
+}).observe({ type: "resource" });
 watch("value", () => {
   const answer = JSON.parse(props.value);
   const same = answer.tab === last.tab;
