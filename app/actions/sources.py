@@ -37,5 +37,5 @@ class Sources:
         own = self.gallery(engine, visitor, scope).contents if scope.own or scope.samples else None
         library = self.libraries.photos(scope.library, engine.backbone) if scope.library else None
         where = Where(Path(scope.folder) if scope.folder else None, scope.since, scope.until)
-        names = visitor.names(engine).among(background([photos for photos in (own, library) if photos is not None]))
+        names = visitor.names(engine).among(background([own, library]))
         return Search(asked.kind, asked.what, own, library, names, where, asked.file)

@@ -27,8 +27,8 @@ class Turns:
     ) -> Any:
         """Call a function in a thread, in turn. It keeps the turn until it ends, even if its event is cancelled.
 
-        ``owner``: of whom only one call may wait. ``waits``: called if there is no turn now. Raises StudioError: when another
-        one of the owner waits.
+        ``owner``: only one call of an owner may wait. ``waits``: called if there is no turn now. Raises StudioError: when
+        another one of the owner waits.
         """
         if owner in self._owners:
             raise StudioError(texts.ONE_WAITS)

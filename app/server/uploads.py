@@ -51,7 +51,7 @@ class Uploads:
         size = left = int(request.headers["content-length"])
         check = _files_only(request, lambda: self.count(BLOCKS))
 
-        async def watched() -> Message:
+        async def counted() -> Message:
             nonlocal left
             message = await receive()
             if message["type"] == "http.disconnect" and is_upload(scope):
@@ -62,7 +62,7 @@ class Uploads:
             return message
 
         try:
-            await self.app(scope, watched, send)
+            await self.app(scope, counted, send)
         except OSError as error:  # the disk is full, or a limit on file sizes is reached
             log.warning("an upload could not be written: %s", error)
             await PlainTextResponse(texts.DISK_FULL, NO_ROOM)(scope, receive, send)

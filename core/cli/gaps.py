@@ -3,6 +3,7 @@
 import csv
 from argparse import Namespace
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 from core.cli import format
@@ -36,9 +37,12 @@ def fill_gaps(arguments: Namespace, photos: LibraryPhotos, names: TaughtNames, a
     for proposal in found:
         if 100 * proposal.right >= least:
             sure[proposal.name].append(proposal.row)
-    tags, wrong = list[dict[str, Any]](), reported(failed)
+    tags, wrong, places = list[dict[str, Any]](), reported(failed), defaultdict[int, list[Path]](list)
+    for row, file in files:
+        places[row].append(file)
     for word, rows in sure.items():
-        report = change_all(photos.files(rows), word, arguments.style, False, arguments.dry_run)
+        tagging = sorted(file for row in rows for file in places[row])
+        report = change_all(tagging, word, arguments.style, False, arguments.dry_run)
         changed = [str(file) for file in report.changed]
         tags.append({"keyword": word, "photos": len(rows), "changed": changed, "same": report.same})
         wrong += reported(report.failed)

@@ -14,13 +14,12 @@ from core.common.files import check_free, whole
 from core.common.progress import Steps
 from core.data.keywords import SOURCES, folder_keywords, grouped, keywords_of
 from core.names.file import NAMES_FILE, save_names
-from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.learning import Keyword, Learned
 from core.retrieval.learning import learn as learn_keywords
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.photo_set import PhotoSet
-from core.sglora.request import DEFAULT_WEIGHT
+from core.training.corpus import usual_adapter
 
 Files = list[tuple[int, Path, Path]]  # row, file, and its folder inside the folder that was given
 
@@ -42,7 +41,7 @@ def learn(arguments: Namespace) -> Answer:
         if arguments.source != SOURCES[1]:
             words[row] += folder_keywords(folder)
         steps("reading keywords", done, len(files), "files")
-    adapter = ZERO_SHOT if backbone.shared is None else Adapter.of(backbone.shared, DEFAULT_WEIGHT)
+    adapter = usual_adapter(backbone, backbone.shared)
     learned = learn_keywords(photos, grouped(words), adapter, lambda done, total: steps("learning", done, total, "keywords"))
     out = None
     if learned.names.entries:

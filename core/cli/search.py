@@ -65,7 +65,7 @@ def search(arguments: Namespace) -> Answer:
         paths = {own.key(row): path for row, path in reversed(rows_of_paths)}
     elif opened is not None and where.folder is not None:
         opened.check_folder(where.folder)
-    names = names.among(background([photos for photos in (own, opened) if photos is not None]))
+    names = names.among(background([own, opened]))
     if names.entries:
         beside = {name: a for name, a in adapters.items() if a != ZERO_SHOT} or {"names": ZERO_SHOT}
         adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names) for name, a in beside.items()}}

@@ -66,7 +66,7 @@ def _taught(
     backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
 ) -> tuple[TaughtNames, list[tuple[str, str]], list[Message]]:
     """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
-    names, failed, remarks = TaughtNames(backbone, background=background([library] if library else [])), [], []
+    names, failed, remarks = TaughtNames(backbone, background=background([library])), [], []
     for name, files in wanted:
         remarks += left_out(name, len(files))
         files = files[:MAX_PHOTOS]

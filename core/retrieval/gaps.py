@@ -14,8 +14,7 @@ import torch
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import photo_rows
-from core.retrieval.learning import name_scores
-from core.retrieval.name_scores import FOLDS, without_fold
+from core.retrieval.name_scores import FOLDS, name_scores, without_fold
 from core.retrieval.photo_set import PhotoSet
 from core.retrieval.popularity import spread_rows
 

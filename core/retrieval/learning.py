@@ -9,16 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from core.backbones.base import Backbone
 from core.common.errors import DescriptionError
 from core.common.messages import Message, message
 from core.common.progress import Progress
 from core.names.teach import MAX_NAMES, MAX_PHOTOS, MOST_PHOTOS, TaughtNames, clean_taught_name
 from core.retrieval.adapter import Adapter
-from core.retrieval.columns import text_rows
+from core.retrieval.name_scores import name_scores
 from core.retrieval.photo_set import PhotoSet, background
 from core.retrieval.popularity import spread_rows
 
@@ -26,7 +23,6 @@ FEWEST = 3  # photos of a keyword
 FOLD = 3  # one of so many photos is left out
 OTHERS = 1_000  # most photos without a keyword that compete with those left out
 SURE = 0.5  # average precision from which a keyword that gains nothing is known already
-AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -120,19 +116,6 @@ def _left_out(rows: Iterable[np.ndarray]) -> np.ndarray:
 
 def _taught(names: TaughtNames, photos: PhotoSet, rows: Mapping[str, np.ndarray]) -> TaughtNames:
     return names.add_all((name, photos.prefixes(own.tolist()), None) for name, own in rows.items())
-
-
-def name_scores(
-    backbone: Backbone, names: Sequence[str], adapter: Adapter, index: Tensor, progress: Progress | None = None
-) -> np.ndarray:
-    """The scores [keywords, photos] of the photos in index rows [n, w] for each name."""
-    parts = []
-    for start in range(0, len(names), AT_ONCE):
-        texts = names[start : start + AT_ONCE]
-        parts.append(text_rows(backbone, backbone.text_prefix(texts), adapter, texts) @ index.T)
-        if progress is not None:
-            progress(start + len(texts), len(names))
-    return torch.cat(parts).numpy()
 
 
 def _reason(before: float) -> Message:

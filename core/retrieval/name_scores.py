@@ -1,18 +1,35 @@
-"""How well taught names find their own photos: the score of each photo, with all names taught without it."""
+"""Scores of photos for many names, and of the names' own photos, with all names taught without them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from core.backbones.base import Backbone
+from core.common.progress import Progress
 from core.names.teach import TaughtName, TaughtNames
 from core.retrieval.adapter import Adapter
-from core.retrieval.columns import photo_rows
+from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.questions import Query
 
+AT_ONCE = 64  # names
 FOLDS = 3  # all names are taught so many times, each time without so large a part of their photos
+
+
+def name_scores(
+    backbone: Backbone, names: Sequence[str], adapter: Adapter, index: Tensor, progress: Progress | None = None
+) -> np.ndarray:
+    """The scores [keywords, photos] of the photos in index rows [n, w] for each name."""
+    parts = []
+    for start in range(0, len(names), AT_ONCE):
+        texts = names[start : start + AT_ONCE]
+        parts.append(text_rows(backbone, backbone.text_prefix(texts), adapter, texts) @ index.T)
+        if progress is not None:
+            progress(start + len(texts), len(names))
+    return torch.cat(parts).numpy()
 
 
 class LeftOut(NamedTuple):

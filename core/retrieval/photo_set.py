@@ -107,9 +107,9 @@ class PhotoSet(Protocol):
         return Background.of(columns(self.backbone, index.take(spread_rows(len(index), BACKGROUND))))
 
 
-def background(sets: Sequence[PhotoSet]) -> Background | None:
+def background(sets: Iterable[PhotoSet | None]) -> Background | None:
     """The ``background`` of photos that are searched together; None if there are fewer than FEWEST."""
-    parts = [(each.background, len(each)) for each in sets if len(each)]
+    parts = [(each.background, len(each)) for each in sets if each is not None and len(each)]
     known, counts = tuple(part for part, _ in parts if part is not None), tuple(count for _, count in parts)
     if not known or len(known) < len(counts) or sum(counts) < FEWEST:
         return None

@@ -54,7 +54,7 @@ def test_a_class_of_thirty_behind_one_address_is_never_refused(monkeypatch: pyte
     asyncio.run(minutes())
     assert passed["198.51.100.7"] == 120 * 12 + 2 * 120
     assert passed["203.0.113.1"] <= 14 * CALLS.amount
-    assert passed["127.0.0.1"] <= 14 * CALLS.amount, "a proxy on this machine may report nobody"
+    assert passed["127.0.0.1"] <= 14 * CALLS.amount, "a proxy on this machine may report no address"
 
 
 def test_an_address_fills_only_a_part_of_the_disk() -> None:
@@ -78,7 +78,7 @@ def test_an_address_fills_only_a_part_of_the_disk() -> None:
 
 @pytest.mark.parametrize("header", [{}, {"x-forwarded-for": ""}, {"x-forwarded-for": ","}])
 def test_calls_without_an_address_share_one(app: Small, header: dict[str, str]) -> None:
-    """As behind a proxy that reports nobody."""
+    """As behind a proxy that reports no address."""
     with httpx.Client(**PLAIN) as client:
         body = {"data": [], "session_hash": "none"}
         answers = [client.post(f"{app.url}{API}/cancel", json=body, headers=header).status_code for _ in range(1_000)]
@@ -115,13 +115,20 @@ def test_the_next_turn_goes_to_the_address_that_has_waited_longest() -> None:
         began.append(name)
         assert gate.wait(60)
 
+    async def begun(count: int) -> None:
+        """Wait until so many have begun, and a little longer: more must not."""
+        end = time.monotonic() + 60
+        while len(began) < count and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+
     async def asked() -> None:
         turns = Turns(3, most=2)
         greedy = [asyncio.ensure_future(turns.run("greedy", partial(work, f"greedy {n}"))) for n in range(9)]
-        await asyncio.sleep(0.2)
+        await begun(2)
         assert sorted(began) == ["greedy 0", "greedy 1"]
         others = [asyncio.ensure_future(turns.run(name, partial(work, name))) for name in "abc"]
-        await asyncio.sleep(0.2)
+        await begun(3)
         assert began[2:] == ["a"]
         greedy[0].cancel()  # its thread goes on, and keeps its turn
         greedy[2].cancel()

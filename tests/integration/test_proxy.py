@@ -248,7 +248,7 @@ def test_a_visitor_uploads_beside_archives_of_one_address(proxy: str) -> None:
         assert "upload the remaining photos separately" in report.result()["failed"][-1]["reason"]
 
 
-def test_trainings_of_one_address_delay_nobody_else(proxy: str) -> None:
+def test_trainings_of_one_address_delay_no_other_address(proxy: str) -> None:
     """Of four visitors behind it, each may have one that waits, and another address gets the next turn."""
     own, *tabs = [captioned(proxy, HONEST), *(captioned(proxy, FLOODING) for _ in range(4))]
     number, values = own.click("train", {"own-name": "numbers", "own-description": "pictures with a number"})

@@ -154,7 +154,7 @@ def test_tiny_files_count_with_the_blocks_that_they_take(folder: Path) -> None:
 
 
 def test_many_small_uploads_make_the_next_one_no_slower(folder: Path, app: Running) -> None:
-    """Totals run along. Nobody else sees the files; the sweep does, and corrects the totals."""
+    """Totals run along. Other code does not see the files; the sweep does, and corrects the totals."""
 
     def seconds(everybody: Visitors) -> float:
         begin = time.perf_counter()

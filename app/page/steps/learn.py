@@ -1,6 +1,7 @@
 """Keywords and folders that the searched photos have: one click teaches them."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
@@ -38,9 +39,16 @@ class Learn(Step):
         event.tab.learned = photos, page_html.report(_told(learned))
         return {}
 
-    def _keywords(self, tab: Tab, controls: Controls) -> dict[str, list[int]]:
+    def _keywords(self, tab: Tab, controls: Controls) -> Mapping[str, Sequence[int]]:
+        """Kept while the photos stay the same: every event of the page asks."""
+        if tab.visitor.adding:
+            return {}
         photos, _ = self.context.photos(tab, controls)
-        return {} if tab.visitor.adding else keywords(photos, controls.scope)
+        known, found = tab.keywords or (None, {})
+        if known is not photos:
+            found = keywords(photos, controls.scope)
+            tab.keywords = photos, found
+        return found
 
     def _depends(self, tab: Tab, controls: Controls) -> object:
         return Same(self.context.photos(tab, controls)[0]), tab.visitor.adding, Same(tab.learned)
