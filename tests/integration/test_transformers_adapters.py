@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from core.backbones import load_backbone
 from core.backbones.lora import Lora, LoraLayout
-from core.backbones.transformers_names import clip_model, is_clip_model
+from core.backbones.transformers_names import clip_model
 from core.common.errors import AdapterError
 from core.common.paths import ROOT
 from core.experts.adapter_files import adapter_files
@@ -142,9 +142,13 @@ def test_other_models_are_rejected_with_the_list_of_those_that_fit(run: Run, tmp
     listed = re.search(r"`CLIPModel`.*?:\n((?:.*`ViT-.*\n)+)", (ROOT / "docs" / "reproduce.md").read_text())
     assert listed is not None
     fit = re.findall(r"`(ViT-[\w-]+)`", listed[1])
-    assert fit == [name for name in open_clip.list_models() if is_clip_model(name)] and {"ViT-B-32", "ViT-H-14"} <= set(fit)
+    assert {"ViT-B-32", "ViT-H-14"} <= set(fit)
     code, _, err = run("adapt", "photos of boats", "--format", "transformers", "--out", tmp_path / "out")
-    assert code == 1 and f"embedded is no CLIPModel of transformers. These are, with any weights: {', '.join(fit)}." in err
+    named = re.search(r"embedded is no CLIPModel of transformers. These are, with any weights: (.*)\.", err)
+    assert code == 1 and named is not None
+    # other tests add models of their own to open_clip's list, for as long as the process lives
+    shipped = {path.stem for path in (Path(open_clip.__file__).parent / "model_configs").iterdir()}
+    assert [name for name in named[1].split(", ") if name in shipped] == fit
     others = [name for name in FAMILIES.values() if name not in ("ViT-B-16", "ViT-B-16-quickgelu")]
     for name in (*others, "RN50", "coca_ViT-B-32", "EVA02-B-16", "ViT-M-16-alt", "xlm-roberta-base-ViT-B-32"):
         with pytest.raises(AdapterError, match=f"{name} is no CLIPModel"):
