@@ -26,6 +26,7 @@ from core.common.device import CPU
 from core.common.errors import AdapterError
 from core.common.images import Framing
 from core.common.languages import TOWER_LANGUAGES
+from core.common.runtime import one_core
 
 
 class Towers(ABC):
@@ -64,7 +65,8 @@ class Towers(ABC):
 
     def normalised(self, frames: Tensor) -> Tensor:
         """Turn framed photos, [n, height, width, 3] uint8, into the input of ``prefix``, [n, 3, height, width] float32."""
-        return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
+        with one_core():  # torch's threads would wait, busily, for the next batch
+            return frames.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
 
     def pixels(self, image: Image.Image) -> Tensor:
         """Frame and normalise one RGB photo for ``prefix``: [3, height, width] float32."""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.backbones import efficientnet
-from core.backbones.openvino_tower import openvino_tower
+from core.backbones.openvino_network import openvino_network
 from core.common.device import CPU, autocast, batch_size, sent
 from core.common.errors import BackboneError
 from core.common.images import SIDE
@@ -78,7 +78,7 @@ class ImageTower(nn.Module):
         self.body, self.classifier = efficientnet.body(weights), efficientnet.classifier(weights)
         tower: Any = self.requires_grad_(False)
         tower.to(device, memory_format=torch.channels_last)
-        faster = openvino_tower(_Maps(self.body), (3, SIDE, SIDE)) if device == CPU else None
+        faster = openvino_network(_Maps(self.body), torch.zeros(1, 3, SIDE, SIDE)) if device == CPU else None
         self.engine = "torch" if faster is None else "openvino"
         self._run = faster or self._torch
 
