@@ -36,7 +36,7 @@ def add_uploads(engine: SGLora, tab: Tab, paths: Sequence[str], stop: Stop = nev
             uploads = sort_uploads(paths, unpacked)
             if uploads.photos:
                 gallery = visitor.gallery(engine)
-                report = gallery.add(uploads.photos, visitor.note_progress, lambda: visitor.stopped or stop())
+                report = gallery.add(uploads.photos, visitor.note_progress, lambda: visitor.stopped or stop(), uploads.keywords)
                 done = len(report.added) + len(report.duplicates) + len(report.failed)
                 if visitor.stopped and done < len(uploads.photos):
                     remarks.append(texts.ADDING_STOPPED)

@@ -1,6 +1,7 @@
-"""Learn the keywords that the searched photos have."""
+"""Learn the keywords that the searched photos have, and propose them for the others."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from app.actions.answering import NO_SOURCES, without_sentence
 from app.actions.sources import Sources
@@ -12,8 +13,19 @@ from core.data.keywords import grouped
 from core.data.sample_photos import EVERYDAY
 from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.gallery import Photo
+from core.retrieval.gaps import proposals
 from core.retrieval.learning import FEWEST, Learned, learn
 from core.sglora.engine import SGLora
+
+MOST_PROPOSED = 300  # photos
+
+
+class Proposed(NamedTuple):
+    """A keyword for a photo. ``right``: as for ``Proposal``."""
+
+    photo: Photo
+    word: str
+    right: float
 
 
 def keywords(photos: Sequence[Photo], scope: Scope) -> dict[str, list[int]]:
@@ -35,3 +47,14 @@ def learn_keywords(
     added = [(entry.name, entry.photos, entry.without) for entry in learned.names.entries]
     tab.visitor.change_names(engine, lambda names: names.add_all(added))
     return learned
+
+
+def proposed(engine: SGLora, tab: Tab, scope: Scope, sources: Sources = NO_SOURCES) -> list[Proposed]:
+    """Taught names as keywords for the photos that have no keyword: the surest, keyword by keyword, the least sure first."""
+    photos, names = sources.gallery(engine, tab.visitor, scope).contents, tab.visitor.names(engine)
+    tagged = set().union(*keywords(photos.photos, scope).values())
+    tagged |= {row for row, photo in enumerate(photos.photos) if scope.samples or any(map(names.find, photo.keywords))}
+    (adapter,) = without_sentence(engine) or [ZERO_SHOT]
+    surest = proposals(photos, names, adapter, tagged)[:MOST_PROPOSED]
+    least_sure_first = [Proposed(photos.photos[row], word, right) for row, word, right in reversed(surest)]
+    return sorted(least_sure_first, key=lambda each: each.word.casefold())

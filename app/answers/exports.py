@@ -5,7 +5,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from app.answers.comparison import Comparison
 from app.languages import texts
@@ -95,11 +95,17 @@ def keyword_of(comparison: Comparison | None) -> str:
 
 def write_sidecars(comparison: Comparison, top: int, path: Path) -> None:
     """Write a ZIP of new sidecars with the question as a keyword, for the first photos of the last column."""
-    content, names = with_keyword(EMPTY, keyword_of(comparison)), set[str]()
+    word = keyword_of(comparison)
+    write_keywords([(safe_name(hit.label), word) for hit in comparison.columns[-1].ranking.hits[:top]], path)
+
+
+def write_keywords(tagged: Iterable[tuple[str, str]], path: Path) -> None:
+    """Write a ZIP of new sidecars. ``tagged``: safe names of photos, with their folders, and the keyword of each."""
+    names = set[str]()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for hit in comparison.columns[-1].ranking.hits[:top]:
-            names.add(name := free_name(sidecar_of(Path(safe_name(hit.label))).name, names.__contains__))
-            archive.writestr(name, content)
+        for photo, word in tagged:
+            names.add(name := free_name(str(PurePosixPath(sidecar_of(Path(photo)))), names.__contains__))
+            archive.writestr(name, with_keyword(EMPTY, word))
 
 
 def tag_library(comparison: Comparison, top: int) -> Report:

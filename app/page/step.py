@@ -95,10 +95,10 @@ class Step:
 
         self.on(event, opened, sets=["opened"])
 
-    def downloads(self, button: gr.Button, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
-        """Write a file on click, then let the browser fetch it. Gradio's own button fetches the file from before it."""
+    def downloads(self, event: Any, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
+        """Write a file on an event, then let the browser fetch it. Gradio's own button fetches the file from before it."""
         file = gr.File(visible=False)
-        written = self.on(button.click, write, shown_on=shown_on, group=group, file=file, waits=True)
+        written = self.on(event, write, shown_on=shown_on, group=group, file=file, waits=True)
         written.success(None, file, file, js=script("fetch"), **private())
 
     def chips(self, elem_id: str, label: str, visible: bool = False) -> gr.Dataset:

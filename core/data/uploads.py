@@ -1,24 +1,30 @@
-"""What a visitor uploads: photos, ZIP files of photos, captions files; sorted and unpacked within limits."""
+"""What a visitor uploads: photos, ZIP files of photos, captions files, XMP sidecars; sorted and unpacked within limits."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from zipfile import ZipFile
 
+from core.common.errors import DataError
 from core.common.messages import Message, message
 from core.common.text import safe_name
 from core.data.captions import is_flickr_text
 from core.data.decode import Source, source_folder
+from core.data.decode_pool import MAX_WORD, MAX_WORDS
 from core.data.find_images import is_clutter
 from core.data.image_io import MAX_BYTES
+from core.data.keywords import levels
 from core.data.safe_zip import DAMAGE, open_zip, unpacked
+from core.data.xmp import keywords
 
 CAPTION_SUFFIXES = {".csv", ".tsv", ".jsonl", ".txt"}
 MAX_CAPTIONS_BYTES = 8 * 1024 * 1024
 MAX_CAPTION_FILES = 20  # at once
 MAX_CAPTIONS = 100_000  # captions of one file
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
-MAX_MEMBERS = 2000
+MAX_MEMBERS = 2000  # photos and captions files; as many sidecars
+MAX_SIDECAR_BYTES, MAX_SIDECARS_BYTES = 2**20, 32 * 2**20  # of one; of all
 
 
 @dataclass
@@ -27,9 +33,29 @@ class Uploads:
     captions: list[tuple[str, bytes]] = field(default_factory=list)  # (name, content) of captions files
     failed: list[tuple[str, Message]] = field(default_factory=list)  # (name, reason) of files that are not taken
     room: int = field(default_factory=lambda: MAX_UNPACKED_BYTES)  # bytes that may still be unpacked
+    sidecars: dict[str, list[str]] = field(default_factory=dict)  # their keywords, by folder and name in lower case
+    sidecar_room: int = field(default_factory=lambda: MAX_SIDECARS_BYTES)  # bytes
 
     def fail(self, name: str, template: str, **fields: object) -> None:
         self.failed.append((name, message(template, **fields)))
+
+    def add_sidecar(self, name: str, content: bytes) -> None:
+        """Take the keywords of a sidecar. A damaged or too large one is left out: photos do not depend on it."""
+        self.sidecar_room -= len(content)
+        with suppress(DataError):
+            if self.sidecar_room >= 0 and len(content) <= MAX_SIDECAR_BYTES:
+                words = [word for word in levels(keywords(content)) if len(word) <= MAX_WORD]
+                self.sidecars[name.lower()] = words[:MAX_WORDS]
+
+    @property
+    def keywords(self) -> dict[int, list[str]]:
+        """The keywords in the sidecars of each photo, by its place among the photos."""
+        found = dict[int, list[str]]()
+        for place, source in enumerate(self.photos if self.sidecars else ()):
+            name = PurePosixPath(source.name if isinstance(source, Path) else source[0])
+            beside = (f"{name}.xmp", str(name.with_suffix(".xmp")))
+            found[place] = [word for each in beside for word in self.sidecars.get(each.lower(), ())]
+        return found
 
     def add_captions(self, name: str, content: bytes, where: str = "") -> None:
         """Take a captions file, unless there are too many. ``where``: its name in the error message."""
@@ -48,10 +74,13 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
     """Sort uploaded files. ZIP files are unpacked below ``folder``, which the caller deletes."""
     uploads = Uploads()
     for number, path in enumerate(map(Path, paths)):
-        if is_clutter(path.name):
-            continue
         suffix = path.suffix.lower()
-        if suffix == ".zip":
+        if suffix == ".xmp":
+            if path.is_file() and path.stat().st_size <= MAX_SIDECAR_BYTES:
+                uploads.add_sidecar(path.name, path.read_bytes())
+        elif is_clutter(path.name):
+            continue
+        elif suffix == ".zip":
             _unpack(path, folder / str(number), uploads)
         elif suffix in CAPTION_SUFFIXES:
             if not path.is_file():
@@ -78,6 +107,7 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
             uploads.fail(path.name, "the ZIP holds no files")
         if len(members) > MAX_MEMBERS:
             uploads.fail(path.name, "only the first {most:,} of its {n:,} files were taken", most=MAX_MEMBERS, n=len(members))
+        _read_sidecars(archive, path.stem, uploads)
         folder.mkdir(parents=True)
         for number, member in enumerate(members[:MAX_MEMBERS]):
             name, target = safe_name(member.filename), folder / str(number)
@@ -102,3 +132,13 @@ def _unpack(path: Path, folder: Path, uploads: Uploads) -> None:
                 target.write_bytes(content)
                 inner_folder = source_folder(f"{path.stem}/{member.filename}")
                 uploads.photos.append((f"{inner_folder}/{name}", target))
+
+
+def _read_sidecars(archive: ZipFile, stem: str, uploads: Uploads) -> None:
+    """``stem``: the first folder of photos from this ZIP."""
+    beside = [member for member in archive.infolist() if member.filename.lower().endswith(".xmp")]
+    for member in beside[:MAX_MEMBERS]:
+        if member.file_size <= min(MAX_SIDECAR_BYTES, uploads.sidecar_room):
+            with suppress(*DAMAGE):
+                content = unpacked(archive, member, member.file_size)
+                uploads.add_sidecar(f"{source_folder(f'{stem}/{member.filename}')}/{safe_name(member.filename)}", content)

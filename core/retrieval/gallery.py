@@ -287,12 +287,19 @@ class Gallery:
             return message("the gallery is full: its photos take at most {mb:,} MB of memory.", mb=self.most_bytes // 2**20)
         return None
 
-    def add(self, sources: Sequence[Source], progress: Progress | None = None, stop: Stop = never) -> AddReport:
+    def add(
+        self,
+        sources: Sequence[Source],
+        progress: Progress | None = None,
+        stop: Stop = never,
+        keywords: Mapping[int, Sequence[str]] = {},
+    ) -> AddReport:
         """Add photo files, batch by batch. Each content is added once; the report lists files that cannot be added.
 
         Args:
             sources: paths, or (name, content or path).
             progress: called with (files done, all files). stop: called before each file is read; True skips the remaining ones.
+            keywords: those beside a file, by its place among the sources.
         """
         report, upload = AddReport(), Upload(self.backbone.framing)
         files = [(source.name, source) if isinstance(source, Path) else source for source in sources]
@@ -310,12 +317,18 @@ class Gallery:
             for batch in read_ahead(takewhile(lambda _: not stop(), range(len(files))), read):
                 with ENCODING:
                     outcomes = encode(batch, self.backbone)
-                self._commit(outcomes, [name for name, _ in files], report)
+                self._commit(outcomes, [name for name, _ in files], keywords, report)
                 if progress is not None:
                     progress(batch[-1][0] + 1, len(files))
         return report
 
-    def _commit(self, outcomes: Iterable[tuple[int, Outcome]], names: Sequence[str], report: AddReport) -> None:
+    def _commit(
+        self,
+        outcomes: Iterable[tuple[int, Outcome]],
+        names: Sequence[str],
+        keywords: Mapping[int, Sequence[str]],
+        report: AddReport,
+    ) -> None:
         with self._lock:
             entries, memory = dict(self.contents.entries), self.contents.memory
             taken = {photo.name.casefold() for photo in self.photos}
@@ -331,7 +344,8 @@ class Gallery:
                 else:
                     day, name = outcome.taken and outcome.taken.date(), _free_file_name(name, taken)
                     folder = PurePosixPath(source_folder(names[place]))
-                    words = tuple(dict.fromkeys([*outcome.keywords, *folder_keywords(PurePosixPath(*folder.parts[1:]))]))
+                    above = folder_keywords(PurePosixPath(*folder.parts[1:]))
+                    words = tuple(dict.fromkeys([*outcome.keywords, *keywords.get(place, ()), *above]))
                     folder = "" if folder == PurePosixPath() else str(folder)
                     photo = Photo(outcome.id, name, outcome.thumbnail, taken=day, folder=folder, keywords=words)
                     entries[photo.id] = entry = Entry(photo, outcome.prefix, outcome.row)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from app_process import visit
 from made_up_photos import drawn
@@ -15,18 +16,23 @@ from playwright.sync_api import Browser, expect
 
 from app.languages import texts
 from core.data.sample_photos import sample_sets
-from core.data.xmp import EMPTY, with_keyword
+from core.data.xmp import EMPTY, keywords, with_keyword
 
 
 def class_folders(folder: Path) -> Path:
-    """A ZIP with photos of two made-up kinds: one has a folder, the other one a keyword inside each photo."""
+    """A ZIP with photos of two made-up kinds: one has a folder, the other one a keyword inside each photo, or beside it. Four
+    new ones of the first kind have no keyword."""
     path = folder / "pictures.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(9):
-            archive.write(drawn(folder, "wug", number), f"pictures/wug/{number}.png")
-            dax, out = drawn(folder, "dax", number), io.BytesIO()
+            archive.write(drawn(folder, "wug", 2 * number), f"pictures/wug/{number}.png")
+            dax, out = drawn(folder, "dax", 2 * number), io.BytesIO()
             Image.open(dax).convert("RGB").save(out, "JPEG", quality=95, xmp=with_keyword(EMPTY, "shapes|dax"))
             archive.writestr(f"pictures/2024/{number}.jpg", out.getvalue())
+            if number < 4:
+                archive.write(drawn(folder, "wug", 5 + 2 * number), f"pictures/new/wug {number}.png")
+                archive.write(drawn(folder, "dax", 5 + 2 * number), f"pictures/inbox/dax {number}.png")
+                archive.writestr(f"pictures/inbox/dax {number}.xmp", with_keyword(EMPTY, "dax"))
         for number in range(24):
             archive.writestr(f"pictures/export/{number}.jpg", encode(picture(number, (160, 120)), "JPEG"))
     return path
@@ -36,13 +42,35 @@ def test_one_click_learns_folders_and_keywords(browser: Browser, url: str, tmp_p
     page, _ = visit(browser, url)
     expect(page.locator("#learn")).to_be_hidden()  # the photos that the page opens on show what a sentence does
     page.locator("#upload input[type=file]").set_input_files(class_folders(tmp_path))
-    expect(page.locator("#keywords")).to_contain_text(texts.LEARN_FOUND.format(n=3, photos=18), timeout=60_000)
+    expect(page.locator("#keywords")).to_contain_text(texts.LEARN_FOUND.format(n=3, photos=22), timeout=60_000)
     page.click("#learn")
     expect(page.locator("#keywords")).to_contain_text("keywords were learned")
     expect(page.locator("#keywords")).to_contain_text("photos that did not teach")
     expect(page.locator("#learn")).to_be_hidden()
+    gaps = page.locator("#gaps details").filter(has=page.locator("summary b", has_text=re.compile("^wug$")))
+    gaps.locator("summary").click()
+    photos = gaps.locator("[data-key]")
+    expect(photos.last).to_have_attribute("title", re.compile(r"^wug \d\.png: (100|[6-9]\d) of 100"))
+    shares = [int(re.findall(r"(\d+) of 100", title)[0]) for title in photos.evaluate_all("all => all.map(each => each.title)")]
+    assert shares == sorted(shares), "the least sure come first"
+    surest = photos.last
+    expect(surest).to_have_attribute("aria-pressed", "true")
+    surest.click()
+    left_out = str(surest.get_attribute("title")).partition(":")[0]
+    chosen = page.locator('#gaps [data-key][aria-pressed="true"]')
+    names = chosen.evaluate_all("all => all.map(each => each.title.split(':')[0])")
+    expect(page.locator("#gaps [data-write]")).to_have_text(texts.GAPS_WRITE.format(n=len(names)))
+    with page.expect_download() as download:
+        page.click("#gaps [data-write]")
+    download.value.save_as(written := tmp_path / "keywords.zip")
+    with zipfile.ZipFile(written) as archive:
+        words = {name: keywords(archive.read(name))["dc:subject"] for name in archive.namelist()}
+    assert {PurePath(name).name.removesuffix(".xmp") for name in words} == set(names) and left_out not in names
+    tagged = {name: words[f"pictures/pictures/new/{name}.xmp"] for name in names if name.startswith("wug ")}
+    assert len(tagged) == 3 and set(map(tuple, tagged.values())) == {("wug",)}
+
     page.locator("#names-chips button").filter(has_text="wug").click()
-    right = {f"{number}.png" for number in range(9)}
+    right = {f"{number}.png" for number in range(9)} | {f"wug {number}.png" for number in range(4)}
     settles(lambda: len(right & set(labels(page, texts.SHARED)[:9])) >= 8, True)
 
     choose(page, "where", sample_sets()["clothes"].title)

@@ -150,12 +150,12 @@ def test_usage(run: Run, tmp_path: Path, options: list[str], code: int, reason: 
 
 
 def test_gaps_are_filled_with_the_best_name(photos: Path, answer: Answer, run: Run, tmp_path: Path) -> None:
-    """Three photos of each kind have a keyword. Those that have none get the right one."""
+    """Four photos of each kind have a keyword. Those that have none get the right one, and other photos get none."""
     root = tmp_path / "pictures"
     for kind in ("wug", "dax"):
         for number in range(8):
             photo = drawn(root / "2024", kind, number)
-            if number < 4:
+            if number in (1, 2, 3, 6):
                 photo.with_name(f"{photo.name}.xmp").write_bytes(with_keyword(EMPTY, kind))
     blurred(root / "2023", [f"{i}.jpg" for i in range(24)], 1)
     library, names, review = tmp_path / "library", tmp_path / "names", tmp_path / "review.csv"
@@ -165,13 +165,14 @@ def test_gaps_are_filled_with_the_best_name(photos: Path, answer: Answer, run: R
     found = answer(*tag, "--review", review)
     assert (found["with_keyword"], found["proposals"], found["tags"]) == (8, 32, [])
     written = list(csv.DictReader(review.read_text(encoding="utf-8").splitlines()))
-    assert len(written) == 32 and not [file for file in root.rglob("*.xmp") if file.name.removesuffix(".png.xmp")[-1] > "3"]
-    sure = {row["keyword"]: float(row["right in percent"]) for row in written if row["photo"].endswith("7.png")}
+    assert len(written) == 32 and len(list(root.rglob("*.xmp"))) == 8
+    sure = {row["keyword"]: float(row["right in percent"]) for row in written if row["photo"].endswith("4.png")}
     assert sure == {"wug": 100, "dax": 100}
-    tagged = by_keyword(answer(*tag, "--precision", 100), "tags")
+    tagged = by_keyword(answer(*tag, "--precision", 90), "tags")
     for kind in ("wug", "dax"):
         changed = {Path(file).name for file in tagged[kind]["changed"]}
-        assert {f"{kind} {number}.png.xmp" for number in range(4, 8)} <= changed
+        right = {f"{kind} {number}.png.xmp" for number in (0, 4, 5, 7)}  # the last one differs most from those that teach
+        assert changed <= right and len(changed) >= 3
     code, _, err = run(*tag, "--precision", 90, "--query", "x")
     assert code == 2 and "--review and --precision need --names" in err
 

@@ -77,7 +77,7 @@ class Experts(Step):
         self.on(self.find.change, self._find, [self.find], trigger_mode="always_last")
         self.on(self.table.select, self._details)
         self.on(self.stop.click, self._stop)
-        self.downloads(self.download, self._write, self.mine)
+        self.downloads(self.download.click, self._write, self.mine)
         boxes, given = [self.name, self.description], [self.adapter, self.about]
         self.on(self.train.click, self._train, boxes, (), self.trained, TRAINING, waits=True)
         self.on(self.imports.click, self._import, given, given, self.mine, HEAVY)

@@ -55,7 +55,7 @@ class Generate(Step):
         moved += [self.k.release, self.tau.release, self.strength.input, self.strength.release]
         self.asks(moved, self._redo)
         self.asks(self.without.click, self._without, sets=["description"])
-        self.downloads(self.download, self._write, self.lora)
+        self.downloads(self.download.click, self._write, self.lora)
         self.resample.click(None, None, self.seed, js="() => Math.floor(Math.random() * 10000)", **private())
 
     def _redo(self, event: Event) -> Updates:

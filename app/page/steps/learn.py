@@ -1,18 +1,20 @@
-"""Keywords and folders that the searched photos have: one click teaches them."""
+"""Keywords and folders that the searched photos have: one click teaches them, and proposes them for the other photos."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
-from app.actions.learning import keywords, learn_keywords
+from app.actions.learning import keywords, learn_keywords, proposed
+from app.answers.exports import write_keywords
 from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, small, with_estimate
 from app.page.view import Controls, Same, Updates
-from app.page.views import page_html
+from app.page.views import page_html, results_html
 from app.visitors.tab import Tab
+from core.common.errors import DataError
 from core.retrieval.learning import Learned
 
 LISTED = 5  # keywords of a kind in the report
@@ -27,9 +29,12 @@ class Learn(Step):
         context.sight(line, self._keywords)
         context.sight(self.button, lambda tab, controls: self._keywords(tab, controls) and not self._report(tab, controls))
         context.view([self.found], self._depends, lambda *now: {self.found: self._report(*now) or self._words(*now)})
+        self.gaps = context.part("gaps", "", "gaps")
+        context.view([self.gaps], lambda *now: (self._depends(*now), now[0].visitor.taught), self._draw_gaps)
 
     def wire(self) -> None:
         self.on(self.button.click, self._learn, [self.context.kept_names], shown_on=self.found, group=HEAVY)
+        self.downloads(self.gaps.written, self._write, self.gaps)
 
     def _learn(self, event: Event, kept: object) -> Updates:
         event.tab.visitor.hear_names(kept)
@@ -38,6 +43,21 @@ class Learn(Step):
         learned = learn_keywords(engine, event.tab, event.controls.scope, self.context.sources, progress)
         event.tab.learned = photos, page_html.report(_told(learned))
         return {}
+
+    def _draw_gaps(self, tab: Tab, controls: Controls) -> Updates:
+        """The photos to tag, once keywords of these photos were learned."""
+        learned = self._report(tab, controls)
+        tab.proposed = proposed(self.context.engine(tab), tab, controls.scope, self.context.sources) if learned else []
+        return {self.gaps: results_html.gaps(tab.proposed, tab.visitor.files)}
+
+    def _write(self, event: Event) -> str:
+        keys = event.data.get("keys")
+        chosen = [each for each in event.tab.proposed if isinstance(keys, list) and each.photo.id in keys]
+        if not chosen:
+            raise DataError(texts.GAPS_NONE)
+        path = event.tab.visitor.files.new("sg-lora-keywords.zip")
+        write_keywords([(f"{photo.folder}/{photo.name}".lstrip("/"), word) for photo, word, _ in chosen], path)
+        return str(path)
 
     def _keywords(self, tab: Tab, controls: Controls) -> Mapping[str, Sequence[int]]:
         """Kept while the photos stay the same: every event of the page asks."""

@@ -76,7 +76,7 @@ class Names(Step):
         changes(self.load.upload, self._load, self.load)
         self.on(self.asked.answered, self._answered, group=HEAVY, trigger_mode="multiple")
         self.on(self.taught.input, self._select, [self.taught], [self.name])
-        self.downloads(self.save, self._save, self.report)
+        self.downloads(self.save.click, self._save, self.report)
         self.opens(self.folded.expand, "names")
         self.asks(self.taught_chips.select, self._ask, sets=["query"], trigger_mode="multiple")
 

@@ -31,10 +31,10 @@ class TakeHome(Step):
         self.context.view(buttons, lambda tab, _: (Same(tab.comparison), tab.top), self._draw)
 
     def wire(self) -> None:
-        self.downloads(self.results, self._results, self.report)
-        self.downloads(self.recall, self._recall, self.report)
-        self.downloads(self.photos, self._photos, self.report, HEAVY)
-        self.downloads(self.tag, self._tag, self.report)
+        self.downloads(self.results.click, self._results, self.report)
+        self.downloads(self.recall.click, self._recall, self.report)
+        self.downloads(self.photos.click, self._photos, self.report, HEAVY)
+        self.downloads(self.tag.click, self._tag, self.report)
         self.on(self.ask.click, lambda _: {self.sure: gr.Button(texts.TAG_SURE, visible=True)}, sets=[self.sure])
         self.on(self.sure.click, self._tag_here, (), [self.sure], self.report, HEAVY, waits=True)
 

@@ -1,12 +1,14 @@
 """HTML of the results of a question: columns of photos or captions, how they moved, and recall."""
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
 
+from app.actions.learning import Proposed
 from app.actions.line import NameLine
 from app.answers.comparison import CONTROLS, FIRST, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison
 from app.answers.question import Question
@@ -123,6 +125,13 @@ def line(result: Comparison | None, own: Files, now: NameLine | None) -> Markup:
         return Markup("")
     pictures = _pictures(result, own, [now.ask.key] if now.ask else [])
     return _html.line(now, [small for small, _ in pictures.values()], MOST_ASKED)
+
+
+def gaps(proposed: Sequence[Proposed], files: Files) -> Markup:
+    """Keyword by keyword, the photos that may get it. Those that are more likely wrong than right begin outside."""
+    words = [(word, list(group)) for word, group in groupby(proposed, lambda each: each.word)]
+    pictures = {each.photo.id: address(files.thumbnail(each.photo)) for each in proposed}
+    return _html.gaps(words, pictures) if words else Markup("")
 
 
 def counting(result: Comparison) -> Markup:
