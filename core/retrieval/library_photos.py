@@ -105,8 +105,14 @@ class LibraryPhotos(PhotoSet):
 
     def place(self, path: Path) -> str:
         """A file's path as text, beginning with the indexed folder's name."""
-        roots = (root for root in map(Path, self.library.about.folders) if path.is_relative_to(root))
-        return shown_path(str(path.relative_to(root.parent)) if (root := next(roots, None)) else path.name)
+        return shown_path(path.name if (root := self._root(path)) is None else str(path.relative_to(root.parent)))
+
+    def inner_folder(self, path: Path) -> Path:
+        """A file's folder inside the indexed folder."""
+        return path.relative_to(self._root(path) or path.parent).parent
+
+    def _root(self, path: Path) -> Path | None:
+        return next((root for root in map(Path, self.library.about.folders) if path.is_relative_to(root)), None)
 
     def files(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
         """All files of photos, sorted; ``folder``: only those in it or below it."""
