@@ -23,7 +23,7 @@ from core.experts.adapter_files import adapter_files, adapter_part, provenance, 
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.library import About
+from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest, read_weights
 
@@ -148,23 +148,26 @@ def chosen_backbone(arguments: Namespace, side: Side = "texts") -> Backbone:
     """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without these, that of ``--experts`` or
     ``--library``. ``side``: what LoRAs of an open_clip model adapt, if neither ``--adapt`` nor its experts say it."""
     given = {key: getattr(arguments, key) for key in ("pretrained", "adapt_blocks", "adapt")}
-    if arguments.heads is None:
-        experts, library, name = (getattr(arguments, key, None) for key in ("experts", "library", "backbone"))
-        if name is None and not any(given.values()):
-            if experts is not None:
-                return load_backbone(**RepositoryIndex.read(experts).backbone)
+    experts, library, name = (getattr(arguments, key, None) for key in ("experts", "library", "backbone"))
+    if arguments.heads is not None:
+        if name not in (None, EMBEDDED):
+            raise BackboneError(f"--heads is for the embedded backbone; {name} takes --pretrained.")
+        return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
+    if name is None and not any(given.values()):
+        if experts is not None:
+            return load_backbone(**RepositoryIndex.read(experts).backbone)
+        if library is not None and library.exists():
+            made = PhotoLibrary.open(library).about.backbone
             # One of the embedded backbone's photos cannot be searched with its own experts: it says how to make it again.
-            if library is not None and library.exists() and (made := About.read(library).backbone)["spec"] != EMBEDDED:
+            if made["spec"] != EMBEDDED:
                 return load_backbone(**made)
-        own_weights = name in (None, EMBEDDED) or name.startswith(OWN_WEIGHTS)
-        if not (own_weights or given["pretrained"] or getattr(arguments, "random_weights", False)):
-            raise BackboneError(f"{name} has random weights: give --pretrained TAG|FILE, or train with --random-weights.")
-        if name not in (None, EMBEDDED) and given["adapt"] is None:
-            folder = experts or experts_path(slug(name, given["pretrained"], given["adapt_blocks"]))
-            known = (folder / INDEX_FILE).is_file()
-            usual = "photos" if given["adapt_blocks"] else side  # blocks of the image tower, as in the paper
-            given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else usual
-        return load_backbone(name or EMBEDDED, **given)
-    if arguments.backbone not in (None, EMBEDDED):
-        raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
-    return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
+    if name in (None, EMBEDDED):
+        return load_backbone(EMBEDDED, **given)
+    if not (name.startswith(OWN_WEIGHTS) or given["pretrained"] or getattr(arguments, "random_weights", False)):
+        raise BackboneError(f"{name} has random weights: give --pretrained TAG|FILE, or train with --random-weights.")
+    if given["adapt"] is None:
+        folder = experts or experts_path(slug(name, given["pretrained"], given["adapt_blocks"]))
+        known = (folder / INDEX_FILE).is_file()
+        usual = "photos" if given["adapt_blocks"] else side  # blocks of the image tower, as in the paper
+        given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else usual
+    return load_backbone(name, **given)

@@ -21,7 +21,7 @@ from core.common.lazy import lazy
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
 from core.retrieval.index import Index
-from core.retrieval.library import PhotoLibrary, absolute, shown_path
+from core.retrieval.library import PhotoLibrary, absolute, index_command, shown_path
 from core.retrieval.photo_set import PhotoSet
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class LibraryPhotos(PhotoSet):
             self.ids: list[bytes] = self._photos.to_table(columns=["id"])["id"].to_pylist()
             self.index = Index(vectors(library, self._photos))
         if not self.ids:
-            command = library.about.index_command(str(library.folder), "FOLDER")
+            command = index_command(library.folder, ["FOLDER"], library.about.backbone)
             raise LibraryError(f"The library {library.folder} holds no photos that can be searched: run `{command}`.")
 
     def __len__(self) -> int:
