@@ -36,7 +36,8 @@ class Answer:
 
 
 def route(arguments: Namespace) -> Answer:
-    wanted = request(arguments, arguments.text)
+    wanted = task_request(arguments)
+    assert wanted is not None
     engine = load_chosen_engine(arguments)
     routing = engine.route(wanted.description, wanted.k, wanted.tau)
     facts = routing_facts(engine, routing)
@@ -44,7 +45,8 @@ def route(arguments: Namespace) -> Answer:
 
 
 def adapt(arguments: Namespace) -> Answer:
-    wanted = request(arguments, arguments.text)
+    wanted = task_request(arguments)
+    assert wanted is not None
     engine = load_chosen_engine(arguments)
     adaptation = engine.adapt(wanted)
     lora, origin = adapter_part(engine, adaptation, arguments.part)
@@ -118,25 +120,15 @@ def reported(failed: Iterable[tuple[object, object]]) -> list[dict[str, str]]:
 
 
 def task_request(arguments: Namespace) -> AdapterRequest | None:
-    """The request of ``--task``; None without one. Raises as ``request``; UsageError: when options shape an adapter that is not
-    generated."""
+    """The request of TEXT or ``--task``, and of the options that shape its adapter; None without a task. Raises, before seconds
+    of loading models, DescriptionError: when the request is invalid; UsageError: when there are such options without a task."""
+    keys = ("k", "tau", "seed", "strength", "weights")
+    given = {key: value for key in keys if (value := getattr(arguments, key, None)) is not None}
     if arguments.task is not None:
-        return request(arguments, arguments.task)
-    if given := _sampling(arguments):
+        return AdapterRequest(arguments.task, weights=read_weights(given.pop("weights", ())), **given)
+    if given:
         raise UsageError(f"--{next(iter(given))} needs --task TEXT: without one, no adapter is generated.")
     return None
-
-
-def request(arguments: Namespace, description: str) -> AdapterRequest:
-    """The request of ``--k``, ``--tau``, ``--seed``, ``--strength`` and ``--weights``; None is the default. Raises
-    DescriptionError: before seconds of loading models."""
-    given = _sampling(arguments)
-    return AdapterRequest(description, weights=read_weights(given.pop("weights", ())), **given)
-
-
-def _sampling(arguments: Namespace) -> dict[str, Any]:
-    keys = ("k", "tau", "seed", "strength", "weights")
-    return {key: value for key in keys if (value := getattr(arguments, key, None)) is not None}
 
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:

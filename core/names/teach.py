@@ -156,7 +156,8 @@ class TaughtNames:
         other = self.find(new)
         if other is not None and other is not entry:
             return self.remove(old).add(new, entry.photos, entry.without)
-        return self._replaced(entry, replace(entry, name=new, texts=self._texts([new])[0]))
+        renamed = replace(entry, name=new, texts=self._texts([new])[0])
+        return replace(self, entries=tuple(renamed if e is entry else e for e in self.entries))
 
     def remove(self, name: str) -> TaughtNames:
         """Remove a name. Raises DescriptionError: when it is not taught."""
@@ -257,9 +258,6 @@ class TaughtNames:
         if entry is None:
             raise DescriptionError("“{name}” is not a taught name: teach it first.", name=brief(name))
         return entry
-
-    def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
-        return replace(self, entries=tuple(new if e is old else e for e in self.entries))
 
 
 def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
