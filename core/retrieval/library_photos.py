@@ -162,9 +162,7 @@ class LibraryPhotos(PhotoSet):
         if not (inside := self._inside(folder)):  # a folder of the gallery
             return np.zeros(len(self), bool)
         literal = shown_path(inside).replace("'", "''")
-        with self.library.readable():
-            table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
-        there = set(table["id"].to_pylist())
+        there = {id for id, _ in self._listed(f"starts_with(path, '{literal}')")}
         return np.array([id in there for id in self.ids], bool)
 
     def _inside(self, folder: Path) -> str:
