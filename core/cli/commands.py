@@ -25,6 +25,7 @@ from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest, read_weights
 
 
@@ -74,7 +75,7 @@ def chosen_adapters(
     else:
         engine = load_chosen_engine(arguments)
         backbone, adapters = engine.backbone, evaluation.adapters_of(engine, wanted, methods or ("zero-shot", "sg-lora"))
-        if not methods and not engine.fits(engine, engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)):
+        if not methods and not Fit.of(engine, engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)).fits:
             log("No expert fits this task: only the shared LoRA is applied.")
             adapters["shared"] = adapters.pop("sg-lora")
     if arguments.adapter is not None:
