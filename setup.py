@@ -21,7 +21,7 @@ setup(
     package_dir=shipped,
     package_data={
         "app": ["languages/*.json", "languages/*.md", "page/*.css", "page/views/*.js", "page/views/templates/*.html"],
-        "core": ["cli/help.txt", "common/*.json", "experts/*.md", "retrieval/*.json", "training/*.json"],
+        "core": ["cli/help.txt", "common/*.json", "experts/*.md", "sglora/*.json", "training/*.json"],
         "core.experiments": ["*.json", "*.mplstyle"],
         "core.shipped.assets": [
             "*.json",

@@ -23,8 +23,8 @@ from core.common.errors import DescriptionError, RepositoryError
 from core.data.captions import parse_typed
 from core.experts.adapter_files import WHOLE, adapter_part, fit_facts, listed_names, routed_experts
 from core.names.teach import left_out
-from core.retrieval.fit import Fit
 from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU, NO_EXPERTS
 
 MAX_TOP = 100

@@ -23,8 +23,9 @@ from core.experts.adapter_files import adapter_files, adapter_part, provenance, 
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.library import About
+from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest, read_weights
 
 
@@ -36,7 +37,8 @@ class Answer:
 
 
 def route(arguments: Namespace) -> Answer:
-    wanted = request(arguments, arguments.text)
+    wanted = task_request(arguments)
+    assert wanted is not None
     engine = load_chosen_engine(arguments)
     routing = engine.route(wanted.description, wanted.k, wanted.tau)
     facts = routing_facts(engine, routing)
@@ -44,7 +46,8 @@ def route(arguments: Namespace) -> Answer:
 
 
 def adapt(arguments: Namespace) -> Answer:
-    wanted = request(arguments, arguments.text)
+    wanted = task_request(arguments)
+    assert wanted is not None
     engine = load_chosen_engine(arguments)
     adaptation = engine.adapt(wanted)
     lora, origin = adapter_part(engine, adaptation, arguments.part)
@@ -72,7 +75,7 @@ def chosen_adapters(
     else:
         engine = load_chosen_engine(arguments)
         backbone, adapters = engine.backbone, evaluation.adapters_of(engine, wanted, methods or ("zero-shot", "sg-lora"))
-        if not methods and not engine.fits(engine, engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)):
+        if not methods and not Fit.of(engine, engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)).fits:
             log("No expert fits this task: only the shared LoRA is applied.")
             adapters["shared"] = adapters.pop("sg-lora")
     if arguments.adapter is not None:
@@ -118,25 +121,15 @@ def reported(failed: Iterable[tuple[object, object]]) -> list[dict[str, str]]:
 
 
 def task_request(arguments: Namespace) -> AdapterRequest | None:
-    """The request of ``--task``; None without one. Raises as ``request``; UsageError: when options shape an adapter that is not
-    generated."""
+    """The request of TEXT or ``--task``, and of the options that shape its adapter; None without a task. Raises, before seconds
+    of loading models, DescriptionError: when the request is invalid; UsageError: when there are such options without a task."""
+    keys = ("k", "tau", "seed", "strength", "weights")
+    given = {key: value for key in keys if (value := getattr(arguments, key, None)) is not None}
     if arguments.task is not None:
-        return request(arguments, arguments.task)
-    if given := _sampling(arguments):
+        return AdapterRequest(arguments.task, weights=read_weights(given.pop("weights", ())), **given)
+    if given:
         raise UsageError(f"--{next(iter(given))} needs --task TEXT: without one, no adapter is generated.")
     return None
-
-
-def request(arguments: Namespace, description: str) -> AdapterRequest:
-    """The request of ``--k``, ``--tau``, ``--seed``, ``--strength`` and ``--weights``; None is the default. Raises
-    DescriptionError: before seconds of loading models."""
-    given = _sampling(arguments)
-    return AdapterRequest(description, weights=read_weights(given.pop("weights", ())), **given)
-
-
-def _sampling(arguments: Namespace) -> dict[str, Any]:
-    keys = ("k", "tau", "seed", "strength", "weights")
-    return {key: value for key in keys if (value := getattr(arguments, key, None)) is not None}
 
 
 def load_chosen_engine(arguments: Namespace) -> SGLora:
@@ -148,23 +141,26 @@ def chosen_backbone(arguments: Namespace, side: Side = "texts") -> Backbone:
     """The backbone of ``--backbone``, ``--heads``, ``--pretrained`` and ``--adapt``; without these, that of ``--experts`` or
     ``--library``. ``side``: what LoRAs of an open_clip model adapt, if neither ``--adapt`` nor its experts say it."""
     given = {key: getattr(arguments, key) for key in ("pretrained", "adapt_blocks", "adapt")}
-    if arguments.heads is None:
-        experts, library, name = (getattr(arguments, key, None) for key in ("experts", "library", "backbone"))
-        if name is None and not any(given.values()):
-            if experts is not None:
-                return load_backbone(**RepositoryIndex.read(experts).backbone)
+    experts, library, name = (getattr(arguments, key, None) for key in ("experts", "library", "backbone"))
+    if arguments.heads is not None:
+        if name not in (None, EMBEDDED):
+            raise BackboneError(f"--heads is for the embedded backbone; {name} takes --pretrained.")
+        return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
+    if name is None and not any(given.values()):
+        if experts is not None:
+            return load_backbone(**RepositoryIndex.read(experts).backbone)
+        if library is not None and library.exists():
+            made = PhotoLibrary.open(library).about.backbone
             # One of the embedded backbone's photos cannot be searched with its own experts: it says how to make it again.
-            if library is not None and library.exists() and (made := About.read(library).backbone)["spec"] != EMBEDDED:
+            if made["spec"] != EMBEDDED:
                 return load_backbone(**made)
-        own_weights = name in (None, EMBEDDED) or name.startswith(OWN_WEIGHTS)
-        if not (own_weights or given["pretrained"] or getattr(arguments, "random_weights", False)):
-            raise BackboneError(f"{name} has random weights: give --pretrained TAG|FILE, or train with --random-weights.")
-        if name not in (None, EMBEDDED) and given["adapt"] is None:
-            folder = experts or experts_path(slug(name, given["pretrained"], given["adapt_blocks"]))
-            known = (folder / INDEX_FILE).is_file()
-            usual = "photos" if given["adapt_blocks"] else side  # blocks of the image tower, as in the paper
-            given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else usual
-        return load_backbone(name or EMBEDDED, **given)
-    if arguments.backbone not in (None, EMBEDDED):
-        raise BackboneError(f"--heads is for the embedded backbone; {arguments.backbone} takes --pretrained.")
-    return load_embedded(arguments.heads, adapt=arguments.adapt or "texts").to(current())
+    if name in (None, EMBEDDED):
+        return load_backbone(EMBEDDED, **given)
+    if not (name.startswith(OWN_WEIGHTS) or given["pretrained"] or getattr(arguments, "random_weights", False)):
+        raise BackboneError(f"{name} has random weights: give --pretrained TAG|FILE, or train with --random-weights.")
+    if given["adapt"] is None:
+        folder = experts or experts_path(slug(name, given["pretrained"], given["adapt_blocks"]))
+        known = (folder / INDEX_FILE).is_file()
+        usual = "photos" if given["adapt_blocks"] else side  # blocks of the image tower, as in the paper
+        given["adapt"] = adapted_side(RepositoryIndex.read(folder).backbone) if known else usual
+    return load_backbone(name, **given)

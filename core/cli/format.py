@@ -83,7 +83,7 @@ def _written(data: Mapping[str, Any], more: Sequence[str] = ()) -> str:
 def tagged(data: Mapping[str, Any]) -> str:
     lines = []
     for each in data["tags"]:
-        if each.get("photos"):
+        if each.get("score") is not None:
             files = f" in {each['files']:,} files" if each["files"] != each["photos"] else ""
             line = f"“{each['keyword']}”: {each['photos']:,} photos{files} score {each['score']:.3f} or more"
             for scores, which in ((each["own"], "photos that taught it"), (each["wrong"], "crossed photos")):
@@ -103,8 +103,7 @@ def tagged(data: Mapping[str, Any]) -> str:
 def gaps(data: Mapping[str, Any]) -> str:
     lines = [f"{data['with_keyword']:,} photos have one of the names; {data['proposals']:,} others have a proposal."]
     lines += [f"proposals: {data['review']}"] if data["review"] else []
-    changed = tagged({**data, "tags": [tag | {"photos": 0} for tag in data["tags"]]})
-    return "\n".join([*lines, *filter(None, [changed])])
+    return "\n".join([*lines, *filter(None, [tagged(data)])])
 
 
 def rankings(data: Mapping[str, Any], kind: str) -> str:

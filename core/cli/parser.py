@@ -35,7 +35,7 @@ _DIR, _FOLDER, _FILE = ({"type": Path, "metavar": name} for name in ("DIR", "FOL
 
 # What each option takes. "COMMAND --option" is for one command.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "text": {"metavar": "TEXT"},
+    "task": {"metavar": "TEXT"},
     "query": {"metavar": "QUERY", "nargs": "+"},
     "vector query": {"metavar": "QUERY"},
     "folder": {**_FOLDER, "nargs": "?"},
@@ -136,8 +136,8 @@ def build_parser() -> argparse.ArgumentParser:
                     put(group, each)
         subparser.set_defaults(run=run, **defaults)
 
-    command("route", "commands:route", "text", "--k", "--tau", *ENGINE)
-    command("adapt", "commands:adapt", "text", "--part", "--format", *SAMPLING, needs=["--out"])
+    command("route", "commands:route", "task", "--k", "--tau", *ENGINE)
+    command("adapt", "commands:adapt", "task", "--part", "--format", *SAMPLING, needs=["--out"])
     command("teach", "teach:teach", "--library", BASE, *SAMPLING, needs=["--name", "--out"])
     command("learn", "learn:learn", "folder", "--library", "--from", *BACKBONE, needs=["--out"])
     asked = ("--names", "--find", "--folder", "--since", "--until", "--top", "--link")

@@ -1,20 +1,26 @@
-"""The command ``tag``: keywords in XMP sidecars, for photos that a name or a query finds in a library."""
+"""The command ``tag``: keywords in XMP sidecars, for photos of a library that a name or a query finds, or (``--review`` and
+``--precision``) that have none of the names yet."""
 
+import csv
 from argparse import Namespace
+from collections import defaultdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from core.cli import format
 from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
-from core.cli.gaps import fill_gaps
 from core.cli.search import load_names
 from core.common.errors import GalleryError, UsageError
+from core.common.files import whole
 from core.common.progress import Steps
 from core.common.text import clean_text, one_line
+from core.data.keywords import keywords_of
 from core.data.sidecars import change_all
 from core.data.xmp import LEVELS
-from core.names.teach import TaughtName, TaughtNames
+from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
+from core.retrieval.gaps import Proposal, proposals
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.name_scores import LeftOut, proposed_cut, scores_left_out
@@ -22,44 +28,37 @@ from core.retrieval.photo_set import Where, background
 from core.retrieval.questions import Query
 from core.retrieval.search import NONE_LEFT, search
 
+Tags = list[tuple[dict[str, Any], list[Path]]]  # what the JSON says of each keyword, and the photos to give it to
+
 
 def tag(arguments: Namespace) -> Answer:
     # Check the input before loading models, which takes seconds.
     wanted = task_request(arguments)
     if not (arguments.names or arguments.query) and not (arguments.remove and arguments.keyword):
         raise UsageError("`tag` needs --names FILE, --query TEXT, or --remove --keyword WORD.")
+    gaps = arguments.review is not None or arguments.precision is not None
+    if gaps and (arguments.names is None or arguments.query or arguments.remove or arguments.keyword or arguments.folder):
+        raise UsageError("--review and --precision need --names FILE, without --query, --keyword, --folder and --remove.")
     texts = [clean_text(text, "query") for text in arguments.query or ()]
-    keyword = _keyword(arguments.keyword or ", ".join(texts)) if arguments.keyword or texts else None
-    library, where = PhotoLibrary.open(arguments.library), Where(arguments.folder and arguments.folder.absolute())
+    keyword = _keyword(arguments.keyword or ", ".join(texts)) if arguments.keyword or texts else ""
+    library = PhotoLibrary.open(arguments.library)
     backbone, adapters = chosen_adapters(arguments, wanted)
     *_, adapter = adapters.values()
     photos = LibraryPhotos(library, backbone)
     names = load_names(arguments.names, backbone).among(background([photos]))
-    if arguments.review is not None or arguments.precision is not None:
-        return fill_gaps(arguments, photos, names, adapter)
-    if where.folder is not None:
-        photos.check_folder(where.folder)
-    asked: list[tuple[str | None, list[str], TaughtName | None]] = [(keyword, texts, None)]
-    if names.entries and not texts:
-        asked = [(keyword or _keyword(entry.name), [entry.name], entry) for entry in names.entries]
-    ranks = not (arguments.remove and arguments.first is arguments.at_least is None)
-    scores = scores_left_out(names, adapter) if ranks and not texts else {}
-    tags, failed = list[dict[str, Any]](), list[dict[str, str]]()
-    for word, words, entry in asked:
-        facts, rows = {"keyword": word}, list(range(len(photos)))
-        if words and ranks:
-            own = LeftOut([], []) if entry is None else scores[entry.name]
-            ranked, said = _ranked(photos, names, words, own, adapter, where)
-            first, least = arguments.first or 0, float("inf") if arguments.at_least is None else arguments.at_least
-            rows = [row for place, (row, score) in enumerate(ranked) if place < first or score >= least]
-            facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None, **said}
-        files = photos.files(rows, where.folder) if rows else []
+    if gaps:
+        chosen, facts, failed = _proposed(arguments, photos, names, adapter)
+    else:
+        chosen, facts, failed = _found(arguments, photos, names, adapter, keyword, texts), {}, []
+    tags = list[dict[str, Any]]()
+    for about, files in chosen:
+        word = about["keyword"]
         show = partial(Steps(log), f"“{word}”")
-        report = change_all(files, str(word), arguments.style, arguments.remove, arguments.dry_run, show)
-        tags.append(facts | {"files": len(files), "changed": [str(file) for file in report.changed], "same": report.same})
+        report = change_all(files, word, arguments.style, arguments.remove, arguments.dry_run, show)
+        tags.append(about | {"changed": [str(file) for file in report.changed], "same": report.same})
         failed += reported(report.failed)
-    facts = {"tags": tags, "failed": failed, "dry_run": arguments.dry_run, "remove": arguments.remove}
-    return Answer(facts, format.tagged)
+    facts |= {"tags": tags, "failed": failed, "dry_run": arguments.dry_run, "remove": arguments.remove}
+    return Answer(facts, format.gaps if gaps else format.tagged)
 
 
 def _keyword(text: str) -> str:
@@ -69,14 +68,70 @@ def _keyword(text: str) -> str:
     return word
 
 
-def _ranked(
-    photos: LibraryPhotos, names: TaughtNames, texts: list[str], own: LeftOut, adapter: Adapter, where: Where
-) -> tuple[list[tuple[int, float]], dict[str, Any]]:
-    """All photos as (row, score), best first, and what the scores of the name's own photos say."""
-    question = Query(tuple(texts)).question(photos.backbone)
-    ranked = search(photos, question, adapter.with_names(names), None, photos.among(where))
-    if not ranked:
-        raise GalleryError(NONE_LEFT)
-    facts: dict[str, Any] = {key: [round(score, 6) for score in scores] for key, scores in own._asdict().items()}
-    cut = proposed_cut(own.own)
-    return ranked, facts | {"proposed": cut, "proposed_photos": cut and sum(score >= cut for _, score in ranked)}
+def _found(
+    arguments: Namespace, photos: LibraryPhotos, names: TaughtNames, adapter: Adapter, keyword: str, texts: list[str]
+) -> Tags:
+    """The photos that each name or the query finds; all photos, to remove a keyword from."""
+    where = Where(arguments.folder and arguments.folder.absolute())
+    if where.folder is not None:
+        photos.check_folder(where.folder)
+    asked = [(keyword or _keyword(entry.name), [entry.name]) for entry in names.entries]
+    if texts or not asked:
+        asked = [(keyword, texts)]
+    ranks = not (arguments.remove and arguments.first is arguments.at_least is None)
+    scores = scores_left_out(names, adapter) if ranks and not texts else {}
+    first, least = arguments.first or 0, float("inf") if arguments.at_least is None else arguments.at_least
+    chosen = Tags()
+    for word, words in asked:
+        facts, rows = dict[str, Any](keyword=word), list(range(len(photos)))
+        if words and ranks:
+            question = Query(tuple(words)).question(photos.backbone)
+            ranked = search(photos, question, adapter.with_names(names), None, photos.among(where))
+            if not ranked:
+                raise GalleryError(NONE_LEFT)
+            rows = [row for place, (row, score) in enumerate(ranked) if place < first or score >= least]
+            facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None}
+            own = scores.get(words[0], LeftOut([], []))
+            facts |= {key: [round(score, 6) for score in each] for key, each in own._asdict().items()}
+            cut = proposed_cut(own.own)
+            facts |= {"proposed": cut, "proposed_photos": cut and sum(score >= cut for _, score in ranked)}
+        files = photos.files(rows, where.folder) if rows else []
+        chosen.append((facts | {"files": len(files)}, files))
+    return chosen
+
+
+def _proposed(
+    arguments: Namespace, photos: LibraryPhotos, names: TaughtNames, adapter: Adapter
+) -> tuple[Tags, dict[str, Any], list[dict[str, str]]]:
+    """The photos without a name that have a sure proposal, facts, and what cannot be read. Writes the file of ``--review``."""
+    tagged, failed, places = set[int](), list[tuple[object, object]](), defaultdict[int, list[Path]](list)
+    steps, files = Steps(log), photos.all_files()
+    for done, (row, file) in enumerate(files, 1):
+        words, damaged = keywords_of(file)
+        failed += damaged
+        tagged |= {row} if any(names.find(word) for word in words) else set()
+        places[row].append(file)
+        steps("reading keywords", done, len(files), "files")
+    found = proposals(photos, names, adapter, tagged)
+    if arguments.review is not None:
+        _write(arguments.review, photos, found)
+    sure = defaultdict[str, list[int]](list)
+    for proposal in found:
+        if arguments.precision is not None and 100 * proposal.right >= arguments.precision:
+            sure[proposal.name].append(proposal.row)
+    chosen: Tags = [
+        ({"keyword": word, "photos": len(rows)}, sorted(file for row in rows for file in places[row]))
+        for word, rows in sure.items()
+    ]
+    facts = {"with_keyword": len(tagged), "proposals": len(found), "review": arguments.review and str(arguments.review)}
+    return chosen, facts, reported(failed)
+
+
+def _write(out: Path, photos: LibraryPhotos, found: list[Proposal]) -> None:
+    """The proposals as CSV: keyword by keyword, the least sure first."""
+    by_name = sorted(found, key=lambda proposal: (proposal.name, proposal.right))
+    paths = photos.paths([proposal.row for proposal in by_name])
+    with whole(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["photo", "keyword", "right in percent"])
+        writer.writerows((path, each.name, round(100 * each.right)) for path, each in zip(paths, by_name, strict=True))

@@ -3,12 +3,10 @@
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from core.backbones.base import Backbone
-from core.backbones.lora import Lora
 from core.cli import format
 from core.cli.commands import Answer, chosen_backbone, load_chosen_engine, log, reported, task_request, written
 from core.common.errors import DataError, DescriptionError, GalleryError, UsageError
@@ -23,7 +21,6 @@ from core.retrieval.encoding import read_prefixes
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.photo_set import background
-from core.sglora.request import AdapterRequest
 
 
 def teach(arguments: Namespace) -> Answer:
@@ -35,7 +32,14 @@ def teach(arguments: Namespace) -> Answer:
             )
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
     wanted, base = [(name, _photos(map(Path, files))) for name, *files in arguments.name], task_request(arguments)
-    backbone, lora, origin = _base(arguments, base)
+    if base is None:
+        backbone = chosen_backbone(arguments)
+        lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
+        origin = adapter_files.shared_provenance(backbone)
+    else:
+        engine = load_chosen_engine(arguments)
+        adaptation = engine.adapt(base)
+        backbone, lora, origin = engine.backbone, adaptation.lora, adapter_files.provenance(engine, adaptation)
     names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
     if not names.entries:
         raise DataError(f"Nothing could be taught: {' '.join(reason for _, reason in failed)}")
@@ -49,17 +53,6 @@ def teach(arguments: Namespace) -> Answer:
 def _photos(paths: Iterable[Path]) -> list[Path]:
     """These files, and the photos in these folders."""
     return [photo for path in paths for photo in (sorted(photos_in(path)) if path.is_dir() else [path])]
-
-
-def _base(arguments: Namespace, task: AdapterRequest | None) -> tuple[Backbone, Lora | None, dict[str, Any]]:
-    """The backbone, the adapter to add names to, and the provenance of both."""
-    if task is not None:
-        engine = load_chosen_engine(arguments)
-        adaptation = engine.adapt(task)
-        return engine.backbone, adaptation.lora, adapter_files.provenance(engine, adaptation)
-    backbone = chosen_backbone(arguments)
-    lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
-    return backbone, lora, adapter_files.shared_provenance(backbone)
 
 
 def _taught(

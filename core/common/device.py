@@ -39,9 +39,8 @@ def current() -> torch.device:
     return _chosen or use()
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None = None) -> AbstractContextManager[object]:
-    """Compute the matrix products of a block in a dtype (None: ``compute_dtype`` of the device). float32 changes nothing."""
-    dtype = dtype or compute_dtype(device)
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Compute the matrix products of a block in a dtype. float32 changes nothing."""
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 

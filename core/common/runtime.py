@@ -23,24 +23,22 @@ _LARGEST_KEPT = 32 * 2**20  # the most that glibc accepts; the tower's largest a
 _KEPT_FREE = 128 * 2**20
 
 
-def compute_dtype(device: torch.device | None = None) -> torch.dtype:
-    """The dtype of the heavy matrix products on a device (None: the CPU), in training and in search.
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """The dtype of the heavy matrix products on a device, in training and in search.
 
     On a CPU with native bfloat16: bfloat16 (about 3 times faster; emulated, it is 2 to 3 times slower). On other CPUs: float32.
     On a GPU: bfloat16 if native, else float16. ``SG_LORA_DTYPE=float32`` in the environment selects float32 everywhere.
     """
-    wanted = os.environ.get(DTYPE_VARIABLE) or None
-    if wanted not in (None, "float32"):
-        raise UsageError(f"{DTYPE_VARIABLE} is {wanted}: set it to float32, or leave it out.")
-    if wanted:
+    if wanted := os.environ.get(DTYPE_VARIABLE):
+        if wanted != "float32":
+            raise UsageError(f"{DTYPE_VARIABLE} is {wanted}: set it to float32, or leave it out.")
         return torch.float32
-    kind = "cpu" if device is None else device.type
-    if kind == "cuda":
+    if device.type == "cpu":
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        return torch.bfloat16 if native else torch.float32
+    if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if kind != "cpu":
-        return torch.float16 if kind == "mps" else torch.float32
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return torch.bfloat16 if native else torch.float32
+    return torch.float16 if device.type == "mps" else torch.float32
 
 
 @contextmanager

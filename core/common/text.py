@@ -21,6 +21,11 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def trimmed(word: str) -> str:
+    """Put a name or keyword on one line, without the quotes and signs around it. "" for other JSON that a client may send."""
+    return one_line(word).strip("\"“”'.,!?;: ") if isinstance(word, str) else ""
+
+
 def printable(text: str) -> str:
     """Escape characters that would control a terminal or change the writing direction."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from core.common.text import one_line
+from core.common.text import trimmed
 from core.data.sidecars import keywords_beside, keywords_inside
 from core.data.xmp import HIERARCHY, SUBJECT, TAGS, Words
 
@@ -33,17 +33,13 @@ def levels(lists: Words) -> list[str]:
     """The words of a photo's lists. A level above a keyword is one, too: “animals|dog” is “animals” and “dog”."""
     words = [word for kind in (SUBJECT, HIERARCHY) for each in lists.get(kind, ()) for word in each.split("|")]
     words += [word for each in lists.get(TAGS, ()) for word in re.split("[/|]", each)]
-    return list(dict.fromkeys(filter(None, map(_trimmed, words))))
-
-
-def _trimmed(word: str) -> str:
-    return one_line(word).strip("\"“”'.,!?;: ")
+    return list(dict.fromkeys(filter(None, map(trimmed, words))))
 
 
 def folder_keywords(folder: PurePath) -> list[str]:
     """What the names of a folder and of those above it say. ``folder``: inside the folder that was given. Dates, cameras'
     folders and words such as "export" say nothing."""
-    words = [_trimmed(_DATE.sub("", part).replace("_", " ")) for part in folder.parts if not _CAMERA.fullmatch(part)]
+    words = [trimmed(_DATE.sub("", part).replace("_", " ")) for part in folder.parts if not _CAMERA.fullmatch(part)]
     return [w for w in words if any(c.isalpha() for c in w) and re.sub(r"[\W\d]", "", w).casefold() not in _PLACES]
 
 

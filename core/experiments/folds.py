@@ -24,7 +24,6 @@ from core.common.errors import DataError
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain_tasks, scene_tasks
 from core.experts.files import INDEX_FILE, load_generator, load_repository, save_repository
-from core.retrieval.fit import fits
 from core.sglora.engine import SGLora
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.discovery import discover
@@ -103,7 +102,7 @@ def trained(context: ExperimentContext, name: str, part: Part, recipe: FoldRecip
     file = folder / f"generator-{_digest(asdict(recipe.generator))}.safetensors"
     if not file.is_file():
         train_generator(file, repository, folder, recipe.generator, log)
-    return Trained(context, SGLora(backbone, repository, load_generator(file, backbone.fingerprint), fits), folder)
+    return Trained(context, SGLora(backbone, repository, load_generator(file, backbone.fingerprint)), folder)
 
 
 def _with_shared(context: ExperimentContext, name: str, part: Part, recipe: BothHeadsRecipe) -> ExperimentContext:

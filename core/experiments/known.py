@@ -13,7 +13,7 @@ from core.experiments.context import ExperimentContext
 from core.experiments.fine_tuned import fine_tuned
 from core.experiments.held_tasks import SCENES, HeldTask, scene_rows
 from core.retrieval.popularity import spread_rows
-from core.retrieval.suggest import MOST_PHOTOS, suggested
+from core.retrieval.suggest import MOST_PHOTOS, Look
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.training.backbone import coco_held_out
@@ -44,7 +44,8 @@ def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner
     """Every method, and SG-LoRA with the first sentence that the app suggests for the photos; without one, the shared part."""
     yield from runner.methods(engine, task.description)
     sample = corpus.base[torch.from_numpy(task.test[spread_rows(len(task.test), MOST_PHOTOS)])]
-    expert = suggested(engine.repository, sample)
+    look = Look.of(engine.repository, sample)
+    expert = None if look is None else look.suggested
     sentence = None if expert is None else expert.description
     lora = engine.adapt(AdapterRequest(sentence)).full if sentence else engine.backbone.shared
     yield {"variant": "suggested", "seed": 0, "sentence": sentence}, lora

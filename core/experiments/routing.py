@@ -9,7 +9,7 @@ from core.common.metrics import bootstrap_interval
 from core.common.paths import data_of
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
-from core.retrieval.fit import fits
+from core.sglora.fit import Fit
 from core.sglora.repository import Expert
 
 WRITTEN: Mapping[str, Mapping[str, str]] = data_of(__file__)  # kind -> sentence -> expected words and groups
@@ -33,7 +33,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             found = {
                 "first": of_kind[chosen[0]],
                 "among the four": any(of_kind[i] for i in chosen),
-                "notice": not fits(engine, routing),
+                "notice": not Fit.of(engine, routing).fits,
                 "chance": of_kind.count(True) / len(experts),
             }
             rows.append({"kind": kind, "sentence": sentence, "closest": experts[chosen[0]].description, **found})

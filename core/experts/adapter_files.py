@@ -16,8 +16,8 @@ from core.backbones.transformers_names import CLIP_MODEL, clip_model, hub_model,
 from core.common.errors import AdapterError, brief
 from core.common.files import check_free, whole
 from core.names.teach import TaughtNames, names_cost
-from core.retrieval.fit import Fit
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.fit import Fit
 from core.sglora.request import DEFAULT_WEIGHT
 from core.sglora.router import Routing
 

@@ -18,7 +18,6 @@ from core.common.paths import GENERATOR_FILE, ROOT, asset_path, experts_path
 from core.experts.adapter_files import EXPERT, weight_of
 from core.experts.files import INDEX_FILE, RepositoryIndex, load_generator, load_repository
 from core.retrieval.adapter import Adapter
-from core.retrieval.fit import fits
 from core.sglora.engine import SGLora
 from core.sglora.repository import ExpertRepository
 
@@ -35,7 +34,7 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     """
     model = load_backbone() if backbone is None else backbone
     if experts is None and model.name != EMBEDDED and not experts_path(model.slug).exists():
-        return SGLora(model, ExpertRepository.empty(model), None, fits)
+        return SGLora(model, ExpertRepository.empty(model), None)
     experts = experts or experts_path(model.slug)
     repository = load_repository(experts, model.layout, model.fingerprint, model.shared)
     candidates = [experts / GENERATOR_FILE, *(asset_path(GENERATOR_FILE, name) for name in (experts.name, model.slug))]
@@ -43,7 +42,7 @@ def load_engine(backbone: Backbone | None = None, experts: Path | None = None, g
     loaded = load_generator(file, model.fingerprint)
     if loaded.basis != repository.basis.digest:
         raise RepositoryError(f"{file} is not of the experts {experts}: `python -m core train generator` trains theirs.")
-    return SGLora(model, repository, loaded, fits)
+    return SGLora(model, repository, loaded)
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Adapter:

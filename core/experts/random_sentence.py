@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from core.sglora.engine import Adaptation, SGLora, always
+from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
 
 RANDOM = ("quarterly financial report", "the sound of a violin", "a mathematical proof", "tax law in the nineteenth century")
@@ -22,4 +22,4 @@ def random_sentences(engine: SGLora, request: AdapterRequest) -> list[Adaptation
 
 def applied(engine: SGLora, request: AdapterRequest, sentence: str) -> Adaptation:
     request = replace(request, description=sentence, weights={})
-    return engine.repository.controls.get(repr(request), lambda: replace(engine, fits=always).adapt(request))
+    return engine.repository.controls.get(repr(request), lambda: engine.adapt(request, always=True))

@@ -39,7 +39,7 @@ from core.common.lazy import lazy
 from core.common.messages import Message, message
 from core.common.recent import Recent
 from core.common.runtime import one_core
-from core.common.text import one_line
+from core.common.text import one_line, trimmed
 from core.names.everyday import Background, everyday_photos, pooled
 from core.names.ordinary_texts import COMMON, TEMPLATES, inverse_moment
 from core.names.ridge import ridge_directions
@@ -156,7 +156,8 @@ class TaughtNames:
         other = self.find(new)
         if other is not None and other is not entry:
             return self.remove(old).add(new, entry.photos, entry.without)
-        return self._replaced(entry, replace(entry, name=new, texts=self._texts([new])[0]))
+        renamed = replace(entry, name=new, texts=self._texts([new])[0])
+        return replace(self, entries=tuple(renamed if e is entry else e for e in self.entries))
 
     def remove(self, name: str) -> TaughtNames:
         """Remove a name. Raises DescriptionError: when it is not taught."""
@@ -170,7 +171,7 @@ class TaughtNames:
 
     def find(self, name: str) -> TaughtName | None:
         """The entry of a name, ignoring case and white space."""
-        wanted = _trimmed(name).casefold()
+        wanted = trimmed(name).casefold()
         return next((entry for entry in self.entries if entry.folded == wanted), None)
 
     def within(self, text: str) -> tuple[TaughtName, ...]:
@@ -258,9 +259,6 @@ class TaughtNames:
             raise DescriptionError("“{name}” is not a taught name: teach it first.", name=brief(name))
         return entry
 
-    def _replaced(self, old: TaughtName, new: TaughtName) -> TaughtNames:
-        return replace(self, entries=tuple(new if e is old else e for e in self.entries))
-
 
 def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
     """Both sets of photos without duplicates, at most MAX_PHOTOS, in float16."""
@@ -273,7 +271,7 @@ def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
 
 def clean_taught_name(name: str, most: int = MAX_LETTERS) -> str:
     """Trim a name. Raises DescriptionError: when it has no letter or digit, or more than ``most`` characters."""
-    cleaned = _trimmed(name)
+    cleaned = trimmed(name)
     if len(cleaned) > most:
         raise DescriptionError("The name has {n} characters; {most} is the most. One word is best.", n=len(cleaned), most=most)
     if not any(c.isalnum() for c in cleaned):
@@ -285,10 +283,6 @@ def left_out(name: str, photos: int) -> list[Message]:
     """A warning if there are more photos than a name can have."""
     more = photos - MAX_PHOTOS
     return [message("“{name}” takes {most} photos; {n} were left out.", name=name, most=MAX_PHOTOS, n=more)] if more > 0 else []
-
-
-def _trimmed(name: str) -> str:
-    return one_line(name).strip("\"“”'.,!?;: ") if isinstance(name, str) else ""
 
 
 class NamesCost(NamedTuple):

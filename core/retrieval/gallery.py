@@ -343,10 +343,9 @@ class Gallery:
                     report.failed.append(Failure(name, full))
                 else:
                     day, name = outcome.taken and outcome.taken.date(), _free_file_name(name, taken)
-                    folder = PurePosixPath(source_folder(names[place]))
-                    above = folder_keywords(PurePosixPath(*folder.parts[1:]))
-                    words = tuple(dict.fromkeys([*outcome.keywords, *keywords.get(place, ()), *above]))
-                    folder = "" if folder == PurePosixPath() else str(folder)
+                    folder = source_folder(names[place])
+                    inner = PurePosixPath(*PurePosixPath(folder).parts[1:])  # without the ZIP's name
+                    words = tuple(dict.fromkeys([*outcome.keywords, *keywords.get(place, ()), *folder_keywords(inner)]))
                     photo = Photo(outcome.id, name, outcome.thumbnail, taken=day, folder=folder, keywords=words)
                     entries[photo.id] = entry = Entry(photo, outcome.prefix, outcome.row)
                     memory += entry.memory

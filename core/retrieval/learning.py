@@ -23,6 +23,8 @@ FEWEST = 3  # photos of a keyword
 FOLD = 3  # one of so many photos is left out
 OTHERS = 1_000  # most photos without a keyword that compete with those left out
 SURE = 0.5  # average precision from which a keyword that gains nothing is known already
+KNOWN = message("Search finds it without being taught.")
+UNLIKE = message("Search sees too little that its photos have in common.")
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def learn(
     before, after = ([average_precision(*pair) for pair in zip(each, right, strict=True)] for each in scores)
     gains = np.array(after) > np.array(before)
     measured = [
-        Keyword(name, len(keywords[name]), old, new, None if gained else _reason(old))
+        Keyword(name, len(keywords[name]), old, new, None if gained else KNOWN if old >= SURE else UNLIKE)
         for name, old, new, gained in zip(rows, before, after, gains, strict=True)
     ]
     of_learned = np.flatnonzero(right[gains].any(0))
@@ -116,9 +118,3 @@ def _left_out(rows: Iterable[np.ndarray]) -> np.ndarray:
 
 def _taught(names: TaughtNames, photos: PhotoSet, rows: Mapping[str, np.ndarray]) -> TaughtNames:
     return names.add_all((name, photos.prefixes(own.tolist()), None) for name, own in rows.items())
-
-
-def _reason(before: float) -> Message:
-    if before >= SURE:
-        return message("Search finds it without being taught.")
-    return message("Search sees too little that its photos have in common.")

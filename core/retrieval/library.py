@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from filelock import FileLock, Timeout
 from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
@@ -28,7 +28,6 @@ from core.backbones.base import Backbone
 from core.backbones.spec import needed_options, portable, with_full_paths
 from core.common.errors import LibraryError, brief
 from core.common.files import whole
-from core.common.messages import Message
 from core.common.schema import BackboneChoice
 from core.data.find_images import is_there
 from core.retrieval.columns import width
@@ -57,34 +56,6 @@ class About:
     dim: Annotated[int, Strict(), Field(gt=0, le=WIDEST)]  # of the vectors, ``columns.width``
     folders: tuple[Annotated[str, AfterValidator(_absolute)], ...]  # the indexed folders
 
-    @staticmethod
-    def read(folder: Path) -> About:
-        """Read library.json. Raises LibraryError: when there is none, it is damaged, or of another version."""
-        path = folder / ABOUT
-        if not path.is_file():
-            raise LibraryError(f"{folder} holds no library: `python -m core index FOLDER --library {folder}` makes one.")
-        try:
-            about = _ABOUT.validate_json(path.read_bytes())
-        except ValidationError:
-            raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
-        except OSError as error:
-            raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
-        if about.layout > LAYOUT:
-            raise LibraryError(f"A newer version made the library {folder} (layout {about.layout}): update this program.")
-        if about.layout < LAYOUT:
-            raise LibraryError(f"The library {folder} is of an older version of this program: {about.again(folder)}")
-        return about
-
-    def again(self, folder: Path) -> Message:
-        """Advice on how to rebuild the library in a folder, for error messages."""
-        folders = [shown_path(path) for path in self.folders] or ["FOLDER"]
-        return Message(f"`{self.index_command(f'{folder}-new', *folders)}` makes it again, in a new folder beside it.")
-
-    def index_command(self, library: str, *folders: str) -> str:
-        """The command that indexes folders into a library of this backbone."""
-        options = [*folders, "--library", library, *needed_options(self.backbone)]
-        return "".join(c for c in shlex.join(["python", "-m", "core", "index", *options]) if c.isprintable())
-
 
 _ABOUT = TypeAdapter(About)
 
@@ -98,9 +69,22 @@ class PhotoLibrary:
 
     @staticmethod
     def open(folder: Path, backbone: Backbone | None = None) -> PhotoLibrary:
-        """Open an existing library, to search with this backbone. Raises LibraryError: as ``About.read``, or when it was made
-        with another backbone."""
-        library = PhotoLibrary(folder, About.read(folder))
+        """Open an existing library, to search with this backbone. Raises LibraryError: when there is none, it is damaged, of
+        another version, or made with another backbone."""
+        path = folder / ABOUT
+        if not path.is_file():
+            raise LibraryError(f"{folder} holds no library: `python -m core index FOLDER --library {folder}` makes one.")
+        try:
+            library = PhotoLibrary(folder, _ABOUT.validate_json(path.read_bytes()))
+        except ValidationError:
+            raise LibraryError(f"{path} is damaged: restore it, or index the photos into another folder.") from None
+        except OSError as error:
+            raise LibraryError(f"{path} cannot be read ({error.strerror}).") from None
+        if (layout := library.about.layout) > LAYOUT:
+            raise LibraryError(f"A newer version made the library {folder} (layout {layout}): update this program.")
+        if layout < LAYOUT:
+            again = library._again(library.about.backbone)
+            raise LibraryError(f"The library {folder} is of an older version of this program: {again}")
         if backbone is not None:
             library.check(backbone)
         return library
@@ -130,10 +114,15 @@ class PhotoLibrary:
             raise LibraryError(
                 f"The library {self.folder} is for adapters of texts: drop --adapt photos, or `search --gallery FOLDER`."
             )
-        again = replace(self.about, backbone=backbone.choice).again(self.folder)
+        again = self._again(backbone.choice)
         spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))
         other = f"{spec}, fingerprint {brief(self.about.fingerprint)}; this one is {backbone.name}, {backbone.fingerprint}"
         raise LibraryError(f"The library {self.folder} was made with another backbone ({other}). Choose that, or: {again}")
+
+    def _again(self, backbone: Mapping[str, Any]) -> str:
+        """Advice on how to rebuild the library with a backbone, for error messages."""
+        folders = [shown_path(path) for path in self.about.folders] or ["FOLDER"]
+        return f"`{index_command(f'{self.folder}-new', folders, backbone)}` makes it again, in a new folder beside it."
 
     def counts(self) -> dict[str, int]:
         """The numbers of photos, readable files, unreadable files and dated photos, and the bytes on disk."""
@@ -235,6 +224,12 @@ def file_schema() -> pa.Schema:
             pa.field("reason", pa.string()),
         ]
     )
+
+
+def index_command(library: object, folders: Sequence[str], backbone: Mapping[str, Any]) -> str:
+    """The command that indexes folders into a library of a backbone (its ``Backbone.choice``)."""
+    options = [*folders, "--library", str(library), *needed_options(backbone)]
+    return "".join(c for c in shlex.join(["python", "-m", "core", "index", *options]) if c.isprintable())
 
 
 def absolute(path: Path) -> str:

@@ -21,7 +21,7 @@ from core.common.lazy import lazy
 from core.retrieval.adapter import Adapter
 from core.retrieval.columns import width
 from core.retrieval.index import Index
-from core.retrieval.library import PhotoLibrary, absolute, shown_path
+from core.retrieval.library import PhotoLibrary, absolute, index_command, shown_path
 from core.retrieval.photo_set import PhotoSet
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class LibraryPhotos(PhotoSet):
             self.ids: list[bytes] = self._photos.to_table(columns=["id"])["id"].to_pylist()
             self.index = Index(vectors(library, self._photos))
         if not self.ids:
-            command = library.about.index_command(str(library.folder), "FOLDER")
+            command = index_command(library.folder, ["FOLDER"], library.about.backbone)
             raise LibraryError(f"The library {library.folder} holds no photos that can be searched: run `{command}`.")
 
     def __len__(self) -> int:
@@ -105,8 +105,14 @@ class LibraryPhotos(PhotoSet):
 
     def place(self, path: Path) -> str:
         """A file's path as text, beginning with the indexed folder's name."""
-        roots = (root for root in map(Path, self.library.about.folders) if path.is_relative_to(root))
-        return shown_path(str(path.relative_to(root.parent)) if (root := next(roots, None)) else path.name)
+        return shown_path(path.name if (root := self._root(path)) is None else str(path.relative_to(root.parent)))
+
+    def inner_folder(self, path: Path) -> Path:
+        """A file's folder inside the indexed folder."""
+        return path.relative_to(self._root(path) or path.parent).parent
+
+    def _root(self, path: Path) -> Path | None:
+        return next((root for root in map(Path, self.library.about.folders) if path.is_relative_to(root)), None)
 
     def files(self, rows: Sequence[int], folder: Path | None = None) -> list[Path]:
         """All files of photos, sorted; ``folder``: only those in it or below it."""
@@ -156,9 +162,7 @@ class LibraryPhotos(PhotoSet):
         if not (inside := self._inside(folder)):  # a folder of the gallery
             return np.zeros(len(self), bool)
         literal = shown_path(inside).replace("'", "''")
-        with self.library.readable():
-            table = self._files.to_table(columns=["id"], filter=f"id IS NOT NULL AND starts_with(path, '{literal}')")
-        there = set(table["id"].to_pylist())
+        there = {id for id, _ in self._listed(f"starts_with(path, '{literal}')")}
         return np.array([id in there for id in self.ids], bool)
 
     def _inside(self, folder: Path) -> str:

@@ -45,13 +45,12 @@ def scores_left_out(names: TaughtNames, adapter: Adapter) -> dict[str, LeftOut]:
     for fold in range(FOLDS):
         named = adapter.with_names(replace(names, entries=tuple(without_fold(entry, fold) for entry in names.entries)))
         for entry in names.entries:
-            out = [part[fold::FOLDS] for part in (entry.photos, entry.without) if part is not None]
-            out = [part if len(entry.photos) > 1 or place else part[:0] for place, part in enumerate(out)]
-            if not any(map(len, out)):
-                continue
-            query = Query((entry.name,)).question(backbone).row(backbone, named)
-            for kept, part in zip(scores[entry.name], out, strict=False):
-                kept += (photo_rows(backbone, part, named) @ query).tolist() if len(part) else []
+            own = entry.photos[fold::FOLDS] if len(entry.photos) > 1 else entry.photos[:0]
+            wrong = own[:0] if entry.without is None else entry.without[fold::FOLDS]
+            if len(own) or len(wrong):
+                query = Query((entry.name,)).question(backbone).row(backbone, named)
+                for kept, part in zip(scores[entry.name], (own, wrong), strict=True):
+                    kept += (photo_rows(backbone, part, named) @ query).tolist() if len(part) else []
     return scores
 
 

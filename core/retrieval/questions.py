@@ -35,8 +35,8 @@ class EncodedQuery:
     words: tuple[str, ...]  # n texts
     texts: Tensor  # [n, …] their prefixes
     text_weights: Tensor  # [n], negative for excluded texts
-    prefixes: Tensor | None = None  # of photos, [m, *prefix_shape]
-    photo_weights: Tensor = field(default_factory=lambda: torch.empty(0))  # [m]
+    prefixes: Tensor  # of photos, [m, *prefix_shape]
+    photo_weights: Tensor  # [m]
     named: Recent[EncodedQuery] = field(default_factory=lambda: Recent(1))  # ``with_names``
 
     def with_names(self, names: TaughtNames) -> EncodedQuery:
@@ -61,7 +61,7 @@ class EncodedQuery:
         with one_core():
             texts = torch.cat([self.texts, names.backbone.text_prefix(rests)]) if rests else self.texts
         each = [torch.full((len(own),), 1 / (len(own) + 2)) for own in photos]
-        prefixes = torch.cat([*([] if self.prefixes is None else [self.prefixes]), *photos])
+        prefixes = torch.cat([self.prefixes, *photos])
         text_weights = torch.cat([weights, torch.tensor(shares)])
         return EncodedQuery((*self.words, *rests), texts, text_weights, prefixes, torch.cat([self.photo_weights, *each]))
 
@@ -80,7 +80,7 @@ class EncodedQuery:
         query = torch.zeros(backbone.dim)
         if len(self.texts):
             query = query + self.text_weights @ text_embeddings(backbone, self.texts, lora, adapter, self.words)
-        if self.prefixes is not None:
+        if len(self.prefixes):
             query = query + self.photo_weights @ finite(backbone.suffix(self.prefixes, lora))
         return torch.nn.functional.normalize(query, dim=-1)
 
@@ -110,16 +110,16 @@ class Query:
         return Query(tuple(wanted), tuple(photos), tuple(clean_text(text, "query") for text in unwanted))
 
     def question(self, backbone: Backbone) -> EncodedQuery:
-        texts, prefixes = (*self.texts, *self.without), torch.empty(0)
+        texts, read = (*self.texts, *self.without), torch.empty(0)
+        prefixes = torch.empty(0, *backbone.prefix_shape, dtype=torch.float16)
         share = 1.0 / (len(self.texts) + len(self.photos))
         weights = torch.tensor([share] * len(self.texts) + [-WITHOUT / max(1, len(self.without))] * len(self.without))
         if texts:
             with one_core():
-                prefixes = backbone.text_prefix(texts)
-        if not self.photos:
-            return EncodedQuery(texts, prefixes, weights)
-        pixels = torch.stack([backbone.pixels(photo) for photo in self.photos])
-        return EncodedQuery(texts, prefixes, weights, backbone.prefix(pixels), torch.full((len(self.photos),), share))
+                read = backbone.text_prefix(texts)
+        if self.photos:
+            prefixes = backbone.prefix(torch.stack([backbone.pixels(photo) for photo in self.photos]))
+        return EncodedQuery(texts, read, weights, prefixes, torch.full((len(self.photos),), share))
 
 
 def split_minus(text: str) -> tuple[str, tuple[str, ...]]:

@@ -130,14 +130,15 @@ class Search:
             raise GalleryError("There are no photos yet: add some.")
         if self.own is not None and self.kind == PHOTO:
             return self.own.image_to_text(self._photo, adapter, top, stop)
-        if not self._total and self.where:
+        total = sum(len(photos if rows is None else rows) for photos, rows in self._allowed)
+        if not total and self.where:
             raise GalleryError(NONE_LEFT)
         most = MOST_FOUND if top is None and self.library is not None else top
         best = self._found(adapter, None if most is None else most + 1)[:most]  # one more: the photo itself is left out
         names = dict[str, str]()
         for place, photos in enumerate(self.sets):
             names |= self._named(photos, {key: row for key, _, found_in, row in best if found_in == place})
-        return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score, *_) in enumerate(best, 1)), self._total)
+        return Ranking(tuple(Hit(key, names[key], score, rank) for rank, (key, score, *_) in enumerate(best, 1)), total)
 
     def moves(self, before: Ranking, after: Ranking) -> Mapping[str, int]:
         """How many ranks each hit moved up (+) or down (-), by key. ``before``: zero-shot; of a library, its first MOST_RANKED
@@ -167,10 +168,6 @@ class Search:
         path, framing = Path(self.file), self.names.backbone.framing
         decoded = decode_photo(path.name, photo_bytes(path), framing)
         return Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
-
-    @lazy
-    def _total(self) -> int:
-        return sum(len(photos if rows is None else rows) for photos, rows in self._allowed)
 
     @lazy
     def _before(self) -> dict[str, int]:

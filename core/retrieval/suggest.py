@@ -112,9 +112,3 @@ class Look:
 def standard_error(values: Tensor) -> Tensor:
     """The standard error of the mean of values [n]; 0 for one value."""
     return values.std(correction=int(len(values) > 1)) / len(values) ** 0.5
-
-
-def suggested(repository: ExpertRepository, photos: Tensor) -> Expert | None:
-    """``Look.suggested`` for photos with these zero-shot embeddings [n, d]."""
-    look = Look.of(repository, photos)
-    return None if look is None else look.suggested

@@ -5,7 +5,7 @@ sentence -> Routing -> SemanticPrior -> z ~ p(z | c) -> LoRA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from core.common.errors import DescriptionError
 from core.common.runtime import one_core
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
+from core.sglora.fit import Fit
 from core.sglora.generator import LoraGenerator, Sample
 from core.sglora.prior import SemanticPrior
 from core.sglora.repository import ExpertRepository
@@ -41,10 +42,6 @@ class Adaptation:
     seconds: Mapping[str, float]  # by step: "encode", "route", "prior", "decode"
 
 
-def always(engine: SGLora, routing: Routing) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class SGLora:
     """The online phase: one backbone, its experts and its generator. It holds no visitor's state."""
@@ -52,7 +49,6 @@ class SGLora:
     backbone: Backbone
     repository: ExpertRepository
     generator: LoraGenerator | None  # None if no experts ship: a LoRA is then the exact merge of own experts
-    fits: Callable[[SGLora, Routing], bool] = always  # whether to apply the expert LoRA: in the paper, always
 
     @property
     def parameters(self) -> int:
@@ -105,14 +101,15 @@ class SGLora:
         return routing.weighted({self.repository.index_of(name): w for name, w in weights.items()}) if weights else routing
 
     @one_core()
-    def adapt(self, request: AdapterRequest) -> Adaptation:
-        """Run the whole algorithm: encode, route, build the prior, sample, decode. Raises as ``route``."""
+    def adapt(self, request: AdapterRequest, always: bool = False) -> Adaptation:
+        """Run the whole algorithm: encode, route, build the prior, sample, decode. ``always``: apply the expert LoRA even if no
+        expert fits, as in the paper. Raises as ``route``."""
         self.check(request.k, request.strength)
         watch, repository = Stopwatch(), self.repository
         embedding = embed_descriptions(self.backbone, [request.description])[0]
         watch.lap("encode")
         routing = self._routed(request.description, embedding, request.k, request.tau, request.weights)
-        fits = self.fits(self, routing)
+        fits = always or Fit.of(self, routing).fits
         watch.lap("route")
         prior = repository.prior(routing)
         watch.lap("prior")

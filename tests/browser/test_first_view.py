@@ -18,7 +18,7 @@ from app.languages import texts
 from app.photos.samples import OPENING, sample_questions
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
-from core.retrieval.suggest import MOST_PHOTOS, suggested
+from core.retrieval.suggest import MOST_PHOTOS, Look
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
@@ -253,7 +253,8 @@ def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page,
     expect(page.locator("#no-special")).to_have_text(texts.EVERYDAY)
     gallery = Gallery(engine.backbone)
     gallery.add(people)
-    assert suggested(engine.repository, gallery.contents.embeddings(most=MOST_PHOTOS)) is None
+    look = Look.of(engine.repository, gallery.contents.embeddings(most=MOST_PHOTOS))
+    assert look is not None and look.suggested is None
     expect(page.locator("#look-like .gallery-item")).to_have_count(0)
 
     page.click("#clear")

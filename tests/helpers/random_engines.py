@@ -5,7 +5,6 @@ from tiny_models import frozen_layout, noise
 
 from core.backbones.base import Backbone
 from core.backbones.description import embed_descriptions
-from core.retrieval.fit import fits
 from core.sglora.engine import SGLora
 from core.sglora.generator import LoraGenerator
 from core.sglora.repository import Expert, ExpertRepository
@@ -32,4 +31,4 @@ def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
         for i, parameter in enumerate(vae.parameters() if trained else ()):
             parameter.copy_(0.3 * noise(*parameter.shape, seed=10 + i))
     generator = LoraGenerator(vae.eval().requires_grad_(False), backbone.fingerprint, repository.basis.digest, {})
-    return SGLora(backbone, repository, generator, fits)
+    return SGLora(backbone, repository, generator)

@@ -30,8 +30,8 @@ from core.data.image_io import open_photo
 from core.data.uploads import sort_uploads
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_generator, load_repository, save_repository
 from core.experts.own import OwnEntry, OwnExperts, load_zip, save_zip
-from core.retrieval.fit import Fit
 from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
 from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
 

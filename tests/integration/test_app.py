@@ -51,9 +51,9 @@ from core.common.messages import message
 from core.data.decode import content_id
 from core.data.uploads import sort_uploads
 from core.experts.adapter_files import routed_experts
-from core.retrieval.fit import Fit
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Hit, Photo, Ranking
 from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
 from core.sglora.request import AdapterRequest
 
 REQUEST = AdapterRequest(SENTENCE)

@@ -85,7 +85,7 @@ def test_what_is_cached_in_half_precision_travels_in_it() -> None:
 def test_an_unknown_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DTYPE_VARIABLE, "float16")
     with pytest.raises(UsageError, match=f"{DTYPE_VARIABLE} is float16: set it to float32"):
-        compute_dtype()
+        compute_dtype(torch.device("cpu"))
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from app.languages import texts
 from app.page.views import experts_html, page_html
 from core.backbones.peft_format import load_peft
 from core.common.messages import message
-from core.retrieval.fit import Fit
 from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import Routing
 

@@ -24,7 +24,6 @@ from core.common.errors import DataError, DescriptionError, RepositoryError
 from core.common.metrics import Relevance
 from core.data import Sample, read_folder
 from core.experts.files import load_generator, load_repository
-from core.retrieval.fit import fits
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
@@ -389,7 +388,7 @@ def test_experts_and_a_generator(data: Path, cache: Path, corpus: Corpus, backbo
     trained = train_generator(tmp_path / "generator.safetensors", loaded, runs, small, said.append)
     read = load_generator(tmp_path / "generator.safetensors", backbone.fingerprint)
     assert read.notes["experts"] == trained.notes["experts"] == len(loaded)
-    adaptation = SGLora(backbone, loaded, read, fits).adapt(AdapterRequest("photos of a red boat", seed=1))
+    adaptation = SGLora(backbone, loaded, read).adapt(AdapterRequest("photos of a red boat", seed=1))
     assert torch.isfinite(adaptation.lora.vector()).all()
 
     snapshots_file(runs, loaded.experts[1].name).unlink()

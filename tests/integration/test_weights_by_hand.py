@@ -37,9 +37,9 @@ from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError
 from core.experts.random_sentence import random_sentence
 from core.retrieval.adapter import Adapter
-from core.retrieval.fit import Fit
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.fit import Fit
 from core.sglora.request import AdapterRequest
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from core.backbones.description import TEMPLATES, embed_descriptions, embed_expert, subject
 from core.experts.random_sentence import MORE, RANDOM
-from core.retrieval.fit import NO_PHOTOS
+from core.sglora.fit import NO_PHOTOS
 
 
 class Counting:

@@ -10,8 +10,8 @@ from tiny_models import noise, random_lora
 
 from core.backbones.lora import LoraLayout, LoraModule
 from core.experts.adapter_files import fit_facts
-from core.retrieval.fit import Fit
 from core.sglora.engine import SGLora
+from core.sglora.fit import Fit
 from core.sglora.repository import CLASS_NAMES, Expert, ExpertRepository
 from core.sglora.request import AdapterRequest
 from core.sglora.subspace import Basis

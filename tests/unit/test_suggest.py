@@ -23,7 +23,6 @@ from core.retrieval.suggest import (
     RIDGE,
     Look,
     fit_sentences,
-    suggested,
 )
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
@@ -122,11 +121,12 @@ def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:
     look = Look.of(read, photos)
     assert look is not None
     assert look.closeness.numpy() == pytest.approx(sentences @ saved.embeddings.numpy().T, abs=2e-2)
-    assert suggested(saved, photos[:0]) is None
+    nothing = Look.of(saved, photos[:0])
+    assert nothing is not None and nothing.suggested is None
 
     save_repository(replace(saved, photo_sentences=None), tmp_path)
     read = load_repository(tmp_path, LAYOUT, FINGERPRINT)
-    assert read.photo_sentences is None and suggested(read, photos) is None
+    assert read.photo_sentences is None and Look.of(read, photos) is None
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:
 def test_the_shipped_samples_get_a_sentence_of_their_kind(engine: SGLora, name: str, suggestion: str) -> None:
     gallery = Gallery(engine.backbone)
     gallery.add([sample.path for sample in sample_photos(name)])
-    found = suggested(engine.repository, gallery.contents.embeddings(most=256))
-    assert found is not None and found.description.startswith(suggestion)
+    look = Look.of(engine.repository, gallery.contents.embeddings(most=256))
+    assert look is not None and look.suggested is not None and look.suggested.description.startswith(suggestion)
 
 
 @pytest.mark.parametrize(

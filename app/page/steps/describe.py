@@ -12,9 +12,9 @@ from app.page.views import page_html
 from app.visitors.tab import Tab
 from core.backbones.description import subject
 from core.common.errors import StudioError
-from core.retrieval.fit import Fit, remark_on
 from core.retrieval.suggest import Look
 from core.sglora.engine import SGLora
+from core.sglora.fit import Fit, remark_on
 from core.sglora.repository import Expert
 from core.sglora.router import Routing
 

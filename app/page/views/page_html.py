@@ -12,9 +12,9 @@ from app.page.views.template import macros
 from app.visitors.visitor import LISTED, Visitor
 from core.common.errors import brief
 from core.common.paths import results_path
-from core.retrieval.fit import Fit
 from core.retrieval.gallery import AddReport
 from core.sglora.engine import Adaptation, SGLora
+from core.sglora.fit import Fit
 from core.sglora.router import Routing
 
 NEAR = 4  # closest other experts, shown beside the routed ones

@@ -6,6 +6,7 @@ The app predicts no gain: over left-out topics, predictions did not correlate wi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -14,9 +15,11 @@ from core.backbones.description import embed_descriptions
 from core.common.languages import language_remark
 from core.common.messages import Message, message
 from core.common.paths import data_of
-from core.sglora.engine import SGLora
 from core.sglora.repository import CLASS_NAMES
 from core.sglora.router import Routing
+
+if TYPE_CHECKING:
+    from core.sglora.engine import SGLora
 
 # Sentences that are not about photos. A sentence closer to one of them than to any expert is not about photos either.
 NO_PHOTOS: list[str] = data_of(__file__)
@@ -45,10 +48,6 @@ class Fit:
             for expert, weight in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
         )
         return Fit(routing.closeness, fits, forgetting, remark)
-
-
-def fits(engine: SGLora, routing: Routing) -> bool:
-    return Fit.of(engine, routing).fits
 
 
 def remark_on(towers: Towers, routing: Routing) -> Message | None:
