@@ -8,14 +8,12 @@ def contrastive(images: Tensor, texts: Tensor, positive: Tensor, scale: float | 
     """Symmetric contrastive loss (CLIP, arXiv 2103.00020) of images [n, d] and texts [m, d] that allows several positives.
     ``positive``: [n, m] bool; the mean leaves out rows and columns without one. ``scale``: inverse temperature."""
     logits = scale * images @ texts.T
-    target = positive.to(logits.dtype)
 
-    def one_way(logits: Tensor, target: Tensor) -> Tensor:
-        rows = target.sum(1) > 0
-        share = target[rows] / target[rows].sum(1, keepdim=True)
-        return -(share * F.log_softmax(logits[rows], dim=1)).sum(1).mean()
+    def one_way(logits: Tensor, positive: Tensor) -> Tensor:
+        rows = positive.any(1)
+        return F.cross_entropy(logits[rows], F.normalize(positive[rows].to(logits.dtype), p=1))
 
-    return (one_way(logits, target) + one_way(logits.T, target.T)) / 2
+    return (one_way(logits, positive) + one_way(logits.T, positive.T)) / 2
 
 
 def distillation(images: Tensor, classes: Tensor, teacher: Tensor, scale: float | Tensor) -> Tensor:
