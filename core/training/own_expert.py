@@ -24,6 +24,7 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
 from core.common.text import clean_name, clean_text
+from core.experts.own import OwnEntry
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
@@ -65,15 +66,12 @@ class OwnRecipe:
 Progress = Callable[[int, int, float], None]  # a finished step, all steps, and the seconds left unless training stops early
 
 
-@dataclass(frozen=True)
-class OwnExpert:
-    """A trained own expert."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OwnExpert(OwnEntry):
+    """A trained own expert. Its recalls are measured on the held photos, and may show a loss."""
 
-    expert: Expert  # index entry; ``before`` and ``after`` are measured on the held photos, and may show a loss
-    mean: Tensor  # [P]
-    variance: Tensor  # [D], in the experts' basis
-    embedding: Tensor  # [s], of the description
     start: Mapping[str, Any]  # as ``expert.before``, under the shared LoRA alone: the gain without the visitor's photos
+    seen: frozenset[str]  # ids of the photos that trained it, or decided when to stop
     steps: int  # of the training
     seconds: float
 
@@ -218,4 +216,6 @@ def train_own_expert(
     shared = {} if backbone.shared is None else start
     about = (name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots))
     expert = Expert(*about, before, after, shared=shared)
-    return OwnExpert(expert, mean, variance, embed_descriptions(backbone, [description])[0], start, steps, seconds)
+    embedding = embed_descriptions(backbone, [description])[0]
+    seen = frozenset(photos[row].id for row in (*split.train, *split.validation))
+    return OwnExpert(expert, mean, variance, embedding, start=start, seen=seen, steps=steps, seconds=seconds)
