@@ -116,7 +116,7 @@ def train_shared_lora(
     save_moment(second_moment(trained.adapting("texts")), trained.fingerprint, out.with_name(ORDINARY_TEXTS_FILE))
     photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, TRAINED_WEIGHT), strict=True)}
     described = {corpus.image(row): corpus.captions(row) for row in scenes.tolist()}
-    maps = translation_maps(data, photos, described, paper, shared, TRAINED_WEIGHT, log)
+    maps = translation_maps(data, photos, described, trained, log)
     save_maps(maps, backbone.sentence_key, out.with_name(TRANSLATIONS_FILE))
     texts = [corpus.strings[text] for row in np.flatnonzero(corpus.train) for text in corpus.own_texts[row]]
     save_words([*texts, *imagenet_class_names()], out.with_name(WORDS_FILE))

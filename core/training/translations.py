@@ -16,14 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.lora import Lora
 from core.backbones.translations import CASELESS, Maps, in_forms
 from core.common.progress import Bar, Log
 from core.data.jsonl import Translation, read_translations
 from core.training.corpus import LANGUAGES, TRANSLATIONS
 from core.training.descent import descend
 from core.training.losses import contrastive
-from core.training.objective import adapted_texts, mixed
+from core.training.objective import TRAINED_WEIGHT, mixed
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,13 @@ class MapRecipe:
 
 
 def translation_maps(
-    data: Path,
-    photos: Mapping[str, Tensor],
-    described: Mapping[str, Sequence[str]],
-    backbone: EmbeddedBackbone,
-    shared: Lora,
-    weight: float,
-    log: Log = print,
+    data: Path, photos: Mapping[str, Tensor], described: Mapping[str, Sequence[str]], backbone: EmbeddedBackbone, log: Log
 ) -> Maps:
     """Maps toward English by the name of the language, from a data folder's captions in other languages; none without such
     captions.
 
-    By image: ``photos``, embeddings [2d] for mixed scores of ``weight``, and ``described``, all English captions.
+    By image: ``photos``, embeddings [2d] for mixed scores of TRAINED_WEIGHT, and ``described``, all English captions.
+    ``backbone``: has a shared LoRA.
     """
     if not (data / TRANSLATIONS).is_dir():
         return {}
@@ -63,8 +57,8 @@ def translation_maps(
                 captions[LANGUAGES[each.language]].append((image, each))
 
     def read(sentences: Tensor) -> Tensor:
-        base = backbone.adapted.text(sentences)
-        return mixed(base, adapted_texts(backbone, sentences, shared), weight)
+        base, adapted = (backbone.adapted.text(sentences, lora) for lora in (None, backbone.shared))
+        return mixed(base, adapted, TRAINED_WEIGHT)
 
     with torch.no_grad():
         means = {image: read(backbone.encode_sentence(described[image])).mean(0) for image in photos}
