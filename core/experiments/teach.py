@@ -15,7 +15,7 @@ from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.runner import Row
 from core.names.everyday import Background
-from core.names.teach import TaughtNames
+from core.names.teach import MAX_PHOTOS, TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import columns, text_rows
 from core.retrieval.name_scores import proposed_cut, scores_left_out
@@ -134,12 +134,12 @@ def everyday(corpus: Corpus) -> np.ndarray:
     return rows[spread_rows(len(rows), OTHERS)]
 
 
-def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int) -> TaughtNames:
+def taught(
+    context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int = MAX_PHOTOS
+) -> TaughtNames:
     """Names taught from the first ``photos`` photos of each; no names if ``photos`` is 0."""
-    taught_names = TaughtNames(context.backbone)
-    for name, own_rows in zip(names, rows, strict=True) if photos else ():
-        taught_names = taught_names.add(name, context.corpus.prefixes[torch.from_numpy(own_rows[:photos])])
-    return taught_names
+    each, prefixes = zip(names, rows, strict=True) if photos else (), context.corpus.prefixes
+    return TaughtNames(context.backbone).add_all((name, prefixes[torch.from_numpy(own[:photos])], None) for name, own in each)
 
 
 def asked(context: ExperimentContext, names: TaughtNames, questions: Iterable[str]) -> Tensor:
