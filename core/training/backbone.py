@@ -94,7 +94,7 @@ def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
     return torch.cat([tower.classify(part) for part in maps.split(256)]).half()
 
 
-def train_backbone(data: Path, out: Path, cache: Path, recipe: BackboneRecipe = BackboneRecipe(), log: Log = print) -> str:
+def train_backbone(data: Path, out: Path, cache: Path, recipe: BackboneRecipe, log: Log) -> str:
     """Train the heads and write them to ``out``; returns their fingerprint."""
     device = current()
     torch.set_float32_matmul_precision("high")  # TF32 for training; routing compares, and keeps float32

@@ -13,7 +13,6 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -62,7 +61,7 @@ def shared_lora(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> L
     file = runs / "shared.safetensors"
     if not file.is_file():
         steps = min(recipe.shared_steps, ROUNDS * int(corpus.train.sum()) // recipe.shared_batch)
-        vector = train_shared(recipe.shared_objective(corpus), layout, steps, recipe.shared_lr, seed=recipe.seed, log=log)
+        vector = train_shared(recipe.shared_objective(corpus), layout, steps, recipe.shared_lr, 1.0, recipe.seed, log)
         write_tensors(file, {"shared": vector})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
 
@@ -171,13 +170,7 @@ class ExpertTraining:
 
 
 def train_experts(
-    data: Path,
-    out: Path,
-    cache: Path,
-    backbone: Backbone,
-    recipe: ExpertRecipe = ExpertRecipe(),
-    log: Log = print,
-    descriptions: Mapping[str, str] = MappingProxyType({}),
+    data: Path, out: Path, cache: Path, backbone: Backbone, recipe: ExpertRecipe, log: Log, descriptions: Mapping[str, str]
 ) -> ExpertRepository:
     """Train the shared LoRA, find the experts' tasks in ``data``, train their LoRAs, and write the repository to ``out``.
 

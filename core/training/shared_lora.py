@@ -36,15 +36,7 @@ WARM_UP = 30  # steps
 RUNS, RANK = 3, 128  # number of averaged runs, and the rank of their mean
 
 
-def train_shared(
-    objective: Objective,
-    layout: LoraLayout,
-    steps: int,
-    lr: float,
-    dense: float = 1.0,
-    seed: int = 0,
-    log: Log = print,
-) -> Tensor:
+def train_shared(objective: Objective, layout: LoraLayout, steps: int, lr: float, dense: float, seed: int, log: Log) -> Tensor:
     """Train one LoRA [P] of this layout on the training photos of the objective's corpus. The share ``dense`` of the steps uses
     a sampled task, the others use everyday scenes of all kinds."""
     corpus = objective.corpus
@@ -85,12 +77,7 @@ class BothHeadsRecipe:
 
 
 def train_shared_lora(
-    data: Path,
-    out: Path,
-    cache: Path,
-    backbone: EmbeddedBackbone,
-    recipe: BothHeadsRecipe = BothHeadsRecipe(),
-    log: Log = print,
+    data: Path, out: Path, cache: Path, backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log
 ) -> EmbeddedBackbone:
     """Train the shared LoRA on the photos of a data folder and write it to ``out``; returns the backbone with it.
 
@@ -123,9 +110,7 @@ def train_shared_lora(
     return trained
 
 
-def kept_run(
-    file: Path, corpus: Callable[[], Corpus], backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log = print
-) -> Lora:
+def kept_run(file: Path, corpus: Callable[[], Corpus], backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log) -> Lora:
     """The LoRA of one training of both heads, read from ``file`` if an earlier call wrote it."""
     if not file.is_file():
         whole = {name: torch.eye(m.in_features) for name, m in backbone.linears.items()}  # B A is B: a change of full rank

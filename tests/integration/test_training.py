@@ -342,7 +342,7 @@ def test_sentences_between_experts_mix_one_with_its_closest(engine: SGLora, monk
 @pytest.mark.slow
 def test_experts_and_a_generator(data: Path, cache: Path, corpus: Corpus, backbone: EmbeddedBackbone, tmp_path: Path) -> None:
     said: list[str] = []
-    repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append)
+    repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append, {})
     runs = runs_folder(cache, backbone, RECIPE, data)
     stamps = {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")}
     assert len(stamps) == len(repository) + 1, "the frozen A, and one file for each expert; the shared part is the backbone's"
