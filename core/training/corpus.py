@@ -84,7 +84,7 @@ class Corpus:
     @lazy
     def everyday(self) -> np.ndarray:
         """[n] bool: photos for the penalty of adapters of photos: everyday objects, or all photos if none of them trains."""
-        objects = np.array([s.domain == OBJECTS and not s.captions for s in self.samples])
+        objects = (self.domains == OBJECTS) & ~self.captioned
         return objects if (objects & self.train).any() else np.ones(len(self), dtype=bool)
 
     @lazy
@@ -205,7 +205,7 @@ def splits(data: Path) -> dict[Path, str]:
     return {sample.path: str(name) for sample, name in zip([*samples, *coco], names, strict=True)}
 
 
-def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
+def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log, views: int = 1) -> Corpus:
     """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
