@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -216,13 +215,9 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     numbers = {"means": torch.stack([e.mean for e in entries]), "variances": torch.stack([e.variance for e in entries])}
     for i, rest in ((i, entry.rest) for i, entry in enumerate(entries) if entry.rest):
         numbers |= {f"{i}.{name}": part.contiguous() for name, part in rest.tensors().items()}
-    index = {
-        "format": 2,
-        "kind": "own experts",
-        "basis_sha256": _joined(own_experts.shipped),
-        "experts": [asdict(entry.expert) for entry in entries],
-    }
-    files = {INDEX_FILE: json.dumps(index, indent=1, ensure_ascii=False).encode(), TENSORS_FILE: save(numbers)}
+    experts = tuple(entry.expert for entry in entries)
+    index = _SavedIndex(format=2, kind="own experts", basis_sha256=_joined(own_experts.shipped), experts=experts)
+    files = {INDEX_FILE: index.model_dump_json(indent=1).encode(), TENSORS_FILE: save(numbers)}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
