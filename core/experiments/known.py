@@ -51,7 +51,6 @@ def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner
 
 
 def _fine_tuned(context: ExperimentContext, tasks: Mapping[str, list[HeldTask]]) -> list[runner.Row]:
-    """The control without an adapter: both heads, fully fine-tuned."""
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
         return []

@@ -156,7 +156,6 @@ def import_adapter(engine: SGLora, files: Mapping[str, bytes], description: str,
 
 
 def _read(files: Mapping[str, bytes], shipped: ExpertRepository) -> Lora:
-    """Read an adapter, on the linears of expert LoRAs."""
     modules, shared = shipped.layout.modules, shipped.shared
     linears = dict.fromkeys([*modules, *(shared.modules if shared else ())])
     lora, _ = read_peft(files, message("Adapter {name}", name="of yours"), linears, shipped.fingerprint)

@@ -36,7 +36,6 @@ from core.training.losses import contrastive
 from core.training.objective import Batch, adapter_loss
 
 MIN_PHOTOS = 20
-SOURCE = "own photos"
 
 
 class TrainingStopped(StudioError):
@@ -97,8 +96,6 @@ class _Photos:
 
 @dataclass(frozen=True)
 class _Training:
-    """The fixed inputs of a training."""
-
     backbone: Backbone
     experts: ExpertRepository  # which the new one joins
     names: ClassNames | None  # for the penalty for forgetting; None: no penalty
@@ -214,7 +211,7 @@ def train_own_expert(
     mean, variance = snapshots.mean(0), engine.repository.basis.encode(snapshots).var(0, correction=0)
     before, start, after = (training.recalls(held, vector) for vector in (None, torch.zeros_like(mean), mean))
     shared = {} if backbone.shared is None else start
-    about = (name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots))
+    about = (name, description, "own", "own photos", len(split.train), recipe.seed, len(snapshots))
     expert = Expert(*about, before, after, shared=shared)
     embedding = embed_descriptions(backbone, [description])[0]
     seen = frozenset(photos[row].id for row in (*split.train, *split.validation))
