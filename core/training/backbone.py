@@ -25,7 +25,7 @@ from core.names.ordinary_texts import imagenet_class_names
 from core.training.corpus import COCO_HELD_OUT, OBJECTS, coco_held_out
 from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features
-from core.training.losses import contrastive, distillation
+from core.training.objective import contrastive, distillation
 
 TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
 

@@ -19,7 +19,6 @@ from core.backbones.lora import Lora
 from core.common.device import sent, training_autocast
 from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
-from core.training.losses import contrastive, distillation
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MOVED_NAMES, CONFUSED_NAMES = 10.0, 0.6  # weights of the penalties
@@ -120,3 +119,21 @@ def adapted_texts(backbone: Backbone, prefix: Tensor, lora: Lora) -> Tensor:
 def confused_names(images: Tensor, before: Tensor, names: Tensor, names_before: Tensor) -> Tensor:
     """KL divergence of photos' [n, d] similarities to class names [c, d], from before to after adapting; mean, in nats."""
     return distillation(images, names, F.log_softmax(NAME_SCALE * before @ names_before.T, 1), NAME_SCALE)
+
+
+def contrastive(images: Tensor, texts: Tensor, positive: Tensor, scale: float | Tensor) -> Tensor:
+    """Symmetric contrastive loss (CLIP, arXiv 2103.00020) of images [n, d] and texts [m, d] that allows several positives.
+    ``positive``: [n, m] bool; the mean leaves out rows and columns without one. ``scale``: inverse temperature."""
+    logits = scale * images @ texts.T
+
+    def one_way(logits: Tensor, positive: Tensor) -> Tensor:
+        rows = positive.any(1)
+        return F.cross_entropy(logits[rows], F.normalize(positive[rows].to(logits.dtype), p=1))
+
+    return (one_way(logits, positive) + one_way(logits.T, positive.T)) / 2
+
+
+def distillation(images: Tensor, classes: Tensor, teacher: Tensor, scale: float | Tensor) -> Tensor:
+    """KL divergence from a classifier's log-probabilities [n, c] to the similarities of images [n, d] with classes [c, d]."""
+    student = F.log_softmax(scale * images @ classes.T, dim=1)
+    return F.kl_div(student, teacher, log_target=True, reduction="batchmean")

@@ -32,8 +32,7 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
 from core.training.corpus import usual_adapter
 from core.training.descent import descend
-from core.training.losses import contrastive
-from core.training.objective import Batch, adapter_loss
+from core.training.objective import Batch, adapter_loss, contrastive
 
 MIN_PHOTOS = 20
 

@@ -21,8 +21,7 @@ from core.common.progress import Bar, Log
 from core.data.jsonl import Translation, read_translations
 from core.training.corpus import LANGUAGES, TRANSLATIONS
 from core.training.descent import descend
-from core.training.losses import contrastive
-from core.training.objective import TRAINED_WEIGHT, mixed
+from core.training.objective import TRAINED_WEIGHT, contrastive, mixed
 
 
 @dataclass(frozen=True)

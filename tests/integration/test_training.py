@@ -41,8 +41,7 @@ from core.training.experts import ExpertTraining, photos_like, runs_folder, trai
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator, train_generator
 from core.training.keywords import common_phrases, photo_words, phrases, stem
-from core.training.losses import contrastive
-from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective
+from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, contrastive
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
 from core.training.snapshots import read_snapshots, snapshots_file
