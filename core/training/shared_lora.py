@@ -71,10 +71,6 @@ class BothHeadsRecipe:
     scale: float = 20.0
     seed: int = 0
 
-    def objective(self, corpus: Corpus) -> Objective:
-        """The loss on a corpus whose prefixes are maps of the image tower."""
-        return Objective(corpus, self.scale, self.memory, self.batch, self.everyday, self.tokens, self.names)
-
 
 def train_shared_lora(
     data: Path, out: Path, cache: Path, backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log
@@ -115,7 +111,7 @@ def kept_run(file: Path, corpus: Callable[[], Corpus], backbone: EmbeddedBackbon
     if not file.is_file():
         whole = {name: torch.eye(m.in_features) for name, m in backbone.linears.items()}  # B A is B: a change of full rank
         layout = LoraLayout.of(backbone.linears, whole, 0).frozen(whole)
-        objective = recipe.objective(corpus())
+        objective = Objective(corpus(), recipe.scale, recipe.memory, recipe.batch, recipe.everyday, recipe.tokens, recipe.names)
         vector = train_shared(objective, layout, recipe.steps, recipe.lr, recipe.dense, recipe.seed, log)
         save_shared(Lora.from_vector(layout, vector), file, asdict(recipe))
     return load_shared(file, backbone.linears)
