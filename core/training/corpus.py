@@ -159,14 +159,9 @@ class Corpus:
         return measure(*with_popularity(photos, questions, popular), relevance)
 
 
-def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:
-    """A LoRA as search uses it. If the backbone has a shared LoRA, ``strength`` is its weight in mixed scores; else it scales
-    the LoRA. None: the default."""
-    if lora is None:
-        return ZERO_SHOT
-    if backbone.shared is None:
-        return Adapter.of(lora if strength is None else lora.scaled(strength))
-    return Adapter.of(lora, DEFAULT_WEIGHT if strength is None else strength)
+def usual_adapter(backbone: Backbone, lora: Lora | None) -> Adapter:
+    """A LoRA as search uses it at the default strength: in mixed scores if the backbone has a shared LoRA."""
+    return ZERO_SHOT if lora is None else Adapter.of(lora, 1.0 if backbone.shared is None else DEFAULT_WEIGHT)
 
 
 def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
