@@ -119,10 +119,9 @@ def learned(context: ExperimentContext, found: Sequence[Keyword], others: np.nda
     """What ``learn`` keeps, from the photos that train and everyday photos beside them; measured on the test photos."""
     corpus, words = context.corpus, [each.name for each in found]
     beside = np.flatnonzero(corpus.scenes & corpus.train)
-    searched = np.concatenate([*(each.train for each in found), beside[spread_rows(len(beside))]])
-    rows = {each.name: np.flatnonzero(np.isin(np.unique(searched), each.train)).tolist() for each in found}
-    library = in_memory(corpus, np.unique(searched))
-    made = learn(library, rows, searched_with(context))
+    searched = np.unique(np.concatenate([*(each.train for each in found), beside[spread_rows(len(beside))]]))
+    rows = {each.name: np.flatnonzero(np.isin(searched, each.train)).tolist() for each in found}
+    made = learn(in_memory(corpus, searched), rows, searched_with(context))
     kept = {keyword.name for keyword in made.keywords if keyword.reason is None}
     searched = np.concatenate([*(each.test for each in found), others])
     index = corpus.indexed(searched, searched_with(context))

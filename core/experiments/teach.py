@@ -101,11 +101,12 @@ def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[Row
     rule, the others measure it."""
     plain = adapter(context)
     held = [context.corpus.indexed(rows, plain) for rows in draw.held]
+    searched = torch.cat([beside, *held])
+    own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+    background = Background.of(columns(context.backbone, searched))
     for photos in PHOTOS[1:]:
-        background = Background.of(columns(context.backbone, torch.cat([beside, *held])))
         names = taught(context, draw.nonsense, draw.taught, photos).among(background)
-        scores = torch.cat([beside, *held]) @ asked(context, names, draw.nonsense).T
-        own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+        scores = searched @ asked(context, names, draw.nonsense).T
         left_out_scores = scores_left_out(names, plain)
         for i, entry in enumerate(names.entries):
             left_out = left_out_scores[entry.name].own
