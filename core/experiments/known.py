@@ -16,8 +16,7 @@ from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import MOST_PHOTOS, suggested
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.backbone import coco_held_out
-from core.training.corpus import Corpus, load_corpus
+from core.training.corpus import Corpus, coco_held_out, load_corpus
 from core.training.shared_lora import BothHeadsRecipe
 
 OURS = "sg-lora"

@@ -57,7 +57,7 @@ def translated(found: Sequence[Translation]) -> Captions:
     native = [t.text for t in found if not t.english]
     if captions.keys() != set(LANGUAGES.values()) or not native:
         return {}
-    return {"English": english, **captions, "German in lower case": as_typed([captions["German"]])[0], NATIVE: native[0]}
+    return {"English": english, **captions, "German in lower case": as_typed(captions["German"]), NATIVE: native[0]}
 
 
 def _letters(text: str) -> str:

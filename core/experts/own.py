@@ -143,14 +143,13 @@ def import_adapter(engine: SGLora, files: Mapping[str, bytes], description: str,
     short = " ".join(subject(description).split()[:4])[:40].strip()
     name = free_name(short or IMPORTED, own_experts.has)
     shipped = own_experts.shipped
-    lora = _read(files, shipped)
-    rank = lora.rank
-    lora = _expert_lora(lora, shipped.shared)
+    adapter = _read(files, shipped)
+    lora = _expert_lora(adapter, shipped.shared)
     mean, lost = project(lora, shipped.layout, _ordinary_moments(engine))
     rest = None
     if lost > MAX_LOST:
         mean, lost, rest = torch.zeros_like(mean), 0.0, lora
-    expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {}, lost=lost)
+    expert = Expert(name, description, IMPORTED, f"adapter of rank {adapter.rank}", 0, 0, 1, {}, {}, lost=lost)
     embedding = embed_descriptions(engine.backbone, [description])[0]
     return own_experts.add(OwnEntry(expert, mean, shipped.variances.mean(0), embedding, rest))
 

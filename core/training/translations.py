@@ -7,7 +7,7 @@ people type them.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,16 +70,16 @@ def translation_maps(
         sentences = backbone.encode_sentence(texts)
         if name not in CASELESS:
             english, target, shown = (each.repeat(2, 1) for each in (english, target, shown))
-            texts = [*texts, *as_typed(texts)]
+            texts = [*texts, *map(as_typed, texts)]
             sentences = in_forms(texts, backbone.encode_sentence(texts), backbone.encode_sentence)
         with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
             maps[name] = train_map(sentences, english, target, shown, read, MapRecipe(), bar)
     return maps
 
 
-def as_typed(captions: Iterable[str]) -> list[str]:
-    """Captions as people type them into a search box."""
-    return [caption.lower().rstrip(".") for caption in captions]
+def as_typed(caption: str) -> str:
+    """A caption as people type it into a search box."""
+    return caption.lower().rstrip(".")
 
 
 def ridge_regression(sentences: Tensor, english: Tensor, ridge: float) -> Tensor:
