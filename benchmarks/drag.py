@@ -20,9 +20,7 @@ import load
 import numpy as np
 from app_process import chromium, running
 from app_process import visit as opened
-from made_up_photos import blurred
 from playwright.sync_api import Page, expect
-from strangers import Stranger
 
 from core.common import markdown
 from core.experts.load import load_engine
@@ -78,12 +76,8 @@ def main() -> int:
         print(
             f"{FLOOD} moves in {FLOOD * 16} ms: {answers} answers; the last move is shown: {int(last) == 30 + (FLOOD - 1) % 50}"
         )
-        folders = [Path(name) / f"{number}" for number in range(visitors)]
-        photos = [blurred(f, [f"{n}-{i}.jpg" for i in range(load.PHOTOS)], n) for n, f in enumerate(folders)]
-        searches = [load.prepare(engine, files, number) for number, files in enumerate(photos)]
-        callers = [Stranger(address, headers={"x-forwarded-for": f"198.51.100.{n}"}) for n in range(visitors)]
-        calls = zip(callers, photos, searches, strict=True)
-        threads = [threading.Thread(target=load.visit, args=[*each, log], daemon=True) for each in calls]
+        visits = [*load.prepared(engine, Path(name), address, visitors)]
+        threads = [threading.Thread(target=load.visit, args=[*each, log], daemon=True) for each in visits]
         for thread in threads:
             thread.start()
         rows.append(moves(page, f"beside {visitors} visitors"))

@@ -140,19 +140,27 @@ def visit(caller: Stranger, files: Sequence[Path], searches: Sequence[Search], l
             check(answer, search, {path.name for path in files})
 
 
+def prepared(
+    engine: SGLora, folder: Path, address: str, visitors: int
+) -> Iterator[tuple[Stranger, Sequence[Path], Sequence[Search]]]:
+    """What each ``visit`` needs: the visitor, its photos and its questions."""
+    for number in range(visitors):
+        files = blurred(folder / f"{number}", [f"{number}-{i}.jpg" for i in range(PHOTOS)], number)
+        caller = Stranger(address, headers={"x-forwarded-for": f"198.51.100.{number}"})
+        yield caller, files, prepare(engine, files, number)
+
+
 def measure(visitors: int) -> int:
     """Print the figures of one visit by each visitor. Returns the number of errors."""
     engine, log = load_engine(), Log()
     with tempfile.TemporaryDirectory() as name, running(Path(name)) as (address, process):
-        folders = [Path(name) / f"{number}" for number in range(visitors)]
-        photos = [blurred(f, [f"{n}-{i}.jpg" for i in range(PHOTOS)], n) for n, f in enumerate(folders)]
-        searches = [prepare(engine, files, number) for number, files in enumerate(photos)]
-        callers = [Stranger(address, headers={"x-forwarded-for": f"198.51.100.{n}"}) for n in range(visitors)]
-        values(callers[0].call("route", "a photo", DEFAULT_K, DEFAULT_TAU, None))  # the models are loaded
+        visits = [*prepared(engine, Path(name), address, visitors)]
+        values(visits[0][0].call("route", "a photo", DEFAULT_K, DEFAULT_TAU, None))  # the models are loaded
         memory = [psutil.Process(process.pid).memory_info().rss]
         begin = time.perf_counter()
         with ThreadPoolExecutor(visitors) as pool:
-            list(pool.map(visit, callers, photos, searches, [log] * visitors))
+            for done in [pool.submit(visit, *each, log) for each in visits]:
+                done.result()
         seconds = time.perf_counter() - begin
         memory.append(psutil.Process(process.pid).memory_info().rss)
     rows = [

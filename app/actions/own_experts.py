@@ -12,7 +12,7 @@ from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_F
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.own import OwnEntry, OwnExperts, adapter_in_zip, import_adapter, load_zip
 from core.sglora.engine import SGLora
-from core.training.own_expert import OwnExpert, OwnRecipe, Progress, split_photos, train_own_expert
+from core.training.own_expert import OwnExpert, OwnRecipe, Progress, train_own_expert
 
 RECIPE = OwnRecipe()
 MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
@@ -29,12 +29,9 @@ def train(
     """Train an expert on the visitor's captioned photos and add it to the visitor's own. Raises as ``train_own_expert``."""
     visitor = tab.visitor
     visitor.own_experts(engine).check_room(name)  # check before minutes of training
-    ids = [photo.id for photo in visitor.gallery(engine).contents.captioned()[0]]
     trained = train_own_expert(engine, visitor.gallery(engine), name, description, progress, stop, recipe=RECIPE)
-    split = split_photos(ids, RECIPE.stop_from)
-    visitor.trained_on[trained.expert.name] = frozenset(ids[row] for row in (*split.train, *split.validation))
-    entry = OwnEntry(trained.expert, trained.mean, trained.variance, trained.embedding)
-    visitor.change_own_experts(engine, lambda experts: experts.add(entry))
+    visitor.trained_on[trained.name] = trained.seen
+    visitor.change_own_experts(engine, lambda experts: experts.add(trained))
     return trained
 
 

@@ -152,6 +152,5 @@ def _columns(header: list[str], where: Message) -> tuple[int, int] | None:
 
 
 def _jsonl(label: str, text: str) -> Iterator[tuple[str, str]]:
-    """Yield (image, caption) from the lines of ``captions.jsonl`` or ``labels.jsonl``."""
     for sample in read_samples(label, text):
         yield from ((str(sample.path), caption) for caption in caption_texts(sample))

@@ -1,7 +1,6 @@
 """The JPEG preview in a camera's raw file. DNG, CR2, NEF and ARW are TIFF files."""
 
 import io
-import struct
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -17,7 +16,7 @@ def raw_preview(content: bytes) -> tuple[bytes, dict[int, object]] | None:
     """The largest JPEG photo in a raw file, with its EXIF orientation and date tags. None if there is none."""
     if content[:4] not in HEADERS:
         return None
-    waiting, seen = [struct.unpack(("<" if content[0] == 0x49 else ">") + "I", content[4:8])[0]], set[int]()
+    waiting, seen = [int(ImageFileDirectory_v2(content[:8]).next or 0)], set[int]()
     best, tags = b"", dict[int, object]()
     while waiting and len(seen) < MOST_DIRECTORIES:
         offset = waiting.pop(0)
@@ -53,5 +52,5 @@ def _is_photo(picture: bytes) -> bool:
     while picture[:2] == b"\xff\xd8" and place + 4 <= len(picture) and picture[place] == 0xFF:
         if 0xC0 <= (kind := picture[place + 1]) <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
             return kind in _BASELINE_TO_PROGRESSIVE
-        place += 2 + struct.unpack(">H", picture[place + 2 : place + 4])[0]
+        place += 2 + int.from_bytes(picture[place + 2 : place + 4], "big")
     return False

@@ -10,13 +10,12 @@ from core.common.progress import Log
 from core.data import Sample
 from core.data.sample import gather
 from core.experiments.controls import METHODS
-from core.retrieval.adapter import Adapter
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.encoding import read_prefixes
 from core.retrieval.popularity import popularity, spread_rows, with_popularity
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.corpus import usual_adapter
 
 DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
@@ -28,7 +27,8 @@ def adapters_of(engine: SGLora, request: AdapterRequest, methods: Sequence[str] 
     if unknown:
         raise DataError(f"The method {unknown[0]} is unknown; known are {', '.join(METHODS)}.")
     adaptation = engine.adapt(request)
-    return {m: usual_adapter(engine.backbone, METHODS[m](engine, adaptation), adaptation.strength) for m in methods}
+    loras = ((m, METHODS[m](engine, adaptation)) for m in methods)
+    return {m: ZERO_SHOT if lora is None else Adapter.of(*engine.applied(lora, adaptation.strength)) for m, lora in loras}
 
 
 def evaluate(

@@ -12,8 +12,7 @@ from core.common.device import sent, training_autocast
 from core.common.progress import Bar, Log
 from core.training.corpus import Corpus
 from core.training.descent import descend
-from core.training.losses import contrastive
-from core.training.objective import CONFUSED_NAMES, Objective, confused_names
+from core.training.objective import CONFUSED_NAMES, Objective, confused_names, contrastive
 
 STEPS, RATE = 300, 4e-4  # of AdamW, with a one-cycle schedule
 PHOTOS, EVERYDAY = 128, 48  # per step

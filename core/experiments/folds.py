@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -75,15 +74,6 @@ def split(corpus: Corpus, fold: int) -> tuple[list[HeldTask], Corpus]:
     return held, replace(corpus, train=corpus.train & seen, validation=corpus.validation & seen)
 
 
-def prepare_fold(
-    context: ExperimentContext, fold: int, recipe: FoldRecipe | None = None, seed: int = 0
-) -> tuple[list[HeldTask], Trained]:
-    """The held-out tasks of a fold, and models that no photo of them trained."""
-    recipe = recipe or FoldRecipe.of(context.backbone)
-    made = trained(context, f"fold{fold}", lambda corpus: split(corpus, fold)[1], recipe, seed)
-    return split(made.context.corpus, fold)[0], made
-
-
 def trained(context: ExperimentContext, name: str, part: Part, recipe: FoldRecipe, seed: int = 0) -> Trained:
     """Train a shared LoRA, experts and a generator on a part of the photos, or read those that an earlier run kept as ``name``.
 
@@ -113,8 +103,8 @@ def _with_shared(context: ExperimentContext, name: str, part: Part, recipe: Both
     key = _digest([backbone.with_shared(None).fingerprint, context.contents, ASSIGNMENT, asdict(recipe)])
     file = context.folder("folds") / f"shared-{name}-{key}.safetensors"
     paper = backbone.with_shared(None).adapting("photos")
-    corpus = partial(load_corpus, context.data, paper, context.cache, context.log, recipe.views)
-    shared = kept_run(file, lambda: part(corpus()), paper, recipe, context.log)
+    photos = context.data, paper, context.cache, context.log, recipe.views
+    shared = kept_run(file, lambda: part(load_corpus(*photos)), paper, recipe, context.log)
     return replace(context, backbone=backbone.with_shared(shared))
 
 

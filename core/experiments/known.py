@@ -16,8 +16,7 @@ from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import MOST_PHOTOS, Look
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.backbone import coco_held_out
-from core.training.corpus import Corpus, load_corpus
+from core.training.corpus import Corpus, coco_held_out, load_corpus
 from core.training.shared_lora import BothHeadsRecipe
 
 OURS = "sg-lora"
@@ -52,7 +51,6 @@ def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner
 
 
 def _fine_tuned(context: ExperimentContext, tasks: Mapping[str, list[HeldTask]]) -> list[runner.Row]:
-    """The control without an adapter: both heads, fully fine-tuned."""
     backbone = context.backbone
     if not isinstance(backbone, EmbeddedBackbone) or backbone.shared is None:
         return []

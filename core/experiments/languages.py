@@ -12,9 +12,8 @@ from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, scene_tasks
 from core.experiments.known import everyday
-from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
-from core.training.corpus import LANGUAGES, TRANSLATIONS, Corpus
+from core.training.corpus import LANGUAGES, TRANSLATIONS
 from core.training.translations import as_typed
 
 FEWEST = 10  # photos of a task with captions in all languages
@@ -29,18 +28,18 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     corpus = context.corpus
     read = read_translations(context.data / TRANSLATIONS)
     translations = {image: captions for image, found in read.items() if (captions := translated(found))}
-    rows = [*_rows(EVERYDAY, everyday(corpus), corpus, context.engine, translations)]
-    for task in scene_tasks(corpus):
-        rows += _rows(KNOWN, task, corpus, context.engine, translations)
+    tasks = [(EVERYDAY, everyday(corpus)), *((KNOWN, task) for task in scene_tasks(corpus))]
+    rows = [row for group, task in tasks for row in _rows(context, group, task, translations)]
     return {"rows": rows, "groups": statistics.summary(rows, "English")}
 
 
-def _rows(group: str, task: HeldTask, corpus: Corpus, engine: SGLora, translations: Mapping[str, Captions]) -> Iterator[Row]:
+def _rows(context: ExperimentContext, group: str, task: HeldTask, translations: Mapping[str, Captions]) -> Iterator[Row]:
     """One row per language; none if too few photos have captions in all languages."""
+    corpus = context.corpus
     photos = [row for row in task.test.tolist() if corpus.image(row) in translations]
     if len(photos) < FEWEST:
         return
-    lora = engine.adapt(AdapterRequest(task.description)).lora
+    lora = context.engine.adapt(AdapterRequest(task.description)).lora
     captions = [translations[corpus.image(row)] for row in photos]
     for language in captions[0]:
         relevance = Relevance.of([(each[language],) for each in captions])
@@ -58,7 +57,7 @@ def translated(found: Sequence[Translation]) -> Captions:
     native = [t.text for t in found if not t.english]
     if captions.keys() != set(LANGUAGES.values()) or not native:
         return {}
-    return {"English": english, **captions, "German in lower case": as_typed([captions["German"]])[0], NATIVE: native[0]}
+    return {"English": english, **captions, "German in lower case": as_typed(captions["German"]), NATIVE: native[0]}
 
 
 def _letters(text: str) -> str:

@@ -15,7 +15,7 @@ from core.common import markdown
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.runner import Row
-from core.experiments.teach import FEWEST, among_first, asked, everyday, over
+from core.experiments.teach import FEWEST, among_first, asked, everyday, over, taught
 from core.experiments.teach import adapter as searched_with
 from core.names.everyday import Background
 from core.names.teach import MAX_PHOTOS, TaughtNames
@@ -87,18 +87,11 @@ def queries(context: ExperimentContext, found: Sequence[Keyword], index: Tensor)
     background = Background.of(columns.columns(backbone, index))
     rng = np.random.default_rng(0)
     for n in PHOTOS:
-        taught = [each.train[spread_rows(len(each.train), n)] for each in found]
-        yield f"class mean, {n}", means(context, taught)
-        yield f"names, {n}", asked(context, names_of(context, words, taught).among(background), words)
-        wrong = [np.where(rng.random(len(own)) < WRONG, rng.choice(np.concatenate(taught), len(own)), own) for own in taught]
-        yield f"names, {n}, wrong", asked(context, names_of(context, words, wrong).among(background), words)
-
-
-def names_of(context: ExperimentContext, words: Sequence[str], taught: Sequence[np.ndarray]) -> TaughtNames:
-    prefixes = context.corpus.prefixes
-    return TaughtNames(context.backbone).add_all(
-        (word, prefixes[torch.from_numpy(own)], None) for word, own in zip(words, taught, strict=True)
-    )
+        right = [each.train[spread_rows(len(each.train), n)] for each in found]
+        wrong = [np.where(rng.random(len(own)) < WRONG, rng.choice(np.concatenate(right), len(own)), own) for own in right]
+        yield f"class mean, {n}", means(context, right)
+        for variant, rows in ((f"names, {n}", right), (f"names, {n}, wrong", wrong)):
+            yield variant, asked(context, taught(context, words, rows).among(background), words)
 
 
 def means(context: ExperimentContext, taught: Sequence[np.ndarray]) -> Tensor:
@@ -126,10 +119,9 @@ def learned(context: ExperimentContext, found: Sequence[Keyword], others: np.nda
     """What ``learn`` keeps, from the photos that train and everyday photos beside them; measured on the test photos."""
     corpus, words = context.corpus, [each.name for each in found]
     beside = np.flatnonzero(corpus.scenes & corpus.train)
-    searched = np.concatenate([*(each.train for each in found), beside[spread_rows(len(beside))]])
-    rows = {each.name: np.flatnonzero(np.isin(np.unique(searched), each.train)).tolist() for each in found}
-    library = in_memory(corpus, np.unique(searched))
-    made = learn(library, rows, searched_with(context))
+    searched = np.unique(np.concatenate([*(each.train for each in found), beside[spread_rows(len(beside))]]))
+    rows = {each.name: np.flatnonzero(np.isin(searched, each.train)).tolist() for each in found}
+    made = learn(in_memory(corpus, searched), rows, searched_with(context))
     kept = {keyword.name for keyword in made.keywords if keyword.reason is None}
     searched = np.concatenate([*(each.test for each in found), others])
     index = corpus.indexed(searched, searched_with(context))
@@ -138,13 +130,8 @@ def learned(context: ExperimentContext, found: Sequence[Keyword], others: np.nda
         list(measured(found, searched, index, asked(context, each, words))) for each in (TaughtNames(context.backbone), names)
     )
     return [
-        {
-            "task": old["task"],
-            "domain": old["domain"],
-            "learned": old["task"] in kept,
-            "before": old[PRECISION],
-            "taught": new[PRECISION],
-        }
+        {"task": old["task"], "domain": old["domain"], "learned": old["task"] in kept}
+        | {"before": old[PRECISION], "taught": new[PRECISION]}
         for old, new in zip(before, after, strict=True)
     ]
 
@@ -152,7 +139,7 @@ def learned(context: ExperimentContext, found: Sequence[Keyword], others: np.nda
 def price(context: ExperimentContext, found: Sequence[Keyword], others: np.ndarray) -> dict[str, float]:
     """Points of R@10 that captions of everyday photos lose in search with all keywords, each taught from ten photos."""
     corpus, words = context.corpus, [each.name for each in found]
-    names = names_of(context, words, [each.train[spread_rows(len(each.train), 10)] for each in found])
+    names = taught(context, words, [each.train[spread_rows(len(each.train), 10)] for each in found])
     captions = [corpus.captions(row)[0] for row in others.tolist()]
     index, own = corpus.indexed(others, searched_with(context)), torch.arange(len(others))
     old, new = (among_first(asked(context, each, captions) @ index.T, own) for each in (TaughtNames(context.backbone), names))

@@ -15,7 +15,7 @@ from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.runner import Row
 from core.names.everyday import Background
-from core.names.teach import TaughtNames
+from core.names.teach import MAX_PHOTOS, TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import columns, text_rows
 from core.retrieval.name_scores import proposed_cut, scores_left_out
@@ -101,11 +101,12 @@ def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[Row
     rule, the others measure it."""
     plain = adapter(context)
     held = [context.corpus.indexed(rows, plain) for rows in draw.held]
+    searched = torch.cat([beside, *held])
+    own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+    background = Background.of(columns(context.backbone, searched))
     for photos in PHOTOS[1:]:
-        background = Background.of(columns(context.backbone, torch.cat([beside, *held])))
         names = taught(context, draw.nonsense, draw.taught, photos).among(background)
-        scores = torch.cat([beside, *held]) @ asked(context, names, draw.nonsense).T
-        own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+        scores = searched @ asked(context, names, draw.nonsense).T
         left_out_scores = scores_left_out(names, plain)
         for i, entry in enumerate(names.entries):
             left_out = left_out_scores[entry.name].own
@@ -134,12 +135,12 @@ def everyday(corpus: Corpus) -> np.ndarray:
     return rows[spread_rows(len(rows), OTHERS)]
 
 
-def taught(context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int) -> TaughtNames:
+def taught(
+    context: ExperimentContext, names: Sequence[str], rows: Sequence[np.ndarray], photos: int = MAX_PHOTOS
+) -> TaughtNames:
     """Names taught from the first ``photos`` photos of each; no names if ``photos`` is 0."""
-    taught_names = TaughtNames(context.backbone)
-    for name, own_rows in zip(names, rows, strict=True) if photos else ():
-        taught_names = taught_names.add(name, context.corpus.prefixes[torch.from_numpy(own_rows[:photos])])
-    return taught_names
+    each, prefixes = zip(names, rows, strict=True) if photos else (), context.corpus.prefixes
+    return TaughtNames(context.backbone).add_all((name, prefixes[torch.from_numpy(own[:photos])], None) for name, own in each)
 
 
 def asked(context: ExperimentContext, names: TaughtNames, questions: Iterable[str]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
-from core.experiments.folds import FOLDS, FoldRecipe, prepare_fold
+from core.experiments.folds import FOLDS, FoldRecipe, split, trained
 from core.experiments.known import OURS
 
 SEEDS = (0, 1, 2)  # of trainings
@@ -25,9 +25,10 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None, seeds: Seq
     }
 
 
-def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: int = 0) -> list[runner.Row]:
-    """Measure every method on a fold's held-out tasks."""
-    held, made = prepare_fold(context, fold, recipe, seed)
+def fold_rows(context: ExperimentContext, fold: int, recipe: FoldRecipe, seed: int) -> list[runner.Row]:
+    """Measure every method on a fold's held-out tasks, with models that no photo of them trained."""
+    made = trained(context, f"fold{fold}", lambda corpus: split(corpus, fold)[1], recipe, seed)
+    held, _ = split(made.context.corpus, fold)
     scenes = [task for task in held if task.group == runner.SCENES]
     tasks = {runner.SPECIAL: [task for task in held if task.group != runner.SCENES], runner.SCENES: scenes}
     rows = runner.measured(made.context, "unseen", tasks, lambda task: runner.methods(made.engine, task.description))

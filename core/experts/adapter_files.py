@@ -110,23 +110,20 @@ def adapter_part(engine: SGLora, adaptation: Adaptation, part: str) -> tuple[Lor
 
     Raises AdapterError: when there is no such part, or no shared LoRA.
     """
-    origin, shared = provenance(engine, adaptation), engine.repository.shared
+    shared = engine.repository.shared
     if part not in PARTS:
         raise AdapterError(f"An adapter has no part “{brief(part)}”: choose one of {', '.join(PARTS)}.")
     if part == WHOLE:
-        return adaptation.lora, origin
+        return adaptation.lora, provenance(engine, adaptation)
     if shared is None:
         raise AdapterError(f"These experts have no shared LoRA, so an adapter has no part “{part}”: choose the whole.")
-    if part == SHARED:  # the same file for all sentences
-        kept = {"method", *_model_facts(engine.backbone), "strength", "weight", "parts"}
-        origin = {key: value for key, value in origin.items() if key in kept}
     lora = shared if part == SHARED else adaptation.own.scaled(float(adaptation.fits))
-    return engine.applied(lora, adaptation.strength)[0], {**origin, "part": part}
+    return engine.applied(lora, adaptation.strength)[0], provenance(engine, adaptation, part)
 
 
-def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
-    """How a generated adapter was made: the request and the routing, unless no expert fits; the weight of its scores if they
-    are mixed, and its parts if there is a shared LoRA."""
+def provenance(engine: SGLora, adaptation: Adaptation, part: str = WHOLE) -> dict[str, Any]:
+    """How one of PARTS was made: the request and the routing, unless no expert fits; the weight of its scores if they are
+    mixed, and all parts if there is a shared LoRA. The shared part has the same file for all sentences."""
     own, shared, parts = adaptation.own, engine.repository.shared, dict[str, Any]()
     made = routing_facts(engine, adaptation.routing)
     made = made | {"seed": adaptation.request.seed} if adaptation.fits else {"fit": made["fit"]}
@@ -136,10 +133,10 @@ def provenance(engine: SGLora, adaptation: Adaptation) -> dict[str, Any]:
     return {
         "method": "SG-LoRA (arXiv 2509.10535)",
         **_model_facts(engine.backbone),
-        **made,
+        **({} if part == SHARED else made),
         "strength": adaptation.strength,
         **({"weight": adaptation.weight} if engine.mixes else {}),
-        **({"part": WHOLE, "parts": parts} if parts else {}),
+        **({"part": part, "parts": parts} if parts else {}),
     }
 
 

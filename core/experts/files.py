@@ -59,10 +59,6 @@ class RepositoryIndex(BaseModel, frozen=True):
         except ValidationError as error:
             raise RepositoryError(f"{folder / INDEX_FILE} is damaged ({where_invalid(error)}): restore it.") from None
 
-    def write(self, folder: Path) -> None:
-        text = json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
-        (folder / INDEX_FILE).write_text(text + "\n", encoding="utf-8")
-
 
 def _read(folder: Path, name: str) -> bytes:
     try:
@@ -84,7 +80,7 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
     if (of_photos := repository.photo_sentences) is not None:
         tensors |= zip(("photo_mean", "photo_weights"), (tensor.half() for tensor in of_photos), strict=True)
     write_tensors(folder / TENSORS_FILE, tensors)
-    RepositoryIndex(
+    index = RepositoryIndex(
         backbone_fingerprint=repository.fingerprint,
         backbone=repository.backbone,
         linears=layout.names,
@@ -95,7 +91,8 @@ def save_repository(repository: ExpertRepository, folder: Path) -> None:
         notes=dict(repository.notes),
         closeness_threshold=repository.closeness_threshold,
         experts=repository.experts,
-    ).write(folder)
+    )
+    (folder / INDEX_FILE).write_text(index.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
 
 
 def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: Lora | None = None) -> ExpertRepository:
@@ -121,9 +118,7 @@ def load_repository(folder: Path, layout: LoraLayout, fingerprint: str, shared: 
         coordinates, variances, embeddings = tensors["coordinates"], tensors["variances"], tensors["embeddings"]
         if index.shared_rank:
             shared = Lora.from_vector(LoraLayout(layout.modules, index.shared_rank), tensors["shared"])
-        of_photos = None
-        if "photo_mean" in tensors:
-            of_photos = PhotoSentences(tensors["photo_mean"], tensors["photo_weights"])
+        of_photos = PhotoSentences(tensors["photo_mean"], tensors["photo_weights"]) if "photo_mean" in tensors else None
         facts = (index.notes, index.backbone, index.closeness_threshold, shared, of_photos)
         unit = torch.nn.functional.normalize(embeddings, dim=-1)
         layout, means = layout.frozen(a), basis.decode(coordinates)

@@ -61,13 +61,10 @@ def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
 
 @dataclass(frozen=True)
 class NamedBackbone:
-    """A backbone that is not loaded yet, and has no experts."""
+    """A backbone that is not loaded yet."""
 
     choice: Mapping[str, Any]  # arguments of ``load_backbone``
-
-    @property
-    def experts(self) -> int:
-        return 0
+    experts: int = 0  # how many it has
 
     @property
     def name(self) -> str:
@@ -92,22 +89,18 @@ class NamedBackbone:
         return load_engine(load_backbone(**self.choice))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FoundRepository(NamedBackbone):
-    """A repository on this machine, of which only the index is loaded."""
+    """A repository on this machine, of which only the index was read."""
 
     folder: Path
-    index: RepositoryIndex
+    fingerprint: str  # of its backbone
 
     @staticmethod
     def read(folder: Path) -> FoundRepository:
         """The repository in a folder. Raises RepositoryError: when there is none, or its index is damaged."""
         index = RepositoryIndex.read(folder)
-        return FoundRepository(index.backbone, folder, index)
-
-    @property
-    def experts(self) -> int:
-        return len(self.index.experts)
+        return FoundRepository(index.backbone, len(index.experts), folder=folder, fingerprint=index.fingerprint)
 
     @property
     def name(self) -> str:
@@ -123,17 +116,17 @@ class FoundRepository(NamedBackbone):
         if folder == experts_path().resolve():
             return ()  # it is the default
         path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
-        return "--experts", str(path), *needed_options(self.index.backbone)
+        return "--experts", str(path), *super().options
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
         """Load its engine. Reuses ``backbone`` if it fits, adapted to this repository's side (photos or texts) if needed.
         Raises BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``."""
-        if backbone is None or backbone.fingerprint != self.index.fingerprint:
-            backbone = load_backbone(**self.index.backbone)
+        if backbone is None or backbone.fingerprint != self.fingerprint:
+            backbone = load_backbone(**self.choice)
         elif isinstance(backbone, EmbeddedBackbone):
-            backbone = backbone.adapting(adapted_side(self.index.backbone))
-        elif any(backbone.choice.get(key) != self.index.backbone.get(key) for key in ("adapt", "adapt_blocks")):
-            backbone = load_backbone(**self.index.backbone)
+            backbone = backbone.adapting(adapted_side(self.choice))
+        elif any(backbone.choice.get(key) != self.choice.get(key) for key in ("adapt", "adapt_blocks")):
+            backbone = load_backbone(**self.choice)
         return load_engine(backbone, self.folder)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -144,20 +143,18 @@ def import_adapter(engine: SGLora, files: Mapping[str, bytes], description: str,
     short = " ".join(subject(description).split()[:4])[:40].strip()
     name = free_name(short or IMPORTED, own_experts.has)
     shipped = own_experts.shipped
-    lora = _read(files, shipped)
-    rank = lora.rank
-    lora = _expert_lora(lora, shipped.shared)
+    adapter = _read(files, shipped)
+    lora = _expert_lora(adapter, shipped.shared)
     mean, lost = project(lora, shipped.layout, _ordinary_moments(engine))
     rest = None
     if lost > MAX_LOST:
         mean, lost, rest = torch.zeros_like(mean), 0.0, lora
-    expert = Expert(name, description, IMPORTED, f"adapter of rank {rank}", 0, 0, 1, {}, {}, lost=lost)
+    expert = Expert(name, description, IMPORTED, f"adapter of rank {adapter.rank}", 0, 0, 1, {}, {}, lost=lost)
     embedding = embed_descriptions(engine.backbone, [description])[0]
     return own_experts.add(OwnEntry(expert, mean, shipped.variances.mean(0), embedding, rest))
 
 
 def _read(files: Mapping[str, bytes], shipped: ExpertRepository) -> Lora:
-    """Read an adapter, on the linears of expert LoRAs."""
     modules, shared = shipped.layout.modules, shipped.shared
     linears = dict.fromkeys([*modules, *(shared.modules if shared else ())])
     lora, _ = read_peft(files, message("Adapter {name}", name="of yours"), linears, shipped.fingerprint)
@@ -216,13 +213,9 @@ def save_zip(own_experts: OwnExperts) -> bytes:
     numbers = {"means": torch.stack([e.mean for e in entries]), "variances": torch.stack([e.variance for e in entries])}
     for i, rest in ((i, entry.rest) for i, entry in enumerate(entries) if entry.rest):
         numbers |= {f"{i}.{name}": part.contiguous() for name, part in rest.tensors().items()}
-    index = {
-        "format": 2,
-        "kind": "own experts",
-        "basis_sha256": _joined(own_experts.shipped),
-        "experts": [asdict(entry.expert) for entry in entries],
-    }
-    files = {INDEX_FILE: json.dumps(index, indent=1, ensure_ascii=False).encode(), TENSORS_FILE: save(numbers)}
+    experts = tuple(entry.expert for entry in entries)
+    index = _SavedIndex(format=2, kind="own experts", basis_sha256=_joined(own_experts.shipped), experts=experts)
+    files = {INDEX_FILE: index.model_dump_json(indent=1).encode(), TENSORS_FILE: save(numbers)}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

@@ -25,7 +25,7 @@ from core.names.ordinary_texts import imagenet_class_names
 from core.training.corpus import COCO_HELD_OUT, OBJECTS, coco_held_out
 from core.training.descent import descend, one_cycle
 from core.training.features import image_features, text_features
-from core.training.losses import contrastive, distillation
+from core.training.objective import contrastive, distillation
 
 TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
 
@@ -45,7 +45,7 @@ class BackboneRecipe:
     weight_decay: float = 0.2
     warmup: int = 50
     scale: float = 20.0
-    distil: float = 1.0
+    distil: float = 1.0  # this and the next three: weights of the parts of the loss
     label: float = 0.5
     caption: float = 0.6
     mix: float = 0.5
@@ -58,7 +58,7 @@ class _Data:
     def __init__(self, data: Path, cache: Path, recipe: BackboneRecipe, log: Log) -> None:
         labelled, coco = (read_folder(data / name) for name in ("labelled", "coco"))
         objects = np.flatnonzero([s.domain == OBJECTS for s in labelled])
-        names = sorted({labelled[int(i)].label for i in objects})
+        names, labels = np.unique([labelled[i].label for i in objects], return_inverse=True)
         captioned, needed = sum(bool(s.captions) for s in coco), COCO_HELD_OUT + recipe.captioned
         if captioned < needed or len(names) < 2:
             found = f"({captioned} of {needed}) in coco, or labels of “{OBJECTS}” in labelled ({len(names)} of 2)"
@@ -78,23 +78,23 @@ class _Data:
         self.object_teacher = [_teach(towers.image_tower, m) for m in self.object_maps]
         self.coco_teacher = [_teach(towers.image_tower, m) for m in self.coco_maps]
 
-        self.labels = torch.tensor([names.index(labelled[int(i)].label) for i in objects])
+        self.labels = torch.from_numpy(labels)
         self.label_texts = read([t.format(n) for n in names for t in TEMPLATES]).view(len(names), len(TEMPLATES), -1)
         self.class_texts = read([t.format(n) for n in imagenet_class_names() for t in TEMPLATES[:4]]).view(1000, 4, -1)
-        captions = [coco[int(i)].captions for i in keep]
+        captions = [coco[i].captions for i in keep]
         self.captions = read([text for texts in captions for text in texts]).split([len(texts) for texts in captions])
 
         rng = np.random.default_rng(1)
         self.pairs = np.stack([rng.integers(0, len(names), 20_000) for _ in range(2)], 1)
         self.pair_texts = read([PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)])
-        self.by_label = [np.flatnonzero(self.labels.numpy() == i) for i in range(len(names))]
+        self.by_label = [np.flatnonzero(labels == i) for i in range(len(names))]
 
 
 def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
     return torch.cat([tower.classify(part) for part in maps.split(256)]).half()
 
 
-def train_backbone(data: Path, out: Path, cache: Path, recipe: BackboneRecipe = BackboneRecipe(), log: Log = print) -> str:
+def train_backbone(data: Path, out: Path, cache: Path, recipe: BackboneRecipe, log: Log) -> str:
     """Train the heads and write them to ``out``; returns their fingerprint."""
     device = current()
     torch.set_float32_matmul_precision("high")  # TF32 for training; routing compares, and keeps float32
@@ -171,6 +171,5 @@ def _step(
         "mix": contrastive(images[n + m :], t_pair, torch.eye(recipe.mixed, dtype=torch.bool, device=device), scale),
         "distil": distillation(images[: n + m], t_class, sent(teacher, device).float(), scale),
     }
-    weights = {"label": recipe.label, "caption": recipe.caption, "mix": recipe.mix, "distil": recipe.distil}
-    loss = torch.stack([weights[k] * v for k, v in parts.items()]).sum()
-    return loss, {k: float(v.detach()) for k, v in parts.items()}
+    loss = torch.stack([getattr(recipe, name) * part for name, part in parts.items()]).sum()
+    return loss, {name: float(part.detach()) for name, part in parts.items()}

@@ -84,7 +84,7 @@ class Corpus:
     @lazy
     def everyday(self) -> np.ndarray:
         """[n] bool: photos for the penalty of adapters of photos: everyday objects, or all photos if none of them trains."""
-        objects = np.array([s.domain == OBJECTS and not s.captions for s in self.samples])
+        objects = (self.domains == OBJECTS) & ~self.captioned
         return objects if (objects & self.train).any() else np.ones(len(self), dtype=bool)
 
     @lazy
@@ -159,14 +159,9 @@ class Corpus:
         return measure(*with_popularity(photos, questions, popular), relevance)
 
 
-def usual_adapter(backbone: Backbone, lora: Lora | None, strength: float | None = None) -> Adapter:
-    """A LoRA as search uses it. If the backbone has a shared LoRA, ``strength`` is its weight in mixed scores; else it scales
-    the LoRA. None: the default."""
-    if lora is None:
-        return ZERO_SHOT
-    if backbone.shared is None:
-        return Adapter.of(lora if strength is None else lora.scaled(strength))
-    return Adapter.of(lora, DEFAULT_WEIGHT if strength is None else strength)
+def usual_adapter(backbone: Backbone, lora: Lora | None) -> Adapter:
+    """A LoRA as search uses it at the default strength: in mixed scores if the backbone has a shared LoRA."""
+    return ZERO_SHOT if lora is None else Adapter.of(lora, 1.0 if backbone.shared is None else DEFAULT_WEIGHT)
 
 
 def parts(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -205,7 +200,7 @@ def splits(data: Path) -> dict[Path, str]:
     return {sample.path: str(name) for sample, name in zip([*samples, *coco], names, strict=True)}
 
 
-def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, views: int = 1) -> Corpus:
+def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log, views: int = 1) -> Corpus:
     """Read captioned and labelled photos in ``views`` views each; the photo itself is the first.
 
     ``data`` is a data folder, or holds one per set (``flickr8k``, ``labelled``, …). With the embedded backbone, `coco` is left
@@ -215,14 +210,13 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     left_out = {data / TRANSLATIONS} | ({data / COCO} if backbone.name == EMBEDDED else set())
     translated = read_translations(data / TRANSLATIONS) if (data / TRANSLATIONS).is_dir() else {}
     samples: list[Sample] = []
-    features: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(views)]
+    features: list[list[tuple[np.ndarray, np.ndarray]]] = []  # of each folder: of each view, its array and the rows to use
     for folder in (f for f in data_folders(data) if f not in left_out):
         photos = read_folder(folder, categories=True)
-        array = image_features(photos, cache, 0, log, backbone)
-        readable = np.array([bool(row.any()) for row in array[:, 0]], dtype=bool)  # unreadable photos are all zeros
+        arrays = [image_features(photos, cache, view, log, backbone) for view in range(views)]
+        readable = np.array([bool(row.any()) for row in arrays[0][:, 0]], dtype=bool)  # unreadable photos are all zeros
         keep = np.flatnonzero(readable & np.array([bool(s.captions or s.label) for s in photos], dtype=bool))
-        for view, arrays in enumerate(features):
-            arrays.append((image_features(photos, cache, view, log, backbone) if view else array, keep))
+        features.append([(array, keep) for array in arrays])
         for sample in (photos[i] for i in keep):
             first = {t.language: t.text for t in reversed(translated.get(str(sample.path.relative_to(folder)), []))}
             texts = tuple(first[language] for language in TRAINED_LANGUAGES if language in first)  # one of each
@@ -234,7 +228,7 @@ def load_corpus(data: Path, backbone: Backbone, cache: Path, log: Log = print, v
     def read(texts: Sequence[str]) -> Tensor:  # sentence embeddings are cached; tokens are fast
         return text_features(texts, cache, log, backbone) if backbone.text_key else backbone.text_prefix(texts)
 
-    prefixes, *augmented = (Features(arrays) for arrays in features)
+    prefixes, *augmented = map(Features, zip(*features, strict=True))
     own_texts = [(s.captions or label_texts(s)) + s.translations for s in samples]
     strings = sorted({text for texts in own_texts for text in texts})
     index = {text: i for i, text in enumerate(strings)}

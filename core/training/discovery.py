@@ -121,7 +121,7 @@ def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     phrases = common_phrases(corpus, [r for _, r in groups], [keywords[0] for keywords, _ in groups])
     tasks = []
     for (keywords, photos), common in zip(groups, phrases, strict=True):
-        example = _central_caption(corpus, photos, _centre(corpus, photos), keywords[0])
+        example = _central_caption(corpus, photos, word=keywords[0])
         description = photos_of(corpus, photos, common or keywords)
         tasks.append(ExpertTask(keywords[0], description, "scenes", photos, ", ".join(keywords), example=example))
     return tasks
@@ -154,7 +154,7 @@ def captioned_domain_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertT
         if len(rows) < 2 * SMALLEST:
             continue
         overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
-        style, example = style_of(domain), _central_caption(corpus, rows, _centre(corpus, rows))
+        style, example = style_of(domain), _central_caption(corpus, rows)
         tasks.append(ExpertTask(f"{domain} with captions", style.phrase, domain, rows, example=example))
         for centre, photos in _clustered(corpus, rows, 2 * recipe.fine):
             keywords = _distinctive(corpus, photos, overall, len(rows))
@@ -183,8 +183,7 @@ def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
     """Each labelled domain as a whole, and groups of its classes with similar names; everyday objects only in groups."""
     tasks = []
     for domain, classes in sorted(corpus.classes.items()):
-        rows = {label: own[corpus.train[own]] for label, own in sorted(classes.items())}
-        rows = {label: own for label, own in rows.items() if len(own) >= 2}
+        rows = {label: train for label, own in sorted(classes.items()) if len(train := own[corpus.train[own]]) >= 2}
         labels = list(rows)
         if len(labels) < 2:
             continue
@@ -215,13 +214,11 @@ def _clusters(vectors: np.ndarray, count: int) -> np.ndarray:
     return centres / np.linalg.norm(centres, axis=1, keepdims=True)
 
 
-def _centre(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
-    mean = corpus.photo_sentences[rows].mean(0)
-    return mean / np.linalg.norm(mean)
-
-
-def _central_caption(corpus: Corpus, rows: np.ndarray, centre: np.ndarray, word: str = "") -> str:
-    """The caption closest to a topic's centre, among those with the word if any has it."""
+def _central_caption(corpus: Corpus, rows: np.ndarray, centre: np.ndarray | None = None, word: str = "") -> str:
+    """The caption closest to a topic's centre (None: the photos' mean), among those with the word if any has it."""
+    if centre is None:
+        mean = corpus.photo_sentences[rows].mean(0)
+        centre = mean / np.linalg.norm(mean)
     texts = {i for r in rows for i in corpus.own_texts[r][: len(corpus.samples[r].captions)]}
     fitting = {i for i in texts if CAPTION_WORDS[0] <= len(corpus.strings[i].split()) <= CAPTION_WORDS[1]} or texts
     named = {i for i in fitting if word in words(corpus.strings[i])} if word else fitting

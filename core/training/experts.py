@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import random
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.description import embed_expert
 from core.backbones.inputs import second_moments, widest_directions
-from core.backbones.lora import Lora, LoraLayout
+from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
 from core.common.digest import digest
 from core.common.errors import DataError
@@ -62,7 +62,7 @@ def shared_lora(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> L
     file = runs / "shared.safetensors"
     if not file.is_file():
         steps = min(recipe.shared_steps, ROUNDS * int(corpus.train.sum()) // recipe.shared_batch)
-        vector = train_shared(recipe.shared_objective(corpus), layout, steps, recipe.shared_lr, seed=recipe.seed, log=log)
+        vector = train_shared(recipe.shared_objective(corpus), layout, steps, recipe.shared_lr, 1.0, recipe.seed, log)
         write_tensors(file, {"shared": vector})
     return Lora.from_vector(layout, load_file(file)["shared"]).scaled(recipe.share)
 
@@ -116,16 +116,15 @@ class ExpertTraining:
     def snapshots(self, rows: np.ndarray, seed: int) -> Tensor:
         """Train an expert LoRA on the photos at these rows. Returns the last snapshots [M, P] (paper: M = 100), in float16."""
         recipe, objective = self.recipe, self.recipe.objective(self.corpus)
-        vector = torch.nn.Parameter(torch.zeros(self.layout.size))
+        vector = torch.nn.Parameter(initial_vector(self.layout, seed))
         optimizer = torch.optim.Adam([vector], lr=recipe.lr)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.lr / 10)
         rng = np.random.default_rng(seed)
-        snapshots = []
-        for step in range(recipe.steps):
+        last = deque[Tensor](maxlen=recipe.snapshots)
+        for _ in range(recipe.steps):
             descend(objective.loss(rows, self.whole(vector), rng), optimizer, schedule, [vector])
-            if step >= recipe.steps - recipe.snapshots:
-                snapshots.append(vector.detach().clone())
-        return torch.stack(snapshots).half().cpu()
+            last.append(vector.detach().clone())
+        return torch.stack([*last]).half().cpu()
 
     def whole(self, vector: Tensor) -> Lora:
         """An expert LoRA [P] on top of the shared LoRA."""
@@ -171,13 +170,7 @@ class ExpertTraining:
 
 
 def train_experts(
-    data: Path,
-    out: Path,
-    cache: Path,
-    backbone: Backbone,
-    recipe: ExpertRecipe = ExpertRecipe(),
-    log: Log = print,
-    descriptions: Mapping[str, str] = MappingProxyType({}),
+    data: Path, out: Path, cache: Path, backbone: Backbone, recipe: ExpertRecipe, log: Log, descriptions: Mapping[str, str]
 ) -> ExpertRepository:
     """Train the shared LoRA, find the experts' tasks in ``data``, train their LoRAs, and write the repository to ``out``.
 

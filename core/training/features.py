@@ -41,15 +41,12 @@ def _augmented(image: Image.Image, seed: int) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
 
 
-def image_features(
-    samples: Sequence[Sample], cache: Path, view: int = 0, log: Log = print, towers: Towers | None = None
-) -> np.ndarray:
+def image_features(samples: Sequence[Sample], cache: Path, view: int, log: Log, towers: Towers) -> np.ndarray:
     """Prefix activations [n, *prefix_shape] float16 of the samples, memory-mapped from the cache.
 
     View 0 is the photo itself, views 1, 2, … are seeded augmentations. An interrupted run resumes at its last batch.
     Unreadable photos get zeros and a line in the log.
     """
-    towers = towers or EmbeddedTowers()
     if isinstance(towers, EmbeddedBackbone) and towers.shared is not None:
         return _columns(samples, cache, view, log, towers)
     file = cache / "maps" / f"{_key(towers.prefix_key, f'view {view}', *_files(samples))}.npy"
@@ -89,7 +86,7 @@ def _files(samples: Sequence[Sample]) -> list[str]:
 
 def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbone: EmbeddedBackbone) -> np.ndarray:
     """Prefix activations of a backbone with a shared LoRA, from the image tower's maps, which all such backbones share."""
-    maps = image_features(samples, cache, view, log)
+    maps = image_features(samples, cache, view, log, EmbeddedTowers())
     file = cache / "maps" / f"{_key(backbone.prefix_key, f'view {view}', *_files(samples))}.npy"
     if not file.is_file():
         columns = np.zeros((len(maps), *backbone.prefix_shape), dtype=np.float16)
@@ -104,9 +101,8 @@ def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbo
     return np.load(file, mmap_mode="r")
 
 
-def text_features(texts: Sequence[str], cache: Path, log: Log = print, towers: Towers | None = None) -> Tensor:
+def text_features(texts: Sequence[str], cache: Path, log: Log, towers: Towers) -> Tensor:
     """Sentence embeddings [n, sentence_dim] float32 of the texts, cached."""
-    towers = towers or EmbeddedTowers()
     file = cache / "texts" / f"{_key(towers.sentence_key, *texts)}.npy"
     if not file.is_file():
         values = torch.empty(len(texts), towers.sentence_dim)

@@ -46,9 +46,7 @@ class GeneratorRecipe:
     seed: int = 0
 
 
-def fit_generator(
-    repository: ExpertRepository, snapshots: Tensor, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
-) -> LoraGenerator:
+def fit_generator(repository: ExpertRepository, snapshots: Tensor, recipe: GeneratorRecipe, log: Log) -> LoraGenerator:
     """Train on the last snapshots [n, M, P] of a repository's experts. Raises RepositoryError: with fewer than two experts."""
     n, basis = len(repository), repository.basis
     if n < 2:
@@ -111,9 +109,7 @@ def _routed(repository: ExpertRepository, rows: Tensor, sentence: Tensor, rng: n
     return condition(semantic_prior(repository.coordinates[chosen], repository.variances[chosen], routing.weights))
 
 
-def train_generator(
-    out: Path, repository: ExpertRepository, runs: Path, recipe: GeneratorRecipe = GeneratorRecipe(), log: Log = print
-) -> LoraGenerator:
+def train_generator(out: Path, repository: ExpertRepository, runs: Path, recipe: GeneratorRecipe, log: Log) -> LoraGenerator:
     """Train on a repository's experts, with the snapshots that ``train experts`` kept in ``runs``, and write the generator to
     ``out``. Raises as ``fit_generator`` and ``read_snapshots``."""
     snapshots = read_snapshots(runs, [expert.name for expert in repository.experts])

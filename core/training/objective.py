@@ -7,7 +7,7 @@ teacher). If a backbone has a shared LoRA, photos are embedded under it, and exp
 the mixed scores of search, so they learn what the frozen heads lack.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from core.backbones.lora import Lora
 from core.common.device import sent, training_autocast
 from core.training.class_names import ClassNames
 from core.training.corpus import Corpus
-from core.training.losses import contrastive, distillation
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MOVED_NAMES, CONFUSED_NAMES = 10.0, 0.6  # weights of the penalties
@@ -34,6 +33,7 @@ class Batch:
     base: Tensor  # [n, d], zero-shot embeddings of the photos
     texts: Tensor  # prefixes [t, …]
     positive: Tensor  # [t, t] bool, photos by texts: the text is right for the photo
+    keep: Tensor | None = None  # indexes of the patches to use, for adapters of photos; None: all
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,12 @@ class Objective:
 
     def loss(self, rows: np.ndarray, lora: Lora, rng: np.random.Generator) -> Tensor:
         """Contrastive loss of a batch of the task with these rows, plus the weighted penalty."""
-        backbone, keep = self.corpus.backbone, None
-        trained, patches = trains_photos(backbone, lora), backbone.adapted.patches
+        backbone, trained = self.corpus.backbone, trains_photos(self.corpus.backbone, lora)
         batch = self.batch_of(rows, self.everyday if self.memory and trained else 0, rng)
-        if trained and self.tokens < patches:
-            keep = torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(backbone.device)
+        if trained and self.tokens < (patches := backbone.adapted.patches):
+            batch = replace(batch, keep=torch.from_numpy(rng.permutation(patches)[: self.tokens]).to(backbone.device))
         names = self.corpus.class_names.some(rng, self.names) if self.memory else None
-        return adapter_loss(backbone, lora, batch, names, self.scale, self.memory, keep, self.weight)
+        return adapter_loss(backbone, lora, batch, names, self.scale, self.memory, self.weight)
 
 
 def trains_photos(backbone: Backbone, lora: Lora) -> bool:
@@ -78,24 +77,16 @@ def trains_photos(backbone: Backbone, lora: Lora) -> bool:
 
 
 def adapter_loss(
-    backbone: Backbone,
-    lora: Lora,
-    batch: Batch,
-    names: ClassNames | None,
-    scale: float,
-    memory: float,
-    keep: Tensor | None = None,
-    weight: float = 1.0,
+    backbone: Backbone, lora: Lora, batch: Batch, names: ClassNames | None, scale: float, memory: float, weight: float = 1.0
 ) -> Tensor:
     """Contrastive loss of a batch plus ``memory`` times the penalty for forgetting ``names`` (None: no penalty), on the
-    backbone's device; differentiable in the LoRA. ``keep``: patches for adapters of photos (None: all). ``weight``: as in
-    ``Objective``."""
+    backbone's device; differentiable in the LoRA. ``weight``: as in ``Objective``."""
     device = backbone.device
     device_lora, base, penalty = lora.to(device), batch.base.to(device), torch.zeros((), device=device)
     texts = adapted_texts(backbone, batch.texts, device_lora)
     if trains_photos(backbone, lora):
         with training_autocast(device):
-            adapted = backbone.adapted.vision(sent(batch.prefixes, device).float(), device_lora, keep).float()
+            adapted = backbone.adapted.vision(sent(batch.prefixes, device).float(), device_lora, batch.keep).float()
         photos = mixed(base, adapted, weight)
     else:
         photos = backbone.suffix(batch.prefixes, lora).to(device) if lora.moves_photos else base
@@ -128,3 +119,21 @@ def adapted_texts(backbone: Backbone, prefix: Tensor, lora: Lora) -> Tensor:
 def confused_names(images: Tensor, before: Tensor, names: Tensor, names_before: Tensor) -> Tensor:
     """KL divergence of photos' [n, d] similarities to class names [c, d], from before to after adapting; mean, in nats."""
     return distillation(images, names, F.log_softmax(NAME_SCALE * before @ names_before.T, 1), NAME_SCALE)
+
+
+def contrastive(images: Tensor, texts: Tensor, positive: Tensor, scale: float | Tensor) -> Tensor:
+    """Symmetric contrastive loss (CLIP, arXiv 2103.00020) of images [n, d] and texts [m, d] that allows several positives.
+    ``positive``: [n, m] bool; the mean leaves out rows and columns without one. ``scale``: inverse temperature."""
+    logits = scale * images @ texts.T
+
+    def one_way(logits: Tensor, positive: Tensor) -> Tensor:
+        rows = positive.any(1)
+        return F.cross_entropy(logits[rows], F.normalize(positive[rows].to(logits.dtype), p=1))
+
+    return (one_way(logits, positive) + one_way(logits.T, positive.T)) / 2
+
+
+def distillation(images: Tensor, classes: Tensor, teacher: Tensor, scale: float | Tensor) -> Tensor:
+    """KL divergence from a classifier's log-probabilities [n, c] to the similarities of images [n, d] with classes [c, d]."""
+    student = F.log_softmax(scale * images @ classes.T, dim=1)
+    return F.kl_div(student, teacher, log_target=True, reduction="batchmean")

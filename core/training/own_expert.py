@@ -24,6 +24,7 @@ from core.common.digest import digest
 from core.common.errors import AdapterError, GalleryError, StudioError
 from core.common.metrics import Relevance, measure
 from core.common.text import clean_name, clean_text
+from core.experts.own import OwnEntry
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
@@ -31,11 +32,9 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.training.class_names import ClassNames
 from core.training.corpus import usual_adapter
 from core.training.descent import descend
-from core.training.losses import contrastive
-from core.training.objective import Batch, adapter_loss
+from core.training.objective import Batch, adapter_loss, contrastive
 
 MIN_PHOTOS = 20
-SOURCE = "own photos"
 
 
 class TrainingStopped(StudioError):
@@ -65,15 +64,12 @@ class OwnRecipe:
 Progress = Callable[[int, int, float], None]  # a finished step, all steps, and the seconds left unless training stops early
 
 
-@dataclass(frozen=True)
-class OwnExpert:
-    """A trained own expert."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OwnExpert(OwnEntry):
+    """A trained own expert. Its recalls are measured on the held photos, and may show a loss."""
 
-    expert: Expert  # index entry; ``before`` and ``after`` are measured on the held photos, and may show a loss
-    mean: Tensor  # [P]
-    variance: Tensor  # [D], in the experts' basis
-    embedding: Tensor  # [s], of the description
     start: Mapping[str, Any]  # as ``expert.before``, under the shared LoRA alone: the gain without the visitor's photos
+    seen: frozenset[str]  # ids of the photos that trained it, or decided when to stop
     steps: int  # of the training
     seconds: float
 
@@ -99,8 +95,6 @@ class _Photos:
 
 @dataclass(frozen=True)
 class _Training:
-    """The fixed inputs of a training."""
-
     backbone: Backbone
     experts: ExpertRepository  # which the new one joins
     names: ClassNames | None  # for the penalty for forgetting; None: no penalty
@@ -216,6 +210,8 @@ def train_own_expert(
     mean, variance = snapshots.mean(0), engine.repository.basis.encode(snapshots).var(0, correction=0)
     before, start, after = (training.recalls(held, vector) for vector in (None, torch.zeros_like(mean), mean))
     shared = {} if backbone.shared is None else start
-    about = (name, description, "own", SOURCE, len(split.train), recipe.seed, len(snapshots))
+    about = (name, description, "own", "own photos", len(split.train), recipe.seed, len(snapshots))
     expert = Expert(*about, before, after, shared=shared)
-    return OwnExpert(expert, mean, variance, embed_descriptions(backbone, [description])[0], start, steps, seconds)
+    embedding = embed_descriptions(backbone, [description])[0]
+    seen = frozenset(photos[row].id for row in (*split.train, *split.validation))
+    return OwnExpert(expert, mean, variance, embedding, start=start, seen=seen, steps=steps, seconds=seconds)

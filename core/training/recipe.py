@@ -46,20 +46,18 @@ class ExpertRecipe:
 
 EMBEDDED_RECIPE = ExpertRecipe(views=4, weight=TRAINED_WEIGHT)
 
-# For CLIP: its own temperature, all patches and M = 100. At rank 4, B alone has as many numbers as the paper's A and B at rank
-# 2. Not measured.
-CLIP_RECIPE = ExpertRecipe(
-    rank=4,
-    memory=1.0,
+# The paper's form. At rank 4, B alone has as many numbers as the paper's A and B at rank 2.
+PAPER = ExpertRecipe(rank=4, memory=1.0, share=0.65, names=1000, shared_rank=8)
+
+# For CLIP: its own temperature, all patches and M = 100. Not measured.
+CLIP_RECIPE = replace(
+    PAPER,
     steps=400,
     lr=5e-4,
     batch=32,
     everyday=12,
     snapshots=100,
-    share=0.65,
     scale=100.0,
-    names=1000,
-    shared_rank=8,
     shared_steps=4000,
     shared_lr=1e-3,
     shared_batch=44,
@@ -71,18 +69,14 @@ CLIP_TEXTS_RECIPE = replace(
     CLIP_RECIPE, steps=120, lr=1.5e-3, snapshots=16, batch=64, everyday=0, names=64, shared_steps=1000, shared_batch=128
 )
 
-# The paper's form on the embedded backbone: LoRAs on q, k and v of the vision head, with as many numbers as at the paper's rank
-# 2. Each step runs its photos through the head, so there are fewer experts and shorter trainings.
-PHOTOS_RECIPE = ExpertRecipe(
-    rank=4,
-    memory=1.0,
+# On the embedded backbone: LoRAs on q, k and v of the vision head. Each step runs its photos through the head, so there are
+# fewer experts and shorter trainings.
+PHOTOS_RECIPE = replace(
+    PAPER,
     steps=40,
     batch=24,
     everyday=8,
-    share=0.65,
     tokens=25,
-    names=1000,
-    shared_rank=8,
     shared_steps=800,
     shared_batch=40,
     keyword=100,

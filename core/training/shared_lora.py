@@ -36,15 +36,7 @@ WARM_UP = 30  # steps
 RUNS, RANK = 3, 128  # number of averaged runs, and the rank of their mean
 
 
-def train_shared(
-    objective: Objective,
-    layout: LoraLayout,
-    steps: int,
-    lr: float,
-    dense: float = 1.0,
-    seed: int = 0,
-    log: Log = print,
-) -> Tensor:
+def train_shared(objective: Objective, layout: LoraLayout, steps: int, lr: float, dense: float, seed: int, log: Log) -> Tensor:
     """Train one LoRA [P] of this layout on the training photos of the objective's corpus. The share ``dense`` of the steps uses
     a sampled task, the others use everyday scenes of all kinds."""
     corpus = objective.corpus
@@ -79,18 +71,9 @@ class BothHeadsRecipe:
     scale: float = 20.0
     seed: int = 0
 
-    def objective(self, corpus: Corpus) -> Objective:
-        """The loss on a corpus whose prefixes are maps of the image tower."""
-        return Objective(corpus, self.scale, self.memory, self.batch, self.everyday, self.tokens, self.names)
-
 
 def train_shared_lora(
-    data: Path,
-    out: Path,
-    cache: Path,
-    backbone: EmbeddedBackbone,
-    recipe: BothHeadsRecipe = BothHeadsRecipe(),
-    log: Log = print,
+    data: Path, out: Path, cache: Path, backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log
 ) -> EmbeddedBackbone:
     """Train the shared LoRA on the photos of a data folder and write it to ``out``; returns the backbone with it.
 
@@ -116,21 +99,19 @@ def train_shared_lora(
     save_moment(second_moment(trained.adapting("texts")), trained.fingerprint, out.with_name(ORDINARY_TEXTS_FILE))
     photos = {corpus.image(row): photo for row, photo in zip(scenes.tolist(), mixed(base, moved, TRAINED_WEIGHT), strict=True)}
     described = {corpus.image(row): corpus.captions(row) for row in scenes.tolist()}
-    maps = translation_maps(data, photos, described, paper, shared, TRAINED_WEIGHT, log)
+    maps = translation_maps(data, photos, described, trained, log)
     save_maps(maps, backbone.sentence_key, out.with_name(TRANSLATIONS_FILE))
     texts = [corpus.strings[text] for row in np.flatnonzero(corpus.train) for text in corpus.own_texts[row]]
     save_words([*texts, *imagenet_class_names()], out.with_name(WORDS_FILE))
     return trained
 
 
-def kept_run(
-    file: Path, corpus: Callable[[], Corpus], backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log = print
-) -> Lora:
+def kept_run(file: Path, corpus: Callable[[], Corpus], backbone: EmbeddedBackbone, recipe: BothHeadsRecipe, log: Log) -> Lora:
     """The LoRA of one training of both heads, read from ``file`` if an earlier call wrote it."""
     if not file.is_file():
         whole = {name: torch.eye(m.in_features) for name, m in backbone.linears.items()}  # B A is B: a change of full rank
         layout = LoraLayout.of(backbone.linears, whole, 0).frozen(whole)
-        objective = recipe.objective(corpus())
+        objective = Objective(corpus(), recipe.scale, recipe.memory, recipe.batch, recipe.everyday, recipe.tokens, recipe.names)
         vector = train_shared(objective, layout, recipe.steps, recipe.lr, recipe.dense, recipe.seed, log)
         save_shared(Lora.from_vector(layout, vector), file, asdict(recipe))
     return load_shared(file, backbone.linears)

@@ -7,7 +7,7 @@ people type them.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.backbones.embedded import EmbeddedBackbone
-from core.backbones.lora import Lora
 from core.backbones.translations import CASELESS, Maps, in_forms
 from core.common.progress import Bar, Log
 from core.data.jsonl import Translation, read_translations
 from core.training.corpus import LANGUAGES, TRANSLATIONS
 from core.training.descent import descend
-from core.training.losses import contrastive
-from core.training.objective import adapted_texts, mixed
+from core.training.objective import TRAINED_WEIGHT, contrastive, mixed
 
 
 @dataclass(frozen=True)
@@ -41,18 +39,13 @@ class MapRecipe:
 
 
 def translation_maps(
-    data: Path,
-    photos: Mapping[str, Tensor],
-    described: Mapping[str, Sequence[str]],
-    backbone: EmbeddedBackbone,
-    shared: Lora,
-    weight: float,
-    log: Log = print,
+    data: Path, photos: Mapping[str, Tensor], described: Mapping[str, Sequence[str]], backbone: EmbeddedBackbone, log: Log
 ) -> Maps:
     """Maps toward English by the name of the language, from a data folder's captions in other languages; none without such
     captions.
 
-    By image: ``photos``, embeddings [2d] for mixed scores of ``weight``, and ``described``, all English captions.
+    By image: ``photos``, embeddings [2d] for mixed scores of TRAINED_WEIGHT, and ``described``, all English captions.
+    ``backbone``: has a shared LoRA.
     """
     if not (data / TRANSLATIONS).is_dir():
         return {}
@@ -63,8 +56,8 @@ def translation_maps(
                 captions[LANGUAGES[each.language]].append((image, each))
 
     def read(sentences: Tensor) -> Tensor:
-        base = backbone.adapted.text(sentences)
-        return mixed(base, adapted_texts(backbone, sentences, shared), weight)
+        base, adapted = (backbone.adapted.text(sentences, lora) for lora in (None, backbone.shared))
+        return mixed(base, adapted, TRAINED_WEIGHT)
 
     with torch.no_grad():
         means = {image: read(backbone.encode_sentence(described[image])).mean(0) for image in photos}
@@ -77,16 +70,16 @@ def translation_maps(
         sentences = backbone.encode_sentence(texts)
         if name not in CASELESS:
             english, target, shown = (each.repeat(2, 1) for each in (english, target, shown))
-            texts = [*texts, *as_typed(texts)]
+            texts = [*texts, *map(as_typed, texts)]
             sentences = in_forms(texts, backbone.encode_sentence(texts), backbone.encode_sentence)
         with Bar(f"map of {name}", MapRecipe.steps, log, "steps") as bar:
             maps[name] = train_map(sentences, english, target, shown, read, MapRecipe(), bar)
     return maps
 
 
-def as_typed(captions: Iterable[str]) -> list[str]:
-    """Captions as people type them into a search box."""
-    return [caption.lower().rstrip(".") for caption in captions]
+def as_typed(caption: str) -> str:
+    """A caption as people type it into a search box."""
+    return caption.lower().rstrip(".")
 
 
 def ridge_regression(sentences: Tensor, english: Tensor, ridge: float) -> Tensor:

@@ -41,7 +41,7 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
 ) -> None:
     page, other = (visit(browser, url)[0] for _ in range(2))
     repository = next(each for each in found_repositories([]))
-    name = texts.BACKBONE_CHOICE.format(name=repository.name, experts=len(repository.index.experts))
+    name = texts.BACKBONE_CHOICE.format(name=repository.name, experts=repository.experts)
     # The page opened on the samples: another backbone answers about them, too.
     first = sample_questions()[0].query
     answered(page, first)
@@ -59,7 +59,7 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     shipped = column(page, texts.SG_LORA)
     switch(page, name)
     expect(page.locator("#switched")).to_contain_text("6 photos indexed again")
-    expect(page.locator("#status")).to_contain_text(f"{len(repository.index.experts)} experts")
+    expect(page.locator("#status")).to_contain_text(f"{repository.experts} experts")
     engine = repository.load()
     gallery, adaptation = Gallery(engine.backbone), engine.adapt(AdapterRequest(SENTENCE))
     gallery.add(photos)
@@ -74,10 +74,10 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
 
     # The other visitor still has the shipped experts. A reload keeps each visitor's choice, and answers with it.
     ask(other, QUERY, SENTENCE)
-    expect(other.locator("#status")).not_to_contain_text(f"{len(repository.index.experts)} experts")
+    expect(other.locator("#status")).not_to_contain_text(f"{repository.experts} experts")
     other.context.close()
     page.reload()
-    expect(page.locator("#status")).to_contain_text(f"{len(repository.index.experts)} experts")
+    expect(page.locator("#status")).to_contain_text(f"{repository.experts} experts")
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     expect(box(page, "backbone")).to_have_value(name)
     page.get_by_role("tab", name=texts.TAB_STUDIO).click()

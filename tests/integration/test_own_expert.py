@@ -20,8 +20,7 @@ from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT
 from core.training.class_names import class_name_texts
-from core.training.losses import contrastive
-from core.training.objective import confused_names
+from core.training.objective import confused_names, contrastive
 from core.training.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "grey", "orange")

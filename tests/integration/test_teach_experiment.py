@@ -120,7 +120,7 @@ def test_keywords_that_are_learned(context: ExperimentContext) -> None:
     found, others = learn.keywords(context.corpus), teach.everyday(context.corpus)
     assert [each.name for each in found] == ["cross", "dots"]
     searched = np.concatenate([*(each.test for each in found), others])
-    names = learn.names_of(context, ["cross", "dots"], [each.train[spread_rows(len(each.train), 3)] for each in found])
+    names = teach.taught(context, ["cross", "dots"], [each.train[spread_rows(len(each.train), 3)] for each in found])
     names = names.among(Background.of(columns(context.backbone, context.corpus.indexed(searched, teach.adapter(context)))))
     scores = np.array([[score(context, names, each.name, int(row)) for row in searched] for each in found])
     for place, each in enumerate(found):

@@ -17,7 +17,7 @@ from made_up_photos import COLOURS, SHAPES, captioned, draw
 from tiny_models import frozen_layout, random_lora
 
 from core.backbones.description import embed_descriptions
-from core.backbones.embedded import EmbeddedBackbone, load_embedded, load_shared
+from core.backbones.embedded import EmbeddedBackbone, EmbeddedTowers, load_embedded, load_shared
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge
 from core.common.errors import DataError, DescriptionError, RepositoryError
@@ -40,8 +40,7 @@ from core.training.experts import ExpertTraining, photos_like, runs_folder, trai
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator, train_generator
 from core.training.keywords import common_phrases, photo_words, phrases, stem
-from core.training.losses import contrastive
-from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective
+from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, contrastive
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
 from core.training.snapshots import read_snapshots, snapshots_file
@@ -293,11 +292,11 @@ def test_training_lowers_the_loss_and_keeps_the_backbone(corpus: Corpus, backbon
 
 @pytest.mark.slow
 def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path, backbone: EmbeddedBackbone) -> None:
-    samples = read_folder(data / "coco")[:130]
+    samples, frozen, words = read_folder(data / "coco")[:130], EmbeddedTowers(), ["a red dog", "a blue boat"]
     said: list[str] = []
-    whole, texts = np.array(image_features(samples, tmp_path)), text_features(["a red dog", "a blue boat"], tmp_path)
-    assert np.array_equal(image_features(samples, tmp_path, log=said.append), whole)
-    assert torch.equal(text_features(["a red dog", "a blue boat"], tmp_path, log=said.append), texts)
+    whole, texts = np.array(image_features(samples, tmp_path, 0, print, frozen)), text_features(words, tmp_path, print, frozen)
+    assert np.array_equal(image_features(samples, tmp_path, 0, said.append, frozen), whole)
+    assert torch.equal(text_features(words, tmp_path, said.append, frozen), texts)
     assert said == []
     # A run that stopped after its first 64 photos continues there and ends with the same numbers.
     (progress,) = (tmp_path / "maps").glob("*.json")
@@ -305,14 +304,14 @@ def test_features_are_computed_once_and_resume(data: Path, tmp_path: Path, backb
     broken = np.load(progress.with_suffix(".npy"), mmap_mode="r+")
     broken[64:] = 0
     broken.flush()
-    assert np.array_equal(image_features(samples, tmp_path), whole)
+    assert np.array_equal(image_features(samples, tmp_path, 0, print, frozen), whole)
     # Another photo under the same name is read again, also under a shared part.
-    for towers in (None, backbone):
-        photo = tmp_path / f"{towers is None}.png"
+    for towers in (frozen, backbone):
+        photo = tmp_path / f"{towers is frozen}.png"
         shutil.copy(samples[0].path, photo)
-        old = np.array(image_features([Sample(photo)], tmp_path, towers=towers))
+        old = np.array(image_features([Sample(photo)], tmp_path, 0, print, towers))
         shutil.copy(samples[1].path, photo)
-        assert not np.array_equal(image_features([Sample(photo)], tmp_path, towers=towers), old)
+        assert not np.array_equal(image_features([Sample(photo)], tmp_path, 0, print, towers), old)
 
 
 @pytest.mark.slow
@@ -341,7 +340,7 @@ def test_sentences_between_experts_mix_one_with_its_closest(engine: SGLora, monk
 @pytest.mark.slow
 def test_experts_and_a_generator(data: Path, cache: Path, corpus: Corpus, backbone: EmbeddedBackbone, tmp_path: Path) -> None:
     said: list[str] = []
-    repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append)
+    repository = train_experts(data, tmp_path / "experts", cache, backbone, RECIPE, said.append, {})
     runs = runs_folder(cache, backbone, RECIPE, data)
     stamps = {f: f.stat().st_mtime_ns for f in runs.glob("*.safetensors")}
     assert len(stamps) == len(repository) + 1, "the frozen A, and one file for each expert; the shared part is the backbone's"

@@ -12,9 +12,8 @@ import pytest
 
 from app.page.views import evidence
 from core.common.paths import results_path
-from core.experiments.answers import verdict
 from core.experiments.registry import EXPERIMENTS
-from core.experiments.report import report, text
+from core.experiments.report import report, text, verdict
 
 # Controls, as sentences call them.
 CONTROLS = {"merge": "the merge", "random-sentence": "a random sentence"}
