@@ -137,37 +137,34 @@ class Studio(Step):
         context, page = self.context, self.tabs.parent
         assert isinstance(page, gr.Blocks)
         self.opens(context.drawer.expand, "drawer")
-        opening: dict[str, Any] = {"group": OPEN, "opening": True}
+        opening: dict[str, Any] = {"group": OPEN, "opening": True, "hears": True}
         sets = [*ASKED.values(), *SAMPLING, "random", "opened", self.tabs]
         # A visitor may ask before the page is there: then it opens with that. What an earlier event has drawn stays, since the
         # visitor may be changing it.
-        begun = self.on(page.load, self._open, [context.kept_names], sets, asks=True, **opening)
+        begun = self.on(page.load, self._open, (), sets, asks=True, **opening)
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
-        self.on(begun.then, self._ready, [context.kept_names], waits=True, **opening)
+        self.on(begun.then, self._ready, waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
         again: dict[str, Any] = {"waits": True, "everything": True, "trigger_mode": "always_last"}
-        self.on(context.drawn.behind, self._ready, [context.kept_names], **again, **opening)
+        self.on(context.drawn.behind, self._ready, **again, **opening)
         page.unload(self._closed)
 
-    def _open(self, event: Event, kept: Any) -> Updates:
+    def _open(self, event: Event) -> Updates:
         """Resume the visitor of this browser in a new tab. The address may name a tab of the page."""
-        event.tab.visitor.hear_names(kept)
         asked = event.request.query_params
         values = self.address.resume(event, asked, sample_questions()[0] if self.context.opens_on_samples else None)
         if (named := asked.get("tab")) in [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]:
             values |= {self.tabs: gr.Tabs(selected=named), "opened": named}
         return values
 
-    def _ready(self, event: Event, kept: Any) -> Updates:
+    def _ready(self, event: Event) -> None:
         """Wait until the models are loaded or have failed: then the page is drawn. A tab that the server forgot asks again."""
         tab, controls = event.tab, event.controls
-        tab.visitor.hear_names(kept)
         with suppress(StudioError):
             if tab.asked.question is None and controls.words and (tab.visitor.photos or not controls.scope.own):
                 tab.asked = controls.asked(controls.words)
         with suppress(Exception):  # the status shows the reason
             self.context.engine(tab)
-        return {}
 
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")

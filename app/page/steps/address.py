@@ -63,7 +63,7 @@ class Address(Step):
     def _go(self, event: Event) -> Updates:
         asked = _cleaned(dict(parse_qsl(str(event.data.get("search")).lstrip("?"))))
         values = {"strength": self.context.engine(event.tab).usual_strength} | self._values(asked, event.tab.visitor.has_own)
-        return self.again(event.tab, event.controls._replace(**values), self._question(asked, values)) | values
+        return self.again(event, self._question(asked, values), **values)
 
     def _question(self, asked: Mapping[str, str], values: Mapping[str, Any]) -> Question | None:
         controls = Controls(**values)

@@ -65,7 +65,8 @@ class Ask(Step):
         controls = event.controls
         if library := controls.scope.library:
             self.context.sources.libraries.photos(library, self.context.engine(event.tab).backbone)
-        return self.change(event, folder="", **elsewhere(controls.where, controls.description, controls.query))
+        values = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
+        return self.again(event, controls._replace(**values).words, **values)
 
     def _find(self, event: Event, picked: str | None, other: str | None) -> Updates:
         return self.answer(event, Question.photo(picked, other, Scope.of(event.controls.scope.samples or OWN)))

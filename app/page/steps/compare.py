@@ -100,18 +100,19 @@ class Compare(Step):
     def _compare(self, event: Event) -> Updates:
         """With “before”, samples are compared with a random sentence, too. Without it, with nothing."""
         wanted = bool(event.controls.zero_shot)
-        values = {"random": wanted and event.controls.where in sample_sets(), "merge": wanted and bool(event.controls.merge)}
-        return self._columns(event, event.controls._replace(**values)) | values
+        random, merge = wanted and event.controls.where in sample_sets(), wanted and bool(event.controls.merge)
+        return self._columns(event, random=random, merge=merge)
 
     def _rank_again(self, event: Event) -> Updates:
         shown = bool(event.controls.zero_shot or event.controls.merge or event.controls.random)
-        return self._columns(event, event.controls) | {"zero_shot": shown}
+        return self._columns(event, zero_shot=shown)
 
-    def _columns(self, event: Event, controls: Controls) -> Updates:
-        tab = event.tab
+    def _columns(self, event: Event, **values: bool) -> Updates:
+        """Answer the tab's question in these columns."""
+        tab, controls = event.tab, event.controls._replace(**values)
         asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
         answering.answer_again(self.context.engine(tab), tab, asked, self.context.sources, lambda: tab.closed)
-        return {}
+        return values
 
     def _filter(self, event: Event) -> Updates:
         question, _ = event.tab.asked.question, event.controls.asked(None)  # raises if a day is invalid
@@ -120,9 +121,8 @@ class Compare(Step):
         scope = event.controls._replace(where=question.scope.value).scope
         return {} if question.scope == scope else self.answer(event, replace(question, scope=scope))
 
-    def _more(self, event: Event) -> Updates:
+    def _more(self, event: Event) -> None:
         event.tab.more += MORE
-        return {}
 
     def _similar(self, event: Event) -> Updates:
         controls, comparison = event.controls, event.tab.comparison
@@ -132,25 +132,22 @@ class Compare(Step):
             event, Question("similar", str(event.data.get("key")), scope=controls.scope), query="", where=controls.where
         )
 
-    def _original(self, event: Event) -> Updates:
+    def _original(self, event: Event) -> None:
         """Let the browser read the file of an enlarged photo of a library. Without it, its thumbnail stays."""
         tab, key = event.tab, str(event.data.get("key"))
         path = None if tab.comparison is None else tab.comparison.file(key)
         if path is not None and path.is_file():
             tab.reports["original"] = f"{key} {results_html.address(tab.visitor.files.borrow(path))}"
-        return {}
 
-    def _mark(self, event: Event) -> Updates:
+    def _mark(self, event: Event) -> None:
         """Mark a photo as right or wrong. The browser shows the thumb itself."""
         if isinstance(key := event.data.get("key"), str):
             answering.mark(event.tab, key, event.data.get("value") == "up")
-        return {}
 
-    def _measure(self, event: Event) -> Updates:
+    def _measure(self, event: Event) -> None:
         """Count recall over all captions, once the answer is shown."""
         tab, progress = event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS)
         answering.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
-        return {}
 
     # What the page shows
 

@@ -101,19 +101,17 @@ class Experts(Step):
     def _draw_table(self, tab: Tab, _: Controls) -> Updates:
         return {self.table: gr.Dataframe(experts_html.table(self._own_first(tab), tab.found), visible=True)}
 
-    def _find(self, event: Event, words: str | None) -> Updates:
+    def _find(self, event: Event, words: str | None) -> None:
         tab, experts = event.tab, self._own_first(event.tab)
         tab.found = words or ""
         rows = experts_html.table(experts, tab.found)["data"]
         tab.reports["experts-found"] = experts_html.count(len(rows), len(experts), tab.found)
-        return {}
 
-    def _details(self, event: Event) -> Updates:
+    def _details(self, event: Event) -> None:
         """Show the clicked expert. The browser may have sorted or filtered the rows, so it sends the row."""
         row, experts = event.data.get("row_value"), self.context.engine(event.tab).repository.experts
         expert = clicked(experts, lambda expert: expert.name, row[:1] if isinstance(row, list) else None)
         event.tab.reports["details"] = experts_html.details(expert)
-        return {}
 
     def _own_first(self, tab: Tab) -> tuple[Expert, ...]:
         """All experts in the order of the list: the visitor's own, then the shipped ones."""
@@ -122,7 +120,7 @@ class Experts(Step):
 
     # Own experts
 
-    def _train(self, event: Event, name: str, description: str) -> Updates:
+    def _train(self, event: Event, name: str, description: str) -> None:
         tab, progress, stop = event.tab, gr.Progress(), threading.Event()
         tab.training = stop
 
@@ -138,36 +136,34 @@ class Experts(Step):
             tab.reports["trained"] = page_html.note(texts.of(stopped))
         finally:
             tab.training = None
-        return {}
 
-    def _stop(self, event: Event) -> Updates:
+    def _stop(self, event: Event) -> None:
         """Stop the training, which reports by itself that it stopped."""
         if (training := event.tab.training) is not None:
             training.set()
-        return {}
 
     def _import(self, event: Event, paths: list[str] | None, description: str) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
         entry = own_experts.import_files(self.context.engine(event.tab), event.tab, paths, description)
-        return self._changed(event.tab, texts.IMPORTED.format(name=entry.name)) | {self.adapter: None, self.about: ""}
+        self._changed(event.tab, texts.IMPORTED.format(name=entry.name))
+        return {self.adapter: None, self.about: ""}
 
-    def _load(self, event: Event, path: str) -> Updates:
+    def _load(self, event: Event, path: str) -> None:
         count = own_experts.load_own_experts(self.context.engine(event.tab), event.tab, path)
-        return self._changed(event.tab, texts.EXPERTS_LOADED.format(n=count))
+        self._changed(event.tab, texts.EXPERTS_LOADED.format(n=count))
 
     def _write(self, event: Event) -> str:
         visitor = event.tab.visitor
         return str(visitor.files.write("sg-lora-experts.zip", save_zip(visitor.own_experts(self.context.engine(event.tab)))))
 
-    def _remove(self, event: Event, names: list[str] | None) -> Updates:
+    def _remove(self, event: Event, names: list[str] | None) -> None:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
         for name in names:
             change = self.context.engine(event.tab), lambda experts, name=name: experts.remove(name)
             event.tab.visitor.change_own_experts(*change)
-        return self._changed(event.tab, texts.OWN_REMOVED.format(name=", ".join(names)))
+        self._changed(event.tab, texts.OWN_REMOVED.format(name=", ".join(names)))
 
-    def _changed(self, tab: Tab, report: str) -> Updates:
+    def _changed(self, tab: Tab, report: str) -> None:
         tab.reports["own-report"] = page_html.report([report])
-        return {}

@@ -58,17 +58,14 @@ class Generate(Step):
         self.downloads(self.download, self._write, self.lora)
         self.resample.click(None, None, self.seed, js="() => Math.floor(Math.random() * 10000)", **private())
 
-    def _redo(self, event: Event) -> Updates:
-        tab = event.tab
-        if tab.adaptation is None:
-            return {}
-        # The sliders change the adapter that is shown, whatever the visitor is typing.
-        controls = event.controls._replace(description=tab.adaptation.request.description)
-        return self.again(tab, controls, tab.asked.question)
+    def _redo(self, event: Event) -> None:
+        if (made := event.tab.adaptation) is not None:
+            # The sliders change the adapter that is shown, whatever the visitor is typing.
+            self.again(event, event.tab.asked.question, description=made.request.description)
 
     def _without(self, event: Event) -> Updates:
         """Ask again without a sentence."""
-        return self.again(event.tab, event.controls._replace(description=""), event.tab.asked.question) | {"description": ""}
+        return self.again(event, event.tab.asked.question, description="")
 
     def _write(self, event: Event) -> str:
         return str(write_zip(self.context.engine(event.tab), event.tab.visitor, event.tab.adaptation))

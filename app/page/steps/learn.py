@@ -10,7 +10,7 @@ from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, small, with_estimate
-from app.page.view import Controls, Same, Updates
+from app.page.view import Controls, Same
 from app.page.views import page_html
 from app.visitors.tab import Tab
 from core.retrieval.learning import Learned
@@ -29,15 +29,13 @@ class Learn(Step):
         context.view([self.found], self._depends, lambda *now: {self.found: self._report(*now) or self._words(*now)})
 
     def wire(self) -> None:
-        self.on(self.button.click, self._learn, [self.context.kept_names], shown_on=self.found, group=HEAVY)
+        self.on(self.button.click, self._learn, shown_on=self.found, group=HEAVY, hears=True)
 
-    def _learn(self, event: Event, kept: object) -> Updates:
-        event.tab.visitor.hear_names(kept)
+    def _learn(self, event: Event) -> None:
         photos, engine = self.context.photos(event.tab, event.controls)[0], self.context.engine(event.tab)
         progress = with_estimate(texts.LEARNING, texts.UNIT_KEYWORDS)
         learned = learn_keywords(engine, event.tab, event.controls.scope, self.context.sources, progress)
         event.tab.learned = photos, page_html.report(_told(learned))
-        return {}
 
     def _keywords(self, tab: Tab, controls: Controls) -> Mapping[str, Sequence[int]]:
         """Kept while the photos stay the same: every event of the page asks."""

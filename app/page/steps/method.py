@@ -54,9 +54,6 @@ class Method(Step):
         weights = written_weights({experts[i].name: weight for i, weight in path.items()})
         return self._adapt(event, weights="\n".join([wanted.description, *weights]))
 
-    def _draw_again(self, event: Event) -> Updates:
-        return self._adapt(event, seed=event.controls.seed + 1)
-
     def _draw(self, tab: Tab, _: object) -> Updates:
         boxes = method_html.boxes(self.context.engine(tab), tab.adaptation)
         return {self.sentence: tab.asked.sentence} | {self.parts[name]: html for name, html in boxes.items()}

@@ -20,7 +20,6 @@ from app.page.views import page_html, results_html
 from app.visitors.tab import Tab
 from core.names.file import save_names
 from core.names.teach import TaughtNames, left_out
-from core.sglora.engine import SGLora
 
 # The photos chosen in the strip replace its HTML as an input.
 CHOSEN = "(kept, name, _, ...others) => [kept, name, JSON.stringify([...(window.sgChosen ?? new Map()).keys()]), ...others]"
@@ -64,9 +63,8 @@ class Names(Step):
         self.context.view([self.asked], self._line, self._draw_line)
 
     def wire(self) -> None:
-        def changes(event: Any, handler: Callable[..., Updates], *first: Any, **options: Any) -> Any:
-            # The browser's kept names go with each change: it may be the first event after a restart.
-            return self.on(event, handler, [self.kept, *first], [self.name], self.report, HEAVY, **options)
+        def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:
+            return self.on(event, handler, first, [self.name], self.report, HEAVY, hears=True, **options)
 
         taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
         taught.success(None, js=TAUGHT, **private())
@@ -84,31 +82,26 @@ class Names(Step):
         name, _ = clicked(event.tab.visitor.taught, _chip, event.data.get("value"))
         return self.answer(event, query=name)
 
-    def _engine(self, kept: object, tab: Tab) -> SGLora:
-        tab.visitor.hear_names(kept)
-        return self.context.engine(tab)
-
     def _select(self, event: Event, name: str | None) -> Updates:
         """Select a name, to rename it or to give it more photos."""
         event.tab.name = name or ""
         return {self.name: event.tab.name}
 
-    def _teach(self, event: Event, kept: object, name: str, chosen: str | None) -> Updates:
+    def _teach(self, event: Event, name: str, chosen: str | None) -> Updates:
         photos: list[str] = []
         with suppress(ValueError, TypeError):  # an API client may send anything
             photos = [key for key in json.loads(chosen or "[]") if isinstance(key, str)]
         tab = event.tab
-        teaching.from_photos(self._engine(kept, tab), tab, name or "", photos, None, self.context.sources)
+        teaching.from_photos(self.context.engine(tab), tab, name or "", photos, None, self.context.sources)
         return self._changed(tab, left_out(tab.name, len(photos)))
 
-    def _from_marks(self, event: Event, kept: object, name: str) -> Updates:
+    def _from_marks(self, event: Event, name: str) -> Updates:
         tab, ticked = event.tab, len(event.tab.ticked)
-        teaching.from_marks(self._engine(kept, tab), tab, name or "", self.context.sources)
+        teaching.from_marks(self.context.engine(tab), tab, name or "", self.context.sources)
         return self._changed(tab, left_out(tab.name, ticked))
 
-    def _answered(self, event: Event) -> Updates:
+    def _answered(self, event: Event) -> None:
         answer_photo(self.context.engine(event.tab), event.tab, event.data.get("key"), event.data.get("value") == "up")
-        return {}
 
     def _line(self, tab: Tab, _: Controls) -> tuple[object, NameLine | None]:
         return Same(tab.comparison), line_of(self.context.engine(tab), tab)
@@ -116,18 +109,17 @@ class Names(Step):
     def _draw_line(self, tab: Tab, now: Controls) -> Updates:
         return {self.asked: results_html.line(tab.comparison, tab.visitor.files, self._line(tab, now)[1])}
 
-    def _rename(self, event: Event, kept: object, old: str | None, new: str) -> Updates:
-        teaching.rename(self._engine(kept, event.tab), event.tab, old or "", new or "")
+    def _rename(self, event: Event, old: str | None, new: str) -> Updates:
+        teaching.rename(self.context.engine(event.tab), event.tab, old or "", new or "")
         return self._changed(event.tab)
 
-    def _remove(self, event: Event, kept: object, name: str | None) -> Updates:
-        event.tab.visitor.change_names(self._engine(kept, event.tab), lambda names: names.remove(name or ""))
+    def _remove(self, event: Event, name: str | None) -> Updates:
+        event.tab.visitor.change_names(self.context.engine(event.tab), lambda names: names.remove(name or ""))
         return self._changed(event.tab)
 
-    def _load(self, event: Event, kept: object, path: str) -> Updates:
-        n, failed = teaching.from_file(self._engine(kept, event.tab), event.tab, path)
+    def _load(self, event: Event, path: str) -> None:
+        n, failed = teaching.from_file(self.context.engine(event.tab), event.tab, path)
         self._changed(event.tab, [texts.NAMES_LOADED.format(n=n), *failed])
-        return {}
 
     def _save(self, event: Event) -> str:
         return str(event.tab.visitor.files.write(NAMES, save_names(self._taught(event.tab))))

@@ -97,14 +97,12 @@ class Photos(Step):
 
     # What a visitor does
 
-    def _begin(self, event: Event) -> Updates:
+    def _begin(self, event: Event) -> None:
         event.tab.visitor.stopped = False
         event.tab.visitor.await_photos()
-        return {}
 
-    def _stop(self, event: Event) -> Updates:
+    def _stop(self, event: Event) -> None:
         event.tab.visitor.stopped = True
-        return {}
 
     def _add(self, event: Event, paths: list[str] | None) -> Updates:
         tab, visitor, before = event.tab, event.tab.visitor, event.tab.visitor.photos
@@ -128,27 +126,23 @@ class Photos(Step):
                 tab.asked = controls.asked(controls.words)
         return values
 
-    def _clear(self, event: Event) -> Updates:
+    def _clear(self, event: Event) -> None:
         event.tab.visitor.remove([photo.id for photo in event.tab.visitor.photos])
-        return {}
 
-    def _take_back(self, event: Event) -> Updates:
+    def _take_back(self, event: Event) -> None:
         event.tab.visitor.take_back()
-        return {}
 
-    def _remove(self, event: Event, picked: str | None) -> Updates:
+    def _remove(self, event: Event, picked: str | None) -> None:
         event.tab.visitor.remove([picked] if picked is not None else [])
-        return {}
 
-    def _caption(self, event: Event, typed: str) -> Updates:
-        return self._captioned(event.tab, parse_typed(typed or ""))
+    def _caption(self, event: Event, typed: str) -> None:
+        self._captioned(event.tab, parse_typed(typed or ""))
 
-    def _caption_by_names(self, event: Event) -> Updates:
-        return self._captioned(event.tab, captions_from_names([photo.name for photo in event.tab.visitor.photos]))
+    def _caption_by_names(self, event: Event) -> None:
+        self._captioned(event.tab, captions_from_names([photo.name for photo in event.tab.visitor.photos]))
 
-    def _captioned(self, tab: Tab, captions: Mapping[str, Sequence[str]]) -> Updates:
+    def _captioned(self, tab: Tab, captions: Mapping[str, Sequence[str]]) -> None:
         tab.reports["report"] = page_html.report([adding.set_captions(self.context.engine(tab), tab, captions)])
-        return {}
 
     def _select(self, event: Event) -> Updates:
         return {self.context.picked: chosen(event.tab.visitor.photos, event.data.get("index")).id}

@@ -73,11 +73,10 @@ class Switch(Step):
         self.on(self.choice.change, self._switch, [self.choice], ["strength", self.choice], self.report, **options)
         self.on(self.stop.click, self._stop)
 
-    def _begin(self, event: Event, name: str) -> Updates:
+    def _begin(self, event: Event, name: str) -> None:
         if name != event.tab.visitor.backbone:
             event.tab.reports["switched"] = ROOM
             event.tab.download = threading.Event() if self._downloads(name) else None
-        return {}
 
     def _switch(self, event: Event, name: str) -> Updates:
         """Wait until a repository is loaded, and index the photos again. If this fails, nothing changes, and the page shows the
@@ -105,10 +104,9 @@ class Switch(Step):
         tab.reports["switched"] = _report(name, done, time.perf_counter() - begin)
         return {"strength": strength}
 
-    def _stop(self, event: Event) -> Updates:
+    def _stop(self, event: Event) -> None:
         if event.tab.download is not None:
             event.tab.download.set()
-        return {}
 
 
 def _downloading(name: str) -> Show:
