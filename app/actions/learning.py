@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.actions.answering import NO_SOURCES, without_sentence
-from app.actions.sources import Sources
+from app.actions.answering import without_sentence
 from app.answers.question import Scope
 from app.photos.samples import OPENING
 from app.visitors.tab import Tab
@@ -24,12 +23,10 @@ def keywords(photos: Sequence[Photo], scope: Scope) -> dict[str, list[int]]:
     return {word: rows for word, rows in found.items() if FEWEST <= len(rows) < len(photos)}
 
 
-def learn_keywords(
-    engine: SGLora, tab: Tab, scope: Scope, sources: Sources = NO_SOURCES, progress: Progress | None = None
-) -> Learned:
+def learn_keywords(engine: SGLora, tab: Tab, scope: Scope, progress: Progress | None = None) -> Learned:
     """Teach the visitor's names the keywords that find more so. Raises DescriptionError: when there are too many names;
     AdapterError: when no LoRA can teach this backbone names."""
-    photos = sources.gallery(engine, tab.visitor, scope).contents
+    photos = tab.gallery(engine, scope).contents
     (adapter,) = without_sentence(engine) or [ZERO_SHOT]
     learned = learn(photos, keywords(photos.photos, scope), adapter, progress)
     added = [(entry.name, entry.photos, entry.without) for entry in learned.names.entries]

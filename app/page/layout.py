@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.actions.sources import Sources
 from app.api import add_endpoints
 from app.calls import OPEN
 from app.languages import texts
@@ -32,19 +31,16 @@ from app.page.steps.take_home import TakeHome
 from app.page.view import Controls, Same, Updates, drawing
 from app.page.views import evidence, page_html
 from app.page.views.template import script
-from app.photos.libraries import PhotoLibraries
-from app.photos.samples import OPENING, Samples, sample_questions
+from app.photos.samples import OPENING, sample_questions
 from app.server.errors import without_paths
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 from core.common.errors import StudioError
 
 
-def build(
-    models: Models, visitors: Visitors, libraries: PhotoLibraries | None = None, samples: bool = True
-) -> tuple[gr.Blocks, gr.I18n]:
-    """Build the page, and its texts in all languages. ``models`` may still be loading. ``samples``: whether it has samples."""
-    context = StepContext(models, visitors, Sources(libraries or PhotoLibraries(), Samples() if samples else None))
+def build(models: Models, visitors: Visitors) -> tuple[gr.Blocks, gr.I18n]:
+    """Build the page, and its texts in all languages. ``models`` may still be loading."""
+    context = StepContext(models, visitors)
     with gr.Blocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         studio = Studio(context)
         add_endpoints(models, visitors)

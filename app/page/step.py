@@ -110,7 +110,7 @@ class Step:
         Raises DescriptionError: when a day or the sentence is invalid; also raises as ``answering.answer``."""
         tab, controls = event.tab, event.controls._replace(**values)
         asked = controls.asked(question or Question.words(controls.query, controls.scope))
-        answering.answer(self.context.engine(tab), tab, asked, self.context.sources, lambda: tab.closed)
+        answering.answer(self.context.engine(tab), tab, asked)
         return values
 
     def _adapt(self, event: Event, **values: Any) -> Updates:
@@ -127,7 +127,7 @@ class Step:
         asked = event.controls._replace(**values).asked(question)
         if asked.request is not None:
             engine.check(asked.request.k, asked.request.strength, asked.request.weights)
-        answering.answer_again(engine, tab, asked, self.context.sources, lambda: tab.closed)
+        answering.answer_again(engine, tab, asked)
         return values
 
 

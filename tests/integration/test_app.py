@@ -28,7 +28,6 @@ from zips import zipped
 
 from app.actions import adding, answering
 from app.actions.adapters import write_zip
-from app.actions.sources import Sources
 from app.answers.comparison import Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
@@ -217,7 +216,7 @@ def test_the_page_says_why_there_are_no_models() -> None:
     def load() -> SGLora:
         raise RepositoryError("The experts are damaged: restore <them>.")
 
-    context = StepContext(Models(load), Visitors(), Sources())
+    context = StepContext(Models(load), Visitors())
     with gr.Blocks():
         Studio(context).wire()
     with pytest.raises(RepositoryError):

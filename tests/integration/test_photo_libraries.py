@@ -24,8 +24,6 @@ from recalls import headline
 from strangers import API, PLAIN, Stranger, wait
 
 from app.actions import adding, answering
-from app.actions.answering import NO_SOURCES
-from app.actions.sources import Sources
 from app.answers.comparison import Comparison
 from app.answers.exports import results_csv, write_photos
 from app.answers.question import Asked, Question, Scope, checked_day
@@ -33,6 +31,7 @@ from app.languages import speaking, texts
 from app.page.view import Controls
 from app.page.views import results_html
 from app.photos.libraries import PhotoLibraries
+from app.photos.sources import Sources
 from app.server.hosts import is_from_here
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
@@ -181,8 +180,9 @@ def scores(comparison: Comparison) -> list[dict[str, float]]:
     return [{hit.key: hit.score for hit in column.ranking.hits} for column in comparison.columns]
 
 
-def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources = NO_SOURCES, **asked: Any) -> Comparison:
-    found = answering.answer(engine, tab, Asked(question, **asked), sources)
+def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources = Sources(), **asked: Any) -> Comparison:
+    tab.sources = sources
+    found = answering.answer(engine, tab, Asked(question, **asked))
     assert found is not None
     return found
 

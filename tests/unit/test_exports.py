@@ -11,11 +11,11 @@ import pytest
 from recalls import recalls
 
 from app.actions import adding, answering
-from app.actions.sources import Sources
 from app.answers import exports
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
 from app.photos.samples import Samples
+from app.photos.sources import Sources
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.common.errors import DataError
@@ -31,9 +31,9 @@ SOURCES = Sources(samples=Samples())
 @pytest.fixture(scope="module")
 def tab(engine: SGLora) -> Tab:
     """A tab with an adapter and a typed question about the samples."""
-    made = Tab(Visitor())
+    made = Tab(Visitor(), sources=SOURCES)
     question = Question.words(QUERY, Scope.of("samples"))
-    answering.answer(engine, made, Asked(question, AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0), merge=True), SOURCES)
+    answering.answer(engine, made, Asked(question, AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0), merge=True))
     return made
 
 
@@ -71,7 +71,7 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tab: Tab, name: str) -> None:
 
 def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
     gallery = SOURCES.samples.gallery(engine)
-    read = rows(exports.recall_csv(answering.measure(engine, tab, SOURCES)))
+    read = rows(exports.recall_csv(answering.measure(engine, tab)))
     names = tab.visitor.names(engine)
     adapters = {
         texts.english(title): adapter for title, _, adapter in answering.columns(engine, names, tab.asked, tab.adaptation)
@@ -120,9 +120,9 @@ def test_the_zip_of_sidecars_has_the_question_as_keyword(tab: Tab, tmp_path: Pat
 
 
 def test_captions_are_no_photos(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
-    photos, other = SOURCES.samples.gallery(engine).photos, Tab(tab.visitor)
+    photos, other = SOURCES.samples.gallery(engine).photos, Tab(tab.visitor, sources=SOURCES)
     question = Question.photo(photos[0].id, scope=Scope.of("samples"))
-    made = answering.answer(engine, other, Asked(question, tab.asked.request), SOURCES)
+    made = answering.answer(engine, other, Asked(question, tab.asked.request))
     with pytest.raises(DataError, match="search with words"):
         exports.write_photos(tab.visitor.files, made, 4, tmp_path / "photos.zip")
     assert exports.keyword_of(made) == ""

@@ -63,8 +63,7 @@ class Ask(Step):
         """Ask the same question of other photos, or the page's example about them. The folder is reset. Raises LibraryError:
         when the chosen library cannot be read."""
         controls = event.controls
-        if library := controls.scope.library:
-            self.context.sources.libraries.photos(library, self.context.engine(event.tab).backbone)
+        event.tab.library(self.context.engine(event.tab), controls.scope)
         values = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
         return self.again(event, controls._replace(**values).words, **values)
 

@@ -111,7 +111,7 @@ class Compare(Step):
         """Answer the tab's question in these columns."""
         tab, controls = event.tab, event.controls._replace(**values)
         asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
-        answering.answer_again(self.context.engine(tab), tab, asked, self.context.sources, lambda: tab.closed)
+        answering.answer_again(self.context.engine(tab), tab, asked)
         return values
 
     def _filter(self, event: Event) -> Updates:
@@ -146,8 +146,7 @@ class Compare(Step):
 
     def _measure(self, event: Event) -> None:
         """Count recall over all captions, once the answer is shown."""
-        tab, progress = event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS)
-        answering.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
+        answering.measure(self.context.engine(event.tab), event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS))
 
     # What the page shows
 

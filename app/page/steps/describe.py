@@ -83,8 +83,7 @@ class Describe(Step):
         }
 
     def _look(self, tab: Tab, controls: Controls) -> Look | None:
-        library = self.context.library(tab, controls)
-        return answering.look(self.context.engine(tab), tab, controls.scope, library, self.context.sources)
+        return answering.look(self.context.engine(tab), tab, controls.scope)
 
     def _draw_routing(self, tab: Tab, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""

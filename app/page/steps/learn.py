@@ -34,7 +34,7 @@ class Learn(Step):
     def _learn(self, event: Event) -> None:
         photos, engine = self.context.photos(event.tab, event.controls)[0], self.context.engine(event.tab)
         progress = with_estimate(texts.LEARNING, texts.UNIT_KEYWORDS)
-        learned = learn_keywords(engine, event.tab, event.controls.scope, self.context.sources, progress)
+        learned = learn_keywords(engine, event.tab, event.controls.scope, progress)
         event.tab.learned = photos, page_html.report(_told(learned))
 
     def _keywords(self, tab: Tab, controls: Controls) -> Mapping[str, Sequence[int]]:

@@ -92,12 +92,12 @@ class Names(Step):
         with suppress(ValueError, TypeError):  # an API client may send anything
             photos = [key for key in json.loads(chosen or "[]") if isinstance(key, str)]
         tab = event.tab
-        teaching.from_photos(self.context.engine(tab), tab, name or "", photos, None, self.context.sources)
+        teaching.from_photos(self.context.engine(tab), tab, name or "", photos)
         return self._changed(tab, left_out(tab.name, len(photos)))
 
     def _from_marks(self, event: Event, name: str) -> Updates:
         tab, ticked = event.tab, len(event.tab.ticked)
-        teaching.from_marks(self.context.engine(tab), tab, name or "", self.context.sources)
+        teaching.from_marks(self.context.engine(tab), tab, name or "")
         return self._changed(tab, left_out(tab.name, ticked))
 
     def _answered(self, event: Event) -> None:

@@ -46,7 +46,7 @@ class TakeHome(Step):
         tab = event.tab
         if tab.counted is None:
             _asked(tab)
-        comparison = answering.measure(self.context.engine(tab), tab, self.context.sources)
+        comparison = answering.measure(self.context.engine(tab), tab)
         if comparison is None:
             raise DataError(texts.TAKE_NO_CAPTIONS)
         return str(tab.visitor.files.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
