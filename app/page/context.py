@@ -53,6 +53,10 @@ class StepContext:
         """Declare a view. The arguments are those of ``View``."""
         self.views.append(View(tuple(outputs), depends, draw, **options))
 
+    def shows(self, part: Any, draw: Callable[..., Any], depends: Callable[..., object] | None = None, **options: Any) -> None:
+        """Declare a view of one component: ``draw`` returns its value. Without ``depends``, it is made at each event."""
+        self.view([part], depends or draw, lambda *now: {part: draw(*now)}, **options)
+
     def sight(self, component: Component | gr.Row, when: Callable[[Tab, Controls], object], at_first: bool = False) -> Any:
         """Show a component only while ``when`` says so, and before the first answer only if ``at_first``. Returns it."""
         self.sights[name := str(component.elem_id)] = when
@@ -62,7 +66,7 @@ class StepContext:
     def report(self, elem_id: str, html: str = "", **options: Any) -> gr.HTML:
         """HTML with what became of a step's last event: ``Tab.reports``, by ``elem_id``; ``html`` before."""
         part = self.part(elem_id, html, **options)
-        self.view([part], lambda tab, _: tab.reports.get(elem_id), lambda tab, _: {part: tab.reports.get(elem_id, html)})
+        self.shows(part, lambda tab, _: tab.reports.get(elem_id, html))
         return part
 
     @property
@@ -74,11 +78,6 @@ class StepContext:
         """The components that any event may change."""
         drawn = [output for view in self.views for output in view.outputs if not isinstance(output, gr.HTML)]
         return list(dict.fromkeys([self.drawn, self.number, self.memory, *drawn]))
-
-    @property
-    def inputs(self) -> list[Any]:
-        """The components of ``Controls``, in order."""
-        return [self.controls[name] for name in Controls._fields]
 
     def redraw(self, tab: Tab, set_values: Updates, everything: bool = False) -> Updates:
         """Answer the tab's question again if that is due, and draw every view that has changed; or ``everything``.

@@ -74,10 +74,10 @@ class Studio(Step):
                 samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
                 status = context.part("status", loading)
-        context.view([header], self._shipped, lambda *now: {header: page_html.header(self._shipped(*now))}, at_once=True)
-        context.view([status], self._loaded, lambda tab, _: {status: self._status(tab)}, at_once=True)
+        context.shows(header, lambda *now: page_html.header(self._shipped(*now)), self._shipped, at_once=True)
+        context.shows(status, self._status, at_once=True)
         names, engine, listed = context.part("expert-names", visible="hidden"), context.engine, page_html.expert_names
-        context.view([names], lambda t, _: Same(engine(t).repository), lambda t, _: {names: listed(engine(t))}, when="names")
+        context.shows(names, lambda tab, _: listed(engine(tab)), lambda tab, _: Same(engine(tab).repository), when="names")
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
                 self.steps = self._search_tab(samples)
@@ -87,7 +87,7 @@ class Studio(Step):
             with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                 # More than half of the page's bytes: they come once the tab is opened.
                 shown = context.part("evidence-shown", "", "evidence")
-                context.view([shown], lambda *_: 0, lambda *_: {shown: evidence.page(evidence.shipped())}, when="evidence")
+                context.shows(shown, lambda *_: evidence.page(evidence.shipped()), lambda *_: 0, when="evidence")
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
                 self.method = Method(context)
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
@@ -168,11 +168,7 @@ class Studio(Step):
     def _shipped(self, tab: Tab, _: Controls) -> bool:
         return tab.visitor.backbone == DEFAULT
 
-    def _loaded(self, tab: Tab, _: Controls) -> object:
-        loading = self.context.models.engine(tab.visitor.backbone)
-        return tab.visitor.backbone, loading.loaded, loading.failed
-
-    def _status(self, tab: Tab) -> str:
+    def _status(self, tab: Tab, _: Controls) -> str:
         """Show the number of experts and how long the models took to load, or why they cannot be loaded."""
         loading = self.context.models.engine(tab.visitor.backbone)
         if not loading.loaded:

@@ -13,7 +13,7 @@ from app.calls import LIGHT, SEARCH
 from app.languages import texts
 from app.page.context import StepContext
 from app.page.event import Event, event
-from app.page.view import Updates
+from app.page.view import Controls, Updates
 from app.page.views.template import script
 from core.common.errors import StudioError
 from core.common.text import clean_text
@@ -67,7 +67,7 @@ class Step:
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
         kept = [context.kept_names] if kinds.get("hears") else []
-        inputs = [*kept, *first, context.memory, context.number, *context.inputs]
+        inputs = [*kept, *first, context.memory, context.number, *(context.controls[name] for name in Controls._fields)]
         shown_on = context.drawn if shown_on is None else shown_on  # else Gradio tells each output how far the event is
         options: dict[str, Any] = private(shown_on) | {"js": js, "trigger_mode": trigger_mode}
         options["show_progress"] = "hidden" if shown_on is context.drawn else "full"

@@ -46,7 +46,7 @@ class Ask(Step):
                 self.other = dropped("other", self.t("OTHER_PHOTO"), scale=2, min_width=180)
                 self.find = gr.Button(self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, elem_id="find")
         context.picked = self.pick
-        context.view([self.pick], self._photos, self._choices, at_once=True)
+        context.shows(self.pick, self._choices, self._photos, at_once=True)
 
     def wire(self) -> None:
         self.asks([self.search.click, self.query.submit], self.answer)
@@ -73,6 +73,5 @@ class Ask(Step):
     def _photos(self, tab: Tab, controls: Controls) -> tuple[Photo, ...]:
         return self.context.photos(tab, controls)[0]
 
-    def _choices(self, tab: Tab, controls: Controls) -> Updates:
-        choices = [(photo.name, photo.id) for photo in self._photos(tab, controls)[:LISTED]]
-        return {self.pick: gr.Dropdown(choices=choices, value=None)}
+    def _choices(self, tab: Tab, controls: Controls) -> gr.Dropdown:
+        return gr.Dropdown(choices=[(photo.name, photo.id) for photo in self._photos(tab, controls)[:LISTED]], value=None)

@@ -1,6 +1,5 @@
 """The results: one question, answered with and without the adapter."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,14 +27,28 @@ TRAINED = ("en", "de", "fr")  # page languages that trained the model: only thes
 class Compare(Step):
     def layout(self) -> None:
         """Lay out what is counted over all captions. ``options`` and ``results`` come below."""
-        counting = self.t.html("NOT_COUNTED", results_html.not_counted) if self.context.opens_on_samples else ""
+        counting = self.t.html("NOT_COUNTED", lambda: results_html.counting(texts.LOADING))
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
-            self.recall = self.context.part("recall", counting)
+            self.recall = self.context.part("recall", counting if self.context.opens_on_samples else "")
 
     def options(self) -> None:
+        context = self.context
         with gr.Row(equal_height=True, elem_classes="sg-options", elem_id="options") as options:
-            self._lay_out_options()
-        self.context.sight(options, self._has_options, at_first=self.context.opens_on_samples)
+            self.zero_shot = gr.Checkbox(
+                True, label=self.t("WITH_ZERO_SHOT"), container=False, min_width=160, scale=0, elem_id="with-zero-shot"
+            )
+            # A link may name a folder before the folders are known.
+            shown: dict[str, Any] = {"choices": [(self.t("FOLDER_ALL"), "")], "value": "", "allow_custom_value": True}
+            self.folder = gr.Dropdown(label=self.t("FOLDER"), scale=0, min_width=110, visible=False, elem_id="folder", **shown)
+            self.since, self.until = (
+                gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, elem_id=name)
+                for label, name in ((self.t("SINCE"), "since"), (self.t("UNTIL"), "until"))
+            )
+        context.sight(options, self._has_options, at_first=context.opens_on_samples)
+        for day in (self.since, self.until):
+            context.sight(day, _dated)
+        filters = {"folder": self.folder, "since": self.since, "until": self.until}
+        context.controls |= {"zero_shot": self.zero_shot, **filters}
 
     def results(self) -> None:
         context = self.context
@@ -44,22 +57,6 @@ class Compare(Step):
         self.more_of_them = small(self.t("SHOW_MORE"), "show-more")
         context.sight(self.more_of_them, self._has_more)
         context.answer = self.results_shown
-
-    def _lay_out_options(self) -> None:
-        self.zero_shot = gr.Checkbox(
-            True, label=self.t("WITH_ZERO_SHOT"), container=False, min_width=160, scale=0, elem_id="with-zero-shot"
-        )
-        # A link may name a folder before the folders are known.
-        folders: dict[str, Any] = {"choices": [(self.t("FOLDER_ALL"), "")], "value": "", "allow_custom_value": True}
-        self.folder = gr.Dropdown(label=self.t("FOLDER"), scale=0, min_width=110, visible=False, elem_id="folder", **folders)
-        self.since, self.until = (
-            self.context.sight(
-                gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, elem_id=name), _dated
-            )
-            for label, name in ((self.t("SINCE"), "since"), (self.t("UNTIL"), "until"))
-        )
-        filters = {"folder": self.folder, "since": self.since, "until": self.until}
-        self.context.controls |= {"zero_shot": self.zero_shot, **filters}
 
     def more(self) -> None:
         with gr.Row():
@@ -73,12 +70,12 @@ class Compare(Step):
         self.context.controls |= {"merge": self.merge, "random": self.random}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
-        view, results, marked = self.context.view, self.results_shown, self.marked
-        view([results], self._answered, lambda *now: {results: self._answer(*now)}, at_once=True)
-        view([marked], self._marked, lambda tab, _: {marked: results_html.marked(tab.comparison, tab.marks)})
-        view([self.recall], lambda tab, now: (Same(tab.counted), now.zero_shot), self._draw_recall)
-        view([self.commands], lambda tab, _: (Same(tab.answer), tab.top, tab.visitor.taught), self._draw_commands)
-        view([self.folder], lambda tab, _: (_folders(tab), _folder(tab)), self._draw_folders)
+        context, text = self.context, self._commands
+        context.shows(self.results_shown, self._answer, self._answered, at_once=True)
+        context.shows(self.marked, lambda tab, _: results_html.marked(tab.comparison, tab.marks))
+        context.shows(self.recall, self._recall, lambda tab, now: (Same(tab.counted), now.zero_shot))
+        context.shows(self.commands, lambda *now: gr.Textbox(text(*now), visible=bool(text(*now))), text)
+        context.view([self.folder], lambda tab, _: (_folders(tab), _folder(tab)), self._draw_folders)
 
     def wire(self) -> None:
         beside, filters = ["merge", "random"], (self.since, self.until)
@@ -177,20 +174,23 @@ class Compare(Step):
         none_left = tab.asked.question is not None and tab.asked.question.scope.filters
         return results_html.waiting(photos, files, library, none_left, tab.visitor.adding)
 
-    def _marked(self, tab: Tab, _: Controls) -> object:
-        comparison = tab.comparison
-        return Same(comparison), None if comparison is None else dict(tab.marks.get(comparison.asked, {}))
-
-    def _draw_recall(self, tab: Tab, controls: Controls) -> Updates:
+    def _recall(self, tab: Tab, controls: Controls) -> str:
         if (comparison := tab.counted) is None or not comparison.measurable:
-            return {self.recall: ""}
+            return ""
         if not comparison.measured:
-            return {self.recall: results_html.counting(comparison)}
-        return {self.recall: results_html.recalls(comparison, bool(controls.zero_shot))}
+            return results_html.counting(texts.COUNTING.format(n=comparison.captions))
+        return results_html.recalls(comparison, bool(controls.zero_shot))
 
-    def _draw_commands(self, tab: Tab, _: Controls) -> Updates:
-        lines = _commands(tab, tab.top, self.context.models.options(tab.visitor.backbone))
-        return {self.commands: gr.Textbox(value=lines, visible=bool(lines))}
+    def _commands(self, tab: Tab, _: Controls) -> str:
+        """The commands for the same search in a folder with these photos and, with captions, for recall."""
+        request, comparison, models = tab.asked.request, tab.comparison, self.context.models.options(tab.visitor.backbone)
+        if comparison is None or request is None or tab.adaptation is None or comparison.asked.kind == "similar":
+            return ""
+        asked, names = comparison.asked, bool(tab.visitor.taught)
+        lines = [search_command(request, asked.what if asked.kind == "words" else None, tab.top, asked.scope, models, names)]
+        if comparison.measurable:
+            lines.append(evaluate_command(request, models))
+        return "\n".join(lines)
 
     def _draw_folders(self, tab: Tab, _: Controls) -> Updates:
         """The folders that tell the last answer's photos apart, and that of the question: the box may not have it yet."""
@@ -222,15 +222,3 @@ def _folder(tab: Tab) -> str:
 def _dated(tab: Tab, controls: Controls) -> bool:
     """Whether days tell the last answer's photos apart, or the visitor has chosen some."""
     return bool(controls.since or controls.until) or (tab.comparison is not None and tab.comparison.several_days)
-
-
-def _commands(tab: Tab, top: int, models: Sequence[str]) -> str:
-    """The commands for the same search in a folder with these photos and, with captions, for recall."""
-    request, comparison = tab.asked.request, tab.comparison
-    if comparison is None or request is None or tab.adaptation is None or comparison.asked.kind == "similar":
-        return ""
-    asked, names = comparison.asked, bool(tab.visitor.taught)
-    lines = [search_command(request, asked.what if asked.kind == "words" else None, top, asked.scope, models, names)]
-    if comparison.measurable:
-        lines.append(evaluate_command(request, models))
-    return "\n".join(lines)

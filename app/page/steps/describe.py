@@ -37,10 +37,10 @@ class Describe(Step):
         context.controls["description"] = self.description
 
     def more(self) -> None:
-        chart = self.chart = self.context.part("chart")
+        chart = self.context.part("chart")
         view = self.context.view
         view([self.routing, self.suggestion], self._routed, self._draw_routing)
-        view([chart], lambda tab, controls: self._routed(tab, controls)[:5], self._draw_chart, when="drawer")
+        self.context.shows(chart, self._similarities, lambda *now: self._routed(*now)[:5], when="drawer")
         shown = [self.folded, self.look_like, self.no_special]
         view(shown, lambda *now: (Same(now[0].adaptation), self._photos(*now)), self._draw_suggested)
 
@@ -106,11 +106,10 @@ class Describe(Step):
             self.suggestion: gr.Button(texts.topic(offered.description) if offered else "", visible=offered is not None),
         }
 
-    def _draw_chart(self, tab: Tab, controls: Controls) -> Updates:
-        """Show all similarities. An invalid sentence leaves them as they were."""
-        engine = self.context.engine(tab)
-        routing = _routing(engine, controls)
-        return {self.chart: "" if routing is None else page_html.routing_details(engine, routing)}
+    def _similarities(self, tab: Tab, controls: Controls) -> str:
+        """Of all experts. An invalid sentence leaves them as they were."""
+        routing = _routing(engine := self.context.engine(tab), controls)
+        return "" if routing is None else page_html.routing_details(engine, routing)
 
 
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:

@@ -71,7 +71,7 @@ class Experts(Step):
         )
         self.details = context.report("details", html=page_html.note(self.t("DETAILS_EMPTY")))
         context.view([self.lead, self.mine, self.pick], self._own, self._draw, when="experts")
-        context.view([self.table], lambda tab, _: (self._own(tab), tab.found), self._draw_table, when="experts")
+        context.shows(self.table, self._rows, lambda *now: (self._own(*now), now[0].found), when="experts")
 
     def wire(self) -> None:
         self.on(self.find.change, self._find, [self.find], trigger_mode="always_last")
@@ -84,7 +84,7 @@ class Experts(Step):
         self.on(self.load.upload, self._load, [self.load], (), self.mine, HEAVY)
         self.on(self.remove.click, self._remove, [self.pick], (), self.mine, HEAVY)
 
-    def _own(self, tab: Tab, _: Controls | None = None) -> object:
+    def _own(self, tab: Tab, _: Controls) -> object:
         return Same(self.context.engine(tab).repository), tab.visitor.own_names
 
     def _draw(self, tab: Tab, _: Controls) -> Updates:
@@ -98,8 +98,8 @@ class Experts(Step):
 
     # All experts
 
-    def _draw_table(self, tab: Tab, _: Controls) -> Updates:
-        return {self.table: gr.Dataframe(experts_html.table(self._own_first(tab), tab.found), visible=True)}
+    def _rows(self, tab: Tab, _: Controls) -> gr.Dataframe:
+        return gr.Dataframe(experts_html.table(self._own_first(tab), tab.found), visible=True)
 
     def _find(self, event: Event, words: str | None) -> None:
         tab, experts = event.tab, self._own_first(event.tab)

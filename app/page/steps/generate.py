@@ -40,14 +40,10 @@ class Generate(Step):
         facts = self.context.part("facts")
         self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
-        view = self.context.view
-        view([self.lora, self.command], lambda tab, _: Same(tab.adaptation), self._draw)
-        view([facts], lambda tab, _: Same(tab.adaptation), lambda tab, _: {facts: self._facts(tab)}, when="drawer")
-        view(
-            [self.k, self.strength],
-            lambda tab, _: (tab.visitor.backbone, len(self.context.engine(tab).repository)),
-            self._draw_limits,
-        )
+        context = self.context
+        context.view([self.lora, self.command], lambda tab, _: Same(tab.adaptation), self._draw)
+        context.shows(facts, self._facts, lambda tab, _: Same(tab.adaptation), when="drawer")
+        context.view([self.k, self.strength], self._experts, self._draw_limits)
 
     def wire(self) -> None:
         # A reset of the strength fires release.
@@ -81,8 +77,11 @@ class Generate(Step):
         shown = gr.Textbox(command, info=texts.COMMAND_OWN if own else "", visible=True)
         return {self.lora: page_html.adapter(engine, adaptation), self.command: shown}
 
-    def _facts(self, tab: Tab) -> str:
+    def _facts(self, tab: Tab, _: Controls) -> str:
         return "" if tab.adaptation is None else page_html.adapter_details(self.context.engine(tab), tab.adaptation)
+
+    def _experts(self, tab: Tab, _: Controls) -> object:
+        return tab.visitor.backbone, len(self.context.engine(tab).repository)
 
     def _draw_limits(self, tab: Tab, controls: Controls) -> Updates:
         """Until a sentence is asked with another strength, the slider has the experts' usual one."""

@@ -26,7 +26,7 @@ class Learn(Step):
             self.button = small(self.t("LEARN"), "learn", 120, scale=0)
         context.sight(line, self._keywords)
         context.sight(self.button, lambda tab, controls: self._keywords(tab, controls) and not self._report(tab, controls))
-        context.view([self.found], self._depends, lambda *now: {self.found: self._report(*now) or self._words(*now)})
+        context.shows(self.found, lambda *now: self._report(*now) or self._words(*now), self._depends)
 
     def wire(self) -> None:
         self.on(self.button.click, self._learn, shown_on=self.found, group=HEAVY, hears=True)

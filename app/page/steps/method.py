@@ -32,7 +32,7 @@ class Method(Step):
                         self.draw = small(self.t("HOW_AGAIN"), "draw-again")
         context.bars.append(parts["experts"])
         found, self.parts = parts.pop("search"), parts
-        context.view([found], lambda tab, _: Same(tab.answer), lambda tab, _: {found: method_html.search(tab)}, when="about")
+        context.shows(found, lambda tab, _: method_html.search(tab), lambda tab, _: Same(tab.answer), when="about")
         context.view([*parts.values(), self.sentence], lambda tab, _: Same(tab.adaptation), self._draw, when="about")
 
     def wire(self) -> None:

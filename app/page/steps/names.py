@@ -55,12 +55,12 @@ class Names(Step):
         self.kept = context.kept_names = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
         context.view([self.kept], self._names, self._draw_kept)
         context.view([self.taught_chips, self.taught], lambda *now: (Same(self._names(*now)), now[0].name), self._draw)
-        context.view([self.strip], self._strip, self._draw_strip, when="names")
+        context.shows(self.strip, self._photos, self._depends, when="names")
 
     def line(self) -> None:
         """Lay out “Is this Shrek?”, above the results."""
         self.asked = self.context.part("line", "", "line")
-        self.context.view([self.asked], self._line, self._draw_line)
+        self.context.shows(self.asked, self._question, self._line)
 
     def wire(self) -> None:
         def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:
@@ -106,8 +106,8 @@ class Names(Step):
     def _line(self, tab: Tab, _: Controls) -> tuple[object, NameLine | None]:
         return Same(tab.comparison), line_of(self.context.engine(tab), tab)
 
-    def _draw_line(self, tab: Tab, now: Controls) -> Updates:
-        return {self.asked: results_html.line(tab.comparison, tab.visitor.files, self._line(tab, now)[1])}
+    def _question(self, tab: Tab, now: Controls) -> str:
+        return results_html.line(tab.comparison, tab.visitor.files, self._line(tab, now)[1])
 
     def _rename(self, event: Event, old: str | None, new: str) -> Updates:
         teaching.rename(self.context.engine(event.tab), event.tab, old or "", new or "")
@@ -158,13 +158,12 @@ class Names(Step):
             gr.Warning(texts.NAMES_NOT_KEPT)
         return {self.kept: visitor.kept.files}
 
-    def _strip(self, tab: Tab, controls: Controls) -> object:
+    def _depends(self, tab: Tab, controls: Controls) -> object:
         return Same(tab.comparison), self.context.photos(tab, controls)[0][: results_html.STRIP]
 
-    def _draw_strip(self, tab: Tab, controls: Controls) -> Updates:
+    def _photos(self, tab: Tab, controls: Controls) -> str:
         """Photos to choose from: the results, or else the photos that are searched."""
-        photos, files = self.context.photos(tab, controls)
-        return {self.strip: results_html.strip(tab.comparison, tab.visitor.files, photos, files)}
+        return results_html.strip(tab.comparison, tab.visitor.files, *self.context.photos(tab, controls))
 
 
 def _chip(taught: tuple[str, int]) -> str:

@@ -63,16 +63,13 @@ class Photos(Step):
             minutes = f"{context.visitors.limits.keep_seconds / 60:g}"
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
-        timer = self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        view: dict[str, Any] = {"at_once": True}
-        context.view(
-            [timer], lambda tab, _: tab.visitor.adding, lambda tab, _: {timer: gr.Timer(active=tab.visitor.adding)}, **view
-        )
-        context.view([self.fill], self._filled, self._draw_fill, **view)
-        context.view([self.take_back], lambda tab, _: (tab.visitor.removed, tab.visitor.adding), self._draw_back, **view)
-        context.view([self.report], lambda tab, _: self._report(tab), lambda tab, _: {self.report: self._report(tab)}, **view)
-        context.view([self.gallery], lambda tab, _: tab.visitor.photos, self._draw_gallery, when="captions")
-        context.view([self.remove], lambda tab, _: tab.visitor.photos, lambda *_: {self.remove: gr.Button(interactive=False)})
+        self.timer = gr.Timer(LOOK_SECONDS, active=False)
+        context.shows(self.timer, lambda tab, _: gr.Timer(active=tab.visitor.adding), self._adding, at_once=True)
+        context.shows(self.fill, self._fill, self._filled, at_once=True)
+        context.shows(self.take_back, self._back, lambda tab, _: (tab.visitor.removed, tab.visitor.adding), at_once=True)
+        context.shows(self.report, self._report, at_once=True)
+        context.shows(self.gallery, self._shown, lambda tab, _: tab.visitor.photos, when="captions")
+        context.shows(self.remove, lambda *_: gr.Button(interactive=False), lambda tab, _: tab.visitor.photos)
 
     def wire(self) -> None:
         picked = self.context.picked
@@ -152,26 +149,29 @@ class Photos(Step):
 
     # What the page shows
 
-    def _report(self, tab: Tab) -> str:
+    def _report(self, tab: Tab, _: Controls) -> str:
         """The report of an upload disappears with its photos."""
         lost = not tab.visitor.photos and not tab.visitor.adding and tab.visitor.removed
         return "" if lost else tab.reports.get("report", "")
+
+    def _adding(self, tab: Tab, _: Controls) -> bool:
+        return tab.visitor.adding
 
     def _filled(self, tab: Tab, controls: Controls) -> object:
         visitor = tab.visitor
         return visitor.photos, visitor.progress, visitor.adding, visitor.limit, controls.where
 
-    def _draw_fill(self, tab: Tab, controls: Controls) -> Updates:
+    def _fill(self, tab: Tab, controls: Controls) -> str:
         """Show how many photos there are, or the progress of adding."""
         (photos, _), library, scope = self.context.photos(tab, controls), self.context.library(tab, controls), controls.scope
         tab.visitor.delete_unused_files()
         found = 0 if library is None else len(library)
-        return {self.fill: page_html.gallery_line(tab.visitor, len(photos) if scope.samples else 0, scope.library, found)}
+        return page_html.gallery_line(tab.visitor, len(photos) if scope.samples else 0, scope.library, found)
 
-    def _draw_back(self, tab: Tab, _: Controls) -> Updates:
+    def _back(self, tab: Tab, _: Controls) -> gr.Button:
         removed = len(tab.visitor.removed)
         words = (texts.TAKE_BACK_ONE if removed == 1 else texts.TAKE_BACK).format(n=removed)
-        return {self.take_back: gr.Button(words, visible=removed > 0 and not tab.visitor.adding)}
+        return gr.Button(words, visible=removed > 0 and not tab.visitor.adding)
 
-    def _draw_gallery(self, tab: Tab, _: Controls) -> Updates:
-        return {self.gallery: gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)}
+    def _shown(self, tab: Tab, _: Controls) -> gr.Gallery:
+        return gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)

@@ -33,7 +33,7 @@ class SampleQuestions(Step):
     def credits(self) -> None:
         self.made_by = self.context.part("credits")
         marks = self.context.part("marked-samples", "", "samples", visible="hidden")
-        self.context.view([marks], _chosen, lambda *now: {marks: urlencode(_chosen(*now))}, at_once=True)
+        self.context.shows(marks, _chosen, at_once=True)
         shown = [self.sets, self.examples, self.made_by]
         self.context.view(shown, lambda _, controls: controls.scope.samples, self._draw, at_once=True)
 
@@ -82,7 +82,7 @@ def _title(name: str) -> str:
     return texts.of_sample(sample_sets()[name].title)
 
 
-def _chosen(tab: Tab, controls: Controls) -> dict[str, str]:
+def _chosen(tab: Tab, controls: Controls) -> str:
     """The set that is searched, and the words that were asked: what is marked as chosen."""
     name = controls.scope.samples
-    return {"set": _title(name), "asked": tab.asked.words} if name else {}
+    return urlencode({"set": _title(name), "asked": tab.asked.words}) if name else ""

@@ -33,6 +33,7 @@ COUNTS: dict[str, str] = {  # the words of a count, by the title of its column
     SG_LORA: "COUNT_SG_LORA",
 }
 _html = macros("results.html")
+counting = _html.counting  # takes the verdict's place
 
 
 def comparison(
@@ -123,16 +124,6 @@ def line(result: Comparison | None, own: Files, now: NameLine | None) -> Markup:
         return Markup("")
     pictures = _pictures(result, own, [now.ask.key] if now.ask else [])
     return _html.line(now, [small for small, _ in pictures.values()], MOST_ASKED)
-
-
-def counting(result: Comparison) -> Markup:
-    """A notice that recall is being counted."""
-    return _html.counting(texts.COUNTING.format(n=result.captions))
-
-
-def not_counted() -> Markup:
-    """What takes the verdict's place until the first answer."""
-    return _html.counting(texts.LOADING)
 
 
 def _counts(words: str, counts: Sequence[tuple[str, int]]) -> Markup:
