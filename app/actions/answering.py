@@ -11,7 +11,6 @@ from typing import cast
 from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Answer, Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
-from app.languages.texts import Text
 from app.visitors.tab import Tab
 from core.common.errors import DescriptionError, GalleryError, LibraryError, PhotoError, StudioError
 from core.common.messages import message
@@ -20,8 +19,7 @@ from core.common.text import clean_text
 from core.data.sample_photos import EVERYDAY
 from core.experts.random_sentence import random_sentence, random_sentences
 from core.names.teach import TaughtNames
-from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.index import Ranking
+from core.retrieval.adapter import Adapter
 from core.retrieval.photo_set import PhotoSet
 from core.retrieval.search import PHOTO, WORDS, Search
 from core.retrieval.suggest import MOST_PHOTOS, Look
@@ -82,32 +80,33 @@ def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bo
     return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
 
 
-def columns(engine: SGLora, names: TaughtNames, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
-    """Title (a key of texts), note and adapter of each column of an answer, zero-shot first. The other columns have the
-    adapter's strength and the names that the visitor taught. Names without an adapter make a column too, if they are asked."""
+def columns(engine: SGLora, names: TaughtNames, asked: Asked, adaptation: Adaptation | None) -> list[Column]:
+    """The columns of an answer before they are ranked, zero-shot first. The other columns have the adapter's strength and the
+    names that the visitor taught. Names without an adapter make a column too, if they are asked."""
     beside = _beside(engine, asked, adaptation)
     captions = asked.question is not None and asked.question.kind == PHOTO  # any of them may contain a name
     if n := len(names.entries if captions else names.within(asked.words)):
-        beside = [(title, message("NAMES_NOTE_TOO", note=note, n=n), adapter) for title, note, adapter in beside]
-        beside = beside or [(NAMES, message("NAMES_NOTE", n=n), ZERO_SHOT)]
-    named = [(title, note, adapter.with_names(names)) for title, note, adapter in beside]
-    return [(ZERO, message("ZERO_SHOT_NOTE"), ZERO_SHOT), *named]
+        beside = [replace(column, note=message("NAMES_NOTE_TOO", note=column.note, n=n)) for column in beside]
+        beside = beside or [Column(NAMES, message("NAMES_NOTE", n=n))]
+    named = [replace(column, adapter=column.adapter.with_names(names)) for column in beside]
+    return [Column(ZERO, message("ZERO_SHOT_NOTE")), *named]
 
 
-def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
+def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[Column]:
     """The columns beside zero-shot, without names. Without a sentence that is applied: the shared LoRA, if there is one."""
     if adaptation is None or not adaptation.fits:
-        return [(SHARED, message("SHARED_NOTE"), adapter) for adapter in without_sentence(engine)]
-    beside = list[tuple[str, Text, Adapter]]()
+        return [Column(SHARED, message("SHARED_NOTE"), adapter=adapter) for adapter in without_sentence(engine)]
+    beside = list[Column]()
     if asked.random:
         other = random_sentence(engine, adaptation.request)
         note = message("RANDOM_APPLIED", sentence=other.request.description)
-        beside.append((RANDOM, note, Adapter.of(other.lora, other.weight)))
+        beside.append(Column(RANDOM, note, adapter=Adapter.of(other.lora, other.weight)))
     if asked.merge:
         chosen, weights = adaptation.routing.chosen, adaptation.routing.weights
         merged = engine.applied(engine.repository.merged(chosen, weights), adaptation.strength)
-        beside.append((MERGE, message("MERGE_NOTE"), Adapter.of(*merged)))
-    return [*beside, (SG_LORA, message("SG_LORA_NOTE"), Adapter.of(adaptation.lora, adaptation.weight))]
+        beside.append(Column(MERGE, message("MERGE_NOTE"), adapter=Adapter.of(*merged)))
+    made = Adapter.of(adaptation.lora, adaptation.weight)
+    return [*beside, Column(SG_LORA, message("SG_LORA_NOTE"), adapter=made)]
 
 
 def without_sentence(engine: SGLora) -> list[Adapter]:
@@ -126,7 +125,7 @@ def controls(engine: SGLora, tab: Tab, shown: Sequence[Column]) -> list[Column]:
         beside += [(RANDOM, Adapter.of(other.lora, other.weight)) for other in random_sentences(engine, made.request)]
     names, there = shown[-1].adapter.names, {column.adapter for column in shown}
     named = [(title, adapter if names is None else adapter.with_names(names)) for title, adapter in beside]
-    return [Column(title, "", Ranking((), 0), {}, None, adapter) for title, adapter in named if adapter not in there]
+    return [Column(title, adapter=adapter) for title, adapter in named if adapter not in there]
 
 
 def compute(engine: SGLora, tab: Tab, asked: Asked) -> Answer:
@@ -139,8 +138,7 @@ def compute(engine: SGLora, tab: Tab, asked: Asked) -> Answer:
     adaptation = adapted(engine, last, asked.request)
     left_out = _trained_on(engine, tab, adaptation)
     if question is None:
-        wanted = columns(engine, tab.visitor.names(engine), asked, adaptation)
-        unranked = tuple(Column(title, note, Ranking((), 0), {}, None, adapter) for title, note, adapter in wanted)
+        unranked = tuple(columns(engine, tab.visitor.names(engine), asked, adaptation))
         unasked = Comparison("", unranked, Question.words(""), left_out=left_out, photos=tab.visitor.photos)
         return Answer(adaptation, engine.repository, None, None if adaptation is None else unasked)
     if question.kind == WORDS:
@@ -203,7 +201,7 @@ def refresh(engine: SGLora, tab: Tab) -> None:
         answer_again(engine, tab)
 
 
-def _ranked(tab: Tab, unranked: Comparison, search: Search, wanted: Sequence[tuple[str, Text, Adapter]]) -> Comparison:
+def _ranked(tab: Tab, unranked: Comparison, search: Search, wanted: Sequence[Column]) -> Comparison:
     """The comparison with the ``wanted`` columns. All photos of a gallery are ranked, so that each has a rank in every
     column."""
     if (last := tab.comparison) is None or replace(last, columns=()) != unranked:
@@ -211,16 +209,15 @@ def _ranked(tab: Tab, unranked: Comparison, search: Search, wanted: Sequence[tup
     # Recall is counted again with the controls of the new columns; the gallery keeps what it has counted.
     kept = {(column.title, column.adapter): replace(column, hits=None) for column in last.columns}
     ranked: list[Column] = []
-    for title, note, adapter in wanted:
-        if (title, adapter) in kept:
-            ranked.append(kept[title, adapter])
-            continue
-        if tab.closed:
-            raise StudioError(texts.VISITOR_LEFT)
-        with COMPUTING:
-            ranking = search.rank(adapter, stop=lambda: tab.closed)
-        moved = search.moves(ranked[0].ranking, ranking) if ranked else {}
-        ranked.append(Column(title, note, ranking, moved, None, adapter))
+    for new in wanted:
+        if (column := kept.get((new.title, new.adapter))) is None:
+            if tab.closed:
+                raise StudioError(texts.VISITOR_LEFT)
+            with COMPUTING:
+                ranking = search.rank(new.adapter, stop=lambda: tab.closed)
+            moves = search.moves(ranked[0].ranking, ranking) if ranked else {}
+            column = replace(new, ranking=ranking, moves=moves)
+        ranked.append(column)
     rows, paths = {**last.rows, **search.rows}, {**last.paths, **search.paths}
     return replace(unranked, columns=tuple(ranked), rows=rows, paths=paths)
 

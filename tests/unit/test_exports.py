@@ -73,9 +73,8 @@ def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
     gallery = SOURCES.samples.gallery(engine)
     read = rows(exports.recall_csv(answering.measure(engine, tab)))
     names = tab.visitor.names(engine)
-    adapters = {
-        texts.english(title): adapter for title, _, adapter in answering.columns(engine, names, tab.asked, tab.adaptation)
-    }
+    columns = answering.columns(engine, names, tab.asked, tab.adaptation)
+    adapters = {texts.english(column.title): column.adapter for column in columns}
     assert list(adapters) == [texts.english(column.title) for column in tab.comparison.columns]
     assert len(read) == 6 * (2 * len(adapters) - 1)
     for row in read:

@@ -1,6 +1,7 @@
 """The experts: find and look at them; train, import and save own ones."""
 
 import threading
+from functools import reduce
 from typing import Any, Literal
 
 import gradio as gr
@@ -160,9 +161,8 @@ class Experts(Step):
     def _remove(self, event: Event, names: list[str] | None) -> None:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
-        for name in names:
-            change = self.context.engine(event.tab), lambda experts, name=name: experts.remove(name)
-            event.tab.visitor.change_own_experts(*change)
+        engine = self.context.engine(event.tab)
+        event.tab.visitor.change_own_experts(engine, lambda experts: reduce(OwnExperts.remove, names, experts))
         self._changed(event.tab, texts.OWN_REMOVED.format(name=", ".join(names)))
 
     def _changed(self, tab: Tab, report: str) -> None:
