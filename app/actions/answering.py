@@ -271,9 +271,10 @@ def mark(tab: Tab, photo: str, right: bool) -> None:
     comparison = tab.comparison
     if comparison is None or comparison.asked.kind == "photo":
         return
-    marks = tab.marks[comparison.asked] = tab.marks.pop(comparison.asked, {})
-    for question in list(tab.marks)[:-MARKED_QUESTIONS]:
-        del tab.marks[question]
+    every = tab.visitor.marks
+    marks = every[comparison.asked] = every.pop(comparison.asked, {})
+    for question in list(every)[:-MARKED_QUESTIONS]:
+        del every[question]
     if marks.get(photo) is right:
         del marks[photo]
     elif photo in comparison.rows or any(p.id == photo for p in comparison.photos):

@@ -73,18 +73,11 @@ class Step:
         options["show_progress"] = "hidden" if shown_on is context.drawn else "full"
         return listen(called, inputs, outputs, **options)
 
-    def asks(
-        self,
-        events: Any,
-        handler: Callable[..., Any],
-        first: Sequence[Any] = (),
-        sets: Sequence[Any] = (),
-        group: str = SEARCH,
-        trigger_mode: str = "always_last",
-    ) -> None:
-        """Wire events that ask another question. Of the events during an answer, only the last one runs. An event with a
-        clicked item needs "multiple": otherwise Gradio loses the item."""
-        self.on(events, handler, first, sets, self.context.answer, group, trigger_mode=trigger_mode, asks=True)
+    def asks(self, events: Any, handler: Callable[..., Any], first: Sequence[Any] = (), **options: Any) -> None:
+        """Wire events that ask another question, as ``on``. Of the events during an answer, only the last one runs. An event
+        with a clicked item needs "multiple": otherwise Gradio loses the item."""
+        usual = {"shown_on": self.context.answer, "group": SEARCH, "trigger_mode": "always_last"}
+        self.on(events, handler, first, **usual | options, asks=True)
 
     def opens(self, event: Any, fold: str) -> None:
         """Draw what is in a folded part or on a tab once the visitor opens it."""
@@ -141,6 +134,10 @@ def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **optio
     return gr.Dropdown(choices, value=value, label=label, filterable=False, elem_id=elem_id, **options)
 
 
+def checkbox(elem_id: str, label: str, value: bool, width: int, **options: Any) -> gr.Checkbox:
+    return gr.Checkbox(value, label=label, container=False, min_width=width, elem_id=elem_id, **options)
+
+
 def copied(elem_id: str, label: str, **options: Any) -> gr.Textbox:
     """A text to copy, hidden until there is one."""
     return gr.Textbox(label=label, interactive=False, buttons=["copy"], visible=False, elem_id=elem_id, **options)
@@ -152,7 +149,6 @@ def dropped(elem_id: str, label: str, **options: Any) -> gr.File:
 
 
 def small(label: str, elem_id: str, width: int = 100, **options: Any) -> gr.Button:
-    """A small button."""
     return gr.Button(label, size="sm", min_width=width, elem_id=elem_id, **options)
 
 

@@ -108,11 +108,6 @@ class Tab:
         return self.answer.comparison or self.answer.unasked
 
     @property
-    def marks(self) -> dict[Question, dict[str, bool]]:
-        """The photos that the visitor marked as right or wrong, by question."""
-        return self.visitor.marks
-
-    @property
     def top(self) -> int:
         """How many results a column shows."""
         return SHOWN + self.more
@@ -135,4 +130,4 @@ class Tab:
     def marks_of_words(self) -> Mapping[str, bool]:
         """The marks on the results of the last question, if it was words: a name can be taught from them."""
         asked = None if self.comparison is None else self.comparison.asked
-        return self.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
+        return self.visitor.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}

@@ -465,7 +465,7 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
     ten = {hit.key for hit in shared[:10]}
 
     def said(tab: Tab) -> str:
-        return re.sub("<[^>]+>", "", str(results_html.marked(tab.comparison, tab.marks)))
+        return re.sub("<[^>]+>", "", str(results_html.marked(tab.comparison, tab.visitor.marks)))
 
     def expected(*keys: str) -> str:
         n, after = len(keys), len(ten & {*keys})
@@ -497,7 +497,7 @@ def test_marks_of_the_latest_questions_are_kept(engine: SGLora, tmp_path: Path, 
     for number in range(5):
         answering.answer(engine, tab, words(f"something number {number}"))
         answering.mark(tab, tab.visitor.photos[0].id, True)
-    assert [question.what for question in tab.marks] == [f"something number {n}" for n in (2, 3, 4)]
+    assert [question.what for question in tab.visitor.marks] == [f"something number {n}" for n in (2, 3, 4)]
 
 
 def test_photos_removed_last_come_back_and_count_as_memory(engine: SGLora, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula
     assert torch.allclose(entry.target(backbone, None, text, text), target, atol=1e-5)
     again = answering.answer_again(engine, tab)
-    assert first(tab) == ["wug"] * 6 and "marked as right (2)" in results_html.marked(again, tab.marks)
+    assert first(tab) == ["wug"] * 6 and "marked as right (2)" in results_html.marked(again, tab.visitor.marks)
     # A typed name is taught from the photos that are marked as right.
     named = teaching.from_marks(engine, tab, " blicket ").entries[-1]
     assert named.name == "blicket" and named.without is None

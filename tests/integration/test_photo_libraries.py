@@ -220,11 +220,11 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLor
     hits = found.columns[0].ranking.hits
     borrowed = next(hit for hit in hits if hit.key in found.rows)
     answering.mark(tab, borrowed.key, True)
-    counted = re.sub("<[^>]+>", "", results_html.marked(found, tab.marks))
+    counted = re.sub("<[^>]+>", "", results_html.marked(found, tab.visitor.marks))
     assert counted.startswith(
         headline(texts.MARKED.format(question=texts.of(found.title), total=1), ZERO_SHOT=int(borrowed.rank <= 10))
     )
-    page = results_html.comparison(found, tab.visitor.files, 13, marks=tab.marks[found.asked])
+    page = results_html.comparison(found, tab.visitor.files, 13, marks=tab.visitor.marks[found.asked])
     assert page.count('class="sg-open"') == 13 * len(found.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
     assert results_csv(found).count("\n") == 1 + 13
     write_photos(tab.visitor.files, found, 13, tmp_path / "photos.zip")

@@ -3,7 +3,6 @@
 import gradio as gr
 
 from app.answers.question import OWN, Question, Scope
-from app.calls import SEARCH
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, choice, dropped, private, textbox
@@ -50,10 +49,7 @@ class Ask(Step):
 
     def wire(self) -> None:
         self.asks([self.search.click, self.query.submit], self.answer)
-        changes = ["folder", "description", "query", "random"]
-        self.on(
-            self.where.input, self._elsewhere, (), changes, self.context.answer, SEARCH, asks=True, trigger_mode="always_last"
-        )
+        self.asks(self.where.input, self._elsewhere, sets=["folder", "description", "query", "random"])
         self.asks(self.find.click, self._find, [self.pick, self.other])
         # A question is about one photo: a choice in one box empties the other.
         self.other.upload(None, None, self.pick, js="() => null", **private())

@@ -12,7 +12,7 @@ from app.answers.question import Question
 from app.calls import SEARCH
 from app.languages import language, texts
 from app.page.event import Event
-from app.page.step import Step, copied, small, with_estimate
+from app.page.step import Step, checkbox, copied, small, textbox, with_estimate
 from app.page.view import Controls, Same, Updates
 from app.page.views import results_html
 from app.visitors.tab import Tab
@@ -20,6 +20,7 @@ from core.backbones.trained_words import unknown_words
 from core.common.languages import language_remark
 from core.data.sample_photos import sample_sets
 
+EXAMPLE_DAY = "2024-05-31"
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
 TRAINED = ("en", "de", "fr")  # page languages that trained the model: only these have a notice about unknown words
 
@@ -34,16 +35,12 @@ class Compare(Step):
     def options(self) -> None:
         context = self.context
         with gr.Row(equal_height=True, elem_classes="sg-options", elem_id="options") as options:
-            self.zero_shot = gr.Checkbox(
-                True, label=self.t("WITH_ZERO_SHOT"), container=False, min_width=160, scale=0, elem_id="with-zero-shot"
-            )
+            self.zero_shot = checkbox("with-zero-shot", self.t("WITH_ZERO_SHOT"), True, 160, scale=0)
             # A link may name a folder before the folders are known.
             shown: dict[str, Any] = {"choices": [(self.t("FOLDER_ALL"), "")], "value": "", "allow_custom_value": True}
             self.folder = gr.Dropdown(label=self.t("FOLDER"), scale=0, min_width=110, visible=False, elem_id="folder", **shown)
-            self.since, self.until = (
-                gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, elem_id=name)
-                for label, name in ((self.t("SINCE"), "since"), (self.t("UNTIL"), "until"))
-            )
+            self.since = textbox("since", self.t("SINCE"), EXAMPLE_DAY, scale=0, min_width=110)
+            self.until = textbox("until", self.t("UNTIL"), EXAMPLE_DAY, scale=0, min_width=110)
         context.sight(options, self._has_options, at_first=context.opens_on_samples)
         for day in (self.since, self.until):
             context.sight(day, _dated)
@@ -60,22 +57,17 @@ class Compare(Step):
 
     def more(self) -> None:
         with gr.Row():
-            self.merge, self.random = (
-                gr.Checkbox(value, label=label, container=False, min_width=200, elem_id=name)
-                for value, label, name in (
-                    (False, texts.WITH_MERGE, "with-merge"),
-                    (self.context.opens_on_samples, texts.WITH_RANDOM, "with-random"),
-                )
-            )
+            self.merge = checkbox("with-merge", texts.WITH_MERGE, False, 200)
+            self.random = checkbox("with-random", texts.WITH_RANDOM, self.context.opens_on_samples, 200)
         self.context.controls |= {"merge": self.merge, "random": self.random}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
         context, text = self.context, self._commands
         context.shows(self.results_shown, self._answer, self._answered, at_once=True)
-        context.shows(self.marked, lambda tab, _: results_html.marked(tab.comparison, tab.marks))
+        context.shows(self.marked, lambda tab, _: results_html.marked(tab.comparison, tab.visitor.marks))
         context.shows(self.recall, self._recall, lambda tab, now: (Same(tab.counted), now.zero_shot))
         context.shows(self.commands, lambda *now: gr.Textbox(text(*now), visible=bool(text(*now))), text)
-        context.view([self.folder], lambda tab, _: (_folders(tab), _folder(tab)), self._draw_folders)
+        context.shows(self.folder, self._choices, _folders)
 
     def wire(self) -> None:
         beside, filters = ["merge", "random"], (self.since, self.until)
@@ -105,7 +97,6 @@ class Compare(Step):
         return self._columns(event, zero_shot=shown)
 
     def _columns(self, event: Event, **values: bool) -> Updates:
-        """Answer the tab's question in these columns."""
         tab, controls = event.tab, event.controls._replace(**values)
         asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
         answering.answer_again(self.context.engine(tab), tab, asked)
@@ -167,7 +158,7 @@ class Compare(Step):
         """The last comparison; until a question is asked, the first photos."""
         comparison = tab.comparison
         if comparison is not None:
-            marks, files = tab.marks.get(comparison.asked, {}), tab.visitor.files
+            marks, files = tab.visitor.marks.get(comparison.asked, {}), tab.visitor.files
             shown = controls.zero_shot
             return results_html.comparison(comparison, files, tab.top, shown, marks, self._remark(tab, comparison))
         (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
@@ -192,11 +183,10 @@ class Compare(Step):
             lines.append(evaluate_command(request, models))
         return "\n".join(lines)
 
-    def _draw_folders(self, tab: Tab, _: Controls) -> Updates:
-        """The folders that tell the last answer's photos apart, and that of the question: the box may not have it yet."""
-        folders, chosen = _folders(tab), _folder(tab)
+    def _choices(self, *now: Any) -> gr.Dropdown:
+        folders, chosen = _folders(*now)
         choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
-        return {self.folder: gr.Dropdown(choices, value=chosen, visible=len(folders) > 1 or bool(chosen))}
+        return gr.Dropdown(choices, value=chosen, visible=len(folders) > 1 or bool(chosen))
 
     def _remark(self, tab: Tab, comparison: Comparison) -> str:
         """A notice if the model does not know the question's language, or most of its words; else ""."""
@@ -211,12 +201,10 @@ class Compare(Step):
         return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
 
-def _folders(tab: Tab) -> tuple[str, ...]:
-    return () if tab.comparison is None else tab.comparison.folders
-
-
-def _folder(tab: Tab) -> str:
-    return "" if tab.asked.question is None else tab.asked.question.scope.folder
+def _folders(tab: Tab, _: Controls) -> tuple[tuple[str, ...], str]:
+    """The folders that tell the last answer's photos apart, and that of the question: the box may not have it yet."""
+    folders = () if tab.comparison is None else tab.comparison.folders
+    return folders, "" if tab.asked.question is None else tab.asked.question.scope.folder
 
 
 def _dated(tab: Tab, controls: Controls) -> bool:

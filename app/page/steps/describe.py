@@ -69,8 +69,8 @@ class Describe(Step):
     def _draw_suggested(self, tab: Tab, controls: Controls) -> Updates:
         """Show suggested sentences for photos, or a notice if there are none. Samples have examples instead. Fold a sentence
         that is applied, unless there is a notice about it."""
-        made, look, folded = tab.adaptation, self._look(tab, controls), ""
-        engine = self.context.engine(tab)
+        made, engine, folded = tab.adaptation, self.context.engine(tab), ""
+        look = answering.look(engine, tab, controls.scope)
         applied = made is not None and made.fits and remark_on(engine.backbone, made.routing) is None and made.strength > 0
         if made is not None and applied and not answering.differs(engine, tab, look, made.routing):
             folded = page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))
@@ -82,9 +82,6 @@ class Describe(Step):
             self.no_special: page_html.note(_no_sentence(own)) if own is not None and not experts else "",
         }
 
-    def _look(self, tab: Tab, controls: Controls) -> Look | None:
-        return answering.look(self.context.engine(tab), tab, controls.scope)
-
     def _draw_routing(self, tab: Tab, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""
         engine, hidden = self.context.engine(tab), {self.suggestion: gr.Button(visible=False)}
@@ -94,7 +91,7 @@ class Describe(Step):
             return hidden | {self.routing: page_html.note(texts.of(error), "sg-warn")}
         if routing is None:
             return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY)}
-        fit, look = Fit.of(engine, routing), self._look(tab, controls)
+        fit, look = Fit.of(engine, routing), answering.look(engine, tab, controls.scope)
         differs = fit.fits and answering.differs(engine, tab, look, routing)
         # A sentence is offered that finds more in these photos. Without photos: the closest one.
         offered = None if look is None or (not differs and fit.fits) else look.suggested

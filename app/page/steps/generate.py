@@ -60,7 +60,6 @@ class Generate(Step):
             self.again(event, event.tab.asked.question, description=made.request.description)
 
     def _without(self, event: Event) -> Updates:
-        """Ask again without a sentence."""
         return self.again(event, event.tab.asked.question, description="")
 
     def _write(self, event: Event) -> str:

@@ -36,9 +36,9 @@ class Method(Step):
         context.view([*parts.values(), self.sentence], lambda tab, _: Same(tab.adaptation), self._draw, when="about")
 
     def wire(self) -> None:
-        self.asks(self.sentence.submit, self._ask, [self.sentence], ["description", self.path])
-        self.asks([self.other.submit, self.path.input], self._between, [self.other, self.path], ["weights"])
-        self.asks(self.draw.click, lambda event: self._adapt(event, seed=event.controls.seed + 1), (), ["seed"])
+        self.asks(self.sentence.submit, self._ask, [self.sentence], sets=["description", self.path])
+        self.asks([self.other.submit, self.path.input], self._between, [self.other, self.path], sets=["weights"])
+        self.asks(self.draw.click, lambda event: self._adapt(event, seed=event.controls.seed + 1), sets=["seed"])
 
     def _ask(self, event: Event, sentence: str) -> Updates:
         return self._adapt(event, description=sentence) | {self.path: 0}

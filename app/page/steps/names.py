@@ -79,7 +79,7 @@ class Names(Step):
         self.asks(self.taught_chips.select, self._ask, sets=["query"], trigger_mode="multiple")
 
     def _ask(self, event: Event) -> Updates:
-        name, _ = clicked(event.tab.visitor.taught, _chip, event.data.get("value"))
+        name, _ = clicked(event.tab.visitor.taught, page_html.taught_name, event.data.get("value"))
         return self.answer(event, query=name)
 
     def _select(self, event: Event, name: str | None) -> Updates:
@@ -137,7 +137,7 @@ class Names(Step):
 
     def _draw(self, tab: Tab, _: Controls) -> Updates:
         taught = tab.visitor.taught if tab.visitor.kept is not None else ()
-        choices, names = [(_chip(each), each[0]) for each in taught], [name for name, _ in taught]
+        choices, names = [(page_html.taught_name(each), each[0]) for each in taught], [name for name, _ in taught]
         selected = tab.name if tab.name in names else next(reversed(names), None)
         return {
             self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=bool(choices)),
@@ -164,7 +164,3 @@ class Names(Step):
     def _photos(self, tab: Tab, controls: Controls) -> str:
         """Photos to choose from: the results, or else the photos that are searched."""
         return results_html.strip(tab.comparison, tab.visitor.files, *self.context.photos(tab, controls))
-
-
-def _chip(taught: tuple[str, int]) -> str:
-    return page_html.taught_name(*taught)

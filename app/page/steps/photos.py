@@ -77,16 +77,14 @@ class Photos(Step):
         self.on(self.upload.upload, self._begin)
         # The cross in the upload box stops, too.
         self.on([self.stop.click, self.upload.clear], self._stop)
+        changes: dict[str, Any] = {"group": HEAVY, "waits": True}
         elsewhere = ["where", "query", "description", "random"]
-        self.on(self.upload.upload, self._add, [self.upload], [self.upload, *elsewhere], group=HEAVY, waits=True)
-        for event, handler, first in (
-            (self.clear.click, self._clear, []),
-            (self.take_back.click, self._take_back, []),
-            (self.remove.click, self._remove, [picked]),
-            (self.use_typed.click, self._caption, [self.typed]),
-            (self.use_names.click, self._caption_by_names, []),
-        ):
-            self.on(event, handler, first, group=HEAVY, waits=True)
+        self.on(self.upload.upload, self._add, [self.upload], [self.upload, *elsewhere], **changes)
+        self.on(self.clear.click, self._clear, **changes)
+        self.on(self.take_back.click, self._take_back, **changes)
+        self.on(self.remove.click, self._remove, [picked], **changes)
+        self.on(self.use_typed.click, self._caption, [self.typed], **changes)
+        self.on(self.use_names.click, self._caption_by_names, **changes)
         self.on(self.timer.tick)
         self.opens(self.folded.expand, "captions")
         self.on(self.gallery.select, self._select, sets=[picked])

@@ -60,7 +60,7 @@ def _subject(result: Comparison, own: Files) -> tuple[str, str, tuple[str, ...]]
 def _taught(names: Sequence[tuple[str, int]]) -> str:
     if not names:
         return ""
-    chips = ", ".join(taught_name(name, n) for name, n in names)
+    chips = ", ".join(map(taught_name, names))
     return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 
