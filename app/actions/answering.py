@@ -159,7 +159,6 @@ def compute(engine: SGLora, tab: Tab, asked: Asked) -> Answer:
         sentence=asked.sentence,
         sets=search.sets,
         library=search.library,
-        rows=search.rows,
         opens=tab.here and tab.sources.libraries.writable,
     )
     wanted = columns(engine, search.names, asked, adaptation)

@@ -73,12 +73,6 @@ class StepContext:
     def sources(self) -> Sources:
         return self.visitors.sources
 
-    @property
-    def outputs(self) -> list[Any]:
-        """The components that any event may change."""
-        drawn = [output for view in self.views for output in view.outputs if not isinstance(output, gr.HTML)]
-        return list(dict.fromkeys([self.drawn, self.number, self.memory, *drawn]))
-
     def redraw(self, tab: Tab, set_values: Updates, everything: bool = False) -> Updates:
         """Answer the tab's question again if that is due, and draw every view that has changed; or ``everything``.
         ``set_values``: what the event's handler sets, by control or component."""

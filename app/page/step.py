@@ -63,7 +63,9 @@ class Step:
         context = self.context
         called = event(context, handler or (lambda *_: None), group, downloads=file is not None, **kinds)
         boxes = [context.controls[each] if isinstance(each, str) else each for each in sets]
-        outputs = [file] if file is not None else list(dict.fromkeys([*context.outputs, *boxes]))
+        drawn = [output for view in context.views for output in view.outputs if not isinstance(output, gr.HTML)]
+        changed = dict.fromkeys([context.drawn, context.number, context.memory, *drawn, *boxes])
+        outputs = [file] if file is not None else list(changed)
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
         kept = [context.kept_names] if kinds.get("hears") else []

@@ -35,7 +35,6 @@ class Ask(Step):
         self.context.controls |= {"query": self.query, "where": self.where}
 
     def captions(self) -> None:
-        """Lay out the search for the captions of a photo."""
         context = self.context
         with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
             needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")

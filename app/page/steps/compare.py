@@ -113,12 +113,10 @@ class Compare(Step):
         event.tab.more += MORE
 
     def _similar(self, event: Event) -> Updates:
-        controls, comparison = event.controls, event.tab.comparison
-        if comparison is not None:  # search where the photo was found, whatever is chosen now
-            controls = controls._replace(where=comparison.asked.scope.value)
-        return self.answer(
-            event, Question("similar", str(event.data.get("key")), scope=controls.scope), query="", where=controls.where
-        )
+        shown = event.tab.comparison  # search where the photo was found, whatever is chosen now
+        controls = event.controls if shown is None else event.controls._replace(where=shown.asked.scope.value)
+        question = Question("similar", str(event.data.get("key")), scope=controls.scope)
+        return self.answer(event, question, query="", where=controls.where)
 
     def _original(self, event: Event) -> None:
         """Let the browser read the file of an enlarged photo of a library. Without it, its thumbnail stays."""
@@ -133,7 +131,6 @@ class Compare(Step):
             answering.mark(event.tab, key, event.data.get("value") == "up")
 
     def _measure(self, event: Event) -> None:
-        """Count recall over all captions, once the answer is shown."""
         answering.measure(self.context.engine(event.tab), event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS))
 
     # What the page shows

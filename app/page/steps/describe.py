@@ -116,7 +116,6 @@ def _routing(engine: SGLora, controls: Controls) -> Routing | None:
 
 
 def _no_sentence(look: Look) -> str:
-    """Why no sentence is suggested for photos."""
     return texts.EVERYDAY if look.everyday else texts.UNKNOWN_PHOTOS
 
 

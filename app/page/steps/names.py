@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.actions import teaching
-from app.actions.line import NameLine, answer_photo, line_of
+from app.actions.line import answer_photo, line_of
 from app.answers.commands import NAMES
 from app.calls import HEAVY
 from app.languages import texts
@@ -60,7 +60,7 @@ class Names(Step):
     def line(self) -> None:
         """Lay out “Is this Shrek?”, above the results."""
         self.asked = self.context.part("line", "", "line")
-        self.context.shows(self.asked, self._question, self._line)
+        self.context.shows(self.asked, self._line)
 
     def wire(self) -> None:
         def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:
@@ -103,11 +103,8 @@ class Names(Step):
     def _answered(self, event: Event) -> None:
         answer_photo(self.context.engine(event.tab), event.tab, event.data.get("key"), event.data.get("value") == "up")
 
-    def _line(self, tab: Tab, _: Controls) -> tuple[object, NameLine | None]:
-        return Same(tab.comparison), line_of(self.context.engine(tab), tab)
-
-    def _question(self, tab: Tab, now: Controls) -> str:
-        return results_html.line(tab.comparison, tab.visitor.files, self._line(tab, now)[1])
+    def _line(self, tab: Tab, _: Controls) -> str:
+        return results_html.line(tab.comparison, tab.visitor.files, line_of(self.context.engine(tab), tab))
 
     def _rename(self, event: Event, old: str | None, new: str) -> Updates:
         teaching.rename(self.context.engine(event.tab), event.tab, old or "", new or "")

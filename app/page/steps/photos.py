@@ -38,7 +38,6 @@ class Photos(Step):
         self.report = context.part("report")
 
     def manage(self) -> None:
-        """Lay out the photos themselves and their captions."""
         context = self.context
         with gr.Accordion(self.t("CAPTIONS"), open=False, elem_id="captions") as self.folded:
             with gr.Column(elem_classes="sg-gallery"):
@@ -160,7 +159,6 @@ class Photos(Step):
         return visitor.photos, visitor.progress, visitor.adding, visitor.limit, controls.where
 
     def _fill(self, tab: Tab, controls: Controls) -> str:
-        """Show how many photos there are, or the progress of adding."""
         (photos, _), library, scope = self.context.photos(tab, controls), self.context.library(tab, controls), controls.scope
         tab.visitor.delete_unused_files()
         found = 0 if library is None else len(library)

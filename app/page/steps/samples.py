@@ -24,7 +24,6 @@ class SampleQuestions(Step):
         self.context.sight(self.try_it, lambda _, controls: not controls.scope.samples, at_first=not opening)
 
     def about_samples(self) -> None:
-        """Lay out the sets of samples, and the example questions about the chosen set."""
         opening = self.context.opens_on_samples
         with gr.Row(equal_height=False, elem_classes="sg-samples"):
             self.sets = self.chips("sets", self.t("SETS"), opening)
@@ -38,7 +37,6 @@ class SampleQuestions(Step):
         self.context.view(shown, lambda _, controls: controls.scope.samples, self._draw, at_once=True)
 
     def _draw(self, _: Tab, controls: Controls) -> Updates:
-        """Show the sets and the questions about the chosen one."""
         name = controls.scope.samples
         about, credits = texts.EVERYDAY if name == EVERYDAY else texts.SET_NOTE, sample_sets()[name].credits if name else ""
         asked = rows(example.query for example in sample_questions(name))
