@@ -44,7 +44,7 @@ class Comparison:
     right: frozenset[str] = frozenset()  # keys of the right answers, from captions
     left_out: frozenset[str] = frozenset()  # photos that recall leaves out: they trained an expert of the adapter
     photos: tuple[Photo, ...] = field(default=(), repr=False)  # the visitor's photos, or the samples, at that time
-    files: Files = field(default_factory=Files, repr=False, compare=False)  # their thumbnails and originals
+    files: Files = field(default_factory=Files, repr=False, compare=False)  # thumbnails and originals
     backbone: str = ""  # fingerprint of the backbone that ranked
     names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
     sentence: str = field(default="", compare=False)  # the adapter's sentence

@@ -37,7 +37,7 @@ from app.page.layout import Studio
 from app.page.view import Controls
 from app.page.views import experts_html, method_html, page_html, results_html
 from app.photos import files
-from app.photos.files import KEPT_DOWNLOADS, Files
+from app.photos.files import KEPT_DOWNLOADS
 from app.visitors import visitor as one_visitor
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
@@ -323,7 +323,7 @@ NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 def compared(columns: tuple[Column, ...], asked: Question, photos: tuple[Photo, ...] = (), zero_shot: bool = True) -> str:
     title = message("Photos for “{query}”", query=asked.what)
-    return results_html.comparison(Comparison(title, columns, asked, photos=photos), Files(), 10, zero_shot)
+    return results_html.comparison(Comparison(title, columns, asked, photos=photos), 10, zero_shot)
 
 
 def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
@@ -431,7 +431,7 @@ def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path
     made = answering.answer(engine, tab, words("  The photo  number 3. "))
     assert made is not None and made.right == {photo.id}
     places = [next(h.rank for h in column.ranking.hits if h.key == photo.id) for column in made.columns]
-    page = results_html.comparison(made, tab.visitor.files, 2)
+    page = results_html.comparison(made, 2)
     assert page.count('class="sg-hit sg-right"') == len(made.columns), "the right photo is shown at any rank"
     assert " → ".join(map(str, places)) in page
     made = answering.answer(engine, tab, words("something else"))

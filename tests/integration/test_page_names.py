@@ -91,7 +91,7 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
     assert after.columns[1].note != before.columns[1].note
     assert after.columns[0].ranking == before.columns[0].ranking
     assert first(tab) == ["wug"] * 6  # also those that did not teach the name
-    shown = results_html.comparison(after, tab.visitor.files, 6)
+    shown = results_html.comparison(after, 6)
     assert "wug (3 photos): a name that you taught." in shown and "1 taught" in shown
 
     # It stays when the visitor's photos go, in another tab, and without the adapter. Other visitors do not have it.
@@ -244,7 +244,7 @@ def test_answers_draw_the_line_below_a_name(engine: SGLora, tab: Tab) -> None:
     assert tab.ticked == right and tab.visitor.taught == (("wug", 2 + len(right)),) and len(right) >= 2
     assert tab.comparison is not None
     answering.mark(tab, tab.comparison.columns[-1].ranking.hits[0].key, False)  # the others say that the line is further down
-    shown = results_html.line(tab.comparison, tab.visitor.files, line_of(engine, tab))
+    shown = results_html.line(tab.comparison, line_of(engine, tab))
     assert 'data-line="6"' in shown and "Photos above the line: 5" in shown
 
 

@@ -224,19 +224,19 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLor
     assert counted.startswith(
         headline(texts.MARKED.format(question=texts.of(found.title), total=1), ZERO_SHOT=int(borrowed.rank <= 10))
     )
-    page = results_html.comparison(found, tab.visitor.files, 13, marks=tab.visitor.marks[found.asked])
+    page = results_html.comparison(found, 13, marks=tab.visitor.marks[found.asked])
     assert page.count('class="sg-open"') == 13 * len(found.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
     assert results_csv(found).count("\n") == 1 + 13
-    write_photos(tab.visitor.files, found, 13, tmp_path / "photos.zip")
+    write_photos(found, 13, tmp_path / "photos.zip")
     with zipfile.ZipFile(tmp_path / "photos.zip") as archive:
         assert [name[4:] for name in archive.namelist()] == [hit.label for hit in found.columns[-1].ranking.hits]
     # Only the user of this machine gets the files themselves, and sees where they are.
     file, own = found.paths[borrowed.key], replace(found, opens=True)
-    write_photos(tab.visitor.files, own, 13, tmp_path / "originals.zip")
+    write_photos(own, 13, tmp_path / "originals.zip")
     with zipfile.ZipFile(tmp_path / "originals.zip") as archive:
         contents = [archive.read(name) for name in archive.namelist()]
     assert file.read_bytes() in contents and len({*contents} & {path.read_bytes() for path in found.paths.values()}) == 12
-    assert str(file) in results_csv(own) and str(file) in results_html.comparison(own, tab.visitor.files, 13)
+    assert str(file) in results_csv(own) and str(file) in results_html.comparison(own, 13)
     assert str(file.parent) not in results_csv(found) + page and f"{file.parent.name}/{file.name}" in results_csv(found)
 
     # The results leave out the photo itself and rank the others by similarity.

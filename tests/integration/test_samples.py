@@ -65,7 +65,7 @@ def test_visitors_share_the_samples_and_own_photos_stay_apart(engine: SGLora, ta
     tab.visitor.remove([photo.id for photo in found.photos])
     assert len(tab.gallery(engine, SAMPLES).photos) == 40
     # Files of the samples are not those of the visitor, and the page shows them.
-    shown = results_html.comparison(found, tab.visitor.files, 6)
+    shown = results_html.comparison(found, 6)
     assert str(found.files.folder) in shown and str(tab.visitor.files.folder) not in shown
     assert results_csv(found).count("\n") == 1 + 40
 

@@ -93,7 +93,7 @@ def test_the_zip_holds_the_photos_in_their_order(engine: SGLora, tmp_path: Path,
     if not kept:
         shutil.rmtree(tab.visitor.files.folder / "photos")
     made = answering.answer(engine, tab, Asked(Question.words(QUERY), AdapterRequest(SENTENCE)))
-    exports.write_photos(tab.visitor.files, made, 4, path := tmp_path / "photos.zip")
+    exports.write_photos(made, 4, path := tmp_path / "photos.zip")
     hits, thumbnails = made.columns[-1].ranking.hits[:4], {p.name: p.thumbnail for p in tab.visitor.photos}
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [f"{i:03d} {hit.label}" for i, hit in enumerate(hits, 1)]
@@ -102,7 +102,7 @@ def test_the_zip_holds_the_photos_in_their_order(engine: SGLora, tmp_path: Path,
 
 
 def test_the_zip_of_samples_holds_their_files(tab: Tab, tmp_path: Path) -> None:
-    exports.write_photos(tab.visitor.files, tab.comparison, 2, path := tmp_path / "photos.zip")
+    exports.write_photos(tab.comparison, 2, path := tmp_path / "photos.zip")
     with zipfile.ZipFile(path) as archive:
         files = {name[4:]: archive.read(name) for name in archive.namelist()}
     assert len(files) == 2 and files.items() <= {s.name: s.path.read_bytes() for s in sample_photos()}.items()
@@ -123,6 +123,6 @@ def test_captions_are_no_photos(engine: SGLora, tab: Tab, tmp_path: Path) -> Non
     question = Question.photo(photos[0].id, scope=Scope.of("samples"))
     made = answering.answer(engine, other, Asked(question, tab.asked.request))
     with pytest.raises(DataError, match="search with words"):
-        exports.write_photos(tab.visitor.files, made, 4, tmp_path / "photos.zip")
+        exports.write_photos(made, 4, tmp_path / "photos.zip")
     assert exports.keyword_of(made) == ""
     assert {r["caption"] for r in rows(exports.results_csv(made))} == {c for p in photos for c in p.captions}

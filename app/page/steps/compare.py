@@ -155,9 +155,9 @@ class Compare(Step):
         """The last comparison; until a question is asked, the first photos."""
         comparison = tab.comparison
         if comparison is not None:
-            marks, files = tab.visitor.marks.get(comparison.asked, {}), tab.visitor.files
+            marks = tab.visitor.marks.get(comparison.asked, {})
             shown = controls.zero_shot
-            return results_html.comparison(comparison, files, tab.top, shown, marks, self._remark(tab, comparison))
+            return results_html.comparison(comparison, tab.top, shown, marks, self._remark(tab, comparison))
         (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
         none_left = tab.asked.question is not None and tab.asked.question.scope.filters
         return results_html.waiting(photos, files, library, none_left, tab.visitor.adding)

@@ -104,7 +104,7 @@ class Names(Step):
         answer_photo(self.context.engine(event.tab), event.tab, event.data.get("key"), event.data.get("value") == "up")
 
     def _line(self, tab: Tab, _: Controls) -> str:
-        return results_html.line(tab.comparison, tab.visitor.files, line_of(self.context.engine(tab), tab))
+        return results_html.line(tab.comparison, line_of(self.context.engine(tab), tab))
 
     def _rename(self, event: Event, old: str | None, new: str) -> Updates:
         teaching.rename(self.context.engine(event.tab), event.tab, old or "", new or "")
@@ -160,4 +160,4 @@ class Names(Step):
 
     def _photos(self, tab: Tab, controls: Controls) -> str:
         """Photos to choose from: the results, or else the photos that are searched."""
-        return results_html.strip(tab.comparison, tab.visitor.files, *self.context.photos(tab, controls))
+        return results_html.strip(tab.comparison, *self.context.photos(tab, controls))
