@@ -155,9 +155,8 @@ class Compare(Step):
         """The last comparison; until a question is asked, the first photos."""
         comparison = tab.comparison
         if comparison is not None:
-            marks = tab.visitor.marks.get(comparison.asked, {})
-            shown = controls.zero_shot
-            return results_html.comparison(comparison, tab.top, shown, marks, self._remark(tab, comparison))
+            marks, remark = tab.visitor.marks.get(comparison.asked, {}), self._remark(tab, comparison)
+            return results_html.comparison(comparison, tab.top, controls.zero_shot, marks, remark)
         (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
         none_left = tab.asked.question is not None and tab.asked.question.scope.filters
         return results_html.waiting(photos, files, library, none_left, tab.visitor.adding)
@@ -174,8 +173,7 @@ class Compare(Step):
         request, comparison, models = tab.asked.request, tab.comparison, self.context.models.options(tab.visitor.backbone)
         if comparison is None or request is None or tab.adaptation is None or comparison.asked.kind == "similar":
             return ""
-        asked, names = comparison.asked, bool(tab.visitor.taught)
-        lines = [search_command(request, asked.what if asked.kind == "words" else None, tab.top, asked.scope, models, names)]
+        lines = [search_command(request, comparison.asked, tab.top, models, bool(tab.visitor.taught))]
         if comparison.measurable:
             lines.append(evaluate_command(request, models))
         return "\n".join(lines)
