@@ -167,7 +167,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
             question = Question.words(query, Scope(folder=folder or "", since=checked_day(since), until=checked_day(until)))
         if wanted is not None and not len(engine.repository):
             raise RepositoryError(NO_EXPERTS)
-        found = answering.compute(engine, tab, Asked(question, wanted, merge=True), stop=lambda: tab.closed)
+        found = answering.compute(engine, tab, Asked(question, wanted, merge=True))
         columns, adaptation = () if found.comparison is None else found.comparison.columns, found.adaptation
         limit = max(1, min(MAX_TOP, int(top)))
         keys = ("zero_shot", "merge", "sg_lora") if adaptation is not None and adaptation.fits else ("zero_shot", "shared")

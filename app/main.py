@@ -68,6 +68,8 @@ def run(args: Flags) -> None:
     from app.page.layout import build
     from app.page.views.theme import STYLE, theme
     from app.photos.libraries import PhotoLibraries
+    from app.photos.samples import Samples
+    from app.photos.sources import Sources
     from app.server.errors import OneLine, without_trace
     from app.server.serve import serve
     from app.visitors.limits import Limits
@@ -83,15 +85,16 @@ def run(args: Flags) -> None:
     logging.getLogger("asyncio").addFilter(without_trace)
     sys.stderr = OneLine(sys.stderr)  # only now: the log itself has the traces of errors in handlers
     use("cpu" if zero_gpu.HERE else args.device)  # on ZeroGPU, only single calls run on the GPU
-    libraries, limits = PhotoLibraries(args.library, args.index_from_page), Limits.from_environment()
+    sources = Sources(PhotoLibraries(args.library, args.index_from_page), None if args.empty else Samples())
+    limits = Limits.from_environment()
     set_up_heap()
     offered, given = with_backbones(found_repositories(args.experts), args.backbone, args.hub)
     steps = Steps(say)
     for backbone in given:
         backbone.fetch(lambda done, size: steps("downloading the weights", done // 10**6, size // 10**6, "MB"))
     models = Models(others=offered, first=given[0] if given else None)
-    visitors = Visitors(limits, models.first)
-    page, i18n = build(models, visitors, libraries, samples=not args.empty)
+    visitors = Visitors(limits, models.first, sources)
+    page, i18n = build(models, visitors)
     visitors.start()
     hosts, looks = Hosts.of(args.address, args.host_name, args.proxy), {"i18n": i18n, "theme": theme(), "css_paths": STYLE}
     disk = {"could_fit": visitors.could_fit, "count_upload": visitors.count_upload, "max_upload": limits.upload}

@@ -2,26 +2,24 @@
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
-from app.actions.sources import Sources
 from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Answer, Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
-from app.languages.texts import Text
 from app.visitors.tab import Tab
 from core.common.errors import DescriptionError, GalleryError, LibraryError, PhotoError, StudioError
 from core.common.messages import message
+from core.common.progress import Progress
 from core.common.text import clean_text
 from core.data.sample_photos import EVERYDAY
 from core.experts.random_sentence import random_sentence, random_sentences
 from core.names.teach import TaughtNames
-from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.gallery import Stop, never
-from core.retrieval.index import Ranking
+from core.retrieval.adapter import Adapter
 from core.retrieval.photo_set import PhotoSet
 from core.retrieval.search import PHOTO, WORDS, Search
 from core.retrieval.suggest import MOST_PHOTOS, Look
@@ -32,9 +30,6 @@ from core.sglora.router import Routing
 COMPUTING = threading.BoundedSemaphore(3)  # searches that compute at once: two slow ones do not block a third
 MAX_SEED = 2**31 - 1
 MARKED_QUESTIONS = 20  # the latest whose marks are kept
-
-Progress = Callable[[int, int], object]
-NO_SOURCES = Sources()
 
 
 def request(
@@ -66,14 +61,15 @@ def adapted(engine: SGLora, last: Answer, wanted: AdapterRequest | None) -> Adap
     return kept if kept is not None and kept.request == wanted else engine.adapt(wanted)
 
 
-def look(
-    engine: SGLora, tab: Tab, scope: Scope = Scope(), library: PhotoSet | None = None, sources: Sources = NO_SOURCES
-) -> Look | None:
+def look(engine: SGLora, tab: Tab, scope: Scope = Scope()) -> Look | None:
     """What the searched photos seem to show: samples of one kind, the visitor's own photos, or else those of the library. None
-    without photos, or if the repository has no regression. Raises GalleryError: as ``Sources.gallery``."""
-    photos, samples = library, scope.samples not in ("", EVERYDAY) and sources.samples is not None
-    if samples or (scope.own and tab.visitor.photos):
-        photos = sources.gallery(engine, tab.visitor, scope).contents
+    without photos, or if the repository has no regression. Raises GalleryError: as ``Tab.gallery``."""
+    photos: PhotoSet | None = None
+    if (scope.samples not in ("", EVERYDAY) and tab.sources.samples) or (scope.own and tab.visitor.photos):
+        photos = tab.gallery(engine, scope).contents
+    else:
+        with suppress(StudioError):
+            photos = tab.library(engine, scope)
     return None if photos is None else Look.of(engine.repository, photos.embeddings(most=MOST_PHOTOS))
 
 
@@ -84,32 +80,33 @@ def differs(engine: SGLora, tab: Tab, look: Look | None, routing: Routing) -> bo
     return look is not None and int(routing.chosen.max()) < shipped and look.differs(routing)
 
 
-def columns(engine: SGLora, names: TaughtNames, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
-    """Title (a key of texts), note and adapter of each column of an answer, zero-shot first. The other columns have the
-    adapter's strength and the names that the visitor taught. Names without an adapter make a column too, if they are asked."""
+def columns(engine: SGLora, names: TaughtNames, asked: Asked, adaptation: Adaptation | None) -> list[Column]:
+    """The columns of an answer before they are ranked, zero-shot first. The other columns have the adapter's strength and the
+    names that the visitor taught. Names without an adapter make a column too, if they are asked."""
     beside = _beside(engine, asked, adaptation)
     captions = asked.question is not None and asked.question.kind == PHOTO  # any of them may contain a name
     if n := len(names.entries if captions else names.within(asked.words)):
-        beside = [(title, message("NAMES_NOTE_TOO", note=note, n=n), adapter) for title, note, adapter in beside]
-        beside = beside or [(NAMES, message("NAMES_NOTE", n=n), ZERO_SHOT)]
-    named = [(title, note, adapter.with_names(names)) for title, note, adapter in beside]
-    return [(ZERO, message("ZERO_SHOT_NOTE"), ZERO_SHOT), *named]
+        beside = [replace(column, note=message("NAMES_NOTE_TOO", note=column.note, n=n)) for column in beside]
+        beside = beside or [Column(NAMES, message("NAMES_NOTE", n=n))]
+    named = [replace(column, adapter=column.adapter.with_names(names)) for column in beside]
+    return [Column(ZERO, message("ZERO_SHOT_NOTE")), *named]
 
 
-def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[tuple[str, Text, Adapter]]:
+def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[Column]:
     """The columns beside zero-shot, without names. Without a sentence that is applied: the shared LoRA, if there is one."""
     if adaptation is None or not adaptation.fits:
-        return [(SHARED, message("SHARED_NOTE"), adapter) for adapter in without_sentence(engine)]
-    beside = list[tuple[str, Text, Adapter]]()
+        return [Column(SHARED, message("SHARED_NOTE"), adapter=adapter) for adapter in without_sentence(engine)]
+    beside = list[Column]()
     if asked.random:
         other = random_sentence(engine, adaptation.request)
         note = message("RANDOM_APPLIED", sentence=other.request.description)
-        beside.append((RANDOM, note, Adapter.of(other.lora, other.weight)))
+        beside.append(Column(RANDOM, note, adapter=Adapter.of(other.lora, other.weight)))
     if asked.merge:
         chosen, weights = adaptation.routing.chosen, adaptation.routing.weights
         merged = engine.applied(engine.repository.merged(chosen, weights), adaptation.strength)
-        beside.append((MERGE, message("MERGE_NOTE"), Adapter.of(*merged)))
-    return [*beside, (SG_LORA, message("SG_LORA_NOTE"), Adapter.of(adaptation.lora, adaptation.weight))]
+        beside.append(Column(MERGE, message("MERGE_NOTE"), adapter=Adapter.of(*merged)))
+    made = Adapter.of(adaptation.lora, adaptation.weight)
+    return [*beside, Column(SG_LORA, message("SG_LORA_NOTE"), adapter=made)]
 
 
 def without_sentence(engine: SGLora) -> list[Adapter]:
@@ -128,26 +125,25 @@ def controls(engine: SGLora, tab: Tab, shown: Sequence[Column]) -> list[Column]:
         beside += [(RANDOM, Adapter.of(other.lora, other.weight)) for other in random_sentences(engine, made.request)]
     names, there = shown[-1].adapter.names, {column.adapter for column in shown}
     named = [(title, adapter if names is None else adapter.with_names(names)) for title, adapter in beside]
-    return [Column(title, "", Ranking((), 0), {}, None, adapter) for title, adapter in named if adapter not in there]
+    return [Column(title, adapter=adapter) for title, adapter in named if adapter not in there]
 
 
-def compute(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCES, stop: Stop = never) -> Answer:
+def compute(engine: SGLora, tab: Tab, asked: Asked) -> Answer:
     """Generate the adapter, and answer the question in every column (see ``columns``). Changes nothing.
 
     A column of the tab's answer is reused if its adapter, the photos and the question are the same. Raises GalleryError: before
-    the first photo. StudioError: when stopped.
+    the first photo. StudioError: when the tab is closed meanwhile.
     """
     last, question = tab.answer, asked.question
     adaptation = adapted(engine, last, asked.request)
     left_out = _trained_on(engine, tab, adaptation)
     if question is None:
-        wanted = columns(engine, tab.visitor.names(engine), asked, adaptation)
-        unranked = tuple(Column(title, note, Ranking((), 0), {}, None, adapter) for title, note, adapter in wanted)
+        unranked = tuple(columns(engine, tab.visitor.names(engine), asked, adaptation))
         unasked = Comparison("", unranked, Question.words(""), left_out=left_out, photos=tab.visitor.photos)
         return Answer(adaptation, engine.repository, None, None if adaptation is None else unasked)
     if question.kind == WORDS:
         question = replace(question, what=clean_text(question.what, "query"))
-    search = sources.search(engine, tab.visitor, question)
+    search = tab.search(engine, question)
     if search.library is None and not search.photos and question.scope.own and tab.visitor.adding:
         raise AddingFirst(texts.ADDING_FIRST)
     unranked = Comparison(
@@ -157,29 +153,28 @@ def compute(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCE
         search.right(question.what),
         left_out=left_out,
         photos=search.photos,
-        files=sources.files(tab.visitor, question.scope),
+        files=tab.files(question.scope),
         backbone=engine.backbone.fingerprint,
         names=search.taught,
         sentence=asked.sentence,
         sets=search.sets,
         library=search.library,
-        rows=search.rows,
-        opens=tab.here and sources.libraries.writable,
+        opens=tab.here and tab.sources.libraries.writable,
     )
     wanted = columns(engine, search.names, asked, adaptation)
-    return Answer(adaptation, engine.repository, _ranked(last.comparison, unranked, search, wanted, stop))
+    return Answer(adaptation, engine.repository, _ranked(tab, unranked, search, wanted))
 
 
 class AddingFirst(GalleryError):
     """A question that is asked again once the first photos are there."""
 
 
-def answer(engine: SGLora, tab: Tab, asked: Asked, sources: Sources = NO_SOURCES, stop: Stop = never) -> Comparison | None:
+def answer(engine: SGLora, tab: Tab, asked: Asked) -> Comparison | None:
     """Answer a question, and show the answer in the tab. Returns None without a question. If this raises, the tab shows what it
     showed before. Raises as ``compute``."""
     depends = depends_on(engine, tab, asked)
     try:
-        made = compute(engine, tab, asked, sources, stop)
+        made = compute(engine, tab, asked)
     except AddingFirst:
         tab.asked, tab.answer, tab.answered = asked, compute(engine, tab, replace(asked, question=None)), depends
         raise
@@ -198,55 +193,45 @@ def depends_on(engine: SGLora, tab: Tab, asked: Asked) -> tuple[object, ...]:
     return asked, visitor.backbone, photos, visitor.names(engine).entries, visitor.own_experts(engine).entries
 
 
-def refresh(engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES, stop: Stop = never) -> None:
+def refresh(engine: SGLora, tab: Tab) -> None:
     """Answer the tab's question again if what the answer depends on has changed. While photos are being added, only the first
     answer is made: the next one waits until all are there."""
-    if tab.answered is not None and (tab.visitor.adding or tab.answered == depends_on(engine, tab, tab.asked)):
-        return
-    answer_again(engine, tab, None, sources, stop)
+    if tab.answered is None or not (tab.visitor.adding or tab.answered == depends_on(engine, tab, tab.asked)):
+        answer_again(engine, tab)
 
 
-def _ranked(
-    last: Comparison | None,
-    unranked: Comparison,
-    search: Search,
-    wanted: Sequence[tuple[str, Text, Adapter]],
-    stop: Stop,
-) -> Comparison:
+def _ranked(tab: Tab, unranked: Comparison, search: Search, wanted: Sequence[Column]) -> Comparison:
     """The comparison with the ``wanted`` columns. All photos of a gallery are ranked, so that each has a rank in every
     column."""
-    if last is None or replace(last, columns=()) != unranked:
+    if (last := tab.comparison) is None or replace(last, columns=()) != unranked:
         last = unranked
     # Recall is counted again with the controls of the new columns; the gallery keeps what it has counted.
     kept = {(column.title, column.adapter): replace(column, hits=None) for column in last.columns}
     ranked: list[Column] = []
-    for title, note, adapter in wanted:
-        if (title, adapter) in kept:
-            ranked.append(kept[title, adapter])
-            continue
-        if stop():
-            raise StudioError(texts.VISITOR_LEFT)
-        with COMPUTING:
-            ranking = search.rank(adapter, stop=stop)
-        moved = search.moves(ranked[0].ranking, ranking) if ranked else {}
-        ranked.append(Column(title, note, ranking, moved, None, adapter))
+    for new in wanted:
+        if (column := kept.get((new.title, new.adapter))) is None:
+            if tab.closed:
+                raise StudioError(texts.VISITOR_LEFT)
+            with COMPUTING:
+                ranking = search.rank(new.adapter, stop=lambda: tab.closed)
+            moves = search.moves(ranked[0].ranking, ranking) if ranked else {}
+            column = replace(new, ranking=ranking, moves=moves)
+        ranked.append(column)
     rows, paths = {**last.rows, **search.rows}, {**last.paths, **search.paths}
     return replace(unranked, columns=tuple(ranked), rows=rows, paths=paths)
 
 
-def measure(
-    engine: SGLora, tab: Tab, sources: Sources = NO_SOURCES, progress: Progress | None = None, stop: Stop = never
-) -> Comparison | None:
+def measure(engine: SGLora, tab: Tab, progress: Progress | None = None) -> Comparison | None:
     """Count recall of the shown columns. It runs after the answer, since encoding many captions takes a while. Returns None if
-    there is nothing to count. Raises StudioError: when it is stopped."""
+    there is nothing to count. Raises StudioError: when the tab is closed meanwhile."""
     comparison = tab.counted
     if comparison is None or comparison.measured:
         return comparison
     if not comparison.measurable:
         return None
-    gallery = sources.gallery(engine, tab.visitor, comparison.asked.scope)
+    gallery = tab.gallery(engine, comparison.asked.scope)
     with COMPUTING:
-        counted = partial(gallery.contents.hits, without=comparison.left_out, progress=progress, stop=stop)
+        counted = partial(gallery.contents.hits, without=comparison.left_out, progress=progress, stop=lambda: tab.closed)
         beside = [replace(column, hits=counted(column.adapter)) for column in controls(engine, tab, comparison.columns)]
         ranked = [replace(column, hits=counted(column.adapter)) for column in comparison.columns]
     measured = replace(comparison, columns=tuple(ranked), controls=tuple(beside))
@@ -263,24 +248,18 @@ def _trained_on(engine: SGLora, tab: Tab, adaptation: Adaptation | None) -> froz
     return frozenset().union(*(tab.visitor.trained_on.get(name, frozenset()) for name in names))
 
 
-def answer_again(
-    engine: SGLora,
-    tab: Tab,
-    asked: Asked | None = None,
-    sources: Sources = NO_SOURCES,
-    stop: Stop = never,
-) -> Comparison | None:
+def answer_again(engine: SGLora, tab: Tab, asked: Asked | None = None) -> Comparison | None:
     """Answer the tab's last question (or ``asked``) again after a change. Returns None without a question, or if it cannot be
     asked again."""
     asked = asked or tab.asked
     if asked.request is not None:
         asked = replace(asked, request=engine.limited(asked.request))
     try:
-        return answer(engine, tab, asked, sources, stop)
+        return answer(engine, tab, asked)
     except (DescriptionError, GalleryError, PhotoError, LibraryError):
         again = asked.words or asked.question is None  # words can be asked again of other photos
         depends = depends_on(engine, tab, asked)
-        answer(engine, tab, replace(asked, question=None), sources)
+        answer(engine, tab, replace(asked, question=None))
         if again:
             tab.asked, tab.answered = asked, depends
         return None
@@ -291,9 +270,10 @@ def mark(tab: Tab, photo: str, right: bool) -> None:
     comparison = tab.comparison
     if comparison is None or comparison.asked.kind == "photo":
         return
-    marks = tab.marks[comparison.asked] = tab.marks.pop(comparison.asked, {})
-    for question in list(tab.marks)[:-MARKED_QUESTIONS]:
-        del tab.marks[question]
+    every = tab.visitor.marks
+    marks = every[comparison.asked] = every.pop(comparison.asked, {})
+    for question in list(every)[:-MARKED_QUESTIONS]:
+        del every[question]
     if marks.get(photo) is right:
         del marks[photo]
     elif photo in comparison.rows or any(p.id == photo for p in comparison.photos):

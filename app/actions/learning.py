@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from app.actions.answering import NO_SOURCES, without_sentence
-from app.actions.sources import Sources
+from app.actions.answering import without_sentence
 from app.answers.question import Scope
 from app.photos.samples import OPENING
 from app.visitors.tab import Tab
@@ -36,12 +35,10 @@ def keywords(photos: Sequence[Photo], scope: Scope) -> dict[str, list[int]]:
     return {word: rows for word, rows in found.items() if FEWEST <= len(rows) < len(photos)}
 
 
-def learn_keywords(
-    engine: SGLora, tab: Tab, scope: Scope, sources: Sources = NO_SOURCES, progress: Progress | None = None
-) -> Learned:
+def learn_keywords(engine: SGLora, tab: Tab, scope: Scope, progress: Progress | None = None) -> Learned:
     """Teach the visitor's names the keywords that find more so. Raises DescriptionError: when there are too many names;
     AdapterError: when no LoRA can teach this backbone names."""
-    photos = sources.gallery(engine, tab.visitor, scope).contents
+    photos = tab.gallery(engine, scope).contents
     (adapter,) = without_sentence(engine) or [ZERO_SHOT]
     learned = learn(photos, keywords(photos.photos, scope), adapter, progress)
     added = [(entry.name, entry.photos, entry.without) for entry in learned.names.entries]
@@ -49,9 +46,9 @@ def learn_keywords(
     return learned
 
 
-def proposed(engine: SGLora, tab: Tab, scope: Scope, sources: Sources = NO_SOURCES) -> list[Proposed]:
+def proposed(engine: SGLora, tab: Tab, scope: Scope) -> list[Proposed]:
     """Taught names as keywords for the photos that have no keyword: the surest, keyword by keyword, the least sure first."""
-    photos, names = sources.gallery(engine, tab.visitor, scope).contents, tab.visitor.names(engine)
+    photos, names = tab.gallery(engine, scope).contents, tab.visitor.names(engine)
     tagged = set().union(*keywords(photos.photos, scope).values())
     tagged |= {row for row, photo in enumerate(photos.photos) if scope.samples or any(map(names.find, photo.keywords))}
     (adapter,) = without_sentence(engine) or [ZERO_SHOT]

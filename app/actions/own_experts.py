@@ -18,14 +18,7 @@ RECIPE = OwnRecipe()
 MAX_ZIP_BYTES = MAX_ADAPTER_BYTES + 2**20
 
 
-def train(
-    engine: SGLora,
-    tab: Tab,
-    name: str,
-    description: str,
-    progress: Progress,
-    stop: threading.Event,
-) -> OwnExpert:
+def train(engine: SGLora, tab: Tab, name: str, description: str, progress: Progress, stop: threading.Event) -> OwnExpert:
     """Train an expert on the visitor's captioned photos and add it to the visitor's own. Raises as ``train_own_expert``."""
     visitor = tab.visitor
     visitor.own_experts(engine).check_room(name)  # check before minutes of training
@@ -54,11 +47,8 @@ def load_own_experts(engine: SGLora, tab: Tab, path: str) -> int:
     loaded = load_zip(_read(Path(path), RepositoryError), shared).entries
 
     def join(own_experts: OwnExperts) -> OwnExperts:
-        for entry in loaded:
-            if any(e.name == entry.name for e in own_experts.entries):
-                own_experts = own_experts.remove(entry.name)
-            own_experts = own_experts.add(entry)
-        return own_experts
+        kept = tuple(entry for entry in own_experts.entries if entry.name not in [other.name for other in loaded])
+        return functools.reduce(OwnExperts.add, loaded, replace(own_experts, entries=kept))
 
     tab.visitor.change_own_experts(engine, join)
     return len(loaded)

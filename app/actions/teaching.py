@@ -5,8 +5,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from app.actions.answering import NO_SOURCES
-from app.actions.sources import Sources
 from app.languages import texts
 from app.languages.texts import Text
 from app.visitors.tab import Tab
@@ -20,31 +18,24 @@ from core.retrieval.questions import split_minus
 from core.sglora.engine import SGLora
 
 
-def from_photos(
-    engine: SGLora,
-    tab: Tab,
-    name: str,
-    ids: Sequence[str],
-    without: Sequence[str] | None = None,
-    sources: Sources = NO_SOURCES,
-) -> TaughtNames:
+def from_photos(engine: SGLora, tab: Tab, name: str, ids: Sequence[str], without: Sequence[str] | None = None) -> TaughtNames:
     """Teach a name from photos of the gallery or of the last answer, by id. If the name exists, it gets these photos too.
 
     ``without``: ids of photos that the name does not mean. Raises DescriptionError: when there is no photo, or the name is
     unusable or one too many; AdapterError: when no LoRA can teach this backbone names.
     """
-    photos = _prefixes(engine, tab, ids, sources)
-    others = None if without is None else _prefixes(engine, tab, without, sources)
+    photos = _prefixes(engine, tab, ids)
+    others = None if without is None else _prefixes(engine, tab, without)
     names = tab.visitor.change_names(engine, lambda names: names.add(name, photos, others))
     select(tab, names, name)
     return names
 
 
-def _prefixes(engine: SGLora, tab: Tab, ids: Sequence[str], sources: Sources) -> Tensor:
+def _prefixes(engine: SGLora, tab: Tab, ids: Sequence[str]) -> Tensor:
     """Prefix activations of the visitor's photos, then those of the samples or the library that the last answer is from."""
     sets, comparison = list[PhotoSet]([tab.visitor.gallery(engine).contents]), tab.comparison
     if comparison is not None and comparison.asked.scope.samples:
-        sets.append(sources.gallery(engine, tab.visitor, comparison.asked.scope).contents)
+        sets.append(tab.gallery(engine, comparison.asked.scope).contents)
     elif comparison is not None and comparison.library is not None:
         sets.append(comparison.library)
     return prefixes(sets, ids, engine.backbone)
@@ -72,20 +63,20 @@ def from_files(engine: SGLora, tab: Tab, name: str, files: Sequence[str]) -> tup
     return tab.visitor.change_names(engine, lambda names: names.add(name, photos)), tuple(report.failed)
 
 
-def from_marks(engine: SGLora, tab: Tab, name: str = "", sources: Sources = NO_SOURCES) -> TaughtNames:
+def from_marks(engine: SGLora, tab: Tab, name: str = "") -> TaughtNames:
     """Teach the last question as a name, without the words that it excludes, from its marked photos. With a ``name``, teach
     that one from the photos marked as right. Raises GalleryError: when no photo is marked as right."""
     right = tab.ticked
     if tab.comparison is None or not right:
         raise GalleryError(texts.NAMES_NO_MARKS)
     if name.strip():
-        return from_photos(engine, tab, name, right, None, sources)
+        return from_photos(engine, tab, name, right)
     question = split_minus(tab.comparison.asked.what)[0]
     names = tab.visitor.names(engine)
     if (known := names.within(question)) and not names.in_sentence(question)[1]:  # "a wug", and "wug" is taught
-        return from_photos(engine, tab, known[0].name, right, None, sources)
+        return from_photos(engine, tab, known[0].name, right)
     wrong = [photo for photo, yes in tab.marks_of_words.items() if not yes]
-    return from_photos(engine, tab, question, right, wrong, sources)
+    return from_photos(engine, tab, question, right, wrong)
 
 
 def from_file(engine: SGLora, tab: Tab, path: str) -> tuple[int, list[Text]]:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from app.answers.question import Scope
+from app.answers.question import Question
 from core.sglora.request import AdapterRequest, written_weights
 
 # Placeholders for files on the visitor's machine. The page saves names under the last one.
@@ -15,22 +15,16 @@ def adapt_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:
     return _line("adapt", ["--out", FOLDER], request, models, request.description)
 
 
-def search_command(
-    request: AdapterRequest,
-    query: str | None,
-    top: int,
-    scope: Scope = Scope(),
-    models: Sequence[str] = (),
-    names: bool = False,
-) -> str:
-    """The command that asks the same of a folder with the same photos, or of a library. ``query``: None for a photo."""
+def search_command(request: AdapterRequest, asked: Question, top: int, models: Sequence[str] = (), names: bool = False) -> str:
+    """The command that asks the same of a folder with the same photos, or of a library."""
+    scope = asked.scope
     searched = [f"--library={scope.library}"] if scope.library and not scope.own else [f"--gallery={GALLERY}"]
     if scope.folder and not scope.own:
         searched.append(f"--folder={scope.folder}")
     searched += [f"--{name}={day}" for name, day in (("since", scope.since), ("until", scope.until)) if day]
     searched += [f"--names={NAMES}"] * names
     options = [*searched, f"--task={request.description}", "--top", str(top)]
-    return _line("search", options, request, models, PHOTO if query is None else query)
+    return _line("search", options, request, models, asked.what if asked.kind == "words" else PHOTO)
 
 
 def evaluate_command(request: AdapterRequest, models: Sequence[str] = ()) -> str:

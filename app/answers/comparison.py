@@ -21,14 +21,15 @@ from core.sglora.repository import ExpertRepository
 ZERO, SHARED, NAMES, RANDOM, MERGE, SG_LORA = "ZERO_SHOT", "SHARED", "NAMES", "RANDOM", "MERGE", "SG_LORA"
 CONTROLS = (MERGE, RANDOM)  # columns to compare the adapter with
 FIRST = 10  # places that the headline counts
+UNRANKED = Ranking((), 0)
 
 
 @dataclass(frozen=True)
 class Column:
     title: str  # a key of texts
-    note: Message | str
-    ranking: Ranking
-    moves: Mapping[str, int]  # ranks moved up against zero-shot, by key
+    note: Message | str = ""
+    ranking: Ranking = UNRANKED
+    moves: Mapping[str, int] = field(default_factory=dict)  # ranks moved up against zero-shot, by key
     hits: Mapping[str, Hits] | None = None  # {"i2t": …, "t2i": …}, from which recall is counted; None before
     adapter: Adapter = ZERO_SHOT  # the adapter that made the ranking
 
@@ -43,7 +44,7 @@ class Comparison:
     right: frozenset[str] = frozenset()  # keys of the right answers, from captions
     left_out: frozenset[str] = frozenset()  # photos that recall leaves out: they trained an expert of the adapter
     photos: tuple[Photo, ...] = field(default=(), repr=False)  # the visitor's photos, or the samples, at that time
-    files: Files = field(default_factory=Files, repr=False, compare=False)  # their thumbnails and originals
+    files: Files = field(default_factory=Files, repr=False, compare=False)  # thumbnails and originals
     backbone: str = ""  # fingerprint of the backbone that ranked
     names: tuple[tuple[str, int], ...] = ()  # taught names in the question, and the number of their photos
     sentence: str = field(default="", compare=False)  # the adapter's sentence

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 from app.answers.comparison import Comparison
 from app.languages import texts
-from app.photos.files import Files
 from core.common.errors import DataError
 from core.common.metrics import KS, recall_interval
 from core.common.text import free_name, one_line, safe_name
@@ -65,7 +64,7 @@ def _words(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> None:
+def write_photos(comparison: Comparison, top: int, path: Path) -> None:
     """Write the first photos of the last column into a ZIP: originals that exist and that the visitor may open, else
     thumbnails. Each file name begins with the photo's rank. Raises DataError: when captions were ranked."""
     if comparison.of != "photos":
@@ -73,7 +72,7 @@ def write_photos(own: Files, comparison: Comparison, top: int, path: Path) -> No
     photos, room = comparison.by_id, MAX_ZIP_BYTES
     hits = comparison.columns[-1].ranking.hits[:top]
     rows = {hit.key: comparison.rows[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.rows}
-    copies = {} if comparison.library is None else own.library_thumbnails(comparison.library, rows)
+    copies = {} if comparison.library is None else comparison.files.library_thumbnails(comparison.library, rows)
     with zipfile.ZipFile(path, "w", strict_timestamps=False) as archive:
         for hit in hits:
             if (photo := photos.get(hit.key)) is not None:

@@ -9,12 +9,12 @@ import gradio as gr
 from gradio.components import Component
 
 from app.actions import answering
-from app.actions.sources import Sources
 from app.models.engines import DEFAULT, Models
 from app.page.labels import Labels
 from app.page.view import Controls, Updates, View, drawing
 from app.page.views.template import script
 from app.photos.files import Files
+from app.photos.sources import Sources
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 from core.common.errors import StudioError
@@ -29,7 +29,6 @@ class StepContext:
 
     models: Models
     visitors: Visitors
-    sources: Sources
     labels: Labels = field(default_factory=Labels)
     controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
     memory: Any = None  # the component with the visitor's token, kept by the browser
@@ -54,6 +53,10 @@ class StepContext:
         """Declare a view. The arguments are those of ``View``."""
         self.views.append(View(tuple(outputs), depends, draw, **options))
 
+    def shows(self, part: Any, draw: Callable[..., Any], depends: Callable[..., object] | None = None, **options: Any) -> None:
+        """Declare a view of one component: ``draw`` returns its value. Without ``depends``, it is made at each event."""
+        self.view([part], depends or draw, lambda *now: {part: draw(*now)}, **options)
+
     def sight(self, component: Component | gr.Row, when: Callable[[Tab, Controls], object], at_first: bool = False) -> Any:
         """Show a component only while ``when`` says so, and before the first answer only if ``at_first``. Returns it."""
         self.sights[name := str(component.elem_id)] = when
@@ -63,19 +66,12 @@ class StepContext:
     def report(self, elem_id: str, html: str = "", **options: Any) -> gr.HTML:
         """HTML with what became of a step's last event: ``Tab.reports``, by ``elem_id``; ``html`` before."""
         part = self.part(elem_id, html, **options)
-        self.view([part], lambda tab, _: tab.reports.get(elem_id), lambda tab, _: {part: tab.reports.get(elem_id, html)})
+        self.shows(part, lambda tab, _: tab.reports.get(elem_id, html))
         return part
 
     @property
-    def outputs(self) -> list[Any]:
-        """The components that any event may change."""
-        drawn = [output for view in self.views for output in view.outputs if not isinstance(output, gr.HTML)]
-        return list(dict.fromkeys([self.drawn, self.number, self.memory, *drawn]))
-
-    @property
-    def inputs(self) -> list[Any]:
-        """The components of ``Controls``, in order."""
-        return [self.controls[name] for name in Controls._fields]
+    def sources(self) -> Sources:
+        return self.visitors.sources
 
     def redraw(self, tab: Tab, set_values: Updates, everything: bool = False) -> Updates:
         """Answer the tab's question again if that is due, and draw every view that has changed; or ``everything``.
@@ -92,7 +88,7 @@ class StepContext:
             drawn.ready = ready
         if ready:
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
-                answering.refresh(self.engine(tab), tab, self.sources, lambda: tab.closed)
+                answering.refresh(self.engine(tab), tab)
         opened, updates, shown = ["", *str(controls.opened).split()], Updates(), dict[Any, object]()
         for view in [view for view in self.views if view.when in opened and (ready or view.at_once)]:
             with suppress(StudioError):
@@ -130,14 +126,13 @@ class StepContext:
 
     def photos(self, tab: Tab, controls: Controls) -> tuple[tuple[Photo, ...], Files]:
         """The searched photos outside a library, and their files: the samples, or the visitor's own."""
-        samples = self.sources.samples
-        if (name := controls.scope.samples) and samples is not None and self.models.loaded:
-            return samples.gallery(self.engine(tab), name).photos, samples.files
+        if controls.scope.samples and self.sources.samples is not None and self.models.loaded:
+            return tab.gallery(self.engine(tab), controls.scope).photos, tab.files(controls.scope)
         return tab.visitor.photos, tab.visitor.files
 
     def library(self, tab: Tab, controls: Controls) -> LibraryPhotos | None:
         """The library that a question would search; None if there is none, or it cannot be read."""
         with suppress(StudioError):
-            if (name := controls.scope.library) and self.models.loaded:
-                return self.sources.libraries.photos(name, self.engine(tab).backbone)
+            if controls.scope.library and self.models.loaded:
+                return tab.library(self.engine(tab), controls.scope)
         return None

@@ -44,13 +44,15 @@ def event(
     opening: bool = False,
     everything: bool = False,
     downloads: bool = False,
+    hears: bool = False,
 ) -> Callable[..., Any]:
     """A handler as Gradio calls it. It gets the ``Event`` and the values of its own inputs, changes the tab, and returns values
     of controls, by name, and of boxes. Then the page is drawn again.
 
     ``group``: as in ``app.calls``. ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes
     long, so the tab's other events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn,
-    changed or not. ``downloads``: it returns a file.
+    changed or not. ``downloads``: it returns a file. ``hears``: the names that the browser keeps are its first value: it may be
+    the first event after a restart.
     """
 
     def called(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
@@ -68,8 +70,10 @@ def event(
 
             def handled() -> Any:
                 if asks and number < tab.drawn.asked:
-                    return {}
+                    return None
                 tab.drawn.asked = number if asks else tab.drawn.asked
+                if hears:
+                    visitor.hear_names(first.pop(0))
                 return handler(happened, *first)
 
             found = call(tab, update_wrapper(handled, handler), in_turn=not waits)

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.actions.sources import Sources
 from app.api import add_endpoints
 from app.calls import OPEN
 from app.languages import texts
@@ -32,19 +31,16 @@ from app.page.steps.take_home import TakeHome
 from app.page.view import Controls, Same, Updates, drawing
 from app.page.views import evidence, page_html
 from app.page.views.template import script
-from app.photos.libraries import PhotoLibraries
-from app.photos.samples import OPENING, Samples, sample_questions
+from app.photos.samples import OPENING, sample_questions
 from app.server.errors import without_paths
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 from core.common.errors import StudioError
 
 
-def build(
-    models: Models, visitors: Visitors, libraries: PhotoLibraries | None = None, samples: bool = True
-) -> tuple[gr.Blocks, gr.I18n]:
-    """Build the page, and its texts in all languages. ``models`` may still be loading. ``samples``: whether it has samples."""
-    context = StepContext(models, visitors, Sources(libraries or PhotoLibraries(), Samples() if samples else None))
+def build(models: Models, visitors: Visitors) -> tuple[gr.Blocks, gr.I18n]:
+    """Build the page, and its texts in all languages. ``models`` may still be loading."""
+    context = StepContext(models, visitors)
     with gr.Blocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
         studio = Studio(context)
         add_endpoints(models, visitors)
@@ -78,10 +74,10 @@ class Studio(Step):
                 samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
                 status = context.part("status", loading)
-        context.view([header], self._shipped, lambda *now: {header: page_html.header(self._shipped(*now))}, at_once=True)
-        context.view([status], self._loaded, lambda tab, _: {status: self._status(tab)}, at_once=True)
+        context.shows(header, lambda *now: page_html.header(self._shipped(*now)), self._shipped, at_once=True)
+        context.shows(status, self._status, at_once=True)
         names, engine, listed = context.part("expert-names", visible="hidden"), context.engine, page_html.expert_names
-        context.view([names], lambda t, _: Same(engine(t).repository), lambda t, _: {names: listed(engine(t))}, when="names")
+        context.shows(names, lambda tab, _: listed(engine(tab)), lambda tab, _: Same(engine(tab).repository), when="names")
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
                 self.steps = self._search_tab(samples)
@@ -91,7 +87,7 @@ class Studio(Step):
             with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                 # More than half of the page's bytes: they come once the tab is opened.
                 shown = context.part("evidence-shown", "", "evidence")
-                context.view([shown], lambda *_: 0, lambda *_: {shown: evidence.page(evidence.shipped())}, when="evidence")
+                context.shows(shown, lambda *_: evidence.page(evidence.shipped()), lambda *_: 0, when="evidence")
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
                 self.method = Method(context)
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
@@ -137,37 +133,34 @@ class Studio(Step):
         context, page = self.context, self.tabs.parent
         assert isinstance(page, gr.Blocks)
         self.opens(context.drawer.expand, "drawer")
-        opening: dict[str, Any] = {"group": OPEN, "opening": True}
+        opening: dict[str, Any] = {"group": OPEN, "opening": True, "hears": True}
         sets = [*ASKED.values(), *SAMPLING, "random", "opened", self.tabs]
         # A visitor may ask before the page is there: then it opens with that. What an earlier event has drawn stays, since the
         # visitor may be changing it.
-        begun = self.on(page.load, self._open, [context.kept_names], sets, asks=True, **opening)
+        begun = self.on(page.load, self._open, (), sets, asks=True, **opening)
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
-        self.on(begun.then, self._ready, [context.kept_names], waits=True, **opening)
+        self.on(begun.then, self._ready, waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
         again: dict[str, Any] = {"waits": True, "everything": True, "trigger_mode": "always_last"}
-        self.on(context.drawn.behind, self._ready, [context.kept_names], **again, **opening)
+        self.on(context.drawn.behind, self._ready, **again, **opening)
         page.unload(self._closed)
 
-    def _open(self, event: Event, kept: Any) -> Updates:
+    def _open(self, event: Event) -> Updates:
         """Resume the visitor of this browser in a new tab. The address may name a tab of the page."""
-        event.tab.visitor.hear_names(kept)
         asked = event.request.query_params
         values = self.address.resume(event, asked, sample_questions()[0] if self.context.opens_on_samples else None)
         if (named := asked.get("tab")) in [tab.id for tab in self.tabs.children if isinstance(tab, gr.Tab)]:
             values |= {self.tabs: gr.Tabs(selected=named), "opened": named}
         return values
 
-    def _ready(self, event: Event, kept: Any) -> Updates:
+    def _ready(self, event: Event) -> None:
         """Wait until the models are loaded or have failed: then the page is drawn. A tab that the server forgot asks again."""
         tab, controls = event.tab, event.controls
-        tab.visitor.hear_names(kept)
         with suppress(StudioError):
             if tab.asked.question is None and controls.words and (tab.visitor.photos or not controls.scope.own):
                 tab.asked = controls.asked(controls.words)
         with suppress(Exception):  # the status shows the reason
             self.context.engine(tab)
-        return {}
 
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")
@@ -175,11 +168,7 @@ class Studio(Step):
     def _shipped(self, tab: Tab, _: Controls) -> bool:
         return tab.visitor.backbone == DEFAULT
 
-    def _loaded(self, tab: Tab, _: Controls) -> object:
-        loading = self.context.models.engine(tab.visitor.backbone)
-        return tab.visitor.backbone, loading.loaded, loading.failed
-
-    def _status(self, tab: Tab) -> str:
+    def _status(self, tab: Tab, _: Controls) -> str:
         """Show the number of experts and how long the models took to load, or why they cannot be loaded."""
         loading = self.context.models.engine(tab.visitor.backbone)
         if not loading.loaded:

@@ -15,7 +15,6 @@ from app.page.context import StepContext
 from app.page.event import Event, event
 from app.page.view import Controls, Updates
 from app.page.views.template import script
-from app.visitors.tab import Tab
 from core.common.errors import StudioError
 from core.common.text import clean_text
 
@@ -62,36 +61,31 @@ class Step:
         ``group``: as in ``app.calls``. ``file``: what it returns for a download. ``kinds``: as for ``event``.
         """
         context = self.context
-        called = event(context, handler or (lambda *_: {}), group, downloads=file is not None, **kinds)
+        called = event(context, handler or (lambda *_: None), group, downloads=file is not None, **kinds)
         boxes = [context.controls[each] if isinstance(each, str) else each for each in sets]
-        outputs = [file] if file is not None else list(dict.fromkeys([*context.outputs, *boxes]))
+        drawn = [output for view in context.views for output in view.outputs if not isinstance(output, gr.HTML)]
+        changed = dict.fromkeys([context.drawn, context.number, context.memory, *drawn, *boxes])
+        outputs = [file] if file is not None else list(changed)
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
-        inputs = [*first, context.memory, context.number, *context.inputs]
+        kept = [context.kept_names] if kinds.get("hears") else []
+        inputs = [*kept, *first, context.memory, context.number, *(context.controls[name] for name in Controls._fields)]
         shown_on = context.drawn if shown_on is None else shown_on  # else Gradio tells each output how far the event is
         options: dict[str, Any] = private(shown_on) | {"js": js, "trigger_mode": trigger_mode}
         options["show_progress"] = "hidden" if shown_on is context.drawn else "full"
         return listen(called, inputs, outputs, **options)
 
-    def asks(
-        self,
-        events: Any,
-        handler: Callable[..., Any],
-        first: Sequence[Any] = (),
-        sets: Sequence[Any] = (),
-        group: str = SEARCH,
-        trigger_mode: str = "always_last",
-    ) -> None:
-        """Wire events that ask another question. Of the events during an answer, only the last one runs. An event with a
-        clicked item needs "multiple": otherwise Gradio loses the item."""
-        self.on(events, handler, first, sets, self.context.answer, group, trigger_mode=trigger_mode, asks=True)
+    def asks(self, events: Any, handler: Callable[..., Any], first: Sequence[Any] = (), **options: Any) -> None:
+        """Wire events that ask another question, as ``on``. Of the events during an answer, only the last one runs. An event
+        with a clicked item needs "multiple": otherwise Gradio loses the item."""
+        usual = {"shown_on": self.context.answer, "group": SEARCH, "trigger_mode": "always_last"}
+        self.on(events, handler, first, **usual | options, asks=True)
 
     def opens(self, event: Any, fold: str) -> None:
         """Draw what is in a folded part or on a tab once the visitor opens it."""
 
         def opened(event: Event) -> Updates:
-            opened = str(event.controls.opened).split()
-            return {} if fold in opened else {"opened": " ".join([*opened, fold])}
+            return {"opened": " ".join(dict.fromkeys([*str(event.controls.opened).split(), fold]))}
 
         self.on(event, opened, sets=["opened"])
 
@@ -111,29 +105,25 @@ class Step:
         Raises DescriptionError: when a day or the sentence is invalid; also raises as ``answering.answer``."""
         tab, controls = event.tab, event.controls._replace(**values)
         asked = controls.asked(question or Question.words(controls.query, controls.scope))
-        answering.answer(self.context.engine(tab), tab, asked, self.context.sources, lambda: tab.closed)
+        answering.answer(self.context.engine(tab), tab, asked)
         return values
-
-    def change(self, event: Event, **values: Any) -> Updates:
-        """As ``answer``, but if the words cannot be asked yet, show that instead, and ask them once there are photos."""
-        controls = event.controls._replace(**values)
-        return self.again(event.tab, controls, controls.words) | values
 
     def _adapt(self, event: Event, **values: Any) -> Updates:
         """Generate the adapter with these values of the controls, and ask the current question with it."""
         controls = event.controls._replace(**values)
         if (question := controls.words or event.tab.asked.question) is None:
             clean_text(controls.description)  # raises if the sentence is missing, too
-        return self.again(event.tab, controls, question) | values
+        return self.again(event, question, **values)
 
-    def again(self, tab: Tab, controls: Controls, question: Question | None) -> Updates:
-        """Answer a question with the values of the controls, if it can be answered. Raises DescriptionError: when a value is
-        invalid."""
-        asked, engine = controls.asked(question), self.context.engine(tab)
+    def again(self, event: Event, question: Question | None, **values: Any) -> Updates:
+        """As ``answer``, but if the question cannot be answered yet, show that, and ask it once there are photos. Raises
+        DescriptionError: when a value is invalid."""
+        tab, engine = event.tab, self.context.engine(event.tab)
+        asked = event.controls._replace(**values).asked(question)
         if asked.request is not None:
             engine.check(asked.request.k, asked.request.strength, asked.request.weights)
-        answering.answer_again(engine, tab, asked, self.context.sources, lambda: tab.closed)
-        return {}
+        answering.answer_again(engine, tab, asked)
+        return values
 
 
 def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **options: Any) -> gr.Textbox:
@@ -144,6 +134,10 @@ def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **option
 def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **options: Any) -> gr.Dropdown:
     """A dropdown of a few choices, without a filter."""
     return gr.Dropdown(choices, value=value, label=label, filterable=False, elem_id=elem_id, **options)
+
+
+def checkbox(elem_id: str, label: str, value: bool, width: int, **options: Any) -> gr.Checkbox:
+    return gr.Checkbox(value, label=label, container=False, min_width=width, elem_id=elem_id, **options)
 
 
 def copied(elem_id: str, label: str, **options: Any) -> gr.Textbox:
@@ -157,7 +151,6 @@ def dropped(elem_id: str, label: str, **options: Any) -> gr.File:
 
 
 def small(label: str, elem_id: str, width: int = 100, **options: Any) -> gr.Button:
-    """A small button."""
     return gr.Button(label, size="sm", min_width=width, elem_id=elem_id, **options)
 
 

@@ -37,9 +37,8 @@ def serve(
 ) -> str:
     """Serve a page until a signal ends the process, or, without ``wait``, return at once. Returns the page's address.
 
-    ``port``: None: the first free one from 7860. ``could_fit``: whether so many more bytes fit on the disk; it runs in threads,
-    and deletes no visitor's data. ``count_upload``: called with the bytes of uploads. ``max_upload``: most bytes of one upload:
-    half of the disk that uploads have. ``looks``: as ``gr.Blocks.launch`` takes them.
+    ``port``: None: the first free one from 7860. ``max_upload``, ``could_fit``, ``count_upload``: as for ``Uploads``.
+    ``looks``: as ``gr.Blocks.launch`` takes them.
     """
     allow_open_files()
     return page.launch(

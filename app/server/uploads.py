@@ -26,8 +26,8 @@ NO_LENGTH, NO_ROOM = 411, 507
 class Uploads:
     """ASGI middleware around the routes that take files. All other requests pass.
 
-    ``most``: most bytes of one upload. ``could_fit``: whether so many more bytes fit on the disk. It deletes no visitor's data.
-    ``count``: called with bytes that were written, or, below zero, taken back.
+    ``most``: most bytes of one upload: half of the disk that uploads have. ``could_fit``: whether so many more bytes fit on the
+    disk; it runs in threads, and deletes no visitor's data. ``count``: called with bytes written, or, below zero, taken back.
     """
 
     def __init__(self, app: ASGIApp, most: int, could_fit: Callable[[int], bool], count: Callable[[int], object]) -> None:

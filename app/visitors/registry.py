@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from app.models.engines import DEFAULT
 from app.photos.files import FOLDER_PREFIX, bytes_of
+from app.photos.sources import Sources
 from app.server.scratch import upload_folder
 from app.visitors.limits import Limits
 from app.visitors.tab import Tab
@@ -29,8 +30,8 @@ class Visitors:
     """Finds visitors and tabs, and deletes data beyond the limits: first of the network address with the most data, its longest
     unused visitor first."""
 
-    def __init__(self, limits: Limits = Limits(), backbone: str = DEFAULT) -> None:
-        self.limits, self._backbone = limits, backbone
+    def __init__(self, limits: Limits = Limits(), backbone: str = DEFAULT, sources: Sources = Sources()) -> None:
+        self.limits, self._backbone, self.sources = limits, backbone, sources
         self._visitors: dict[str, Visitor] = {}
         self._tabs: OrderedDict[str, Tab] = OrderedDict()  # by Gradio's session hash, the last used last
         self._lock = threading.RLock()
@@ -60,7 +61,7 @@ class Visitors:
             visitor, tab = self.visitor(token or session, address), self._tabs.get(session)
             if tab is None or tab.visitor is not visitor:
                 self._end_tab(session)
-                tab = self._tabs[session] = Tab(visitor)
+                tab = self._tabs[session] = Tab(visitor, sources=self.sources)
                 visitor.sessions.add(session)
                 visitor.last_left = math.inf
             self._tabs.move_to_end(session)

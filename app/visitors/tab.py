@@ -4,12 +4,19 @@ import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from app.answers.comparison import Answer, Comparison
-from app.answers.question import Asked, Question
+from app.answers.question import Asked, Question, Scope
+from app.photos.files import Files
+from app.photos.sources import Sources
 from app.visitors.visitor import Visitor
-from core.sglora.engine import Adaptation
+from core.retrieval.gallery import Gallery
+from core.retrieval.library_photos import LibraryPhotos
+from core.retrieval.photo_set import Where, background
+from core.retrieval.search import Search
+from core.sglora.engine import Adaptation, SGLora
 
 SHOWN = 12  # results of a column at first: full rows of two or three photos
 
@@ -60,6 +67,33 @@ class Tab:
     training: threading.Event | None = None  # stops the running training
     download: threading.Event | None = None  # ends the wait for a model
     turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes what the tab shows
+    sources: Sources = field(default_factory=Sources)
+
+    # What it searches
+
+    def gallery(self, engine: SGLora, scope: Scope) -> Gallery:
+        """The samples or the visitor's photos. Raises GalleryError: as ``Visitor.gallery`` and ``Samples.gallery``."""
+        samples = self.sources.samples
+        return samples.gallery(engine, scope.samples) if samples and scope.samples else self.visitor.gallery(engine)
+
+    def files(self, scope: Scope) -> Files:
+        """The files of the photos of ``gallery``."""
+        return self.sources.samples.files if self.sources.samples and scope.samples else self.visitor.files
+
+    def library(self, engine: SGLora, scope: Scope) -> LibraryPhotos | None:
+        """Raises LibraryError: when there is no such library, or it cannot be read."""
+        return self.sources.libraries.photos(scope.library, engine.backbone) if scope.library else None
+
+    def search(self, engine: SGLora, asked: Question) -> Search:
+        """The search that answers a question. Raises as ``gallery`` and ``library``."""
+        scope = asked.scope
+        own = self.gallery(engine, scope).contents if scope.own or scope.samples else None
+        library = self.library(engine, scope)
+        where = Where(Path(scope.folder) if scope.folder else None, scope.since, scope.until)
+        names = self.visitor.names(engine).among(background([own, library]))
+        return Search(asked.kind, asked.what, own, library, names, where, asked.file)
+
+    # What it shows
 
     @property
     def adaptation(self) -> Adaptation | None:
@@ -73,11 +107,6 @@ class Tab:
     def counted(self) -> Comparison | None:
         """The columns over which recall is counted."""
         return self.answer.comparison or self.answer.unasked
-
-    @property
-    def marks(self) -> dict[Question, dict[str, bool]]:
-        """The photos that the visitor marked as right or wrong, by question."""
-        return self.visitor.marks
 
     @property
     def top(self) -> int:
@@ -102,4 +131,4 @@ class Tab:
     def marks_of_words(self) -> Mapping[str, bool]:
         """The marks on the results of the last question, if it was words: a name can be taught from them."""
         asked = None if self.comparison is None else self.comparison.asked
-        return self.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
+        return self.visitor.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}

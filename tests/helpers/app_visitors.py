@@ -24,6 +24,8 @@ from gradio_client import Client, handle_file
 from app.models.engines import Models
 from app.page.layout import build
 from app.photos.libraries import PhotoLibraries
+from app.photos.samples import Samples
+from app.photos.sources import Sources
 from app.server.hosts import Hosts
 from app.server.serve import serve
 from app.visitors.limits import Limits
@@ -125,8 +127,8 @@ def launched(
     """
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
-    visitors = Visitors(limits)
-    page, i18n = build(models or Models(lambda: engine), visitors, libraries, samples)
+    visitors = Visitors(limits, sources=Sources(libraries or PhotoLibraries(), Samples() if samples else None))
+    page, i18n = build(models or Models(lambda: engine), visitors)
     try:
         url = serve(
             page,

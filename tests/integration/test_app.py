@@ -28,7 +28,6 @@ from zips import zipped
 
 from app.actions import adding, answering
 from app.actions.adapters import write_zip
-from app.actions.sources import Sources
 from app.answers.comparison import Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
@@ -38,7 +37,7 @@ from app.page.layout import Studio
 from app.page.view import Controls
 from app.page.views import experts_html, method_html, page_html, results_html
 from app.photos import files
-from app.photos.files import KEPT_DOWNLOADS, Files
+from app.photos.files import KEPT_DOWNLOADS
 from app.visitors import visitor as one_visitor
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
@@ -217,7 +216,7 @@ def test_the_page_says_why_there_are_no_models() -> None:
     def load() -> SGLora:
         raise RepositoryError("The experts are damaged: restore <them>.")
 
-    context = StepContext(Models(load), Visitors(), Sources())
+    context = StepContext(Models(load), Visitors())
     with gr.Blocks():
         Studio(context).wire()
     with pytest.raises(RepositoryError):
@@ -324,7 +323,7 @@ NASTY = "<img src=x onerror=alert(1)> ${1+1} {{x}} \"'&"
 
 def compared(columns: tuple[Column, ...], asked: Question, photos: tuple[Photo, ...] = (), zero_shot: bool = True) -> str:
     title = message("Photos for “{query}”", query=asked.what)
-    return results_html.comparison(Comparison(title, columns, asked, photos=photos), Files(), 10, zero_shot)
+    return results_html.comparison(Comparison(title, columns, asked, photos=photos), 10, zero_shot)
 
 
 def test_what_visitors_write_is_escaped(engine: SGLora) -> None:
@@ -432,7 +431,7 @@ def test_the_right_answers_are_those_that_captions_name(engine: SGLora, tmp_path
     made = answering.answer(engine, tab, words("  The photo  number 3. "))
     assert made is not None and made.right == {photo.id}
     places = [next(h.rank for h in column.ranking.hits if h.key == photo.id) for column in made.columns]
-    page = results_html.comparison(made, tab.visitor.files, 2)
+    page = results_html.comparison(made, 2)
     assert page.count('class="sg-hit sg-right"') == len(made.columns), "the right photo is shown at any rank"
     assert " → ".join(map(str, places)) in page
     made = answering.answer(engine, tab, words("something else"))
@@ -466,7 +465,7 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
     ten = {hit.key for hit in shared[:10]}
 
     def said(tab: Tab) -> str:
-        return re.sub("<[^>]+>", "", str(results_html.marked(tab.comparison, tab.marks)))
+        return re.sub("<[^>]+>", "", str(results_html.marked(tab.comparison, tab.visitor.marks)))
 
     def expected(*keys: str) -> str:
         n, after = len(keys), len(ten & {*keys})
@@ -498,7 +497,7 @@ def test_marks_of_the_latest_questions_are_kept(engine: SGLora, tmp_path: Path, 
     for number in range(5):
         answering.answer(engine, tab, words(f"something number {number}"))
         answering.mark(tab, tab.visitor.photos[0].id, True)
-    assert [question.what for question in tab.marks] == [f"something number {n}" for n in (2, 3, 4)]
+    assert [question.what for question in tab.visitor.marks] == [f"something number {n}" for n in (2, 3, 4)]
 
 
 def test_photos_removed_last_come_back_and_count_as_memory(engine: SGLora, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_repositories_are_found_with_their_command_line(folder: Path, others: li
 
 @pytest.mark.parametrize("choice", [False, True])
 def test_the_page_has_a_choice_if_there_is_one(engine: SGLora, others: list[FoundRepository], choice: bool) -> None:
-    page, _ = build(Models(lambda: engine, others if choice else ()), Visitors(), samples=False)
+    page, _ = build(Models(lambda: engine, others if choice else ()), Visitors())
     assert ("backbone" in {getattr(block, "elem_id", None) for block in page.blocks.values()}) is choice
 
 

@@ -174,8 +174,8 @@ def test_commands_say_what_the_page_did(text: str) -> None:
         parse(shlex.split(line)[3:])
         for line in (
             adapt_command(request),
-            search_command(request, text, 20),
-            search_command(request, None, 5, names=True),
+            search_command(request, Question.words(text), 20),
+            search_command(request, Question.photo("a photo"), 5, names=True),
             evaluate_command(request),
         )
     )

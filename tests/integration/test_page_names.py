@@ -16,11 +16,11 @@ from recalls import prefixes_of
 from app.actions import adding, answering, teaching
 from app.actions.adapters import write_zip
 from app.actions.line import answer_photo, line_of
-from app.actions.sources import Sources
 from app.answers.comparison import MERGE, SG_LORA, SHARED, ZERO, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.page.views import results_html
 from app.photos.libraries import PhotoLibraries
+from app.photos.sources import Sources
 from app.visitors.kept_names import KeptNames
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
@@ -91,7 +91,7 @@ def test_a_taught_name_finds_its_photos_at_once(engine: SGLora, tab: Tab) -> Non
     assert after.columns[1].note != before.columns[1].note
     assert after.columns[0].ranking == before.columns[0].ranking
     assert first(tab) == ["wug"] * 6  # also those that did not teach the name
-    shown = results_html.comparison(after, tab.visitor.files, 6)
+    shown = results_html.comparison(after, 6)
     assert "wug (3 photos): a name that you taught." in shown and "1 taught" in shown
 
     # It stays when the visitor's photos go, in another tab, and without the adapter. Other visitors do not have it.
@@ -180,7 +180,7 @@ def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula
     assert torch.allclose(entry.target(backbone, None, text, text), target, atol=1e-5)
     again = answering.answer_again(engine, tab)
-    assert first(tab) == ["wug"] * 6 and "marked as right (2)" in results_html.marked(again, tab.marks)
+    assert first(tab) == ["wug"] * 6 and "marked as right (2)" in results_html.marked(again, tab.visitor.marks)
     # A typed name is taught from the photos that are marked as right.
     named = teaching.from_marks(engine, tab, " blicket ").entries[-1]
     assert named.name == "blicket" and named.without is None
@@ -244,7 +244,7 @@ def test_answers_draw_the_line_below_a_name(engine: SGLora, tab: Tab) -> None:
     assert tab.ticked == right and tab.visitor.taught == (("wug", 2 + len(right)),) and len(right) >= 2
     assert tab.comparison is not None
     answering.mark(tab, tab.comparison.columns[-1].ranking.hits[0].key, False)  # the others say that the line is further down
-    shown = results_html.line(tab.comparison, tab.visitor.files, line_of(engine, tab))
+    shown = results_html.line(tab.comparison, line_of(engine, tab))
     assert 'data-line="6"' in shown and "Photos above the line: 5" in shown
 
 
@@ -291,27 +291,27 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
     """The visitor's own photos are the wugs; the library has the others."""
     blobs = blurred(tmp_path / "photos", [f"blob {number}.png" for number in range(3)], 11)
     index_folders(PhotoLibrary.create(tmp_path / "pictures", engine.backbone), [tmp_path / "photos"], engine.backbone)
-    sources = Sources(PhotoLibraries([tmp_path / "pictures"]))
-    answer = answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))), sources)
+    tab.sources = Sources(PhotoLibraries([tmp_path / "pictures"]))
+    answer = answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))))
     assert answer is not None
     chosen = {hit.label: hit.key for hit in answer.columns[0].ranking.hits if hit.label in ("blob 0.png", "blob 1.png")}
     keys = [chosen["blob 0.png"], chosen["blob 1.png"], *wugs(tab, 1)]
-    names = teaching.from_photos(engine, tab, "both", keys, sources=sources)
+    names = teaching.from_photos(engine, tab, "both", keys)
     apart = Gallery(engine.backbone)
     apart.add(blobs[:2])
     own = prefixes_of(tab.visitor.gallery(engine), wugs(tab, 1))
     expected = torch.cat([apart.contents.prefixes(range(len(apart.photos))), own])
     taught = engine.backbone.suffix(names.entries[0].photos)
     assert len(taught) == 3 and (taught @ engine.backbone.suffix(expected).T).max(0).values.min() > 0.999
-    answering.answer(engine, tab, Asked(Question.words("both", Scope(True, library="pictures"))), sources)
+    answering.answer(engine, tab, Asked(Question.words("both", Scope(True, library="pictures"))))
     while (now := line_of(engine, tab)) is not None and now.ask is not None:  # also of those in the library
         assert now.ask.key not in keys
         answer_photo(engine, tab, now.ask.key, False)
     assert now is not None and now.asked == MOST_ASKED and now.name == "both"
-    answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))), sources)
+    answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))))
     for key in keys:
         answering.mark(tab, key, True)
-    assert len(teaching.from_marks(engine, tab, sources=sources).entries[-1].photos) == 3
+    assert len(teaching.from_marks(engine, tab).entries[-1].photos) == 3
 
 
 def test_adapters_count_as_memory_once_each(engine: SGLora, tab: Tab) -> None:

@@ -24,8 +24,6 @@ from recalls import headline
 from strangers import API, PLAIN, Stranger, wait
 
 from app.actions import adding, answering
-from app.actions.answering import NO_SOURCES
-from app.actions.sources import Sources
 from app.answers.comparison import Comparison
 from app.answers.exports import results_csv, write_photos
 from app.answers.question import Asked, Question, Scope, checked_day
@@ -33,6 +31,7 @@ from app.languages import speaking, texts
 from app.page.view import Controls
 from app.page.views import results_html
 from app.photos.libraries import PhotoLibraries
+from app.photos.sources import Sources
 from app.server.hosts import is_from_here
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
@@ -181,8 +180,9 @@ def scores(comparison: Comparison) -> list[dict[str, float]]:
     return [{hit.key: hit.score for hit in column.ranking.hits} for column in comparison.columns]
 
 
-def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources = NO_SOURCES, **asked: Any) -> Comparison:
-    found = answering.answer(engine, tab, Asked(question, **asked), sources)
+def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources = Sources(), **asked: Any) -> Comparison:
+    tab.sources = sources
+    found = answering.answer(engine, tab, Asked(question, **asked))
     assert found is not None
     return found
 
@@ -220,23 +220,23 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLor
     hits = found.columns[0].ranking.hits
     borrowed = next(hit for hit in hits if hit.key in found.rows)
     answering.mark(tab, borrowed.key, True)
-    counted = re.sub("<[^>]+>", "", results_html.marked(found, tab.marks))
+    counted = re.sub("<[^>]+>", "", results_html.marked(found, tab.visitor.marks))
     assert counted.startswith(
         headline(texts.MARKED.format(question=texts.of(found.title), total=1), ZERO_SHOT=int(borrowed.rank <= 10))
     )
-    page = results_html.comparison(found, tab.visitor.files, 13, marks=tab.marks[found.asked])
+    page = results_html.comparison(found, 13, marks=tab.visitor.marks[found.asked])
     assert page.count('class="sg-open"') == 13 * len(found.columns) and page.count('data-mark="up" aria-pressed="true"') == 2
     assert results_csv(found).count("\n") == 1 + 13
-    write_photos(tab.visitor.files, found, 13, tmp_path / "photos.zip")
+    write_photos(found, 13, tmp_path / "photos.zip")
     with zipfile.ZipFile(tmp_path / "photos.zip") as archive:
         assert [name[4:] for name in archive.namelist()] == [hit.label for hit in found.columns[-1].ranking.hits]
     # Only the user of this machine gets the files themselves, and sees where they are.
     file, own = found.paths[borrowed.key], replace(found, opens=True)
-    write_photos(tab.visitor.files, own, 13, tmp_path / "originals.zip")
+    write_photos(own, 13, tmp_path / "originals.zip")
     with zipfile.ZipFile(tmp_path / "originals.zip") as archive:
         contents = [archive.read(name) for name in archive.namelist()]
     assert file.read_bytes() in contents and len({*contents} & {path.read_bytes() for path in found.paths.values()}) == 12
-    assert str(file) in results_csv(own) and str(file) in results_html.comparison(own, tab.visitor.files, 13)
+    assert str(file) in results_csv(own) and str(file) in results_html.comparison(own, 13)
     assert str(file.parent) not in results_csv(found) + page and f"{file.parent.name}/{file.name}" in results_csv(found)
 
     # The results leave out the photo itself and rank the others by similarity.

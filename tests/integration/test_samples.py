@@ -10,13 +10,13 @@ import torch
 from recalls import headline, prefixes_of
 
 from app.actions import adding, answering, own_experts, teaching
-from app.actions.sources import Sources
 from app.answers.comparison import RANDOM, SG_LORA, SHARED, ZERO, Comparison
 from app.answers.exports import results_csv
 from app.answers.question import Asked, Question, Scope
 from app.languages import TAGS, speaking, texts
 from app.page.views import results_html
 from app.photos.samples import OPENING, Samples, sample_questions
+from app.photos.sources import Sources
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.backbones.lora import Lora
@@ -37,77 +37,77 @@ def sources() -> Sources:
 
 
 @pytest.fixture
-def tab() -> Tab:
-    return Tab(Visitor())
+def tab(sources: Sources) -> Tab:
+    return Tab(Visitor(), sources=sources)
 
 
-def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources, request: AdapterRequest | None = None) -> Comparison:
-    found = answering.answer(engine, tab, Asked(question, request), sources)
+def answer(engine: SGLora, tab: Tab, question: Question, request: AdapterRequest | None = None) -> Comparison:
+    found = answering.answer(engine, tab, Asked(question, request))
     assert found is not None
     return found
 
 
-def test_visitors_share_the_samples_and_own_photos_stay_apart(engine: SGLora, sources: Sources, tab: Tab) -> None:
-    found = answer(engine, tab, Question.words("a lion", SAMPLES), sources)
+def test_visitors_share_the_samples_and_own_photos_stay_apart(engine: SGLora, tab: Tab) -> None:
+    found = answer(engine, tab, Question.words("a lion", SAMPLES))
     assert {hit.label for hit in found.columns[0].ranking.hits} == {sample.name for sample in sample_photos()}
     assert not tab.visitor.has_own and tab.visitor.photos == () and tab.visitor.memory == 0
-    other = Tab(Visitor())
-    assert answer(engine, other, Question.words("a lion", SAMPLES), sources).photos is found.photos
+    other = Tab(Visitor(), sources=tab.sources)
+    assert answer(engine, other, Question.words("a lion", SAMPLES)).photos is found.photos
     own = sample_photos()[0].path
     adding.add_uploads(engine, tab, [str(own)])
-    mine = answer(engine, tab, Question.words("a lion"), sources)
+    mine = answer(engine, tab, Question.words("a lion"))
     assert [hit.label for hit in mine.columns[0].ranking.hits] == [own.name]
     shown = other.answer
-    answering.refresh(engine, other, sources)
+    answering.refresh(engine, other)
     assert other.answer is shown, "another visitor's photos change nothing"
     with pytest.raises(GalleryError):
         adding.photos_called(engine, tab, found.photos[1].name)
     tab.visitor.remove([photo.id for photo in found.photos])
-    assert len(sources.gallery(engine, tab.visitor, SAMPLES).photos) == 40
+    assert len(tab.gallery(engine, SAMPLES).photos) == 40
     # Files of the samples are not those of the visitor, and the page shows them.
-    shown = results_html.comparison(found, tab.visitor.files, 6)
+    shown = results_html.comparison(found, 6)
     assert str(found.files.folder) in shown and str(tab.visitor.files.folder) not in shown
     assert results_csv(found).count("\n") == 1 + 40
 
 
-def test_captions_and_similar_photos_of_a_sample(engine: SGLora, sources: Sources, tab: Tab) -> None:
-    gallery = sources.gallery(engine, tab.visitor, SAMPLES)
+def test_captions_and_similar_photos_of_a_sample(engine: SGLora, tab: Tab) -> None:
+    gallery = tab.gallery(engine, SAMPLES)
     photo = next(photo for photo in gallery.photos if photo.captions)
-    captions = answer(engine, tab, Question.photo(photo.id, scope=SAMPLES), sources)
+    captions = answer(engine, tab, Question.photo(photo.id, scope=SAMPLES))
     assert captions.of == "captions" and captions.columns[0].ranking.total == len(
         {c for p in gallery.photos for c in p.captions}
     )
     labels = {hit.key: hit.label for hit in captions.columns[0].ranking.hits}
     assert {labels[key] for key in captions.right} == set(photo.captions)
-    similar = answer(engine, tab, Question("similar", photo.id, scope=SAMPLES), sources)
+    similar = answer(engine, tab, Question("similar", photo.id, scope=SAMPLES))
     found = [hit.key for hit in similar.columns[0].ranking.hits]
     rows = dict(zip([p.id for p in gallery.photos], gallery.contents.embeddings(), strict=True))
     wanted = sorted(rows.keys() - {photo.id}, key=lambda key: -float(rows[key] @ rows[photo.id]))
     assert found[:5] == wanted[:5] and photo.id not in found
     with pytest.raises(PhotoError):  # a sample is not one of the visitor's photos
-        answering.answer(engine, tab, Asked(Question("similar", photo.id)), sources)
+        answering.answer(engine, tab, Asked(Question("similar", photo.id)))
 
 
-def test_a_name_from_samples_and_own_photos(engine: SGLora, sources: Sources, tab: Tab) -> None:
-    samples = sources.gallery(engine, tab.visitor, SAMPLES)
+def test_a_name_from_samples_and_own_photos(engine: SGLora, tab: Tab) -> None:
+    samples = tab.gallery(engine, SAMPLES)
     adding.add_uploads(engine, tab, [str(sample_photos()[20].path)])
     own = tab.visitor.photos[0].id
-    shown = answer(engine, tab, Question.words("a wug", SAMPLES), sources)
+    shown = answer(engine, tab, Question.words("a wug", SAMPLES))
     first, second = [hit.key for hit in shown.columns[0].ranking.hits if hit.key != own][:2]
-    names = teaching.from_photos(engine, tab, "wug", [first, own], sources=sources)
+    names = teaching.from_photos(engine, tab, "wug", [first, own])
     expected = torch.cat([prefixes_of(tab.visitor.gallery(engine), [own]), prefixes_of(samples, [first])])
     assert torch.equal(names.entries[0].photos, expected)
-    again = answering.answer_again(engine, tab, sources=sources)
+    again = answering.answer_again(engine, tab)
     assert again is not None and {first, own} == {hit.key for hit in again.columns[-1].ranking.hits[:2]}
     # Marks on samples teach.
     answering.mark(tab, second, True)
     assert tab.ticked == [second]
-    taught = teaching.from_marks(engine, tab, "dax", sources).entries[-1]
+    taught = teaching.from_marks(engine, tab, "dax").entries[-1]
     assert torch.equal(taught.photos, prefixes_of(samples, [second]))
 
 
-def test_samples_train_no_own_expert(engine: SGLora, sources: Sources, tab: Tab) -> None:
-    answer(engine, tab, Question.words("a lion", SAMPLES), sources)
+def test_samples_train_no_own_expert(engine: SGLora, tab: Tab) -> None:
+    answer(engine, tab, Question.words("a lion", SAMPLES))
     with pytest.raises(GalleryError, match="at least 20"):
         own_experts.train(engine, tab, "mine", "photos of lions", lambda *now: None, threading.Event())
     assert answering.look(engine, tab, SAMPLES) is None, "without the samples there is nothing to look at"
@@ -115,7 +115,7 @@ def test_samples_train_no_own_expert(engine: SGLora, sources: Sources, tab: Tab)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", TAGS)
-def test_the_sentence_earns_the_headline_of_the_page(engine: SGLora, sources: Sources, tab: Tab, code: str) -> None:
+def test_the_sentence_earns_the_headline_of_the_page(engine: SGLora, tab: Tab, code: str) -> None:
     """The opening set, in each language: the figures are those that the test counts from plain embeddings, the right sentence
     names 15 % of all photos more than a random one, and a sentence about no photos does not."""
     scope, photos = Scope(False, OPENING), sample_photos(OPENING)
@@ -125,10 +125,10 @@ def test_the_sentence_earns_the_headline_of_the_page(engine: SGLora, sources: So
         for sentence in (first.description, "quarterly tax returns and invoices"):
             request = AdapterRequest(sentence)
             asked = Asked(Question.words(first.query, scope), request, random=True)
-            found = answering.answer(engine, tab, asked, sources)
+            found = answering.answer(engine, tab, asked)
             applied = [ZERO, RANDOM, SG_LORA] if sentence == first.description else [ZERO, SHARED]
             assert found is not None and found.named and [column.title for column in found.columns] == applied
-            measured = answering.measure(engine, tab, sources)
+            measured = answering.measure(engine, tab)
             assert measured is not None
             rows = {photo.name: row for row, photo in enumerate(found.photos)}
             right = np.array([names.index(texts.of_sample(photo.captions[0])) for photo in photos])
@@ -136,7 +136,7 @@ def test_the_sentence_earns_the_headline_of_the_page(engine: SGLora, sources: So
             hits = defaultdict(list)
             for column in measured.counted:
                 assert column.hits is not None
-                scores = by_hand(sources.gallery(engine, tab.visitor, scope), names, column.adapter)
+                scores = by_hand(tab.gallery(engine, scope), names, column.adapter)
                 first_named = (scores - np.log(np.exp(20 * scores).sum(0)) / 20).argmax(1)[order] == right
                 assert int((column.hits["i2t"].ranks < 1).sum()) == pytest.approx(int(first_named.sum()), abs=1)
                 hits[column.title].append(first_named.astype(float))

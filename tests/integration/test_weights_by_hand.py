@@ -23,7 +23,6 @@ from recalls import ranked
 from strangers import Stranger
 from tiny_models import tiny_backbone
 
-from app.actions.sources import Sources
 from app.answers.commands import adapt_command
 from app.answers.question import OWN, Asked, Question
 from app.models.engines import Models
@@ -190,7 +189,7 @@ def test_page_and_api_say_the_same_of_unusable_weights(app: Running, tmp_path: P
 
 def test_a_link_holds_them(app: Running, engine: SGLora) -> None:
     """What the page writes into the address gives the same request again."""
-    context = StepContext(Models(lambda: engine), Visitors(), Sources())
+    context = StepContext(Models(lambda: engine), Visitors())
     context.controls["where"] = SimpleNamespace(value=OWN, choices=[("", OWN)])
     context.models.get(context.models.first)
     address = object.__new__(Address)

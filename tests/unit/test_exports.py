@@ -11,11 +11,11 @@ import pytest
 from recalls import recalls
 
 from app.actions import adding, answering
-from app.actions.sources import Sources
 from app.answers import exports
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
 from app.photos.samples import Samples
+from app.photos.sources import Sources
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.common.errors import DataError
@@ -31,9 +31,9 @@ SOURCES = Sources(samples=Samples())
 @pytest.fixture(scope="module")
 def tab(engine: SGLora) -> Tab:
     """A tab with an adapter and a typed question about the samples."""
-    made = Tab(Visitor())
+    made = Tab(Visitor(), sources=SOURCES)
     question = Question.words(QUERY, Scope.of("samples"))
-    answering.answer(engine, made, Asked(question, AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0), merge=True), SOURCES)
+    answering.answer(engine, made, Asked(question, AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0), merge=True))
     return made
 
 
@@ -71,11 +71,10 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tab: Tab, name: str) -> None:
 
 def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
     gallery = SOURCES.samples.gallery(engine)
-    read = rows(exports.recall_csv(answering.measure(engine, tab, SOURCES)))
+    read = rows(exports.recall_csv(answering.measure(engine, tab)))
     names = tab.visitor.names(engine)
-    adapters = {
-        texts.english(title): adapter for title, _, adapter in answering.columns(engine, names, tab.asked, tab.adaptation)
-    }
+    columns = answering.columns(engine, names, tab.asked, tab.adaptation)
+    adapters = {texts.english(column.title): column.adapter for column in columns}
     assert list(adapters) == [texts.english(column.title) for column in tab.comparison.columns]
     assert len(read) == 6 * (2 * len(adapters) - 1)
     for row in read:
@@ -94,7 +93,7 @@ def test_the_zip_holds_the_photos_in_their_order(engine: SGLora, tmp_path: Path,
     if not kept:
         shutil.rmtree(tab.visitor.files.folder / "photos")
     made = answering.answer(engine, tab, Asked(Question.words(QUERY), AdapterRequest(SENTENCE)))
-    exports.write_photos(tab.visitor.files, made, 4, path := tmp_path / "photos.zip")
+    exports.write_photos(made, 4, path := tmp_path / "photos.zip")
     hits, thumbnails = made.columns[-1].ranking.hits[:4], {p.name: p.thumbnail for p in tab.visitor.photos}
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [f"{i:03d} {hit.label}" for i, hit in enumerate(hits, 1)]
@@ -103,7 +102,7 @@ def test_the_zip_holds_the_photos_in_their_order(engine: SGLora, tmp_path: Path,
 
 
 def test_the_zip_of_samples_holds_their_files(tab: Tab, tmp_path: Path) -> None:
-    exports.write_photos(tab.visitor.files, tab.comparison, 2, path := tmp_path / "photos.zip")
+    exports.write_photos(tab.comparison, 2, path := tmp_path / "photos.zip")
     with zipfile.ZipFile(path) as archive:
         files = {name[4:]: archive.read(name) for name in archive.namelist()}
     assert len(files) == 2 and files.items() <= {s.name: s.path.read_bytes() for s in sample_photos()}.items()
@@ -120,10 +119,10 @@ def test_the_zip_of_sidecars_has_the_question_as_keyword(tab: Tab, tmp_path: Pat
 
 
 def test_captions_are_no_photos(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
-    photos, other = SOURCES.samples.gallery(engine).photos, Tab(tab.visitor)
+    photos, other = SOURCES.samples.gallery(engine).photos, Tab(tab.visitor, sources=SOURCES)
     question = Question.photo(photos[0].id, scope=Scope.of("samples"))
-    made = answering.answer(engine, other, Asked(question, tab.asked.request), SOURCES)
+    made = answering.answer(engine, other, Asked(question, tab.asked.request))
     with pytest.raises(DataError, match="search with words"):
-        exports.write_photos(tab.visitor.files, made, 4, tmp_path / "photos.zip")
+        exports.write_photos(made, 4, tmp_path / "photos.zip")
     assert exports.keyword_of(made) == ""
     assert {r["caption"] for r in rows(exports.results_csv(made))} == {c for p in photos for c in p.captions}

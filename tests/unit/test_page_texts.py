@@ -16,6 +16,8 @@ from app.models.engines import Models, found_repositories
 from app.page.layout import build
 from app.page.views import page_html
 from app.photos.libraries import PhotoLibraries
+from app.photos.samples import Samples
+from app.photos.sources import Sources
 from app.visitors.registry import Visitors
 from core.backbones.description import subject
 from core.common import errors
@@ -199,7 +201,7 @@ def test_a_browser_translates_every_label(samples: bool, tmp_path: Path) -> None
 
     libraries = PhotoLibraries() if samples else PhotoLibraries([tmp_path / "library"], writable=True)
     models = Models(none, () if samples else found_repositories([]))
-    page, i18n = build(models, Visitors(), libraries, samples)
+    page, i18n = build(models, Visitors(sources=Sources(libraries, Samples() if samples else None)))
     marked, plain = set(), set()
     for component in page.config["components"]:
         for name, text in strings(component["props"]):

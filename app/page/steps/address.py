@@ -25,7 +25,7 @@ KINDS = ("similar", "photo")  # questions about a photo of the gallery, by its i
 class Address(Step):
     def layout(self) -> None:
         address = self.address = self.context.part("address", "", "address", visible="hidden")
-        self.context.view([address], self._shown, lambda tab, controls: {address: self._shown(tab, controls)})
+        self.context.shows(address, self._shown)
 
     def wire(self) -> None:
         self.asks(self.address.go, self._go, sets=[*ASKED.values(), *SAMPLING, "random"], trigger_mode="multiple")
@@ -63,7 +63,7 @@ class Address(Step):
     def _go(self, event: Event) -> Updates:
         asked = _cleaned(dict(parse_qsl(str(event.data.get("search")).lstrip("?"))))
         values = {"strength": self.context.engine(event.tab).usual_strength} | self._values(asked, event.tab.visitor.has_own)
-        return self.again(event.tab, event.controls._replace(**values), self._question(asked, values)) | values
+        return self.again(event, self._question(asked, values), **values)
 
     def _question(self, asked: Mapping[str, str], values: Mapping[str, Any]) -> Question | None:
         controls = Controls(**values)

@@ -3,7 +3,6 @@
 import gradio as gr
 
 from app.answers.question import OWN, Question, Scope
-from app.calls import SEARCH
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, choice, dropped, private, textbox
@@ -36,7 +35,6 @@ class Ask(Step):
         self.context.controls |= {"query": self.query, "where": self.where}
 
     def captions(self) -> None:
-        """Lay out the search for the captions of a photo."""
         context = self.context
         with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
             needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")
@@ -46,14 +44,11 @@ class Ask(Step):
                 self.other = dropped("other", self.t("OTHER_PHOTO"), scale=2, min_width=180)
                 self.find = gr.Button(self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, elem_id="find")
         context.picked = self.pick
-        context.view([self.pick], self._photos, self._choices, at_once=True)
+        context.shows(self.pick, self._choices, self._photos, at_once=True)
 
     def wire(self) -> None:
         self.asks([self.search.click, self.query.submit], self.answer)
-        changes = ["folder", "description", "query", "random"]
-        self.on(
-            self.where.input, self._elsewhere, (), changes, self.context.answer, SEARCH, asks=True, trigger_mode="always_last"
-        )
+        self.asks(self.where.input, self._elsewhere, sets=["folder", "description", "query", "random"])
         self.asks(self.find.click, self._find, [self.pick, self.other])
         # A question is about one photo: a choice in one box empties the other.
         self.other.upload(None, None, self.pick, js="() => null", **private())
@@ -63,9 +58,9 @@ class Ask(Step):
         """Ask the same question of other photos, or the page's example about them. The folder is reset. Raises LibraryError:
         when the chosen library cannot be read."""
         controls = event.controls
-        if library := controls.scope.library:
-            self.context.sources.libraries.photos(library, self.context.engine(event.tab).backbone)
-        return self.change(event, folder="", **elsewhere(controls.where, controls.description, controls.query))
+        event.tab.library(self.context.engine(event.tab), controls.scope)
+        values = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
+        return self.again(event, controls._replace(**values).words, **values)
 
     def _find(self, event: Event, picked: str | None, other: str | None) -> Updates:
         return self.answer(event, Question.photo(picked, other, Scope.of(event.controls.scope.samples or OWN)))
@@ -73,6 +68,5 @@ class Ask(Step):
     def _photos(self, tab: Tab, controls: Controls) -> tuple[Photo, ...]:
         return self.context.photos(tab, controls)[0]
 
-    def _choices(self, tab: Tab, controls: Controls) -> Updates:
-        choices = [(photo.name, photo.id) for photo in self._photos(tab, controls)[:LISTED]]
-        return {self.pick: gr.Dropdown(choices=choices, value=None)}
+    def _choices(self, tab: Tab, controls: Controls) -> gr.Dropdown:
+        return gr.Dropdown(choices=[(photo.name, photo.id) for photo in self._photos(tab, controls)[:LISTED]], value=None)

@@ -1,6 +1,5 @@
 """The results: one question, answered with and without the adapter."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from app.answers.question import Question
 from app.calls import SEARCH
 from app.languages import language, texts
 from app.page.event import Event
-from app.page.step import Step, copied, small, with_estimate
+from app.page.step import Step, checkbox, copied, small, textbox, with_estimate
 from app.page.view import Controls, Same, Updates
 from app.page.views import results_html
 from app.visitors.tab import Tab
@@ -21,6 +20,7 @@ from core.backbones.trained_words import unknown_words
 from core.common.languages import language_remark
 from core.data.sample_photos import sample_sets
 
+EXAMPLE_DAY = "2024-05-31"
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
 TRAINED = ("en", "de", "fr")  # page languages that trained the model: only these have a notice about unknown words
 
@@ -28,14 +28,24 @@ TRAINED = ("en", "de", "fr")  # page languages that trained the model: only thes
 class Compare(Step):
     def layout(self) -> None:
         """Lay out what is counted over all captions. ``options`` and ``results`` come below."""
-        counting = self.t.html("NOT_COUNTED", results_html.not_counted) if self.context.opens_on_samples else ""
+        counting = self.t.html("NOT_COUNTED", lambda: results_html.counting(texts.LOADING))
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
-            self.recall = self.context.part("recall", counting)
+            self.recall = self.context.part("recall", counting if self.context.opens_on_samples else "")
 
     def options(self) -> None:
+        context = self.context
         with gr.Row(equal_height=True, elem_classes="sg-options", elem_id="options") as options:
-            self._lay_out_options()
-        self.context.sight(options, self._has_options, at_first=self.context.opens_on_samples)
+            self.zero_shot = checkbox("with-zero-shot", self.t("WITH_ZERO_SHOT"), True, 160, scale=0)
+            # A link may name a folder before the folders are known.
+            shown: dict[str, Any] = {"choices": [(self.t("FOLDER_ALL"), "")], "value": "", "allow_custom_value": True}
+            self.folder = gr.Dropdown(label=self.t("FOLDER"), scale=0, min_width=110, visible=False, elem_id="folder", **shown)
+            self.since = textbox("since", self.t("SINCE"), EXAMPLE_DAY, scale=0, min_width=110)
+            self.until = textbox("until", self.t("UNTIL"), EXAMPLE_DAY, scale=0, min_width=110)
+        context.sight(options, self._has_options, at_first=context.opens_on_samples)
+        for day in (self.since, self.until):
+            context.sight(day, _dated)
+        filters = {"folder": self.folder, "since": self.since, "until": self.until}
+        context.controls |= {"zero_shot": self.zero_shot, **filters}
 
     def results(self) -> None:
         context = self.context
@@ -45,40 +55,19 @@ class Compare(Step):
         context.sight(self.more_of_them, self._has_more)
         context.answer = self.results_shown
 
-    def _lay_out_options(self) -> None:
-        self.zero_shot = gr.Checkbox(
-            True, label=self.t("WITH_ZERO_SHOT"), container=False, min_width=160, scale=0, elem_id="with-zero-shot"
-        )
-        # A link may name a folder before the folders are known.
-        folders: dict[str, Any] = {"choices": [(self.t("FOLDER_ALL"), "")], "value": "", "allow_custom_value": True}
-        self.folder = gr.Dropdown(label=self.t("FOLDER"), scale=0, min_width=110, visible=False, elem_id="folder", **folders)
-        self.since, self.until = (
-            self.context.sight(
-                gr.Textbox(label=label, placeholder="2024-05-31", max_lines=1, scale=0, min_width=110, elem_id=name), _dated
-            )
-            for label, name in ((self.t("SINCE"), "since"), (self.t("UNTIL"), "until"))
-        )
-        filters = {"folder": self.folder, "since": self.since, "until": self.until}
-        self.context.controls |= {"zero_shot": self.zero_shot, **filters}
-
     def more(self) -> None:
         with gr.Row():
-            self.merge, self.random = (
-                gr.Checkbox(value, label=label, container=False, min_width=200, elem_id=name)
-                for value, label, name in (
-                    (False, texts.WITH_MERGE, "with-merge"),
-                    (self.context.opens_on_samples, texts.WITH_RANDOM, "with-random"),
-                )
-            )
+            self.merge = checkbox("with-merge", texts.WITH_MERGE, False, 200)
+            self.random = checkbox("with-random", texts.WITH_RANDOM, self.context.opens_on_samples, 200)
         self.context.controls |= {"merge": self.merge, "random": self.random}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
-        view, results, marked = self.context.view, self.results_shown, self.marked
-        view([results], self._answered, lambda *now: {results: self._answer(*now)}, at_once=True)
-        view([marked], self._marked, lambda tab, _: {marked: results_html.marked(tab.comparison, tab.marks)})
-        view([self.recall], lambda tab, now: (Same(tab.counted), now.zero_shot), self._draw_recall)
-        view([self.commands], lambda tab, _: (Same(tab.answer), tab.top, tab.visitor.taught), self._draw_commands)
-        view([self.folder], lambda tab, _: (_folders(tab), _folder(tab)), self._draw_folders)
+        context, text = self.context, self._commands
+        context.shows(self.results_shown, self._answer, self._answered, at_once=True)
+        context.shows(self.marked, lambda tab, _: results_html.marked(tab.comparison, tab.visitor.marks))
+        context.shows(self.recall, self._recall, lambda tab, now: (Same(tab.counted), now.zero_shot))
+        context.shows(self.commands, lambda *now: gr.Textbox(text(*now), visible=bool(text(*now))), text)
+        context.shows(self.folder, self._choices, _folders)
 
     def wire(self) -> None:
         beside, filters = ["merge", "random"], (self.since, self.until)
@@ -100,18 +89,18 @@ class Compare(Step):
     def _compare(self, event: Event) -> Updates:
         """With “before”, samples are compared with a random sentence, too. Without it, with nothing."""
         wanted = bool(event.controls.zero_shot)
-        values = {"random": wanted and event.controls.where in sample_sets(), "merge": wanted and bool(event.controls.merge)}
-        return self._columns(event, event.controls._replace(**values)) | values
+        random, merge = wanted and event.controls.where in sample_sets(), wanted and bool(event.controls.merge)
+        return self._columns(event, random=random, merge=merge)
 
     def _rank_again(self, event: Event) -> Updates:
         shown = bool(event.controls.zero_shot or event.controls.merge or event.controls.random)
-        return self._columns(event, event.controls) | {"zero_shot": shown}
+        return self._columns(event, zero_shot=shown)
 
-    def _columns(self, event: Event, controls: Controls) -> Updates:
-        tab = event.tab
+    def _columns(self, event: Event, **values: bool) -> Updates:
+        tab, controls = event.tab, event.controls._replace(**values)
         asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
-        answering.answer_again(self.context.engine(tab), tab, asked, self.context.sources, lambda: tab.closed)
-        return {}
+        answering.answer_again(self.context.engine(tab), tab, asked)
+        return values
 
     def _filter(self, event: Event) -> Updates:
         question, _ = event.tab.asked.question, event.controls.asked(None)  # raises if a day is invalid
@@ -120,37 +109,29 @@ class Compare(Step):
         scope = event.controls._replace(where=question.scope.value).scope
         return {} if question.scope == scope else self.answer(event, replace(question, scope=scope))
 
-    def _more(self, event: Event) -> Updates:
+    def _more(self, event: Event) -> None:
         event.tab.more += MORE
-        return {}
 
     def _similar(self, event: Event) -> Updates:
-        controls, comparison = event.controls, event.tab.comparison
-        if comparison is not None:  # search where the photo was found, whatever is chosen now
-            controls = controls._replace(where=comparison.asked.scope.value)
-        return self.answer(
-            event, Question("similar", str(event.data.get("key")), scope=controls.scope), query="", where=controls.where
-        )
+        shown = event.tab.comparison  # search where the photo was found, whatever is chosen now
+        controls = event.controls if shown is None else event.controls._replace(where=shown.asked.scope.value)
+        question = Question("similar", str(event.data.get("key")), scope=controls.scope)
+        return self.answer(event, question, query="", where=controls.where)
 
-    def _original(self, event: Event) -> Updates:
+    def _original(self, event: Event) -> None:
         """Let the browser read the file of an enlarged photo of a library. Without it, its thumbnail stays."""
         tab, key = event.tab, str(event.data.get("key"))
         path = None if tab.comparison is None else tab.comparison.file(key)
         if path is not None and path.is_file():
             tab.reports["original"] = f"{key} {results_html.address(tab.visitor.files.borrow(path))}"
-        return {}
 
-    def _mark(self, event: Event) -> Updates:
+    def _mark(self, event: Event) -> None:
         """Mark a photo as right or wrong. The browser shows the thumb itself."""
         if isinstance(key := event.data.get("key"), str):
             answering.mark(event.tab, key, event.data.get("value") == "up")
-        return {}
 
-    def _measure(self, event: Event) -> Updates:
-        """Count recall over all captions, once the answer is shown."""
-        tab, progress = event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS)
-        answering.measure(self.context.engine(tab), tab, self.context.sources, progress, lambda: tab.closed)
-        return {}
+    def _measure(self, event: Event) -> None:
+        answering.measure(self.context.engine(event.tab), event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS))
 
     # What the page shows
 
@@ -174,33 +155,33 @@ class Compare(Step):
         """The last comparison; until a question is asked, the first photos."""
         comparison = tab.comparison
         if comparison is not None:
-            marks, files = tab.marks.get(comparison.asked, {}), tab.visitor.files
-            shown = controls.zero_shot
-            return results_html.comparison(comparison, files, tab.top, shown, marks, self._remark(tab, comparison))
+            marks, remark = tab.visitor.marks.get(comparison.asked, {}), self._remark(tab, comparison)
+            return results_html.comparison(comparison, tab.top, controls.zero_shot, marks, remark)
         (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
         none_left = tab.asked.question is not None and tab.asked.question.scope.filters
         return results_html.waiting(photos, files, library, none_left, tab.visitor.adding)
 
-    def _marked(self, tab: Tab, _: Controls) -> object:
-        comparison = tab.comparison
-        return Same(comparison), None if comparison is None else dict(tab.marks.get(comparison.asked, {}))
-
-    def _draw_recall(self, tab: Tab, controls: Controls) -> Updates:
+    def _recall(self, tab: Tab, controls: Controls) -> str:
         if (comparison := tab.counted) is None or not comparison.measurable:
-            return {self.recall: ""}
+            return ""
         if not comparison.measured:
-            return {self.recall: results_html.counting(comparison)}
-        return {self.recall: results_html.recalls(comparison, bool(controls.zero_shot))}
+            return results_html.counting(texts.COUNTING.format(n=comparison.captions))
+        return results_html.recalls(comparison, bool(controls.zero_shot))
 
-    def _draw_commands(self, tab: Tab, _: Controls) -> Updates:
-        lines = _commands(tab, tab.top, self.context.models.options(tab.visitor.backbone))
-        return {self.commands: gr.Textbox(value=lines, visible=bool(lines))}
+    def _commands(self, tab: Tab, _: Controls) -> str:
+        """The commands for the same search in a folder with these photos and, with captions, for recall."""
+        request, comparison, models = tab.asked.request, tab.comparison, self.context.models.options(tab.visitor.backbone)
+        if comparison is None or request is None or tab.adaptation is None or comparison.asked.kind == "similar":
+            return ""
+        lines = [search_command(request, comparison.asked, tab.top, models, bool(tab.visitor.taught))]
+        if comparison.measurable:
+            lines.append(evaluate_command(request, models))
+        return "\n".join(lines)
 
-    def _draw_folders(self, tab: Tab, _: Controls) -> Updates:
-        """The folders that tell the last answer's photos apart, and that of the question: the box may not have it yet."""
-        folders, chosen = _folders(tab), _folder(tab)
+    def _choices(self, *now: Any) -> gr.Dropdown:
+        folders, chosen = _folders(*now)
         choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
-        return {self.folder: gr.Dropdown(choices, value=chosen, visible=len(folders) > 1 or bool(chosen))}
+        return gr.Dropdown(choices, value=chosen, visible=len(folders) > 1 or bool(chosen))
 
     def _remark(self, tab: Tab, comparison: Comparison) -> str:
         """A notice if the model does not know the question's language, or most of its words; else ""."""
@@ -215,26 +196,12 @@ class Compare(Step):
         return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
 
-def _folders(tab: Tab) -> tuple[str, ...]:
-    return () if tab.comparison is None else tab.comparison.folders
-
-
-def _folder(tab: Tab) -> str:
-    return "" if tab.asked.question is None else tab.asked.question.scope.folder
+def _folders(tab: Tab, _: Controls) -> tuple[tuple[str, ...], str]:
+    """The folders that tell the last answer's photos apart, and that of the question: the box may not have it yet."""
+    folders = () if tab.comparison is None else tab.comparison.folders
+    return folders, "" if tab.asked.question is None else tab.asked.question.scope.folder
 
 
 def _dated(tab: Tab, controls: Controls) -> bool:
     """Whether days tell the last answer's photos apart, or the visitor has chosen some."""
     return bool(controls.since or controls.until) or (tab.comparison is not None and tab.comparison.several_days)
-
-
-def _commands(tab: Tab, top: int, models: Sequence[str]) -> str:
-    """The commands for the same search in a folder with these photos and, with captions, for recall."""
-    request, comparison = tab.asked.request, tab.comparison
-    if comparison is None or request is None or tab.adaptation is None or comparison.asked.kind == "similar":
-        return ""
-    asked, names = comparison.asked, bool(tab.visitor.taught)
-    lines = [search_command(request, asked.what if asked.kind == "words" else None, top, asked.scope, models, names)]
-    if comparison.measurable:
-        lines.append(evaluate_command(request, models))
-    return "\n".join(lines)

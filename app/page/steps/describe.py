@@ -37,10 +37,10 @@ class Describe(Step):
         context.controls["description"] = self.description
 
     def more(self) -> None:
-        chart = self.chart = self.context.part("chart")
+        chart = self.context.part("chart")
         view = self.context.view
         view([self.routing, self.suggestion], self._routed, self._draw_routing)
-        view([chart], lambda tab, controls: self._routed(tab, controls)[:5], self._draw_chart, when="drawer")
+        self.context.shows(chart, self._similarities, lambda *now: self._routed(*now)[:5], when="drawer")
         shown = [self.folded, self.look_like, self.no_special]
         view(shown, lambda *now: (Same(now[0].adaptation), self._photos(*now)), self._draw_suggested)
 
@@ -69,8 +69,8 @@ class Describe(Step):
     def _draw_suggested(self, tab: Tab, controls: Controls) -> Updates:
         """Show suggested sentences for photos, or a notice if there are none. Samples have examples instead. Fold a sentence
         that is applied, unless there is a notice about it."""
-        made, look, folded = tab.adaptation, self._look(tab, controls), ""
-        engine = self.context.engine(tab)
+        made, engine, folded = tab.adaptation, self.context.engine(tab), ""
+        look = answering.look(engine, tab, controls.scope)
         applied = made is not None and made.fits and remark_on(engine.backbone, made.routing) is None and made.strength > 0
         if made is not None and applied and not answering.differs(engine, tab, look, made.routing):
             folded = page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))
@@ -82,10 +82,6 @@ class Describe(Step):
             self.no_special: page_html.note(_no_sentence(own)) if own is not None and not experts else "",
         }
 
-    def _look(self, tab: Tab, controls: Controls) -> Look | None:
-        library = self.context.library(tab, controls)
-        return answering.look(self.context.engine(tab), tab, controls.scope, library, self.context.sources)
-
     def _draw_routing(self, tab: Tab, controls: Controls) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""
         engine, hidden = self.context.engine(tab), {self.suggestion: gr.Button(visible=False)}
@@ -95,7 +91,7 @@ class Describe(Step):
             return hidden | {self.routing: page_html.note(texts.of(error), "sg-warn")}
         if routing is None:
             return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY)}
-        fit, look = Fit.of(engine, routing), self._look(tab, controls)
+        fit, look = Fit.of(engine, routing), answering.look(engine, tab, controls.scope)
         differs = fit.fits and answering.differs(engine, tab, look, routing)
         # A sentence is offered that finds more in these photos. Without photos: the closest one.
         offered = None if look is None or (not differs and fit.fits) else look.suggested
@@ -107,11 +103,10 @@ class Describe(Step):
             self.suggestion: gr.Button(texts.topic(offered.description) if offered else "", visible=offered is not None),
         }
 
-    def _draw_chart(self, tab: Tab, controls: Controls) -> Updates:
-        """Show all similarities. An invalid sentence leaves them as they were."""
-        engine = self.context.engine(tab)
-        routing = _routing(engine, controls)
-        return {self.chart: "" if routing is None else page_html.routing_details(engine, routing)}
+    def _similarities(self, tab: Tab, controls: Controls) -> str:
+        """Of all experts. An invalid sentence leaves them as they were."""
+        routing = _routing(engine := self.context.engine(tab), controls)
+        return "" if routing is None else page_html.routing_details(engine, routing)
 
 
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:
@@ -121,7 +116,6 @@ def _routing(engine: SGLora, controls: Controls) -> Routing | None:
 
 
 def _no_sentence(look: Look) -> str:
-    """Why no sentence is suggested for photos."""
     return texts.EVERYDAY if look.everyday else texts.UNKNOWN_PHOTOS
 
 

@@ -1,6 +1,7 @@
 """The experts: find and look at them; train, import and save own ones."""
 
 import threading
+from functools import reduce
 from typing import Any, Literal
 
 import gradio as gr
@@ -71,7 +72,7 @@ class Experts(Step):
         )
         self.details = context.report("details", html=page_html.note(self.t("DETAILS_EMPTY")))
         context.view([self.lead, self.mine, self.pick], self._own, self._draw, when="experts")
-        context.view([self.table], lambda tab, _: (self._own(tab), tab.found), self._draw_table, when="experts")
+        context.shows(self.table, self._rows, lambda *now: (self._own(*now), now[0].found), when="experts")
 
     def wire(self) -> None:
         self.on(self.find.change, self._find, [self.find], trigger_mode="always_last")
@@ -84,7 +85,7 @@ class Experts(Step):
         self.on(self.load.upload, self._load, [self.load], (), self.mine, HEAVY)
         self.on(self.remove.click, self._remove, [self.pick], (), self.mine, HEAVY)
 
-    def _own(self, tab: Tab, _: Controls | None = None) -> object:
+    def _own(self, tab: Tab, _: Controls) -> object:
         return Same(self.context.engine(tab).repository), tab.visitor.own_names
 
     def _draw(self, tab: Tab, _: Controls) -> Updates:
@@ -98,22 +99,20 @@ class Experts(Step):
 
     # All experts
 
-    def _draw_table(self, tab: Tab, _: Controls) -> Updates:
-        return {self.table: gr.Dataframe(experts_html.table(self._own_first(tab), tab.found), visible=True)}
+    def _rows(self, tab: Tab, _: Controls) -> gr.Dataframe:
+        return gr.Dataframe(experts_html.table(self._own_first(tab), tab.found), visible=True)
 
-    def _find(self, event: Event, words: str | None) -> Updates:
+    def _find(self, event: Event, words: str | None) -> None:
         tab, experts = event.tab, self._own_first(event.tab)
         tab.found = words or ""
         rows = experts_html.table(experts, tab.found)["data"]
         tab.reports["experts-found"] = experts_html.count(len(rows), len(experts), tab.found)
-        return {}
 
-    def _details(self, event: Event) -> Updates:
+    def _details(self, event: Event) -> None:
         """Show the clicked expert. The browser may have sorted or filtered the rows, so it sends the row."""
         row, experts = event.data.get("row_value"), self.context.engine(event.tab).repository.experts
         expert = clicked(experts, lambda expert: expert.name, row[:1] if isinstance(row, list) else None)
         event.tab.reports["details"] = experts_html.details(expert)
-        return {}
 
     def _own_first(self, tab: Tab) -> tuple[Expert, ...]:
         """All experts in the order of the list: the visitor's own, then the shipped ones."""
@@ -122,7 +121,7 @@ class Experts(Step):
 
     # Own experts
 
-    def _train(self, event: Event, name: str, description: str) -> Updates:
+    def _train(self, event: Event, name: str, description: str) -> None:
         tab, progress, stop = event.tab, gr.Progress(), threading.Event()
         tab.training = stop
 
@@ -138,36 +137,33 @@ class Experts(Step):
             tab.reports["trained"] = page_html.note(texts.of(stopped))
         finally:
             tab.training = None
-        return {}
 
-    def _stop(self, event: Event) -> Updates:
+    def _stop(self, event: Event) -> None:
         """Stop the training, which reports by itself that it stopped."""
         if (training := event.tab.training) is not None:
             training.set()
-        return {}
 
     def _import(self, event: Event, paths: list[str] | None, description: str) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
         entry = own_experts.import_files(self.context.engine(event.tab), event.tab, paths, description)
-        return self._changed(event.tab, texts.IMPORTED.format(name=entry.name)) | {self.adapter: None, self.about: ""}
+        self._changed(event.tab, texts.IMPORTED.format(name=entry.name))
+        return {self.adapter: None, self.about: ""}
 
-    def _load(self, event: Event, path: str) -> Updates:
+    def _load(self, event: Event, path: str) -> None:
         count = own_experts.load_own_experts(self.context.engine(event.tab), event.tab, path)
-        return self._changed(event.tab, texts.EXPERTS_LOADED.format(n=count))
+        self._changed(event.tab, texts.EXPERTS_LOADED.format(n=count))
 
     def _write(self, event: Event) -> str:
         visitor = event.tab.visitor
         return str(visitor.files.write("sg-lora-experts.zip", save_zip(visitor.own_experts(self.context.engine(event.tab)))))
 
-    def _remove(self, event: Event, names: list[str] | None) -> Updates:
+    def _remove(self, event: Event, names: list[str] | None) -> None:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
-        for name in names:
-            change = self.context.engine(event.tab), lambda experts, name=name: experts.remove(name)
-            event.tab.visitor.change_own_experts(*change)
-        return self._changed(event.tab, texts.OWN_REMOVED.format(name=", ".join(names)))
+        engine = self.context.engine(event.tab)
+        event.tab.visitor.change_own_experts(engine, lambda experts: reduce(OwnExperts.remove, names, experts))
+        self._changed(event.tab, texts.OWN_REMOVED.format(name=", ".join(names)))
 
-    def _changed(self, tab: Tab, report: str) -> Updates:
+    def _changed(self, tab: Tab, report: str) -> None:
         tab.reports["own-report"] = page_html.report([report])
-        return {}

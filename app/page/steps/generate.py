@@ -40,14 +40,10 @@ class Generate(Step):
         facts = self.context.part("facts")
         self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
-        view = self.context.view
-        view([self.lora, self.command], lambda tab, _: Same(tab.adaptation), self._draw)
-        view([facts], lambda tab, _: Same(tab.adaptation), lambda tab, _: {facts: self._facts(tab)}, when="drawer")
-        view(
-            [self.k, self.strength],
-            lambda tab, _: (tab.visitor.backbone, len(self.context.engine(tab).repository)),
-            self._draw_limits,
-        )
+        context = self.context
+        context.view([self.lora, self.command], lambda tab, _: Same(tab.adaptation), self._draw)
+        context.shows(facts, self._facts, lambda tab, _: Same(tab.adaptation), when="drawer")
+        context.view([self.k, self.strength], self._experts, self._draw_limits)
 
     def wire(self) -> None:
         # A reset of the strength fires release.
@@ -58,17 +54,13 @@ class Generate(Step):
         self.downloads(self.download.click, self._write, self.lora)
         self.resample.click(None, None, self.seed, js="() => Math.floor(Math.random() * 10000)", **private())
 
-    def _redo(self, event: Event) -> Updates:
-        tab = event.tab
-        if tab.adaptation is None:
-            return {}
-        # The sliders change the adapter that is shown, whatever the visitor is typing.
-        controls = event.controls._replace(description=tab.adaptation.request.description)
-        return self.again(tab, controls, tab.asked.question)
+    def _redo(self, event: Event) -> None:
+        if (made := event.tab.adaptation) is not None:
+            # The sliders change the adapter that is shown, whatever the visitor is typing.
+            self.again(event, event.tab.asked.question, description=made.request.description)
 
     def _without(self, event: Event) -> Updates:
-        """Ask again without a sentence."""
-        return self.again(event.tab, event.controls._replace(description=""), event.tab.asked.question) | {"description": ""}
+        return self.again(event, event.tab.asked.question, description="")
 
     def _write(self, event: Event) -> str:
         return str(write_zip(self.context.engine(event.tab), event.tab.visitor, event.tab.adaptation))
@@ -84,8 +76,11 @@ class Generate(Step):
         shown = gr.Textbox(command, info=texts.COMMAND_OWN if own else "", visible=True)
         return {self.lora: page_html.adapter(engine, adaptation), self.command: shown}
 
-    def _facts(self, tab: Tab) -> str:
+    def _facts(self, tab: Tab, _: Controls) -> str:
         return "" if tab.adaptation is None else page_html.adapter_details(self.context.engine(tab), tab.adaptation)
+
+    def _experts(self, tab: Tab, _: Controls) -> object:
+        return tab.visitor.backbone, len(self.context.engine(tab).repository)
 
     def _draw_limits(self, tab: Tab, controls: Controls) -> Updates:
         """Until a sentence is asked with another strength, the slider has the experts' usual one."""

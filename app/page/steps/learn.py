@@ -11,7 +11,7 @@ from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, small, with_estimate
-from app.page.view import Controls, Same, Updates
+from app.page.view import Controls, Same
 from app.page.views import page_html, results_html
 from app.visitors.tab import Tab
 from core.common.errors import DataError
@@ -28,27 +28,25 @@ class Learn(Step):
             self.button = small(self.t("LEARN"), "learn", 120, scale=0)
         context.sight(line, self._keywords)
         context.sight(self.button, lambda tab, controls: self._keywords(tab, controls) and not self._report(tab, controls))
-        context.view([self.found], self._depends, lambda *now: {self.found: self._report(*now) or self._words(*now)})
+        context.shows(self.found, lambda *now: self._report(*now) or self._words(*now), self._depends)
         self.gaps = context.part("gaps", "", "gaps")
-        context.view([self.gaps], lambda *now: (self._depends(*now), now[0].visitor.taught), self._draw_gaps)
+        context.shows(self.gaps, self._gaps, lambda *now: (self._depends(*now), now[0].visitor.taught))
 
     def wire(self) -> None:
-        self.on(self.button.click, self._learn, [self.context.kept_names], shown_on=self.found, group=HEAVY)
+        self.on(self.button.click, self._learn, shown_on=self.found, group=HEAVY, hears=True)
         self.downloads(self.gaps.written, self._write, self.gaps)
 
-    def _learn(self, event: Event, kept: object) -> Updates:
-        event.tab.visitor.hear_names(kept)
+    def _learn(self, event: Event) -> None:
         photos, engine = self.context.photos(event.tab, event.controls)[0], self.context.engine(event.tab)
         progress = with_estimate(texts.LEARNING, texts.UNIT_KEYWORDS)
-        learned = learn_keywords(engine, event.tab, event.controls.scope, self.context.sources, progress)
+        learned = learn_keywords(engine, event.tab, event.controls.scope, progress)
         event.tab.learned = photos, page_html.report(_told(learned))
-        return {}
 
-    def _draw_gaps(self, tab: Tab, controls: Controls) -> Updates:
+    def _gaps(self, tab: Tab, controls: Controls) -> str:
         """The photos to tag, once keywords of these photos were learned."""
         learned = self._report(tab, controls)
-        tab.proposed = proposed(self.context.engine(tab), tab, controls.scope, self.context.sources) if learned else []
-        return {self.gaps: results_html.gaps(tab.proposed, tab.visitor.files)}
+        tab.proposed = proposed(self.context.engine(tab), tab, controls.scope) if learned else []
+        return results_html.gaps(tab.proposed, tab.visitor.files)
 
     def _write(self, event: Event) -> str:
         keys = event.data.get("keys")

@@ -32,13 +32,13 @@ class Method(Step):
                         self.draw = small(self.t("HOW_AGAIN"), "draw-again")
         context.bars.append(parts["experts"])
         found, self.parts = parts.pop("search"), parts
-        context.view([found], lambda tab, _: Same(tab.answer), lambda tab, _: {found: method_html.search(tab)}, when="about")
+        context.shows(found, lambda tab, _: method_html.search(tab), lambda tab, _: Same(tab.answer), when="about")
         context.view([*parts.values(), self.sentence], lambda tab, _: Same(tab.adaptation), self._draw, when="about")
 
     def wire(self) -> None:
-        self.asks(self.sentence.submit, self._ask, [self.sentence], ["description", self.path])
-        self.asks([self.other.submit, self.path.input], self._between, [self.other, self.path], ["weights"])
-        self.asks(self.draw.click, lambda event: self._adapt(event, seed=event.controls.seed + 1), (), ["seed"])
+        self.asks(self.sentence.submit, self._ask, [self.sentence], sets=["description", self.path])
+        self.asks([self.other.submit, self.path.input], self._between, [self.other, self.path], sets=["weights"])
+        self.asks(self.draw.click, lambda event: self._adapt(event, seed=event.controls.seed + 1), sets=["seed"])
 
     def _ask(self, event: Event, sentence: str) -> Updates:
         return self._adapt(event, description=sentence) | {self.path: 0}
@@ -53,9 +53,6 @@ class Method(Step):
         path, experts = first.between(last, t), engine.repository.experts
         weights = written_weights({experts[i].name: weight for i, weight in path.items()})
         return self._adapt(event, weights="\n".join([wanted.description, *weights]))
-
-    def _draw_again(self, event: Event) -> Updates:
-        return self._adapt(event, seed=event.controls.seed + 1)
 
     def _draw(self, tab: Tab, _: object) -> Updates:
         boxes = method_html.boxes(self.context.engine(tab), tab.adaptation)

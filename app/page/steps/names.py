@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.actions import teaching
-from app.actions.line import NameLine, answer_photo, line_of
+from app.actions.line import answer_photo, line_of
 from app.answers.commands import NAMES
 from app.calls import HEAVY
 from app.languages import texts
@@ -20,7 +20,6 @@ from app.page.views import page_html, results_html
 from app.visitors.tab import Tab
 from core.names.file import save_names
 from core.names.teach import TaughtNames, left_out
-from core.sglora.engine import SGLora
 
 # The photos chosen in the strip replace its HTML as an input.
 CHOSEN = "(kept, name, _, ...others) => [kept, name, JSON.stringify([...(window.sgChosen ?? new Map()).keys()]), ...others]"
@@ -56,17 +55,16 @@ class Names(Step):
         self.kept = context.kept_names = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
         context.view([self.kept], self._names, self._draw_kept)
         context.view([self.taught_chips, self.taught], lambda *now: (Same(self._names(*now)), now[0].name), self._draw)
-        context.view([self.strip], self._strip, self._draw_strip, when="names")
+        context.shows(self.strip, self._photos, self._depends, when="names")
 
     def line(self) -> None:
         """Lay out “Is this Shrek?”, above the results."""
         self.asked = self.context.part("line", "", "line")
-        self.context.view([self.asked], self._line, self._draw_line)
+        self.context.shows(self.asked, self._line)
 
     def wire(self) -> None:
-        def changes(event: Any, handler: Callable[..., Updates], *first: Any, **options: Any) -> Any:
-            # The browser's kept names go with each change: it may be the first event after a restart.
-            return self.on(event, handler, [self.kept, *first], [self.name], self.report, HEAVY, **options)
+        def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:
+            return self.on(event, handler, first, [self.name], self.report, HEAVY, hears=True, **options)
 
         taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
         taught.success(None, js=TAUGHT, **private())
@@ -81,53 +79,44 @@ class Names(Step):
         self.asks(self.taught_chips.select, self._ask, sets=["query"], trigger_mode="multiple")
 
     def _ask(self, event: Event) -> Updates:
-        name, _ = clicked(event.tab.visitor.taught, _chip, event.data.get("value"))
+        name, _ = clicked(event.tab.visitor.taught, page_html.taught_name, event.data.get("value"))
         return self.answer(event, query=name)
-
-    def _engine(self, kept: object, tab: Tab) -> SGLora:
-        tab.visitor.hear_names(kept)
-        return self.context.engine(tab)
 
     def _select(self, event: Event, name: str | None) -> Updates:
         """Select a name, to rename it or to give it more photos."""
         event.tab.name = name or ""
         return {self.name: event.tab.name}
 
-    def _teach(self, event: Event, kept: object, name: str, chosen: str | None) -> Updates:
+    def _teach(self, event: Event, name: str, chosen: str | None) -> Updates:
         photos: list[str] = []
         with suppress(ValueError, TypeError):  # an API client may send anything
             photos = [key for key in json.loads(chosen or "[]") if isinstance(key, str)]
         tab = event.tab
-        teaching.from_photos(self._engine(kept, tab), tab, name or "", photos, None, self.context.sources)
+        teaching.from_photos(self.context.engine(tab), tab, name or "", photos)
         return self._changed(tab, left_out(tab.name, len(photos)))
 
-    def _from_marks(self, event: Event, kept: object, name: str) -> Updates:
+    def _from_marks(self, event: Event, name: str) -> Updates:
         tab, ticked = event.tab, len(event.tab.ticked)
-        teaching.from_marks(self._engine(kept, tab), tab, name or "", self.context.sources)
+        teaching.from_marks(self.context.engine(tab), tab, name or "")
         return self._changed(tab, left_out(tab.name, ticked))
 
-    def _answered(self, event: Event) -> Updates:
+    def _answered(self, event: Event) -> None:
         answer_photo(self.context.engine(event.tab), event.tab, event.data.get("key"), event.data.get("value") == "up")
-        return {}
 
-    def _line(self, tab: Tab, _: Controls) -> tuple[object, NameLine | None]:
-        return Same(tab.comparison), line_of(self.context.engine(tab), tab)
+    def _line(self, tab: Tab, _: Controls) -> str:
+        return results_html.line(tab.comparison, line_of(self.context.engine(tab), tab))
 
-    def _draw_line(self, tab: Tab, now: Controls) -> Updates:
-        return {self.asked: results_html.line(tab.comparison, tab.visitor.files, self._line(tab, now)[1])}
-
-    def _rename(self, event: Event, kept: object, old: str | None, new: str) -> Updates:
-        teaching.rename(self._engine(kept, event.tab), event.tab, old or "", new or "")
+    def _rename(self, event: Event, old: str | None, new: str) -> Updates:
+        teaching.rename(self.context.engine(event.tab), event.tab, old or "", new or "")
         return self._changed(event.tab)
 
-    def _remove(self, event: Event, kept: object, name: str | None) -> Updates:
-        event.tab.visitor.change_names(self._engine(kept, event.tab), lambda names: names.remove(name or ""))
+    def _remove(self, event: Event, name: str | None) -> Updates:
+        event.tab.visitor.change_names(self.context.engine(event.tab), lambda names: names.remove(name or ""))
         return self._changed(event.tab)
 
-    def _load(self, event: Event, kept: object, path: str) -> Updates:
-        n, failed = teaching.from_file(self._engine(kept, event.tab), event.tab, path)
+    def _load(self, event: Event, path: str) -> None:
+        n, failed = teaching.from_file(self.context.engine(event.tab), event.tab, path)
         self._changed(event.tab, [texts.NAMES_LOADED.format(n=n), *failed])
-        return {}
 
     def _save(self, event: Event) -> str:
         return str(event.tab.visitor.files.write(NAMES, save_names(self._taught(event.tab))))
@@ -145,7 +134,7 @@ class Names(Step):
 
     def _draw(self, tab: Tab, _: Controls) -> Updates:
         taught = tab.visitor.taught if tab.visitor.kept is not None else ()
-        choices, names = [(_chip(each), each[0]) for each in taught], [name for name, _ in taught]
+        choices, names = [(page_html.taught_name(each), each[0]) for each in taught], [name for name, _ in taught]
         selected = tab.name if tab.name in names else next(reversed(names), None)
         return {
             self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=bool(choices)),
@@ -166,14 +155,9 @@ class Names(Step):
             gr.Warning(texts.NAMES_NOT_KEPT)
         return {self.kept: visitor.kept.files}
 
-    def _strip(self, tab: Tab, controls: Controls) -> object:
+    def _depends(self, tab: Tab, controls: Controls) -> object:
         return Same(tab.comparison), self.context.photos(tab, controls)[0][: results_html.STRIP]
 
-    def _draw_strip(self, tab: Tab, controls: Controls) -> Updates:
+    def _photos(self, tab: Tab, controls: Controls) -> str:
         """Photos to choose from: the results, or else the photos that are searched."""
-        photos, files = self.context.photos(tab, controls)
-        return {self.strip: results_html.strip(tab.comparison, tab.visitor.files, photos, files)}
-
-
-def _chip(taught: tuple[str, int]) -> str:
-    return page_html.taught_name(*taught)
+        return results_html.strip(tab.comparison, *self.context.photos(tab, controls))

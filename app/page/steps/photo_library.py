@@ -8,7 +8,6 @@ from app.calls import INDEX
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, choice, with_estimate
-from app.page.view import Updates
 from app.page.views import page_html
 from app.server.hosts import is_from_here
 from core.common.errors import LibraryError
@@ -31,7 +30,7 @@ class LibraryFolders(Step):
     def wire(self) -> None:
         self.on(self.index.click, self._index, [self.name, self.folder], (), self.report, INDEX, waits=True)
 
-    def _index(self, event: Event, name: str, folder: str) -> Updates:
+    def _index(self, event: Event, name: str, folder: str) -> None:
         if not is_from_here(event.request.client.host, event.request.headers):
             raise LibraryError(texts.LIBRARY_READ_ONLY)
         tab, progress = event.tab, with_estimate(texts.INDEXING, texts.UNIT_PHOTOS)
@@ -47,4 +46,3 @@ class LibraryFolders(Step):
         )
         missing = [texts.of(message(FOLDER_MISSING, folder=folder)) for folder in report.missing]
         tab.reports["library-report"] = page_html.note(" ".join([words, *missing]))
-        return {}

@@ -38,7 +38,6 @@ class Photos(Step):
         self.report = context.part("report")
 
     def manage(self) -> None:
-        """Lay out the photos themselves and their captions."""
         context = self.context
         with gr.Accordion(self.t("CAPTIONS"), open=False, elem_id="captions") as self.folded:
             with gr.Column(elem_classes="sg-gallery"):
@@ -63,16 +62,13 @@ class Photos(Step):
             minutes = f"{context.visitors.limits.keep_seconds / 60:g}"
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
-        timer = self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        view: dict[str, Any] = {"at_once": True}
-        context.view(
-            [timer], lambda tab, _: tab.visitor.adding, lambda tab, _: {timer: gr.Timer(active=tab.visitor.adding)}, **view
-        )
-        context.view([self.fill], self._filled, self._draw_fill, **view)
-        context.view([self.take_back], lambda tab, _: (tab.visitor.removed, tab.visitor.adding), self._draw_back, **view)
-        context.view([self.report], lambda tab, _: self._report(tab), lambda tab, _: {self.report: self._report(tab)}, **view)
-        context.view([self.gallery], lambda tab, _: tab.visitor.photos, self._draw_gallery, when="captions")
-        context.view([self.remove], lambda tab, _: tab.visitor.photos, lambda *_: {self.remove: gr.Button(interactive=False)})
+        self.timer = gr.Timer(LOOK_SECONDS, active=False)
+        context.shows(self.timer, lambda tab, _: gr.Timer(active=tab.visitor.adding), self._adding, at_once=True)
+        context.shows(self.fill, self._fill, self._filled, at_once=True)
+        context.shows(self.take_back, self._back, lambda tab, _: (tab.visitor.removed, tab.visitor.adding), at_once=True)
+        context.shows(self.report, self._report, at_once=True)
+        context.shows(self.gallery, self._shown, lambda tab, _: tab.visitor.photos, when="captions")
+        context.shows(self.remove, lambda *_: gr.Button(interactive=False), lambda tab, _: tab.visitor.photos)
 
     def wire(self) -> None:
         picked = self.context.picked
@@ -80,16 +76,14 @@ class Photos(Step):
         self.on(self.upload.upload, self._begin)
         # The cross in the upload box stops, too.
         self.on([self.stop.click, self.upload.clear], self._stop)
+        changes: dict[str, Any] = {"group": HEAVY, "waits": True}
         elsewhere = ["where", "query", "description", "random"]
-        self.on(self.upload.upload, self._add, [self.upload], [self.upload, *elsewhere], group=HEAVY, waits=True)
-        for event, handler, first in (
-            (self.clear.click, self._clear, []),
-            (self.take_back.click, self._take_back, []),
-            (self.remove.click, self._remove, [picked]),
-            (self.use_typed.click, self._caption, [self.typed]),
-            (self.use_names.click, self._caption_by_names, []),
-        ):
-            self.on(event, handler, first, group=HEAVY, waits=True)
+        self.on(self.upload.upload, self._add, [self.upload], [self.upload, *elsewhere], **changes)
+        self.on(self.clear.click, self._clear, **changes)
+        self.on(self.take_back.click, self._take_back, **changes)
+        self.on(self.remove.click, self._remove, [picked], **changes)
+        self.on(self.use_typed.click, self._caption, [self.typed], **changes)
+        self.on(self.use_names.click, self._caption_by_names, **changes)
         self.on(self.timer.tick)
         self.opens(self.folded.expand, "captions")
         self.on(self.gallery.select, self._select, sets=[picked])
@@ -97,14 +91,12 @@ class Photos(Step):
 
     # What a visitor does
 
-    def _begin(self, event: Event) -> Updates:
+    def _begin(self, event: Event) -> None:
         event.tab.visitor.stopped = False
         event.tab.visitor.await_photos()
-        return {}
 
-    def _stop(self, event: Event) -> Updates:
+    def _stop(self, event: Event) -> None:
         event.tab.visitor.stopped = True
-        return {}
 
     def _add(self, event: Event, paths: list[str] | None) -> Updates:
         tab, visitor, before = event.tab, event.tab.visitor, event.tab.visitor.photos
@@ -128,27 +120,23 @@ class Photos(Step):
                 tab.asked = controls.asked(controls.words)
         return values
 
-    def _clear(self, event: Event) -> Updates:
+    def _clear(self, event: Event) -> None:
         event.tab.visitor.remove([photo.id for photo in event.tab.visitor.photos])
-        return {}
 
-    def _take_back(self, event: Event) -> Updates:
+    def _take_back(self, event: Event) -> None:
         event.tab.visitor.take_back()
-        return {}
 
-    def _remove(self, event: Event, picked: str | None) -> Updates:
+    def _remove(self, event: Event, picked: str | None) -> None:
         event.tab.visitor.remove([picked] if picked is not None else [])
-        return {}
 
-    def _caption(self, event: Event, typed: str) -> Updates:
-        return self._captioned(event.tab, parse_typed(typed or ""))
+    def _caption(self, event: Event, typed: str) -> None:
+        self._captioned(event.tab, parse_typed(typed or ""))
 
-    def _caption_by_names(self, event: Event) -> Updates:
-        return self._captioned(event.tab, captions_from_names([photo.name for photo in event.tab.visitor.photos]))
+    def _caption_by_names(self, event: Event) -> None:
+        self._captioned(event.tab, captions_from_names([photo.name for photo in event.tab.visitor.photos]))
 
-    def _captioned(self, tab: Tab, captions: Mapping[str, Sequence[str]]) -> Updates:
+    def _captioned(self, tab: Tab, captions: Mapping[str, Sequence[str]]) -> None:
         tab.reports["report"] = page_html.report([adding.set_captions(self.context.engine(tab), tab, captions)])
-        return {}
 
     def _select(self, event: Event) -> Updates:
         return {self.context.picked: chosen(event.tab.visitor.photos, event.data.get("index")).id}
@@ -158,26 +146,28 @@ class Photos(Step):
 
     # What the page shows
 
-    def _report(self, tab: Tab) -> str:
+    def _report(self, tab: Tab, _: Controls) -> str:
         """The report of an upload disappears with its photos."""
         lost = not tab.visitor.photos and not tab.visitor.adding and tab.visitor.removed
         return "" if lost else tab.reports.get("report", "")
+
+    def _adding(self, tab: Tab, _: Controls) -> bool:
+        return tab.visitor.adding
 
     def _filled(self, tab: Tab, controls: Controls) -> object:
         visitor = tab.visitor
         return visitor.photos, visitor.progress, visitor.adding, visitor.limit, controls.where
 
-    def _draw_fill(self, tab: Tab, controls: Controls) -> Updates:
-        """Show how many photos there are, or the progress of adding."""
+    def _fill(self, tab: Tab, controls: Controls) -> str:
         (photos, _), library, scope = self.context.photos(tab, controls), self.context.library(tab, controls), controls.scope
         tab.visitor.delete_unused_files()
         found = 0 if library is None else len(library)
-        return {self.fill: page_html.gallery_line(tab.visitor, len(photos) if scope.samples else 0, scope.library, found)}
+        return page_html.gallery_line(tab.visitor, len(photos) if scope.samples else 0, scope.library, found)
 
-    def _draw_back(self, tab: Tab, _: Controls) -> Updates:
+    def _back(self, tab: Tab, _: Controls) -> gr.Button:
         removed = len(tab.visitor.removed)
         words = (texts.TAKE_BACK_ONE if removed == 1 else texts.TAKE_BACK).format(n=removed)
-        return {self.take_back: gr.Button(words, visible=removed > 0 and not tab.visitor.adding)}
+        return gr.Button(words, visible=removed > 0 and not tab.visitor.adding)
 
-    def _draw_gallery(self, tab: Tab, _: Controls) -> Updates:
-        return {self.gallery: gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)}
+    def _shown(self, tab: Tab, _: Controls) -> gr.Gallery:
+        return gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)

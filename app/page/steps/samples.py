@@ -24,7 +24,6 @@ class SampleQuestions(Step):
         self.context.sight(self.try_it, lambda _, controls: not controls.scope.samples, at_first=not opening)
 
     def about_samples(self) -> None:
-        """Lay out the sets of samples, and the example questions about the chosen set."""
         opening = self.context.opens_on_samples
         with gr.Row(equal_height=False, elem_classes="sg-samples"):
             self.sets = self.chips("sets", self.t("SETS"), opening)
@@ -33,12 +32,11 @@ class SampleQuestions(Step):
     def credits(self) -> None:
         self.made_by = self.context.part("credits")
         marks = self.context.part("marked-samples", "", "samples", visible="hidden")
-        self.context.view([marks], _chosen, lambda *now: {marks: urlencode(_chosen(*now))}, at_once=True)
+        self.context.shows(marks, _chosen, at_once=True)
         shown = [self.sets, self.examples, self.made_by]
         self.context.view(shown, lambda _, controls: controls.scope.samples, self._draw, at_once=True)
 
     def _draw(self, _: Tab, controls: Controls) -> Updates:
-        """Show the sets and the questions about the chosen one."""
         name = controls.scope.samples
         about, credits = texts.EVERYDAY if name == EVERYDAY else texts.SET_NOTE, sample_sets()[name].credits if name else ""
         asked = rows(example.query for example in sample_questions(name))
@@ -50,10 +48,10 @@ class SampleQuestions(Step):
 
     def wire(self) -> None:
         sets = ["description", "query", "where", "folder", "since", "until", "random"]
-        self.asks(self.try_it.click, self._try, (), sets, HEAVY)
-        self.asks(self.context.tour.start, self._try, (), sets, HEAVY)
-        self.asks(self.sets.select, self._open, (), sets, HEAVY, trigger_mode="multiple")
-        self.asks(self.examples.select, self._chosen, (), sets, HEAVY, trigger_mode="multiple")
+        self.asks(self.try_it.click, self._try, sets=sets, group=HEAVY)
+        self.asks(self.context.tour.start, self._try, sets=sets, group=HEAVY)
+        self.asks(self.sets.select, self._open, sets=sets, group=HEAVY, trigger_mode="multiple")
+        self.asks(self.examples.select, self._chosen, sets=sets, group=HEAVY, trigger_mode="multiple")
 
     def _try(self, event: Event, name: str = OPENING) -> Updates:
         assert self.context.sources.samples is not None
@@ -82,7 +80,7 @@ def _title(name: str) -> str:
     return texts.of_sample(sample_sets()[name].title)
 
 
-def _chosen(tab: Tab, controls: Controls) -> dict[str, str]:
+def _chosen(tab: Tab, controls: Controls) -> str:
     """The set that is searched, and the words that were asked: what is marked as chosen."""
     name = controls.scope.samples
-    return {"set": _title(name), "asked": tab.asked.words} if name else {}
+    return urlencode({"set": _title(name), "asked": tab.asked.words}) if name else ""

@@ -13,7 +13,7 @@ from app.languages import texts
 from app.models.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB
 from app.page.event import Event
 from app.page.step import Step, choice, small, with_estimate
-from app.page.view import Updates
+from app.page.view import Controls, Updates
 from app.page.views import page_html
 from app.server.errors import without_paths
 from app.visitors.tab import Tab
@@ -32,12 +32,12 @@ class Switch(Step):
     def layout(self) -> None:
         context = self.context
         choices = [(self.t.html(f"BACKBONE {name}", partial(self._label, name)), name) for name in self._names]
-        box = self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, context.models.first)
+        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, context.models.first)
         with gr.Row(equal_height=False):
             self.report = context.report("switched")
             stop = self.stop = small(self.t("STOP"), "stop-download", 90, scale=0)
         context.sight(stop, lambda tab, _: tab.download is not None)
-        context.view([box], lambda tab, _: tab.visitor.backbone, lambda tab, _: {box: self._chosen(tab)})
+        context.shows(self.choice, self._chosen, lambda tab, _: tab.visitor.backbone)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ class Switch(Step):
         offered = self.context.models.repositories.get(name)
         return offered is not None and offered.choice == OFFERED and weights_here(OFFERED_AT) is None
 
-    def _chosen(self, tab: Tab) -> gr.Dropdown:
+    def _chosen(self, tab: Tab, _: Controls) -> gr.Dropdown:
         return gr.Dropdown([(self._label(name), name) for name in self._names], value=tab.visitor.backbone)
 
     def wire(self) -> None:
@@ -73,11 +73,10 @@ class Switch(Step):
         self.on(self.choice.change, self._switch, [self.choice], ["strength", self.choice], self.report, **options)
         self.on(self.stop.click, self._stop)
 
-    def _begin(self, event: Event, name: str) -> Updates:
+    def _begin(self, event: Event, name: str) -> None:
         if name != event.tab.visitor.backbone:
             event.tab.reports["switched"] = ROOM
             event.tab.download = threading.Event() if self._downloads(name) else None
-        return {}
 
     def _switch(self, event: Event, name: str) -> Updates:
         """Wait until a repository is loaded, and index the photos again. If this fails, nothing changes, and the page shows the
@@ -105,10 +104,9 @@ class Switch(Step):
         tab.reports["switched"] = _report(name, done, time.perf_counter() - begin)
         return {"strength": strength}
 
-    def _stop(self, event: Event) -> Updates:
+    def _stop(self, event: Event) -> None:
         if event.tab.download is not None:
             event.tab.download.set()
-        return {}
 
 
 def _downloading(name: str) -> Show:

@@ -46,14 +46,13 @@ class TakeHome(Step):
         tab = event.tab
         if tab.counted is None:
             _asked(tab)
-        comparison = answering.measure(self.context.engine(tab), tab, self.context.sources)
+        comparison = answering.measure(self.context.engine(tab), tab)
         if comparison is None:
             raise DataError(texts.TAKE_NO_CAPTIONS)
         return str(tab.visitor.files.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
 
     def _photos(self, event: Event) -> str:
-        files = event.tab.visitor.files
-        exports.write_photos(files, _asked(event.tab), event.tab.top, path := files.new("sg-lora-photos.zip"))
+        exports.write_photos(_asked(event.tab), event.tab.top, path := event.tab.visitor.files.new("sg-lora-photos.zip"))
         return str(path)
 
     def _tag(self, event: Event) -> str:

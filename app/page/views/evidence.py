@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,7 @@ from core.common.paths import results_path
 
 log = logging.getLogger(__name__)
 _html = macros("evidence.html")
-
-
-def page(shown: Sequence[Mapping[str, Any]]) -> Markup:
-    """The whole tab: a table of questions and answers, then every question with its figures, folded."""
-    return _html.page(shown)
+page = _html.page  # the whole tab: a table of questions and answers, then every question with its figures, folded
 
 
 @cache

@@ -28,6 +28,6 @@ def search(tab: Tab) -> Markup:
     shown, columns = tab.comparison, []
     if shown is not None and shown.of == "photos":
         kept = [column for column in shown.columns if column.title != MERGE]
-        columns = [(column, results_html.cards(shown, column, tab.visitor.files, EXAMPLES)[:EXAMPLES]) for column in kept]
+        columns = [(column, results_html.cards(shown, column, EXAMPLES)[:EXAMPLES]) for column in kept]
     counted = results_html.headline(shown) if shown is not None and shown.measurable and shown.measured else ""
     return _html.search(texts.of(shown.title) if columns and shown else "", columns, counted)

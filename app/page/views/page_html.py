@@ -81,7 +81,6 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 
 
 def adapter(engine: SGLora, result: Adaptation) -> Markup:
-    """The generated LoRA in one line."""
     if not result.fits:
         return _html.adapter(texts.LORA_SHARED)
     ms, made = sum(result.seconds.values()) * 1000, texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
@@ -90,7 +89,6 @@ def adapter(engine: SGLora, result: Adaptation) -> Markup:
 
 
 def adapter_details(engine: SGLora, result: Adaptation) -> Markup:
-    """Facts about a generated LoRA."""
     lost = Fit.of(engine, result.routing).forgetting if result.fits else 0.0
     facts = (
         ("parameters", f"{result.lora.parameters:,}"),
@@ -110,8 +108,8 @@ def report(lines: Sequence[Text], added: AddReport | None = None, more_failed: I
     return _html.report(added, reasons, list(map(texts.of, lines)))
 
 
-def taught_name(name: str, photos: int) -> str:
-    """A name and the number of its photos."""
+def taught_name(taught: tuple[str, int]) -> str:
+    name, photos = taught
     return (texts.NAMES_CHIP_ONE if photos == 1 else texts.NAMES_CHIP).format(name=name, n=photos)
 
 

@@ -35,23 +35,24 @@ COUNTS: dict[str, str] = {  # the words of a count, by the title of its column
     SG_LORA: "COUNT_SG_LORA",
 }
 _html = macros("results.html")
+counting = _html.counting  # takes the verdict's place
 
 
 def comparison(
-    result: Comparison, own: Files, top: int, zero_shot: bool = True, marks: Mapping[str, bool] = {}, remark: str = ""
+    result: Comparison, top: int, zero_shot: bool = True, marks: Mapping[str, bool] = {}, remark: str = ""
 ) -> Markup:
-    """The rankings side by side. ``own``: the visitor's files. ``top``: results in a column. ``zero_shot``: whether to show
-    the zero-shot column beside others. ``remark``: a notice about the question."""
+    """The rankings side by side. ``top``: results in a column. ``zero_shot``: whether to show the zero-shot column beside
+    others. ``remark``: a notice about the question."""
     shown = result.columns[0 if zero_shot or len(result.columns) == 1 else 1 :]
-    columns = [(column, cards(result, column, own, top)) for column in shown]
+    columns = [(column, cards(result, column, top)) for column in shown]
     notes = [note for note in (_taught(result.names), remark) if note]
-    return _html.comparison(result, columns, zero_shot, _subject(result, own), _right_places(result), marks, notes)
+    return _html.comparison(result, columns, zero_shot, _subject(result), _right_places(result), marks, notes)
 
 
-def _subject(result: Comparison, own: Files) -> tuple[str, str, tuple[str, ...]] | None:
+def _subject(result: Comparison) -> tuple[str, str, tuple[str, ...]] | None:
     """Name, picture and captions of the photo that was asked about; None if it was words."""
     key = result.asked.what
-    if not (pictures := _pictures(result, own, [key])):
+    if not (pictures := _pictures(result, [key])):
         return None
     photo = result.by_id.get(key)
     name, captions = (texts.of(result.title), ()) if photo is None else (photo.name, photo.captions)
@@ -61,35 +62,35 @@ def _subject(result: Comparison, own: Files) -> tuple[str, str, tuple[str, ...]]
 def _taught(names: Sequence[tuple[str, int]]) -> str:
     if not names:
         return ""
-    chips = ", ".join(taught_name(name, n) for name, n in names)
+    chips = ", ".join(map(taught_name, names))
     return (texts.NAMES_ASKED if len(names) == 1 else texts.NAMES_ASKED_SEVERAL).format(names=chips)
 
 
-def cards(result: Comparison, column: Column, own: Files, top: int) -> list[tuple[Hit, str, str]]:
+def cards(result: Comparison, column: Column, top: int) -> list[tuple[Hit, str, str]]:
     """The first results of a column, then right answers that are further down. Each has the addresses of its thumbnail and of
     the photo itself; a caption has none."""
     hits = [hit for place, hit in enumerate(column.ranking.hits) if place < top or hit.key in result.right]
-    pictures = _pictures(result, own, [hit.key for hit in hits])
+    pictures = _pictures(result, [hit.key for hit in hits])
     return [(hit, *pictures.get(hit.key, ("", ""))) for hit in hits]
 
 
-def _pictures(result: Comparison, own: Files, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+def _pictures(result: Comparison, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
     """The addresses of the thumbnails and of the photos themselves, by key."""
     files, photos = result.files, result.by_id
     found = [photos[key] for key in keys if key in photos]
     pictures = {photo.id: (address(files.thumbnail(photo)), address(files.original(photo))) for photo in found}
     if result.library is not None:
         rows = {key: result.rows[key] for key in keys if key in result.rows and key not in photos}
-        borrowed = own.library_thumbnails(result.library, rows)
+        borrowed = files.library_thumbnails(result.library, rows)
         pictures |= {key: (address(path), address(path)) for key, path in borrowed.items()}
     return pictures
 
 
-def strip(result: Comparison | None, own: Files, found: Sequence[Photo], files: Files) -> Markup:
+def strip(result: Comparison | None, found: Sequence[Photo], files: Files) -> Markup:
     """Photos to choose for a name: the first results, or else the first photos ``found``. ``files``: of these photos."""
     if result is None or result.of == "captions":
         return _html.strip([(photo.id, photo.name, address(files.thumbnail(photo))) for photo in found[:STRIP]])
-    shown = cards(result, result.columns[-1], own, STRIP)
+    shown = cards(result, result.columns[-1], STRIP)
     return _html.strip([(hit.key, hit.label, picture) for hit, picture, _ in shown if picture])
 
 
@@ -119,11 +120,11 @@ def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool
     return _html.verdict(_counts(words, _among_first(result, photos, CONTROLS)))
 
 
-def line(result: Comparison | None, own: Files, now: NameLine | None) -> Markup:
+def line(result: Comparison | None, now: NameLine | None) -> Markup:
     """The photo to ask about, or else how many photos are above the line."""
     if result is None or now is None or not (now.ask or now.asked):
         return Markup("")
-    pictures = _pictures(result, own, [now.ask.key] if now.ask else [])
+    pictures = _pictures(result, [now.ask.key] if now.ask else [])
     return _html.line(now, [small for small, _ in pictures.values()], MOST_ASKED)
 
 
@@ -132,16 +133,6 @@ def gaps(proposed: Sequence[Proposed], files: Files) -> Markup:
     words = [(word, list(group)) for word, group in groupby(proposed, lambda each: each.word)]
     pictures = {each.photo.id: address(files.thumbnail(each.photo)) for each in proposed}
     return _html.gaps(words, pictures) if words else Markup("")
-
-
-def counting(result: Comparison) -> Markup:
-    """A notice that recall is being counted."""
-    return _html.counting(texts.COUNTING.format(n=result.captions))
-
-
-def not_counted() -> Markup:
-    """What takes the verdict's place until the first answer."""
-    return _html.counting(texts.LOADING)
 
 
 def _counts(words: str, counts: Sequence[tuple[str, int]]) -> Markup:
