@@ -179,7 +179,7 @@ def test_commands_say_what_the_page_did(text: str) -> None:
             evaluate_command(request),
         )
     )
-    assert (adapt.text, *found.query, found.task, photo.task, measured.task) == (text,) * 5
+    assert (adapt.task, *found.query, found.task, photo.task, measured.task) == (text,) * 5
     assert (found.top, found.names) == (20, None)
     assert (photo.query, photo.names) == (["PHOTO.jpg"], Path("sg-lora-names.safetensors"))
     for arguments in (adapt, found, photo, measured):
