@@ -1,7 +1,5 @@
 """Fixtures of a browser that shows the app: one browser for each file of tests, unless the file has its own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 npm installs axe-core.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

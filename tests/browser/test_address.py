@@ -1,7 +1,5 @@
 """The page's address: links to tabs and questions, reloads, and the browser's Back button."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from app_process import visit

@@ -1,7 +1,5 @@
 """The page in a real browser, with the real app in its own process. No other host is in their network."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

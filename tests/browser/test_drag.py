@@ -1,7 +1,5 @@
 """Weights by hand on the page: a click, a drag, the keyboard, one more expert, a link and Back, each compared with core."""
 
-from __future__ import annotations
-
 from app_process import visit
 from page_state import asked_of, labels, settles
 from playwright.sync_api import Browser, Locator, Page, expect

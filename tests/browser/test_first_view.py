@@ -1,7 +1,5 @@
 """What a visitor sees without a click: the samples and one answered question; and how own photos take over."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Learning the keywords of photos on the page, as a visitor does."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from pathlib import Path

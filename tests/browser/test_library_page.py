@@ -1,7 +1,5 @@
 """One page searches own photos, a library and the samples. Also: the enlarged photo, more results, and each width."""
 
-from __future__ import annotations
-
 import shutil
 import zipfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Teaching a name on the page, as a visitor does."""
 
-from __future__ import annotations
-
 from app_process import visit
 from page_state import answered, box, choose, labels, settles
 from playwright.sync_api import Browser, Locator, Page, expect

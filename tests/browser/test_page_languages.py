@@ -1,7 +1,5 @@
 """The page uses the visitor's language: labels, the first answer, and messages, for several visitors at once. All texts fit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

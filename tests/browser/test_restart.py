@@ -1,7 +1,5 @@
 """A page whose server lost or forgot something: a restart, deleted photos, an ended tab. The page says so and goes on."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

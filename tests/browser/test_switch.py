@@ -1,7 +1,5 @@
 """Another backbone on the page: photos are indexed again, and what others see stays."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The endpoints as gradio_client calls them, what a visitor can do, and what the page shows of it."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

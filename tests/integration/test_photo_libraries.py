@@ -1,7 +1,5 @@
 """Libraries on the page: who may read and write what. Tests use the tab through the page's own functions."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
