@@ -80,7 +80,6 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
         sentence.press("Enter")
         expect(line).to_have_count(0)
         expect(page.locator("#routing .sg-fit.sg-low")).to_contain_text(remark)
-    page.context.close()
 
 
 def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Browser, url: str, engine: SGLora) -> None:

@@ -192,4 +192,3 @@ def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Br
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator("#names-chips")).to_have_count(0)
     expect(page.locator("#results .sg-taught")).to_have_count(0)
-    page.context.close()

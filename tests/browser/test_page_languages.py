@@ -79,8 +79,6 @@ def test_two_visitors_at_once_get_their_own(browser: Browser, url: str) -> None:
         own = texts_in(code)
         expect(page.locator("#results .sg-taught")).to_contain_text(own["Czech"])
     assert [errors for _, errors in visits.values()] == [[], []]
-    for page in pages.values():
-        page.context.close()
 
 
 def expect_whole(page: Page, code: str) -> None:
