@@ -4,16 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_process import chromium, serve, visit
+from app_process import chromium, visit
 from made_up_photos import blurred
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
-
-
-@pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app as a user starts it. Its page opens on the samples."""
-    with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
-        yield address
 
 
 @pytest.fixture(scope="package")

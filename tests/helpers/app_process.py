@@ -91,7 +91,7 @@ def running(
         wait_for(address, process, log, within)
         yield address, process
     finally:
-        process.terminate()
+        process.kill()  # an orderly end, as in test_process.py, waits five seconds for streams that clients left open
         process.wait(PATIENCE_SECONDS)
 
 
