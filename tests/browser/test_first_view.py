@@ -2,9 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
-import pytest
 from app_process import visit
 from made_up_photos import blurred
 from page_state import add, answered, ask, box, choose, expect_fit, expect_photos, labels, settles
@@ -171,24 +169,26 @@ def test_the_headline_follows_the_sentence_and_each_set_has_its_own(opened: Page
     expect(page.locator("#examples")).to_contain_text(texts.EVERYDAY)
 
 
-@pytest.mark.parametrize("screen", [{}, PHONE])
-def test_the_chosen_set_and_example_are_marked(browser: Browser, url: str, screen: dict[str, Any]) -> None:
-    page, errors = visit(browser, url, **screen)
+def test_the_chosen_set_and_example_are_marked_on_a_phone(browser: Browser, url: str) -> None:
+    page, errors = visit(browser, url, **PHONE)
     opens(page)
-    pressed, clothes = (
-        page.locator("#sets button[aria-pressed=true], #examples button[aria-pressed=true]"),
-        sample_questions("clothes"),
-    )
-    expect(pressed).to_have_text([TITLE, FIRST.query])
-    page.locator("#sets button", has_text=sample_sets()["clothes"].title).click()
-    expect(pressed).to_have_text([sample_sets()["clothes"].title, clothes[0].query])
-    page.locator("#examples button", has_text=clothes[1].query).first.click()
-    expect(pressed).to_have_text([sample_sets()["clothes"].title, clothes[1].query])
-    ask(page, "something else")
-    expect(pressed).to_have_text([sample_sets()["clothes"].title])
-    expect_fit(page)
+    expect_marks(page)
     page.context.close()
     assert errors == []
+
+
+def expect_marks(page: Page) -> None:
+    """Choose a set, its second example, and ask something else. The chosen ones are marked."""
+    pressed = page.locator("#sets button[aria-pressed=true], #examples button[aria-pressed=true]")
+    title, clothes = sample_sets()["clothes"].title, sample_questions("clothes")
+    expect(pressed).to_have_text([TITLE, FIRST.query])
+    page.locator("#sets button", has_text=title).click()
+    expect(pressed).to_have_text([title, clothes[0].query])
+    page.locator("#examples button", has_text=clothes[1].query).first.click()
+    expect(pressed).to_have_text([title, clothes[1].query])
+    ask(page, "something else")
+    expect(pressed).to_have_text([title])
+    expect_fit(page)
 
 
 def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: list[Path], tmp_path: Path) -> None:
@@ -285,9 +285,10 @@ def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page,
     expect(box(page, "description")).to_have_value(sentence)
 
 
-def test_the_photos_removed_last_can_be_brought_back(opened: Page, photos: list[Path]) -> None:
+def test_chosen_samples_are_marked_and_photos_removed_last_can_be_brought_back(opened: Page, photos: list[Path]) -> None:
     page = opened
     opens(page)
+    expect_marks(page)
     add(page, photos[:3], 3)
     page.click("#captions > button")
     names = page.locator("#gallery .thumbnail-item img")
