@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app_process import visit
 from made_up_photos import blurred
-from page_state import add, answered, ask, box, choose, expect_fit, expect_photos, labels, settles
+from page_state import add, answered, ask, asked_of, box, choose, expect_fit, expect_photos, labels, settles
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from recalls import ranked
@@ -222,8 +222,10 @@ def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: li
     add(page, photos[3:4], 4)
     answered(page, "a red blot", 4)
     expect(box(page, "description")).to_have_value("")
+    settles(lambda: asked_of(page).get("in"), None)  # the answer is a step of its own
     choose(page, "where", TITLE)
     answered(page, "a red blot", SAMPLES)
+    settles(lambda: asked_of(page).get("in"), OPENING)
     page.go_back()
     answered(page, "a red blot", 4)
     expect(box(page, "where")).to_have_value(texts.WITHIN_OWN)
