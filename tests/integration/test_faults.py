@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import strangers
-from app_visitors import SENTENCE, Running, Visitor, launched
+from app_visitors import SENTENCE, Running, Visitor, decoded_slowly, launched
 from gradio_client.exceptions import AppError
 from make_images import encode, picture
 from strangers import API, PLAIN, Stranger
@@ -86,14 +86,7 @@ def test_a_decoder_that_crashes_costs_its_photo_only(app: Running, tmp_path: Pat
 
 
 def test_a_client_that_leaves_ends_its_upload(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode, names = decode_pool._Process.decode, []
-
-    def slow(process: decode_pool._Process, name: str, *rest: Any) -> decode_pool.DecodedPhoto:
-        names.append(name)
-        time.sleep(0.1)
-        return decode(process, name, *rest)
-
-    monkeypatch.setattr(decode_pool._Process, "decode", slow)
+    names = decoded_slowly(monkeypatch)
     monkeypatch.setattr(one_visitor, "RELOAD_SECONDS", 0.1)
     stranger = Stranger(app.url)
     photos = stranger.upload("photos.zip", zipped({f"{i}.png": encode(picture(i), "PNG") for i in range(80)}))
