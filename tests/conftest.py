@@ -62,8 +62,8 @@ def answer(run: Run) -> Answer:
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app that runs as a user starts it. Visitors start without photos."""
-    with serve(tmp_path_factory.mktemp("app")) as address:
+    """The address of an app that runs as a user starts it. Its page opens on the samples."""
+    with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
         yield address
 
 

@@ -1,27 +1,33 @@
-"""Fixtures of a browser that shows the app: one browser for each file of tests, unless the file has its own."""
-
-from __future__ import annotations
+"""Fixtures of a browser that shows the app: one browser for all files of tests, unless a file has its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_process import chromium, serve, visit
+from app_process import chromium, visit
 from made_up_photos import blurred
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 
-@pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app as a user starts it. Its page opens on the samples."""
-    with serve(tmp_path_factory.mktemp("app"), flags=()) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
+    """Playwright's driver. A process can have only one."""
+    with sync_playwright() as started:
         yield started
+
+
+@pytest.fixture(scope="package")
+def started(playwright: Playwright) -> Iterator[Browser]:
+    with chromium(playwright=playwright) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(started: Browser) -> Iterator[Browser]:
+    """The browser without pages of other tests."""
+    yield started
+    for context in started.contexts:
+        context.close()
 
 
 @pytest.fixture

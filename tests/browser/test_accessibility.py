@@ -3,8 +3,6 @@
 npm installs axe-core.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +20,7 @@ WIDE = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True}
 SERIOUS = {"serious", "critical"}
 # Problems in the HTML of Gradio 6.31 that no option changes: (rule, class of the element).
-OF_GRADIO = (
-    ("label-content-name-mismatch", "thumbnail-item"),
-    ("aria-prohibited-attr", "empty"),
-)
+OF_GRADIO = (("label-content-name-mismatch", "thumbnail-item"), ("aria-prohibited-attr", "empty"))
 CHECKS = {  # light: axe-core's default rules (WCAG 2 A and AA, good practice); dark: only colours change
     "light": "axe.run({resultTypes: ['violations']})",
     "dark": "axe.run({resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']})",

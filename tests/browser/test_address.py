@@ -1,7 +1,5 @@
 """The page's address: links to tabs and questions, reloads, and the browser's Back button."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from app_process import visit
@@ -43,7 +41,6 @@ def test_back_undoes_a_link_and_closes_gradios_panel(browser: Browser, url: str)
         expect(panel).to_have_count(0)
         page.wait_for_url(address)
     settles(lambda: page.evaluate("history.length"), steps)  # the panel's step replaced the link's step
-    page.context.close()
 
 
 def test_a_link_opens_its_tab_and_400_percent_fits(browser: Browser, url: str) -> None:
@@ -56,7 +53,6 @@ def test_a_link_opens_its_tab_and_400_percent_fits(browser: Browser, url: str) -
         expect_fit(page)
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     expect_fit(page)
-    page.context.close()
 
 
 def test_what_arrives_before_its_place_is_there_stays(browser: Browser, url: str) -> None:
@@ -66,7 +62,6 @@ def test_what_arrives_before_its_place_is_there_stays(browser: Browser, url: str
     expect(page.locator("#experts-lead")).to_contain_text("R@1")
     expect(page.get_by_text(texts.LOADING)).to_have_count(0)
     assert errors == []
-    page.context.close()
 
 
 def test_reloads_links_and_back_keep_questions(opened: Page, browser: Browser, url: str, photos: list[Path]) -> None:

@@ -1,7 +1,5 @@
 """The page in a real browser, with the real app in its own process. No other host is in their network."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -23,7 +21,7 @@ from made_up_photos import blurred
 from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
 from page_state import ask, box, column, settles
 from PIL import Image
-from playwright.sync_api import Browser, Error, Page, expect
+from playwright.sync_api import Browser, Error, Page, Playwright, expect
 from recalls import ranked, recalls
 
 from app.languages import texts
@@ -61,8 +59,8 @@ def url(network: list[str], notes: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def browser(network: list[str]) -> Iterator[Browser]:
-    with chromium(network) as started:
+def browser(network: list[str], playwright: Playwright) -> Iterator[Browser]:
+    with chromium(network, playwright) as started:
         yield started
 
 
@@ -244,7 +242,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     adapter = tmp_path / "adapter.zip"
     waiting.value.save_as(adapter)
 
-    # Training takes a second, and routing uses the new expert at once. tests/integration/test_faults.py stops a longer one.
+    # Training takes a second, and routing uses the new expert at once. test_learn.py stops a longer one.
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     page.click("#train-own button")
     box(page, "own-name").fill("my blots")

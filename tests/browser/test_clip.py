@@ -1,7 +1,5 @@
 """An open_clip model on the page: given by a flag, without experts; and CLIP, downloaded with a click from a stand-in hub."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

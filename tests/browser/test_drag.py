@@ -1,7 +1,5 @@
 """Weights by hand on the page: a click, a drag, the keyboard, one more expert, a link and Back, each compared with core."""
 
-from __future__ import annotations
-
 from app_process import visit
 from page_state import asked_of, labels, settles
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -127,4 +125,3 @@ def test_a_link_with_an_unknown_expert_says_so(browser: Browser, url: str) -> No
     page, _ = visit(browser, f"{url}?in=aerial&q=harbor&about=satellite+pictures&weights=no-one%3D1")
     expect(page.locator("#routing")).to_contain_text("There is no expert “no-one”: the closest are")
     expect(page.locator("#results .sg-hit").first).to_be_visible()
-    page.context.close()

@@ -1,22 +1,27 @@
-"""Learning the keywords of photos on the page, as a visitor does."""
-
-from __future__ import annotations
+"""Learning keywords and training an expert on the page, as a visitor does."""
 
 import io
 import re
+import threading
+import time
 import zipfile
 from pathlib import Path, PurePath
+from typing import Any
 
+import pytest
 from app_process import visit
-from made_up_photos import drawn
+from app_visitors import Running
+from made_up_photos import blurred, drawn
 from make_images import encode, picture
-from page_state import choose, labels, settles
+from page_state import box, choose, expect_photos, labels, settles
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
+from app.actions import own_experts
 from app.languages import texts
 from core.data.sample_photos import sample_sets
 from core.data.xmp import EMPTY, keywords, with_keyword
+from core.training.own_expert import MIN_PHOTOS, OwnRecipe
 
 
 def class_folders(folder: Path) -> Path:
@@ -76,3 +81,43 @@ def test_one_click_learns_folders_and_keywords(browser: Browser, url: str, tmp_p
     choose(page, "where", sample_sets()["clothes"].title)
     expect(page.locator("#keywords")).to_contain_text(texts.LEARN_FOUND.format(n=9, photos=46))
     expect(page.locator("#learn")).to_be_visible()
+
+
+def test_closing_the_browser_ends_its_training(
+    browser: Browser, app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, train = threading.Event(), own_experts.train_own_expert
+
+    def training(*given: Any, recipe: OwnRecipe) -> object:
+        *given, progress, stop = given
+        try:  # slowly: the test waits for the page, and needs no steps meanwhile
+            return train(*given, lambda *step: (time.sleep(0.2), progress(*step)), stop, recipe=recipe)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(own_experts, "train_own_expert", training)
+    monkeypatch.setattr(own_experts, "RECIPE", OwnRecipe(fixed_steps=100_000))  # longer than the test needs to stop it
+    names = [f"number {i}.png" for i in range(MIN_PHOTOS)]
+    (captions := tmp_path / "captions.csv").write_text("\n".join(["image,caption", *(f"{n},the photo {n}" for n in names)]))
+    files = [*blurred(tmp_path, names, 5), captions]
+    pages = [visit(browser, app.url)[0] for _ in range(2)]
+    for number, page in enumerate(pages):
+        page.locator("#upload input[type=file]").set_input_files(files)
+        expect_photos(page, MIN_PHOTOS)
+        page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+        page.click("#train-own button")
+        box(page, "own-name").fill(f"mine {number}")
+        box(page, "own-description").fill("photos of everything")
+    closing, waiting = pages
+    closing.click("#train")
+    expect(closing.locator("#trained .progress-text")).to_be_visible()
+    waiting.click("#train")
+    expect(waiting.locator("#trained")).to_contain_text(texts.WAITS)
+    assert not ended.is_set()
+    closing.context.close()
+    assert ended.wait(120)
+    expect(waiting.locator("#trained")).to_contain_text("steps")
+    waiting.click("#stop")
+    expect(waiting.locator("#trained")).to_contain_text("The training was stopped")
+    expect(waiting.locator("#own")).to_contain_text(texts.OWN_NONE)
+    expect_photos(waiting, MIN_PHOTOS)

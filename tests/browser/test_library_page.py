@@ -1,7 +1,5 @@
 """One page searches own photos, a library and the samples. Also: the enlarged photo, more results, and each width."""
 
-from __future__ import annotations
-
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -227,11 +225,7 @@ def test_nothing_hides_at_any_width_and_an_enlarged_photo_closes_with_back(opene
         Path(waiting.value.path()).read_bytes()
         == next(s.path for s in sample_photos(OPENING) if s.name == names[0]).read_bytes()
     )
-    for close in (
-        page.go_back,
-        lambda: page.keyboard.press("Escape"),
-        view.get_by_role("button", name=texts.VIEW_CLOSE).click,
-    ):
+    for close in (page.go_back, lambda: page.keyboard.press("Escape"), view.get_by_role("button", name=texts.VIEW_CLOSE).click):
         if not view.is_visible():
             hits(page).first.locator(".sg-open").click()
         expect(view).to_be_visible()

@@ -1,7 +1,5 @@
 """“How it works”: each control changes what it says, what the boxes show is core's, and the tour can be left at any step."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

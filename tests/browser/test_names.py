@@ -1,7 +1,5 @@
 """Teaching a name on the page, as a visitor does."""
 
-from __future__ import annotations
-
 from app_process import visit
 from page_state import answered, box, choose, labels, settles
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -194,4 +192,3 @@ def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Br
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator("#names-chips")).to_have_count(0)
     expect(page.locator("#results .sg-taught")).to_have_count(0)
-    page.context.close()

@@ -1,7 +1,5 @@
 """The page uses the visitor's language: labels, the first answer, and messages, for several visitors at once. All texts fit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -81,8 +79,6 @@ def test_two_visitors_at_once_get_their_own(browser: Browser, url: str) -> None:
         own = texts_in(code)
         expect(page.locator("#results .sg-taught")).to_contain_text(own["Czech"])
     assert [errors for _, errors in visits.values()] == [[], []]
-    for page in pages.values():
-        page.context.close()
 
 
 def expect_whole(page: Page, code: str) -> None:

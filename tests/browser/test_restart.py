@@ -1,7 +1,5 @@
 """A page whose server lost or forgot something: a restart, deleted photos, an ended tab. The page says so and goes on."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -119,7 +117,6 @@ def test_names_come_back_from_the_browser(browser: Browser, engine: SGLora, tmp_
         page.reload()
         answered(page, "wug")
         expect(page.locator("#names-chips")).to_have_count(0)
-    page.context.close()
 
 
 def test_a_tab_that_the_app_forgot_goes_on_with_the_photos(
@@ -214,4 +211,3 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     expect_photos(page, 2)
     expect(page.locator("#results .sg-hit")).to_have_count(4)  # the typed question searches the new photos
     expect(page.locator("#report")).to_contain_text("2 added")
-    page.context.close()

@@ -1,7 +1,5 @@
 """Another backbone on the page: photos are indexed again, and what others see stays."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,4 +95,3 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
     ask(page, QUERY, SENTENCE)
     settles(lambda: column(page, texts.SG_LORA), alike(shipped))
-    page.context.close()

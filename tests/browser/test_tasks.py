@@ -1,7 +1,5 @@
 """Tasks that visitors come for, at three sizes, and by keyboard."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -1,7 +1,5 @@
 """The count over the visitor's captions, above the results: without and with a question."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -13,12 +13,12 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from core.common.paths import ROOT
 
@@ -91,7 +91,7 @@ def running(
         wait_for(address, process, log, within)
         yield address, process
     finally:
-        process.terminate()
+        process.kill()  # an orderly end, as in test_process.py, waits five seconds for streams that clients left open
         process.wait(PATIENCE_SECONDS)
 
 
@@ -134,11 +134,13 @@ def answers(address: str, within: Sequence[str]) -> bool:
 
 
 @contextmanager
-def chromium(within: Sequence[str] = ()) -> Iterator[Browser]:
-    """Chromium that sends no requests of its own. ``within``: as for ``running``. Skips the test where there is no Chromium."""
+def chromium(within: Sequence[str] = (), playwright: Playwright | None = None) -> Iterator[Browser]:
+    """Chromium that sends no requests of its own. ``within``: as for ``running``. ``playwright``: the driver, if this process
+    has one. Skips the test where there is no Chromium."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (Debian: apt install chromium)")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    driver = nullcontext(playwright) if playwright else sync_playwright()
+    with tempfile.TemporaryDirectory() as folder, driver as playwright:
         start = Path(folder) / "chromium"
         start.write_text(f'#!/bin/sh\nexec {shlex.join([*within, CHROMIUM])} "$@"\n')
         start.chmod(0o700)

@@ -31,6 +31,7 @@ from app.server.serve import serve
 from app.visitors.limits import Limits
 from app.visitors.registry import Visitors
 from app.visitors.visitor import Visitor as Person
+from core.data import decode_pool
 from core.sglora.engine import SGLora
 
 SENTENCE, QUERY = "photos of people surfing", "water"
@@ -107,6 +108,19 @@ class Visitor:
 
     def names(self, count: int = 3) -> set[str]:
         return {f"{self.number}-{i}.png" for i in range(count)}
+
+
+def decoded_slowly(patch: pytest.MonkeyPatch) -> list[str]:
+    """Decode each photo a tenth of a second later. Returns a list that receives the photos' names."""
+    decode, names = decode_pool._Process.decode, list[str]()
+
+    def slow(process: decode_pool._Process, name: str, *rest: Any) -> decode_pool.DecodedPhoto:
+        names.append(name)
+        time.sleep(0.1)
+        return decode(process, name, *rest)
+
+    patch.setattr(decode_pool._Process, "decode", slow)
+    return names
 
 
 @contextmanager

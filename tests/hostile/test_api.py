@@ -79,7 +79,7 @@ def test_an_event_of_the_page_takes_or_refuses_any_value(app: Running, caplog: p
     events = [(fn._id, len(fn.inputs)) for fn in app.page.fns.values()]
     assert len(events) > 30
     calls = [(number, [None] * count, {"event_data": EVENT_DATA[number % len(EVENT_DATA)]}) for number, count in events]
-    calls += [(number, turned(number, count), {"event_data": data}) for number, count in events for data in EVENT_DATA[1:3]]
+    calls += [(number, turned(number, count), {"event_data": EVENT_DATA[1 + number % 2]}) for number, count in events]
     # Events that take the clicked item get odd values in its place.
     clicked = [fn for fn in app.page.fns.values() if fn.fn is not None and fn.fn.__name__ in CLICKED.split()]
     assert {fn.fn.__name__ for fn in clicked} >= set(CLICKED.split()) - {"_chosen"}  # without samples

@@ -1,7 +1,5 @@
 """Hostile images, ZIP files and captions, each uploaded together with a good photo, as on the page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -223,18 +223,19 @@ class Slow(NamedBackbone):
     """A backbone whose download takes a while; ``steps`` notes each of its steps."""
 
     steps: ClassVar[list[int]] = []
+    pause: ClassVar[float] = 0.01
 
     def fetch(self, show: Callable[[int, int], object]) -> None:
         for step in range(1, 400):
             self.steps.append(step)
             show(step, 400)
-            time.sleep(0.01)
+            time.sleep(self.pause)
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
         return load_engine(tiny_backbone(adapt="texts"))
 
 
-def test_a_download_ends_with_the_last_who_waits(engine: SGLora) -> None:
+def test_a_download_ends_with_the_last_who_waits(engine: SGLora, monkeypatch: pytest.MonkeyPatch) -> None:
     models = Models(lambda: engine, [Slow({"spec": "slow"})])
     leaves, shown = [threading.Event(), threading.Event()], list[tuple[int, int]]()
 
@@ -259,4 +260,5 @@ def test_a_download_ends_with_the_last_who_waits(engine: SGLora) -> None:
     while not loading.failed and Slow.steps[-1] < 399:
         time.sleep(0.01)
     assert Slow.steps[-1] < 399 and Slow.steps.count(1) == 1, "one download for both, and it ended"
+    monkeypatch.setattr(Slow, "pause", 0)
     assert len(models.get("slow").repository) == 0 and Slow.steps.count(1) == 2 and models.engine("slow").loaded

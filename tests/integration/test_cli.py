@@ -162,15 +162,13 @@ def test_descriptions_that_cannot_be_used(run, tmp_path):
         ["route", TEXT, "--k", "many"],
         ["route", TEXT, "--tau", "nan"],
         ["adapt", TEXT],
-        ["adapt", TEXT, "--out", "x", "--seed", "-1"],
         ["adapt", TEXT, "--out", "x", "--strength", "inf"],
         ["adapt", TEXT, "--out", "x", "--part", "half"],
         ["search", "dog"],
-        ["search", "dog", "--gallery", ".", "--top", "0"],
         ["evaluate", "--task", TEXT],
         ["train"],
         ["train", "backbone"],
-        *(["search", "dog", "--gallery", ".", "--since", day] for day in ("2024-1-1", "yesterday")),
+        ["search", "dog", "--gallery", ".", "--since", "2024-1-1"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(run, argv):

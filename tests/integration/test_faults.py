@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,16 +19,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import strangers
-from app_process import CHROMIUM, chromium, visit
-from app_visitors import SENTENCE, Running, Visitor, launched
+from app_visitors import SENTENCE, Running, Visitor, decoded_slowly, launched
 from gradio_client.exceptions import AppError
-from made_up_photos import blurred
 from make_images import encode, picture
-from playwright.sync_api import expect
 from strangers import API, PLAIN, Stranger
 from zips import zipped
 
-from app.actions import answering, own_experts
+from app.actions import answering
 from app.answers.question import OWN, Asked
 from app.calls import SEARCH, TURNS
 from app.languages import texts
@@ -37,7 +33,6 @@ from app.visitors import visitor as one_visitor
 from app.visitors.tab import Tab
 from core.data import decode_pool
 from core.sglora.engine import SGLora
-from core.training.own_expert import MIN_PHOTOS, OwnRecipe
 
 pytestmark = pytest.mark.slow
 
@@ -91,14 +86,7 @@ def test_a_decoder_that_crashes_costs_its_photo_only(app: Running, tmp_path: Pat
 
 
 def test_a_client_that_leaves_ends_its_upload(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode, names = decode_pool._Process.decode, []
-
-    def slow(process: decode_pool._Process, name: str, *rest: Any) -> decode_pool.DecodedPhoto:
-        names.append(name)
-        time.sleep(0.1)
-        return decode(process, name, *rest)
-
-    monkeypatch.setattr(decode_pool._Process, "decode", slow)
+    names = decoded_slowly(monkeypatch)
     monkeypatch.setattr(one_visitor, "RELOAD_SECONDS", 0.1)
     stranger = Stranger(app.url)
     photos = stranger.upload("photos.zip", zipped({f"{i}.png": encode(picture(i), "PNG") for i in range(80)}))
@@ -191,46 +179,6 @@ def test_slow_clients_delay_no_visitor_and_get_their_answer(app: Running, tmp_pa
             slow.sendall(body[at : at + 40])
             time.sleep(0.02)
         assert slow.recv(1000).startswith(b"HTTP/1.1 200")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_closing_the_browser_ends_its_training(app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended, train = threading.Event(), own_experts.train_own_expert
-
-    def training(*given: Any, recipe: OwnRecipe) -> object:
-        *given, progress, stop = given
-        try:  # slowly: the test waits for the page, and needs no steps meanwhile
-            return train(*given, lambda *step: (time.sleep(0.2), progress(*step)), stop, recipe=recipe)
-        finally:
-            ended.set()
-
-    monkeypatch.setattr(own_experts, "train_own_expert", training)
-    monkeypatch.setattr(own_experts, "RECIPE", OwnRecipe(fixed_steps=100_000))  # longer than the test needs to stop it
-    names = [f"number {i}.png" for i in range(MIN_PHOTOS)]
-    (captions := tmp_path / "captions.csv").write_text("\n".join(["image,caption", *(f"{n},the photo {n}" for n in names)]))
-    files = [*blurred(tmp_path, names, 5), captions]
-    with chromium() as browser:
-        pages = [visit(browser, app.url)[0] for _ in range(2)]
-        for number, page in enumerate(pages):
-            page.locator("#upload input[type=file]").set_input_files(files)
-            expect(page.locator("#fill")).to_contain_text(f"Photos: {MIN_PHOTOS} of")
-            page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
-            page.click("#train-own button")
-            page.locator("#own-name input, #own-name textarea").first.fill(f"mine {number}")
-            page.locator("#own-description textarea").first.fill("photos of everything")
-        closing, waiting = pages
-        closing.click("#train")
-        expect(closing.locator("#trained .progress-text")).to_be_visible()
-        waiting.click("#train")
-        expect(waiting.locator("#trained")).to_contain_text(texts.WAITS)
-        assert not ended.is_set()
-        closing.context.close()
-        assert ended.wait(120)
-        expect(waiting.locator("#trained")).to_contain_text("steps")
-        waiting.click("#stop")
-        expect(waiting.locator("#trained")).to_contain_text("The training was stopped")
-        expect(waiting.locator("#own")).to_contain_text(texts.OWN_NONE)
-        expect(waiting.locator("#fill")).to_contain_text(f"Photos: {MIN_PHOTOS} of")
 
 
 # Helpers

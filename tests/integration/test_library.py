@@ -290,9 +290,11 @@ from core.retrieval import indexing
 from core.retrieval.library import PhotoLibrary
 indexing.COMMIT_PHOTOS = 16
 backbone = tiny_backbone()
-print("ready", flush=True)
-library = PhotoLibrary.create(Path(sys.argv[2]), backbone)
-print(indexing.index_folders(library, [Path(sys.argv[1])], backbone).photos, flush=True)
+folder, library = Path(sys.argv[1]), Path(sys.argv[2])
+try:
+    indexing.index_folders(PhotoLibrary.create(library, backbone), [folder], backbone)
+finally:
+    print(PhotoLibrary.open(library).counts()["photos"], flush=True)
 """
 
 
@@ -314,15 +316,14 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def killed_at(moment):
-    steps = random.Random(moment)
-    left = steps.randint(1, {most})
+    left = 1 + moment % {steps}
     def step(event, arguments):
         nonlocal left
         changes = event in ("os.rename", "os.remove") or event == "open" and arguments[1] not in ("r", "rb")
         if event == "test.write" or changes and str(library) in str(arguments[0]):
             left -= 1
             if left == 0 and event == "test.write":
-                threading.Timer(steps.uniform(0, 0.01), die).start()
+                threading.Timer(random.Random(moment).uniform(0, 0.01), die).start()
             elif left == 0:
                 die()
     def write(*arguments, **options):
@@ -346,15 +347,15 @@ for moment in sys.stdin:
 @pytest.mark.slow
 def test_kill_9_at_many_moments_loses_nothing(backbone: Backbone, tmp_path: Path) -> None:
     """Processes are killed when they open, rename or remove a file, or shortly after Lance begins to write."""
-    folder, library, photos = tmp_path / "photos", tmp_path / "library", 120
+    folder, library, photos = tmp_path / "photos", tmp_path / "library", 60
     blurred(folder, [f"{i:03}.jpg" for i in range(photos)], 3)
-    code = KILLED.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"), most=7)
+    code = KILLED.format(root=str(ROOT), helpers=str(ROOT / "tests" / "helpers"), steps=7)
     command = [sys.executable, "-c", code, str(folder), str(library)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     before = killed = 0
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdin and parent.stdout
-        for moment in range(18):  # each step of an update comes at least once
+        for moment in range(12):  # each step of an update comes at least once
             print(moment, file=parent.stdin, flush=True)
             killed += int(parent.stdout.readline()) == -signal.SIGKILL
             if (library / ABOUT).is_file():
@@ -362,7 +363,7 @@ def test_kill_9_at_many_moments_loses_nothing(backbone: Backbone, tmp_path: Path
                 assert now >= before, "indexed photos must not disappear"
                 before = now
         parent.stdin.close()
-    assert killed > 12 and before >= photos // 2, (killed, before)
+    assert killed > 8 and before >= photos // 2, (killed, before)
     report = update(library, [folder], backbone)
     assert report.photos == photos and report.added == photos - before
     opened = PhotoLibrary.open(library)
@@ -377,10 +378,7 @@ def test_a_full_disk_is_reported_and_keeps_indexed_photos(photos: Path, tmp_path
     many = tmp_path / "many"
     blurred(many, [f"{i:03}.jpg" for i in range(400)], 5)
     small, python = tmp_path / "small", sys.executable
-    script = f"""
-mkdir {small} && mount -t tmpfs -o size=1m tmpfs {small} && {python} {program} {many} {small}/library
-{python} -m core library {small}/library --json
-"""
+    script = f"mkdir {small} && mount -t tmpfs -o size=1m tmpfs {small} && {python} {program} {many} {small}/library"
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert "is full" in done.stderr and "What was indexed before stays" in done.stderr, done.stderr
-    assert 0 < json.loads(done.stdout[done.stdout.index("{") :])["photos"] < 400
+    assert 0 < int(done.stdout) < 400

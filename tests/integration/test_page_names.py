@@ -28,9 +28,10 @@ from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError, RepositoryError
 from core.experiments.teach import NONSENSE
+from core.names import teach
 from core.names.file import save_names
 from core.names.ordinary_texts import COMMON, imagenet_class_names
-from core.names.teach import GAMMA, MAX_NAMES, OWN_TEXT, TaughtNames
+from core.names.teach import GAMMA, OWN_TEXT, TaughtNames
 from core.retrieval.gallery import Gallery
 from core.retrieval.index import Ranking
 from core.retrieval.indexing import index_folders
@@ -248,7 +249,7 @@ def test_answers_draw_the_line_below_a_name(engine: SGLora, tab: Tab) -> None:
     assert 'data-line="6"' in shown and "Photos above the line: 5" in shown
 
 
-def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
+def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo = prefixes_of(tab.visitor.gallery(engine), wugs(tab, 1))
     names, other = TaughtNames(engine.backbone), Tab(Visitor())
     for name in ("fep", "dax", "zorp"):
@@ -260,10 +261,8 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path:
     with pytest.raises(RepositoryError, match="damaged or not a file of names"):
         teaching.from_file(engine, other, str(tmp_path / "none.safetensors"))
     assert other.visitor.taught == (("fep", 1), ("dax", 1), ("zorp", 1))
-    many = TaughtNames(engine.backbone)
-    for number in range(MAX_NAMES - 2):  # of too many names, the first are loaded
-        many = many.add(f"name {number}", photo)
-    tab.visitor.change_names(engine, lambda _: many)
+    monkeypatch.setattr(teach, "MAX_NAMES", 3)  # of too many names, the first are loaded
+    tab.visitor.change_names(engine, lambda names: names.add("name", photo))
     loaded, failed = teaching.from_file(engine, tab, str(path))
     assert loaded == 2 and len(failed) == 1 and "“zorp” would be more than" in str(failed[0])
     assert [name for name, _ in tab.visitor.taught[-2:]] == ["fep", "dax"]

@@ -1,7 +1,5 @@
 """Libraries on the page: who may read and write what. Tests use the tab through the page's own functions."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -17,7 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from app_visitors import Running, launched
+from app_visitors import Running, decoded_slowly, launched
 from made_up_photos import blurred
 from PIL import Image
 from recalls import headline
@@ -36,7 +34,6 @@ from app.server.hosts import is_from_here
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.common.errors import DescriptionError, GalleryError, LibraryError, StudioError
-from core.data import decode_pool
 from core.data.sample_photos import sample_photos
 from core.retrieval.columns import embeddings
 from core.retrieval.indexing import index_folders
@@ -115,14 +112,7 @@ def test_the_user_of_this_machine_indexes_a_library_that_all_search(library_app:
 
 @pytest.mark.slow
 def test_indexing_ends_when_its_visitor_leaves(library_app: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode, names = decode_pool._Process.decode, []
-
-    def slow(process: decode_pool._Process, name: str, *args: Any) -> decode_pool.DecodedPhoto:
-        names.append(name)
-        time.sleep(0.1)
-        return decode(process, name, *args)
-
-    monkeypatch.setattr(decode_pool._Process, "decode", slow)
+    names = decoded_slowly(monkeypatch)
     blurred(tmp_path / "photos", [f"{i}.jpg" for i in range(200)], 1)
     stranger, until = Stranger(library_app.url), time.monotonic() + 60
     index, values = event(library_app, "LibraryFolders._index", "other", str(tmp_path / "photos"))

@@ -13,13 +13,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from app_process import PATIENCE_SECONDS, running, serve
+from app_process import PATIENCE_SECONDS, running
 from app_visitors import client_of
 from gradio_client import handle_file
 from PIL import Image
 from strangers import Stranger
 
-from app.flags import port_number
+from app.flags import flags, port_number
 from app.main import check_address
 from app.server.scratch import LOCK, PREFIX, remove_abandoned
 from core.common.errors import StudioError
@@ -50,7 +50,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
         Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(photos[-1])
 
     (folder / "gradio").touch()  # unusable, like another user's folder of that name
-    with running(folder) as (address, process):
+    with running(folder, "--empty") as (address, process):
         client = client_of(address, tmp_path / "downloads")
         answer = client.predict(files=[handle_file(photos[0])], captions="", api_name="/index")
         assert answer["added"] == 1
@@ -63,7 +63,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
         process.wait()
     assert first.exists(), "a killed process cannot delete its folder"
 
-    with running(folder, GRADIO_SERVER_NAME="") as (address, process):  # empty: the usual address
+    with running(folder, "--empty", GRADIO_SERVER_NAME="") as (address, process):  # empty: the usual address
         assert not first.exists()
         (second,) = folder.glob(f"{PREFIX}*")
         client = client_of(address, tmp_path / "downloads")
@@ -80,14 +80,6 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
     assert not second.exists(), "a process that is asked to end must delete its folder"
     log = (folder / "log.txt").read_text()
     assert "terminate called" not in log and "Traceback" not in log
-
-
-def test_when_its_terminal_is_closed_it_leaves_nothing(tmp_path: Path) -> None:
-    with running(tmp_path, within=["env", "--default-signal=HUP"]) as (_, process):
-        assert list(tmp_path.glob(f"{PREFIX}*"))
-        process.send_signal(signal.SIGHUP)
-        process.wait(PATIENCE_SECONDS)
-    assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
 def test_folders_of_running_processes_and_other_users_stay(tmp_path: Path) -> None:
@@ -116,25 +108,26 @@ WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid()
 
 
 @pytest.mark.parametrize(
-    ("flags", "settings", "within", "code", "words"),
+    ("port", "within", "code", "words"),
     [
-        ([], {"GRADIO_SERVER_PORT": "²"}, [], 2, "'²' is no port: give a number from 1 to 65535\n"),
-        (["--port=99999"], {}, [], 2, "'99999' is no port: give a number from 1 to 65535\n"),
-        ([], {"GRADIO_SERVER_PORT": "80"}, WITHOUT_RIGHTS, 1, "Cannot listen on 127.0.0.1, port 80"),
+        ("²", [], 2, "'²' is no port: give a number from 1 to 65535\n"),
+        ("80", WITHOUT_RIGHTS, 1, "Cannot listen on 127.0.0.1, port 80"),
     ],
 )
-def test_unusable_options_are_named(
-    tmp_path: Path, flags: list[str], settings: dict[str, str], within: list[str], code: int, words: str
-) -> None:
+def test_an_unusable_port_is_named(tmp_path: Path, port: str, within: list[str], code: int, words: str) -> None:
     """The app leaves no files and prints no traceback."""
-    command = [*within, sys.executable, str(ROOT / "app.py"), *flags]
-    environment = {**os.environ, "TMPDIR": str(tmp_path), **settings}
+    command = [*within, sys.executable, str(ROOT / "app.py")]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "GRADIO_SERVER_PORT": port}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert ended.returncode == code and words in ended.stderr and "Traceback" not in ended.stderr
     assert list(tmp_path.glob(f"{PREFIX}*")) == []
 
 
-def test_an_unusable_address_is_named_at_once() -> None:
+def test_an_unusable_address_is_named_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["app.py", "--port=99999"])
+    with pytest.raises(SystemExit, match="2"):
+        flags()
+    assert capsys.readouterr().err.endswith("'99999' is no port: give a number from 1 to 65535\n")
     for text in ("abc", "0", "65536", "-1", "", "1" * 10_000):
         with pytest.raises(ArgumentTypeError, match="is no port"):
             port_number(text)
@@ -149,9 +142,9 @@ def test_an_unusable_address_is_named_at_once() -> None:
             check_address(host, None)
 
 
-def test_an_event_that_fails_for_its_values_costs_the_log_a_line(tmp_path: Path) -> None:
-    """Also a request that breaks HTTP's rules."""
-    with serve(tmp_path) as url:
+def test_failed_events_cost_the_log_a_line_and_a_closed_terminal_leaves_nothing(tmp_path: Path) -> None:
+    """Events that fail for their values, and requests that break HTTP's rules."""
+    with running(tmp_path, "--empty", within=["env", "--default-signal=HUP"]) as (url, process):
         stranger, log = Stranger(url), tmp_path / "log.txt"
         assert stranger.call("route", "a dog", 4, 0.1, None).values
         number, values = stranger.click("train", {})
@@ -177,3 +170,7 @@ def test_an_event_that_fails_for_its_values_costs_the_log_a_line(tmp_path: Path)
                 assert b" 400 " in connection.recv(64)
         assert stranger.call("route", "a dog", 4, 0.1, None).values
         assert len(log.read_text().splitlines()) <= before + len(failed) + 4 * 2
+        assert list(tmp_path.glob(f"{PREFIX}*"))
+        process.send_signal(signal.SIGHUP)
+        process.wait(PATIENCE_SECONDS)
+    assert not list(tmp_path.glob(f"{PREFIX}*")) and "Traceback" not in log.read_text()

@@ -37,7 +37,9 @@ def test_a_cluster_makes_the_same_library_and_may_lose_a_machine(tmp_path: Path,
     (folder / "broken.jpg").write_text("no photo")
     backbone = load_backbone()
     index_folders(PhotoLibrary.create(tmp_path / "here", backbone), [folder], backbone)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    checks = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500}  # Ray notices a lost machine after five
+    options = {"num_cpus": 1, "include_dashboard": False, "_system_config": checks}
+    cluster = Cluster(initialize_head=True, head_node_args=options)
     second = cluster.add_node(num_cpus=1)
     killed = []
 

@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
-from core.training import generator
+from core.training import generator, shared_lora, translations
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.class_names import class_name_texts
 from core.training.closeness import closeness_threshold
@@ -44,6 +44,7 @@ from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, cont
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
 from core.training.snapshots import read_snapshots, snapshots_file
+from core.training.translations import MapRecipe
 
 RECIPE = ExpertRecipe(
     steps=4, batch=12, everyday=4, snapshots=2, tokens=9, shared_steps=6, keyword=20, fine=40, least=20, classes=3
@@ -169,9 +170,17 @@ def test_training_looks_at_every_view_of_a_photo(data: Path, cache: Path, backbo
 
 
 @pytest.mark.slow
-def test_a_shared_part_finds_more_in_mixed_scores(data: Path, cache: Path, tmp_path: Path, backbone: EmbeddedBackbone) -> None:
+def test_a_shared_part_finds_more_in_mixed_scores(
+    data: Path, cache: Path, tmp_path: Path, backbone: EmbeddedBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class ShortMapRecipe(MapRecipe):
+        steps: int = 20
+
+    monkeypatch.setattr(translations, "MapRecipe", ShortMapRecipe)
+    monkeypatch.setattr(shared_lora, "RUNS", 2)
     heads, file = backbone.with_shared(None), tmp_path / "shared.safetensors"
-    recipe = BothHeadsRecipe(steps=30, lr=1e-3, batch=24, everyday=8, tokens=9, names=100, memory=1.0, views=2)
+    recipe = BothHeadsRecipe(steps=8, lr=2e-3, batch=24, everyday=8, tokens=9, names=100, memory=1.0, views=2)
     made = train_shared_lora(data, file, cache, heads, recipe, lambda _: None)
     assert made.fingerprint == heads.with_shared(load_shared(file, heads.linears)).fingerprint != heads.fingerprint
     corpus = load_corpus(data, made, cache, lambda _: None)
