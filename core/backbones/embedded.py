@@ -134,8 +134,8 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
     def to(self, device: torch.device) -> Self:
         if device != self.device:  # a copy, so that the other form stays on its device
             self.adapted = copy.deepcopy(self.adapted).to(device)
-        super().to(device)
-        self._set_vision()
+            super().to(device)
+            self._set_vision()
         return self
 
     def _set_vision(self) -> None:
