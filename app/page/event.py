@@ -43,6 +43,7 @@ def event(
     waits: bool = False,
     opening: bool = False,
     everything: bool = False,
+    checks: bool = False,
     downloads: bool = False,
     hears: bool = False,
 ) -> Callable[..., Any]:
@@ -51,8 +52,8 @@ def event(
 
     ``group``: as in ``app.calls``. ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes
     long, so the tab's other events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn,
-    changed or not. ``downloads``: it returns a file. ``hears``: the names that the browser keeps are its first value: it may be
-    the first event after a restart.
+    changed or not. ``checks``: likewise, if the browser misses an answer. ``downloads``: it returns a file. ``hears``: the
+    names that the browser keeps are its first value: it may be the first event after a restart.
     """
 
     def called(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
@@ -86,7 +87,8 @@ def event(
             if new and since:  # the server forgot this tab: the browser asks for everything, and sends its names
                 updates = context.by_component(found) | {context.drawn: NOTHING}
             else:
-                updates = call(tab, context.redraw, tab, found, everything, in_turn=True)
+                missed = everything or (checks and since < tab.drawn.number)
+                updates = call(tab, context.redraw, tab, found, missed, in_turn=True)
             context.visitors.settle(visitor)
             # After a restart, the page may load twice: the notice comes again then, unless the visitor does something.
             keeps = had and (new or opening)

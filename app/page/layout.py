@@ -143,6 +143,7 @@ class Studio(Step):
         # The server forgot this tab, or an answer overtook another one.
         again: dict[str, Any] = {"waits": True, "everything": True, "trigger_mode": "always_last"}
         self.on(context.drawn.behind, self._ready, **again, **opening)
+        self.on(context.drawn.check, checks=True)
         page.unload(self._closed)
 
     def _open(self, event: Event) -> Updates:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.common import markdown
+from core.common.text import listed
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.runner import Row
@@ -20,16 +21,21 @@ from core.experiments.teach import adapter as searched_with
 from core.names.everyday import Background
 from core.names.teach import MAX_PHOTOS, TaughtNames
 from core.retrieval import columns
-from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows
 from core.retrieval.gallery import Entry, GalleryPhotos, Photo
+from core.retrieval.gaps import proposals
 from core.retrieval.learning import average_precision, learn
-from core.retrieval.popularity import spread_rows
+from core.retrieval.popularity import MOST_PHOTOS, spread_rows
+from core.retrieval.questions import Query
+from core.retrieval.suggest import Look
+from core.sglora.request import AdapterRequest
 from core.training.corpus import OBJECTS, Corpus
 
 PHOTOS = (3, 10, MAX_PHOTOS)  # that a keyword is taught from, at most
 WRONG = 0.05  # share of photos with a wrong keyword
-ZERO, NONE = "zero-shot", "no sentence"
+ZERO, NONE, SENTENCE = "zero-shot", "no sentence", "SG-LoRA, the sentence that the page suggests"
+ASKED = (50, 80, 90, 95)  # shares of right proposals, in percent
 ALL, SETS = "all keywords at once", "one kind of photos at a time"
 FIRST, PRECISION = "first", "AP"
 
@@ -65,7 +71,8 @@ def in_memory(corpus: Corpus, rows: np.ndarray) -> GalleryPhotos:
 
 def run(context: ExperimentContext) -> dict[str, Any]:
     """{"rows": {"group", "task": the keyword, "domain", "variant", "first", "AP"}, "learned": rows of the AP on new photos of
-    each keyword, "before" and "taught", and whether it was "learned", "price": points of R@10 that captions lose}."""
+    each keyword, "before" and "taught", and whether it was "learned", "price": points of R@10 that captions lose, "proposals":
+    as ``proposed`` yields them}."""
     corpus, found = context.corpus, keywords(context.corpus)
     others, rows = everyday(corpus), list[Row]()
     kinds = [[each for each in found if each.domain == domain] for domain in sorted({each.domain for each in found})]
@@ -76,7 +83,13 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             for variant, texts in queries(context, own, index):
                 rows += ({"group": group, "variant": variant, **row} for row in measured(own, searched, index, texts))
             context.log(f"{group}: {', '.join(sorted({each.domain for each in own}))}")
-    return {"rows": rows, "learned": learned(context, found, others), "price": price(context, found, others)}
+    some = found[::5]
+    return {
+        "rows": rows,
+        "learned": learned(context, found, others),
+        "price": price(context, found, others),
+        "proposals": [*proposed(context, found, found, others), *proposed(context, found, some, others)],
+    }
 
 
 def queries(context: ExperimentContext, found: Sequence[Keyword], index: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -84,6 +97,7 @@ def queries(context: ExperimentContext, found: Sequence[Keyword], index: Tensor)
     backbone, words = context.backbone, [each.name for each in found]
     yield ZERO, columns.text_rows(backbone, backbone.text_prefix(words), ZERO_SHOT)
     yield NONE, asked(context, TaughtNames(backbone), words)
+    yield SENTENCE, torch.stack([Query((word,)).question(backbone).row(backbone, suggested(context, found)) for word in words])
     background = Background.of(columns.columns(backbone, index))
     rng = np.random.default_rng(0)
     for n in PHOTOS:
@@ -92,6 +106,17 @@ def queries(context: ExperimentContext, found: Sequence[Keyword], index: Tensor)
         yield f"class mean, {n}", means(context, right)
         for variant, rows in ((f"names, {n}", right), (f"names, {n}, wrong", wrong)):
             yield variant, asked(context, taught(context, words, rows).among(background), words)
+
+
+def suggested(context: ExperimentContext, found: Sequence[Keyword]) -> Adapter:
+    """SG-LoRA's adapter for the first sentence that the page suggests for these photos; without one, search's own."""
+    rows = np.concatenate([each.test for each in found])
+    sample = context.corpus.base[torch.from_numpy(rows[spread_rows(len(rows), MOST_PHOTOS)])]
+    look = Look.of(context.engine.repository, sample)
+    if look is None or look.suggested is None:
+        return searched_with(context)
+    adaptation = context.engine.adapt(AdapterRequest(look.suggested.description))
+    return Adapter.of(adaptation.lora, adaptation.weight)
 
 
 def means(context: ExperimentContext, taught: Sequence[np.ndarray]) -> Tensor:
@@ -147,6 +172,23 @@ def price(context: ExperimentContext, found: Sequence[Keyword], others: np.ndarr
     return {"captions": len(captions), "with a keyword": with_one, "points": round(old - new, 2)}
 
 
+def proposed(
+    context: ExperimentContext, found: Sequence[Keyword], there: Sequence[Keyword], others: np.ndarray
+) -> Iterator[Row]:
+    """How many proposals are right among those of which so many should be, and for how many photos there are such. All names
+    are taught from ten photos; test photos of the keywords that are ``there`` and everyday photos have no keyword."""
+    names = taught(context, [each.name for each in found], [each.train[spread_rows(len(each.train), 10)] for each in found])
+    searched = np.unique(np.concatenate([*(each.test for each in there), others]))
+    photos, test = in_memory(context.corpus, searched), {each.name: set(each.test.tolist()) for each in there}
+    background = Background.of(columns.columns(context.backbone, photos.index_for(ZERO_SHOT).take(np.arange(len(photos)))))
+    made = proposals(photos, names.among(background), searched_with(context))
+    right = np.array([int(searched[each.row]) in test.get(each.name, ()) for each in made])
+    for share in ASKED:
+        chosen = np.array([100 * each.right >= share for each in made])
+        counts = {"right": round(100 * float(right[chosen].mean()), 1) if chosen.any() else None}
+        yield {"keywords": len(there), "asked": share, **counts, "photos": int(chosen.sum()), "of": len(photos)}
+
+
 def decides(result: Mapping[str, Any]) -> statistics.Interval:
     """Ten photos of each keyword minus none: the right keyword first, all at once."""
     rows = [row | {"task": row["domain"]} for row in result["rows"] if row["group"] == ALL]
@@ -168,9 +210,17 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         f"precision rises from {before:.0f} to {after:.0f}.",
         f"With {100 * WRONG:.0f} % of the photos under a wrong keyword, average precision from ten is "
         f"{share(ALL, 'names, 10, wrong', PRECISION)}.",
+        *_calibrated(result["proposals"], len(learned)),
         f"{price['captions']:,} captions of everyday photos lose {price['points']:.1f} points of R@10; "
         f"{price['with a keyword']} of them contain a keyword that is read in them.",
     ]
+
+
+def _calibrated(proposals: Sequence[Row], keywords: int) -> Iterator[str]:
+    for there in dict.fromkeys(row["keywords"] for row in proposals):
+        rows = [row for row in proposals if row["keywords"] == there and row["right"] is not None]
+        counts = [f"{row['asked']} % should be right, {row['right']:.0f} % are ({row['photos']} photos)" for row in rows]
+        yield f"Proposals for {rows[0]['of']:,} photos, some with {there} of the {keywords} keywords: where {listed(counts)}."
 
 
 def _share(rows: Sequence[Row], group: str, variant: str, measure: str) -> str:

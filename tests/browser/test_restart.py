@@ -7,7 +7,7 @@ import pytest
 from app_process import free_port, visit
 from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
 from page_state import add, answered, ask, asked_of, box, choose, expect_photos, labels, settles
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from app.actions import own_experts
 from app.actions.adapters import write_zip
@@ -211,3 +211,21 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     expect_photos(page, 2)
     expect(page.locator("#results .sg-hit")).to_have_count(4)  # the typed question searches the new photos
     expect(page.locator("#report")).to_contain_text("2 added")
+
+
+def test_a_page_asks_for_an_answer_that_is_lost(opened: Page) -> None:
+    page, lost = opened, list[str]()
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+
+    def lose(route: Route) -> None:
+        """Leave the first answer out of the stream."""
+        response = route.fetch()
+        parts = response.text().split("\n\n")
+        left = parts if lost else [part for part in parts if '"process_completed"' not in part]
+        lost.extend(part for part in parts if part not in left)
+        route.fulfill(response=response, body="\n\n".join(left))
+
+    page.route("**/queue/data*", lose)
+    page.get_by_role("tab", name=texts.TAB_ABOUT).click()
+    expect(page.locator("#how-search img").first).to_be_visible()
+    assert len(lost) == 1 and "how-search" in lost[0]

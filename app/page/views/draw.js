@@ -20,17 +20,15 @@ const hide = (ids) => (style.textContent = ids.map((id) => `#${id}`).join() + "{
 hide(JSON.parse(props.value).hidden);
 
 let last = {}; // the last answer that was drawn
-// Gradio's client can lose an answer, if its stream closes while an event is sent. So a page that sent one, and drew nothing for
-// some seconds, asks for everything; each time in vain, it waits twice as long.
-let patience = 5_000;
+// Gradio's client can lose an answer, if its stream closes while an event is sent. So some seconds after the last event, the page
+// asks twice whether it has the last answer.
+let timers = [];
+let checking = false;
 new PerformanceObserver((sent) => {
-  const before = last;
   if (!sent.getEntries().some((each) => each.name.includes("/queue/join"))) return;
-  setTimeout(() => {
-    if (last !== before) return (patience = 5_000);
-    patience *= 2;
-    trigger("behind");
-  }, patience);
+  if (checking) return (checking = false); // it was the page's own
+  timers.forEach(clearTimeout);
+  timers = [5_000, 20_000].map((wait) => setTimeout(() => trigger("check", (checking = true)), wait));
 }).observe({ type: "resource" });
 watch("value", () => {
   const answer = JSON.parse(props.value);
