@@ -219,6 +219,8 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 def _calibrated(proposals: Sequence[Row], keywords: int) -> Iterator[str]:
     for there in dict.fromkeys(row["keywords"] for row in proposals):
         rows = [row for row in proposals if row["keywords"] == there and row["right"] is not None]
+        if not rows:  # nothing is as sure
+            continue
         counts = [f"{row['asked']} % should be right, {row['right']:.0f} % are ({row['photos']} photos)" for row in rows]
         yield f"Proposals for {rows[0]['of']:,} photos, some with {there} of the {keywords} keywords: where {listed(counts)}."
 

@@ -131,4 +131,11 @@ def test_keywords_that_are_learned(context: ExperimentContext) -> None:
         assert row["first"] == pytest.approx(100 * np.mean(scores[:, right].argmax(0) == place), abs=0.01)
         assert row["AP"] == pytest.approx(100 * average_precision_score(right, scores[place]), abs=0.1)
     assert all(row["taught"] > row["before"] for row in result["learned"] if row["learned"])
-    assert set(result["price"]) == {"captions", "with a keyword", "points"} and len(learn.findings(result)) == 4
+    assert set(result["price"]) == {"captions", "with a keyword", "points"} and len(learn.findings(result)) == 6
+    for there in (found, found[:1]):
+        rows = [row for row in result["proposals"] if row["keywords"] == len(there)]
+        shows = sum(len(each.test) for each in there)
+        assert [row["asked"] for row in rows] == list(learn.ASKED) and {row["of"] for row in rows} == {shows + len(others)}
+        # as many right ones as photos that show a keyword, at most; each is proposed once
+        assert all(0 <= row["photos"] * (row["right"] or 0) / 100 <= shows + 0.1 for row in rows)
+        assert sorted((row["photos"] for row in rows), reverse=True) == [row["photos"] for row in rows]
