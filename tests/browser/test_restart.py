@@ -219,14 +219,16 @@ def test_a_page_asks_for_an_answer_that_is_lost(opened: Page) -> None:
     expect(page.locator("#results .sg-hit").first).to_be_visible()
 
     def lose(route: Route) -> None:
-        """Leave the first answer out of the stream."""
+        """Leave the first answer that draws the method out of the stream."""
         response = route.fetch()
         parts = response.text().split("\n\n")
-        left = parts if lost else [part for part in parts if '"process_completed"' not in part]
+        left = [part for part in parts if lost or "how-search" not in part]
         lost.extend(part for part in parts if part not in left)
         route.fulfill(response=response, body="\n\n".join(left))
 
     page.route("**/queue/data*", lose)
+    page.reload()  # streams that are open would pass by
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
     page.get_by_role("tab", name=texts.TAB_ABOUT).click()
     expect(page.locator("#how-search img").first).to_be_visible()
-    assert any("how-search" in answer for answer in lost)
+    assert lost
