@@ -5,7 +5,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from app.answers.comparison import Comparison
 from app.languages import texts
@@ -103,7 +103,7 @@ def write_keywords(tagged: Iterable[tuple[str, str]], path: Path) -> None:
     names = set[str]()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for photo, word in tagged:
-            names.add(name := free_name(str(PurePosixPath(sidecar_of(Path(photo)))), names.__contains__))
+            names.add(name := free_name(sidecar_of(Path(photo)).as_posix(), names.__contains__))
             archive.writestr(name, with_keyword(EMPTY, word))
 
 

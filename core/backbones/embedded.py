@@ -149,8 +149,8 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
                     heads[1].get_submodule(name.removeprefix(VISION)).get_parameter("weight").add_(f.delta)
         self._vision = [self._in_compute_dtype(head) for head in heads]
         example = torch.zeros(COLUMNS_AT_ONCE, MAP_TOKENS, MAP_CHANNELS).half()
-        here = self.device == CPU
-        self._columns = cache(lambda: openvino_network(_Columns(heads), example, self.dtype) if here else None)
+        on_cpu = self.device == CPU
+        self._columns = cache(lambda: openvino_network(_Columns(heads), example, self.dtype) if on_cpu else None)
 
     def _in_compute_dtype(self, head: nn.Module) -> nn.Module:
         """The head with its linears in the compute dtype. Norms, positions and the residual stream stay in float32."""
@@ -183,7 +183,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
         """Embeddings [n, 2, d] float16 of the image tower's maps [n, 49, 320]: zero-shot, and under the shared LoRA."""
         if run := self._columns():
             return run(maps)
-        return torch.stack([self._through(head, maps) for head in self._vision], 1).half()
+        return self._through(_Columns(self._vision), maps)
 
     def embedded(self, maps: Tensor, lora: Lora | None = None) -> Tensor:
         """Embeddings [n, d] of the image tower's maps [n, 49, 320]."""
@@ -212,9 +212,9 @@ class _Columns(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(heads)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, lora: Lora | None = None) -> Tensor:
         maps = maps.float()
-        return torch.stack([head(maps) for head in self.heads], 1).half()
+        return torch.stack([head(maps, lora) for head in self.heads], 1).half()
 
 
 def save_heads(vision: VisionHead, text: TextHead, path: Path, training: dict[str, object]) -> str:

@@ -1,8 +1,9 @@
 """What a visitor uploads: photos, ZIP files of photos, captions files, XMP sidecars; sorted and unpacked within limits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
 
@@ -39,12 +40,12 @@ class Uploads:
     def fail(self, name: str, template: str, **fields: object) -> None:
         self.failed.append((name, message(template, **fields)))
 
-    def add_sidecar(self, name: str, content: bytes) -> None:
+    def add_sidecar(self, name: str, size: int, read: Callable[[], bytes]) -> None:
         """Take the keywords of a sidecar. A damaged or too large one is left out: photos do not depend on it."""
-        self.sidecar_room -= len(content)
-        with suppress(DataError):
-            if self.sidecar_room >= 0 and len(content) <= MAX_SIDECAR_BYTES:
-                words = [word for word in levels(keywords(content)) if len(word) <= MAX_WORD]
+        if size <= min(MAX_SIDECAR_BYTES, self.sidecar_room):
+            self.sidecar_room -= size
+            with suppress(DataError, *DAMAGE):
+                words = [word for word in levels(keywords(read())) if len(word) <= MAX_WORD]
                 self.sidecars[name.lower()] = words[:MAX_WORDS]
 
     @property
@@ -75,9 +76,8 @@ def sort_uploads(paths: Sequence[str | Path], folder: Path) -> Uploads:
     uploads = Uploads()
     for number, path in enumerate(map(Path, paths)):
         suffix = path.suffix.lower()
-        if suffix == ".xmp":
-            if path.is_file() and path.stat().st_size <= MAX_SIDECAR_BYTES:
-                uploads.add_sidecar(path.name, path.read_bytes())
+        if suffix == ".xmp" and path.is_file():
+            uploads.add_sidecar(path.name, path.stat().st_size, path.read_bytes)
         elif is_clutter(path.name):
             continue
         elif suffix == ".zip":
@@ -138,7 +138,5 @@ def _read_sidecars(archive: ZipFile, stem: str, uploads: Uploads) -> None:
     """``stem``: the first folder of photos from this ZIP."""
     beside = [member for member in archive.infolist() if member.filename.lower().endswith(".xmp")]
     for member in beside[:MAX_MEMBERS]:
-        if member.file_size <= min(MAX_SIDECAR_BYTES, uploads.sidecar_room):
-            with suppress(*DAMAGE):
-                content = unpacked(archive, member, member.file_size)
-                uploads.add_sidecar(f"{source_folder(f'{stem}/{member.filename}')}/{safe_name(member.filename)}", content)
+        name = f"{source_folder(f'{stem}/{member.filename}')}/{safe_name(member.filename)}"
+        uploads.add_sidecar(name, member.file_size, partial(unpacked, archive, member, member.file_size))

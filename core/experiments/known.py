@@ -42,12 +42,15 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 def _variants(engine: SGLora, corpus: Corpus, task: HeldTask) -> Iterable[runner.Variant]:
     """Every method, and SG-LoRA with the first sentence that the app suggests for the photos; without one, the shared part."""
     yield from runner.methods(engine, task.description)
-    sample = corpus.base[torch.from_numpy(task.test[spread_rows(len(task.test), MOST_PHOTOS)])]
-    look = Look.of(engine.repository, sample)
-    expert = None if look is None else look.suggested
-    sentence = None if expert is None else expert.description
+    sentence = suggestion(engine, corpus, task.test)
     lora = engine.adapt(AdapterRequest(sentence)).full if sentence else engine.backbone.shared
     yield {"variant": "suggested", "seed": 0, "sentence": sentence}, lora
+
+
+def suggestion(engine: SGLora, corpus: Corpus, rows: np.ndarray) -> str | None:
+    """The sentence that the page suggests for these photos; None if it suggests none."""
+    look = Look.of(engine.repository, corpus.base[torch.from_numpy(rows[spread_rows(len(rows), MOST_PHOTOS)])])
+    return None if look is None or look.suggested is None else look.suggested.description
 
 
 def _fine_tuned(context: ExperimentContext, tasks: Mapping[str, list[HeldTask]]) -> list[runner.Row]:

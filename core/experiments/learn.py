@@ -15,6 +15,7 @@ from core.common import markdown
 from core.common.text import listed
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
+from core.experiments.known import suggestion
 from core.experiments.runner import Row
 from core.experiments.teach import FEWEST, among_first, asked, everyday, over, taught
 from core.experiments.teach import adapter as searched_with
@@ -26,9 +27,8 @@ from core.retrieval.columns import photo_rows
 from core.retrieval.gallery import Entry, GalleryPhotos, Photo
 from core.retrieval.gaps import proposals
 from core.retrieval.learning import average_precision, learn
-from core.retrieval.popularity import MOST_PHOTOS, spread_rows
+from core.retrieval.popularity import spread_rows
 from core.retrieval.questions import Query
-from core.retrieval.suggest import Look
 from core.sglora.request import AdapterRequest
 from core.training.corpus import OBJECTS, Corpus
 
@@ -97,7 +97,8 @@ def queries(context: ExperimentContext, found: Sequence[Keyword], index: Tensor)
     backbone, words = context.backbone, [each.name for each in found]
     yield ZERO, columns.text_rows(backbone, backbone.text_prefix(words), ZERO_SHOT)
     yield NONE, asked(context, TaughtNames(backbone), words)
-    yield SENTENCE, torch.stack([Query((word,)).question(backbone).row(backbone, suggested(context, found)) for word in words])
+    adapter = suggested(context, found)
+    yield SENTENCE, torch.stack([Query((word,)).question(backbone).row(backbone, adapter) for word in words])
     background = Background.of(columns.columns(backbone, index))
     rng = np.random.default_rng(0)
     for n in PHOTOS:
@@ -110,12 +111,10 @@ def queries(context: ExperimentContext, found: Sequence[Keyword], index: Tensor)
 
 def suggested(context: ExperimentContext, found: Sequence[Keyword]) -> Adapter:
     """SG-LoRA's adapter for the first sentence that the page suggests for these photos; without one, search's own."""
-    rows = np.concatenate([each.test for each in found])
-    sample = context.corpus.base[torch.from_numpy(rows[spread_rows(len(rows), MOST_PHOTOS)])]
-    look = Look.of(context.engine.repository, sample)
-    if look is None or look.suggested is None:
+    sentence = suggestion(context.engine, context.corpus, np.concatenate([each.test for each in found]))
+    if sentence is None:
         return searched_with(context)
-    adaptation = context.engine.adapt(AdapterRequest(look.suggested.description))
+    adaptation = context.engine.adapt(AdapterRequest(sentence))
     return Adapter.of(adaptation.lora, adaptation.weight)
 
 
@@ -180,8 +179,7 @@ def proposed(
     names = taught(context, [each.name for each in found], [each.train[spread_rows(len(each.train), 10)] for each in found])
     searched = np.unique(np.concatenate([*(each.test for each in there), others]))
     photos, test = in_memory(context.corpus, searched), {each.name: set(each.test.tolist()) for each in there}
-    background = Background.of(columns.columns(context.backbone, photos.index_for(ZERO_SHOT).take(np.arange(len(photos)))))
-    made = proposals(photos, names.among(background), searched_with(context))
+    made = proposals(photos, names.among(photos.background), searched_with(context))
     right = np.array([int(searched[each.row]) in test.get(each.name, ()) for each in made])
     for share in ASKED:
         chosen = np.array([100 * each.right >= share for each in made])

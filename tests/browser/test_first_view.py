@@ -330,7 +330,7 @@ def test_adding_survives_a_reload_can_be_stopped_and_moves_nothing(opened: Page,
     Image.new("L", (4000, 3000)).save(tmp_path / "slow.png")  # takes long to decode: a slow browser still stops in time
     slow = [tmp_path / f"slow {i}.png" for i in range(SLOW)]
     for i, file in enumerate(slow):
-        # Other bytes, so another photo; and as many as photos with so many pixels have, else most would be refused at once.
+        # Other bytes, so another photo; and as many as photos with so many pixels have, else most would be rejected at once.
         file.write_bytes((tmp_path / "slow.png").read_bytes() + i.to_bytes(300_000))
     add(page, slow)
     expect(page.locator("#fill progress")).to_be_visible()
