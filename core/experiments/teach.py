@@ -18,6 +18,7 @@ from core.names.everyday import Background
 from core.names.teach import MAX_PHOTOS, TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import columns, text_rows
+from core.retrieval.line import MOST_ASKED, bisect
 from core.retrieval.name_scores import proposed_cut, scores_left_out
 from core.retrieval.popularity import spread_rows
 from core.retrieval.questions import Query
@@ -35,6 +36,7 @@ OTHERS = 1_000  # everyday photos beside those of a class
 FIRST = 10
 PLAIN = "a photo of a {}"
 RULES = {"mean": lambda own: float(np.mean(own)), "lowest": min, "midway": proposed_cut}  # where a name's photos may end
+ANSWERS = "answers"  # beside RULES: the line that MOST_ASKED answers draw
 WORDINGS = (PLAIN, "{}", "{} outdoors", "a picture of my {}")
 # A made-up name, taught from photos of the word, replaces the word in captions.
 WORDS = "dog bike ball horse boat bird car motorcycle man woman child girl boy beach snow water grass street".split()
@@ -97,11 +99,11 @@ def run(context: ExperimentContext) -> dict[str, Any]:
 
 
 def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[Row]:
-    """Precision and recall of the photos above each of RULES, of the draw's and those ``beside``. Every second name chooses the
-    rule, the others measure it."""
+    """Precision and recall of the photos above each of RULES and of ANSWERS, of the draw's and those ``beside``. Every second
+    name chooses the rule, the others measure it."""
     plain = adapter(context)
     held = [context.corpus.indexed(rows, plain) for rows in draw.held]
-    searched = torch.cat([beside, *held])
+    searched, photo_rows = torch.cat([beside, *held]), np.concatenate([everyday(context.corpus), *draw.held])
     own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
     background = Background.of(columns(context.backbone, searched))
     for photos in PHOTOS[1:]:
@@ -109,13 +111,36 @@ def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[Row
         scores = searched @ asked(context, names, draw.nonsense).T
         left_out_scores = scores_left_out(names, plain)
         for i, entry in enumerate(names.entries):
-            left_out = left_out_scores[entry.name].own
-            for rule, cut in RULES.items():
-                found, mine = scores[:, i] >= cut(left_out), own == i
+            left_out, mine = left_out_scores[entry.name].own, own == i
+            above = {rule: scores[:, i] >= cut(left_out) for rule, cut in RULES.items()}
+            above[ANSWERS] = above_answers(context, names, entry.name, searched, photo_rows, mine)
+            for rule, found in above.items():
                 right, most, all_of_it = (int(each.sum()) for each in (found & mine, found, mine))
                 about = {"photos": photos, "part": "validation" if i % 2 else "test", "rule": rule}
                 shares = {"precision": right / max(most, 1), "recall": right / all_of_it, "F1": 2 * right / (most + all_of_it)}
                 yield about | {measure: round(100 * share, 2) for measure, share in shares.items()}
+
+
+def above_answers(
+    context: ExperimentContext, names: TaughtNames, name: str, searched: Tensor, rows: np.ndarray, mine: Tensor
+) -> Tensor:
+    """The photos [n] bool above the line that MOST_ASKED answers draw, as on the page (``app.actions.line``): a yes teaches the
+    name, a no takes its photo out. ``searched``: index entries of ``rows``. ``mine``: which of them show the name."""
+    answers, taught_at = dict[int, bool](), list[int]()
+    while True:
+        order = (searched @ asked(context, names, [name])[0]).argsort(descending=True).tolist()
+        place_of = {photo: place for place, photo in enumerate(order)}
+        placed = [(place_of[photo], yes) for photo, yes in answers.items()] + [(place, True) for place in taught_at]
+        line, place = bisect(placed, len(order), (place_of[photo] for photo in order if photo not in answers))
+        if place is None or len(answers) == MOST_ASKED:
+            found = torch.zeros(len(order), dtype=torch.bool)
+            found[[photo for photo in order[:line] if answers.get(photo) is not False]] = True
+            return found
+        photo = order[place]
+        answers[photo] = bool(mine[photo])
+        if answers[photo]:
+            taught_at.append(place)
+            names = names.add(name, context.corpus.prefixes[torch.from_numpy(rows[[photo]])])
 
 
 def adapter(context: ExperimentContext, names: TaughtNames | None = None) -> Adapter:
@@ -226,6 +251,9 @@ def findings(result: Mapping[str, Any]) -> list[str]:
         where = {"part": "test", "rule": best, "photos": photos}
         right, found = (_share(over("domain", result["cuts"], measure, **where)) for measure in ("precision", "recall"))
         sentences.append(f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos.")
+        if drawn := [row for row in result["cuts"] if row["rule"] == ANSWERS and row["photos"] == photos]:
+            right, found = (_share(over("domain", drawn, measure)) for measure in ("precision", "recall"))
+            sentences.append(f"Above the line that {MOST_ASKED} answers draw, {right} do: {found} of its photos.")
     if result["composed"]:
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
         recalls = {n: over("word", result["composed"], "R@10", photos=n) for n in (None, 0, *PHOTOS)}

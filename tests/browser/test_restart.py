@@ -34,6 +34,12 @@ def not_told(page: Page) -> None:
     assert page.get_by_test_id("toast-body").all_inner_texts() == []
 
 
+def look_again(page: Page) -> None:
+    """Look at a page whose app was restarted: it loads itself again."""
+    with page.expect_navigation():
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
 def expect_no_answer(page: Page) -> None:
     """Expect no photos, results and history."""
     expect(page.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
@@ -58,7 +64,7 @@ def test_after_a_restart_the_page_says_that_photos_are_gone(
         closed = page.context.storage_state()
     with launched(engine, tmp_path, samples=True, port=port) as app:
         # The visitor does nothing: the page notices the restart when it is looked at.
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        look_again(page)
         told(page, "the app was restarted")
         expect_no_answer(page)
         expect(page.locator("#sets, #examples").filter(visible=True)).to_have_count(0)
@@ -76,7 +82,7 @@ def test_after_a_restart_the_page_says_that_photos_are_gone(
         again, _ = visit(browser, app.url, storage_state=closed)
         told(again, "the app was restarted")
         expect(again.locator("#fill")).to_contain_text(texts.GALLERY_EMPTY)
-        away.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        look_again(away)
         expect(away.locator("#status .sg-ready")).to_be_visible()
         answered(away, QUERY, SAMPLES)
         not_told(away)

@@ -82,7 +82,8 @@ def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentConte
     others, name = teach.everyday(corpus), drawn.nonsense[0]
     beside = corpus.indexed(others, teach.adapter(context))
     found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, beside)}
-    assert set(found) == {(n, part, rule) for n in (3, 10) for part in ("test", "validation") for rule in teach.RULES}
+    rules = [*teach.RULES, teach.ANSWERS]
+    assert set(found) == {(n, part, rule) for n in (3, 10) for part in ("test", "validation") for rule in rules}
 
     searched = torch.cat([beside, *(corpus.indexed(rows, teach.adapter(context)) for rows in drawn.held)])
     background = Background.of(columns(context.backbone, searched))
@@ -101,6 +102,21 @@ def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentConte
     row = found[3, "test", "mean"]
     assert row["precision"] == pytest.approx(100 * right / max(len(above), 1), abs=0.01)
     assert row["recall"] == pytest.approx(100 * right / len(drawn.held[0]), abs=0.01)
+
+
+def test_ten_answers_find_the_end_of_a_right_ranking(context: ExperimentContext) -> None:
+    """Where a name's photos are first, halving ends after the last of them: 10 answers tell up to 1,000 places apart."""
+    corpus, plain = context.corpus, teach.adapter(context)
+    _, drawn = next(teach.draws(corpus))
+    rows = np.concatenate([teach.everyday(corpus), *drawn.held])
+    searched, mine = corpus.indexed(rows, plain), torch.from_numpy(np.isin(rows, drawn.held[0]))
+    names = teach.taught(context, drawn.nonsense, drawn.taught, 10).among(Background.of(columns(context.backbone, searched)))
+    scores = searched @ teach.asked(context, names, drawn.nonsense[:1])[0]
+    assert scores[mine].min() > scores[~mine].max()
+    found = teach.above_answers(context, names, drawn.nonsense[0], searched, rows, mine)
+    assert torch.equal(found, mine)
+    none = teach.above_answers(context, names, drawn.nonsense[0], searched, rows, torch.zeros_like(mine))
+    assert not none.any(), "a photo of a no is not above the line"
 
 
 def test_the_whole_experiment(context: ExperimentContext, monkeypatch: pytest.MonkeyPatch) -> None:
