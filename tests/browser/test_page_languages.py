@@ -100,5 +100,5 @@ def expect_whole(page: Page, code: str) -> None:
         page.locator(f"#tab-{tab}-button").click()
         expect(page.locator(place).first).to_have_attribute("lang", "en")
         expect(page.locator(place).first).to_be_visible()
-    expect(page.locator(".sg-about ol li")).to_have_count(5)
+    expect(page.locator(".sg-about ol li")).to_have_count(6)
     page.locator("#tab-search-button").click()
