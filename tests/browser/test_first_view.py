@@ -284,8 +284,10 @@ def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page,
     add(other, aerial)
     expect(other.locator("#look-like")).to_contain_text("aerial")
     other.close()
-    first.click()
-    expect(box(page, "description")).to_have_value(sentence)
+    # The tab may have asked for the new ones by now: what it shows in the moment of the click counts.
+    shown = first.evaluate("one => { one.click(); return one.textContent.trim(); }")
+    assert shown
+    expect(box(page, "description")).to_have_value(re.compile(f"{re.escape(shown)}$"))
 
 
 def test_chosen_samples_are_marked_and_photos_removed_last_can_be_brought_back(opened: Page, photos: list[Path]) -> None:
