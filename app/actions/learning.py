@@ -13,7 +13,7 @@ from core.data.sample_photos import EVERYDAY
 from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.gallery import Photo
 from core.retrieval.gaps import proposals
-from core.retrieval.learning import FEWEST, Learned, learn
+from core.retrieval.learning import FEWEST, Learned, learn, with_known
 from core.sglora.engine import SGLora
 
 MOST_PROPOSED = 300  # photos
@@ -47,11 +47,13 @@ def learn_keywords(engine: SGLora, tab: Tab, scope: Scope, progress: Progress | 
 
 
 def proposed(engine: SGLora, tab: Tab, scope: Scope) -> list[Proposed]:
-    """Taught names as keywords for the photos that have no keyword: the surest, keyword by keyword, the least sure first."""
+    """Taught names, and keywords that search finds untaught, for the photos that have no keyword: the surest, keyword by
+    keyword, the least sure first."""
     photos, names = tab.gallery(engine, scope).contents, tab.visitor.names(engine)
-    tagged = set().union(*keywords(photos.photos, scope).values())
+    there = keywords(photos.photos, scope)
+    tagged = set().union(*there.values())
     tagged |= {row for row, photo in enumerate(photos.photos) if scope.samples or any(map(names.find, photo.keywords))}
     (adapter,) = without_sentence(engine) or [ZERO_SHOT]
-    surest = proposals(photos, names, adapter, tagged)[:MOST_PROPOSED]
+    surest = proposals(photos, with_known(names, photos, there, adapter), adapter, tagged)[:MOST_PROPOSED]
     least_sure_first = [Proposed(photos.photos[row], word, right) for row, word, right in reversed(surest)]
     return sorted(least_sure_first, key=lambda each: each.word.casefold())

@@ -1,6 +1,7 @@
 """Teach names: from photos of the gallery, from files, from marks, or from a file of names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -42,8 +43,15 @@ def _prefixes(engine: SGLora, tab: Tab, ids: Sequence[str]) -> Tensor:
 
 
 def rename(engine: SGLora, tab: Tab, old: str, new: str) -> None:
-    """Rename a name; it stays selected. Raises as ``TaughtNames.rename``."""
-    select(tab, tab.visitor.change_names(engine, lambda names: names.rename(old, new)), new)
+    """Rename a name; it stays selected. A question that is the name follows it, with its marks and answers. Raises as
+    ``TaughtNames.rename``."""
+    visitor, question = tab.visitor, tab.asked.question
+    select(tab, visitor.change_names(engine, lambda names: names.rename(old, new)), new)
+    if question is not None and tab.asked.words.casefold() == old.casefold():
+        renamed = replace(question, what=tab.name)
+        tab.asked = replace(tab.asked, question=renamed)
+        visitor.marks |= {renamed: visitor.marks.pop(question, {})}
+        visitor.lines = {(renamed if each == question else each, n): places for (each, n), places in visitor.lines.items()}
 
 
 def select(tab: Tab, names: TaughtNames, name: str) -> None:

@@ -63,10 +63,10 @@ class StepContext:
         self.hidden += [] if at_first else [name]
         return component
 
-    def report(self, elem_id: str, html: str = "", **options: Any) -> gr.HTML:
-        """HTML with what became of a step's last event: ``Tab.reports``, by ``elem_id``; ``html`` before."""
-        part = self.part(elem_id, html, **options)
-        self.shows(part, lambda tab, _: tab.reports.get(elem_id, html))
+    def report(self, elem_id: str, before: Callable[[], str] = str, **options: Any) -> gr.HTML:
+        """HTML with what became of a step's last event: ``Tab.reports``, by ``elem_id``. ``before``: what it shows first."""
+        part = self.part(elem_id, **options)
+        self.shows(part, lambda tab, _: tab.reports.get(elem_id) or before())
         return part
 
     @property

@@ -54,7 +54,7 @@ class Visitor:
         self.sessions: set[str] = set()  # Gradio's session hashes of the open tabs
         self.last_left = math.inf  # when the last tab was closed; infinity: not closed
         self.marks: dict[Question, dict[str, bool]] = {}  # photos marked as right or wrong, by question
-        self.lines: dict[object, dict[str, int]] = {}  # places of photos that the page asked about (app.actions.line)
+        self.lines: dict[tuple[Question, int], dict[str, int]] = {}  # places that were asked about (app.actions.line)
         self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
         self.removed: Removed = ()  # the photos that were removed last
         self.progress: Adding | None = None  # None: no photos are being added or indexed again

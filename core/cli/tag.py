@@ -5,6 +5,7 @@ import csv
 from argparse import Namespace
 from collections import defaultdict
 from functools import partial
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from core.common.errors import GalleryError, UsageError
 from core.common.files import whole
 from core.common.progress import Steps
 from core.common.text import clean_text, one_line
-from core.data.keywords import keywords_of
+from core.data.keywords import folder_keywords, grouped, keywords_of
 from core.data.sidecars import change_all
 from core.data.xmp import LEVELS
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.gaps import Proposal, proposals
+from core.retrieval.learning import with_known
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.name_scores import LeftOut, proposed_cut, scores_left_out
@@ -104,14 +106,19 @@ def _proposed(
     arguments: Namespace, photos: LibraryPhotos, names: TaughtNames, adapter: Adapter
 ) -> tuple[Tags, dict[str, Any], list[dict[str, str]]]:
     """The photos without a name that have a sure proposal, facts, and what cannot be read. Writes the file of ``--review``."""
-    tagged, failed, places = set[int](), list[tuple[object, object]](), defaultdict[int, list[Path]](list)
+    failed, places = list[tuple[object, object]](), defaultdict[int, list[Path]](list)
+    words: list[list[str]] = [[] for _ in range(len(photos))]
+    folders: list[list[str]] = [[] for _ in range(len(photos))]
     steps, files = Steps(log), photos.all_files()
     for done, (row, file) in enumerate(files, 1):
-        words, damaged = keywords_of(file)
+        found, damaged = keywords_of(file)
+        words[row] += found
+        folders[row] += folder_keywords(photos.inner_folder(file))
         failed += damaged
-        tagged |= {row} if any(names.find(word) for word in words) else set()
         places[row].append(file)
         steps("reading keywords", done, len(files), "files")
+    names = with_known(names, photos, grouped(map(add, words, folders)), adapter)
+    tagged = [row for row, own in enumerate(words) if any(map(names.find, own))]
     found = proposals(photos, names, adapter, tagged)
     if arguments.review is not None:
         _write(arguments.review, photos, found)

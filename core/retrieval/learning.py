@@ -22,6 +22,7 @@ from core.retrieval.popularity import spread_rows
 FEWEST = 3  # photos of a keyword
 FOLD = 3  # one of so many photos is left out
 OTHERS = 1_000  # most photos without a keyword that compete with those left out
+SHARED = 0.1  # share of a keyword's photos that may show another name, too
 SURE = 0.5  # average precision from which a keyword that gains nothing is known already
 KNOWN = message("Search finds it without being taught.")
 UNLIKE = message("Search sees too little that its photos have in common.")
@@ -57,7 +58,7 @@ def learn(
     """Learn the keywords of photos; ``keywords``: the rows of each. ``adapter``: that of search, without names. ``progress``:
     called with (keywords read, all). Raises AdapterError: when no LoRA can teach this backbone names."""
     backbone, none = photos.backbone, TaughtNames(photos.backbone).among(background([photos]))
-    rows, unusable = _usable(keywords)
+    rows, unusable = _usable(keywords, none)
     if not rows:
         return Learned(none, tuple(unusable), 0, 0, 0)
     pool = _left_out(rows.values())
@@ -80,23 +81,43 @@ def learn(
     return Learned(names, (*measured, *unusable), len(of_learned), *map(int, first))
 
 
+def with_known(names: TaughtNames, photos: PhotoSet, keywords: Mapping[str, Sequence[int]], adapter: Adapter) -> TaughtNames:
+    """The names, and those keywords that search finds without being taught and that share few photos with the names: a photo of
+    one is none of another, so all compete for the photos without a keyword. ``keywords``: the rows of each. ``adapter``:
+    without names."""
+    rows = _usable({word: own for word, own in keywords.items() if names.find(word) is None}, names)[0]
+    if not rows:
+        return names
+    searched = np.unique(np.concatenate([spread_rows(len(photos), OTHERS), *rows.values()]))
+    scores = name_scores(photos.backbone, list(rows), adapter, photos.index_for(adapter).take(searched))
+    right = [np.isin(searched, np.asarray(keywords[word])) for word in rows]
+    found = {word for word, *pair in zip(rows, scores, right, strict=True) if average_precision(*pair) >= SURE}
+    taken = {row for word, own in keywords.items() if names.find(word) is not None for row in own}
+    apart = dict[str, np.ndarray]()
+    for word in sorted(found, key=lambda word: len(keywords[word])):  # “ape” before “animals”
+        if len(taken.intersection(keywords[word])) <= SHARED * len(keywords[word]):
+            taken.update(keywords[word])
+            apart[word] = rows[word]
+    return _taught(names, photos, apart)
+
+
 def average_precision(scores: np.ndarray, right: np.ndarray) -> float:
     """The mean precision at the place of each right photo, 0 to 1; scores and answers [n]. At a tie, wrong photos are first."""
     places = np.flatnonzero(right[np.lexsort((right, -scores))]) + 1
     return float((np.arange(1, len(places) + 1) / places).mean()) if len(places) else 0.0
 
 
-def _usable(keywords: Mapping[str, Sequence[int]]) -> tuple[dict[str, np.ndarray], list[Keyword]]:
-    """The spread rows of each keyword that can be taught, under its clean name; and the others, with the reason. With too many
-    keywords or photos, those with most photos come first."""
-    rows, unusable, room = dict[str, np.ndarray](), list[Keyword](), MOST_PHOTOS
+def _usable(keywords: Mapping[str, Sequence[int]], beside: TaughtNames) -> tuple[dict[str, np.ndarray], list[Keyword]]:
+    """The spread rows of each keyword that can be taught ``beside`` others, under its clean name; and the others, with the
+    reason. With too many keywords or photos, those with most photos come first."""
+    rows, unusable, room = dict[str, np.ndarray](), list[Keyword](), MOST_PHOTOS - beside.photos
     for name, own in sorted(keywords.items(), key=lambda item: -len(item[1])):
         picked = np.asarray(own)[spread_rows(len(own), MAX_PHOTOS)]
         try:
             clean_taught_name(name)
             if len(own) < FEWEST:
                 raise DescriptionError("It has {n} of the {fewest} photos that a keyword needs.", n=len(own), fewest=FEWEST)
-            if len(rows) == MAX_NAMES or len(picked) > room:
+            if len(rows) + len(beside.entries) >= MAX_NAMES or len(picked) > room:
                 raise DescriptionError("Other keywords have more photos: {most:,} are the most.", most=len(rows))
         except DescriptionError as error:
             unusable.append(Keyword(name, len(own), reason=error.message))

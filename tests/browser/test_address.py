@@ -76,6 +76,12 @@ def test_reloads_links_and_back_keep_questions(opened: Page, browser: Browser, u
     settles(lambda: asked_of(page).get("q"), QUERY)
     page.go_forward()
     answered(page, OTHER, len(photos))
+    page.reload()  # what was typed and asked after it is not asked again
+    answered(page, OTHER, len(photos))
+    page.go_forward()
+    answered(page, "a dog", len(photos))
+    page.go_back()
+    answered(page, OTHER, len(photos))
 
     # The address names the shown question. Another browser asks the same about its own photos.
     settles(lambda: asked_of(page), {"q": OTHER, "about": SENTENCE})

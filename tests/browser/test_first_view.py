@@ -277,6 +277,14 @@ def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page,
     gallery.add(bedrooms)
     ranking = ranked(gallery, query, Adapter.of(adaptation.lora, adaptation.weight), None).hits
     settles(lambda: labels(page, texts.SG_LORA), [hit.label for hit in ranking])
+    # Without its closest expert, the sentence is not offered instead of itself. A click on it routes it again.
+    page.locator("#routing .sg-experts li").first.click()
+    expect(page.locator("#routing [data-reset]")).to_be_visible()
+    expect(notice).to_contain_text(texts.PHOTOS_DIFFER)
+    expect(offer).to_be_hidden()
+    first.click()
+    expect(page.locator("#routing [data-reset]")).to_have_count(0)
+    settles(lambda: labels(page, texts.SG_LORA), [hit.label for hit in ranking])
     box(page, "description").fill("")
     other = page.context.new_page()
     other.goto(page.url)

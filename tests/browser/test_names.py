@@ -167,6 +167,11 @@ def test_ten_answers_by_keyboard_draw_a_line(browser: Browser, url: str) -> None
     page.click("#with-zero-shot")  # other columns
     expect(page.locator("#results section")).to_have_count(1)
     expect(line).to_have_count(1)
+    box(page, "names-name").fill("modi")  # the question, its marks and its answers follow the name
+    page.click("#names-rename")
+    answered(page, "modi")
+    expect(line).to_have_text(texts.LINE_BELOW.format(name="modi"))
+    assert page.locator("#line [data-line]").get_attribute("data-line") == str(above)
     page.context.close()
     assert errors == []
 

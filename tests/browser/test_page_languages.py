@@ -100,5 +100,8 @@ def expect_whole(page: Page, code: str) -> None:
         page.locator(f"#tab-{tab}-button").click()
         expect(page.locator(place).first).to_have_attribute("lang", "en")
         expect(page.locator(place).first).to_be_visible()
+    page.locator("#tab-experts-button").click()
+    expect(page.locator("#details")).to_contain_text(own["DETAILS_EMPTY"])
+    expect(page.locator("body")).not_to_contain_text("__i18n__")
     expect(page.locator(".sg-about ol li")).to_have_count(6)
     page.locator("#tab-search-button").click()

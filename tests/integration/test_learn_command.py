@@ -12,13 +12,14 @@ from sidecar_samples import DIGIKAM
 from sklearn.metrics import average_precision_score
 
 from core.backbones.embedded import EmbeddedBackbone
+from core.data.sample_photos import sample_photos
 from core.data.xmp import EMPTY, with_keyword
 from core.names.teach import TaughtNames
 from core.retrieval import learning
 from core.retrieval.adapter import Adapter
 from core.retrieval.gallery import Gallery
 from core.retrieval.gaps import proposals
-from core.retrieval.learning import Learned, average_precision, learn
+from core.retrieval.learning import Learned, average_precision, learn, with_known
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +191,23 @@ def test_proposals_are_right_as_often_as_they_say(gallery: Gallery) -> None:
     own = {**dict.fromkeys(of_kind(gallery, "wug")[4:], "wug"), **dict.fromkeys(of_kind(gallery, "dax")[4:], "dax")}
     assert all(p.name == own[p.row] for p in found if p.row in own)
     assert proposals(contents, TaughtNames(gallery.backbone).add("wug", contents.prefixes(wugs[:1])), adapter) == []
+
+
+def test_keywords_that_search_finds_untaught_compete_for_photos(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
+    """Living rooms are no wugs, though only wugs are taught. A keyword of photos of several kinds, or of all, says nothing."""
+    assert backbone.shared is not None
+    living = [sample.path for sample in sample_photos() if sample.subject == "photos of living rooms and furniture"]
+    gallery, adapter = Gallery(backbone), Adapter.of(backbone.shared, 0.8)
+    gallery.add([*(drawn(tmp_path, "wug", number) for number in range(8)), *living, *blurred(tmp_path, ["a.jpg", "b.jpg"], 1)])
+    photos, half, kept = gallery.contents, (len(living) + 1) // 2, [*range(4)]
+    names = TaughtNames(backbone).add("wug", photos.prefixes(kept))
+    rooms, others = [*range(8, 8 + half)], [*range(8 + half, 8 + len(living))]
+    keywords = {"wug": kept, "living room": rooms, "indoors": [*kept, *rooms], "photo": [*range(len(photos))]}
+    every = with_known(names, photos, keywords, adapter)
+    assert [entry.name for entry in every.entries] == ["wug", "living room"]
+
+    def best(names: TaughtNames) -> list[str]:
+        by_row = {each.row: each.name for each in proposals(photos, names, adapter, tagged=[*kept, *rooms])}
+        return [by_row[row] for row in others]
+
+    assert best(names) == ["wug"] * len(others) and best(every) == ["living room"] * len(others)

@@ -12,6 +12,7 @@ from app.page.views import page_html
 from app.visitors.tab import Tab
 from core.backbones.description import subject
 from core.common.errors import StudioError
+from core.common.text import one_line
 from core.retrieval.suggest import Look
 from core.sglora.engine import SGLora
 from core.sglora.fit import Fit, remark_on
@@ -51,12 +52,13 @@ class Describe(Step):
         for bars in self.context.bars:
             self.on(bars.weigh, self._adapt, group=SEARCH, trigger_mode="always_last", asks=True)
             self.opens(bars.names, "names")
-        self.asks(self.look_like.select, self._take, sets=["description"], trigger_mode="multiple")
+        self.asks(self.look_like.select, self._take, sets=["description", "weights"], trigger_mode="multiple")
         self.suggestion.click(None, self.suggestion, self.description, js="words => words", **private())
 
     def _take(self, event: Event) -> Updates:
         experts = self.context.engine(event.tab).repository.experts
-        return self._adapt(event, description=texts.topic(clicked(experts, _topic, event.data.get("value")).description))
+        expert = clicked(experts, _topic, event.data.get("value"))
+        return self._adapt(event, description=texts.topic(expert.description), weights="")
 
     def _routed(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
         sentence = controls.description, controls.k, controls.tau, controls.weights
@@ -97,6 +99,8 @@ class Describe(Step):
         offered = None if look is None or (not differs and fit.fits) else look.suggested
         if look is None and not fit.fits and fit.remark is None:
             offered = engine.repository.experts[int(routing.chosen[0])]
+        if offered is not None and one_line(texts.topic(offered.description)) == one_line(controls.description):
+            offered = None  # the sentence is there: its weights by hand are what differs
         why = "" if look is None or not differs else _no_sentence(look)
         return {
             self.routing: page_html.routing(engine, routing, fit, why, offered is not None, int(controls.k)),

@@ -70,7 +70,7 @@ class Experts(Step):
             visible=False,  # so that a browser does not load its code before the tab is opened
             elem_id="experts",
         )
-        self.details = context.report("details", html=page_html.note(self.t("DETAILS_EMPTY")))
+        self.details = context.report("details", lambda: page_html.note(texts.DETAILS_EMPTY))
         context.view([self.lead, self.mine, self.pick], self._own, self._draw, when="experts")
         context.shows(self.table, self._rows, lambda *now: (self._own(*now), now[0].found), when="experts")
 

@@ -69,7 +69,8 @@ class Names(Step):
         taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
         taught.success(None, js=TAUGHT, **private())
         changes(self.marks.click, self._from_marks, self.name)
-        changes(self.rename.click, self._rename, self.taught, self.name)
+        boxes = [self.taught, self.name], [self.name, "query"]
+        self.on(self.rename.click, self._rename, *boxes, self.report, HEAVY, hears=True)
         changes(self.remove.click, self._remove, self.taught)
         changes(self.load.upload, self._load, self.load)
         self.on(self.asked.answered, self._answered, group=HEAVY, trigger_mode="multiple")
@@ -107,8 +108,9 @@ class Names(Step):
         return results_html.line(tab.comparison, line_of(self.context.engine(tab), tab))
 
     def _rename(self, event: Event, old: str | None, new: str) -> Updates:
-        teaching.rename(self.context.engine(event.tab), event.tab, old or "", new or "")
-        return self._changed(event.tab)
+        tab, words = event.tab, event.tab.asked.words
+        teaching.rename(self.context.engine(tab), tab, old or "", new or "")
+        return self._changed(tab) | ({} if tab.asked.words == words else {"query": tab.asked.words})
 
     def _remove(self, event: Event, name: str | None) -> Updates:
         event.tab.visitor.change_names(self.context.engine(event.tab), lambda names: names.remove(name or ""))

@@ -8,7 +8,8 @@ const changed = (changes) => {
 };
 // After a broken connection, Gradio reloads the page within two seconds. What the visitor typed until then is asked after that.
 const { typed } = history.state ?? {};
-if (typed && typed !== location.href) history.pushState(null, "", typed);
+const asked = () => history.replaceState({ ...history.state, typed: null }, ""); // a reload after Back asks it no more
+if (typed && typed !== location.href) asked(), history.pushState(null, "", typed);
 let kept = 0; // when it was kept: browsers allow a hundred changes of the history in 30 seconds
 let later = null;
 function keep() {
@@ -30,7 +31,9 @@ for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListen
 const put = (changes) => {
   const now = changed(changes);
   const same = (href) => href.replace(/&?weights=[^&]*/, ""); // a drag has many answers: Back does not go through them
-  if (now.href !== location.href) history[used && same(now.href) !== same(location.href) ? "pushState" : "replaceState"](null, "", now);
+  const pushes = used && same(now.href) !== same(location.href);
+  if (pushes) asked();
+  if (now.href !== location.href) history[pushes ? "pushState" : "replaceState"](null, "", now);
   search = now.search;
 };
 const tabs = () => [...document.querySelectorAll("button[role=tab][id^=tab-]")];
@@ -50,8 +53,8 @@ setTimeout(inEnglish);
 
 element.addEventListener("drawn", () => {
   inEnglish();
-  const asked = new URLSearchParams(props.value);
-  put(Object.fromEntries(ASKED.map((key) => [key, asked.get(key)])));
+  const values = new URLSearchParams(props.value);
+  put(Object.fromEntries(ASKED.map((key) => [key, values.get(key)])));
   shown = question();
 });
 // A link to a place on this page. Gradio's <base> would turn it into a link to another page.

@@ -112,9 +112,11 @@ def waiting(
 
 
 def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool]]) -> Markup:
-    """The verdict from the visitor's marks on the results of the question that is shown."""
-    photos = set() if result is None else {photo for photo, right in marks.get(result.asked, {}).items() if right}
-    if result is None or not photos:
+    """The verdict from the visitor's marks on the results of the question that is shown. Photos that were removed count not."""
+    if result is None:
+        return Markup("")
+    right = {photo for photo, right in marks.get(result.asked, {}).items() if right}
+    if not (photos := right & {*result.by_id, *result.rows}):
         return Markup("")
     words = texts.MARKED.format(question=texts.of(result.title), total=len(photos))
     return _html.verdict(_counts(words, _among_first(result, photos, CONTROLS)))
