@@ -59,7 +59,6 @@ class Tab:
     name: str = ""  # the taught name that is selected
     found: str = ""  # the words that experts of the table must have
     keywords: tuple[object, Mapping[str, Sequence[int]]] | None = None  # photos, and the rows of their keywords
-    learned: tuple[object, str] | None = None  # the photos whose keywords were learned last, and HTML: what came of it
     proposed: Sequence[Any] = ()  # keywords for photos that have none
     reports: dict[str, str] = field(default_factory=dict)  # HTML: what became of the last event of a step
     here: bool = False  # whether its visitor sits at this machine

@@ -56,6 +56,7 @@ class Visitor:
         self.marks: dict[Question, dict[str, bool]] = {}  # photos marked as right or wrong, by question
         self.lines: dict[tuple[Question, int], dict[str, int]] = {}  # places that were asked about (app.actions.line)
         self.trained_on: dict[str, frozenset[str]] = {}  # ids of the photos that trained an own expert, by its name
+        self.learned: tuple[object, str] | None = None  # photos whose keywords were learned last, and HTML: what came of it
         self.removed: Removed = ()  # the photos that were removed last
         self.progress: Adding | None = None  # None: no photos are being added or indexed again
         self.stopped = False  # the visitor stopped adding photos
@@ -252,7 +253,7 @@ class Visitor:
 
     def close(self) -> None:
         with self._changing:
-            gallery, self._gallery, self.removed = self._gallery, None, ()
+            gallery, self._gallery, self.removed, self.learned = self._gallery, None, (), None
             for store in (self.trained_on, self._own_experts, self._names):
                 store.clear()
         if gallery is not None:

@@ -40,7 +40,7 @@ class Learn(Step):
         photos, engine = self.context.photos(event.tab, event.controls)[0], self.context.engine(event.tab)
         progress = with_estimate(texts.LEARNING, texts.UNIT_KEYWORDS)
         learned = learn_keywords(engine, event.tab, event.controls.scope, progress)
-        event.tab.learned = photos, page_html.report(_told(learned))
+        event.tab.visitor.learned = photos, page_html.report(_told(learned))
 
     def _gaps(self, tab: Tab, controls: Controls) -> str:
         """The photos to tag, once keywords of these photos were learned."""
@@ -69,11 +69,11 @@ class Learn(Step):
         return found
 
     def _depends(self, tab: Tab, controls: Controls) -> object:
-        return Same(self.context.photos(tab, controls)[0]), tab.visitor.adding, Same(tab.learned)
+        return Same(self.context.photos(tab, controls)[0]), tab.visitor.adding, Same(tab.visitor.learned)
 
     def _report(self, tab: Tab, controls: Controls) -> str:
         """What was learned last from these photos; "" before."""
-        photos, report = tab.learned or ((), "")
+        photos, report = tab.visitor.learned or ((), "")
         return report if photos is self.context.photos(tab, controls)[0] else ""
 
     def _words(self, tab: Tab, controls: Controls) -> str:
