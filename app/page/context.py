@@ -79,9 +79,8 @@ class StepContext:
         drawn, number = tab.drawn, tab.drawn.number + 1
         if everything:
             drawn.views.clear()
-        values = {name: value for name, value in set_values.items() if isinstance(name, str)}
-        drawn.values |= {name: (value, number) for name, value in values.items()}
-        controls = drawn.controls = drawn.controls._replace(**values)
+        sent = drawn.sends([name for name in set_values if isinstance(name, str)], number)
+        set_values, controls = set_values | sent, drawn.controls
         ready = self.models.engine(tab.visitor.backbone).loaded
         if ready != drawn.ready:  # what was drawn before the models were there may miss them
             drawn.views.clear()

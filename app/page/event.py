@@ -21,6 +21,7 @@ from app.visitors.visitor import RELOAD_SECONDS
 from core.common.errors import StudioError
 
 CONTROLS = len(Controls._fields)
+BOXES = ("query", "description")  # that a visitor types into
 
 
 @dataclass(frozen=True)
@@ -63,27 +64,34 @@ def event(
             token, had = memory_of(memory)
             tab, new = tab_of(context, request, token, had)
             visitor, number = tab.visitor, number_of(request.headers)
-            since = since if isinstance(since, int) else 0
-            changed = [name for name, control in context.controls.items() if sent and control is data.target]
-            controls = tab.drawn.hear(Controls(*values[-CONTROLS:]), since, number, changed)
+            since, target = since if isinstance(since, int) else 0, data.target if sent else None
+            # A button asks what its visitor sees in the boxes, also if an answer on its way sets others.
+            seen = BOXES if asks and isinstance(target, gr.Button) else ()
+            changed = [name for name, control in context.controls.items() if control is target or name in seen]
             told = data._data if sent and isinstance(data._data, dict) else {}
-            happened = Event(tab, controls, told, request, had)
 
             def handled() -> Any:
+                controls, again = tab.drawn.hear(Controls(*values[-CONTROLS:]), since, number, changed)
                 if asks and number < tab.drawn.asked:
-                    return None
+                    return {}
                 tab.drawn.asked = number if asks else tab.drawn.asked
                 if hears:
                     visitor.hear_names(first.pop(0))
-                return handler(happened, *first)
+                found = handler(Event(tab, controls, told, request, had), *first)
+                if downloads:
+                    return found
+                # What the browser has is not set again: the visitor may be typing meanwhile, above all while the page opens.
+                known = controls._asdict().items()
+                found = again | {
+                    name: value for name, value in (found or {}).items() if name in again or (name, value) not in known
+                }
+                tab.drawn.set({name: value for name, value in found.items() if isinstance(name, str)})
+                return found
 
             found = call(tab, update_wrapper(handled, handler), in_turn=not waits)
             if downloads:
                 context.visitors.settle(visitor)
                 return found or gr.skip()
-            # What the browser has is not set again: the visitor may be typing meanwhile, above all while the page opens.
-            known = controls._asdict().items()
-            found = {name: value for name, value in (found or {}).items() if (name, value) not in known}
             if new and since:  # the server forgot this tab: the browser asks for everything, and sends its names
                 updates = context.by_component(found) | {context.drawn: NOTHING}
             else:

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,30 @@ class Drawn:
     ready: bool = False  # whether the models were loaded
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def hear(self, controls: Any, since: int, event: int, changed: Sequence[str] = ()) -> Any:
+    def hear(self, controls: Any, since: int, event: int, changed: Sequence[str] = ()) -> tuple[Any, dict[str, object]]:
         """The values of the controls at an event, with those that answers set after number ``since``: the browser had not got
-        them yet. What the visitor ``changed`` by the event stays. The values of the latest event are kept."""
+        them yet. What the visitor ``changed`` by the event stays, and is returned apart if such an answer sets another value:
+        the browser must get it again. The values of the latest event are kept."""
         with self.lock:
-            controls = controls._replace(
-                **{name: value for name, (value, number) in self.values.items() if number > since and name not in changed}
-            )
+            late = {name: value for name, (value, number) in self.values.items() if number > since}
+            again = {name: getattr(controls, name) for name in changed if name in late}
+            controls = controls._replace(**late | again)
             if event >= self.event:
                 self.controls, self.event = controls, event
-            return controls
+            return controls, again
+
+    def set(self, values: Mapping[str, object]) -> None:
+        """Note values that an event sets. The next event may come before its answer is drawn."""
+        with self.lock:
+            self.values |= {name: (value, self.number + 1) for name, value in values.items()}
+            self.controls = self.controls._replace(**values)
+
+    def sends(self, names: Iterable[str], number: int) -> dict[str, object]:
+        """The values of controls for the answer of this number. A later event may have set others than its own."""
+        with self.lock:
+            latest = {name: self.values[name][0] for name in names}
+            self.values |= {name: (value, number) for name, value in latest.items()}
+            return latest
 
 
 @dataclass(eq=False)

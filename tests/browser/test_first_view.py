@@ -1,15 +1,19 @@
 """What a visitor sees without a click: the samples and one answered question; and how own photos take over."""
 
 import re
+import threading
 from pathlib import Path
 
+import pytest
 from app_process import visit
+from app_visitors import launched
 from made_up_photos import blurred
 from page_state import add, answered, ask, asked_of, box, choose, expect_fit, expect_photos, labels, settles
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from recalls import ranked
 
+from app.actions import answering
 from app.languages import texts
 from app.photos.samples import OPENING, sample_questions
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
@@ -380,3 +384,26 @@ def test_a_question_before_the_first_photo_is_answered_once_it_is_there(opened: 
     expect(page.locator("#routing")).to_contain_text("riding a wave")
     expect(box(page, "description")).to_have_value(ANOTHER)
     settles(lambda: page.locator("#results section").last.get_attribute("aria-label"), texts.SG_LORA)
+
+
+def test_a_question_typed_before_a_chosen_set_is_there_is_asked_of_that_set(
+    browser: Browser, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow machine, the example of the set comes after the next question was typed and asked."""
+    typed, clothes = "something yellow", sample_sets()["clothes"].title
+    monkeypatch.setattr(answering, "COMPUTING", threading.BoundedSemaphore(1))
+    with launched(engine, tmp_path, samples=True) as app:
+        page, errors = visit(browser, app.url)
+        opens(page)
+        with answering.COMPUTING:
+            page.locator("#sets").get_by_text(clothes).click()
+            settles(lambda: any(tab.turn.locked() for tab in [*app.visitors._tabs.values()]), True)  # the example is answered
+            box(page, "query").fill(typed)
+            page.click("#search")
+            page.wait_for_timeout(1_000)  # long enough for the event to reach the server
+        answered(page, typed, len(sample_photos("clothes")))
+        expect(box(page, "where")).to_have_value(clothes)
+        app.idle()
+        answered(page, typed, len(sample_photos("clothes")))
+        page.context.close()
+    assert errors == []
