@@ -65,13 +65,14 @@ def event(
             tab, new = tab_of(context, request, token, had)
             visitor, number = tab.visitor, number_of(request.headers)
             since, target = since if isinstance(since, int) else 0, data.target if sent else None
-            # A button asks what its visitor sees in the boxes, also if an answer on its way sets others.
-            seen = BOXES if asks and isinstance(target, gr.Button) else ()
+            now = Controls(*values[-CONTROLS:])
+            # A button asks what its visitor wrote into the boxes, also if an answer on its way sets others.
+            seen = [name for name in BOXES if getattr(now, name)] if asks and isinstance(target, gr.Button) else []
             changed = [name for name, control in context.controls.items() if control is target or name in seen]
             told = data._data if sent and isinstance(data._data, dict) else {}
 
             def handled() -> Any:
-                controls, again = tab.drawn.hear(Controls(*values[-CONTROLS:]), since, number, changed)
+                controls, again = tab.drawn.hear(now, since, number, changed)
                 if asks and number < tab.drawn.asked:
                     return {}
                 tab.drawn.asked = number if asks else tab.drawn.asked
