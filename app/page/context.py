@@ -1,5 +1,6 @@
 """What every step gets, and the function that draws what has changed."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -73,13 +74,13 @@ class StepContext:
     def sources(self) -> Sources:
         return self.visitors.sources
 
-    def redraw(self, tab: Tab, set_values: Updates, everything: bool = False) -> Updates:
+    def redraw(self, tab: Tab, set_values: Updates, everything: bool = False, event: float = math.inf) -> Updates:
         """Answer the tab's question again if that is due, and draw every view that has changed; or ``everything``.
-        ``set_values``: what the event's handler sets, by control or component."""
+        ``set_values``: what the handler of the ``event`` of this number sets, by control or component."""
         drawn, number = tab.drawn, tab.drawn.number + 1
         if everything:
             drawn.views.clear()
-        sent = drawn.sends([name for name in set_values if isinstance(name, str)], number)
+        sent = drawn.sends([name for name in set_values if isinstance(name, str)], number, event)
         set_values, controls = set_values | sent, drawn.controls
         ready = self.models.engine(tab.visitor.backbone).loaded
         if ready != drawn.ready:  # what was drawn before the models were there may miss them

@@ -21,7 +21,7 @@ from app.visitors.visitor import RELOAD_SECONDS
 from core.common.errors import StudioError
 
 CONTROLS = len(Controls._fields)
-BOXES = ("query", "description")  # that a visitor types into
+BOX_OF = {"search": "query", "generate": "description"}  # what a visitor writes for a button, by elem_id
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,17 @@ def event(
             visitor, number = tab.visitor, number_of(request.headers)
             since, target = since if isinstance(since, int) else 0, data.target if sent else None
             now = Controls(*values[-CONTROLS:])
-            # A button asks what its visitor wrote into the boxes, also if an answer on its way sets others.
-            seen = [name for name in BOXES if getattr(now, name)] if asks and isinstance(target, gr.Button) else []
-            changed = [name for name, control in context.controls.items() if control is target or name in seen]
+            # A button asks what its visitor wrote for it, also if an answer on its way sets something else.
+            written = BOX_OF.get(str(target.elem_id), "") if asks and isinstance(target, gr.Button) else ""
+            seen = written if written and getattr(now, written) else None
+            changed = [name for name, control in context.controls.items() if control is target or name == seen]
+            tab.drawn.write({name: getattr(now, name) for name in changed}, number)
             told = data._data if sent and isinstance(data._data, dict) else {}
 
             def handled() -> Any:
                 controls, again = tab.drawn.hear(now, since, number, changed)
+                if checks:  # answers may overtake one another: what the browser has by then is not what was set last
+                    again = tab.drawn.late(since)
                 if asks and number < tab.drawn.asked:
                     return {}
                 tab.drawn.asked = number if asks else tab.drawn.asked
@@ -97,7 +101,7 @@ def event(
                 updates = context.by_component(found) | {context.drawn: NOTHING}
             else:
                 missed = everything or (checks and since < tab.drawn.number)
-                updates = call(tab, context.redraw, tab, found, missed, in_turn=True)
+                updates = call(tab, context.redraw, tab, found, missed, number, in_turn=True)
             context.visitors.settle(visitor)
             # After a restart, the page may load twice: the notice comes again then, unless the visitor does something.
             keeps = had and (new or opening)

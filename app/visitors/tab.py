@@ -29,6 +29,7 @@ class Drawn:
     number: int = 0
     views: dict[Any, object] = field(default_factory=dict)  # what each view showed last
     values: dict[str, tuple[object, int]] = field(default_factory=dict)  # values of controls that an answer set
+    written: dict[str, tuple[object, int]] = field(default_factory=dict)  # what the visitor wrote, and for which event
     controls: Any = None  # the values of the controls at the last event
     event: int = 0  # its number, in the order in which events reached the server
     asked: int = 0  # that of the last event that asked a question
@@ -41,12 +42,16 @@ class Drawn:
         them yet. What the visitor ``changed`` by the event stays, and is returned apart if such an answer sets another value:
         the browser must get it again. The values of the latest event are kept."""
         with self.lock:
-            late = {name: value for name, (value, number) in self.values.items() if number > since}
+            late = self.late(since)
             again = {name: getattr(controls, name) for name in changed if name in late}
             controls = controls._replace(**late | again)
             if event >= self.event:
                 self.controls, self.event = controls, event
             return controls, again
+
+    def late(self, since: int) -> dict[str, object]:
+        """The values that answers set after number ``since``."""
+        return {name: value for name, (value, number) in self.values.items() if number > since}
 
     def set(self, values: Mapping[str, object]) -> None:
         """Note values that an event sets. The next event may come before its answer is drawn."""
@@ -54,10 +59,17 @@ class Drawn:
             self.values |= {name: (value, self.number + 1) for name, value in values.items()}
             self.controls = self.controls._replace(**values)
 
-    def sends(self, names: Iterable[str], number: int) -> dict[str, object]:
-        """The values of controls for the answer of this number. A later event may have set others than its own."""
+    def write(self, values: Mapping[str, object], event: int) -> None:
+        """Note what the visitor wrote for an event, which may wait for its turn."""
         with self.lock:
-            latest = {name: self.values[name][0] for name in names}
+            self.written |= {name: (value, event) for name, value in values.items()}
+
+    def sends(self, names: Iterable[str], number: int, event: float) -> dict[str, object]:
+        """The values of controls for the answer of this number to an event. A later event may have set others than its own, and
+        the visitor may have written others since."""
+        with self.lock:
+            written = {name: value for name, (value, later) in self.written.items() if later > event}
+            latest = {name: written.get(name, self.values[name][0]) for name in names}
             self.values |= {name: (value, number) for name, value in latest.items()}
             return latest
 
