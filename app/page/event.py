@@ -75,8 +75,6 @@ def event(
 
             def handled() -> Any:
                 controls, again = tab.drawn.hear(now, since, number, changed)
-                if checks:  # answers may overtake one another: what the browser has by then is not what was set last
-                    again = tab.drawn.late(since)
                 if asks and number < tab.drawn.asked:
                     return {}
                 tab.drawn.asked = number if asks else tab.drawn.asked

@@ -42,16 +42,12 @@ class Drawn:
         them yet. What the visitor ``changed`` by the event stays, and is returned apart if such an answer sets another value:
         the browser must get it again. The values of the latest event are kept."""
         with self.lock:
-            late = self.late(since)
+            late = {name: value for name, (value, number) in self.values.items() if number > since}
             again = {name: getattr(controls, name) for name in changed if name in late}
             controls = controls._replace(**late | again)
             if event >= self.event:
                 self.controls, self.event = controls, event
             return controls, again
-
-    def late(self, since: int) -> dict[str, object]:
-        """The values that answers set after number ``since``."""
-        return {name: value for name, (value, number) in self.values.items() if number > since}
 
     def set(self, values: Mapping[str, object]) -> None:
         """Note values that an event sets. The next event may come before its answer is drawn."""
