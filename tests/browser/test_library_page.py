@@ -152,7 +152,7 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
     ranked = page.locator("#results h3 small")
 
     def expect_filtered(photos: int, **filters: str) -> None:
-        expect(ranked).to_contain_text(texts.RANKED.format(total=photos))
+        expect(ranked).to_have_text(f"{texts.RANKED.format(total=photos)}; {texts.MOVES}")
         asked.update(filters)
         for name, value in asked.items():
             expect(box(page, name)).to_have_value(value or (texts.FOLDER_ALL if name == "folder" else ""))
@@ -189,11 +189,11 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
     box(page, "since").fill("in spring")
     box(page, "since").press("Enter")
     expect(page.locator(".toast-body")).to_contain_text(texts.DAY_UNUSABLE.format(text="in spring"))
-    expect(ranked).to_contain_text(texts.RANKED.format(total=len(DAYS) - 1))
+    expect(ranked).to_have_text(f"{texts.RANKED.format(total=len(DAYS) - 1)}; {texts.MOVES}")
     page.get_by_test_id("toast-close").first.click()
     box(page, "query").press("Enter")  # nothing is asked without the day
     expect(page.locator(".toast-body").last).to_contain_text(texts.DAY_UNUSABLE.format(text="in spring"))
-    expect(ranked).to_contain_text(texts.RANKED.format(total=len(DAYS) - 1))
+    expect(ranked).to_have_text(f"{texts.RANKED.format(total=len(DAYS) - 1)}; {texts.MOVES}")
     box(page, "since").fill("")
 
     # A question whose words trained nothing says so.
