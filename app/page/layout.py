@@ -112,6 +112,9 @@ class Studio(Step):
             each.about_samples()
         compare.options()
         names.line()
+        with gr.Row(equal_height=True, elem_classes="sg-marked"):
+            compare.marks()
+            names.from_marks()
         compare.results()
         for each in samples:
             each.credits()

@@ -47,9 +47,12 @@ class Compare(Step):
         filters = {"folder": self.folder, "since": self.since, "until": self.until}
         context.controls |= {"zero_shot": self.zero_shot, **filters}
 
+    def marks(self) -> None:
+        self.marked = self.context.part("marked")
+
     def results(self) -> None:
         context = self.context
-        self.marked, self.results_shown = context.part("marked"), context.part("results", "", "results")
+        self.results_shown = context.part("results", "", "results")
         context.report("original", scripted="original", visible="hidden")
         self.more_of_them = small(self.t("SHOW_MORE"), "show-more")
         context.sight(self.more_of_them, self._has_more)

@@ -41,8 +41,6 @@ class Names(Step):
                 self.button = gr.Button(self.t("NAMES_TEACH"), variant="primary", scale=1, min_width=90, elem_id="names-teach")
             self.taught = gr.Radio(label=self.t("NAMES_TAUGHT"), choices=[], visible=False, elem_id="names-taught")
             with gr.Row():
-                marks = small(self.t("NAMES_MARKS"), "names-marks", 150)
-                self.marks = context.sight(marks, lambda tab, _: tab.ticked)
                 keys = ("NAMES_RENAME", "names-rename"), ("NAMES_REMOVE", "names-remove"), ("NAMES_SAVE", "names-save")
                 buttons = [small(self.t(key), elem_id) for key, elem_id in keys]
                 self.rename, self.remove, self.save = (
@@ -61,6 +59,11 @@ class Names(Step):
         """Lay out “Is this Shrek?”, above the results."""
         self.asked = self.context.part("line", "", "line")
         self.context.shows(self.asked, self._line)
+
+    def from_marks(self) -> None:
+        """Lay out the button that learns from marks, beside their count."""
+        button = small(self.t("NAMES_MARKS"), "names-marks", 190, scale=0)
+        self.marks = self.context.sight(button, lambda tab, _: tab.ticked)
 
     def wire(self) -> None:
         def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:

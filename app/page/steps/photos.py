@@ -59,6 +59,7 @@ class Photos(Step):
             with gr.Row():
                 self.use_typed = small(self.t("CAPTIONS_SAVE"), "use-typed", 140)
                 self.use_names = small(self.t("CAPTIONS_NAMES"), "use-names", 140)
+            context.report("captioned")
             minutes = f"{context.visitors.limits.keep_seconds / 60:g}"
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
@@ -136,7 +137,7 @@ class Photos(Step):
         self._captioned(event.tab, captions_from_names([photo.name for photo in event.tab.visitor.photos]))
 
     def _captioned(self, tab: Tab, captions: Mapping[str, Sequence[str]]) -> None:
-        tab.reports["report"] = page_html.report([adding.set_captions(self.context.engine(tab), tab, captions)])
+        tab.reports["captioned"] = page_html.report([adding.set_captions(self.context.engine(tab), tab, captions)])
 
     def _select(self, event: Event) -> Updates:
         return {self.context.picked: chosen(event.tab.visitor.photos, event.data.get("index")).id}

@@ -63,11 +63,20 @@ element.addEventListener("pointerup", () => {
 });
 element.addEventListener("pointercancel", () => (drag = null));
 element.addEventListener("input", ({ target }) => {
+  target.setCustomValidity("");
   if (target.type === "range") give(target.closest("li").dataset.expert, target.value / 100, read());
 });
 element.addEventListener("change", ({ target }) => {
-  const option = target.list && [...target.list.options].find(({ value, label }) => [value, label].includes(target.value));
-  if (option) add(option.value);
+  if (!target.list || !target.value) return;
+  const typed = target.value.trim().toLowerCase();
+  const words = ({ value, label }) => [value, label].map((each) => each.toLowerCase());
+  const options = [...target.list.options];
+  const option = options.find((each) => words(each).includes(typed)) ?? options.find((each) => words(each).some((text) => text.includes(typed)));
+  if (option) return add(option.value);
+  target.setCustomValidity(target.dataset.none.replace("{words}", target.value));
+});
+element.addEventListener("keydown", ({ key, target }) => {
+  if (key === "Enter" && target.list) setTimeout(() => target.reportValidity()); // after the change that it makes
 });
 element.addEventListener("click", (event) => event.target.closest("[data-reset]") && send(""));
 
