@@ -310,6 +310,9 @@ def test_chosen_samples_are_marked_and_photos_removed_last_can_be_brought_back(o
     page.click("#captions > button")
     names = page.locator("#gallery .thumbnail-item img")
     expect(names).to_have_count(3)
+    box(page, "typed").fill(f"{photos[0].name}: a red blot")
+    page.click("#use-typed")
+    expect(page.locator("#captioned")).to_have_text(texts.CAPTIONS_SET.format(n=1, total=3))
     before = gallery_order(page)
     for left in (2, 1):
         expect(page.locator("#remove")).to_be_disabled()

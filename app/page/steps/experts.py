@@ -29,7 +29,8 @@ class Experts(Step):
         gr.HTML(self.t.html("OWN_SECTION", lambda: page_html.section(texts.OWN, texts.OWN_LEAD)))
         self.mine = context.part("own", page_html.note(self.t("OWN_NONE")))
         with gr.Row(elem_classes="sg-ask"):
-            self.download = gr.Button(self.t("EXPERTS_DOWNLOAD"), min_width=180, elem_id="experts-download")
+            download = gr.Button(self.t("EXPERTS_DOWNLOAD"), min_width=180, elem_id="experts-download")
+            self.download = context.sight(download, lambda tab, _: tab.visitor.own_names)
             self.load = gr.UploadButton(self.t("EXPERTS_LOAD"), file_types=[".zip"], min_width=180, elem_id="experts-load")
             several: dict[str, Any] = {"choices": [], "multiselect": True, "visible": False, "min_width": 180}
             self.pick = gr.Dropdown(label=self.t("OWN_REMOVE_PICK"), elem_id="own-pick", **several)
@@ -55,7 +56,7 @@ class Experts(Step):
             self.imports = gr.Button(self.t("IMPORT_BUTTON"), variant="primary", min_width=140, elem_id="import")
         gr.HTML(self.t.html("EXPERTS_SECTION", lambda: page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD)))
         self.find = gr.Textbox("", label=self.t("EXPERTS_FIND"), placeholder=self.t("EXPERTS_FIND_HINT"), elem_id="find-expert")
-        self.count = context.report("experts-found")
+        count = context.part("experts-found")
         self.table = gr.Dataframe(
             headers=experts_html.headers(),
             label=self.t("EXPERTS_LABEL"),
@@ -72,7 +73,8 @@ class Experts(Step):
         )
         self.details = context.report("details", lambda: page_html.note(texts.DETAILS_EMPTY))
         context.view([self.lead, self.mine, self.pick], self._own, self._draw, when="experts")
-        context.shows(self.table, self._rows, lambda *now: (self._own(*now), now[0].found), when="experts")
+        for part, drawn in ((self.table, self._rows), (count, self._count)):
+            context.shows(part, drawn, lambda *now: (self._own(*now), now[0].found), when="experts")
 
     def wire(self) -> None:
         self.on(self.find.change, self._find, [self.find], trigger_mode="always_last")
@@ -103,10 +105,11 @@ class Experts(Step):
         return gr.Dataframe(experts_html.table(self._own_first(tab), tab.found), visible=True)
 
     def _find(self, event: Event, words: str | None) -> None:
-        tab, experts = event.tab, self._own_first(event.tab)
-        tab.found = words or ""
-        rows = experts_html.table(experts, tab.found)["data"]
-        tab.reports["experts-found"] = experts_html.count(len(rows), len(experts), tab.found)
+        event.tab.found = words or ""
+
+    def _count(self, tab: Tab, _: Controls) -> str:
+        experts = self._own_first(tab)
+        return experts_html.count(len(experts_html.table(experts, tab.found)["data"]), len(experts), tab.found)
 
     def _details(self, event: Event) -> None:
         """Show the clicked expert. The browser may have sorted or filtered the rows, so it sends the row."""

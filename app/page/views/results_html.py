@@ -191,11 +191,12 @@ def recalls(result: Comparison, compared: bool = True) -> Markup:
     photos, captions = hits[base.title]["i2t"].total, len(hits[base.title]["t2i"].ranks)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    chance = ""
+    controls = [texts.SHARED_IS] if SHARED in hits else []
     if random:
         counts = sorted(map(result.found, random))
-        chance = texts.RANDOM_RANGE.format(n=len(counts), mean=round(sum(counts) / len(counts)), low=counts[0], high=counts[-1])
-    return _html.recalls(headline(result, compared), chance, len(result.left_out), note, rows)
+        spread = {"mean": round(sum(counts) / len(counts)), "low": counts[0], "high": counts[-1]}
+        controls.append(texts.RANDOM_RANGE.format(n=len(counts), **spread))
+    return _html.recalls(headline(result, compared), " ".join(controls), len(result.left_out), note, rows)
 
 
 def headline(result: Comparison, compared: bool = True) -> Markup:
