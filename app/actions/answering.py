@@ -11,6 +11,7 @@ from typing import cast
 from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Answer, Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
+from app.languages.texts import Text
 from app.visitors.tab import Tab
 from core.common.errors import DescriptionError, GalleryError, LibraryError, PhotoError, StudioError
 from core.common.messages import message
@@ -99,8 +100,7 @@ def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list
     beside = list[Column]()
     if asked.random:
         other = random_sentence(engine, adaptation.request)
-        note = message("RANDOM_APPLIED", sentence=other.request.description)
-        beside.append(Column(RANDOM, note, adapter=Adapter.of(other.lora, other.weight)))
+        beside.append(Column(RANDOM, _applied(other), adapter=Adapter.of(other.lora, other.weight)))
     if asked.merge:
         chosen, weights = adaptation.routing.chosen, adaptation.routing.weights
         merged = engine.applied(engine.repository.merged(chosen, weights), adaptation.strength)
@@ -120,12 +120,18 @@ def controls(engine: SGLora, tab: Tab, shown: Sequence[Column]) -> list[Column]:
     made = tab.adaptation
     if made is None or shown[-1].title != SG_LORA:
         return []
-    beside = [(SHARED, adapter) for adapter in without_sentence(engine)]
+    beside = [Column(SHARED, message("SHARED_NOTE"), adapter=adapter) for adapter in without_sentence(engine)]
     if any(column.title == RANDOM for column in shown):
-        beside += [(RANDOM, Adapter.of(other.lora, other.weight)) for other in random_sentences(engine, made.request)]
+        others = random_sentences(engine, made.request)
+        beside += [Column(RANDOM, _applied(other), adapter=Adapter.of(other.lora, other.weight)) for other in others]
     names, there = shown[-1].adapter.names, {column.adapter for column in shown}
-    named = [(title, adapter if names is None else adapter.with_names(names)) for title, adapter in beside]
-    return [Column(title, adapter=adapter) for title, adapter in named if adapter not in there]
+    named = beside if names is None else [replace(each, adapter=each.adapter.with_names(names)) for each in beside]
+    return [column for column in named if column.adapter not in there]
+
+
+def _applied(other: Adaptation) -> Text:
+    """What the column of a random sentence says."""
+    return message("RANDOM_APPLIED", sentence=other.request.description)
 
 
 def compute(engine: SGLora, tab: Tab, asked: Asked) -> Answer:

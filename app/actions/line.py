@@ -32,7 +32,7 @@ def line_of(engine: SGLora, tab: Tab) -> NameLine | None:
     answers += [(place, True) for key, place in asked.items() if marks.get(key)]
     free = {place for place, hit in enumerate(hits) if hit.key not in marks}
     line, place = bisect(answers, len(hits), free)
-    while place is not None and (entry.photos == prefixes(sets, [hits[place].key], engine.backbone)).flatten(1).all(1).any():
+    while place is not None and any(entry.holds(prefixes(sets, [hits[place].key], engine.backbone))):
         answers.append((place, True))  # it has taught the name
         line, place = bisect(answers, len(hits), free := free - {place})
     ask = None if place is None or len(asked) >= MOST_ASKED else hits[place]

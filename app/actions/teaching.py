@@ -72,19 +72,35 @@ def from_files(engine: SGLora, tab: Tab, name: str, files: Sequence[str]) -> tup
 
 
 def from_marks(engine: SGLora, tab: Tab, name: str = "") -> TaughtNames:
-    """Teach the last question as a name, without the words that it excludes, from its marked photos. With a ``name``, teach
-    that one from the photos marked as right. Raises GalleryError: when no photo is marked as right."""
-    right = tab.ticked
-    if tab.comparison is None or not right:
+    """Teach the last question as a name, without the words that it excludes, from its marked photos. If it is a taught name,
+    that gets the photos marked as right, and loses those marked as wrong. With a ``name``, teach that one from the photos
+    marked as right. Raises GalleryError: when the marks teach nothing."""
+    right, wrong = tab.ticked, [photo for photo, yes in tab.marks.items() if not yes]
+    names, question = tab.visitor.names(engine), split_minus(tab.asked.words)[0]
+    taught = () if name.strip() else names.within(question)
+    known = [entry for entry in taught if entry.is_all_of(question)]  # "a wug", and "wug" is taught
+    if tab.comparison is None or not (right or (known and wrong)):
         raise GalleryError(texts.NAMES_NO_MARKS)
     if name.strip():
         return from_photos(engine, tab, name, right)
-    question = split_minus(tab.comparison.asked.what)[0]
-    names = tab.visitor.names(engine)
-    if (known := names.within(question)) and not names.in_sentence(question)[1]:  # "a wug", and "wug" is taught
-        return from_photos(engine, tab, known[0].name, right)
-    wrong = [photo for photo, yes in tab.marks_of_words.items() if not yes]
-    return from_photos(engine, tab, question, right, wrong)
+    if not known:
+        return from_photos(engine, tab, question, right, wrong)
+    entry, yes, no = known[0], _prefixes(engine, tab, right), _prefixes(engine, tab, wrong)
+    if entry.without is None and all(entry.holds(yes)) and not any(entry.holds(no)):
+        raise GalleryError(texts.NAMES_SAME.format(name=entry.name))
+    more = yes if right else entry.photos, None if entry.without is None else no
+    changed = tab.visitor.change_names(engine, lambda names: names.add(entry.name, *more).take_out(entry.name, no))
+    select(tab, changed, entry.name)
+    return changed
+
+
+def that_taught(engine: SGLora, tab: Tab) -> set[str]:
+    """The photos marked as right that taught a name of the last question."""
+    shown = tab.comparison
+    if shown is None or not shown.names:
+        return set()
+    asked = tab.visitor.names(engine).within(shown.asked.what)
+    return {key for key in tab.ticked if any(any(entry.holds(_prefixes(engine, tab, [key]))) for entry in asked)}
 
 
 def from_file(engine: SGLora, tab: Tab, path: str) -> tuple[int, list[Text]]:

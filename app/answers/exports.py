@@ -7,13 +7,14 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from app.answers.comparison import Comparison
+from app.answers.comparison import SG_LORA, SHARED, Comparison
 from app.languages import texts
 from core.common.errors import DataError
 from core.common.metrics import KS, recall_interval
 from core.common.text import free_name, one_line, safe_name
 from core.data.sidecars import Report, change_all, sidecar_of
 from core.data.xmp import EMPTY, LEVELS, with_keyword
+from core.retrieval.index import Hit
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 MAX_ZIP_BYTES = 512 * 2**20  # bytes of photos; beyond them, the ZIP gets thumbnails
@@ -39,18 +40,20 @@ def results_csv(comparison: Comparison) -> str:
 
 
 def recall_csv(comparison: Comparison) -> str:
-    """Recall of each column and its difference to the first, in percent with 95 % intervals; no rows without captions."""
-    rows, base = [], comparison.columns[0]
-    for column in comparison.columns:
+    """Recall of each column and control, and its difference to the first column, and of the sentence to search without it, in
+    percent with 95 % intervals; no rows without captions."""
+    rows, counted = [], comparison.counted
+    for column in counted:
+        bases = [each for each in counted[:1] if each is not column]
+        bases += [each for each in counted if (each.title, column.title) == (SHARED, SG_LORA)]
         for way, hits in (column.hits or {}).items():
             for k in KS:
                 shares = {"": recall_interval(hits, k)}
-                if column is not base and base.hits is not None:
-                    shares[texts.english(base.title)] = recall_interval(hits, k, base.hits[way])
+                shares |= {texts.english(base.title): recall_interval(hits, k, base.hits[way]) for base in bases if base.hits}
                 for minus, share in shares.items():
-                    percent = (f"{value:.2f}" for value in share)
-                    rows.append([texts.english(column.title), minus, way, f"R@{k}", *percent, len(hits.ranks)])
-    return _csv(["column", "minus", "direction", "measure", "percent", "low", "high", "questions"], rows)
+                    name, percent = texts.english(column.title), (f"{value:.2f}" for value in share)
+                    rows.append([name, texts.english_of(column.note), minus, way, f"R@{k}", *percent, len(hits.ranks)])
+    return _csv(["column", "note", "minus", "direction", "measure", "percent", "low", "high", "questions"], rows)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -92,10 +95,10 @@ def keyword_of(comparison: Comparison | None) -> str:
     return one_line(re.sub(f"[{re.escape(LEVELS)}]", " ", words))
 
 
-def write_sidecars(comparison: Comparison, top: int, path: Path) -> None:
-    """Write a ZIP of new sidecars with the question as a keyword, for the first photos of the last column."""
+def write_sidecars(comparison: Comparison, hits: Sequence[Hit], path: Path) -> None:
+    """Write a ZIP of new sidecars with the question as a keyword, for these photos of the ranking."""
     word = keyword_of(comparison)
-    write_keywords([(safe_name(hit.label), word) for hit in comparison.columns[-1].ranking.hits[:top]], path)
+    write_keywords([(safe_name(hit.label), word) for hit in hits], path)
 
 
 def write_keywords(tagged: Iterable[tuple[str, str]], path: Path) -> None:
@@ -107,10 +110,9 @@ def write_keywords(tagged: Iterable[tuple[str, str]], path: Path) -> None:
             archive.writestr(name, with_keyword(EMPTY, word))
 
 
-def tag_library(comparison: Comparison, top: int) -> Report:
+def tag_library(comparison: Comparison, hits: Sequence[Hit]) -> Report:
     """The same, in the sidecars beside the photos of a library."""
     assert comparison.library is not None
-    hits, folders = comparison.columns[-1].ranking.hits[:top], comparison.library.folders
-    rows = [comparison.rows[hit.key] for hit in hits if hit.key in comparison.rows]
-    files = comparison.library.files(rows, folders.get(comparison.asked.scope.folder))
+    folder = comparison.library.folders.get(comparison.asked.scope.folder)
+    files = comparison.library.files([comparison.rows[hit.key] for hit in hits], folder)
     return change_all(files, keyword_of(comparison))

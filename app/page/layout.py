@@ -112,9 +112,10 @@ class Studio(Step):
             each.about_samples()
         compare.options()
         names.line()
-        with gr.Row(equal_height=True, elem_classes="sg-marked"):
+        with gr.Row(equal_height=True, elem_classes="sg-marked", elem_id="marks") as marks:
             compare.marks()
             names.from_marks()
+        context.sight(marks, lambda tab, _: tab.marks)
         compare.results()
         for each in samples:
             each.credits()

@@ -144,6 +144,11 @@ class Tab:
         return 4 * sum({id(lora): lora.parameters for lora in loras}.values())  # in float32
 
     @property
+    def marks(self) -> Mapping[str, bool]:
+        """The visitor's marks on the results of the last question: whether a photo is right."""
+        return {} if self.comparison is None else self.visitor.marks.get(self.comparison.asked, {})
+
+    @property
     def ticked(self) -> list[str]:
         """The photos that are marked as right for the last question, if it was words."""
         return [photo for photo, right in self.marks_of_words.items() if right]
@@ -151,5 +156,4 @@ class Tab:
     @property
     def marks_of_words(self) -> Mapping[str, bool]:
         """The marks on the results of the last question, if it was words: a name can be taught from them."""
-        asked = None if self.comparison is None else self.comparison.asked
-        return self.visitor.marks.get(asked, {}) if asked is not None and asked.kind == "words" else {}
+        return self.marks if self.comparison is not None and self.comparison.asked.kind == "words" else {}

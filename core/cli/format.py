@@ -103,6 +103,8 @@ def tagged(data: Mapping[str, Any]) -> str:
 def gaps(data: Mapping[str, Any]) -> str:
     lines = [f"{data['with_keyword']:,} photos have one of the names; {data['proposals']:,} others have a proposal."]
     lines += [f"proposals: {data['review']}"] if data["review"] else []
+    if data["precision"] is not None and data["proposals"] and not data["tags"]:
+        lines.append(f"None reaches {data['precision']:g} %: the surest one has {data['highest']} %.")
     return "\n".join([*lines, *filter(None, [tagged(data)])])
 
 

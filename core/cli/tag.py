@@ -130,7 +130,9 @@ def _proposed(
         ({"keyword": word, "photos": len(rows)}, sorted(file for row in rows for file in places[row]))
         for word, rows in sure.items()
     ]
-    facts = {"with_keyword": len(tagged), "proposals": len(found), "review": arguments.review and str(arguments.review)}
+    highest = max((proposal.right for proposal in found), default=0.0)
+    facts = {"with_keyword": len(tagged), "proposals": len(found), "highest": round(100 * highest)}
+    facts |= {"precision": arguments.precision, "review": arguments.review and str(arguments.review)}
     return chosen, facts, reported(failed)
 
 

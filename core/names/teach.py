@@ -88,6 +88,10 @@ class TaughtName:
         letter = rf"[^\W{_UNSPACED}]"
         return re.compile(rf"(?<!{letter}){re.escape(self.name)}(?:['’]?e?s)?(?!{letter})", re.IGNORECASE)
 
+    def holds(self, photos: Tensor) -> list[bool]:
+        """Which of these photos [n, *prefix_shape] taught the name."""
+        return [any(torch.equal(photo, own) for own in self.photos) for photo in photos.half()]
+
     def is_all_of(self, text: str) -> bool:
         """Whether a text that contains the name says nothing else."""
         return set(re.findall(r"\w+", self.pattern.sub(" ", text).casefold())) <= SMALL_WORDS
@@ -163,6 +167,16 @@ class TaughtNames:
         """Remove a name. Raises DescriptionError: when it is not taught."""
         entry = self._entry(name)
         return replace(self, entries=tuple(e for e in self.entries if e is not entry))
+
+    def take_out(self, name: str, photos: Tensor) -> TaughtNames:
+        """Take photos out of a name that they taught by mistake; others are ignored. Raises DescriptionError: when the name
+        would have no photo left; and as ``remove``."""
+        entry = self._entry(name)
+        kept = [own for own in entry.photos if not any(torch.equal(own, photo) for photo in photos.half())]
+        if not kept:
+            raise DescriptionError("“{name}” would have no photo left: remove the name instead.", name=entry.name)
+        left = replace(entry, photos=torch.stack(kept))
+        return replace(self, entries=tuple(left if each is entry else each for each in self.entries))
 
     @lazy
     def photos(self) -> int:

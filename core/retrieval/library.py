@@ -112,7 +112,8 @@ class PhotoLibrary:
             return
         if backbone.fingerprint == self.about.fingerprint and backbone.layout.moves_photos:  # no library would help
             raise LibraryError(
-                f"The library {self.folder} is for adapters of texts: drop --adapt photos, or `search --gallery FOLDER`."
+                f"The library {self.folder} is for experts that adapt texts; these adapt photos. On the page, choose other"
+                " photos under “Search in”; on the command line, drop --adapt photos, or `search --gallery FOLDER`."
             )
         again = self._again(backbone.choice)
         spec = brief(" ".join(str(value) for value in portable(self.about.backbone).values() if value is not None))

@@ -106,7 +106,7 @@ def test_closing_the_browser_ends_its_training(
     pages = [visit(browser, app.url)[0] for _ in range(2)]
     for number, page in enumerate(pages):
         page.locator("#upload input[type=file]").set_input_files(files)
-        expect_photos(page, MIN_PHOTOS)
+        expect(page.locator("#fill")).to_contain_text(f"{MIN_PHOTOS} with captions")  # the captions come after the photos
         page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
         page.click("#train-own button")
         box(page, "own-name").fill(f"mine {number}")

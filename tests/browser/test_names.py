@@ -167,6 +167,9 @@ def test_ten_answers_by_keyboard_draw_a_line(browser: Browser, url: str) -> None
     above = int(page.locator("#line [data-line]").get_attribute("data-line") or 0)
     assert right and above == 2 + right
     assert line.evaluate("line => line.previousElementSibling.dataset.rank") == str(above)
+    page.click("#take-home > button")
+    crossed = column.locator(f".sg-hit:nth-child(-n + {above}) [data-mark=down][aria-pressed=true]").count()
+    expect(page.locator("#tag")).to_have_text(texts.TAG_ABOVE.format(n=above - crossed, word="blicket"))
     page.click("#with-zero-shot")  # other columns
     expect(page.locator("#results section")).to_have_count(1)
     expect(line).to_have_count(1)

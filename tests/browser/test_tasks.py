@@ -116,6 +116,12 @@ def test_the_page_names_a_misfit_and_applies_the_strength(browser: Browser, url:
         page.keyboard.press("Tab")
         expect(command).to_have_value(re.compile(f"--strength {value}$"))
         settles(lambda expected=expected: column(page, texts.SG_LORA), expected)
+    # An invalid seed takes the place of the experts until it is corrected.
+    seed, experts = page.locator("#seed input"), page.locator("#routing .sg-experts li")
+    for value, shown in (("-1", 0), ("0", 4)):
+        seed.fill(value)
+        page.keyboard.press("Tab")
+        expect(experts).to_have_count(shown)
     expect_fit(page)
     page.context.close()
     assert errors == []

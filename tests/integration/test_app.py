@@ -457,7 +457,7 @@ def test_thumbs_count_what_the_visitor_looked_for(engine: SGLora, tmp_path: Path
     ten = {hit.key for hit in shared[:10]}
 
     def said(tab: Tab) -> str:
-        return re.sub("<[^>]+>", "", str(results_html.marked(tab.comparison, tab.visitor.marks)))
+        return re.sub("<[^>]+>", "", str(results_html.marked(tab.comparison, tab.ticked)))
 
     def expected(*keys: str) -> str:
         n, after = len(keys), len(ten & {*keys})

@@ -498,7 +498,7 @@ def test_adapted_vectors_rank_like_the_adapter(run, answer, engine, photo_librar
 def test_a_library_of_texts_rejects_experts_of_photos(run, photo_library):
     for options in (["--adapt", "photos"], ["--experts", ROOT / "experts" / "embedded-photos"]):
         code, _, err = run("search", "dog", "--library", photo_library, *options)
-        assert code == 1 and "is for adapters of texts: drop --adapt photos" in err
+        assert code == 1 and "is for experts that adapt texts; these adapt photos" in err
         assert "search --gallery FOLDER" in err and "core index" not in err, "a library made again would reject them, too"
 
 

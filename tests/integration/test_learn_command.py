@@ -12,6 +12,7 @@ from sidecar_samples import DIGIKAM
 from sklearn.metrics import average_precision_score
 
 from core.backbones.embedded import EmbeddedBackbone
+from core.cli.format import gaps
 from core.data.sample_photos import sample_photos
 from core.data.xmp import EMPTY, with_keyword
 from core.names.teach import TaughtNames
@@ -174,6 +175,8 @@ def test_gaps_are_filled_with_the_best_name(photos: Path, answer: Answer, run: R
         changed = {Path(file).name for file in tagged[kind]["changed"]}
         right = {f"{kind} {number}.png.xmp" for number in (0, 4, 5, 7)}  # the last one differs most from those that teach
         assert changed <= right and len(changed) >= 3
+    told = {**answer(*tag, "--precision", 90, "--dry-run"), "tags": [], "highest": 83}
+    assert gaps(told).endswith("None reaches 90 %: the surest one has 83 %.")
     code, _, err = run(*tag, "--precision", 90, "--query", "x")
     assert code == 2 and "--review and --precision need --names" in err
 

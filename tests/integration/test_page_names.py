@@ -181,11 +181,35 @@ def test_a_name_from_marks(engine: SGLora, tab: Tab) -> None:
     target = F.normalize(mean[0] - GAMMA * mean[1] + OWN_TEXT * F.normalize(text, dim=0), dim=0)  # Rocchio's formula
     assert torch.allclose(entry.target(backbone, None, text, text), target, atol=1e-5)
     again = answering.answer_again(engine, tab)
-    assert first(tab) == ["wug"] * 6 and "marked as right (2)" in results_html.marked(again, tab.visitor.marks)
+    assert first(tab) == ["wug"] * 6 and teaching.that_taught(engine, tab) == {*right}
+    assert "marked as right (2)" in results_html.marked(again, tab.ticked)
     # A typed name is taught from the photos that are marked as right.
     named = teaching.from_marks(engine, tab, " blicket ").entries[-1]
     assert named.name == "blicket" and named.without is None
     assert torch.equal(named.photos, prefixes_of(gallery, right))
+
+
+def test_marks_on_a_taught_name_add_photos_and_take_out_wrong_ones(engine: SGLora, tab: Tab) -> None:
+    right, (wrong, *_) = wugs(tab, 3), [p.id for p in tab.visitor.photos if p.name.startswith("other")]
+    teaching.from_photos(engine, tab, "wug", [right[0], wrong])
+    ask(engine, tab, "a wug")
+    answering.mark(tab, right[0], True)
+    with pytest.raises(GalleryError, match="change nothing"):
+        teaching.from_marks(engine, tab)
+    answering.mark(tab, wrong, False)
+    gallery = tab.visitor.gallery(engine)
+    assert torch.equal(teaching.from_marks(engine, tab).entries[0].photos, prefixes_of(gallery, right[:1]))
+    answering.mark(tab, right[2], True)
+    assert torch.equal(teaching.from_marks(engine, tab).entries[0].photos, prefixes_of(gallery, [right[0], right[2]]))
+    ask(engine, tab, "a wug")
+    answering.mark(tab, right[1], True)
+    assert teaching.that_taught(engine, tab) == {right[0], right[2]}
+    for photo in (right[0], right[2]):
+        answering.mark(tab, photo, False)
+    answering.mark(tab, right[1], True)  # again: no mark
+    with pytest.raises(DescriptionError, match="no photo left"):
+        teaching.from_marks(engine, tab)
+    assert tab.visitor.taught == (("wug", 2),)
 
 
 def test_names_go_into_the_download(engine: SGLora, tab: Tab, tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_marks_similar_photos_and_what_goes_home_work_in_a_library(engine: SGLor
     hits = found.columns[0].ranking.hits
     borrowed = next(hit for hit in hits if hit.key in found.rows)
     answering.mark(tab, borrowed.key, True)
-    counted = re.sub("<[^>]+>", "", results_html.marked(found, tab.visitor.marks))
+    counted = re.sub("<[^>]+>", "", results_html.marked(found, tab.ticked))
     assert counted.startswith(
         headline(texts.MARKED.format(question=texts.of(found.title), total=1), ZERO_SHOT=int(borrowed.rank <= 10))
     )

@@ -76,7 +76,9 @@ def test_recall_is_that_of_the_gallery(engine: SGLora, tab: Tab) -> None:
     columns = answering.columns(engine, names, tab.asked, tab.adaptation)
     adapters = {texts.english(column.title): column.adapter for column in columns}
     assert list(adapters) == [texts.english(column.title) for column in tab.comparison.columns]
-    assert len(read) == 6 * (2 * len(adapters) - 1)
+    (adapters["Shared LoRA"],) = answering.without_sentence(engine)  # it is counted beside the columns
+    others = len(adapters) - 1
+    assert len(read) == 6 * (1 + 2 * others + 1), "each column, its difference to the first, and SG-LoRA's to the shared LoRA"
     for row in read:
         expected = recalls(gallery, adapters[row["column"]])[row["direction"]][row["measure"]]
         if row["minus"]:
@@ -109,8 +111,8 @@ def test_the_zip_of_samples_holds_their_files(tab: Tab, tmp_path: Path) -> None:
 
 
 def test_the_zip_of_sidecars_has_the_question_as_keyword(tab: Tab, tmp_path: Path) -> None:
-    exports.write_sidecars(tab.comparison, 3, path := tmp_path / "keywords.zip")
-    hits = tab.comparison.columns[-1].ranking.hits[:3]
+    hits = tab.comparison.columns[-1].ranking.hits[1:4]
+    exports.write_sidecars(tab.comparison, hits, path := tmp_path / "keywords.zip")
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [f"{hit.label}.xmp" for hit in hits]
         assert all(keywords(archive.read(name))[SUBJECT] == [QUERY] for name in archive.namelist())

@@ -6,10 +6,11 @@ from typing import Any
 import gradio as gr
 
 from app.actions import answering
+from app.actions.teaching import that_taught
 from app.answers.commands import evaluate_command, search_command
 from app.answers.comparison import Comparison
 from app.answers.question import Question
-from app.calls import SEARCH
+from app.calls import SEARCH, SECONDS_SHOWN
 from app.languages import language, texts
 from app.page.event import Event
 from app.page.step import Step, checkbox, copied, small, textbox, with_estimate
@@ -17,10 +18,11 @@ from app.page.view import Controls, Same, Updates
 from app.page.views import results_html
 from app.visitors.tab import Tab
 from core.backbones.trained_words import unknown_words
+from core.common.errors import StudioError
 from core.common.languages import language_remark
 from core.data.sample_photos import sample_sets
 
-EXAMPLE_DAY = "2024-05-31"
+EXAMPLE_DAY, FILTERS = "2024-05-31", ("folder", "since", "until")
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
 TRAINED = ("en", "de", "fr")  # page languages that trained the model: only these have a notice about unknown words
 
@@ -67,7 +69,7 @@ class Compare(Step):
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
         context, text = self.context, self._commands
         context.shows(self.results_shown, self._answer, self._answered, at_once=True)
-        context.shows(self.marked, lambda tab, _: results_html.marked(tab.comparison, tab.visitor.marks))
+        context.shows(self.marked, self._marked, lambda tab, _: (Same(tab.comparison), dict(tab.marks)))
         context.shows(self.recall, self._recall, lambda tab, now: (Same(tab.counted), now.zero_shot))
         context.shows(self.commands, lambda *now: gr.Textbox(text(*now), visible=bool(text(*now))), text)
         context.shows(self.folder, self._choices, _folders)
@@ -76,7 +78,9 @@ class Compare(Step):
         beside, filters = ["merge", "random"], (self.since, self.until)
         self.asks(self.zero_shot.input, self._compare, sets=beside)
         self.asks([self.merge.input, self.random.input], self._rank_again, sets=["zero_shot"])
-        self.asks([self.folder.input, *(event for day in filters for event in (day.submit, day.blur))], self._filter)
+        self.asks(
+            [self.folder.input, *(event for day in filters for event in (day.submit, day.blur))], self._filter, sets=FILTERS
+        )
         self.on(self.more_of_them.click, self._more)
         # The box is emptied, for this question has no words.
         self.asks(self.results_shown.similar, self._similar, sets=["query", "where"], trigger_mode="multiple")
@@ -106,11 +110,18 @@ class Compare(Step):
         return values
 
     def _filter(self, event: Event) -> Updates:
-        question, _ = event.tab.asked.question, event.controls.asked(None)  # raises if a day is invalid
+        """Ask again with these filters. Those that are invalid, or leave no photo, go back to the last ones, with a message."""
+        question = event.tab.asked.question
         if question is None or question.kind == "photo":
+            event.controls.asked(None)  # raises if a day is invalid
             return {}
-        scope = event.controls._replace(where=question.scope.value).scope
-        return {} if question.scope == scope else self.answer(event, replace(question, scope=scope))
+        try:
+            event.controls.asked(None)
+            scope = event.controls._replace(where=question.scope.value).scope
+            return {} if question.scope == scope else self.answer(event, replace(question, scope=scope))
+        except StudioError as error:
+            gr.Warning(texts.of(error), duration=SECONDS_SHOWN)
+            return {name: str(getattr(question.scope, name) or "") for name in FILTERS}
 
     def _more(self, event: Event) -> None:
         event.tab.more += MORE
@@ -163,6 +174,10 @@ class Compare(Step):
         (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
         none_left = tab.asked.question is not None and tab.asked.question.scope.filters
         return results_html.waiting(photos, files, library, none_left, tab.visitor.adding)
+
+    def _marked(self, tab: Tab, _: Controls) -> str:
+        taught = that_taught(self.context.engine(tab), tab)
+        return results_html.marked(tab.comparison, {photo for photo, right in tab.marks.items() if right} - taught)
 
     def _recall(self, tab: Tab, controls: Controls) -> str:
         if (comparison := tab.counted) is None or not comparison.measurable:

@@ -41,7 +41,7 @@ class Describe(Step):
         chart = self.context.part("chart")
         view = self.context.view
         view([self.routing, self.suggestion], self._routed, self._draw_routing)
-        self.context.shows(chart, self._similarities, lambda *now: self._routed(*now)[:5], when="drawer")
+        self.context.shows(chart, self._similarities, lambda *now: self._routed(*now)[:-1], when="drawer")
         shown = [self.folded, self.look_like, self.no_special]
         view(shown, lambda *now: (Same(now[0].adaptation), self._photos(*now)), self._draw_suggested)
 
@@ -61,7 +61,8 @@ class Describe(Step):
         return self._adapt(event, description=texts.topic(expert.description), weights="")
 
     def _routed(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
-        sentence = controls.description, controls.k, controls.tau, controls.weights
+        # An invalid seed or strength has a message where the experts are.
+        sentence = controls.description, controls.k, controls.tau, controls.weights, controls.seed, controls.strength
         return *sentence, Same(self.context.engine(tab).repository), self._photos(tab, controls)
 
     def _photos(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
@@ -81,7 +82,7 @@ class Describe(Step):
         return {
             self.folded: folded,
             self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts)),
-            self.no_special: page_html.note(_no_sentence(own)) if own is not None and not experts else "",
+            self.no_special: page_html.note(_no_sentence(engine, own)) if own is not None and not experts else "",
         }
 
     def _draw_routing(self, tab: Tab, controls: Controls) -> Updates:
@@ -101,7 +102,7 @@ class Describe(Step):
             offered = engine.repository.experts[int(routing.chosen[0])]
         if offered is not None and one_line(texts.topic(offered.description)) == one_line(controls.description):
             offered = None  # the sentence is there: its weights by hand are what differs
-        why = "" if look is None or not differs else _no_sentence(look)
+        why = "" if look is None or not differs else _no_sentence(engine, look)
         return {
             self.routing: page_html.routing(engine, routing, fit, why, offered is not None, int(controls.k)),
             self.suggestion: gr.Button(texts.topic(offered.description) if offered else "", visible=offered is not None),
@@ -119,8 +120,10 @@ def _routing(engine: SGLora, controls: Controls) -> Routing | None:
     return None if wanted is None else engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)
 
 
-def _no_sentence(look: Look) -> str:
-    return texts.EVERYDAY if look.everyday else texts.UNKNOWN_PHOTOS
+def _no_sentence(engine: SGLora, look: Look) -> str:
+    if not look.everyday:
+        return texts.UNKNOWN_PHOTOS
+    return "" if engine.backbone.shared is None else texts.EVERYDAY
 
 
 def _topic(expert: Expert) -> str:

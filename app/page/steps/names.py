@@ -63,15 +63,16 @@ class Names(Step):
     def from_marks(self) -> None:
         """Lay out the button that learns from marks, beside their count."""
         button = small(self.t("NAMES_MARKS"), "names-marks", 190, scale=0)
-        self.marks = self.context.sight(button, lambda tab, _: tab.ticked)
+        self.marks = self.context.sight(button, lambda tab, _: tab.marks_of_words)
 
     def wire(self) -> None:
         def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:
             return self.on(event, handler, first, [self.name], self.report, HEAVY, hears=True, **options)
 
         taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
-        taught.success(None, js=TAUGHT, **private())
-        changes(self.marks.click, self._from_marks, self.name)
+        learned = changes(self.marks.click, self._from_marks, self.name)
+        for each in (taught, learned):
+            each.success(None, js=TAUGHT, **private())
         boxes = [self.taught, self.name], [self.name, "query"]
         self.on(self.rename.click, self._rename, *boxes, self.report, HEAVY, hears=True)
         changes(self.remove.click, self._remove, self.taught)

@@ -1,8 +1,11 @@
 """Downloads: results and recall as CSV, the ranked photos as a ZIP, and keywords for photo programs (XMP)."""
 
+from collections.abc import Callable
+
 import gradio as gr
 
 from app.actions import answering
+from app.actions.line import line_of
 from app.answers import exports
 from app.answers.comparison import Comparison
 from app.calls import HEAVY
@@ -14,6 +17,7 @@ from app.page.views import page_html
 from app.server.hosts import is_from_here
 from app.visitors.tab import Tab
 from core.common.errors import DataError, LibraryError
+from core.retrieval.index import Hit
 
 
 class TakeHome(Step):
@@ -28,7 +32,7 @@ class TakeHome(Step):
                 buttons = [gr.Button(visible=False, min_width=150, elem_id=name) for name in ("tag", "tag-here", "tag-sure")]
                 self.tag, self.ask, self.sure = buttons
             self.report = self.context.report("take-said")
-        self.context.view(buttons, lambda tab, _: (Same(tab.comparison), tab.top), self._draw)
+        self.context.view(buttons, lambda tab, _: (Same(tab.comparison), tab.top, dict(tab.marks)), self._draw)
 
     def wire(self) -> None:
         self.downloads(self.results.click, self._results, self.report)
@@ -56,7 +60,8 @@ class TakeHome(Step):
         return str(path)
 
     def _tag(self, event: Event) -> str:
-        exports.write_sidecars(_asked(event.tab), event.tab.top, path := event.tab.visitor.files.new("sg-lora-keywords.zip"))
+        zipped, *_ = self._tagged(event.tab)
+        exports.write_sidecars(_asked(event.tab), zipped, path := event.tab.visitor.files.new("sg-lora-keywords.zip"))
         return str(path)
 
     def _tag_here(self, event: Event) -> Updates:
@@ -64,19 +69,41 @@ class TakeHome(Step):
         comparison = _asked(tab)
         if not (self.context.sources.libraries.writable and is_from_here(request.client.host, request.headers)):
             raise LibraryError(texts.LIBRARY_READ_ONLY)
-        report = exports.tag_library(comparison, tab.top)
+        report = exports.tag_library(comparison, self._tagged(tab)[1])
         words = texts.TAGGED.format(changed=len(report.changed), same=report.same, failed=len(report.failed))
         tab.reports["take-said"] = page_html.note(words)
         return {self.sure: gr.Button(visible=False)}
 
+    def _tagged(self, tab: Tab) -> tuple[list[Hit], list[Hit], Callable[[int], str]]:
+        """The photos to tag: those of the visitor, for a ZIP, and those whose sidecars can be written on this machine; and what
+        the button says of some of them. They are the photos above the line, if answers drew one, else the first ones, without
+        those that are marked as wrong."""
+        comparison = _asked(tab)
+        hits, word, line = comparison.columns[-1].ranking.hits, exports.keyword_of(comparison), None
+        if word:
+            line = line_of(self.context.engine(tab), tab)
+        drawn = line is not None and line.asked > 0 and line.ask is None
+        first = hits[: line.line if line is not None and drawn else tab.top]
+        kept = [hit for hit in first if word and tab.marks.get(hit.key) is not False]
+        writable = comparison.library is not None and self.context.sources.libraries.writable
+        here = [hit for hit in kept if writable and hit.key in comparison.rows]
+
+        def label(n: int) -> str:
+            if drawn:
+                return texts.TAG_ABOVE.format(n=n, word=word)
+            return (texts.TAG_FIRST if n == len(first) else texts.TAG_SOME).format(n=n, first=len(first), word=word)
+
+        return [hit for hit in kept if hit not in here], here, label
+
     def _draw(self, tab: Tab, _: Controls) -> Updates:
-        comparison, word = tab.comparison, exports.keyword_of(tab.comparison)
-        here = comparison is not None and comparison.library is not None and self.context.sources.libraries.writable
-        photos = 0 if comparison is None else min(tab.top, len(comparison.columns[-1].ranking.hits))
-        label = texts.TAG_FIRST.format(n=photos, word=word)
-        buttons = {self.tag: not here, self.ask: here}
-        shown = {button: gr.Button(label, visible=bool(photos and word) and wanted) for button, wanted in buttons.items()}
-        return {**shown, self.sure: gr.Button(visible=False)}
+        hidden = {button: gr.Button(visible=False) for button in (self.tag, self.ask, self.sure)}
+        if tab.comparison is None:
+            return hidden
+        zipped, here, label = self._tagged(tab)
+        shown = {self.tag: (zipped, " (ZIP)" if here else ""), self.ask: (here, "")}
+        return hidden | {
+            button: gr.Button(label(len(hits)) + kind, visible=True) for button, (hits, kind) in shown.items() if hits
+        }
 
 
 def _asked(tab: Tab) -> Comparison:

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from app.actions.learning import Proposed
 from app.actions.line import NameLine
 from app.answers.comparison import CONTROLS, FIRST, MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Column, Comparison
-from app.answers.question import Question
 from app.languages import texts
 from app.page.views.page_html import taught_name
 from app.page.views.template import macros
@@ -111,12 +110,10 @@ def waiting(
     return _html.waiting(words, photos)
 
 
-def marked(result: Comparison | None, marks: Mapping[Question, Mapping[str, bool]]) -> Markup:
-    """The verdict from the visitor's marks on the results of the question that is shown. Photos that were removed count not."""
-    if result is None:
-        return Markup("")
-    right = {photo for photo, right in marks.get(result.asked, {}).items() if right}
-    if not (photos := right & {*result.by_id, *result.rows}):
+def marked(result: Comparison | None, right: Collection[str]) -> Markup:
+    """The verdict from the photos that the visitor marked as ``right`` for the question that is shown. Photos that were removed
+    count not."""
+    if result is None or not (photos := {*right} & {*result.by_id, *result.rows}):
         return Markup("")
     words = texts.MARKED.format(question=texts.of(result.title), total=len(photos))
     return _html.verdict(_counts(words, _among_first(result, photos, CONTROLS)))
