@@ -74,9 +74,11 @@ def test_one_click_learns_folders_and_keywords(browser: Browser, url: str, tmp_p
     tagged = {name: words[f"pictures/pictures/new/{name}.xmp"] for name in names if name.startswith("wug ")}
     assert len(tagged) == 3 and set(map(tuple, tagged.values())) == {("wug",)}
 
-    page.reload()  # the proposals stay
+    page.reload()  # the proposals stay, and which photos were left out
     expect(page.locator("#keywords")).to_contain_text("keywords were learned")
     expect(gaps.locator("summary")).to_be_visible()
+    expect(chosen).to_have_count(len(names))
+    expect(surest).to_have_attribute("aria-pressed", "false")
     page.locator("#names-chips button").filter(has_text="wug").click()
     right = {f"{number}.png" for number in range(9)} | {f"wug {number}.png" for number in range(4)}
     settles(lambda: len(right & set(labels(page, texts.SHARED)[:9])) >= 8, True)
