@@ -75,8 +75,8 @@ def from_marks(engine: SGLora, tab: Tab, name: str = "") -> TaughtNames:
     """Teach the last question as a name, without the words that it excludes, from its marked photos. If it is a taught name,
     that gets the photos marked as right, and loses those marked as wrong. With a ``name``, teach that one from the photos
     marked as right. Raises GalleryError: when the marks teach nothing."""
-    right, wrong = tab.ticked, [photo for photo, yes in tab.marks.items() if not yes]
-    names, question = tab.visitor.names(engine), split_minus(tab.asked.words)[0]
+    right, wrong = tab.ticked, [photo for photo, yes in tab.marks_of_words.items() if not yes]
+    names, question = tab.visitor.names(engine), "" if tab.comparison is None else split_minus(tab.comparison.asked.what)[0]
     taught = () if name.strip() else names.within(question)
     known = [entry for entry in taught if entry.is_all_of(question)]  # "a wug", and "wug" is taught
     if tab.comparison is None or not (right or (known and wrong)):
