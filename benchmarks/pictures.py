@@ -34,7 +34,11 @@ LETTERS, MOVES, SLIDE = 4, 14, 800  # letters of a frame; frames of a slide, and
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder), flags=()) as address, chromium() as browser:
         page, _ = visit(browser, address, viewport=SIZE, reduced_motion="no-preference", locale="en")
-        counted(page, FIRST.description)
+        for sentence, figures in ((OTHER, 2), (FIRST.description, 3)):  # the first adapter takes longer than all others
+            ask(page, FIRST.query, sentence)
+            counted(page, sentence, figures)
+        page.mouse.move(0, 0)
+        page.evaluate("scrollTo(0, 0)")
         Image.open(io.BytesIO(page.screenshot())).quantize(256).save(OUT / "search.png", optimize=True)
         ask(page, FIRST.query, OTHER)
         counted(page, OTHER, 2)  # it is not applied
