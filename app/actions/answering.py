@@ -11,7 +11,6 @@ from typing import cast
 from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Answer, Column, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
-from app.languages.texts import Text
 from app.visitors.tab import Tab
 from core.common.errors import DescriptionError, GalleryError, LibraryError, PhotoError, StudioError
 from core.common.messages import message
@@ -96,11 +95,10 @@ def columns(engine: SGLora, names: TaughtNames, asked: Asked, adaptation: Adapta
 def _beside(engine: SGLora, asked: Asked, adaptation: Adaptation | None) -> list[Column]:
     """The columns beside zero-shot, without names. Without a sentence that is applied: the shared LoRA, if there is one."""
     if adaptation is None or not adaptation.fits:
-        return [Column(SHARED, message("SHARED_NOTE"), adapter=adapter) for adapter in without_sentence(engine)]
+        return _shared(engine)
     beside = list[Column]()
     if asked.random:
-        other = random_sentence(engine, adaptation.request)
-        beside.append(Column(RANDOM, _applied(other), adapter=Adapter.of(other.lora, other.weight)))
+        beside.append(_random(random_sentence(engine, adaptation.request)))
     if asked.merge:
         chosen, weights = adaptation.routing.chosen, adaptation.routing.weights
         merged = engine.applied(engine.repository.merged(chosen, weights), adaptation.strength)
@@ -120,18 +118,21 @@ def controls(engine: SGLora, tab: Tab, shown: Sequence[Column]) -> list[Column]:
     made = tab.adaptation
     if made is None or shown[-1].title != SG_LORA:
         return []
-    beside = [Column(SHARED, message("SHARED_NOTE"), adapter=adapter) for adapter in without_sentence(engine)]
+    beside = _shared(engine)
     if any(column.title == RANDOM for column in shown):
-        others = random_sentences(engine, made.request)
-        beside += [Column(RANDOM, _applied(other), adapter=Adapter.of(other.lora, other.weight)) for other in others]
+        beside += map(_random, random_sentences(engine, made.request))
     names, there = shown[-1].adapter.names, {column.adapter for column in shown}
     named = beside if names is None else [replace(each, adapter=each.adapter.with_names(names)) for each in beside]
     return [column for column in named if column.adapter not in there]
 
 
-def _applied(other: Adaptation) -> Text:
-    """What the column of a random sentence says."""
-    return message("RANDOM_APPLIED", sentence=other.request.description)
+def _shared(engine: SGLora) -> list[Column]:
+    return [Column(SHARED, message("SHARED_NOTE"), adapter=adapter) for adapter in without_sentence(engine)]
+
+
+def _random(other: Adaptation) -> Column:
+    note = message("RANDOM_APPLIED", sentence=other.request.description)
+    return Column(RANDOM, note, adapter=Adapter.of(other.lora, other.weight))
 
 
 def compute(engine: SGLora, tab: Tab, asked: Asked) -> Answer:

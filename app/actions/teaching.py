@@ -76,16 +76,14 @@ def from_marks(engine: SGLora, tab: Tab, name: str = "") -> TaughtNames:
     that gets the photos marked as right, and loses those marked as wrong. With a ``name``, teach that one from the photos
     marked as right. Raises GalleryError: when the marks teach nothing."""
     right, wrong = tab.ticked, [photo for photo, yes in tab.marks_of_words.items() if not yes]
-    names, question = tab.visitor.names(engine), "" if tab.comparison is None else split_minus(tab.comparison.asked.what)[0]
-    taught = () if name.strip() else names.within(question)
-    known = [entry for entry in taught if entry.is_all_of(question)]  # "a wug", and "wug" is taught
-    if tab.comparison is None or not (right or (known and wrong)):
+    question = "" if tab.comparison is None else split_minus(tab.comparison.asked.what)[0]
+    there = () if name.strip() else tab.visitor.names(engine).within(question)
+    entry = next((each for each in there if each.is_all_of(question)), None)  # "a wug", and "wug" is taught
+    if not right and (entry is None or not wrong):
         raise GalleryError(texts.NAMES_NO_MARKS)
-    if name.strip():
-        return from_photos(engine, tab, name, right)
-    if not known:
-        return from_photos(engine, tab, question, right, wrong)
-    entry, yes, no = known[0], _prefixes(engine, tab, right), _prefixes(engine, tab, wrong)
+    if entry is None:
+        return from_photos(engine, tab, name, right) if name.strip() else from_photos(engine, tab, question, right, wrong)
+    yes, no = _prefixes(engine, tab, right), _prefixes(engine, tab, wrong)
     if entry.without is None and all(entry.holds(yes)) and not any(entry.holds(no)):
         raise GalleryError(texts.NAMES_SAME.format(name=entry.name))
     more = yes if right else entry.photos, None if entry.without is None else no
@@ -99,8 +97,9 @@ def that_taught(engine: SGLora, tab: Tab) -> set[str]:
     shown = tab.comparison
     if shown is None or not shown.names:
         return set()
+    photos = {key: prefixes(shown.sets, [key], engine.backbone) for key in tab.ticked}
     asked = tab.visitor.names(engine).within(shown.asked.what)
-    return {key for key in tab.ticked if any(any(entry.holds(_prefixes(engine, tab, [key]))) for entry in asked)}
+    return {key for key, photo in photos.items() if any(any(entry.holds(photo)) for entry in asked)}
 
 
 def from_file(engine: SGLora, tab: Tab, path: str) -> tuple[int, list[Text]]:

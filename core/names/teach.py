@@ -90,7 +90,7 @@ class TaughtName:
 
     def holds(self, photos: Tensor) -> list[bool]:
         """Which of these photos [n, *prefix_shape] taught the name."""
-        return [any(torch.equal(photo, own) for own in self.photos) for photo in photos.half()]
+        return [_contains(self.photos, photo) for photo in photos.half()]
 
     def is_all_of(self, text: str) -> bool:
         """Whether a text that contains the name says nothing else."""
@@ -172,7 +172,7 @@ class TaughtNames:
         """Take photos out of a name that they taught by mistake; others are ignored. Raises DescriptionError: when the name
         would have no photo left; and as ``remove``."""
         entry = self._entry(name)
-        kept = [own for own in entry.photos if not any(torch.equal(own, photo) for photo in photos.half())]
+        kept = [own for own in entry.photos if not _contains(photos.half(), own)]
         if not kept:
             raise DescriptionError("“{name}” would have no photo left: remove the name instead.", name=entry.name)
         left = replace(entry, photos=torch.stack(kept))
@@ -278,9 +278,13 @@ def _joined(photos: Tensor | None, more: Tensor) -> Tensor:
     """Both sets of photos without duplicates, at most MAX_PHOTOS, in float16."""
     kept = [] if photos is None else list(photos)
     for photo in more.half():
-        if len(kept) < MAX_PHOTOS and not any(torch.equal(photo, other) for other in kept):
+        if len(kept) < MAX_PHOTOS and not _contains(kept, photo):
             kept.append(photo.clone())
     return torch.stack(kept) if kept else more[:0].half()
+
+
+def _contains(photos: Iterable[Tensor], photo: Tensor) -> bool:
+    return any(torch.equal(photo, each) for each in photos)
 
 
 def clean_taught_name(name: str, most: int = MAX_LETTERS) -> str:

@@ -197,7 +197,7 @@ def test_filters_stay_with_the_question(opened: Page) -> None:
     expect(box(other, "since")).to_have_value("2031-01-01")  # a filter that leaves no photo can be changed
     expect(other.locator("#results")).to_contain_text("No photo matches this folder")
     other.context.close()
-    # A day that is none, or leaves no photo, goes back to the one that is applied.
+    # An invalid day, or one that leaves no photo, goes back to the one that is applied.
     for day, why in (("in spring", texts.DAY_UNUSABLE.format(text="in spring")), ("2031-01-01", "No photo matches")):
         box(page, "since").fill(day)
         box(page, "since").press("Enter")

@@ -56,7 +56,7 @@ class Experts(Step):
             self.imports = gr.Button(self.t("IMPORT_BUTTON"), variant="primary", min_width=140, elem_id="import")
         gr.HTML(self.t.html("EXPERTS_SECTION", lambda: page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD)))
         self.find = gr.Textbox("", label=self.t("EXPERTS_FIND"), placeholder=self.t("EXPERTS_FIND_HINT"), elem_id="find-expert")
-        count = context.part("experts-found")
+        self.count = context.part("experts-found")
         self.table = gr.Dataframe(
             headers=experts_html.headers(),
             label=self.t("EXPERTS_LABEL"),
@@ -73,8 +73,8 @@ class Experts(Step):
         )
         self.details = context.report("details", lambda: page_html.note(texts.DETAILS_EMPTY))
         context.view([self.lead, self.mine, self.pick], self._own, self._draw, when="experts")
-        for part, drawn in ((self.table, self._rows), (count, self._count)):
-            context.shows(part, drawn, lambda *now: (self._own(*now), now[0].found), when="experts")
+        found = [self.table, self.count]
+        context.view(found, lambda *now: (self._own(*now), now[0].found), self._draw_found, when="experts")
 
     def wire(self) -> None:
         self.on(self.find.change, self._find, [self.find], trigger_mode="always_last")
@@ -101,15 +101,14 @@ class Experts(Step):
 
     # All experts
 
-    def _rows(self, tab: Tab, _: Controls) -> gr.Dataframe:
-        return gr.Dataframe(experts_html.table(self._own_first(tab), tab.found), visible=True)
+    def _draw_found(self, tab: Tab, _: Controls) -> Updates:
+        experts = self._own_first(tab)
+        table = experts_html.table(experts, tab.found)
+        count = experts_html.count(len(table["data"]), len(experts), tab.found)
+        return {self.table: gr.Dataframe(table, visible=True), self.count: count}
 
     def _find(self, event: Event, words: str | None) -> None:
         event.tab.found = words or ""
-
-    def _count(self, tab: Tab, _: Controls) -> str:
-        experts = self._own_first(tab)
-        return experts_html.count(len(experts_html.table(experts, tab.found)["data"]), len(experts), tab.found)
 
     def _details(self, event: Event) -> None:
         """Show the clicked expert. The browser may have sorted or filtered the rows, so it sends the row."""

@@ -1,7 +1,5 @@
 """Downloads: results and recall as CSV, the ranked photos as a ZIP, and keywords for photo programs (XMP)."""
 
-from collections.abc import Callable
-
 import gradio as gr
 
 from app.actions import answering
@@ -22,7 +20,7 @@ from core.retrieval.index import Hit
 
 class TakeHome(Step):
     def layout(self) -> None:
-        with gr.Accordion(self.t("TAKE_HOME"), open=False, elem_id="take-home"):
+        with gr.Accordion(self.t("TAKE_HOME"), open=False, elem_id="take-home") as self.folded:
             with gr.Row():
                 self.results = gr.Button(self.t("TAKE_RESULTS"), min_width=150, elem_id="take-results")
                 self.recall = gr.Button(self.t("TAKE_RECALL"), min_width=150, elem_id="take-recall")
@@ -32,9 +30,10 @@ class TakeHome(Step):
                 buttons = [gr.Button(visible=False, min_width=150, elem_id=name) for name in ("tag", "tag-here", "tag-sure")]
                 self.tag, self.ask, self.sure = buttons
             self.report = self.context.report("take-said")
-        self.context.view(buttons, lambda tab, _: (Same(tab.comparison), tab.top, dict(tab.marks)), self._draw)
+        self.context.view(buttons, self._depends, self._draw, when="take-home")
 
     def wire(self) -> None:
+        self.opens(self.folded.expand, "take-home")
         self.downloads(self.results.click, self._results, self.report)
         self.downloads(self.recall.click, self._recall, self.report)
         self.downloads(self.photos.click, self._photos, self.report, HEAVY)
@@ -74,36 +73,31 @@ class TakeHome(Step):
         tab.reports["take-said"] = page_html.note(words)
         return {self.sure: gr.Button(visible=False)}
 
-    def _tagged(self, tab: Tab) -> tuple[list[Hit], list[Hit], Callable[[int], str]]:
-        """The photos to tag: those of the visitor, for a ZIP, and those whose sidecars can be written on this machine; and what
-        the button says of some of them. They are the photos above the line, if answers drew one, else the first ones, without
-        those that are marked as wrong."""
-        comparison = _asked(tab)
-        hits, word, line = comparison.columns[-1].ranking.hits, exports.keyword_of(comparison), None
-        if word:
-            line = line_of(self.context.engine(tab), tab)
-        drawn = line is not None and line.asked > 0 and line.ask is None
-        first = hits[: line.line if line is not None and drawn else tab.top]
-        kept = [hit for hit in first if word and tab.marks.get(hit.key) is not False]
-        writable = comparison.library is not None and self.context.sources.libraries.writable
-        here = [hit for hit in kept if writable and hit.key in comparison.rows]
+    def _depends(self, tab: Tab, _: Controls) -> object:
+        return Same(tab.comparison), tab.top, dict(tab.marks)
 
-        def label(n: int) -> str:
-            if drawn:
-                return texts.TAG_ABOVE.format(n=n, word=word)
-            return (texts.TAG_FIRST if n == len(first) else texts.TAG_SOME).format(n=n, first=len(first), word=word)
-
-        return [hit for hit in kept if hit not in here], here, label
+    def _tagged(self, tab: Tab) -> tuple[list[Hit], list[Hit], int]:
+        """The photos to tag: those whose sidecars come as a ZIP, and those that get them on this machine. They are the photos
+        above the line, if answers drew one, else the first ones, without those that are marked as wrong. Also how many first
+        ones; 0: the line decides."""
+        comparison, line = _asked(tab), line_of(self.context.engine(tab), tab)
+        above = line.line if line is not None and line.asked and line.ask is None else None
+        first = comparison.columns[-1].ranking.hits[: tab.top if above is None else above]
+        kept = [hit for hit in first if tab.marks.get(hit.key) is not False]
+        on_disk = comparison.rows if comparison.library is not None and self.context.sources.libraries.writable else {}
+        here = [hit for hit in kept if hit.key in on_disk]
+        return [hit for hit in kept if hit.key not in on_disk], here, len(first) if above is None else 0
 
     def _draw(self, tab: Tab, _: Controls) -> Updates:
-        hidden = {button: gr.Button(visible=False) for button in (self.tag, self.ask, self.sure)}
-        if tab.comparison is None:
-            return hidden
-        zipped, here, label = self._tagged(tab)
-        shown = {self.tag: (zipped, " (ZIP)" if here else ""), self.ask: (here, "")}
-        return hidden | {
-            button: gr.Button(label(len(hits)) + kind, visible=True) for button, (hits, kind) in shown.items() if hits
-        }
+        updates = {button: gr.Button(visible=False) for button in (self.tag, self.ask, self.sure)}
+        if not (word := exports.keyword_of(tab.comparison)):
+            return updates
+        zipped, here, first = self._tagged(tab)
+        for button, hits, kind in ((self.tag, zipped, " (ZIP)" if here else ""), (self.ask, here, "")):
+            words = texts.TAG_ABOVE if not first else texts.TAG_FIRST if len(hits) == first else texts.TAG_SOME
+            if hits:
+                updates[button] = gr.Button(words.format(n=len(hits), first=first, word=word) + kind, visible=True)
+        return updates
 
 
 def _asked(tab: Tab) -> Comparison:

@@ -191,8 +191,8 @@ def recalls(result: Comparison, compared: bool = True) -> Markup:
     controls = [texts.SHARED_IS] if SHARED in hits else []
     if random:
         counts = sorted(map(result.found, random))
-        spread = {"mean": round(sum(counts) / len(counts)), "low": counts[0], "high": counts[-1]}
-        controls.append(texts.RANDOM_RANGE.format(n=len(counts), **spread))
+        mean = round(sum(counts) / len(counts))
+        controls.append(texts.RANDOM_RANGE.format(n=len(counts), mean=mean, low=counts[0], high=counts[-1]))
     return _html.recalls(headline(result, compared), " ".join(controls), len(result.left_out), note, rows)
 
 
