@@ -32,6 +32,7 @@ class StepContext:
     visitors: Visitors
     labels: Labels = field(default_factory=Labels)
     controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
+    boxes: dict[Any, str] = field(default_factory=dict)  # the control that a visitor writes for events of another component
     memory: Any = None  # the component with the visitor's token, kept by the browser
     kept_names: Any = None  # the component with the visitor's names, kept by the browser
     number: Any = None  # the component with the number of the last answer
@@ -44,6 +45,10 @@ class StepContext:
     views: list[View] = field(default_factory=list)
     sights: dict[str, Callable[[Tab, Controls], object]] = field(default_factory=dict)  # when a component is shown, by its id
     hidden: list[str] = field(default_factory=list)  # ids of components that are hidden before the first answer
+
+    def written_for(self, component: object) -> str:
+        """The control that a visitor writes for the events of a component; an empty text if there is none."""
+        return next((name for name, control in self.controls.items() if control is component), self.boxes.get(component, ""))
 
     def part(self, elem_id: str, html: str = "", scripted: str = "", **options: Any) -> gr.HTML:
         """HTML that a view draws. ``scripted``: the name of its script."""

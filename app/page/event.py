@@ -21,7 +21,6 @@ from app.visitors.visitor import RELOAD_SECONDS
 from core.common.errors import StudioError
 
 CONTROLS = len(Controls._fields)
-BOX_OF = {"search": "query", "generate": "description"}  # what a visitor writes for a button, by elem_id
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,9 @@ def event(
             visitor, number = tab.visitor, number_of(request.headers)
             since, target = since if isinstance(since, int) else 0, data.target if sent else None
             now = Controls(*values[-CONTROLS:])
-            # A button asks what its visitor wrote for it, also if an answer on its way sets something else.
-            written = BOX_OF.get(str(target.elem_id), "") if asks and isinstance(target, gr.Button) else ""
-            seen = written if written and getattr(now, written) else None
-            changed = [name for name, control in context.controls.items() if control is target or name == seen]
+            # What the visitor wrote counts, also if an answer on its way sets something else. An empty box waits for a button.
+            name = context.written_for(target)
+            changed = [name] if name and (getattr(now, name) or not isinstance(target, gr.Button)) else []
             tab.drawn.write({name: getattr(now, name) for name in changed}, number)
             told = data._data if sent and isinstance(data._data, dict) else {}
 

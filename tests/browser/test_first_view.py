@@ -10,7 +10,7 @@ from app_visitors import launched
 from made_up_photos import blurred
 from page_state import add, answered, ask, asked_of, box, choose, expect_fit, expect_photos, labels, settles
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from recalls import ranked
 
 from app.actions import answering
@@ -193,6 +193,29 @@ def expect_marks(page: Page) -> None:
     ask(page, "something else")
     expect(pressed).to_have_text([title])
     expect_fit(page)
+
+
+def test_a_sentence_that_the_page_sets_is_not_taken_for_a_typed_one(opened: Page) -> None:
+    """Events of its box that come late do not bring back the sentence before."""
+    page, late = opened, list[Route]()
+    opens(page)
+    sentence = page.evaluate("gradio_config.components.find(each => each.props.elem_id === 'description').id")
+
+    def hold(route: Route) -> None:
+        ours = (route.request.post_data_json or {}).get("trigger_id") == sentence
+        late.append(route) if ours and not late else route.continue_()
+
+    page.route("**/queue/join*", hold)
+    for name in ("clothes", "seedlings"):
+        page.locator("#sets button", has_text=sample_sets()[name].title).click()
+        shown = sample_questions(name)[0]
+        answered(page, shown.query)
+        expect(box(page, "description")).to_have_value(shown.description)
+    for route in late:
+        route.continue_()
+    ask(page, "a red blot")
+    settles(lambda: asked_of(page).get("about"), shown.description)
+    expect(box(page, "description")).to_have_value(shown.description)
 
 
 def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: list[Path], tmp_path: Path) -> None:

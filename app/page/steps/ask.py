@@ -33,6 +33,7 @@ class Ask(Step):
             self.where = choice("where", self.t("WITHIN"), choices, default, scale=2, **shown)
             self.search = gr.Button(self.t("SEARCH"), variant="primary", scale=1, min_width=100, elem_id="search")
         self.context.controls |= {"query": self.query, "where": self.where}
+        self.context.boxes[self.search] = "query"
 
     def captions(self) -> None:
         context = self.context

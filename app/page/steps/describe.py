@@ -6,7 +6,7 @@ from app.actions import answering
 from app.calls import SEARCH
 from app.languages import texts
 from app.page.event import Event
-from app.page.step import Step, clicked, private, rows, textbox
+from app.page.step import Step, clicked, rows, textbox
 from app.page.view import Controls, Same, Updates
 from app.page.views import page_html
 from app.visitors.tab import Tab
@@ -36,6 +36,7 @@ class Describe(Step):
         self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
         self.no_special = context.part("no-special")
         context.controls["description"] = self.description
+        context.boxes |= {self.button: "description", self.folded: "description"}
 
     def more(self) -> None:
         chart = self.context.part("chart")
@@ -46,14 +47,14 @@ class Describe(Step):
         view(shown, lambda *now: (Same(now[0].adaptation), self._photos(*now)), self._draw_suggested)
 
     def wire(self) -> None:
-        # Typing routes at once; the last text wins.
-        self.on(self.description.change, trigger_mode="always_last")
+        # Typing routes at once; the last text wins. Gradio's own event of the box comes as well when the page sets it.
+        self.on(self.folded.typed, trigger_mode="always_last")
         self.asks([self.button.click, self.description.submit], self._adapt)
         for bars in self.context.bars:
             self.on(bars.weigh, self._adapt, group=SEARCH, trigger_mode="always_last", asks=True)
             self.opens(bars.names, "names")
         self.asks(self.look_like.select, self._take, sets=["description", "weights"], trigger_mode="multiple")
-        self.suggestion.click(None, self.suggestion, self.description, js="words => words", **private())
+        self.on(self.suggestion.click, lambda _, words: {"description": words}, [self.suggestion], ["description"])
 
     def _take(self, event: Event) -> Updates:
         experts = self.context.engine(event.tab).repository.experts

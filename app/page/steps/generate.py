@@ -1,6 +1,8 @@
 """From the routed experts to a LoRA: its facts, its download, and the strength with which it is applied."""
 
+import secrets
 from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 
@@ -8,7 +10,7 @@ from app.actions.adapters import write_zip
 from app.answers.commands import adapt_command
 from app.languages import texts
 from app.page.event import Event
-from app.page.step import Step, copied, private, small
+from app.page.step import Step, copied, small
 from app.page.view import Controls, Same, Updates
 from app.page.views import page_html
 from app.visitors.tab import Tab
@@ -47,17 +49,18 @@ class Generate(Step):
 
     def wire(self) -> None:
         # A reset of the strength fires release.
-        moved = [control.input for control in (self.k, self.tau)] + [self.seed.change]
-        moved += [self.k.release, self.tau.release, self.strength.input, self.strength.release]
+        moved = [control.input for control in (self.k, self.tau, self.strength, self.seed)]
+        moved += [control.release for control in (self.k, self.tau, self.strength)]
         self.asks(moved, self._redo)
         self.asks(self.without.click, self._without, sets=["description"])
         self.downloads(self.download.click, self._write, self.lora)
-        self.resample.click(None, None, self.seed, js="() => Math.floor(Math.random() * 10000)", **private())
+        self.asks(self.resample.click, lambda event: self._redo(event, seed=secrets.randbelow(10_000)), sets=["seed"])
 
-    def _redo(self, event: Event) -> None:
+    def _redo(self, event: Event, **values: Any) -> Updates:
         if (made := event.tab.adaptation) is not None:
             # The sliders change the adapter that is shown, whatever the visitor is typing.
-            self.again(event, event.tab.asked.question, description=made.request.description)
+            self.again(event, event.tab.asked.question, description=made.request.description, **values)
+        return values
 
     def _without(self, event: Event) -> Updates:
         return self.again(event, event.tab.asked.question, description="")
