@@ -88,7 +88,7 @@ def test_ticks_say_which_columns_are_compared(opened: Page) -> None:
     expect(recall).not_to_contain_text(chance)
     before.uncheck()
     expect(columns).to_have_count(1)
-    expect(recall).not_to_contain_text(" before")
+    expect(recall).not_to_contain_text(texts.COUNT_ZERO_SHOT.format(n=""))
     before.check()
     expect(columns).to_have_count(3)
     expect(random).to_be_checked()

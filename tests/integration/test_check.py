@@ -84,8 +84,6 @@ def test_readme_and_page_say_the_same_line_and_the_figures_are_those_of_the_pict
     results = README[README.index("## Results") : README.index("## When a sentence helps")]
     assert f"{texts.EVIDENCE_CHECK}\n\n    pip install -r requirements.txt\n    {COMMAND}\n" in results
     assert f"{texts.EVIDENCE_CHECK} <code>{COMMAND}</code>" in html.unescape(str(evidence.page(evidence.shipped())))
-    photos, before, without, with_sentence = json.loads(REFERENCE.read_text())["opening"].values()
-    assert (
-        f"![{photos} aerial photos" in README
-        and f"first for {before} before, for {without} without a sentence, and for {with_sentence} with" in README
-    )
+    photos, before, everyday, adapted = json.loads(REFERENCE.read_text())["opening"].values()
+    figures = f"for {before} if search is not adapted, for {everyday} if it is adapted to everyday photos, and for {adapted} if"
+    assert f"![{photos} aerial photos" in README and figures in README

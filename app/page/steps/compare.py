@@ -94,7 +94,7 @@ class Compare(Step):
     # What a visitor does
 
     def _compare(self, event: Event) -> Updates:
-        """With “before”, samples are compared with a random sentence, too. Without it, with nothing."""
+        """With comparisons, samples are compared with a random sentence, too. Without it, with nothing."""
         wanted = bool(event.controls.zero_shot)
         random, merge = wanted and event.controls.where in sample_sets(), wanted and bool(event.controls.merge)
         return self._columns(event, random=random, merge=merge)

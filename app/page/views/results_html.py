@@ -188,12 +188,12 @@ def recalls(result: Comparison, compared: bool = True) -> Markup:
     photos, captions = hits[base.title]["i2t"].total, len(hits[base.title]["t2i"].ranks)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    controls = [texts.SHARED_IS] if SHARED in hits else []
+    control = ""
     if random:
         counts = sorted(map(result.found, random))
         mean = round(sum(counts) / len(counts))
-        controls.append(texts.RANDOM_RANGE.format(n=len(counts), mean=mean, low=counts[0], high=counts[-1]))
-    return _html.recalls(headline(result, compared), " ".join(controls), len(result.left_out), note, rows)
+        control = texts.RANDOM_RANGE.format(n=len(counts), mean=mean, low=counts[0], high=counts[-1])
+    return _html.recalls(headline(result, compared), control, len(result.left_out), note, rows)
 
 
 def headline(result: Comparison, compared: bool = True) -> Markup:
