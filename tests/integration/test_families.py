@@ -76,9 +76,6 @@ def test_a_lora_of_texts_equals_one_merged_into_the_librarys(small: SmallModel) 
         torch.testing.assert_close(trained, expected, atol=2e-5, rtol=0)
         trained.sum().backward()
     assert all(f.a.abs().sum() > 0 for f in Lora.from_vector(backbone.layout, vector.grad).factors.values())
-    pixels = noise(2, 3, 48, 48, seed=1)
-    photos = original.encode_image(pixels, normalize=True)
-    torch.testing.assert_close(backbone.suffix(backbone.prefix(pixels, torch.float32), lora), photos, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-32-SigLIP2-256", "MobileCLIP2-B"])
