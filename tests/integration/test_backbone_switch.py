@@ -101,10 +101,10 @@ def test_repositories_are_found_with_their_command_line(folder: Path, others: li
     assert photos.name == "embedded, photos" and photos.options[:2] == ("--experts", "experts/embedded-photos"), "it ships, too"
 
 
-@pytest.mark.parametrize("choice", [False, True])
-def test_the_page_has_a_choice_if_there_is_one(engine: SGLora, others: list[FoundRepository], choice: bool) -> None:
-    page, _ = build(Models(lambda: engine, others if choice else ()), Visitors())
-    assert ("backbone" in {getattr(block, "elem_id", None) for block in page.blocks.values()}) is choice
+def test_the_page_has_no_choice_if_there_is_none(engine: SGLora) -> None:
+    """tests/browser/test_switch.py uses the choice."""
+    page, _ = build(Models(lambda: engine), Visitors())
+    assert "backbone" not in {getattr(block, "elem_id", None) for block in page.blocks.values()}
 
 
 def test_switching_indexes_photos_again(models: Models, name: str, photos: list[Path]) -> None:

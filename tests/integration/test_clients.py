@@ -71,14 +71,3 @@ def test_a_photo_is_a_question_too(app: Running, folder: Path) -> None:
     for filters in ({"folder": "trip"}, {"since": "yesterday"}, {"until": "2024-01-01"}):
         with pytest.raises(Exception, match="folder, since and until choose photos: leave them out"):
             client.predict(photo=photos[0], description=SENTENCE, **filters, api_name="/search")
-
-
-def test_an_adapter_comes_back_and_is_routed_to(app: Running, folder: Path) -> None:
-    client = client_of(app.url, folder)
-    _, adapter = client.predict(description=SENTENCE, strength=1, api_name="/adapt")
-    description = "blurred colours on a small square"
-    answer = client.predict(files=[handle_file(adapter)], description=description, api_name="/import_adapter")
-    routed = client.predict(description=description, k=2, api_name="/route")["experts"]
-    assert (routed[0]["name"], routed[0]["description"]) == (answer["name"], description)
-    others = client_of(app.url, folder).predict(description=description, k=2, api_name="/route")["experts"]
-    assert answer["name"] not in [e["name"] for e in others], "a client must not see another client's expert"
