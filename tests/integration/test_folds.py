@@ -26,8 +26,11 @@ RECIPE = FoldRecipe(EXPERTS, GeneratorRecipe(steps=2), BothHeadsRecipe())
 DISHES = ("soup", "rice", "cake", "fish")
 
 
-def context(root: Path, cache: Path) -> ExperimentContext:
-    return ExperimentContext(root / "data", cache, load_backbone(f"local-dir:{root / 'model'}", adapt_blocks=1), lambda _: None)
+@pytest.fixture(scope="module")
+def made(root: Path) -> ExperimentContext:
+    """The tests share the cache of features. Each training has a name of its own there."""
+    backbone = load_backbone(f"local-dir:{root / 'model'}", adapt_blocks=1)
+    return ExperimentContext(root / "data", root / "cache", backbone, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos(root: Path, tmp_path: Path) -> None:
-    corpus, dealt = context(root, tmp_path).corpus, []
+def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos(made: ExperimentContext) -> None:
+    corpus, dealt = made.corpus, []
     for fold in range(folds.FOLDS):
         held, seen = folds.split(corpus, fold)
         dealt += [task.name for task in held]
@@ -64,19 +67,18 @@ def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos(root: Pa
     assert sorted(dealt) == sorted([*(f"{colour} thing" for colour in COLOURS), "food"])
 
 
-def test_every_fold_is_trained_and_measured_once(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = unseen.run(context(root, tmp_path), RECIPE, seeds=(0,))
+def test_every_fold_is_trained_and_measured_once(made: ExperimentContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = unseen.run(made, RECIPE, seeds=(0,))
     rows = result["rows"]
     assert sorted({row["fold"] for row in rows}) == [0, 1, 2, 3, 4]
     assert set(result["groups"]) == {runner.SPECIAL, runner.SCENES}
     assert len({row["task"] for row in rows}) == len({(row["fold"], row["task"]) for row in rows}), "a task is in one fold"
     monkeypatch.setattr(folds, "discover", None)  # a second run measures the trainings that were kept
-    again = unseen.run(context(root, tmp_path), RECIPE, seeds=(0,))["rows"]
+    again = unseen.run(made, RECIPE, seeds=(0,))["rows"]
     assert np.mean([row["R@5"] for row in again]) == pytest.approx(np.mean([row["R@5"] for row in rows]), abs=1)
 
 
-def test_ten_experts_join_everyday_ones(root: Path, tmp_path: Path) -> None:
-    made = context(root, tmp_path)
+def test_ten_experts_join_everyday_ones(made: ExperimentContext) -> None:
     corpus, alone = made.corpus, domains.everyday(made.corpus)
     assert alone.train.any() and not (alone.train & (corpus.domains == "food")).any()
     tasks = domains.tasks_of(corpus, "food", EXPERTS)
