@@ -152,7 +152,7 @@ def test_every_linear_that_is_named_can_be_adapted(case):
     merged = copy.deepcopy(backbone.adapted)
     for name, factors in lora.factors.items():
         merged.get_submodule(name).weight += factors.b @ factors.a
-    prefix, read = backbone.prefix(case.pixels), backbone.text_prefix(TEXTS)
+    prefix, read = backbone.prefix(case.pixels[:2]), backbone.text_prefix(TEXTS)
     if lora.moves_photos:
         torch.testing.assert_close(backbone.suffix(prefix, lora), merged.vision(prefix.float()), atol=2e-5, rtol=0)
     if lora.moves_texts:
