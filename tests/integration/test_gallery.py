@@ -307,14 +307,14 @@ def captions_of(gallery: Gallery) -> dict[str, tuple[str, ...]]:
     return {photo.name: photo.captions for photo in gallery.photos}
 
 
-def test_captions_replace_those_of_their_photos_alone(vit) -> None:
+def test_captions_are_tidied_and_replace_those_of_their_photos_alone(vit) -> None:
     """unit/test_captions.py has more names."""
     gallery = Gallery(vit)
     gallery.add([("Dog.JPG", png(1)), ("cat.png", png(2))])
     assert gallery.set_captions({"CAT": ["a cat", "a pet"], "nobody.jpg": ["nothing"]}) == 1
     assert captions_of(gallery) == {"Dog.JPG": (), "cat.png": ("a cat", "a pet")}
-    assert gallery.set_captions({"images/dog.jpg": ["another"], "cat.png": []}) == 2
-    assert captions_of(gallery) == {"Dog.JPG": ("another",), "cat.png": ()}
+    assert gallery.set_captions({"images/dog.jpg": ["a dog", " a  dog "], "cat.png": []}) == 2
+    assert captions_of(gallery) == {"Dog.JPG": ("a dog",), "cat.png": ()}
 
 
 def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None:
