@@ -31,12 +31,11 @@ from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
 
 SENTENCE = "photos of glass marbles"
-NASTY = "<img src=x onerror=alert(1)> \"'&"
 
 
-def add_own(engine: SGLora, visitor: Visitor, name: str, description: str = SENTENCE) -> None:
-    embedding, repository = engine.backbone.encode_sentence([description])[0], engine.repository
-    expert = Expert(name, description, "own", "own photos", 20, 0, 1, {}, {})
+def add_own(engine: SGLora, visitor: Visitor, name: str) -> None:
+    embedding, repository = engine.backbone.encode_sentence([SENTENCE])[0], engine.repository
+    expert = Expert(name, SENTENCE, "own", "own photos", 20, 0, 1, {}, {})
     entry = OwnEntry(expert, repository.means[0], repository.variances[0], embedding)
     visitor.change_own_experts(engine, lambda experts: experts.add(entry))
 
@@ -118,13 +117,11 @@ def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora
 # Rendering
 
 
-def test_names_of_ones_own_are_escaped(engine: SGLora, tab: Tab) -> None:
-    add_own(engine, tab.visitor, NASTY[:50], NASTY)
-    own_experts = tab.visitor.own_experts(engine)
-    pages = [experts_html.own_list(own_experts), experts_html.details(own_experts.entries[0].expert)]
-    assert all("<img" not in page and "&lt;img" in page for page in pages)
-    assert texts.NOBODY_MEASURED in pages[1]
-    assert experts_html.table([own_experts.entries[0].expert])["data"][0][5:] == [None] * 4
+def test_an_expert_without_figures_says_so(engine: SGLora, tab: Tab) -> None:
+    add_own(engine, tab.visitor, "marbles")
+    (entry,) = tab.visitor.own_experts(engine).entries
+    assert texts.NOBODY_MEASURED in experts_html.details(entry.expert)
+    assert experts_html.table([entry.expert])["data"][0][5:] == [None] * 4
 
 
 # Evidence

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from app_visitors import Running, client_of
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
-from made_up_photos import blurred
-from PIL import Image, ImageDraw
+from made_up_photos import blurred, drawn
 from recalls import prefixes_of
 
 from app.actions import adding, answering, teaching
@@ -26,7 +25,7 @@ from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.backbones.base import last_linear
 from core.backbones.peft_format import load_peft
-from core.common.errors import DescriptionError, GalleryError, RepositoryError
+from core.common.errors import DescriptionError, GalleryError
 from core.experiments.teach import NONSENSE
 from core.names import teach
 from core.names.file import save_names
@@ -47,13 +46,8 @@ SENTENCE = "photos of boats"
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Six photos of crossed red lines (the "wugs"), and ten photos of blurred colours."""
     folder = tmp_path_factory.mktemp("photos")
-    for number in range(6):
-        image = Image.new("RGB", (240, 240), (200 + 5 * number, 210, 190))
-        for i in range(0, 240, 40):
-            ImageDraw.Draw(image).line((i, 0, 240 - i, 240), (150, 20, 20 + 5 * number), 12)
-        image.save(folder / f"wug {number}.png")
-    blurred(folder, [f"other {number}.png" for number in range(10)], 7)
-    return sorted(folder.iterdir())
+    made = [drawn(folder, "wug", number) for number in range(6)]
+    return sorted([*made, *blurred(folder, [f"other {number}.png" for number in range(10)], 7)])
 
 
 @pytest.fixture
@@ -273,7 +267,7 @@ def test_answers_draw_the_line_below_a_name(engine: SGLora, tab: Tab) -> None:
     assert 'data-line="6"' in shown and "Photos above the line: 5" in shown
 
 
-def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
     photo = prefixes_of(tab.visitor.gallery(engine), wugs(tab, 1))
     names, other = TaughtNames(engine.backbone), Tab(Visitor())
     for name in ("fep", "dax", "zorp"):
@@ -281,9 +275,6 @@ def test_names_as_a_file_for_another_visitor(engine: SGLora, tab: Tab, tmp_path:
     path = tab.visitor.files.write("names.safetensors", save_names(names))
     for _ in range(2):  # the same photos again change nothing
         assert teaching.from_file(engine, other, str(path)) == (3, [])
-    (tmp_path / "none.safetensors").write_bytes(b"none")
-    with pytest.raises(RepositoryError, match="damaged or not a file of names"):
-        teaching.from_file(engine, other, str(tmp_path / "none.safetensors"))
     assert other.visitor.taught == (("fep", 1), ("dax", 1), ("zorp", 1))
     monkeypatch.setattr(teach, "MAX_NAMES", 3)  # of too many names, the first are loaded
     tab.visitor.change_names(engine, lambda names: names.add("name", photo))

@@ -8,9 +8,7 @@ import pytest
 from command_line import Run
 
 from app.page.views import page_html
-from core.common import markdown
 from core.common.paths import results_path
-from core.common.text import listed
 from core.experiments import figures
 from core.experiments.registry import EXPERIMENTS, Experiment
 from core.experiments.report import report
@@ -55,9 +53,3 @@ def test_figures_take_the_pages_colours_and_keep_their_words(name: str) -> None:
     words, expected = ({e.text for e in ElementTree.fromstring(svg).iter(TEXT)} for svg in (drawn, shipped))
     assert EXPERIMENTS[name].plot and words == expected and drawn == figures.svg(name, result)
     assert figures.INK not in drawn and figures.QUIET not in drawn and "currentColor" in drawn
-
-
-def test_tables_and_words() -> None:
-    assert markdown.table(["a", "b"], [["1", "2"], ["3", "4"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
-    assert markdown.difference([1.25, -0.04, 2.0]) == "+1.2 [-0.0, +2.0]" and markdown.difference([1.25] * 3) == "+1.2"
-    assert [listed(n) for n in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import Answer
 from made_up_photos import blurred
 from tiny_models import random_lora
 
@@ -19,31 +20,14 @@ from core.backbones.lora_algebra import merge
 from core.backbones.peft_format import WEIGHTS_FILE, load_peft, save_peft
 from core.common.errors import AdapterError
 from core.data.image_io import open_photo
-from core.experts.adapter_files import adapter_files, provenance, weight_of, write_files
+from core.experts.adapter_files import weight_of
 from core.experts.files import RepositoryIndex, load_repository, save_repository
 from core.experts.own import OwnExperts, import_adapter
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 
-SENTENCE, QUERY = "photos of people surfing", "a man on a wave"
+SENTENCE = "photos of people surfing"
 PHOTOS, WEIGHT = 12, 0.3
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    blurred(folder, [f"{i:02}.jpg" for i in range(PHOTOS)], 1)
-    lines = [json.dumps({"image": f"{i:02}.jpg", "captions": [f"photo number {i}", "a photo"]}) for i in range(PHOTOS)]
-    (folder / "captions.jsonl").write_text("\n".join(lines))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def adapter(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("adapter")
-    adaptation = engine.adapt(AdapterRequest(SENTENCE, strength=WEIGHT))
-    write_files(folder, adapter_files(engine.backbone, adaptation.lora, provenance(engine, adaptation)))
-    return folder
 
 
 def test_a_repository_with_a_shared_part_of_its_own_keeps_it(engine: SGLora, tmp_path: Path) -> None:
@@ -56,9 +40,13 @@ def test_a_repository_with_a_shared_part_of_its_own_keeps_it(engine: SGLora, tmp
     assert not replace(engine, repository=read).adapt(AdapterRequest(SENTENCE)).lora.moves_photos
 
 
-def test_library_captions_lose_their_popularity(engine: SGLora, answer, adapter: Path, photos: Path, tmp_path: Path) -> None:
-    library, paths = tmp_path / "library", sorted(photos.glob("*.jpg"))
+def test_library_captions_lose_their_popularity(engine: SGLora, answer: Answer, tmp_path: Path) -> None:
+    photos, library, adapter = (tmp_path / name for name in ("photos", "library", "adapter"))
+    paths = blurred(photos, [f"{i:02}.jpg" for i in range(PHOTOS)], 1)
+    lines = [json.dumps({"image": path.name, "captions": [f"photo number {i}", "a photo"]}) for i, path in enumerate(paths)]
+    (photos / "captions.jsonl").write_text("\n".join(lines))
     answer("index", photos, "--library", library)
+    answer("adapt", SENTENCE, "--strength", WEIGHT, "--out", adapter)
     found = answer("search", paths[0], "--library", library, "--adapter", adapter, "--top", 100)["rankings"]["adapter"]
     backbone, texts = engine.backbone, [hit["caption"] for hit in found]
     lora, _ = load_peft(adapter, backbone.linears.values(), backbone.fingerprint)
