@@ -28,6 +28,7 @@ from core.training.features import image_features, text_features
 from core.training.objective import contrastive, distillation
 
 TEMPLATES, PAIR_TEMPLATES = (data_of(__file__)[about] for about in ("object", "pair of objects"))  # of sentences
+PAIRS = 20_000  # number of sentences about two objects
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class _Data:
         self.captions = read([text for texts in captions for text in texts]).split([len(texts) for texts in captions])
 
         rng = np.random.default_rng(1)
-        self.pairs = np.stack([rng.integers(0, len(names), 20_000) for _ in range(2)], 1)
+        self.pairs = np.stack([rng.integers(0, len(names), PAIRS) for _ in range(2)], 1)
         self.pair_texts = read([PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)])
         self.by_label = [np.flatnonzero(labels == i) for i in range(len(names))]
 

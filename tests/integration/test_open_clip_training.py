@@ -12,6 +12,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from command_line import Answer, Run
 from made_up_photos import SHAPES, captioned
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_clip, tiny_clip_config
@@ -22,7 +23,7 @@ from core.cli.main import main
 from core.common.paths import GENERATOR_FILE
 from core.data.image_io import open_photo
 from core.experts.card import CARD_FILE
-from core.training import shared_lora
+from core.training import generator, shared_lora
 from core.training.experts import ExpertTraining
 
 pytestmark = pytest.mark.slow
@@ -52,20 +53,28 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--backbone", config.stem, "--pretrained", str(folder / "weights.safetensors"), "--adapt-blocks", "2"]
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_and_few_sentences() -> Iterator[None]:
     """Experts train with one thread. Other numbers change rounding, and Adam turns the rounding of nearly zero gradients
-    into whole steps."""
+    into whole steps. A small generator needs few sentences between experts."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator, "BETWEEN", 64)
+        yield
     torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def experts(data: Path, backbone: list[str], one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def experts(data: Path, backbone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository and its generator, trained by two commands."""
     return trained_in(tmp_path_factory.mktemp("trained"), data, backbone)
+
+
+@pytest.fixture(scope="module")
+def text_experts(data: Path, backbone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, adapting texts."""
+    return trained_in(tmp_path_factory.mktemp("trained"), data, [*backbone[:4], "--adapt", "texts"])
 
 
 def trained_in(folder: Path, data: Path, options: list[str]) -> Path:
@@ -78,12 +87,6 @@ def trained_in(folder: Path, data: Path, options: list[str]) -> Path:
 
 def settings(*fields: str) -> list[str]:
     return [part for field in fields for part in ("--set", field)]
-
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
-    capsys.readouterr()
-    assert main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
 
 
 def test_index_says_what_was_trained_and_which_backbone_loads_it(experts: Path, backbone: list[str]) -> None:
@@ -100,18 +103,17 @@ def test_index_says_what_was_trained_and_which_backbone_loads_it(experts: Path, 
     assert hashlib.sha256((experts / GENERATOR_FILE).read_bytes()).hexdigest() in card, "the card must name the later generator"
 
 
-def test_text_experts_find_photos(data: Path, backbone: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Photos are indexed once, before the adapters exist. Page and command line search this library."""
-    model = backbone[:4]
-    library = ["--library", str(tmp_path / "library")]
-    assert main(["index", str(data / "shapes"), *library, *model]) == 0
-    engine = ["--experts", str(trained_in(tmp_path, data, [*model, "--adapt", "texts"]))]
-    index = json.loads((tmp_path / "experts" / "index.json").read_text())
+def test_text_experts_find_photos(
+    data: Path, backbone: list[str], text_experts: Path, answer: Answer, run: Run, tmp_path: Path
+) -> None:
+    """Photos are indexed without the adapters. Page and command line search this library."""
+    model, library, engine = backbone[:4], ("--library", tmp_path / "library"), ("--experts", text_experts)
+    answer("index", data / "shapes", *library, *model)
+    index = json.loads((text_experts / "index.json").read_text())
     assert index["backbone"]["adapt"] == "texts" and "text.projection" in index["linears"]
     assert all(name.startswith("text.") for name in index["linears"])
-    made = answer(capsys, "adapt", "a photo of a dog", "--out", str(tmp_path / "dog"), *engine)
-    assert made["parameters"] > 0
-    asked = answer(capsys, "search", "a red dog", *library, "--task", "a photo of a dog", "--top", "20", *engine)
+    assert answer("adapt", "a photo of a dog", "--out", tmp_path / "dog", *engine)["parameters"] > 0
+    asked = answer("search", "a red dog", *library, "--task", "a photo of a dog", "--top", 20, *engine)
     loaded = load_backbone(**index["backbone"])
     lora, _ = load_peft(tmp_path / "dog", loaded.layout.modules, loaded.fingerprint)
     photos = {Path(hit["photo"]).name: hit["score"] for hit in asked["rankings"]["sg-lora"]}
@@ -119,19 +121,18 @@ def test_text_experts_find_photos(data: Path, backbone: list[str], tmp_path: Pat
     prefix = loaded.prefix(torch.stack([loaded.pixels(open_photo(path)) for path in paths]))
     scores = (loaded.suffix(prefix) @ loaded.encode_text(["a red dog"], lora)[0]).tolist()
     assert list(photos.values()) == pytest.approx(scores, abs=2e-3)
-    assert main(["route", "a dog", *model, *engine]) == 0, "the experts say what they adapt"
+    assert run("route", "a dog", *model, *engine)[0] == 0, "the experts say what they adapt"
 
 
-def test_wrong_usage_is_named(data: Path, experts: Path, backbone: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    train = ["train", "experts", "--data", str(data), *backbone, "--set"]
+def test_wrong_usage_is_named(data: Path, experts: Path, backbone: list[str], run: Run) -> None:
+    train = ["train", "experts", "--data", data, *backbone, "--set"]
     for command, reason in (
-        (["route", "a dog", *backbone[:4], "--experts", str(experts)], "were trained on another backbone"),  # cut elsewhere
+        (["route", "a dog", *backbone[:4], "--experts", experts], "were trained on another backbone"),  # cut elsewhere
         ([*train, "stepz=3"], "the recipe has no 'stepz'; it has rank, steps"),
         ([*train, "steps=few"], "a number such as 400"),
     ):
-        capsys.readouterr()
-        assert main(command) == 1
-        assert reason in capsys.readouterr().err
+        code, _, err = run(*command)
+        assert code == 1 and reason in err
 
 
 def interrupting(run: Callable[..., Any], at: int) -> Callable[..., Any]:
@@ -147,31 +148,23 @@ def interrupting(run: Callable[..., Any], at: int) -> Callable[..., Any]:
 
 
 def test_one_command_trains_all_and_goes_on_where_it_stopped(
-    data: Path,
-    backbone: list[str],
-    one_thread: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    data: Path, backbone: list[str], text_experts: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, cache = tmp_path / "all", tmp_path / "cache"
-    command = ["train", "all", "--data", str(data), "--cache", str(cache), "--out", str(out), *backbone[:4]]
+    command = ["train", "all", "--data", data, "--cache", cache, "--out", out, *backbone[:4]]
     command += settings(*RECIPE, "generator.steps=4")
     for module, step in ((shared_lora, "descend"), (ExpertTraining, "snapshots")):
         monkeypatch.setattr(module, step, interrupting(getattr(module, step), 3))
-        assert main(command) == 130
+        assert run(*command)[0] == 130
         assert not out.exists()
     kept = trained(cache)
     assert len(kept) == 2
-    capsys.readouterr()
-    assert main(command) == 0
-    told = capsys.readouterr()
-    assert f"out: {out}" in told.out and "shared LoRA" not in told.err
+    code, told, err = run(*command)
+    assert code == 0 and f"out: {out}" in told and "shared LoRA" not in err
     assert kept.items() <= trained(cache).items(), "an expert was trained twice"
 
-    apart = trained_in(tmp_path / "apart", data, [*backbone[:4], "--adapt", "texts"])
     for name in ("experts.safetensors", GENERATOR_FILE):
-        one, two = load_file(apart / name), load_file(out / name)
+        one, two = load_file(text_experts / name), load_file(out / name)
         assert one.keys() == two.keys()
         for key in one:
             torch.testing.assert_close(two[key], one[key], atol=1e-3, rtol=1e-3)
@@ -179,7 +172,7 @@ def test_one_command_trains_all_and_goes_on_where_it_stopped(
 
 
 def test_experts_of_another_process_are_not_trained_again(
-    data: Path, backbone: list[str], experts: Path, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, backbone: list[str], experts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another run with the same cache trains all experts but one while this one trains its first."""
     cache, calls, snapshots = tmp_path / "cache", itertools.count(1), ExpertTraining.snapshots

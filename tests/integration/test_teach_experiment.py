@@ -51,12 +51,12 @@ def test_photos_that_teach_do_not_measure(context: ExperimentContext) -> None:
         assert corpus.train[own].all() and corpus.test[held].all()
 
 
-def score(context: ExperimentContext, names: TaughtNames, text: str, row: int) -> float:
-    """The score of a photo for a text, zero-shot and adapted scores mixed as on the page."""
-    backbone, photo = context.backbone, context.corpus.prefixes[torch.tensor([row])]
+def scores(context: ExperimentContext, names: TaughtNames, text: str, rows: np.ndarray) -> np.ndarray:
+    """The scores of photos for a text, zero-shot and adapted scores mixed as on the page."""
+    backbone, photos = context.backbone, context.corpus.prefixes[torch.from_numpy(rows)]
     parts = ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, backbone.shared))
-    each = [w * backbone.suffix(photo, base)[0] @ backbone.encode_text([text], names.on(base))[0] for w, base in parts]
-    return float(sum(each))
+    each = [w * backbone.suffix(photos, base) @ backbone.encode_text([text], names.on(base))[0] for w, base in parts]
+    return torch.stack(each).sum(0).numpy()
 
 
 def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:
@@ -69,10 +69,9 @@ def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:
     )
     right, ten = [], []
     for i, rows in enumerate(drawn.held):
-        scores = {row: [score(context, names, text, row) for text in texts] for row in (*rows.tolist(), *others.tolist())}
-        right.append(np.mean([np.argmax(scores[row]) == i for row in rows]))
-        ranked = sorted(scores, key=lambda row, i=i, scores=scores: -scores[row][i])[: min(10, len(rows))]
-        ten.append(np.mean([row in rows for row in ranked]))
+        each = np.stack([scores(context, names, text, np.concatenate([rows, others])) for text in texts])
+        right.append(np.mean(each[:, : len(rows)].argmax(0) == i))
+        ten.append(np.mean(np.argsort(-each[i])[: min(10, len(rows))] < len(rows)))
     assert found == {"right": pytest.approx(100 * np.mean(right), abs=0.01), "ten": pytest.approx(100 * np.mean(ten), abs=0.01)}
 
 
@@ -96,9 +95,10 @@ def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentConte
             names = names.add(each, corpus.prefixes[torch.tensor(kept)])
         return names
 
-    cut = np.mean([score(context, taught(place), name, int(drawn.taught[0][place])) for place in range(3)])
-    above = [row for row in [*np.concatenate(drawn.held), *others] if score(context, taught(), name, int(row)) >= cut]
-    right = len(set(above) & set(drawn.held[0].tolist()))
+    cut = np.mean([scores(context, taught(place), name, drawn.taught[0][place : place + 1]) for place in range(3)])
+    rows = np.concatenate([*drawn.held, others])
+    above = rows[scores(context, taught(), name, rows) >= cut]
+    right = np.isin(above, drawn.held[0]).sum()
     row = found[3, "test", "mean"]
     assert row["precision"] == pytest.approx(100 * right / max(len(above), 1), abs=0.01)
     assert row["recall"] == pytest.approx(100 * right / len(drawn.held[0]), abs=0.01)
@@ -138,14 +138,14 @@ def test_keywords_that_are_learned(context: ExperimentContext) -> None:
     searched = np.concatenate([*(each.test for each in found), others])
     names = teach.taught(context, ["cross", "dots"], [each.train[spread_rows(len(each.train), 3)] for each in found])
     names = names.among(Background.of(columns(context.backbone, context.corpus.indexed(searched, teach.adapter(context)))))
-    scores = np.array([[score(context, names, each.name, int(row)) for row in searched] for each in found])
+    every = np.stack([scores(context, names, each.name, searched) for each in found])
     for place, each in enumerate(found):
         (row,) = [
             row for row in result["rows"] if (row["group"], row["variant"], row["task"]) == (learn.ALL, "names, 3", each.name)
         ]
         right = np.isin(searched, each.test)
-        assert row["first"] == pytest.approx(100 * np.mean(scores[:, right].argmax(0) == place), abs=0.01)
-        assert row["AP"] == pytest.approx(100 * average_precision_score(right, scores[place]), abs=0.1)
+        assert row["first"] == pytest.approx(100 * np.mean(every[:, right].argmax(0) == place), abs=0.01)
+        assert row["AP"] == pytest.approx(100 * average_precision_score(right, every[place]), abs=0.1)
     assert all(row["taught"] > row["before"] for row in result["learned"] if row["learned"])
     assert set(result["price"]) == {"captions", "with a keyword", "points"} and len(learn.findings(result)) == 6
     for there in (found, found[:1]):

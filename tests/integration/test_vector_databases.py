@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 from app_process import free_port
+from command_line import Run
 from made_up_photos import blurred
 
-from core.backbones import load_backbone
+from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.peft_format import load_peft
-from core.cli.main import main
 from core.common.paths import ROOT
 from core.experts.adapter_files import weight_of
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -76,24 +76,24 @@ def database() -> Iterator[str]:
 
 
 def test_the_page_answers_as_faiss_does(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    database: str, backbone: EmbeddedBackbone, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "photos").mkdir()
     blurred(tmp_path / "photos", [f"{i}.jpg" for i in range(PHOTOS)], 1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE", database)
 
-    def run(kind: str, code: str) -> str:
+    def printed(kind: str, code: str) -> str:
         """Python runs in this process. In a new process for each block, imports would take most of the time."""
         if kind == "python":
             exec(code, {})
         elif code.startswith("python -m core"):
             for line in code.splitlines():
                 command, _, file = line.removeprefix("python -m core ").partition(" > ")
-                capsys.readouterr()
-                assert main(shlex.split(command)) == 0, line
+                status, out, err = run(*shlex.split(command))
+                assert status == 0, (line, err)
                 if file:
-                    Path(file).write_text(capsys.readouterr().out)
+                    Path(file).write_text(out)
         else:
             done = subprocess.run(["bash", "-euo", "pipefail", "-c", code], capture_output=True, text=True)
             assert done.returncode == 0, f"{code}\n{done.stderr}"
@@ -102,17 +102,16 @@ def test_the_page_answers_as_faiss_does(
 
     *others, query = commands()
     for command in others:
-        run(*command)
-    photos = LibraryPhotos(PhotoLibrary.open(tmp_path / "pictures.library"), load_backbone())
+        printed(*command)
+    photos = LibraryPhotos(PhotoLibrary.open(tmp_path / "pictures.library"), backbone)
     assert len(photos) == PHOTOS
-    answers = {}
-    backbone, asked = photos.backbone, Query(("a dog in the snow",)).question(photos.backbone)
+    answers, asked = {}, Query(("a dog in the snow",)).question(backbone)
     lora, origin = load_peft(tmp_path / "dogs", backbone.linears.values(), backbone.fingerprint)
     for name, adapter in (("zero-shot", ZERO_SHOT), ("adapted", Adapter.of(lora, weight_of(origin)))):
         question = (tmp_path / f"{name}.vector").read_text()
         vector = torch.tensor(json.loads(question))
         expected = [photos.key(place) for place, _ in photos.index.search(vector)[:10]]
         assert [photos.key(place) for place, _ in search(photos, asked, adapter)] == expected
-        answers[name] = run("bash", query[1].replace("adapted.vector", f"{name}.vector")).split()
+        answers[name] = printed("bash", query[1].replace("adapted.vector", f"{name}.vector")).split()
         assert answers[name] == expected
     assert answers["zero-shot"] != answers["adapted"]
