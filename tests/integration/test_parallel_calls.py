@@ -24,7 +24,7 @@ from core.sglora.request import AdapterRequest
 
 SENTENCES = ("photos of people surfing", "satellite pictures", "photos of wild animals", "photos of food on plates")
 QUERIES = ("water", "a dog", "red", "a house at night")
-CALLS, AT_ONCE = 120, 6
+CALLS, AT_ONCE = 60, 6
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_each_call_gets_its_own_adapter_and_file(app: Running, engine: SGLora, t
 def test_each_search_gets_its_own_answer(app: Running, tmp_path: Path) -> None:
     visitor = Visitor(app, tmp_path, 1)
     visitor.add(6)
-    asked = list(product(QUERIES, SENTENCES)) * 3
+    asked = list(product(QUERIES, SENTENCES)) * 2
 
     def search(question: tuple[str, str]) -> dict:
         return predicted(visitor.client, query=question[0], description=question[1], api_name="/search")

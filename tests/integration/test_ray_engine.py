@@ -13,7 +13,7 @@ from core.common.paths import ROOT
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
 
-PHOTOS = 320
+PHOTOS = 192
 
 
 def rows(library: Path) -> dict[bytes, dict]:

@@ -1,6 +1,5 @@
 """Limits for all visitors together: data ends by time, and by memory and disk where an address takes most."""
 
-import io
 import os
 import shutil
 import time
@@ -9,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from app_process import PATIENCE_SECONDS
 from app_visitors import SENTENCE, Running, Visitor
 from gradio_client.exceptions import AppError
-from PIL import Image
-from strangers import Stranger
+from make_images import encode, picture
+from strangers import Stranger, wait
 
 from app.actions import adding, answering
 from app.answers.question import Asked, Question
@@ -42,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def with_photos(everybody: Visitors, engine: SGLora, token: str, address: str = "", photos: int = 1) -> Person:
     person = everybody.visitor(token, address)
-    person.gallery(engine).add([(f"{i}.png", png(i)) for i in range(photos)])
+    person.gallery(engine).add([(f"{i}.png", encode(picture(i), "PNG")) for i in range(photos)])
     everybody.settle(person)
     return person
 
@@ -51,24 +50,12 @@ def tokens(everybody: Visitors) -> list[str]:
     return [person.token for person in everybody.all()]
 
 
-def png(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end, "the condition did not become true in time"
-        time.sleep(0.05)
-
-
 # Time
 
 
 def test_data_ends_by_time(app: Running, tmp_path: Path) -> None:
-    until(lambda: app.sweep() or not (app.files() or app.visitors.all()))  # an event of a test before may still end
+    # An event of a test before may still end.
+    wait(lambda: app.sweep() or not (app.files() or app.visitors.all()), time.monotonic() + PATIENCE_SECONDS)
     stays, leaves = Visitor(app, tmp_path, 1), Visitor(app, tmp_path, 2)
     for visitor in (stays, leaves):
         visitor.add()
@@ -99,7 +86,7 @@ def test_sweeps_happen_on_their_own(engine: SGLora, folder: Path) -> None:
     (folder / "old").mkdir()
     (folder / "old" / "photo.jpg").write_bytes(b"sent")
     everybody.start()
-    until(lambda: not everybody.all() and not any(folder.iterdir()))
+    wait(lambda: not everybody.all() and not any(folder.iterdir()), time.monotonic() + PATIENCE_SECONDS)
     everybody.limits = Limits()  # the thread goes on, in the folder of the tests that follow
 
 
@@ -164,15 +151,15 @@ def test_many_small_uploads_make_the_next_one_no_slower(folder: Path, app: Runni
 
     everybody = Visitors()
     few = min(seconds(everybody) for _ in range(3))
-    for number in range(20_000):
+    for number in range(5_000):
         (folder / f"{number}.txt").write_bytes(b"small")
     assert everybody.could_fit(2**20)
     many = min(seconds(everybody) for _ in range(3))
-    assert many < 10 * few, "100 walks through 20,000 files take seconds"
+    assert many < 10 * few, "100 walks through 5,000 files take a second"
     room = everybody.limits.disk - everybody.limits.kept_disk
     assert everybody.could_fit(room - 2**20)
     everybody.sweep()
-    assert not everybody.could_fit(room - 2**20), "160 MB of blocks"
+    assert not everybody.could_fit(room - 2**20), "40 MB of blocks"
 
 
 def test_totals_of_uploads_are_those_of_the_disk(app: Running, tmp_path: Path) -> None:
@@ -292,18 +279,14 @@ def test_a_tab_beyond_the_most_loses_its_answer_alone(engine: SGLora, folder: Pa
     assert (again.visitor, again.comparison) == (person, None)
 
 
-def opens(app: Running, stranger: Stranger, memory: object = None) -> None:
-    """Open the page as a browser does that remembers ``memory``."""
-    (load,) = (event for event in app.page.config["dependencies"] if event["targets"][0][1] == "load")
-    controls = [component.value for component in app.page.fns[load["id"]].inputs[2:]]
-    assert stranger.event(load["id"], None, memory, *controls).values is not None
-
-
 def test_only_the_token_brings_a_visitor_back(app: Running) -> None:
     """The token is not the session, which is in the addresses of requests."""
+    (load,) = (event["id"] for event in app.page.config["dependencies"] if event["targets"][0][1] == "load")
+    controls = [component.value for component in app.page.fns[load].inputs[2:]]
 
     def opened(session: str, memory: object) -> Person:
-        opens(app, Stranger(app.url, session), memory)
+        """The visitor of a browser that remembers ``memory``."""
+        assert Stranger(app.url, session).event(load, None, memory, *controls).values is not None
         tab = app.visitors.find_tab(session)
         assert tab is not None
         return tab.visitor
@@ -340,7 +323,7 @@ def test_adding_stops_ten_seconds_after_the_last_tab(engine: SGLora, folder: Pat
 
         folder_of = [folder / f"{before + i}.png" for i in range(4)]
         for path in folder_of:
-            path.write_bytes(png(int(path.stem)))
+            path.write_bytes(encode(picture(int(path.stem)), "PNG"))
         adding.add_uploads(engine, other, [str(path) for path in folder_of], stop)
         return len(photos.photos) - before
 
