@@ -32,7 +32,6 @@ def test_a_cluster_makes_the_same_library_and_may_lose_a_machine(tmp_path: Path,
     monkeypatch.setattr(ray_engine, "BATCH", 8)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     folder = tmp_path / "photos"
-    folder.mkdir()
     blurred(folder, [f"{i:03}.jpg" for i in range(PHOTOS)], 1)
     (folder / "broken.jpg").write_text("no photo")
     backbone = load_backbone()

@@ -78,7 +78,6 @@ def database() -> Iterator[str]:
 def test_the_page_answers_as_faiss_does(
     database: str, backbone: EmbeddedBackbone, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "photos").mkdir()
     blurred(tmp_path / "photos", [f"{i}.jpg" for i in range(PHOTOS)], 1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE", database)
