@@ -26,16 +26,16 @@ def started(playwright: Playwright) -> Iterator[Browser]:
 def browser(started: Browser) -> Iterator[Browser]:
     """The browser without pages of other tests."""
     yield started
-    for context in started.contexts:
-        context.close()
+    for each in [page for context in started.contexts for page in context.pages]:
+        each.close()
 
 
 @pytest.fixture
-def opened(browser: Browser, url: str) -> Iterator[Page]:
+def page(browser: Browser, url: str) -> Iterator[Page]:
     """A visitor's page. The test fails if the page reports an error."""
-    page, errors = visit(browser, url)
-    yield page
-    page.context.close()
+    opened, errors = visit(browser, url)
+    yield opened
+    opened.close()
     assert errors == []
 
 

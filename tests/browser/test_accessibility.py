@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 from app_process import visit
 from npm_packages import npm_installed
-from page_state import choose
+from page_state import PHONE, choose
 from playwright.sync_api import Browser, Page, expect
 
 from app.languages import texts
 
-WIDE = {"viewport": {"width": 1280, "height": 900}}
-PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True}
 SERIOUS = {"serious", "critical"}
 # Problems in the HTML of Gradio 6.31 that no option changes: (rule, class of the element).
 OF_GRADIO = (("label-content-name-mismatch", "thumbnail-item"), ("aria-prohibited-attr", "empty"))
@@ -27,7 +25,6 @@ CHECKS = {  # light: axe-core's default rules (WCAG 2 A and AA, good practice); 
 }
 # Colours fade. In a folded result, a change that is finished may stay.
 FADED = "document.getAnimations().every(c => !(c instanceof CSSTransition) || c.playState === 'finished')"
-
 
 # An element that each tab shows when it is ready.
 TABS = {
@@ -62,14 +59,14 @@ def violations(page: Page, where: str, schemes: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("size", "schemes", "tabs"),
-    [(WIDE, ("light", "dark"), list(TABS)), (PHONE, ("light",), [texts.TAB_STUDIO, texts.TAB_ABOUT])],
+    ("device", "schemes", "tabs"),
+    [({}, ("light", "dark"), list(TABS)), (PHONE, ("light",), [texts.TAB_STUDIO, texts.TAB_ABOUT])],
     ids=["wide", "phone"],
 )
 def test_axe_finds_nothing_serious(
-    browser: Browser, url: str, axe: Path, size: dict[str, Any], schemes: Sequence[str], tabs: list[str]
+    browser: Browser, url: str, axe: Path, device: dict[str, Any], schemes: Sequence[str], tabs: list[str]
 ) -> None:
-    page, _ = visit(browser, url, **size)
+    page, _ = visit(browser, url, **device)
     page.add_script_tag(path=axe)
     expect(page.get_by_role("tablist").first.get_by_role("tab")).to_have_text(list(TABS))
     expect(page.locator("#results .sg-hit").first).to_be_visible()
@@ -89,7 +86,6 @@ def test_axe_finds_nothing_serious(
         expect(page.locator(TABS[name]).first).to_be_visible()
         unfold(page)
         found += violations(page, name, schemes)
-    page.context.close()
     assert found == [], "\n\n".join(found)
 
 

@@ -13,14 +13,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import network_isolation
-import numpy as np
 import pytest
 import torch
-from app_process import PATIENCE_SECONDS, START_SECONDS, chromium, script_errors, serve
+from app_process import START_SECONDS, blank, chromium, script_errors, serve
 from made_up_photos import blurred
 from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
-from page_state import ask, box, column, settles
-from PIL import Image
+from page_state import ask, box, choose, column, downloaded, settles, submit
 from playwright.sync_api import Browser, Error, Page, Playwright, expect
 from recalls import ranked, recalls
 
@@ -81,18 +79,16 @@ class Watch:
 
 
 @pytest.fixture
-def opened(browser: Browser, url: str, notes: Path) -> Iterator[Page]:
+def page(browser: Browser, url: str, notes: Path) -> Iterator[Page]:
     """A visitor's page with loaded models. The test fails if page or app contact other hosts, or if the page has errors."""
-    context = browser.new_context(accept_downloads=True)
-    context.set_default_timeout(1000 * PATIENCE_SECONDS)
-    page, watch = context.new_page(), Watch()
+    page, watch = blank(browser, url)[0], Watch()
     watch.on(page, url)
     page.goto(url)
     expect(page.locator("#status .sg-ready")).to_be_visible(timeout=START_SECONDS * 1000)
     yield page
     # Links that make the browser look up or call other hosts do not count as requests.
     watch.outside += [link.get_attribute("href") or "" for link in page.locator(HINTS).all()]
-    context.close()
+    page.close()
     assert watch.outside == []
     assert elsewhere(asked(notes)) == []
     assert watch.errors == []
@@ -109,17 +105,8 @@ def expect_ranks(page: Page, title: str, ranking: Ranking) -> None:
     settles(lambda: ranks(page, title)[: len(expected)], expected)
 
 
-def generated_photos(folder: Path) -> list[Path]:
-    rng, paths = np.random.default_rng(4), []
-    for name in ("red blot.png", "stripes <b>.jpg", "noise.webp"):
-        small = Image.fromarray(rng.integers(0, 255, (5, 7, 3), dtype=np.uint8))
-        small.resize((140, 100), Image.Resampling.BICUBIC).save(folder / name)
-        paths.append(folder / name)
-    return paths
-
-
-def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path: Path) -> None:
-    page, samples = opened, sample_photos()
+def test_from_a_sentence_to_two_rankings(page: Page, engine: SGLora, tmp_path: Path) -> None:
+    samples = sample_photos()
 
     # A question before any photo gives a message, and nothing is lost.
     box(page, "description").fill(SENTENCE)
@@ -140,7 +127,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
 
     # The visitor's own photos and their captions. One file is broken.
     page.click("#captions button")
-    own, captions = generated_photos(tmp_path), tmp_path / "captions.jsonl"
+    own, captions = blurred(tmp_path, ["red blot.png", "stripes <b>.jpg", "noise.webp"], 4), tmp_path / "captions.jsonl"
     captions.write_text("\n".join(json.dumps({"image": s.name, "captions": s.captions}) for s in samples))
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(own[1].read_bytes()[:200])
@@ -197,9 +184,7 @@ def test_from_a_sentence_to_two_rankings(opened: Page, engine: SGLora, tmp_path:
     expect_ranks(page, texts.SG_LORA, gallery.contents.image_to_text(picked, generated, SHOWN))
 
     # The download contains the generated adapter.
-    with page.expect_download() as waiting:
-        page.click("#download")
-    shutil.unpack_archive(waiting.value.path(), tmp_path / "adapter", "zip")
+    shutil.unpack_archive(downloaded(page, "#download"), tmp_path / "adapter", "zip")
     linears = engine.backbone.linears.values()
     lora, provenance = load_peft(tmp_path / "adapter", linears, engine.backbone.fingerprint)
     assert lora.factors.keys() == adaptation.lora.factors.keys()
@@ -219,9 +204,7 @@ def captioned_zip(folder: Path) -> Path:
     return path
 
 
-def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> None:
-    page = opened
-
+def test_experts_of_ones_own(page: Page, engine: SGLora, tmp_path: Path) -> None:
     # A ZIP with captions, three columns, another variant.
     page.set_input_files("#upload input[type=file]", [captioned_zip(tmp_path)])
     expect(page.locator("#fill")).to_contain_text("24 with captions")
@@ -237,10 +220,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#search-command textarea")).to_have_value(re.compile("core search 'a red blot'.*\n.*core evaluate"))
     page.click("#resample")
     expect(page.locator("#command textarea")).to_have_value(re.compile(r"--seed \d+"))
-    with page.expect_download() as waiting:
-        page.click("#download")
-    adapter = tmp_path / "adapter.zip"
-    waiting.value.save_as(adapter)
+    adapter = shutil.copy(downloaded(page, "#download"), tmp_path / "adapter.zip")
 
     # Training takes a second, and routing uses the new expert at once. test_learn.py stops a longer one.
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
@@ -252,8 +232,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     # What is asked during a training is still there after it.
     other, trained = "photos of people surfing", page.locator("#trained")
     page.get_by_role("tab", name=texts.TAB_STUDIO).click()
-    box(page, "description").fill(other)
-    box(page, "description").press("Enter")
+    submit(page, "description", other)
     expect(page.locator("#command textarea")).to_have_value(re.compile(other))
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     expect(trained).to_contain_text("measured on 6 held-out photos")
@@ -261,8 +240,7 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#own")).to_contain_text("my blots")
     page.get_by_role("tab", name=texts.TAB_STUDIO).click()
     expect(page.locator("#command textarea")).to_have_value(re.compile(other))
-    box(page, "description").fill("photos of red and blue blots")
-    box(page, "description").press("Enter")
+    submit(page, "description", "photos of red and blue blots")
     first = page.locator("#routing .sg-experts li").first
     expect(first).to_have_attribute("title", re.compile("^my blots:"))  # its description equals the page's sentence
     expect(page.locator("#recall")).to_contain_text(texts.LEFT_OUT.format(n=18))  # 18 photos trained the routed expert
@@ -287,16 +265,12 @@ def test_experts_of_ones_own(opened: Page, engine: SGLora, tmp_path: Path) -> No
     expect(page.locator("#details h3")).to_contain_text("my blots")
 
     # Own experts survive a reload. One is removed, and comes back from the download.
-    with page.expect_download() as waiting:
-        page.click("#experts-download")
-    experts = tmp_path / "experts.zip"
-    waiting.value.save_as(experts)
+    experts = shutil.copy(downloaded(page, "#experts-download"), tmp_path / "experts.zip")
     page.reload()
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
     mine = page.locator("#own li")
     expect(mine).to_have_count(2)
-    page.locator("#own-pick input").click()
-    page.locator("#own-pick").get_by_role("option", name="my blots", exact=True).click()
+    choose(page, "own-pick", "my blots")
     page.click("#own-remove")
     expect(mine).to_have_count(1)
     with page.expect_file_chooser() as chooser:
@@ -310,33 +284,31 @@ def page_name(path: Path) -> tuple[str, bytes]:
     return re.sub(r"[<>]", "", path.name), path.read_bytes()
 
 
-def test_nothing_typed_is_run(opened: Page) -> None:
+def test_nothing_typed_is_run_and_every_result_that_ships_is_shown(page: Page) -> None:
     sentence = "photos of dogs that run on the beach <img src=x onerror=alert(1)> ${alert(2)}"
-    box(opened, "description").fill(sentence)
-    opened.click("#generate")
-    expect(opened.locator("#lora")).to_contain_text(sentence)
+    box(page, "description").fill(sentence)
+    page.click("#generate")
+    expect(page.locator("#lora")).to_contain_text(sentence)
 
-
-def test_every_result_that_ships_is_shown(opened: Page) -> None:
-    opened.get_by_role("tab", name=texts.TAB_EVIDENCE).click()
-    shown = opened.locator(".sg-exhibit:visible")
+    page.get_by_role("tab", name=texts.TAB_EVIDENCE).click()
+    shown = page.locator(".sg-exhibit:visible")
     expect(shown).to_have_count(len(shipped()))
-    settles(lambda: opened.evaluate("document.documentElement.scrollHeight < 3500"), True)
+    settles(lambda: page.evaluate("document.documentElement.scrollHeight < 3500"), True)
     for verdict, sign in {"Yes": "✓", "Not significant": "≈", "Figures": "#"}.items():  # a word and a sign, not colour alone
         number = sum(report["verdict"] == verdict for report in shipped())
         assert number
-        expect(opened.locator(f".sg-decided:has-text('{sign} {verdict}')")).to_have_count(number)
-    opened.mouse.wheel(0, 9_000)
-    expect(opened.locator(".sg-answer").last).to_be_in_viewport()  # the wheel reaches the end of a long tab
+        expect(page.locator(f".sg-decided:has-text('{sign} {verdict}')")).to_have_count(number)
+    page.mouse.wheel(0, 9_000)
+    expect(page.locator(".sg-answer").last).to_be_in_viewport()  # the wheel reaches the end of a long tab
     last = shipped()[-1]
     shown.last.locator("summary").click()
     expect(shown.last.locator(".sg-unfolded")).to_contain_text(last["command"])
-    with opened.expect_download() as waiting:
+    with page.expect_download() as waiting:
         shown.last.locator(".sg-csv a").first.click()
     assert waiting.value.suggested_filename.endswith(".csv")
     # A link to a folded part unfolds it.
-    opened.locator(".sg-opening a").first.click()
-    expect(opened.locator(".sg-exhibit[open]")).to_have_count(2)
+    page.locator(".sg-opening a").first.click()
+    expect(page.locator(".sg-exhibit[open]")).to_have_count(2)
 
 
 def test_app_and_browser_had_no_network(browser: Browser, url: str, network: list[str]) -> None:

@@ -8,8 +8,8 @@ import pytest
 from app_process import visit
 from app_visitors import launched
 from made_up_photos import blurred
-from page_state import add, answered, ask, asked_of, box, choose, expect_fit, expect_photos, labels, settles
-from PIL import Image
+from make_images import png, zeros
+from page_state import PHONE, add, answered, ask, asked_of, box, choose, expect_fit, expect_photos, labels, settles, submit
 from playwright.sync_api import Browser, Page, Route, expect
 from recalls import ranked
 
@@ -24,7 +24,6 @@ from core.sglora.request import AdapterRequest
 
 SAMPLES = len(sample_photos(OPENING))
 TITLE = sample_sets()[OPENING].title
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 (FIRST, SECOND, *_), ANOTHER, ALIKE = sample_questions(), "photos of people surfing", "aerial photos of towns"
 MANY = 300  # photos that take long enough to be stopped
 SLOW = 200  # photos that take long to decode
@@ -34,6 +33,14 @@ def opens(page: Page) -> None:
     """Wait for the answer that the page opens on."""
     answered(page, FIRST.query, SAMPLES)
     expect(box(page, "where")).to_have_value(TITLE)
+
+
+def slow_photos(folder: Path, count: int, width: int, height: int, more: int) -> list[Path]:
+    """Different black photos. ``more``: bytes after the end of each."""
+    content, files = png(width, height, zeros(height * (width + 1)), colour=0), [folder / f"slow {i}.png" for i in range(count)]
+    for i, file in enumerate(files):
+        file.write_bytes(content + i.to_bytes(more))
+    return files
 
 
 def gallery_order(page: Page) -> list[str]:
@@ -49,8 +56,21 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
     expect(page.locator("#recall .sg-verdict b").last).to_be_in_viewport(ratio=1)
     expect(page.locator("#results .sg-right-places")).to_be_in_viewport(ratio=1)
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
-    ask(page, "a cup of coffee")
+
+    # The chosen set and example are marked.
+    pressed = page.locator("#sets button[aria-pressed=true], #examples button[aria-pressed=true]")
+    title, clothes = sample_sets()["clothes"].title, sample_questions("clothes")
+    expect(pressed).to_have_text([TITLE, FIRST.query])
+    page.locator("#sets button", has_text=title).click()
+    expect(pressed).to_have_text([title, clothes[0].query])
+    page.locator("#examples button", has_text=clothes[1].query).first.click()
+    expect(pressed).to_have_text([title, clothes[1].query])
+    ask(page, "something else")
     expect(page.locator("#results .sg-hit").first).to_be_in_viewport()
+    expect(pressed).to_have_text([title])
+    expect_fit(page)
+    page.locator("#sets button", has_text=TITLE).click()
+    opens(page)
 
     # The page folds the sentence once it is applied.
     line, sentence = page.locator("#folded button"), box(page, "description")
@@ -61,8 +81,7 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
     expect(page.locator("#routing .sg-experts")).to_be_visible()
 
     # Another sentence that fits folds again, and the keyboard goes on at the line.
-    sentence.fill(ALIKE)
-    sentence.press("Enter")
+    submit(page, "description", ALIKE)
     expect(line).to_have_text(texts.ADAPTED_TO.format(description=ALIKE))
     expect(sentence).to_be_hidden()
     expect(line).to_be_focused()
@@ -78,14 +97,12 @@ def test_a_phone_opens_at_the_top_follows_a_question_to_its_answer_and_folds_the
     # A remark about the sentence stays in sight, and so does one about the photos.
     line.press("Enter")
     for odd, remark in ((ANOTHER, texts.PHOTOS_DIFFER), ("quarterly tax forms of a bank", texts.ONLY_SHARED)):
-        sentence.fill(odd)
-        sentence.press("Enter")
+        submit(page, "description", odd)
         expect(line).to_have_count(0)
         expect(page.locator("#routing .sg-fit.sg-low")).to_contain_text(remark)
 
 
-def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Browser, url: str, engine: SGLora) -> None:
-    page = opened
+def test_the_page_opens_on_samples_with_one_comparison(page: Page, browser: Browser, url: str, engine: SGLora) -> None:
     opens(page)
     expect(box(page, "description")).to_have_value(FIRST.description)
     expect(page.locator("#fill")).to_have_text(texts.SAMPLES_NOW.format(n=SAMPLES))
@@ -95,6 +112,12 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     for title, adapter in ((texts.ZERO_SHOT, ZERO_SHOT), (texts.SG_LORA, Adapter.of(adaptation.lora, adaptation.weight))):
         ranking = ranked(gallery, FIRST.query, adapter, 12).hits
         settles(lambda title=title: labels(page, title)[:12], [hit.label for hit in ranking])
+    expect(page.locator("#results section")).to_have_count(3)
+    verdict, counts = page.locator("#recall .sg-verdict"), page.locator("#recall .sg-verdict b")
+    expect(verdict).to_contain_text(texts.FIRST_NAME.format(total=SAMPLES))
+    before, without, yours = map(int, counts.all_inner_texts())
+    assert before < without and yours >= without + 0.15 * SAMPLES
+    expect(page.locator("#credits")).to_contain_text("public domain")
     expect(page.locator("#examples")).to_be_visible()
     # What is folded takes most bytes: it is sent once it is opened.
     folded = page.locator("#chart, #facts, #how-sentence h3, #how-prior svg, #experts [role=gridcell], .sg-evidence")
@@ -102,9 +125,6 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     page.click("#more > button")
     expect(page.locator("#chart .sg-bar-head")).to_be_visible()
     expect(page.locator("#look-like, #no-special, #clear, #take-back, #try-it").filter(visible=True)).to_have_count(0)
-    page.locator("#results .sg-open").first.click()
-    expect(page.locator("dialog.sg-view img")).to_be_visible()
-    page.keyboard.press("Escape")
 
     # The boxes of the method have the same sentence, experts and results.
     page.get_by_role("tab", name=texts.TAB_ABOUT).click()
@@ -118,14 +138,10 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     page.get_by_role("tab", name=texts.TAB_STUDIO).click()
     assert found == labels(page, texts.SG_LORA)[:6]
 
-    # Back leads from the visitor's question to the first one. A reload keeps the visitor's question.
+    # Back leads from the visitor's question to the first one.
     ask(page, "a cup of coffee")
     page.go_back()
     opens(page)
-    page.go_forward()
-    answered(page, "a cup of coffee", SAMPLES)
-    page.reload()
-    answered(page, "a cup of coffee", SAMPLES)
 
     # Another visitor does not see what this visitor asks. A link with a question asks that question of the same photos.
     other, _ = visit(browser, url)
@@ -133,7 +149,6 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     other.goto(f"{url}?q=the+moon&in=aerial")
     answered(other, "the moon", SAMPLES)
     expect(box(other, "description")).to_have_value("")
-    other.context.close()
 
     # Without a question, the samples wait for one. One of the questions about them is a click away.
     choose(page, "where", texts.WITHIN_OWN)
@@ -145,24 +160,15 @@ def test_the_page_opens_on_samples_with_one_comparison(opened: Page, browser: Br
     answered(page, SECOND.query, SAMPLES)
     expect(box(page, "description")).to_have_value(SECOND.description)
 
-
-def test_the_headline_follows_the_sentence_and_each_set_has_its_own(opened: Page) -> None:
-    page = opened
-    opens(page)
-    verdict = page.locator("#recall .sg-verdict")
-    expect(verdict).to_contain_text(texts.FIRST_NAME.format(total=SAMPLES))
-    before, without, yours = map(int, page.locator("#recall .sg-verdict b").all_inner_texts())
-    assert before < without and yours >= without + 0.15 * SAMPLES
-    expect(page.locator("#results section")).to_have_count(3)
+    # The headline follows the sentence.
     nonsense = "quarterly tax returns and invoices"
     ask(page, FIRST.query, nonsense)
     expect(page.locator("#results .sg-panel")).to_have_attribute("data-description", nonsense)
-    expect(page.locator("#recall .sg-verdict b")).to_have_count(2)  # it is not applied
+    expect(counts).to_have_count(2)  # it is not applied
     expect(page.locator("#results section h4").last).to_contain_text(texts.SHARED)
-    assert page.locator("#recall .sg-verdict b").all_inner_texts() == [str(before), str(without)]
-    expect(page.locator("#credits")).to_contain_text("public domain")
+    assert counts.all_inner_texts() == [str(before), str(without)]
 
-    # The sentence and the question of the page are those of the chosen set. What a visitor typed stays.
+    # The sentence and the question of the page are those of the chosen set.
     page.locator("#sets button", has_text=sample_sets()["clothes"].title).click()
     clothes = sample_questions("clothes")[0]
     answered(page, clothes.query, len(sample_photos("clothes")))
@@ -173,31 +179,9 @@ def test_the_headline_follows_the_sentence_and_each_set_has_its_own(opened: Page
     expect(page.locator("#examples")).to_contain_text(texts.EVERYDAY)
 
 
-def test_the_chosen_set_and_example_are_marked_on_a_phone(browser: Browser, url: str) -> None:
-    page, errors = visit(browser, url, **PHONE)
-    opens(page)
-    expect_marks(page)
-    page.context.close()
-    assert errors == []
-
-
-def expect_marks(page: Page) -> None:
-    """Choose a set, its second example, and ask something else. The chosen ones are marked."""
-    pressed = page.locator("#sets button[aria-pressed=true], #examples button[aria-pressed=true]")
-    title, clothes = sample_sets()["clothes"].title, sample_questions("clothes")
-    expect(pressed).to_have_text([TITLE, FIRST.query])
-    page.locator("#sets button", has_text=title).click()
-    expect(pressed).to_have_text([title, clothes[0].query])
-    page.locator("#examples button", has_text=clothes[1].query).first.click()
-    expect(pressed).to_have_text([title, clothes[1].query])
-    ask(page, "something else")
-    expect(pressed).to_have_text([title])
-    expect_fit(page)
-
-
-def test_a_sentence_that_the_page_sets_is_not_taken_for_a_typed_one(opened: Page) -> None:
+def test_a_sentence_that_the_page_sets_is_not_taken_for_a_typed_one(page: Page) -> None:
     """Events of its box that come late do not bring back the sentence before."""
-    page, late = opened, list[Route]()
+    late = list[Route]()
     opens(page)
     sentence = page.evaluate("gradio_config.components.find(each => each.props.elem_id === 'description').id")
 
@@ -218,8 +202,8 @@ def test_a_sentence_that_the_page_sets_is_not_taken_for_a_typed_one(opened: Page
     expect(box(page, "description")).to_have_value(shown.description)
 
 
-def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: list[Path], tmp_path: Path) -> None:
-    page, broken = opened, tmp_path / "broken.jpg"
+def test_own_photos_are_searched_instead_of_the_samples(page: Page, photos: list[Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
     opens(page)
     broken.write_bytes(b"no photo")
     add(page, [broken])
@@ -266,11 +250,34 @@ def test_own_photos_are_searched_instead_of_the_samples(opened: Page, photos: li
     page.click("#take-back")
     answered(page, "a red blot", 4)
 
+    # Photos that were removed last can be brought back.
+    page.click("#captions > button")
+    names = page.locator("#gallery .thumbnail-item img")
+    expect(names).to_have_count(4)
+    box(page, "typed").fill(f"{photos[0].name}: a red blot")
+    page.click("#use-typed")
+    expect(page.locator("#captioned")).to_have_text(texts.CAPTIONS_SET.format(n=1, total=4))
+    before = gallery_order(page)
+    for left in (3, 2):
+        expect(page.locator("#remove")).to_be_disabled()
+        names.nth(left - 2).click()
+        expect(page.locator("#remove")).to_be_enabled()
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when the tab is looked at again
+        page.wait_for_timeout(500)
+        page.click("#remove")
+        expect_photos(page, left)
+        expect(names).to_have_count(left)
+    expect(page.locator("#take-back")).to_have_text(texts.TAKE_BACK_ONE)
+    page.click("#take-back")
+    expect_photos(page, 3)
+    settles(lambda: gallery_order(page), [before[0], *before[2:]])
+    expect(page.locator("#take-back")).to_be_hidden()
 
-def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page, engine: SGLora) -> None:
+
+def test_own_photos_are_compared_with_the_sentence_and_suggest_one(page: Page, engine: SGLora) -> None:
     """Everyday photos: the page says that search is adapted to them. Bedrooms: a click on what they seem to show adapts the
     answer. Photos that another tab added change the suggestions, but not what a shown one means."""
-    page, query, sentence = opened, "a lamp", "photos of rooms in a house"
+    query, sentence = "a lamp", "photos of rooms in a house"
     bedrooms = [sample.path for sample in sample_photos() if sample.subject == "photos of bedrooms"]
     aerial = [sample.path for sample in sample_photos("aerial")][:20]
     people = [sample.path for sample in sample_photos() if "people" in sample.subject or "children" in sample.subject]
@@ -325,36 +332,8 @@ def test_own_photos_are_compared_with_the_sentence_and_suggest_one(opened: Page,
     expect(box(page, "description")).to_have_value(re.compile(f"{re.escape(shown)}$"))
 
 
-def test_chosen_samples_are_marked_and_photos_removed_last_can_be_brought_back(opened: Page, photos: list[Path]) -> None:
-    page = opened
-    opens(page)
-    expect_marks(page)
-    add(page, photos[:3], 3)
-    page.click("#captions > button")
-    names = page.locator("#gallery .thumbnail-item img")
-    expect(names).to_have_count(3)
-    box(page, "typed").fill(f"{photos[0].name}: a red blot")
-    page.click("#use-typed")
-    expect(page.locator("#captioned")).to_have_text(texts.CAPTIONS_SET.format(n=1, total=3))
-    before = gallery_order(page)
-    for left in (2, 1):
-        expect(page.locator("#remove")).to_be_disabled()
-        page.locator("#gallery .thumbnail-item").nth(left - 1).click()
-        expect(page.locator("#remove")).to_be_enabled()
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when the tab is looked at again
-        page.wait_for_timeout(500)
-        page.click("#remove")
-        expect_photos(page, left)
-        expect(names).to_have_count(left)
-    expect(page.locator("#take-back")).to_have_text(texts.TAKE_BACK_ONE)
-    page.click("#take-back")
-    expect_photos(page, 2)
-    settles(lambda: gallery_order(page), [before[0], before[2]])
-    expect(page.locator("#take-back")).to_be_hidden()
-
-
-def test_adding_survives_a_reload_can_be_stopped_and_moves_nothing(opened: Page, photos: list[Path], tmp_path: Path) -> None:
-    page, query = opened, "a red blot"
+def test_adding_survives_a_reload_can_be_stopped_and_moves_nothing(page: Page, photos: list[Path], tmp_path: Path) -> None:
+    query = "a red blot"
     opens(page)
     add(page, photos[:1], 1)
     ask(page, query)
@@ -367,12 +346,9 @@ def test_adding_survives_a_reload_can_be_stopped_and_moves_nothing(opened: Page,
     answered(page, query, 1 + MANY)
 
     before = page.locator("#query").bounding_box()
-    Image.new("L", (4000, 3000)).save(tmp_path / "slow.png")  # takes long to decode: a slow browser still stops in time
-    slow = [tmp_path / f"slow {i}.png" for i in range(SLOW)]
-    for i, file in enumerate(slow):
-        # Other bytes, so another photo; and as many as photos with so many pixels have, else most would be rejected at once.
-        file.write_bytes((tmp_path / "slow.png").read_bytes() + i.to_bytes(300_000))
-    add(page, slow)
+    # They take long to decode: a slow browser still stops in time. Each has as many bytes as photos with so many pixels have,
+    # else most would be rejected at once.
+    add(page, slow_photos(tmp_path, SLOW, 4_000, 3_000, more=300_000))
     expect(page.locator("#fill progress")).to_be_visible()
     settles(lambda: page.locator("#query").bounding_box(), before)
     expect(page.locator("#fill")).to_contain_text(re.compile(rf"\b[1-9]\d* of {SLOW} photos indexed"))
@@ -384,8 +360,7 @@ def test_adding_survives_a_reload_can_be_stopped_and_moves_nothing(opened: Page,
     assert 1 + MANY < int(fill.inner_text().split()[1]) < 1 + MANY + SLOW
 
 
-def test_a_question_before_the_first_photo_is_answered_once_it_is_there(opened: Page, tmp_path: Path) -> None:
-    page, slow = opened, [tmp_path / f"{shade}.png" for shade in range(6)]
+def test_a_question_before_the_first_photo_is_answered_once_it_is_there(page: Page, tmp_path: Path) -> None:
     opens(page)
     # What fails changes nothing: columns and adapter still have the sentence before.
     command = page.locator("#command textarea")
@@ -401,12 +376,10 @@ def test_a_question_before_the_first_photo_is_answered_once_it_is_there(opened: 
     expect(command).to_have_value(before)
     page.locator("#with-zero-shot input").check()
 
-    for shade, file in enumerate(slow):
-        Image.new("L", (8000, 6000), shade).save(file)  # takes longer to decode than to ask a question
-    add(page, slow)
+    add(page, slow_photos(tmp_path, 6, 8_000, 6_000, more=1))  # it takes longer to decode them than to ask a question
     expect(page.locator("#stop-adding")).to_be_visible()
     ask(page, "a grey wall")
-    answered(page, "a grey wall", len(slow))
+    answered(page, "a grey wall", 6)
     expect(page.locator("#routing")).to_contain_text("riding a wave")
     expect(box(page, "description")).to_have_value(ANOTHER)
     settles(lambda: page.locator("#results section").last.get_attribute("aria-label"), texts.SG_LORA)
@@ -431,5 +404,5 @@ def test_a_question_typed_before_a_chosen_set_is_there_is_asked_of_that_set(
         expect(box(page, "where")).to_have_value(clothes)
         app.idle()
         answered(page, typed, len(sample_photos("clothes")))
-        page.context.close()
+        page.close()
     assert errors == []

@@ -13,9 +13,9 @@ from app_process import visit
 from app_visitors import Running
 from made_up_photos import blurred, drawn
 from make_images import encode, picture
-from page_state import box, choose, expect_photos, labels, settles
+from page_state import box, choose, downloaded, expect_photos, labels, settles
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from app.actions import own_experts
 from app.languages import texts
@@ -43,8 +43,7 @@ def class_folders(folder: Path) -> Path:
     return path
 
 
-def test_one_click_learns_folders_and_keywords(browser: Browser, url: str, tmp_path: Path) -> None:
-    page, _ = visit(browser, url)
+def test_one_click_learns_folders_and_keywords(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#learn")).to_be_hidden()  # the photos that the page opens on show what a sentence does
     page.locator("#upload input[type=file]").set_input_files(class_folders(tmp_path))
     expect(page.locator("#keywords")).to_contain_text(texts.LEARN_FOUND.format(n=3, photos=22), timeout=60_000)
@@ -65,10 +64,7 @@ def test_one_click_learns_folders_and_keywords(browser: Browser, url: str, tmp_p
     chosen = page.locator('#gaps [data-key][aria-pressed="true"]')
     names = chosen.evaluate_all("all => all.map(each => each.title.split(':')[0])")
     expect(page.locator("#gaps [data-write]")).to_have_text(texts.GAPS_WRITE.format(n=len(names)))
-    with page.expect_download() as download:
-        page.click("#gaps [data-write]")
-    download.value.save_as(written := tmp_path / "keywords.zip")
-    with zipfile.ZipFile(written) as archive:
+    with zipfile.ZipFile(downloaded(page, "#gaps [data-write]")) as archive:
         words = {name: keywords(archive.read(name))["dc:subject"] for name in archive.namelist()}
     assert {PurePath(name).name.removesuffix(".xmp") for name in words} == set(names) and left_out not in names
     tagged = {name: words[f"pictures/pictures/new/{name}.xmp"] for name in names if name.startswith("wug ")}
@@ -119,7 +115,7 @@ def test_closing_the_browser_ends_its_training(
     waiting.click("#train")
     expect(waiting.locator("#trained")).to_contain_text(texts.WAITS)
     assert not ended.is_set()
-    closing.context.close()
+    closing.close()
     assert ended.wait(120)
     expect(waiting.locator("#trained")).to_contain_text("steps")
     waiting.click("#stop")

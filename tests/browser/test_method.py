@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from page_state import ask, asked_of, box, expect_fit, labels, settles
+from page_state import ask, asked_of, box, expect_fit, labels, settles, submit
 from playwright.sync_api import Page, expect
 from recalls import ranked
 
@@ -19,20 +19,15 @@ from core.sglora.sketch import Sketch
 FIRST, OTHER, SHOWN = sample_questions()[0], "photos of clothes", 6
 
 
-def opens(page: Page) -> None:
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
-    page.get_by_role("tab", name=texts.TAB_ABOUT).click()
-    expect(page.locator("#how-search img").first).to_be_visible()
-
-
 def found(page: Page, row: int = -1) -> Sequence[str]:
     """The six photos of a row in the last box."""
     return page.locator("#how-search .sg-found").nth(row).locator("img").evaluate_all("all => all.map(image => image.alt)")
 
 
-def test_each_control_changes_its_step_and_all_that_follow(opened: Page, engine: SGLora) -> None:
-    page = opened
-    opens(page)
+def test_each_control_changes_its_step_and_the_tour_ends_at_any(page: Page, engine: SGLora) -> None:
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    page.get_by_role("tab", name=texts.TAB_ABOUT).click()
+    expect(page.locator("#how-search img").first).to_be_visible()
     gallery = Gallery(engine.backbone)
     gallery.add([sample.path for sample in sample_photos(OPENING)])
 
@@ -88,20 +83,14 @@ def test_each_control_changes_its_step_and_all_that_follow(opened: Page, engine:
     shows(AdapterRequest(FIRST.description, seed=1, weights=asked()))
 
     # Another sentence is routed again.
-    sentence = box(page, "sentence")
-    sentence.fill("photos of boats")
-    sentence.press("Enter")
+    submit(page, "sentence", "photos of boats")
     shows(AdapterRequest("photos of boats", seed=1))
     assert "weights" not in asked_of(page)
     page.get_by_role("tab", name=texts.TAB_STUDIO).click()
     expect(box(page, "description")).to_have_value("photos of boats")
     assert list(labels(page, texts.SG_LORA)[:SHOWN]) == of(AdapterRequest("photos of boats", seed=1))
 
-
-def test_the_tour_begins_on_the_opening_set_and_ends_at_any_step(opened: Page) -> None:
-    page = opened
-    opens(page)
-    page.get_by_role("tab", name=texts.TAB_STUDIO).click()
+    # The tour begins on the opening set.
     ask(page, "a cup of coffee", "photos of food")
     page.get_by_role("tab", name=texts.TAB_ABOUT).click()
     start, here = page.get_by_role("button", name=texts.TOUR), page.locator(".sg-here")

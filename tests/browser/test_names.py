@@ -1,14 +1,15 @@
 """Teaching a name on the page, as a visitor does."""
 
-from app_process import visit
-from page_state import answered, box, choose, labels, settles
-from playwright.sync_api import Browser, Locator, Page, expect
+from page_state import answered, ask, box, choose, downloaded, labels, settles, submit, teach
+from playwright.sync_api import Locator, Page, expect
 
 from app.languages import texts
 from app.photos.samples import sample_questions
 from core.data.sample_photos import EVERYDAY, sample_photos, sample_sets
 from core.names.file import KIND
 from core.retrieval.line import MOST_ASKED
+
+FIRST = sample_questions()[0]
 
 
 def open_everyday(page: Page) -> None:
@@ -26,8 +27,7 @@ def thumbnail(page: Page, name: str) -> Locator:
     return page.locator("#names-strip button").filter(has=page.get_by_alt_text(name, exact=True))
 
 
-def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url)
+def test_a_word_for_three_ticked_photos(page: Page) -> None:
     open_everyday(page)
     names = set(labels(page, texts.ZERO_SHOT)[:3])
 
@@ -51,8 +51,7 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     expect(page.locator("#names-chips button")).to_have_text(["blicket (3 photos)"])
     page.wait_for_timeout(1_000)  # long enough for scrolling to begin
     assert page.evaluate("scrollY") == 0
-    box(page, "query").fill("a photo of a blicket")
-    box(page, "query").press("Enter")
+    submit(page, "query", "a photo of a blicket")
     expect(page.locator("#results .sg-taught")).to_contain_text("blicket")
     settles(lambda: set(labels(page, texts.SG_LORA)[:3]), names)
 
@@ -60,16 +59,13 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     expect(page.locator("#results .sg-taught")).to_contain_text("blicket")
     settles(lambda: set(labels(page, texts.SG_LORA)[:3]), names)
     page.click("#names > button")
-    with page.expect_download() as waiting:
-        page.click("#names-save")
-    assert KIND.encode() in waiting.value.path().read_bytes()
+    assert KIND.encode() in downloaded(page, "#names-save").read_bytes()
 
     # A selected name stays selected, and photos chosen by hand stay chosen, when another photo is ticked.
     ticked = tick(5)
     expect(chosen(page)).to_have_count(1)  # those that taught a name are used up
     expect(chosen(page).locator("img")).to_have_attribute("alt", ticked)
-    box(page, "names-name").fill("dax")
-    page.click("#names-teach")
+    teach(page, "dax")
     expect(page.locator("#names-chips button")).to_have_text(["blicket (3 photos)", "dax (1 photo)"])
     page.locator("#names-taught").get_by_text("blicket").click()
     expect(box(page, "names-name")).to_have_value("blicket")
@@ -91,13 +87,11 @@ def test_a_word_for_three_ticked_photos(browser: Browser, url: str) -> None:
     expect(page.locator("#results .sg-taught")).to_have_count(0)
     for _ in range(2):
         chosen(page).first.click()
-    box(page, "names-name").fill("nothing")
-    page.click("#names-teach")
+    teach(page, "nothing")
     expect(page.get_by_text("“nothing” has no photo")).to_be_visible()
 
 
-def test_several_photos_at_once_by_mouse_and_keyboard(browser: Browser, url: str) -> None:
-    page, errors = visit(browser, url)
+def test_several_photos_at_once_by_mouse_and_keyboard(page: Page) -> None:
     open_everyday(page)
     page.click("#names > button")
     photos = page.locator("#names-strip button")
@@ -122,26 +116,19 @@ def test_several_photos_at_once_by_mouse_and_keyboard(browser: Browser, url: str
     names = [photos.nth(place).locator("img").get_attribute("alt") for place in range(5)]
 
     # They stay chosen under another question, and all of them teach.
-    box(page, "query").fill("an empty street")
-    box(page, "query").press("Enter")
-    answered(page, "an empty street")
+    ask(page, "an empty street")
     settles(lambda: {image.get_attribute("alt") for image in chosen(page).locator("img").all()}, {*names})
-    box(page, "names-name").fill("blicket")
-    box(page, "names-name").press("Enter")
+    submit(page, "names-name", "blicket")
     expect(page.locator("#names-chips button")).to_have_text(["blicket (5 photos)"])
     expect(chosen(page)).to_have_count(0)
-    page.context.close()
-    assert errors == []
 
 
-def test_ten_answers_by_keyboard_draw_a_line(browser: Browser, url: str) -> None:
-    page, errors = visit(browser, url)
+def test_ten_answers_by_keyboard_draw_a_line(page: Page) -> None:
     open_everyday(page)
     page.click("#names > button")
     for name in ("cheetah1.jpg", "lion.jpg"):
         thumbnail(page, name).click()
-    box(page, "names-name").fill("blicket")
-    page.click("#names-teach")
+    teach(page, "blicket")
     expect(page.locator("#names-chips button")).to_have_text(["blicket (2 photos)"])
     page.locator("#names-chips button").click()
     question = page.get_by_role("group", name=texts.LINE_ASK.format(name="blicket"))
@@ -178,26 +165,21 @@ def test_ten_answers_by_keyboard_draw_a_line(browser: Browser, url: str) -> None
     answered(page, "modi")
     expect(line).to_have_text(texts.LINE_BELOW.format(name="modi"))
     assert page.locator("#line [data-line]").get_attribute("data-line") == str(above)
-    page.context.close()
-    assert errors == []
 
 
-def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(browser: Browser, url: str) -> None:
-    page, _ = visit(browser, url)
-    open_everyday(page)
+def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(page: Page, url: str) -> None:
+    answered(page, FIRST.query)
     other = page.context.new_page()
     other.goto(url)
-    open_everyday(other)
     other.click("#names > button")
-    thumbnail(other, "horse.png").click()
-    box(other, "names-name").fill("black silhouette")
-    other.click("#names-teach")
-    expect(other.locator("#names-chips button")).to_have_text(["black silhouette (1 photo)"])
+    other.locator("#names-strip button").first.click()
+    teach(other, FIRST.query)
+    expect(other.locator("#names-chips button")).to_have_text([f"{FIRST.query} (1 photo)"])
 
     # Headless Chromium shows all of its tabs at once, so the test says that the visitor is back.
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(page.locator("#names-chips button")).to_have_text(["black silhouette (1 photo)"])
-    expect(page.locator("#results .sg-taught")).to_contain_text("black silhouette")
+    expect(page.locator("#names-chips button")).to_have_text([f"{FIRST.query} (1 photo)"])
+    expect(page.locator("#results .sg-taught")).to_contain_text(FIRST.query)
     other.click("#names-remove")
     expect(other.locator("#names-chips")).to_have_count(0)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

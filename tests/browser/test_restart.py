@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from app_process import free_port, visit
+from app_process import blank, free_port, visit
 from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
-from page_state import add, answered, ask, asked_of, box, choose, expect_photos, labels, settles
+from page_state import add, answered, ask, asked_of, box, choose, expect_photos, labels, settles, submit, teach
 from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from app.actions import own_experts
@@ -59,18 +59,32 @@ def expect_no_answer(page: Page) -> None:
     expect(page.locator("#search-command").filter(visible=True)).to_have_count(0)
 
 
-def test_after_a_restart_the_page_says_that_photos_are_gone(
+def test_after_a_restart_photos_are_gone_and_names_come_back_from_the_browser(
     browser: Browser, engine: SGLora, photos: list[Path], tmp_path: Path
 ) -> None:
-    port = free_port()
+    """Names come back also if the first event that the server hears changes them. A name that was taken back does not."""
+    port, key = free_port(), "sg-lora-studio-names"
     with launched(engine, tmp_path, samples=True, port=port) as app:
+        away, _ = visit(browser, app.url)  # a visitor without photos of their own
+        answered(away, FIRST.query, SAMPLES)
+        away.click("#names > button")
+        shown = away.locator("#names-strip img").first.get_attribute("alt")
+        names = away.locator("#names-chips button")
+        for name in ("wug", "dax"):
+            away.locator("#names-strip button").first.click()
+            teach(away, name)
+            expect(names.last).to_contain_text(name)
+        settles(lambda: away.evaluate(f"localStorage['{key}'].length") > 4_000, True)
+        app.sweep()  # the time is up: the page does not know
+        away.click("#names-remove")
+        expect(names).to_have_text(["wug (1 photo)"])
+        not_told(away)  # nothing is lost
+        ask(away, QUERY)
+
         page, _ = visit(browser, app.url)
         answered(page, FIRST.query, SAMPLES)
         add(page, photos[:3], 3)
         ask(page, QUERY, SENTENCE)
-        away, _ = visit(browser, app.url)  # a visitor without photos of their own
-        answered(away, FIRST.query, SAMPLES)
-        ask(away, QUERY)
         closed = page.context.storage_state()
         for each in (page, away):
             each.evaluate("window.beforeRestart = true")
@@ -98,85 +112,53 @@ def test_after_a_restart_the_page_says_that_photos_are_gone(
         expect(away.locator("#status .sg-ready")).to_be_visible()
         answered(away, QUERY, SAMPLES)
         not_told(away)
-        for each in (page, again, away):
-            each.context.close()
 
-
-def test_names_come_back_from_the_browser(browser: Browser, engine: SGLora, tmp_path: Path) -> None:
-    """Also if the first event that the server hears changes them. A name that was taken back does not come back."""
-    port, key = free_port(), "sg-lora-studio-names"
-    with launched(engine, tmp_path, samples=True, port=port) as app:
-        page, _ = visit(browser, app.url)
-        answered(page, FIRST.query, SAMPLES)
-        page.click("#names > button")
-        shown = page.locator("#names-strip img").first.get_attribute("alt")
-        for name in ("wug", "dax"):
-            page.locator("#names-strip button").first.click()
-            box(page, "names-name").fill(name)
-            page.click("#names-teach")
-            expect(page.locator("#names-chips")).to_contain_text(name)
-        settles(lambda: page.evaluate(f"localStorage['{key}'].length") > 4_000, True)
-        app.sweep()  # the time is up: the page does not know
-        page.click("#names-remove")
-        expect(page.locator("#names-chips button")).to_have_text(["wug (1 photo)"])
-        not_told(page)  # nothing is lost
-    with launched(engine, tmp_path, samples=True, port=port) as app:
-        load_again(page)
-        answered(page, FIRST.query, SAMPLES)
-        expect(page.locator("#names-chips button")).to_have_text(["wug (1 photo)"])
-        box(page, "query").fill("wug")
-        box(page, "query").press("Enter")
-        expect(page.locator("#results .sg-taught")).to_contain_text("wug")
-        assert labels(page, texts.SG_LORA)[0] == shown
-        page.click("#names > button")
-        page.click("#names-remove")
-        expect(page.locator("#names-chips")).to_have_count(0)
+        # The names are there again, until they are taken back.
+        expect(names).to_have_text(["wug (1 photo)"])
+        submit(away, "query", "wug")
+        expect(away.locator("#results .sg-taught")).to_contain_text("wug")
+        assert labels(away, texts.SG_LORA)[0] == shown
+        away.click("#names > button")
+        away.click("#names-remove")
+        expect(names).to_have_count(0)
         app.sweep()
-        load_again(page)
-        answered(page, "wug")
-        expect(page.locator("#names-chips")).to_have_count(0)
+        load_again(away)
+        answered(away, "wug")
+        expect(names).to_have_count(0)
+        for each in (page, again, away):
+            each.close()
 
 
-def test_a_tab_that_the_app_forgot_goes_on_with_the_photos(
-    browser: Browser, app: Running, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_page_whose_tab_or_photos_are_gone_shows_what_is_there(
+    browser: Browser, app: Running, engine: SGLora, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A tab that the app forgot goes on with the photos. If they are gone, the page says so."""
     app.sweep()
+    photos = photos[:3]
     page, errors = visit(browser, app.url)
-    add(page, photos[:2], 2)
-    ask(page, QUERY)
+    second, other = page.context.new_page(), Visitor(app, tmp_path, 1)
+    add(page, photos, 3)
+    ask(page, QUERY, SENTENCE)
+    expect(page.locator("#results .sg-hit")).to_have_count(6)
     (mine,) = (each for each in app.visitors.all() if each.photos)
-    other = Visitor(app, tmp_path, 1).client
 
     def forgotten() -> bool:
-        other.predict(description=SENTENCE, api_name="/route")
+        other.client.predict(description=SENTENCE, api_name="/route")
         return not mine.sessions
 
     with monkeypatch.context() as patch:
         patch.setattr(registry, "MOST_TABS", 1)
         settles(forgotten, True)  # the page may still send an event of its answer
-    assert len(mine.photos) == 2
+    assert len(mine.photos) == 3
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the tab's answer is gone: it is asked again
-    expect_photos(page, 2)
-    answered(page, QUERY, 2)
+    expect_photos(page, 3)
+    answered(page, QUERY, 3)
     ask(page, "a dog")
-    answered(page, "a dog", 2)
+    ask(page, QUERY)
     not_told(page)
-    page.context.close()
     assert errors == []
 
-
-def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
-    browser: Browser, app: Running, engine: SGLora, photos: list[Path], tmp_path: Path
-) -> None:
-    app.sweep()
-    photos = photos[:3]
-    page = visit(browser, app.url)[0]
-    second = page.context.new_page()
-    add(page, photos, 3)
-    ask(page, QUERY, SENTENCE)
-    expect(page.locator("#results .sg-hit")).to_have_count(6)
     expect(page.locator("#lora .sg-made-line")).to_be_visible()
-    (mine,) = (each for each in app.visitors.all() if each.photos)
     (tab,) = map(app.visitors.find_tab, mine.sessions)
     adapter = write_zip(engine, tab.visitor, tab.adaptation)
     own_experts.import_files(engine, tab, [str(adapter)], "photos of my sea")
@@ -189,7 +171,7 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     before = page.evaluate(memory)
 
     # Another visitor's photos need the room. Then this visitor types.
-    other, limits = Visitor(app, tmp_path, 1), app.visitors.limits
+    limits = app.visitors.limits
     other.add()
     app.visitors.limits = Limits(memory=mine.memory)
     other.found()
@@ -234,9 +216,8 @@ def test_a_page_whose_photos_are_gone_says_so_and_shows_what_is_there(
     expect(page.locator("#report")).to_contain_text("2 added")
 
 
-def test_a_page_asks_for_an_answer_that_is_lost(opened: Page) -> None:
-    page, lost = opened, list[str]()
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
+def test_a_page_asks_for_an_answer_that_is_lost(browser: Browser, url: str) -> None:
+    (page, errors), lost = blank(browser, url), list[str]()
 
     def lose(route: Route) -> None:
         """Leave the first answer that draws the method out of the stream."""
@@ -247,9 +228,10 @@ def test_a_page_asks_for_an_answer_that_is_lost(opened: Page) -> None:
         route.fulfill(response=response, body="\n\n".join(left))
 
     page.route("**/queue/data*", lose)
-    page.reload()  # streams that are open would pass by
+    page.goto(url)
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     page.get_by_role("tab", name=texts.TAB_ABOUT).click()
     expect(page.locator("#how-search img").first).to_be_visible()
     assert lost
     page.unroute_all(behavior="ignoreErrors")  # the stream stays open until the page is closed
+    assert errors == []

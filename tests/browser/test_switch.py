@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from app_process import visit
-from page_state import add, answered, ask, box, choose, column, settles
+from page_state import add, answered, ask, box, choose, column, settles, submit
 from playwright.sync_api import Browser, Page, expect
 from recalls import ranked
 
@@ -73,7 +73,7 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     # The other visitor still has the shipped experts. A reload keeps each visitor's choice, and answers with it.
     ask(other, QUERY, SENTENCE)
     expect(other.locator("#status")).not_to_contain_text(f"{repository.experts} experts")
-    other.context.close()
+    other.close()
     page.reload()
     expect(page.locator("#status")).to_contain_text(f"{repository.experts} experts")
     page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
@@ -83,8 +83,7 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     expect(page.get_by_test_id("toast-body")).to_have_count(0)
 
     # Without a sentence, too, the slider shows the usual strength of the chosen experts.
-    box(page, "description").fill("")
-    box(page, "query").press("Enter")
+    submit(page, "description", "")
     expect(command).to_be_hidden()
     page.reload()
     expect(page.locator("#status .sg-ready")).to_be_visible()

@@ -4,11 +4,10 @@ import csv
 import io
 import re
 import zipfile
-from pathlib import Path
 
 import pytest
 from app_process import visit
-from page_state import ask, box, column, expect_fit, labels, settles
+from page_state import PHONE, ask, box, column, downloaded, expect_fit, labels, settles, submit
 from playwright.sync_api import Browser, Page, expect
 
 from app.languages import texts
@@ -16,42 +15,32 @@ from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT
 
-SIZES = {
-    "wide": {"width": 1400, "height": 900},
-    "tablet": {"width": 820, "height": 1100},
-    "phone": {"width": 390, "height": 800},
-}
+WIDE = {"width": 1400, "height": 900}
+SIZES = WIDE, {"width": 820, "height": 1100}, PHONE["viewport"]
 VERDICT_BEGINS, RESULTS_BEGIN = 530, 590  # at most this many px from the top of a page 900 px high
 TOP = "part => part.getBoundingClientRect().y + scrollY"
 SENTENCE, QUERY, FAR = "photos of wild animals", "an animal that runs fast", "photos of screws and bolts"
 
 
-def fetched(page: Page, button: str) -> bytes:
-    """The content of a button's download."""
-    with page.expect_download() as waiting:
-        page.click(f"#{button}")
-    return Path(waiting.value.path()).read_bytes()
-
-
 def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> None:
-    page, errors = visit(browser, url, viewport=SIZES["phone"], is_mobile=True, has_touch=True)
+    page, errors = visit(browser, url, **PHONE)
 
     def done() -> None:
         """Check that everything fits into the page at each size."""
-        for size in SIZES.values():
+        for size in SIZES:
             page.set_viewport_size(size)
             expect_fit(page)
-        page.set_viewport_size(SIZES["phone"])
+        page.set_viewport_size(PHONE["viewport"])
 
     # 1. See at once what the app does.
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     expect(page.locator("#results .sg-right-places .sg-up")).to_be_visible()  # the first question's photo rises
     expect(page.locator("#routing .sg-fit.sg-low")).to_have_count(0)  # an expert fits its sentence
     expect(page.locator("#recall .sg-figures")).to_be_visible()
-    page.set_viewport_size(SIZES["wide"])
+    page.set_viewport_size(WIDE)
     for part, begin in (("#recall", VERDICT_BEGINS), ("#results", RESULTS_BEGIN)):
         settles(lambda part=part, begin=begin: page.locator(part).evaluate(TOP) < begin, True)
-    page.set_viewport_size(SIZES["phone"])
+    page.set_viewport_size(PHONE["viewport"])
     # Read at one moment, because the page may still be scrolling.
     columns = page.locator("#results section").evaluate_all("all => all.map(each => each.getBoundingClientRect().toJSON())")
     assert columns[0]["y"] == pytest.approx(columns[1]["y"]) and columns[0]["right"] <= columns[1]["left"]
@@ -60,18 +49,17 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     # 2. Find a photo with an own sentence and an own question, by keyboard.
     page.click("#folded button")
     box(page, "description").fill(SENTENCE)
-    box(page, "query").fill(QUERY)
-    box(page, "query").press("Enter")
+    submit(page, "query", QUERY)
     expect(page.locator("#results h3").first).to_contain_text(QUERY)
     expect(page.locator("#results section")).to_have_count(3)
     done()
 
     # 3. Download the results.
     page.click("#take-home button")
-    rows = list(csv.DictReader(io.StringIO(fetched(page, "take-results").decode())))
+    rows = list(csv.DictReader(io.StringIO(downloaded(page, "#take-results").read_text())))
     shown = labels(page, texts.SG_LORA)
     assert [row["photo"] for row in rows[: len(shown)]] == shown
-    photos = zipfile.ZipFile(io.BytesIO(fetched(page, "take-photos"))).namelist()
+    photos = zipfile.ZipFile(downloaded(page, "#take-photos")).namelist()
     assert photos == [f"{place:03d} {name}" for place, name in enumerate(shown, 1)]
     done()
 
@@ -86,15 +74,9 @@ def test_tasks_at_three_sizes(browser: Browser, url: str, engine: SGLora) -> Non
     page.locator("#experts [role=gridcell]:visible", has_text=routed[0]["name"]).first.click()
     expect(page.locator("#details .sg-facts").first).to_be_visible()
     done()
-    page.context.close()
-    assert errors == []
 
-
-def test_the_page_names_a_misfit_and_applies_the_strength(browser: Browser, url: str) -> None:
-    page, errors = visit(browser, url, viewport=SIZES["phone"], is_mobile=True, has_touch=True)
-    expect(page.locator("#results .sg-hit").first).to_be_visible()
-    page.click("#folded button")
-    # While the visitor types: no expert fits, or the photos are of another kind. A click uses a wording for them.
+    # 5. Learn while typing that no expert fits, or that the photos are of another kind. A click uses a wording for them.
+    page.get_by_role("tab", name=texts.TAB_STUDIO, exact=True).click()
     for sentence, notice in ((FAR, texts.ONLY_SHARED), ("chest X-rays", texts.PHOTOS_DIFFER)):
         box(page, "description").fill(sentence)
         expect(page.locator("#routing .sg-fit")).to_contain_text(notice)
@@ -105,7 +87,7 @@ def test_the_page_names_a_misfit_and_applies_the_strength(browser: Browser, url:
     ask(page, QUERY, SENTENCE)
     expect(page.locator("#folded button")).to_have_count(0)  # the notice about the photos stays open
 
-    # With a strength of 0, every column is as before.
+    # 6. Change the strength: with 0, every column is as before.
     page.click("#more > button")
     strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")
     expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
@@ -122,14 +104,12 @@ def test_the_page_names_a_misfit_and_applies_the_strength(browser: Browser, url:
         seed.fill(value)
         page.keyboard.press("Tab")
         expect(experts).to_have_count(shown)
-    expect_fit(page)
-    page.context.close()
+    done()
     assert errors == []
 
 
-def test_a_search_needs_no_mouse(opened: Page) -> None:
-    page, keys = opened, opened.keyboard
-    focused = page.locator(":focus")
+def test_a_search_needs_no_mouse(page: Page) -> None:
+    keys, focused = page.keyboard, page.locator(":focus")
     keys.press("Tab")
     expect(focused).to_have_text(texts.SKIP)
     keys.press("Enter")

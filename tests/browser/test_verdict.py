@@ -1,4 +1,4 @@
-"""The count over the visitor's captions, above the results: without and with a question."""
+"""What is compared, and the count over the visitor's captions above the results: without and with a question."""
 
 import json
 from pathlib import Path
@@ -37,47 +37,9 @@ def among_ten(gallery: Gallery, photos: list[Path], **adapters: Adapter) -> dict
     }
 
 
-def test_captions_are_counted_without_and_with_a_question(opened: Page, engine: SGLora, tmp_path: Path) -> None:
-    page, photos = opened, blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
-    add(page, [*photos, captions_file(tmp_path, photos)], PHOTOS)
-    box(page, "description").fill(SENTENCE)
-    page.click("#generate")
-    gallery = Gallery(engine.backbone)
-    gallery.add(photos)
-    adaptation = engine.adapt(AdapterRequest(SENTENCE))
-    random = random_sentence(engine, adaptation.request)
-    other = Adapter.of(random.lora, random.weight)
-    shared = Adapter.of(*engine.applied(engine.backbone.shared, engine.usual_strength))
-    adapters = {"ZERO_SHOT": ZERO_SHOT, "SHARED": shared, "SG_LORA": Adapter.of(adaptation.lora, adaptation.weight)}
-    found = among_ten(gallery, photos, **adapters)
-    verdict, words = page.locator("#recall .sg-verdict"), headline(texts.FIRST_TEN.format(total=EACH * PHOTOS), **found)
-    expect(verdict).to_have_text(words)
-    expect(page.locator("#without-sentence")).to_be_visible(visible=found["SG_LORA"] < found["SHARED"])
-    expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
-
-    ask(page, QUERY)
-    expect(page.locator("#results section")).to_have_count(2)
-    expect(verdict).to_have_text(words)
-    above, results = page.evaluate("['recall', 'results'].map(id => document.getElementById(id).getBoundingClientRect().y)")
-    assert above < results
-    expect(page.locator("#recall .sg-recall")).to_be_hidden()
-    page.click("#recall summary")
-    expect(page.locator("#recall .sg-recall")).to_be_visible()
-
-    page.click("#more > button")
-    page.locator("#with-random input").check()
-    expect(page.locator("#results section").nth(1)).to_contain_text(random.request.description)
-    eight = [Adapter.of(each.lora, each.weight) for each in random_sentences(engine, adaptation.request)]
-    counts = [found for each in eight for found in among_ten(gallery, photos, random=each).values()]
-    spread = {"mean": round(sum(counts) / 8), "low": min(counts), "high": max(counts)}
-    expect(page.locator("#recall")).to_contain_text(texts.RANDOM_RANGE.format(n=8, **spread))
-    expect(verdict).to_have_text(words)
-    settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in ranked(gallery, QUERY, other, 12).hits])
-
-
-def test_ticks_say_which_columns_are_compared(opened: Page) -> None:
-    page, columns, recall = opened, opened.locator("#results section"), opened.locator("#recall .html-container")
+def test_ticks_say_which_columns_are_compared_and_captions_are_counted(page: Page, engine: SGLora, tmp_path: Path) -> None:
     chance = texts.RANDOM_RANGE.format(n=8, mean="", low="", high="").split(":")[0]
+    columns, recall = page.locator("#results section"), page.locator("#recall .html-container")
     before, random = page.locator("#with-zero-shot input"), page.locator("#with-random input")
     expect(page.locator("#results h3")).to_contain_text(sample_questions()[0].query)
     expect(columns).to_have_count(3)
@@ -99,3 +61,39 @@ def test_ticks_say_which_columns_are_compared(opened: Page) -> None:
     random.check()
     expect(columns).to_have_count(3)
     expect(before).to_be_checked()
+
+    # Captions are counted without a question, and with one.
+    photos = blurred(tmp_path, [f"{i}.png" for i in range(PHOTOS)], 2)
+    add(page, [*photos, captions_file(tmp_path, photos)], PHOTOS)
+    box(page, "description").fill(SENTENCE)
+    page.click("#generate")
+    gallery = Gallery(engine.backbone)
+    gallery.add(photos)
+    adaptation = engine.adapt(AdapterRequest(SENTENCE))
+    other = random_sentence(engine, adaptation.request)
+    shared = Adapter.of(*engine.applied(engine.backbone.shared, engine.usual_strength))
+    adapters = {"ZERO_SHOT": ZERO_SHOT, "SHARED": shared, "SG_LORA": Adapter.of(adaptation.lora, adaptation.weight)}
+    found = among_ten(gallery, photos, **adapters)
+    verdict, words = page.locator("#recall .sg-verdict"), headline(texts.FIRST_TEN.format(total=EACH * PHOTOS), **found)
+    expect(verdict).to_have_text(words)
+    expect(page.locator("#without-sentence")).to_be_visible(visible=found["SG_LORA"] < found["SHARED"])
+    expect(page.locator("#results")).to_contain_text(texts.COMPARE_EMPTY)
+
+    ask(page, QUERY)
+    expect(columns).to_have_count(2)
+    expect(verdict).to_have_text(words)
+    above, results = page.evaluate("['recall', 'results'].map(id => document.getElementById(id).getBoundingClientRect().y)")
+    assert above < results
+    expect(page.locator("#recall .sg-recall")).to_be_hidden()
+    page.click("#recall summary")
+    expect(page.locator("#recall .sg-recall")).to_be_visible()
+
+    random.check()
+    expect(columns.nth(1)).to_contain_text(other.request.description)
+    eight = [Adapter.of(each.lora, each.weight) for each in random_sentences(engine, adaptation.request)]
+    counts = [found for each in eight for found in among_ten(gallery, photos, random=each).values()]
+    spread = {"mean": round(sum(counts) / 8), "low": min(counts), "high": max(counts)}
+    expect(page.locator("#recall")).to_contain_text(texts.RANDOM_RANGE.format(n=8, **spread))
+    expect(verdict).to_have_text(words)
+    ranking = ranked(gallery, QUERY, Adapter.of(other.lora, other.weight), 12).hits
+    settles(lambda: labels(page, texts.RANDOM), [hit.label for hit in ranking])

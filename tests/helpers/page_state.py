@@ -14,6 +14,8 @@ HITS = """hits => hits.map(hit => {
   return [Number(rank.textContent), label.textContent, Number(score.textContent)];
 })"""
 
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+
 
 def settles(read: Callable[[], Any], wanted: Any) -> None:
     """Wait until ``read`` returns the wanted value. For checks that ``expect`` does not have."""
@@ -32,6 +34,25 @@ def choose(page: Page, name: str, words: str) -> None:
     """Choose an option of a dropdown."""
     box(page, name).click()
     page.locator(f"#{name}").get_by_role("option", name=words, exact=True).click()
+
+
+def submit(page: Page, name: str, words: str) -> None:
+    """Type into the text field of a component, and press Enter."""
+    box(page, name).fill(words)
+    box(page, name).press("Enter")
+
+
+def teach(page: Page, name: str) -> None:
+    """Teach a name with the chosen photos."""
+    box(page, "names-name").fill(name)
+    page.click("#names-teach")
+
+
+def downloaded(page: Page, button: str) -> Path:
+    """The file that a click on a button downloads."""
+    with page.expect_download() as waiting:
+        page.click(button)
+    return Path(waiting.value.path())
 
 
 def ask(page: Page, query: str, description: str | None = None) -> None:
