@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from app_visitors import SENTENCE, Running, launched
 from gradio.utils import get_upload_folder
 from hostile_cases import check_message
 from make_images import encode, picture
-from strangers import API, Stranger, elsewhere
+from strangers import API, PLAIN, Stranger, elsewhere
 
 from app.languages import texts
 from core.sglora.engine import SGLora
@@ -28,7 +29,7 @@ HUGE = 10**400
 ODD = [None, "5", HUGE, float("nan"), {"a": [1]}, [[[[]]]], -1, True, ["\ud800", None], "x" * 100_000]
 EVENT_DATA = [None, {"index": "x", "value": HUGE}, [1], "<b>", {"index": [HUGE, -1], "value": {"a": 1}}, {}]
 FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
-MEMORY_MB = 900  # one picture of 64 megapixels, as in test_hostile_files.py
+CONNECTIONS = httpx.Client(**PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,16 @@ def app(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         yield running
 
 
+def anybody(app: Running) -> Stranger:
+    """A new stranger with a new address."""
+    return Stranger(app.url, headers=elsewhere(), connections=CONNECTIONS)
+
+
 @pytest.fixture
 def stranger(app: Running) -> Iterator[Stranger]:
     """A stranger. After the test, the app must still answer."""
-    yield Stranger(app.url, headers=elsewhere())
-    assert Stranger(app.url, headers=elsewhere()).call("route", *GOOD["route"]).values[0]["experts"]
+    yield anybody(app)
+    assert anybody(app).call("route", *GOOD["route"]).values[0]["experts"]
 
 
 def check_words(words: str, app: Running) -> None:
@@ -63,7 +69,7 @@ def test_an_endpoint_takes_or_refuses_any_value(app: Running, stranger: Stranger
     calls += [turned(start, len(good)) for start in range(len(ODD))]
     calls += [["x" * 1_000_000, *good[1:]], [*good, "more", *ODD], [*good[:-1]], [], [None] * 1000]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda values: Stranger(app.url, headers=elsewhere()).call(endpoint, *values), calls))
+        answers = list(pool.map(lambda values: anybody(app).call(endpoint, *values), calls))
     for values, answer in zip(calls, answers, strict=True):
         if answer.values is None:
             check_words(answer.words, app)
@@ -93,7 +99,7 @@ def test_an_event_of_the_page_takes_or_refuses_any_value(app: Running, caplog: p
 
     def called(call: tuple) -> str:
         number, values, more = call
-        answer = Stranger(app.url, headers=elsewhere()).event(number, *values, **more)
+        answer = anybody(app).event(number, *values, **more)
         return answer.words if answer.values is None else "taken"
 
     with ThreadPoolExecutor(8) as pool:

@@ -13,6 +13,7 @@ import torch
 from hostile_cases import check_inert, check_message
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from make_adapters import own_experts_file
 from make_images import encode, picture
 from make_zips import Member, pack, photo
 from zips import unzipped, zipped
@@ -29,10 +30,9 @@ from core.data.captions import captions_from_names, match_captions, parse_typed,
 from core.data.image_io import open_photo
 from core.data.uploads import sort_uploads
 from core.experts.files import INDEX_FILE, TENSORS_FILE, RepositoryIndex, load_generator, load_repository, save_repository
-from core.experts.own import OwnEntry, OwnExperts, load_zip, save_zip
+from core.experts.own import load_zip
 from core.sglora.engine import SGLora
 from core.sglora.fit import Fit
-from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
 
 LAYOUT = LoraLayout((LoraModule("vision.blocks.0.attn.q_proj", 5, 7), LoraModule("vision.blocks.0.attn.v_proj", 6, 4)), rank=2)
@@ -227,11 +227,7 @@ def test_adapter_configurations(adapter: Path, tmp_path: Path, data: st.DataObje
 
 @pytest.fixture(scope="module")
 def own_experts(engine: SGLora) -> bytes:
-    recall = {"i2t": {"R@1": 1.0, "R@5": 3.0, "R@10": 5.0}, "t2i": {"R@1": 2.0, "R@5": 4.0, "R@10": 6.0}, "images": 50}
-    expert = Expert("mine", "a photo of a cactus", "own", "own photos", 30, 0, 16, recall, recall)
-    repository = engine.repository
-    numbers = repository.means[0], repository.variances[0], repository.embeddings[0]
-    return save_zip(OwnExperts(repository).add(OwnEntry(expert, *numbers)))
+    return own_experts_file(engine)
 
 
 @fuzz(120)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hostile_cases import Case, check_inert, check_message, watched
-from make_adapters import Good, adapters, saved_experts
+from make_adapters import SENTENCE, Good, adapters, own_experts_file, saved_experts
 from safetensors.torch import load_file, save
 
 from app.actions import own_experts
@@ -16,24 +16,17 @@ from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.common.errors import StudioError
-from core.experts.own import OwnEntry, OwnExperts, save_zip
 from core.sglora.engine import SGLora
-from core.sglora.repository import Expert
 
 MEMORY_MB = 700
-SENTENCE = "photos of a cactus on a window sill"
-RECALL = {"i2t": {"R@1": 10.0, "R@5": 30.0, "R@10": 50.0}, "t2i": {"R@1": 20.0, "R@5": 40.0, "R@10": 60.0}, "images": 50}
 
 
 @pytest.fixture(scope="module")
 def good(engine: SGLora, tmp_path_factory: pytest.TempPathFactory) -> Good:
-    folder, repository = tmp_path_factory.mktemp("good"), engine.repository
-    save_peft(repository.lora(0), folder, engine.backbone.fingerprint, "embedded", {})
-    expert = Expert("mine", SENTENCE, "own", "own photos", 30, 0, 16, RECALL, RECALL)
-    numbers = repository.means[0], repository.variances[0], repository.embeddings[0]
-    own_experts = OwnExperts(repository).add(OwnEntry(expert, *numbers))
+    folder = tmp_path_factory.mktemp("good")
+    save_peft(engine.repository.lora(0), folder, engine.backbone.fingerprint, "embedded", {})
     config = json.loads((folder / CONFIG_FILE).read_text())
-    return Good(config, load_file(folder / WEIGHTS_FILE), engine.backbone.fingerprint, save_zip(own_experts))
+    return Good(config, load_file(folder / WEIGHTS_FILE), engine.backbone.fingerprint, own_experts_file(engine))
 
 
 def shown(engine: SGLora, tab: Tab) -> None:
@@ -79,12 +72,11 @@ def test_adapters_and_saved_experts(
         assert watch.grown < MEMORY_MB, case.what
 
 
-@pytest.mark.parametrize("names", [("x.json", "y.safetensors"), ("$(id).JSON", "<b>.safetensors")])
 def test_an_adapters_two_files_may_be_called_anything(
-    engine: SGLora, good: Good, tmp_path: Path, names: tuple, monkeypatch: pytest.MonkeyPatch
+    engine: SGLora, good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # another test's app may still run
-    paths = [tmp_path / name for name in names]
+    paths = [tmp_path / name for name in ("$(id).JSON", "<b>.safetensors")]
     paths[0].write_text(json.dumps(good.config))
     paths[1].write_bytes(save(good.tensors))
     tab = Tab(Visitor())

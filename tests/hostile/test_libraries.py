@@ -5,7 +5,6 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from made_up_photos import blurred
@@ -21,7 +20,7 @@ from core.retrieval.questions import Query
 from core.retrieval.search import search
 
 PHOTOS = 6
-FLIPPED = 120  # number of damaged libraries
+FLIPPED = 80  # number of damaged libraries
 
 
 @pytest.fixture(scope="module")
@@ -72,31 +71,21 @@ NESTED = "[" * 100_000 + "]" * 100_000
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("field", "values"),
     [
-        {"folders": "/etc"},
-        {"folders": "/"},
-        {"folders": {"/": 1}},
-        {"folders": [1]},
-        {"folders": ["relative"]},
-        {"backbone": {}},
-        {"backbone": []},
-        {"backbone": {"spec": 3}},
-        {"backbone": {"spec": "\x1b[2J"}},
-        {"dim": 0},
-        {"dim": True},
-        {"dim": 1e300},
-        {"dim": 10**30},
-        {"layout": "1e9"},
-        {"layout": [2]},
-        {"fingerprint": None},
+        ("folders", ("/etc", {"/": 1}, [1], ["relative"])),
+        ("backbone", ({}, [], {"spec": 3}, {"spec": "\x1b[2J"})),
+        ("dim", (0, True, 1e300, 10**30)),
+        ("layout", ("1e9", [2])),
+        ("fingerprint", (None,)),
     ],
 )
-def test_invalid_fields_of_library_json_are_rejected(good: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_invalid_fields_of_library_json_are_rejected(good: Path, tmp_path: Path, field: str, values: tuple) -> None:
     about = json.loads((good / ABOUT).read_text())
-    (tmp_path / ABOUT).write_text(json.dumps(about | change))
-    with pytest.raises(LibraryError, match="damaged"):
-        PhotoLibrary.open(tmp_path)
+    for value in values:
+        (tmp_path / ABOUT).write_text(json.dumps(about | {field: value}))
+        with pytest.raises(LibraryError, match="damaged"):
+            PhotoLibrary.open(tmp_path)
 
 
 @pytest.mark.parametrize("times", [0.5, 2])

@@ -182,7 +182,7 @@ def test_the_pages_own_origin_and_public_servers_are_called(app: Small, tmp_path
             assert Stranger(other.url).post(f"{API}/upload", files=PHOTO, headers=headers).status_code == 200, headers
 
 
-FOREIGN = ("localtest.me", "127.0.0.1.nip.io", "nas.home.arpa", "nas.fritz.box", "nas.tail1.ts.net", "evil.example", "nas")
+FOREIGN = ("127.0.0.1.nip.io", "nas.fritz.box", "evil.example", "nas")
 MALFORMED = ({"origin": "http://["}, {"origin": "http://a:b"}, {"host": "["}, {"host": "a b"}, {"host": ""})
 
 
