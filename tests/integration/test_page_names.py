@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from app_visitors import Running, client_of
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
-from made_up_photos import blurred, drawn
+from made_up_photos import blurred
+from PIL import Image, ImageDraw
 from recalls import prefixes_of
 
 from app.actions import adding, answering, teaching
@@ -46,8 +47,13 @@ SENTENCE = "photos of boats"
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Six photos of crossed red lines (the "wugs"), and ten photos of blurred colours."""
     folder = tmp_path_factory.mktemp("photos")
-    made = [drawn(folder, "wug", number) for number in range(6)]
-    return sorted([*made, *blurred(folder, [f"other {number}.png" for number in range(10)], 7)])
+    for number in range(6):
+        image = Image.new("RGB", (240, 240), (200 + 5 * number, 210, 190))
+        for i in range(0, 240, 40):
+            ImageDraw.Draw(image).line((i, 0, 240 - i, 240), (150, 20, 20 + 5 * number), 12)
+        image.save(folder / f"wug {number}.png")
+    blurred(folder, [f"other {number}.png" for number in range(10)], 7)
+    return sorted(folder.iterdir())
 
 
 @pytest.fixture
