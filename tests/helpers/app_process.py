@@ -55,8 +55,7 @@ def script_errors(page: Page) -> list[str]:
 def blank(browser: Browser, address: str, **options: Any) -> tuple[Page, list[str]]:
     """A blank page for a visitor who is new at this address, and the list of its errors. ``options``: as ``new_context``.
 
-    A context without pages is used again if it has these options: its cache has the app's scripts, which take half of the time
-    to open the page.
+    A context without pages is used again if it has these options: its cache has the app's scripts.
     """
     options = {"reduced_motion": "reduce", **options}
     view = options.pop("viewport", {"width": 1280, "height": 900})
