@@ -48,7 +48,7 @@ class Describe(Step):
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins. Gradio's own event of the box comes as well when the page sets it.
-        self.on(self.folded.typed, trigger_mode="always_last")
+        self.on(self.folded.typed, sets=["description"], trigger_mode="always_last")
         self.asks([self.button.click, self.description.submit], self._adapt)
         for bars in self.context.bars:
             self.on(bars.weigh, self._adapt, group=SEARCH, trigger_mode="always_last", asks=True)
