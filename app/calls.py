@@ -51,7 +51,7 @@ def endpoint(visitors: Visitors, function: Callable[..., Any], group: str) -> Ca
     def answered(request: gr.Request, *values: Any) -> Any:
         name = visitor_of(request) or request.session_hash or ""
         with speaking(ENGLISH):
-            tab = visitors.tab(name, address=address_of(request))
+            tab, _ = visitors.tab(name, name, address_of(request))  # an API client's session is its token
             answer = call(tab, function, tab, *values, public=True)
             visitors.settle(tab.visitor)
             return answer

@@ -1,7 +1,6 @@
 """An event of the page: find the visitor's tab, run the handler, and draw what has changed."""
 
 import math
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -127,15 +126,12 @@ def event(
 
 def tab_of(context: StepContext, request: gr.Request, token: str, had: bool) -> tuple[Tab, bool]:
     """The visitor's tab, and whether it is a new one. Shows a notice if the visitor's data was deleted."""
-    session, visitors = request.session_hash or "", context.visitors
-    before = visitors.find_tab(session)
-    # The session hash cannot be the token: it is in URLs, and so in a proxy's log.
-    token = token or (secrets.token_hex(16) if before is None else before.visitor.token)
-    tab = visitors.tab(session, token, address_of(request))
+    visitors = context.visitors
+    tab, new = visitors.tab(request.session_hash or "", token, address_of(request))
     tab.here = request.client is not None and is_from_here(request.client.host, request.headers)
-    if tab is not before and had and not tab.visitor.has_unkept:
+    if new and had and not tab.visitor.has_unkept:
         gr.Warning(texts.FORGOTTEN.format(minutes=f"{visitors.limits.keep_seconds / 60:g}"), duration=SECONDS_SHOWN)
-    return tab, tab is not before
+    return tab, new
 
 
 def memory_of(memory: object) -> tuple[str, bool]:

@@ -132,7 +132,7 @@ class Studio(Step):
         for step in self.steps:
             step.wire()
         for tab in self.tabs.children:
-            if isinstance(tab, gr.Tab):
+            if isinstance(tab, gr.Tab) and tab.id != "search":  # Gradio selects it by itself, when the page opens
                 self.opens(tab.select, str(tab.id))
         context, page = self.context, self.tabs.parent
         assert isinstance(page, gr.Blocks)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import secrets
 import shutil
 import threading
 import time
@@ -54,12 +55,15 @@ class Visitors:
             visitor.address, visitor.used = address or visitor.address, time.monotonic()
             return visitor
 
-    def tab(self, session: str, token: str = "", address: str = "") -> Tab:
-        """The tab of a session, which shows the visitor of the browser's token; a new one if there is none. An API client's
-        session is its token."""
+    def tab(self, session: str, token: str = "", address: str = "") -> tuple[Tab, bool]:
+        """The tab of a session, which shows the visitor of this token, and whether it is new: of events at once, only for the
+        first. Without a token, a new tab shows a new visitor."""
         with self._lock:
-            visitor, tab = self.visitor(token or session, address), self._tabs.get(session)
-            if tab is None or tab.visitor is not visitor:
+            tab = self._tabs.get(session)
+            # The session cannot be the token: it is in URLs, and so in a proxy's log.
+            visitor = self.visitor(token or (secrets.token_hex(16) if tab is None else tab.visitor.token), address)
+            new = tab is None or tab.visitor is not visitor
+            if tab is None or new:
                 self._end_tab(session)
                 tab = self._tabs[session] = Tab(visitor, sources=self.sources)
                 visitor.sessions.add(session)
@@ -67,7 +71,7 @@ class Visitors:
             self._tabs.move_to_end(session)
             while len(self._tabs) > MOST_TABS:
                 self._end_tab(next(iter(self._tabs)))
-            return tab
+            return tab, new
 
     def find_tab(self, session: str) -> Tab | None:
         return self._tabs.get(session)

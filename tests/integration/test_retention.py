@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from app_process import PATIENCE_SECONDS
@@ -266,7 +267,7 @@ def test_a_tab_beyond_the_most_loses_its_answer_alone(engine: SGLora, folder: Pa
     everybody.tab("before a reload", "a")
     everybody.leave("before a reload")
     person.last_left -= 60
-    tab = everybody.tab("first", "a")
+    tab, _ = everybody.tab("first", "a")
     answering.answer(engine, tab, Asked(Question.words("water"), AdapterRequest(SENTENCE)))
     assert tab.comparison is not None
     for number in range(9):
@@ -275,8 +276,25 @@ def test_a_tab_beyond_the_most_loses_its_answer_alone(engine: SGLora, folder: Pa
     assert len(everybody.all()) == 4
     assert everybody.visitor("a") is person and len(person.photos) == 1
     assert not person.deserted, "its page is still open, so photos are still added"
-    again = everybody.tab("first", "a")
-    assert (again.visitor, again.comparison) == (person, None)
+    again, new = everybody.tab("first", "a")
+    assert (again.visitor, again.comparison, new) == (person, None, True)
+
+
+def test_events_that_come_at_once_share_one_new_tab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a page that opens on a slow machine: one of them tells that photos are lost."""
+
+    def slow(*values: Any) -> Person:
+        time.sleep(0.2)
+        return Person(*values)
+
+    monkeypatch.setattr(registry, "Visitor", slow)
+    everybody = Visitors()
+    for token in ("", "0" * 32):
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(everybody.tab, [f"session {token}"] * 4, [token] * 4))
+        assert len({id(tab) for tab, _ in found}) == 1
+        assert sorted(new for _, new in found) == [False, False, False, True]
+    assert len(everybody.all()) == 2
 
 
 def test_only_the_token_brings_a_visitor_back(app: Running) -> None:
@@ -306,7 +324,7 @@ def test_adding_stops_ten_seconds_after_the_last_tab(engine: SGLora, folder: Pat
 
     def added(seconds: float, then: Callable[[], object]) -> int:
         """Add four photos; before the second, the last tab is closed; after some seconds, something happens."""
-        tab, other = everybody.tab("a", "token"), everybody.tab("b", "token")
+        (tab, _), (other, _) = everybody.tab("a", "token"), everybody.tab("b", "token")
         photos, before = tab.visitor, len(tab.visitor.photos)
         looks = iter(range(100))
 

@@ -94,6 +94,7 @@ new MutationObserver(() => {
   }
 }).observe(document.body, { childList: true, subtree: true });
 addEventListener("popstate", () => {
+  clearTimeout(later); // what was typed belongs to the entry that was left
   if (panel() && !new URLSearchParams(location.search).has("view")) {
     overlaid = false;
     panel().querySelector(".backdrop").click();
