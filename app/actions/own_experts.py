@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,8 +44,11 @@ def import_files(engine: SGLora, tab: Tab, paths: Sequence[str], description: st
 
 def load_own_experts(engine: SGLora, tab: Tab, path: str) -> int:
     """Add the experts of a ZIP to the visitor's own. One of the same name is replaced. Returns how many were loaded."""
-    shared = replace(engine, repository=tab.visitor.own_experts(engine).shipped)
-    loaded = load_zip(_read(Path(path), RepositoryError), shared).entries
+    shared, data = replace(engine, repository=tab.visitor.own_experts(engine).shipped), _read(Path(path), RepositoryError)
+    with suppress(AdapterError):
+        adapter_in_zip(data)
+        raise RepositoryError(texts.IS_ADAPTER.format(place=texts.IMPORT))
+    loaded = load_zip(data, shared).entries
 
     def join(own_experts: OwnExperts) -> OwnExperts:
         kept = tuple(entry for entry in own_experts.entries if entry.name not in [other.name for other in loaded])

@@ -273,10 +273,17 @@ def test_experts_of_ones_own(page: Page, engine: SGLora, tmp_path: Path) -> None
     choose(page, "own-pick", "my blots")
     page.click("#own-remove")
     expect(mine).to_have_count(1)
+    load_experts(page, adapter)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(texts.IS_ADAPTER.format(place=texts.IMPORT))
+    expect(mine).to_have_count(1)
+    load_experts(page, experts)
+    expect(mine).to_have_count(2)
+
+
+def load_experts(page: Page, file: str) -> None:
     with page.expect_file_chooser() as chooser:
         page.click("#experts-load")
-    chooser.value.set_files(experts)
-    expect(mine).to_have_count(2)
+    chooser.value.set_files(file)
 
 
 def page_name(path: Path) -> tuple[str, bytes]:
