@@ -85,7 +85,7 @@ def event(
                 found = again | {
                     name: value for name, value in (found or {}).items() if name in again or (name, value) not in known
                 }
-                tab.drawn.set({name: value for name, value in found.items() if isinstance(name, str)})
+                tab.drawn.set({name: value for name, value in found.items() if isinstance(name, str)}, number)
                 return found
 
             found = call(tab, update_wrapper(handled, handler), in_turn=not waits)

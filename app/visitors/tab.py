@@ -28,7 +28,7 @@ class Drawn:
     name: str = field(default_factory=lambda: secrets.token_hex(4))  # the server may forget a tab and begin again
     number: int = 0
     views: dict[Any, object] = field(default_factory=dict)  # what each view showed last
-    values: dict[str, tuple[object, int]] = field(default_factory=dict)  # values of controls that an answer set
+    values: dict[str, tuple[object, int, int]] = field(default_factory=dict)  # values of controls: set by which answer, event
     written: dict[str, tuple[object, int]] = field(default_factory=dict)  # what the visitor wrote, and for which event
     controls: Any = None  # the values of the controls at the last event
     event: int = 0  # its number, in the order in which events reached the server
@@ -39,20 +39,20 @@ class Drawn:
 
     def hear(self, controls: Any, since: int, event: int, changed: Sequence[str] = ()) -> tuple[Any, dict[str, object]]:
         """The values of the controls at an event, with those that answers set after number ``since``: the browser had not got
-        them yet. What the visitor ``changed`` by the event stays, and is returned apart if such an answer sets another value:
-        the browser must get it again. The values of the latest event are kept."""
+        them yet. What the visitor ``changed`` by the event stays, unless a later event set another value, and is returned apart
+        if an answer on its way sets another one: the browser must get it again. The values of the latest event are kept."""
         with self.lock:
-            late = {name: value for name, (value, number) in self.values.items() if number > since}
-            again = {name: getattr(controls, name) for name in changed if name in late}
+            late = {name: value for name, (value, number, _) in self.values.items() if number > since}
+            again = {name: getattr(controls, name) for name in changed if name in late and self.values[name][2] <= event}
             controls = controls._replace(**late | again)
             if event >= self.event:
                 self.controls, self.event = controls, event
             return controls, again
 
-    def set(self, values: Mapping[str, object]) -> None:
+    def set(self, values: Mapping[str, object], event: int) -> None:
         """Note values that an event sets. The next event may come before its answer is drawn."""
         with self.lock:
-            self.values |= {name: (value, self.number + 1) for name, value in values.items()}
+            self.values |= {name: (value, self.number + 1, event) for name, value in values.items()}
             self.controls = self.controls._replace(**values)
 
     def write(self, values: Mapping[str, object], event: int) -> None:
@@ -66,7 +66,7 @@ class Drawn:
         with self.lock:
             written = {name: value for name, (value, later) in self.written.items() if later > event}
             latest = {name: written.get(name, self.values[name][0]) for name in names}
-            self.values |= {name: (value, number) for name, value in latest.items()}
+            self.values |= {name: (value, number, self.values[name][2]) for name, value in latest.items()}
             return latest
 
 
