@@ -42,7 +42,7 @@ PAUSE_SECONDS, PATIENCE_SECONDS = 0.5, 20  # before each try; to wait for an att
 REFUSED_SECONDS = 0.05  # a rejected attacker waits so long before it tries again
 FAILURES = (AssertionError, RuntimeError, OSError, ValueError, KeyError, httpx.HTTPError)
 SETTINGS = (SENTENCE, 4, 0.1, 0, 1.0, MOST_RESULTS)
-NO_FILTERS = (None, "", "", "")
+NO_FILTERS = (None, "", "", "", "")  # repository, folder, days, weights
 _number = count()
 
 
