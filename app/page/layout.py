@@ -131,10 +131,11 @@ class Studio(Step):
     def wire(self) -> None:
         for step in self.steps:
             step.wire()
-        for tab in self.tabs.children:
-            if isinstance(tab, gr.Tab) and tab.id != "search":  # Gradio selects it by itself, when the page opens
-                self.opens(tab.select, str(tab.id))
         context, page = self.context, self.tabs.parent
+        folds = {view.when for view in context.views}
+        for tab in self.tabs.children:
+            if isinstance(tab, gr.Tab) and tab.id in folds:  # not the first tab: Gradio selects it by itself as the page opens
+                self.opens(tab.select, str(tab.id))
         assert isinstance(page, gr.Blocks)
         self.opens(context.drawer.expand, "drawer")
         opening: dict[str, Any] = {"group": OPEN, "opening": True, "hears": True}

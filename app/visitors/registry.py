@@ -59,11 +59,10 @@ class Visitors:
         """The tab of a session, which shows the visitor of this token, and whether it is new: of events at once, only for the
         first. Without a token, a new tab shows a new visitor."""
         with self._lock:
-            tab = self._tabs.get(session)
+            tab = before = self._tabs.get(session)
             # The session cannot be the token: it is in URLs, and so in a proxy's log.
             visitor = self.visitor(token or (secrets.token_hex(16) if tab is None else tab.visitor.token), address)
-            new = tab is None or tab.visitor is not visitor
-            if tab is None or new:
+            if tab is None or tab.visitor is not visitor:
                 self._end_tab(session)
                 tab = self._tabs[session] = Tab(visitor, sources=self.sources)
                 visitor.sessions.add(session)
@@ -71,7 +70,7 @@ class Visitors:
             self._tabs.move_to_end(session)
             while len(self._tabs) > MOST_TABS:
                 self._end_tab(next(iter(self._tabs)))
-            return tab, new
+            return tab, tab is not before
 
     def find_tab(self, session: str) -> Tab | None:
         return self._tabs.get(session)

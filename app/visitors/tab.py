@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.answers.comparison import Answer, Comparison
 from app.answers.question import Asked, Question, Scope
@@ -21,6 +21,14 @@ from core.sglora.engine import Adaptation, SGLora
 SHOWN = 12  # results of a column at first: full rows of two or three photos
 
 
+class SetValue(NamedTuple):
+    """A value of a control, the number of the answer that sets it, and that of the event."""
+
+    value: object
+    answer: int
+    event: int
+
+
 @dataclass
 class Drawn:
     """What the browser shows of a tab. The answers to its events have numbers, and the browser sends the last one it got."""
@@ -28,7 +36,7 @@ class Drawn:
     name: str = field(default_factory=lambda: secrets.token_hex(4))  # the server may forget a tab and begin again
     number: int = 0
     views: dict[Any, object] = field(default_factory=dict)  # what each view showed last
-    values: dict[str, tuple[object, int, int]] = field(default_factory=dict)  # values of controls: set by which answer, event
+    values: dict[str, SetValue] = field(default_factory=dict)  # values of controls that an answer set
     written: dict[str, tuple[object, int]] = field(default_factory=dict)  # what the visitor wrote, and for which event
     controls: Any = None  # the values of the controls at the last event
     event: int = 0  # its number, in the order in which events reached the server
@@ -42,9 +50,9 @@ class Drawn:
         them yet. What the visitor ``changed`` by the event stays, unless a later event set another value, and is returned apart
         if an answer on its way sets another one: the browser must get it again. The values of the latest event are kept."""
         with self.lock:
-            late = {name: value for name, (value, number, _) in self.values.items() if number > since}
-            again = {name: getattr(controls, name) for name in changed if name in late and self.values[name][2] <= event}
-            controls = controls._replace(**late | again)
+            late = {name: each for name, each in self.values.items() if each.answer > since}
+            again = {name: getattr(controls, name) for name in changed if name in late and late[name].event <= event}
+            controls = controls._replace(**{name: each.value for name, each in late.items()} | again)
             if event >= self.event:
                 self.controls, self.event = controls, event
             return controls, again
@@ -52,7 +60,7 @@ class Drawn:
     def set(self, values: Mapping[str, object], event: int) -> None:
         """Note values that an event sets. The next event may come before its answer is drawn."""
         with self.lock:
-            self.values |= {name: (value, self.number + 1, event) for name, value in values.items()}
+            self.values |= {name: SetValue(value, self.number + 1, event) for name, value in values.items()}
             self.controls = self.controls._replace(**values)
 
     def write(self, values: Mapping[str, object], event: int) -> None:
@@ -65,8 +73,8 @@ class Drawn:
         the visitor may have written others since."""
         with self.lock:
             written = {name: value for name, (value, later) in self.written.items() if later > event}
-            latest = {name: written.get(name, self.values[name][0]) for name in names}
-            self.values |= {name: (value, number, self.values[name][2]) for name, value in latest.items()}
+            latest = {name: written.get(name, self.values[name].value) for name in names}
+            self.values |= {name: self.values[name]._replace(value=value, answer=number) for name, value in latest.items()}
             return latest
 
 
