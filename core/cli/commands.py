@@ -19,7 +19,7 @@ from core.common.progress import say as log
 from core.data import read_folder
 from core.experiments import evaluate as evaluation
 from core.experts import check as release
-from core.experts.adapter_files import adapter_files, adapter_part, provenance, routing_facts, write_files
+from core.experts.adapter_files import adapter_files, adapter_part, routing_facts, write_files
 from core.experts.files import INDEX_FILE, RepositoryIndex
 from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
@@ -51,11 +51,10 @@ def adapt(arguments: Namespace) -> Answer:
     engine = load_chosen_engine(arguments)
     adaptation = engine.adapt(wanted)
     lora, origin = adapter_part(engine, adaptation, arguments.part)
-    facts = routing_facts(engine, adaptation.routing) | provenance(engine, adaptation) | {"seed": wanted.seed}
-    told = ("backbone", "description", "k", "tau", "by_hand", "experts", "fit", "seed", "strength")
     files = adapter_files(engine.backbone, lora, origin, arguments.format == "transformers")
-    data = {key: facts[key] for key in told if key in facts}
-    return Answer({**data, "part": arguments.part, **written(arguments, lora, files)}, format.adaptation)
+    facts = routing_facts(engine, adaptation.routing) | {"seed": wanted.seed, "strength": adaptation.strength}
+    data = {"backbone": origin["backbone"], **facts, "part": arguments.part, **written(arguments, lora, files)}
+    return Answer(data, format.adaptation)
 
 
 def written(arguments: Namespace, lora: Lora, files: Mapping[str, bytes]) -> dict[str, Any]:

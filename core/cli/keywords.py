@@ -1,36 +1,99 @@
-"""The command ``tag``: keywords in XMP sidecars, for photos of a library that a name or a query finds, or (``--review`` and
-``--precision``) that have none of the names yet."""
+"""The commands ``learn``: names from keywords and folders that photos have already; and ``tag``: keywords in XMP sidecars."""
 
 import csv
 from argparse import Namespace
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from operator import add
 from pathlib import Path
 from typing import Any
 
 from core.cli import format
-from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
-from core.cli.search import load_names
-from core.common.errors import GalleryError, UsageError
-from core.common.files import whole
+from core.cli.commands import Answer, chosen_adapters, chosen_backbone, log, reported, task_request
+from core.cli.search import load_names, read_gallery
+from core.common.errors import DataError, UsageError
+from core.common.files import check_free, whole
 from core.common.progress import Steps
 from core.common.text import clean_text, one_line
-from core.data.keywords import folder_keywords, grouped, keywords_of
+from core.data.keywords import SOURCES, folder_keywords, grouped, keywords_of
 from core.data.sidecars import change_all
 from core.data.xmp import LEVELS
+from core.names.file import NAMES_FILE, save_names
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import Adapter
 from core.retrieval.gaps import Proposal, proposals
-from core.retrieval.learning import with_known
+from core.retrieval.learning import Keyword, with_known
+from core.retrieval.learning import learn as learn_keywords
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.name_scores import LeftOut, proposed_cut, scores_left_out
 from core.retrieval.photo_set import Where, background
 from core.retrieval.questions import Query
-from core.retrieval.search import NONE_LEFT, search
+from core.retrieval.search import search
+from core.training.corpus import usual_adapter
 
 Tags = list[tuple[dict[str, Any], list[Path]]]  # what the JSON says of each keyword, and the photos to give it to
+Words = list[list[str]]  # of each photo
+
+
+def learn(arguments: Namespace) -> Answer:
+    if (arguments.folder is None) == (arguments.library is None):
+        raise UsageError("`learn` needs a folder of photos, or --library DIR.")
+    check_free(arguments.out, NAMES_FILE, DataError)
+    library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
+    backbone, unread = chosen_backbone(arguments), list[dict[str, str]]()
+    if library is None:
+        photos, paths, unread = read_gallery(arguments.folder, backbone)
+        files = [(row, arguments.folder / path, path.parent) for row, path in paths]
+    else:
+        photos = LibraryPhotos(library, backbone)
+        files = [(row, file, photos.inner_folder(file)) for row, file in photos.all_files()]
+    words, folders, failed = _read_words(len(photos), files, arguments.source)
+    both = list(map(add, words, folders))
+    adapter = usual_adapter(backbone, backbone.shared)
+    learned = learn_keywords(photos, grouped(both), adapter, partial(Steps(log), "learning", unit="keywords"))
+    out = None
+    if learned.names.entries:
+        out = str(arguments.out)
+        with whole(arguments.out / NAMES_FILE) as file:
+            file.write_bytes(save_names(learned.names))
+    keywords = sorted(learned.keywords, key=lambda each: -each.photos)
+    told = {
+        "photos": len(photos),
+        "with_keywords": sum(map(bool, both)),
+        "learned": [_fact(each) for each in keywords if each.reason is None],
+        "not_learned": [_fact(each) for each in keywords if each.reason is not None],
+        "left_out": {"photos": learned.left_out, "before": learned.before, "after": learned.after},
+        "failed": [*unread, *failed],
+        "out": out,
+    }
+    return Answer(told, format.learned)
+
+
+def _fact(keyword: Keyword) -> dict[str, Any]:
+    """A keyword as plain data; average precision in percent."""
+    before, after = (None if value is None else round(100 * value, 1) for value in (keyword.before, keyword.after))
+    reason = None if keyword.reason is None else str(keyword.reason)
+    return {"keyword": keyword.name, "photos": keyword.photos, "before": before, "after": after, "reason": reason}
+
+
+def _read_words(
+    photos: int, files: Sequence[tuple[int, Path, Path]], source: str = SOURCES[0]
+) -> tuple[Words, Words, list[dict[str, str]]]:
+    """The keywords of each photo, what its folders say, and what cannot be read. ``files``: each photo's row, file, and folder
+    inside the indexed one."""
+    words, folders = Words([] for _ in range(photos)), Words([] for _ in range(photos))
+    steps, failed = Steps(log), list[tuple[object, object]]()
+    for done, (row, file, folder) in enumerate(files, 1):
+        if source != SOURCES[2]:
+            found, damaged = keywords_of(file)
+            words[row] += found
+            failed += damaged
+        if source != SOURCES[1]:
+            folders[row] += folder_keywords(folder)
+        steps("reading keywords", done, len(files), "files")
+    return words, folders, reported(failed)
 
 
 def tag(arguments: Namespace) -> Answer:
@@ -89,8 +152,6 @@ def _found(
         if words and ranks:
             question = Query(tuple(words)).question(photos.backbone)
             ranked = search(photos, question, adapter.with_names(names), None, photos.among(where))
-            if not ranked:
-                raise GalleryError(NONE_LEFT)
             rows = [row for place, (row, score) in enumerate(ranked) if place < first or score >= least]
             facts |= {"photos": len(rows), "score": round(ranked[len(rows) - 1][1], 6) if rows else None}
             own = scores.get(words[0], LeftOut([], []))
@@ -106,41 +167,32 @@ def _proposed(
     arguments: Namespace, photos: LibraryPhotos, names: TaughtNames, adapter: Adapter
 ) -> tuple[Tags, dict[str, Any], list[dict[str, str]]]:
     """The photos without a name that have a sure proposal, facts, and what cannot be read. Writes the file of ``--review``."""
-    failed, places = list[tuple[object, object]](), defaultdict[int, list[Path]](list)
-    words: list[list[str]] = [[] for _ in range(len(photos))]
-    folders: list[list[str]] = [[] for _ in range(len(photos))]
-    steps, files = Steps(log), photos.all_files()
-    for done, (row, file) in enumerate(files, 1):
-        found, damaged = keywords_of(file)
-        words[row] += found
-        folders[row] += folder_keywords(photos.inner_folder(file))
-        failed += damaged
-        places[row].append(file)
-        steps("reading keywords", done, len(files), "files")
+    files = [(row, file, photos.inner_folder(file)) for row, file in photos.all_files()]
+    words, folders, failed = _read_words(len(photos), files)
     names = with_known(names, photos, grouped(map(add, words, folders)), adapter)
     tagged = [row for row, own in enumerate(words) if any(map(names.find, own))]
     found = proposals(photos, names, adapter, tagged)
     if arguments.review is not None:
         _write(arguments.review, photos, found)
-    sure = defaultdict[str, list[int]](list)
+    sure = defaultdict[str, set[int]](set)
     for proposal in found:
         if arguments.precision is not None and 100 * proposal.right >= arguments.precision:
-            sure[proposal.name].append(proposal.row)
+            sure[proposal.name].add(proposal.row)
     chosen: Tags = [
-        ({"keyword": word, "photos": len(rows)}, sorted(file for row in rows for file in places[row]))
+        ({"keyword": word, "photos": len(rows)}, sorted(file for row, file, _ in files if row in rows))
         for word, rows in sure.items()
     ]
     highest = max((proposal.right for proposal in found), default=0.0)
     facts = {"with_keyword": len(tagged), "proposals": len(found), "highest": round(100 * highest)}
     facts |= {"precision": arguments.precision, "review": arguments.review and str(arguments.review)}
-    return chosen, facts, reported(failed)
+    return chosen, facts, failed
 
 
 def _write(out: Path, photos: LibraryPhotos, found: list[Proposal]) -> None:
     """The proposals as CSV: keyword by keyword, the least sure first."""
     by_name = sorted(found, key=lambda proposal: (proposal.name, proposal.right))
     paths = photos.paths([proposal.row for proposal in by_name])
-    with whole(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with whole(out) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["photo", "keyword", "right in percent"])
         writer.writerows((path, each.name, round(100 * each.right)) for path, each in zip(paths, by_name, strict=True))
