@@ -1,9 +1,10 @@
-"""The commands route, adapt, evaluate, check and card, and helpers of all commands."""
+"""The commands route, adapt, export, evaluate and check, and helpers of all commands."""
 
 import json
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from core.backbones import EMBEDDED, load_backbone
@@ -14,6 +15,7 @@ from core.backbones.spec import OWN_WEIGHTS, adapted_side, slug
 from core.cli import format
 from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError
+from core.common.files import check_free
 from core.common.paths import experts_path
 from core.common.progress import say as log
 from core.data import read_folder
@@ -63,6 +65,27 @@ def written(arguments: Namespace, lora: Lora, files: Mapping[str, bytes]) -> dic
     return {"parameters": lora.parameters, "rank": lora.rank, "out": str(arguments.out), "files": list(files)}
 
 
+def export_open_clip(arguments: Namespace) -> Answer:
+    from core.backbones.open_clip_export import CONFIG_FILE, write_merged  # imports open_clip, which takes seconds
+
+    check_free(arguments.out, CONFIG_FILE, BackboneError)  # before seconds of loading models
+    return exported(arguments, write_merged, "photos")
+
+
+def export_immich(arguments: Namespace) -> Answer:
+    from core.backbones.open_clip_export import write_textual
+
+    return exported(arguments, write_textual, "texts")
+
+
+def exported(arguments: Namespace, write: Callable[[Backbone, Lora, Path], list[str]], side: Side) -> Answer:
+    backbone = chosen_backbone(arguments, side)
+    adapter = load_adapter(backbone, arguments.adapter)
+    assert adapter.lora is not None
+    files = write(backbone, adapter.lora, arguments.out)
+    return Answer({"backbone": backbone.name, "adapter": str(arguments.adapter), "out": str(arguments.out), "files": files})
+
+
 def chosen_adapters(
     arguments: Namespace, wanted: AdapterRequest | None, methods: Sequence[str] = ()
 ) -> tuple[Backbone, dict[str, Adapter]]:
@@ -95,12 +118,6 @@ def evaluate(arguments: Namespace) -> Answer:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
     backbone, adapters = chosen_adapters(arguments, wanted, arguments.methods or evaluation.DEFAULT_METHODS)
     return Answer(evaluation.evaluate(backbone, samples, adapters, log), format.recalls)
-
-
-def card(arguments: Namespace) -> Answer:
-    from core.experts.card import write_card  # imports the hub's client, which takes a second
-
-    return Answer({"out": str(write_card(arguments.folder or experts_path(), arguments.license))})
 
 
 def check(arguments: Namespace) -> Answer:

@@ -159,11 +159,11 @@ def build_parser() -> argparse.ArgumentParser:
     command("train generator", "train:generator", *TRAINING, "--experts", *BACKBONE, needs=["--data"], seed=0)
 
     places["export"] = add("export").add_subparsers(title="formats", metavar="FORMAT", required=True)
-    command("export open-clip", "export:open_clip", *BACKBONE, needs=["--adapter", "--out"])
-    command("export immich", "export:immich", *BACKBONE, needs=["--adapter", "--out"])
+    command("export open-clip", "commands:export_open_clip", *BACKBONE, needs=["--adapter", "--out"])
+    command("export immich", "commands:export_immich", *BACKBONE, needs=["--adapter", "--out"])
 
     command("experiment", "experiment:experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
     command("manifest", "experiment:photos", "--data", "--out", data=Path("data"))
     command("check", "commands:check", "--update")
-    command("card", "commands:card", "folder", "--license")
+    command("card", "train:card", "folder", "--license")
     return parser

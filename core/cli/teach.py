@@ -1,7 +1,7 @@
 """The command ``teach``: names from photos, written as an adapter in PEFT format."""
 
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -31,7 +31,7 @@ def teach(arguments: Namespace) -> Answer:
                 f"The name “{name}” cannot be a keyword, since / and | are levels in photo programs: change --name."
             )
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
-    wanted, base = [(name, _photos(map(Path, files))) for name, *files in arguments.name], task_request(arguments)
+    base = task_request(arguments)
     if base is None:
         backbone = chosen_backbone(arguments)
         lora = backbone.shared if arguments.adapter is None else load_adapter(backbone, arguments.adapter).lora
@@ -40,7 +40,8 @@ def teach(arguments: Namespace) -> Answer:
         engine = load_chosen_engine(arguments)
         adaptation = engine.adapt(base)
         backbone, lora, origin = engine.backbone, adaptation.lora, adapter_files.provenance(engine, adaptation)
-    names, failed, remarks = _taught(backbone, None if library is None else LibraryPhotos(library, backbone), wanted)
+    photos = None if library is None else LibraryPhotos(library, backbone)
+    names, failed, remarks = _taught(backbone, photos, arguments.name)
     if not names.entries:
         raise DataError(f"Nothing could be taught: {' '.join(reason for _, reason in failed)}")
     adapter, origin = adapter_files.with_names(names, lora, origin)
@@ -50,17 +51,14 @@ def teach(arguments: Namespace) -> Answer:
     return Answer({**told, **written(arguments, adapter, files)}, format.taught)
 
 
-def _photos(paths: Iterable[Path]) -> list[Path]:
-    """These files, and the photos in these folders."""
-    return [photo for path in paths for photo in (sorted(photos_in(path)) if path.is_dir() else [path])]
-
-
 def _taught(
-    backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[tuple[str, Sequence[Path]]]
+    backbone: Backbone, library: LibraryPhotos | None, wanted: Sequence[Sequence[str]]
 ) -> tuple[TaughtNames, list[tuple[str, str]], list[Message]]:
-    """The taught names, the errors of other names and of photos, and remarks. Photos are of ``library``, or files (None)."""
+    """The taught names, the errors of other names and of photos, and remarks. ``wanted``: each name, with the files and folders
+    of its photos, which are of ``library``, or files (None)."""
     names, failed, remarks = TaughtNames(backbone, background=background([library])), [], []
-    for name, files in wanted:
+    for name, *paths in wanted:
+        files = [photo for path in map(Path, paths) for photo in (sorted(photos_in(path)) if path.is_dir() else [path])]
         remarks += left_out(name, len(files))
         files = files[:MAX_PHOTOS]
         photos, skipped = read_prefixes(backbone, files, log)[1:] if library is None else _from_library(library, files)

@@ -1,10 +1,10 @@
-"""The ``train`` commands: backbone heads, shared LoRA, experts, generator; or experts and generator in one."""
+"""The ``train`` commands: backbone heads, shared LoRA, experts, generator; or experts and generator in one. And ``card``."""
 
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from core.backbones import EMBEDDED
 from core.backbones.embedded import SHARED_FILE, load_embedded
@@ -18,13 +18,10 @@ from core.training.backbone import BackboneRecipe, train_backbone
 from core.training.discovery import read_descriptions
 from core.training.experts import runs_of, train_experts
 from core.training.generator import GeneratorRecipe, train_generator
-from core.training.recipe import recipe_for
+from core.training.recipe import ExpertRecipe, recipe_for
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-R = TypeVar("R", bound="DataclassInstance")
+R = TypeVar("R", BackboneRecipe, BothHeadsRecipe, ExpertRecipe, GeneratorRecipe)
 OF_GENERATOR = "generator."  # how settings of the generator's recipe start in ``train all``
 
 
@@ -78,6 +75,10 @@ def generator(arguments: Namespace) -> Answer:
     if out == folder / GENERATOR_FILE:
         _card(folder)  # it contains the generator's checksum
     return Answer({"fingerprint": trained.fingerprint, "experts": len(repository), "out": str(out)})
+
+
+def card(arguments: Namespace) -> Answer:
+    return Answer({"out": str(write_card(arguments.folder or experts_path(), arguments.license))})
 
 
 def _card(folder: Path) -> None:
