@@ -20,7 +20,7 @@ from core.backbones.spec import with_full_paths
 from core.common.errors import BackboneError, RepositoryError, StudioError, brief
 from core.common.paths import EXPERTS, experts_path
 from core.common.text import free_name
-from core.experts.load import FoundRepository, NamedBackbone, load_engine, repository_folders
+from core.experts.load import NamedBackbone, load_engine, repository_folders
 from core.names.ordinary_texts import inverse_moment
 from core.retrieval.gallery import Stop, never
 from core.sglora.engine import SGLora
@@ -136,11 +136,11 @@ class Models:
 
 
 def with_backbones(
-    found: Sequence[FoundRepository], given: Sequence[Mapping[str, Any]], hub: bool
+    found: Sequence[NamedBackbone], given: Sequence[Mapping[str, Any]], hub: bool
 ) -> tuple[list[NamedBackbone], list[NamedBackbone]]:
     """(all choices, those for the given backbones). The choices are the repositories, then the given backbones without one,
     then the backbone that the page may download."""
-    offered, chosen = list[NamedBackbone](found), list[NamedBackbone]()
+    offered, chosen = list(found), list[NamedBackbone]()
     for choice in [*given, *([OFFERED] if hub else [])]:
         same = [o for o in offered if all(o.choice.get(key) == choice.get(key) for key in ("spec", "pretrained"))]
         offered += [] if same else [NamedBackbone(with_full_paths(choice))]
@@ -148,18 +148,18 @@ def with_backbones(
     return offered, chosen[: len(given)]
 
 
-def found_repositories(given: Sequence[Path]) -> list[FoundRepository]:
+def found_repositories(given: Sequence[Path]) -> list[NamedBackbone]:
     """The repositories beside the shipped one: those under ``experts/``, and those that the given folders are or hold. Raises
     RepositoryError: when a given folder holds no valid repository."""
-    repositories: dict[Path, FoundRepository] = {}
+    repositories: dict[Path, NamedBackbone] = {}
     for folder in repository_folders(EXPERTS):
         try:
-            repositories[folder.resolve()] = FoundRepository.read(folder)
+            repositories[folder.resolve()] = NamedBackbone.read(folder)
         except RepositoryError as error:
             log.warning("Left out: %s", error)
     for path in given:
         if not (folders := repository_folders(path)):
             raise RepositoryError(texts.NO_REPOSITORY.format(folder=path))
-        repositories |= {folder.resolve(): FoundRepository.read(folder) for folder in folders}
+        repositories |= {folder.resolve(): NamedBackbone.read(folder) for folder in folders}
     repositories.pop(experts_path().resolve(), None)
     return list(repositories.values())

@@ -61,21 +61,41 @@ def load_adapter(backbone: Backbone, folder: Path) -> Adapter:
 
 @dataclass(frozen=True)
 class NamedBackbone:
-    """A backbone that is not loaded yet."""
+    """A backbone that is not loaded yet, and its experts: a repository of which only the index was read, or none yet."""
 
     choice: Mapping[str, Any]  # arguments of ``load_backbone``
     experts: int = 0  # how many it has
+    folder: Path | None = None  # of the repository
+    fingerprint: str = ""  # of the experts' backbone
+
+    @staticmethod
+    def read(folder: Path) -> NamedBackbone:
+        """The backbone of the repository in a folder. Raises RepositoryError: when there is none, or its index is damaged."""
+        index = RepositoryIndex.read(folder)
+        return NamedBackbone(index.backbone, len(index.experts), folder, index.fingerprint)
 
     @property
     def name(self) -> str:
-        """A display name: "ViT-B-16 openai"."""
-        spec, pretrained = self.choice["spec"], self.choice.get("pretrained")
-        return Path(str(spec)).name + ("" if pretrained is None else f" {Path(pretrained).stem}")
+        """A display name: "ViT-B-16 openai", or with the folder of experts "ViT-B-16 openai, last 4 blocks (paper)"."""
+        pretrained, blocks, adapt = (self.choice.get(key) for key in ("pretrained", "adapt_blocks", "adapt"))
+        name = Path(str(self.choice["spec"])).name + ("" if pretrained is None else f" {Path(pretrained).stem}")
+        if self.folder is None:
+            return name
+        name += "" if blocks is None else f", last {blocks} block{'s' if blocks > 1 else ''}"
+        name += "" if adapt is None else f", {adapt}"
+        return name if self.folder.name == name.replace(", ", "-") else f"{name} ({self.folder.name})"
 
     @property
     def options(self) -> tuple[str, ...]:
         """The options of the command line that select it."""
-        return tuple(needed_options(self.choice))
+        needed = needed_options(self.choice)
+        if self.folder is None:
+            return tuple(needed)
+        folder = self.folder.resolve()
+        if folder == experts_path().resolve():
+            return ()  # it is the default
+        path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
+        return "--experts", str(path), *needed
 
     def fetch(self, show: Callable[[int, int], object]) -> None:
         """Download its weights if they are not on this machine. Raises as ``fetch_weights``."""
@@ -85,42 +105,8 @@ class NamedBackbone:
             fetch_weights(self.choice["spec"], self.choice.get("pretrained"), show)
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
-        """Load its engine. Raises BackboneError: as ``load_backbone``."""
-        return load_engine(load_backbone(**self.choice))
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoundRepository(NamedBackbone):
-    """A repository on this machine, of which only the index was read."""
-
-    folder: Path
-    fingerprint: str  # of its backbone
-
-    @staticmethod
-    def read(folder: Path) -> FoundRepository:
-        """The repository in a folder. Raises RepositoryError: when there is none, or its index is damaged."""
-        index = RepositoryIndex.read(folder)
-        return FoundRepository(index.backbone, len(index.experts), folder=folder, fingerprint=index.fingerprint)
-
-    @property
-    def name(self) -> str:
-        """A display name from its backbone and folder: "ViT-B-16 openai, last 4 blocks (paper)"."""
-        blocks, adapt = (self.choice.get(key) for key in ("adapt_blocks", "adapt"))
-        last = "" if blocks is None else f", last {blocks} block{'s' if blocks > 1 else ''}"
-        backbone = f"{super().name}{last}{'' if adapt is None else f', {adapt}'}"
-        return backbone if self.folder.name == backbone.replace(", ", "-") else f"{backbone} ({self.folder.name})"
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        folder = self.folder.resolve()
-        if folder == experts_path().resolve():
-            return ()  # it is the default
-        path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else self.folder
-        return "--experts", str(path), *super().options
-
-    def load(self, backbone: Backbone | None = None) -> SGLora:
-        """Load its engine. Reuses ``backbone`` if it fits, adapted to this repository's side (photos or texts) if needed.
-        Raises BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``."""
+        """Load its engine. Reuses ``backbone`` if the experts fit it, adapted to their side (photos or texts) if needed. Raises
+        BackboneError, RepositoryError: as ``load_backbone`` and ``load_engine``."""
         if backbone is None or backbone.fingerprint != self.fingerprint:
             backbone = load_backbone(**self.choice)
         elif isinstance(backbone, EmbeddedBackbone):

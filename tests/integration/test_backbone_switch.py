@@ -32,7 +32,7 @@ from core.common.errors import AdapterError, BackboneError, GalleryError, Reposi
 from core.common.paths import EXPERTS as SHIPPED
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_generator, save_repository
-from core.experts.load import FoundRepository, NamedBackbone, load_engine
+from core.experts.load import NamedBackbone, load_engine
 from core.experts.own import save_zip
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery
 from core.sglora.engine import SGLora
@@ -49,24 +49,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def besides_shipped(given: list[Path]) -> list[FoundRepository]:
+def besides_shipped(given: list[Path]) -> list[NamedBackbone]:
     """The repositories found in addition to the embedded backbone's experts of photos, which ship with the app."""
     return [r for r in found_repositories(given) if r.folder.parent != SHIPPED]
 
 
 @pytest.fixture(scope="module")
-def others(folder: Path) -> list[FoundRepository]:
+def others(folder: Path) -> list[NamedBackbone]:
     return besides_shipped([folder])
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> SGLora:
     """The default engine: a small one instead of the shipped one."""
-    return FoundRepository.read(make_repository(tmp_path_factory.mktemp("home"), 0)).load()
+    return NamedBackbone.read(make_repository(tmp_path_factory.mktemp("home"), 0)).load()
 
 
 @pytest.fixture(scope="module")
-def models(engine: SGLora, others: list[FoundRepository]) -> Models:
+def models(engine: SGLora, others: list[NamedBackbone]) -> Models:
     return Models(lambda: engine, others)
 
 
@@ -87,7 +87,7 @@ def tab_with(models: Models, photos: list[Path]) -> Tab:
     return tab
 
 
-def test_repositories_are_found_with_their_command_line(folder: Path, others: list[FoundRepository]) -> None:
+def test_repositories_are_found_with_their_command_line(folder: Path, others: list[NamedBackbone]) -> None:
     assert [r.folder for r in others] == [folder / "repository-1", folder / "repository-2"]
     assert besides_shipped([folder / "repository-2", folder]) == [others[1], others[0]], "each repository once"
     first = others[0]

@@ -16,7 +16,7 @@ from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, asset_path
 from core.experts.files import load_repository, save_generator, save_repository
-from core.experts.load import FoundRepository
+from core.experts.load import NamedBackbone
 from core.retrieval.adapter import Adapter
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
@@ -40,11 +40,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_a_repository_says_how_it_is_chosen_and_takes_the_loaded_backbone(folder: Path, backbone: EmbeddedBackbone) -> None:
-    found = FoundRepository.read(folder)
+    found = NamedBackbone.read(folder)
     assert found.name == "embedded, photos" and found.options == ("--experts", str(folder), "--adapt", "photos")
     engine = found.load(backbone)
     assert engine.backbone.adapted is backbone.adapted and engine.backbone.layout.moves_photos
-    assert FoundRepository.read(folder).load().backbone.prefix_key == engine.backbone.prefix_key
+    assert NamedBackbone.read(folder).load().backbone.prefix_key == engine.backbone.prefix_key
     with pytest.raises(RepositoryError, match="--adapt photos"):
         load_repository(folder, backbone.layout, backbone.fingerprint)
 
@@ -67,7 +67,7 @@ def test_commands_take_the_experts_backbone(folder: Path, photos: list[Path], tm
 
 
 def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, folder: Path, photos: list[Path]) -> None:
-    visitor, paper = Visitor(), FoundRepository.read(folder).load(engine.backbone)
+    visitor, paper = Visitor(), NamedBackbone.read(folder).load(engine.backbone)
     adding.add_uploads(engine, Tab(visitor), [str(p) for p in photos])
     before = visitor.gallery(engine).contents.embeddings(Adapter("zero-shot", None))
     assert visitor.switch("embedded, photos", paper).photos == len(photos)

@@ -18,7 +18,7 @@ from core.common.paths import EXPERTS
 from core.common.runtime import one_core
 from core.experts.adapter_files import adapter_files, provenance, weight_of, write_files
 from core.experts.files import save_generator, save_repository
-from core.experts.load import FoundRepository, load_engine, repository_folders
+from core.experts.load import NamedBackbone, load_engine, repository_folders
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.sglora.engine import SGLora
@@ -131,7 +131,7 @@ def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
 @pytest.mark.parametrize("folder", repository_folders(EXPERTS), ids=lambda folder: folder.name)
 def test_every_shipped_repository_generates(engine, folder):
     """Reuses the loaded backbone, in the form that the repository needs."""
-    shipped = FoundRepository.read(folder).load(engine.backbone)
+    shipped = NamedBackbone.read(folder).load(engine.backbone)
     assert shipped.backbone.adapted is engine.backbone.adapted
     lora = shipped.adapt(AdapterRequest(DESCRIPTION)).lora
     assert torch.isfinite(lora.vector()).all() and lora.vector().norm() > 0
