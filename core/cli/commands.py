@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from core.experts.load import load_adapter, load_engine
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.library import PhotoLibrary
 from core.sglora.engine import SGLora
-from core.sglora.fit import Fit
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest, read_weights
 
 
@@ -43,8 +42,7 @@ def route(arguments: Namespace) -> Answer:
     assert wanted is not None
     engine = load_chosen_engine(arguments)
     routing = engine.route(wanted.description, wanted.k, wanted.tau)
-    facts = routing_facts(engine, routing)
-    return Answer({"backbone": engine.backbone.name, **facts}, format.routing)
+    return Answer({"backbone": engine.backbone.name, **routing_facts(engine, routing)}, format.routing)
 
 
 def adapt(arguments: Namespace) -> Answer:
@@ -86,25 +84,21 @@ def exported(arguments: Namespace, write: Callable[[Backbone, Lora, Path], list[
     return Answer({"backbone": backbone.name, "adapter": str(arguments.adapter), "out": str(arguments.out), "files": files})
 
 
-def chosen_adapters(
-    arguments: Namespace, wanted: AdapterRequest | None, methods: Sequence[str] = ()
-) -> tuple[Backbone, dict[str, Adapter]]:
-    """The backbone, and adapters by name: those that ``methods`` make for the task (zero-shot alone, without a task), and the
-    one of ``--adapter``. Without methods: zero-shot, and SG-LoRA; without a task and ``--adapter`` the part that all adapters
-    share, if there is one, as on the page."""
-    if wanted is None:  # zero-shot needs no experts
-        backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
-    else:
+def chosen_adapter(arguments: Namespace, wanted: AdapterRequest | None = None) -> tuple[Backbone, str, Adapter]:
+    """The backbone, and the adapter to search with and its name: that of the task, or of ``--adapter``; without them the part
+    that all adapters share, if there is one, as on the page."""
+    if wanted is not None:
         engine = load_chosen_engine(arguments)
-        backbone, adapters = engine.backbone, evaluation.adapters_of(engine, wanted, methods or ("zero-shot", "sg-lora"))
-        if not methods and not Fit.of(engine, engine.route(wanted.description, wanted.k, wanted.tau, wanted.weights)).fits:
+        made = engine.adapt(wanted)
+        if not made.fits:
             log("No expert fits this task: only the shared LoRA is applied.")
-            adapters["shared"] = adapters.pop("sg-lora")
-    if arguments.adapter is not None:
-        adapters["adapter"] = load_adapter(backbone, arguments.adapter)
-    elif wanted is None and not methods and backbone.shared is not None:
-        adapters["shared"] = Adapter.of(backbone.shared, DEFAULT_WEIGHT)
-    return backbone, adapters
+        return engine.backbone, "sg-lora" if made.fits else "shared", Adapter.of(made.lora, made.weight)
+    backbone = chosen_backbone(arguments)
+    if getattr(arguments, "adapter", None) is not None:
+        return backbone, "adapter", load_adapter(backbone, arguments.adapter)
+    if backbone.shared is not None:
+        return backbone, "shared", Adapter.of(backbone.shared, DEFAULT_WEIGHT)
+    return backbone, "zero-shot", ZERO_SHOT
 
 
 def evaluate(arguments: Namespace) -> Answer:
@@ -116,7 +110,14 @@ def evaluate(arguments: Namespace) -> Answer:
         samples = [s for s in samples if s.split == arguments.split]
         if not samples:
             raise DataError(f"No photo of {arguments.data} is in the split {arguments.split!r}.")
-    backbone, adapters = chosen_adapters(arguments, wanted, arguments.methods or evaluation.DEFAULT_METHODS)
+    if wanted is None:  # zero-shot needs no experts
+        backbone, adapters = chosen_backbone(arguments), {"zero-shot": ZERO_SHOT}
+    else:
+        engine = load_chosen_engine(arguments)
+        methods = arguments.methods or evaluation.DEFAULT_METHODS
+        backbone, adapters = engine.backbone, evaluation.adapters_of(engine, wanted, methods)
+    if arguments.adapter is not None:
+        adapters["adapter"] = load_adapter(backbone, arguments.adapter)
     return Answer(evaluation.evaluate(backbone, samples, adapters, log), format.recalls)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cli import format
-from core.cli.commands import Answer, chosen_adapters, chosen_backbone, log, reported, task_request
+from core.cli.commands import Answer, chosen_adapter, log, reported, task_request
 from core.cli.search import load_names, read_gallery
 from core.common.errors import DataError, UsageError
 from core.common.files import check_free, whole
@@ -31,7 +31,6 @@ from core.retrieval.name_scores import LeftOut, proposed_cut, scores_left_out
 from core.retrieval.photo_set import Where, background
 from core.retrieval.questions import Query
 from core.retrieval.search import search
-from core.training.corpus import usual_adapter
 
 Tags = list[tuple[dict[str, Any], list[Path]]]  # what the JSON says of each keyword, and the photos to give it to
 Words = list[list[str]]  # of each photo
@@ -42,7 +41,8 @@ def learn(arguments: Namespace) -> Answer:
         raise UsageError("`learn` needs a folder of photos, or --library DIR.")
     check_free(arguments.out, NAMES_FILE, DataError)
     library = None if arguments.library is None else PhotoLibrary.open(arguments.library)
-    backbone, unread = chosen_backbone(arguments), list[dict[str, str]]()
+    backbone, _, adapter = chosen_adapter(arguments)
+    unread = list[dict[str, str]]()
     if library is None:
         photos, paths, unread = read_gallery(arguments.folder, backbone)
         files = [(row, arguments.folder / path, path.parent) for row, path in paths]
@@ -51,7 +51,6 @@ def learn(arguments: Namespace) -> Answer:
         files = [(row, file, photos.inner_folder(file)) for row, file in photos.all_files()]
     words, folders, failed = _read_words(len(photos), files, arguments.source)
     both = list(map(add, words, folders))
-    adapter = usual_adapter(backbone, backbone.shared)
     learned = learn_keywords(photos, grouped(both), adapter, partial(Steps(log), "learning", unit="keywords"))
     out = None
     if learned.names.entries:
@@ -107,8 +106,7 @@ def tag(arguments: Namespace) -> Answer:
     texts = [clean_text(text, "query") for text in arguments.query or ()]
     keyword = _keyword(arguments.keyword or ", ".join(texts)) if arguments.keyword or texts else ""
     library = PhotoLibrary.open(arguments.library)
-    backbone, adapters = chosen_adapters(arguments, wanted)
-    *_, adapter = adapters.values()
+    backbone, _, adapter = chosen_adapter(arguments, wanted)
     photos = LibraryPhotos(library, backbone)
     names = load_names(arguments.names, backbone).among(background([photos]))
     if gaps:

@@ -3,17 +3,18 @@
 from argparse import Namespace
 from dataclasses import asdict
 from functools import partial
-from itertools import filterfalse
 from pathlib import Path
 
-from core.cli.commands import Answer, chosen_adapters, chosen_backbone, log, reported
+from core.cli.commands import Answer, chosen_backbone, log, reported
 from core.cli.search import is_photo
 from core.common.errors import AdapterError, LibraryError, UsageError
-from core.common.files import no_folder
 from core.common.progress import Steps
 from core.common.stopwatch import Stopwatch
 from core.common.text import clean_text
+from core.data import check_folder
 from core.data.image_io import open_photo
+from core.experts.load import load_adapter
+from core.retrieval.adapter import ZERO_SHOT
 from core.retrieval.columns import photo_rows
 from core.retrieval.indexing import FOLDER_MISSING, index_folders
 from core.retrieval.library import PhotoLibrary
@@ -27,8 +28,8 @@ def index(arguments: Namespace) -> Answer:
     if not arguments.library.exists():
         if not arguments.folders:
             raise LibraryError(f"There is no library {arguments.library} yet: name the folders to index.")
-        for folder in filterfalse(Path.is_dir, arguments.folders):
-            raise LibraryError(no_folder(folder))
+        for folder in arguments.folders:
+            check_folder(folder)
     if arguments.address is not None and arguments.engine != "ray":
         raise UsageError("--address is where a Ray cluster is: it needs --engine ray.")
     backbone = chosen_backbone(arguments)
@@ -61,8 +62,8 @@ def vector(arguments: Namespace) -> Answer:
     For a photo, this is the photo's vector in the database.
     """
     asks_with_photo = is_photo(arguments.query)  # before seconds of loading models
-    backbone, adapters = chosen_adapters(arguments, None, ["zero-shot"])
-    *_, adapter = adapters.values()
+    backbone = chosen_backbone(arguments)
+    adapter = ZERO_SHOT if arguments.adapter is None else load_adapter(backbone, arguments.adapter)
     if adapter.moves_photos and backbone.shared is None:
         raise AdapterError(f"{arguments.adapter} changes photos: use an adapter of texts, or `search --gallery FOLDER`.")
     if asks_with_photo:

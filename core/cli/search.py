@@ -10,7 +10,7 @@ import torch
 
 from core.backbones.base import Backbone
 from core.cli import format
-from core.cli.commands import Answer, chosen_adapters, log, reported, task_request
+from core.cli.commands import Answer, chosen_adapter, log, reported, task_request
 from core.common.errors import DataError, PhotoError, UsageError
 from core.common.progress import Steps
 from core.data import check_folder, read_folder
@@ -55,7 +55,7 @@ def search(arguments: Namespace) -> Answer:
     elif library is None:
         photo_files(arguments.gallery)
 
-    backbone, adapters = chosen_adapters(arguments, wanted)
+    backbone, name, adapter = chosen_adapter(arguments, wanted)
     opened = None if library is None else LibraryPhotos(library, backbone)
     names, own = load_names(arguments.names, backbone), None
     paths, failed = dict[str, Path](), list[dict[str, str]]()
@@ -67,8 +67,8 @@ def search(arguments: Namespace) -> Answer:
         opened.check_folder(where.folder)
     names = names.among(background([own, opened]))
     if names.entries:
-        beside = {name: a for name, a in adapters.items() if a != ZERO_SHOT} or {"names": ZERO_SHOT}
-        adapters = {"zero-shot": ZERO_SHOT, **{name: a.with_names(names) for name, a in beside.items()}}
+        name, adapter = "names" if adapter == ZERO_SHOT else name, adapter.with_names(names)
+    adapters = {"zero-shot": ZERO_SHOT, name: adapter}
     asked = Search(WORDS, "", own, None if texts else opened, names, where, query=query, paths=paths)
     if texts:
         seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)

@@ -36,13 +36,9 @@ _README = Template(
 def adapter_files(
     backbone: Backbone, lora: Lora, origin: Mapping[str, Any], for_transformers: bool = False
 ) -> dict[str, bytes]:
-    """The files of a LoRA by name: PEFT format, its provenance, and a README with code to load it.
+    """The files of a LoRA by name: PEFT format, its provenance (``origin``), and a README with code to load it.
 
-    Args:
-        origin: as from ``adapter_part``, ``shared_provenance`` or ``with_names``.
-        for_transformers: whether peft should load it into transformers' ``CLIPModel``.
-
-    Raises AdapterError: as ``clip_model``, if ``for_transformers``.
+    ``for_transformers``: whether peft should load it into transformers' ``CLIPModel``; raises AdapterError as ``clip_model``.
     """
     choice, model_class = portable(backbone.choice), type(backbone.adapted)
     dtype = torch.float16 if origin.get("part") == EXPERT else torch.float32  # half the size

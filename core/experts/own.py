@@ -128,9 +128,8 @@ def adapter_in_zip(data: bytes) -> dict[str, bytes]:
 
 
 def import_adapter(engine: SGLora, files: Mapping[str, bytes], description: str, own_experts: OwnExperts) -> OwnExperts:
-    """Add an adapter in PEFT format as an own expert. Its name comes from ``description``, which routing compares.
-
-    ``files``: the contents of its two files.
+    """Add an adapter in PEFT format (``files``: the contents of FILES) as an own expert. Its name comes from ``description``,
+    which routing compares.
 
     The expert LoRA is the adapter, minus the shared LoRA if it was built on it, projected on the frozen A over ordinary texts
     (or sample photos). If more than MAX_LOST of its effect is lost, the adapter is kept as it came. On other linears, the
