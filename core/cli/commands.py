@@ -4,7 +4,6 @@ import json
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from core.backbones import EMBEDDED, load_backbone
@@ -63,24 +62,16 @@ def written(arguments: Namespace, lora: Lora, files: Mapping[str, bytes]) -> dic
     return {"parameters": lora.parameters, "rank": lora.rank, "out": str(arguments.out), "files": list(files)}
 
 
-def export_open_clip(arguments: Namespace) -> Answer:
-    from core.backbones.open_clip_export import CONFIG_FILE, write_merged  # imports open_clip, which takes seconds
+def export(arguments: Namespace) -> Answer:
+    """``export open-clip`` writes the whole model, ``export immich`` its text model."""
+    from core.backbones.open_clip_export import CONFIG_FILE, write_merged, write_textual  # imports open_clip: seconds
 
-    check_free(arguments.out, CONFIG_FILE, BackboneError)  # before seconds of loading models
-    return exported(arguments, write_merged, "photos")
-
-
-def export_immich(arguments: Namespace) -> Answer:
-    from core.backbones.open_clip_export import write_textual
-
-    return exported(arguments, write_textual, "texts")
-
-
-def exported(arguments: Namespace, write: Callable[[Backbone, Lora, Path], list[str]], side: Side) -> Answer:
-    backbone = chosen_backbone(arguments, side)
+    if arguments.whole:
+        check_free(arguments.out, CONFIG_FILE, BackboneError)  # before seconds of loading models
+    backbone = chosen_backbone(arguments, "photos" if arguments.whole else "texts")
     adapter = load_adapter(backbone, arguments.adapter)
     assert adapter.lora is not None
-    files = write(backbone, adapter.lora, arguments.out)
+    files = (write_merged if arguments.whole else write_textual)(backbone, adapter.lora, arguments.out)
     return Answer({"backbone": backbone.name, "adapter": str(arguments.adapter), "out": str(arguments.out), "files": files})
 
 

@@ -159,8 +159,8 @@ def build_parser() -> argparse.ArgumentParser:
     command("train generator", "train:generator", *TRAINING, "--experts", *BACKBONE, needs=["--data"], seed=0)
 
     places["export"] = add("export").add_subparsers(title="formats", metavar="FORMAT", required=True)
-    command("export open-clip", "commands:export_open_clip", *BACKBONE, needs=["--adapter", "--out"])
-    command("export immich", "commands:export_immich", *BACKBONE, needs=["--adapter", "--out"])
+    for name in ("export open-clip", "export immich"):
+        command(name, "commands:export", *BACKBONE, needs=["--adapter", "--out"], whole=name == "export open-clip")
 
     command("experiment", "experiment:experiment", "name", "--data", "--out", "--cache", *BACKBONE, data=Path("data"))
     command("manifest", "experiment:photos", "--data", "--out", data=Path("data"))
