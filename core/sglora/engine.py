@@ -16,7 +16,6 @@ from core.backbones.lora import Lora
 from core.common.errors import DescriptionError
 from core.common.runtime import one_core
 from core.common.stopwatch import Stopwatch
-from core.common.text import clean_text
 from core.sglora.fit import Fit
 from core.sglora.generator import LoraGenerator, Sample
 from core.sglora.prior import SemanticPrior
@@ -90,25 +89,24 @@ class SGLora:
 
     @one_core()
     def route(self, description: str, k: int = DEFAULT_K, tau: float = DEFAULT_TAU, weights: Weights | None = None) -> Routing:
-        """Route a sentence to its k closest experts, or weight experts by hand. Raises DescriptionError: when the description
-        is empty or too long, k is below 1, or tau is not above 0; also as ``check``. RepositoryError: without experts."""
-        text = clean_text(description)
-        self.check(k)
-        return self._routed(text, embed_descriptions(self.backbone, [text])[0], k, tau, weights or {})
+        """Route a sentence to its k closest experts, or weight experts by hand. Raises DescriptionError: as ``AdapterRequest``
+        and ``check``. RepositoryError: without experts."""
+        return self._routed(AdapterRequest(description, k, tau, weights=weights or {}), Stopwatch())
 
-    def _routed(self, text: str, embedding: Tensor, k: int, tau: float, weights: Weights) -> Routing:
-        routing = SparseRouter(self.repository.embeddings).route(text, embedding, k, tau)
-        return routing.weighted({self.repository.index_of(name): w for name, w in weights.items()}) if weights else routing
+    def _routed(self, request: AdapterRequest, watch: Stopwatch) -> Routing:
+        self.check(request.k, request.strength)
+        embedding = embed_descriptions(self.backbone, [request.description])[0]
+        watch.lap("encode")
+        routing = SparseRouter(self.repository.embeddings).route(request.description, embedding, request.k, request.tau)
+        by_hand = {self.repository.index_of(name): weight for name, weight in request.weights.items()}
+        return routing.weighted(by_hand) if by_hand else routing
 
     @one_core()
     def adapt(self, request: AdapterRequest, always: bool = False) -> Adaptation:
         """Run the whole algorithm: encode, route, build the prior, sample, decode. ``always``: apply the expert LoRA even if no
         expert fits, as in the paper. Raises as ``route``."""
-        self.check(request.k, request.strength)
         watch, repository = Stopwatch(), self.repository
-        embedding = embed_descriptions(self.backbone, [request.description])[0]
-        watch.lap("encode")
-        routing = self._routed(request.description, embedding, request.k, request.tau, request.weights)
+        routing = self._routed(request, watch)
         fits = always or Fit.of(self, routing).fits
         watch.lap("route")
         prior = repository.prior(routing)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from core.common.errors import DescriptionError, RepositoryError
+from core.common.errors import RepositoryError
 from core.sglora.request import DEFAULT_K, DEFAULT_TAU
 
 NO_EXPERTS = "This model has no experts yet: train one, import a LoRA (PEFT), or give a repository (--experts)."
@@ -57,12 +57,8 @@ class SparseRouter:
     embeddings: Tensor
 
     def route(self, description: str, embedding: Tensor, k: int = DEFAULT_K, tau: float = DEFAULT_TAU) -> Routing:
-        """Route a sentence with embedding [s]. If k exceeds the number of experts, all are chosen. Raises DescriptionError:
-        when k is below 1 or tau is not above 0. RepositoryError: when there are no experts."""
-        if k < 1:
-            raise DescriptionError(f"k is {k}: at least one expert is needed.")
-        if not tau > 0:
-            raise DescriptionError(f"tau is {tau}: the temperature must be above 0.")
+        """Route a sentence with embedding [s]. If k exceeds the number of experts, all are chosen. Raises RepositoryError: when
+        there are no experts."""
         if not len(self.embeddings):
             raise RepositoryError(NO_EXPERTS)
         similarity = self.embeddings @ embedding

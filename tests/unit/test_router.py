@@ -7,6 +7,7 @@ from tiny_models import noise
 
 from core.common.errors import DescriptionError
 from core.common.text import MAX_DESCRIPTION, clean_text
+from core.sglora.request import AdapterRequest
 from core.sglora.router import SparseRouter
 
 
@@ -50,11 +51,11 @@ def test_small_tau_shares_between_equals():
 
 
 @pytest.mark.parametrize(
-    ("k", "tau", "reason"), [(0, 0.1, "k is 0"), (-2, 0.1, "k is -2"), (1, 0.0, "tau is 0.0"), (1, float("nan"), "tau is nan")]
+    ("k", "tau", "reason"), [(0, 0.1, "k is 0"), (-2, 0.1, "k is -2"), (1, 0.0, "tau is 0:"), (1, float("nan"), "tau is nan")]
 )
 def test_bad_numbers(k, tau, reason):
     with pytest.raises(DescriptionError, match=reason):
-        ROUTER.route("x", SENTENCE, k, tau)
+        AdapterRequest("x", k, tau)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "!?…", "🐕", "\x00\x07", "\u200b\u200b"])
