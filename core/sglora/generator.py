@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from core.sglora.prior import SemanticPrior
-from core.sglora.vae import ConditionalVAE, Gaussian, condition
+from core.sglora.vae import ConditionalVAE, condition
 
 
 class Sample(NamedTuple):
@@ -33,7 +34,7 @@ class LoraGenerator:
     notes: Mapping[str, Any]
 
     @torch.no_grad()
-    def latent(self, prior: SemanticPrior) -> Gaussian:
+    def latent(self, prior: SemanticPrior) -> Normal:
         """p(z | c): [..., latent] for a prior [..., D]."""
         return self.vae.condition_prior(condition(prior))
 
@@ -41,5 +42,6 @@ class LoraGenerator:
     def sample(self, prior: SemanticPrior, seed: int) -> Sample:
         """Draw z ~ p(z | c), and decode it."""
         latent = self.latent(prior)
-        z = latent.sample(torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed)))
+        noise = torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed))
+        z = latent.mean + latent.stddev * noise
         return Sample(z, self.vae.decode(z, condition(prior)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from core.backbones.lora import Lora
 from core.sglora.engine import Adaptation, SGLora
@@ -33,24 +32,19 @@ class Sketch:
     @staticmethod
     def of(engine: SGLora, made: Adaptation) -> Sketch:
         """Without a generator, the sample is the merge, and there is no z."""
-        prior, generator, rows = made.prior, engine.generator, engine.repository.coordinates[made.routing.chosen]
+        prior, generator, repository = made.prior, engine.generator, engine.repository
+        rows, whole = repository.coordinates[made.routing.chosen], norm(made.own)
         draws = [] if generator is None else [generator.sample(prior, seed) for seed in (made.request.seed, *SEEDS)]
         theta, *thetas = [draw.theta for draw in draws] or [prior.mean]
         first = [each[..., :COORDINATES].tolist() for each in (prior.mean, prior.variance.sqrt(), rows, theta)]
         away = torch.stack(thetas) - torch.stack(thetas).mean(0) if thetas else rows[:0]
-        added, *apart = percents(engine, torch.cat([(theta - prior.mean)[None], away]), made)
+        steps = repository.basis.decode(torch.cat([(theta - prior.mean)[None], away]))
+        added, *apart = (100 * norm(Lora.from_vector(repository.layout, step)) / whole for step in steps)
         if generator is None:
             return Sketch(len(theta), *first, added=added)
         latent, apart = generator.latent(prior), (sum(each**2 for each in apart) / len(apart)) ** 0.5
-        deviation = (0.5 * latent.log_variance).exp()
-        zs = torch.stack([latent.mean, deviation, *(draw.z for draw in draws)])
-        return Sketch(len(theta), *first, added=added, latent=zs[:, deviation.topk(2).indices].tolist(), apart=apart)
-
-
-def percents(engine: SGLora, steps: Tensor, made: Adaptation) -> list[float]:
-    """The weight change of each step in coordinates [n, D], in percent of the expert LoRA's."""
-    layout, whole = engine.repository.layout, norm(made.own)
-    return [100 * norm(Lora.from_vector(layout, step)) / whole for step in engine.repository.basis.decode(steps)]
+        zs = torch.stack([latent.mean, latent.stddev, *(draw.z for draw in draws)])
+        return Sketch(len(theta), *first, added=added, latent=zs[:, latent.stddev.topk(2).indices].tolist(), apart=apart)
 
 
 def norm(lora: Lora) -> float:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
 
 from core.sglora.prior import SemanticPrior
 
@@ -24,24 +25,6 @@ class VaeConfig:
     coordinates: int  # D of theta
     latent: int = 16  # of z
     hidden: int = 128  # width of the MLPs
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """A diagonal Gaussian: mean and log-variance, [n, latent] each."""
-
-    mean: Tensor
-    log_variance: Tensor
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """Reparameterised sample for standard normal ``noise`` of the same shape."""
-        return self.mean + noise * (0.5 * self.log_variance).exp()
-
-    def kl(self, other: Gaussian) -> Tensor:
-        """KL(self || other) for each row and latent, [n, latent], in nats (closed form)."""
-        ratio = (self.log_variance - other.log_variance).exp()
-        distance = (self.mean - other.mean).square() / other.log_variance.exp()
-        return 0.5 * (ratio + distance - 1 + other.log_variance - self.log_variance)
 
 
 class Elbo(NamedTuple):
@@ -66,13 +49,13 @@ class ConditionalVAE(nn.Module):
         for parameter in self.decoder[-1].parameters():
             nn.init.zeros_(parameter)
 
-    def encode(self, theta: Tensor, condition: Tensor) -> Gaussian:
-        """q(z | theta, c) for theta [n, D] and c [n, 2 D]."""
-        return _gaussian(self.encoder(torch.cat([theta, condition], -1)))
+    def encode(self, theta: Tensor, condition: Tensor) -> Normal:
+        """q(z | theta, c), [n, latent], for theta [n, D] and c [n, 2 D]."""
+        return _normal(self.encoder(torch.cat([theta, condition], -1)))
 
-    def condition_prior(self, condition: Tensor) -> Gaussian:
-        """p(z | c) for c [n, 2 D]."""
-        return _gaussian(self.prior(condition))
+    def condition_prior(self, condition: Tensor) -> Normal:
+        """p(z | c), [n, latent], for c [n, 2 D]."""
+        return _normal(self.prior(condition))
 
     def decode(self, z: Tensor, condition: Tensor) -> Tensor:
         """theta [n, D] from z [n, latent] and c [n, 2 D]."""
@@ -81,8 +64,8 @@ class ConditionalVAE(nn.Module):
     def elbo(self, theta: Tensor, condition: Tensor, noise: Tensor) -> Elbo:
         """The parts of the negative ELBO for theta [n, D], c [n, 2 D] and standard normal noise [n, latent]."""
         posterior, prior = self.encode(theta, condition), self.condition_prior(condition)
-        rebuilt = self.decode(posterior.sample(noise), condition)
-        return Elbo(0.5 * (rebuilt - theta).square().sum(-1).mean(), posterior.kl(prior).sum(-1).mean())
+        rebuilt = self.decode(posterior.mean + posterior.stddev * noise, condition)
+        return Elbo(0.5 * (rebuilt - theta).square().sum(-1).mean(), kl_divergence(posterior, prior).sum(-1).mean())
 
 
 def condition(prior: SemanticPrior) -> Tensor:
@@ -97,6 +80,6 @@ def _mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _gaussian(output: Tensor) -> Gaussian:
+def _normal(output: Tensor) -> Normal:
     mean, log_variance = output.chunk(2, -1)
-    return Gaussian(mean, log_variance.clamp(-8, 4))
+    return Normal(mean, (0.5 * log_variance.clamp(-8, 4)).exp(), validate_args=False)
