@@ -103,19 +103,15 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
 
     def adapting(self, side: Side) -> EmbeddedBackbone:
         """The backbone with LoRAs on one side. It shares this one's weights."""
-        return self if side == adapted_side(self.choice) else self._formed(self._shared, side)
+        return self if side == adapted_side(self.choice) else copy.copy(self)._form(self._shared, side)
 
     def with_shared(self, shared: Lora | None) -> EmbeddedBackbone:
         """A backbone of the same heads with another shared LoRA, rounded as in its file. Raises ValueError: when it adapts
         other linears than those of the heads."""
-        return self._formed(shared, adapted_side(self.choice))
+        return copy.copy(self)._form(shared, adapted_side(self.choice))
 
-    def _formed(self, shared: Lora | None, adapt: Side) -> EmbeddedBackbone:
-        other = copy.copy(self)
-        other._form(shared, adapt)
-        return other
-
-    def _form(self, shared: Lora | None, adapt: Side) -> None:
+    def _form(self, shared: Lora | None, adapt: Side) -> Self:
+        """Take this form; returns itself."""
         self._shared, self.fingerprint = None, self._heads
         if shared is not None:
             tensors = _shared_tensors(shared)
@@ -130,6 +126,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
             self.prefix_key, self.prefix_shape = EmbeddedTowers.prefix_key, EmbeddedTowers.prefix_shape
         self.layout = LoraLayout.of(self.linears, adapted, LORA_RANK)
         self._set_vision()
+        return self
 
     def to(self, device: torch.device) -> Self:
         if device != self.device:  # a copy, so that the other form stays on its device

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,16 +25,13 @@ def second_moments(
     sums = {m.name: torch.zeros(m.in_features, m.in_features, dtype=torch.float64) for m in modules}
     counts = dict.fromkeys(sums, 0)
 
-    def reads(name: str, linear: nn.Module) -> None:
-        def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0].flatten(0, -2).double().cpu()
-            sums[name] += x.T @ x
-            counts[name] += len(x)
+    def add(name: str, linear: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].flatten(0, -2).double().cpu()
+        sums[name] += x.T @ x
+        counts[name] += len(x)
 
-        linear.register_forward_pre_hook(add)
-
-    for m in modules:
-        reads(m.name, towers.get_submodule(m.name))
+    for name in sums:
+        towers.get_submodule(name).register_forward_pre_hook(partial(add, name))
     lora = backbone.there(lora)
     for part in prefixes.split(BATCH):
         part = part.to(backbone.device)

@@ -125,10 +125,8 @@ class Lora(_OnTowers):
         split = vector.split([rows * columns for rows, columns in shapes])
         parts = iter([part.view(shape) for part, shape in zip(split, shapes, strict=True)])
         frozen = layout.a or {}
-        return Lora(
-            layout.modules,
-            {m.name: Factors(frozen[m.name] if frozen else next(parts), next(parts)) for m in layout.modules},
-        )
+        factors = {m.name: Factors(frozen[m.name] if frozen else next(parts), next(parts)) for m in layout.modules}
+        return Lora(layout.modules, factors)
 
     @staticmethod
     def read(tensors: Mapping[str, Tensor], modules: Iterable[LoraModule], start: str = "") -> Lora:
