@@ -145,10 +145,6 @@ class Backbone(Towers):
         """Embed texts in the shared space, [n, d]. Raises as ``text_suffix``."""
         return self.text_suffix(self.text_prefix(texts), lora)
 
-    def there(self, lora: Lora | None) -> Lora | None:
-        """Move a LoRA to the device."""
-        return None if lora is None else lora.to(self.device)
-
 
 def last_text_linear(backbone: Backbone) -> LoraModule:
     """The last linear of the text side. Raises AdapterError: when no LoRA can adapt it."""
@@ -164,7 +160,7 @@ def last_linear(backbone: Backbone, prefix: Tensor, lora: Lora | None = None) ->
     Both are float32 on the CPU, with the LoRA applied. Raises as ``last_text_linear``."""
     last_text_linear(backbone)
     unnormalised: Any = backbone.adapted.text.unnormalised
-    inputs, outputs = unnormalised(prefix.to(backbone.device), backbone.there(lora))
+    inputs, outputs = unnormalised(prefix.to(backbone.device), lora and lora.to(backbone.device))
     return inputs.float().cpu(), outputs.float().cpu()
 
 

@@ -61,6 +61,7 @@ class ClipText(nn.Module):
         self.token_embedding, self.positional_embedding = text.token_embedding, text.positional_embedding
         self.frozen, self.blocks = text.transformer.resblocks[: len(text.transformer.resblocks) - len(blocks)], blocks
         self.ln_final, self.projection = text.ln_final, _linear(text.text_projection)
+        self.last = None if self.projection is None else "text.projection"
         self.register_buffer("attn_mask", getattr(text, "attn_mask", None), persistent=False)
         self.pooling = _pooling(text)
         self.eos = text.text_eos_id if hasattr(text, "text_eos_id") else text.eos_id
@@ -68,10 +69,6 @@ class ClipText(nn.Module):
     def forward(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
         """From token ids [n, context] to unit-length embeddings [n, d], with the LoRA applied."""
         return F.normalize(self.unnormalised(tokens, lora)[1].float(), dim=-1)
-
-    @property
-    def last(self) -> str | None:
-        return None if self.projection is None else "text.projection"
 
     def unnormalised(self, tokens: Tensor, lora: Lora | None = None) -> tuple[Tensor, Tensor]:
         """The inputs [n, width] of ``last``, and the texts [n, d] before they are normalised."""

@@ -168,7 +168,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
 
     @torch.no_grad()
     def text_suffix(self, prefix: Tensor, lora: Lora | None = None) -> Tensor:
-        return self.adapted.text(prefix.to(self.device), self.there(lora)).cpu()
+        return self.adapted.text(prefix.to(self.device), lora and lora.to(self.device)).cpu()
 
     def prefix(self, pixels: Tensor) -> Tensor:
         maps = super().prefix(pixels)
@@ -184,7 +184,7 @@ class EmbeddedBackbone(EmbeddedTowers, Backbone):
 
     def embedded(self, maps: Tensor, lora: Lora | None = None) -> Tensor:
         """Embeddings [n, d] of the image tower's maps [n, 49, 320]."""
-        return self._through(self._vision[0], maps, self.there(lora))
+        return self._through(self._vision[0], maps, lora and lora.to(self.device))
 
     @torch.no_grad()
     def _through(self, head: nn.Module, maps: Tensor, lora: Lora | None = None) -> Tensor:

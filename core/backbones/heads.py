@@ -71,6 +71,7 @@ class TextHead(nn.Module):
             nn.GELU(),
             nn.Linear(config.text_hidden, config.dim),
         )
+        self.last = f"text.mlp.{len(self.mlp) - 1}"
         nn.init.orthogonal_(self.skip.weight)
         for parameter in self.mlp[-1].parameters():
             nn.init.zeros_(parameter)
@@ -83,7 +84,3 @@ class TextHead(nn.Module):
         keys = adapted_sequence(self.mlp[:-1], sentences, lora, "text.mlp")
         skipped = adapted_linear(self.skip, sentences, lora, "text.skip")
         return keys, skipped + adapted_linear(self.mlp[-1], keys, lora, self.last)
-
-    @property
-    def last(self) -> str:
-        return f"text.mlp.{len(self.mlp) - 1}"

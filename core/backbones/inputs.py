@@ -32,7 +32,7 @@ def second_moments(
 
     for name in sums:
         towers.get_submodule(name).register_forward_pre_hook(partial(add, name))
-    lora = backbone.there(lora)
+    lora = lora and lora.to(backbone.device)
     for part in prefixes.split(BATCH):
         part = part.to(backbone.device)
         towers.text(part, lora) if texts else towers.vision(part.float(), lora)

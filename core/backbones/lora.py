@@ -79,10 +79,9 @@ class LoraLayout(_OnTowers):
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """The shapes of the factors in a vector, in order."""
-        r, a = self.rank, self.a
-        if a:
-            return [(m.out_features, len(a[m.name])) for m in self.modules]
-        return [shape for m in self.modules for shape in ((r, m.in_features), (m.out_features, r))]
+        if self.a:
+            return [(m.out_features, len(self.a[m.name])) for m in self.modules]
+        return [shape for m in self.modules for shape in ((self.rank, m.in_features), (m.out_features, self.rank))]
 
     @property
     def size(self) -> int:
@@ -162,7 +161,6 @@ class Lora(_OnTowers):
 
     @lazy
     def digest(self) -> str:
-        """Digest of the numbers of all linears."""
         return digest(" ".join(f"{name} {self.factors[name].digest}" for name in sorted(self.factors)))
 
     @lazy
@@ -170,7 +168,6 @@ class Lora(_OnTowers):
         return sum(f.a.numel() + f.b.numel() for f in self.factors.values())
 
     def to(self, device: torch.device) -> Lora:
-        """Move the factors to a device."""
         return Lora(self.modules, {name: Factors(f.a.to(device), f.b.to(device)) for name, f in self.factors.items()})
 
     def scaled(self, strength: float) -> Lora:

@@ -42,8 +42,7 @@ class OpenClipBackbone(Backbone):
     """An open_clip model; descriptions are routed in its text space.
 
     Args:
-        model: has a plain ViT image tower. The tower becomes this backbone's prefix and suffix. It is removed from the model,
-            so that memory holds its weights once.
+        model: loses its image tower, a plain ViT, to this backbone, so that memory holds its weights once.
         tokenizer: from texts to token ids [n, context].
         adapt_blocks: number of last blocks of the adapted tower that LoRAs adapt (None: all of the image tower, or the last
             two of the text tower).
@@ -122,7 +121,7 @@ class OpenClipBackbone(Backbone):
 
     @torch.no_grad()
     def _read(self, tokens: Tensor, lora: Lora | None = None) -> Tensor:
-        return self.adapted.text(tokens, self.there(lora)).cpu() if len(tokens) else torch.empty(0, self.dim)
+        return self.adapted.text(tokens, lora and lora.to(self.device)).cpu() if len(tokens) else torch.empty(0, self.dim)
 
     @torch.no_grad()
     def prefix(self, pixels: Tensor, dtype: torch.dtype = torch.float16) -> Tensor:
@@ -137,7 +136,7 @@ class OpenClipBackbone(Backbone):
             return finished(prefix, lora, "photos")
         if not len(prefix):
             return torch.empty(0, self.dim)
-        lora = self.there(lora)
+        lora = lora and lora.to(self.device)
         with autocast(self.device, self.dtype):
             return torch.cat([self.adapted.vision(part.float(), lora).cpu() for part in self._sent(prefix)])
 
@@ -286,7 +285,6 @@ def _usual_preprocessing(name: str) -> dict[str, Any]:
 
 
 def _settings(tag: Mapping[str, Any]) -> dict[str, Any]:
-    """The preprocessing of a tag's weights."""
     return {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if tag.get(key) is not None}
 
 
@@ -321,7 +319,6 @@ def _check_runs_no_code(name: str, config: object) -> None:
 
 
 def _failure(name: str, pretrained: str | None, is_file: bool, tag: Mapping[str, Any], error: Exception) -> BackboneError:
-    """What failed, why, and what to do."""
     why = _why(error)
     if is_file:
         return BackboneError(f"{pretrained} does not load into {name} ({why}): it is damaged or of another model.")
