@@ -121,13 +121,9 @@ class ExpertRepository:
         close = listed([f"“{each}”" for each in get_close_matches(brief(name), names, 3, 0)])
         raise DescriptionError("There is no expert “{name}”: the closest are {close}.", name=brief(name), close=close)
 
-    def own(self, index: int) -> Lora:
-        """The mean LoRA of one expert, without the shared LoRA."""
-        return self._lora(torch.tensor([index]), torch.ones(1), self.means[index])
-
     def lora(self, index: int) -> Lora:
         """The mean LoRA of one expert, with the shared LoRA."""
-        return self.with_shared(self.own(index))
+        return self.merged(torch.tensor([index]), torch.ones(1))
 
     def with_shared(self, own: Lora) -> Lora:
         """The shared LoRA, if there is one, plus an expert LoRA."""

@@ -152,7 +152,7 @@ def test_a_foreign_adapter_is_kept_as_it_came(engine, tmp_path):
     assert entry.rest is not None and entry.expert.lost == 0 and not entry.mean.any()
     assert entry.memory == 4 * (layout.size + n + engine.backbone.sentence_dim + lora.parameters)
     repository = load_zip(save_zip(own_experts), engine).repository
-    first = repository.own(0)
+    first = Lora.from_vector(repository.layout, repository.means[0])
     for found in (own_experts.repository, repository, repository.subset([0, n])):
         torch.testing.assert_close(delta(found.lora(len(found) - 1)), delta(lora))
         merged = found.merged(torch.tensor([len(found) - 1, 0]), torch.tensor([0.7, 0.3]))

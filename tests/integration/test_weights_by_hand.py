@@ -32,6 +32,7 @@ from app.page.view import Controls
 from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
+from core.backbones.lora import Lora
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError
 from core.experts.random_sentence import random_sentence
@@ -54,7 +55,7 @@ def changes(engine: SGLora, weights: dict[str, float]) -> dict[str, np.ndarray]:
     """The weighted sum of the experts' weight changes, by linear, in numpy."""
     names = [expert.name for expert in engine.repository.experts]
     own = {names.index(name): weight for name, weight in weights.items()}
-    loras = [(engine.repository.own(i), weight) for i, weight in own.items()]
+    loras = [(Lora.from_vector(engine.repository.layout, engine.repository.means[i]), weight) for i, weight in own.items()]
     linears = loras[0][0].factors
     return {n: sum(w * (f.b.double() @ f.a.double()).numpy() for lora, w in loras for f in [lora.factors[n]]) for n in linears}
 

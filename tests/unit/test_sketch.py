@@ -8,6 +8,7 @@ import torch
 from random_engines import DESCRIPTION, random_engine
 from tiny_models import tiny_backbone
 
+from core.backbones.lora import Lora
 from core.sglora.engine import Adaptation, SGLora
 from core.sglora.request import AdapterRequest
 from core.sglora.sketch import COORDINATES, SEEDS, Sketch, norm
@@ -43,7 +44,7 @@ def test_the_decoders_share_is_that_of_the_whole_matrices(engine: SGLora, made: 
     routing = made.routing
     again = engine.adapt(made.request).own
     merge = sum(
-        w * whole(replace(made, own=engine.repository.own(i)))
+        w * whole(replace(made, own=Lora.from_vector(engine.repository.layout, engine.repository.means[i])))
         for i, w in zip(routing.chosen.tolist(), routing.weights.tolist(), strict=True)
     )
     share = 100 * np.linalg.norm(whole(made) - merge) / np.linalg.norm(whole(made))
