@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.backbones.spec import EMBEDDED
+from core.backbones.spec import EMBEDDED, Side
 from core.common.errors import BackboneError
 
 __all__ = ["EMBEDDED", "load_backbone"]
 
 if TYPE_CHECKING:
     from core.backbones.base import Backbone
-    from core.backbones.lora import Side
 
 
 def load_backbone(

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from core.backbones.lora import VISION, Lora, LoraLayout, LoraModule, Side
+from core.backbones.lora import VISION, Lora, LoraLayout, LoraModule
+from core.backbones.spec import Side
 from core.common.device import CPU
 from core.common.errors import AdapterError
 from core.common.images import Framing

@@ -11,31 +11,19 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core.backbones.attention import PROJECTIONS
-from core.backbones.base import Backbone, Towers, TwoTowers, finished, photo_column
-from core.backbones.frozen_towers import (
-    IMAGE_TOWER_SHA256,
-    MAP_CHANNELS,
-    MAP_TOKENS,
-    MEAN,
-    SENTENCE_DIM,
-    STD,
-    TEXT_TOWER_SHA256,
-    ImageTower,
-    TextTower,
-)
+from core.backbones.base import Backbone, TwoTowers, finished, photo_column
+from core.backbones.frozen_towers import IMAGE_TOWER_SHA256, MAP_CHANNELS, MAP_TOKENS, TEXT_TOWER_SHA256, EmbeddedTowers
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
-from core.backbones.lora import LORA_RANK, VISION, Lora, LoraLayout, LoraModule, Side
+from core.backbones.lora import LORA_RANK, VISION, Lora, LoraLayout, LoraModule
 from core.backbones.openvino_network import openvino_network
-from core.backbones.spec import adapted_side
+from core.backbones.spec import Side, adapted_side
 from core.backbones.trained_words import load_words
 from core.backbones.translations import Maps, toward_english
 from core.common.device import CPU, batch_size, sent
 from core.common.errors import BackboneError
-from core.common.images import Framing
 from core.common.runtime import compute_dtype
 from core.common.tensor_files import damage_raises, read_tensors, shipped_tensors, write_tensors
 
@@ -45,30 +33,6 @@ SHARED_FILE, TRANSLATIONS_FILE = "shared.safetensors", "translations.safetensors
 WORDS_FILE = "words.txt"
 COLUMNS_AT_ONCE = 4  # photos a request: 1 takes half as long again, 8 are not faster
 LEAST_BATCH = 8  # with fewer rows, oneDNN multiplies bfloat16 in another order: embeddings would depend on the batch
-
-# All backbones of a process share the towers, which are frozen.
-_image_tower, _text_tower = cache(ImageTower), cache(TextTower)
-
-
-class EmbeddedTowers(Towers):
-    """The frozen towers. Each loads on first use, so that routing starts fast."""
-
-    prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
-    prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
-    sentence_dim = SENTENCE_DIM
-    # Squashing keeps the whole photo in view, which matters more for search than its aspect. Training photos are squashed too.
-    framing = Framing()
-    mean, std = MEAN, STD
-
-    @property
-    def image_tower(self) -> ImageTower:
-        return _image_tower(self.device)
-
-    def encode_sentence(self, texts: Sequence[str]) -> Tensor:
-        return _text_tower().encode(texts)
-
-    def prefix(self, pixels: Tensor) -> Tensor:
-        return self.image_tower(pixels)
 
 
 class EmbeddedBackbone(EmbeddedTowers, Backbone):
@@ -261,6 +225,6 @@ def load_embedded(path: Path, dtype: torch.dtype | None = None, adapt: Side = "t
 def load_shared(path: Path, linears: Mapping[str, LoraModule]) -> Lora:
     """Read the file of ``save_shared``. Raises BackboneError: when it is missing, damaged or for other heads."""
     with damage_raises(BackboneError, path.name, "restore it, with the heads that it belongs to"):
-        shared = Lora.read(load_file(path), linears.values())
+        shared = Lora.read(read_tensors(path)[0], linears.values())
         shared.check_finite(path.name)
     return shared

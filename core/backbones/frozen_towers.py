@@ -8,6 +8,7 @@ Neither needs a model hub.
 import hashlib
 import importlib.util
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.backbones import efficientnet
+from core.backbones.base import Towers
 from core.backbones.openvino_network import openvino_network
 from core.common.device import CPU, autocast, batch_size, sent
 from core.common.errors import BackboneError
-from core.common.images import SIDE
+from core.common.images import SIDE, Framing
 from core.common.runtime import compute_dtype
 
 IMAGE_TOWER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -131,3 +133,28 @@ class TextTower:
         # The tokenizer is in Python: without a limit, one long text would take seconds. Lone surrogates are invalid UTF-8.
         short = [text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode() for text in texts]
         return F.normalize(torch.from_numpy(self.model.encode(short)), dim=-1) if short else torch.empty(0, SENTENCE_DIM)
+
+
+# All backbones of a process share the towers, which are frozen.
+_image_tower, _text_tower = cache(ImageTower), cache(TextTower)
+
+
+class EmbeddedTowers(Towers):
+    """The frozen towers. Each loads on first use, so that routing starts fast."""
+
+    prefix_key, sentence_key = f"{IMAGE_TOWER_SHA256} folded", TEXT_TOWER_SHA256
+    prefix_shape = (MAP_TOKENS, MAP_CHANNELS)
+    sentence_dim = SENTENCE_DIM
+    # Squashing keeps the whole photo in view, which matters more for search than its aspect. Training photos are squashed too.
+    framing = Framing()
+    mean, std = MEAN, STD
+
+    @property
+    def image_tower(self) -> ImageTower:
+        return _image_tower(self.device)
+
+    def encode_sentence(self, texts: Sequence[str]) -> Tensor:
+        return _text_tower().encode(texts)
+
+    def prefix(self, pixels: Tensor) -> Tensor:
+        return self.image_tower(pixels)

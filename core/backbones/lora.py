@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +19,6 @@ from core.common.messages import Message
 
 MAX_RANK = 256
 LORA_RANK = 2  # default of generated and trained LoRAs, as in the paper
-Side = Literal["texts", "photos"]
 TEXT, VISION = "text.", "vision."  # how names of linears start, by tower
 
 

@@ -21,8 +21,8 @@ from core.backbones import hub
 from core.backbones.attention import PROJECTIONS
 from core.backbones.base import Backbone, TwoTowers, finished
 from core.backbones.clip_text import text_tower
-from core.backbones.lora import LORA_RANK, Lora, LoraLayout, Side
-from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, portable, slug, with_full_paths
+from core.backbones.lora import LORA_RANK, Lora, LoraLayout
+from core.backbones.spec import FOLDER, HUB, OWN_WEIGHTS, Side, portable, slug, with_full_paths
 from core.backbones.vit import AdaptedTower, PlainViT
 from core.common.device import autocast, batch_size, sent
 from core.common.errors import BackboneError, StudioError, brief

@@ -1,15 +1,11 @@
 """The arguments of ``load_backbone``, for this machine and for others, where its paths mean nothing."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from core.backbones.lora import Side  # imports torch
-
+Side = Literal["texts", "photos"]  # what LoRAs adapt
 EMBEDDED = "embedded"
 FOLDER, HUB = "local-dir:", "hf-hub:"
 OWN_WEIGHTS = (FOLDER, HUB)  # how names of models with their own weights start

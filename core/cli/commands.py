@@ -9,8 +9,8 @@ from typing import Any
 from core.backbones import EMBEDDED, load_backbone
 from core.backbones.base import Backbone
 from core.backbones.embedded import load_embedded
-from core.backbones.lora import Lora, Side
-from core.backbones.spec import OWN_WEIGHTS, adapted_side, slug
+from core.backbones.lora import Lora
+from core.backbones.spec import OWN_WEIGHTS, Side, adapted_side, slug
 from core.cli import format
 from core.common.device import current
 from core.common.errors import BackboneError, DataError, UsageError

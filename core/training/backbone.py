@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.backbones.embedded import EmbeddedTowers, save_heads
-from core.backbones.frozen_towers import ImageTower
+from core.backbones.embedded import save_heads
+from core.backbones.frozen_towers import EmbeddedTowers, ImageTower
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import current, sent, training_autocast
 from core.common.errors import DataError

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from core.backbones.base import Towers
-from core.backbones.embedded import EmbeddedBackbone, EmbeddedTowers
+from core.backbones.embedded import EmbeddedBackbone
+from core.backbones.frozen_towers import EmbeddedTowers
 from core.common.device import batch_size, current
 from core.common.digest import digest
 from core.common.errors import PhotoError

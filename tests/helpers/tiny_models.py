@@ -6,8 +6,9 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from core.backbones.lora import Lora, LoraLayout, Side
+from core.backbones.lora import Lora, LoraLayout
 from core.backbones.open_clip import OpenClipBackbone
+from core.backbones.spec import Side
 
 CONTEXT = 16
 

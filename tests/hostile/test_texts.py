@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.backbones.embedded import EmbeddedTowers
+from core.backbones.frozen_towers import EmbeddedTowers
 from core.common.errors import StudioError
 
 LONG = 100_000

@@ -17,7 +17,8 @@ from made_up_photos import COLOURS, SHAPES, captioned, draw
 from tiny_models import frozen_layout, random_lora
 
 from core.backbones.description import embed_descriptions
-from core.backbones.embedded import EmbeddedBackbone, EmbeddedTowers, load_embedded, load_shared
+from core.backbones.embedded import EmbeddedBackbone, load_embedded, load_shared
+from core.backbones.frozen_towers import EmbeddedTowers
 from core.backbones.lora import Lora, LoraLayout, LoraModule
 from core.backbones.lora_algebra import merge
 from core.common.errors import DataError, DescriptionError, RepositoryError

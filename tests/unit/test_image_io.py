@@ -14,8 +14,7 @@ import torch
 from make_images import encode
 from PIL import Image
 
-from core.backbones.embedded import EmbeddedTowers
-from core.backbones.frozen_towers import MEAN, STD
+from core.backbones.frozen_towers import MEAN, STD, EmbeddedTowers
 from core.common.errors import PhotoError
 from core.common.messages import Message, message
 from core.common.text import safe_name
