@@ -37,15 +37,11 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 
 def content(hub: Hub) -> bytes:
-    served = hub.files[REPOSITORY][client.WEIGHTS]
-    assert isinstance(served, Path)
-    return served.read_bytes()
+    return hub.files[REPOSITORY][client.WEIGHTS].read_bytes()
 
 
 def fetched(show: client.Show = lambda done, size: None) -> bytes:
-    file = fetch_weights(NAME, TAG, show)
-    assert file is not None
-    return file.read_bytes()
+    return fetch_weights(NAME, TAG, show).read_bytes()
 
 
 def stops_at(limit: int) -> client.Show:

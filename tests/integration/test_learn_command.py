@@ -94,9 +94,7 @@ def of_kind(gallery: Gallery, kind: str) -> list[int]:
 
 
 def learned(gallery: Gallery, **keywords: list[int]) -> Learned:
-    shared = gallery.backbone.shared
-    assert shared is not None
-    return learn(gallery.contents, keywords, Adapter.of(shared, 0.8))
+    return learn(gallery.contents, keywords, Adapter.of(gallery.backbone.shared, 0.8))
 
 
 def test_no_photo_that_teaches_is_measured(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +181,7 @@ def test_gaps_are_filled_with_the_best_name(photos: Path, answer: Answer, run: R
 
 def test_proposals_are_right_as_often_as_they_say(gallery: Gallery) -> None:
     """The shares, counted by hand: photos left out, taught without them, by how far the best name is above its mean."""
-    shared = gallery.backbone.shared
-    assert shared is not None
-    adapter, contents = Adapter.of(shared, 0.8), gallery.contents
+    adapter, contents = Adapter.of(gallery.backbone.shared, 0.8), gallery.contents
     wugs, daxes = of_kind(gallery, "wug")[:4], of_kind(gallery, "dax")[:4]
     names = TaughtNames(gallery.backbone).add("wug", contents.prefixes(wugs)).add("dax", contents.prefixes(daxes))
     found = proposals(contents, names, adapter, tagged=[*wugs, *daxes])
@@ -198,7 +194,6 @@ def test_proposals_are_right_as_often_as_they_say(gallery: Gallery) -> None:
 
 def test_keywords_that_search_finds_untaught_compete_for_photos(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
     """Living rooms are no wugs, though only wugs are taught. A keyword of photos of several kinds, or of all, says nothing."""
-    assert backbone.shared is not None
     living = [sample.path for sample in sample_photos() if sample.subject == "photos of living rooms and furniture"]
     gallery, adapter = Gallery(backbone), Adapter.of(backbone.shared, 0.8)
     gallery.add([*(drawn(tmp_path, "wug", number) for number in range(8)), *living, *blurred(tmp_path, ["a.jpg", "b.jpg"], 1)])

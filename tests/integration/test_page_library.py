@@ -68,7 +68,6 @@ def test_an_adapter_is_generated_again_when_the_experts_change(engine: SGLora, t
 
     def adapted(wanted: AdapterRequest) -> Adaptation:
         answering.answer(tab.visitor.engine(engine), tab, Asked(request=wanted))
-        assert tab.adaptation is not None
         return tab.adaptation
 
     before = adapted(wanted)

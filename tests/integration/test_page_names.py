@@ -64,9 +64,7 @@ def tab(engine: SGLora, files: list[Path]) -> Tab:
 
 
 def ask(engine: SGLora, tab: Tab, words: str, request: AdapterRequest | None = None, merge: bool = False) -> Comparison:
-    answer = answering.answer(engine, tab, Asked(Question.words(words), request, merge))
-    assert answer is not None
-    return answer
+    return answering.answer(engine, tab, Asked(Question.words(words), request, merge))
 
 
 def wugs(tab: Tab, n: int = 3) -> list[str]:
@@ -74,7 +72,6 @@ def wugs(tab: Tab, n: int = 3) -> list[str]:
 
 
 def first(tab: Tab, n: int = 6) -> list[str]:
-    assert tab.comparison is not None
     return [hit.label[:3] for hit in tab.comparison.columns[-1].ranking.hits[:n]]
 
 
@@ -218,7 +215,6 @@ def test_names_go_into_the_download(engine: SGLora, tab: Tab, tmp_path: Path) ->
     shutil.unpack_archive(write_zip(engine, tab.visitor, tab.adaptation), tmp_path / "names")
     answering.answer(engine, tab, Asked(request=AdapterRequest(SENTENCE, strength=1.0)))
     shutil.unpack_archive(write_zip(engine, tab.visitor, tab.adaptation), tmp_path / "both")
-    assert tab.adaptation is not None
     for folder, base in (("names", backbone.shared), ("both", tab.adaptation.lora)):
         lora, origin = load_peft(tmp_path / folder, list(backbone.linears.values()), backbone.fingerprint)
         expected, words = tab.visitor.names(engine).on(base), ["a wug", "a dog"]
@@ -267,7 +263,6 @@ def test_answers_draw_the_line_below_a_name(engine: SGLora, tab: Tab) -> None:
     right = [key for key in asked if name[key].startswith("wug")]
     assert (now.line, now.above) == (6, 6) and first(tab) == ["wug"] * 6
     assert tab.ticked == right and tab.visitor.taught == (("wug", 2 + len(right)),) and len(right) >= 2
-    assert tab.comparison is not None
     answering.mark(tab, tab.comparison.columns[-1].ranking.hits[0].key, False)  # the others say that the line is further down
     shown = results_html.line(tab.comparison, line_of(engine, tab))
     assert 'data-line="6"' in shown and "Photos above the line: 5" in shown
@@ -313,7 +308,6 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
     index_folders(PhotoLibrary.create(tmp_path / "pictures", engine.backbone), [tmp_path / "photos"], engine.backbone)
     tab.sources = Sources(PhotoLibraries([tmp_path / "pictures"]))
     answer = answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))))
-    assert answer is not None
     chosen = {hit.label: hit.key for hit in answer.columns[0].ranking.hits if hit.label in ("blob 0.png", "blob 1.png")}
     keys = [chosen["blob 0.png"], chosen["blob 1.png"], *wugs(tab, 1)]
     names = teaching.from_photos(engine, tab, "both", keys)

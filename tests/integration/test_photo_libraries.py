@@ -172,9 +172,7 @@ def scores(comparison: Comparison) -> list[dict[str, float]]:
 
 def answer(engine: SGLora, tab: Tab, question: Question, sources: Sources = Sources(), **asked: Any) -> Comparison:
     tab.sources = sources
-    found = answering.answer(engine, tab, Asked(question, **asked))
-    assert found is not None
-    return found
+    return answering.answer(engine, tab, Asked(question, **asked))
 
 
 @pytest.mark.parametrize("query", ["a dog on grass", "a dog -grass"])

@@ -305,9 +305,7 @@ def test_only_the_token_brings_a_visitor_back(app: Running) -> None:
     def opened(session: str, memory: object) -> Person:
         """The visitor of a browser that remembers ``memory``."""
         assert Stranger(app.url, session).event(load, None, memory, *controls).values is not None
-        tab = app.visitors.find_tab(session)
-        assert tab is not None
-        return tab.visitor
+        return app.visitors.find_tab(session).visitor
 
     first = opened("first", None)
     assert len(first.token) > 20 and opened("first", None) is first

@@ -121,7 +121,6 @@ def test_a_query_in_a_folder(photos: Path, library: list[object], answer: Answer
 
 
 def test_photos_left_out_and_crossed_score_as_taught_without_them(backbone: EmbeddedBackbone, library: list[object]) -> None:
-    assert backbone.shared is not None
     adapter = Adapter.of(backbone.shared, 0.8)
     photos = read_names(Path(str(library[3])) / "names.safetensors", backbone).entries[0].photos
     none = TaughtNames(backbone)

@@ -77,7 +77,6 @@ def test_search_with_names_ranks_as_the_page_does(answer: Answer, engine: SGLora
     adding.add_uploads(engine, tab, [str(photo) for photo in photos])
     teaching.from_file(engine, tab, str(taught / NAMES_FILE))
     shown = answering.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
-    assert shown is not None
     columns = {column.title: column.ranking.hits for column in shown.columns}
     for ours, theirs in (("zero-shot", ZERO), ("sg-lora", SG_LORA)):
         assert [hit["photo"] for hit in found[ours]] == [hit.label for hit in columns[theirs]]
@@ -116,7 +115,6 @@ def test_names_on_top_of_an_adapter_are_those_of_the_library_call(
     base = engine.adapt(AdapterRequest("photos of boats", seed=3)).lora
     prefixes = backbone.prefix(torch.stack([backbone.pixels(open_photo(path)) for path in photos]))
     expected = TaughtNames(backbone).add("wug", prefixes).on(base)
-    assert expected is not None
     sentences = ["a wug", "two dogs in the snow"]
     for folder in ("a", "b"):
         lora, origin = load_peft(tmp_path / folder, linears, backbone.fingerprint)
@@ -134,10 +132,8 @@ def test_names_on_top_of_an_adapter_are_those_of_the_library_call(
 def test_vector_and_evaluate_take_names(answer: Answer, backbone: EmbeddedBackbone, folders: Path, taught: Path) -> None:
     found = answer("vector", "a photo of a wug", "--adapter", taught)
     photos = torch.stack([backbone.pixels(open_photo(path)) for path in sorted((folders / "wug").iterdir())])
-    everyday = everyday_photos(backbone)
-    assert everyday is not None
     seen = backbone.suffix(backbone.prefix(photos), backbone.shared)
-    (target,) = ridge_directions(seen, torch.ones(len(seen), 1), everyday.moments[1])
+    (target,) = ridge_directions(seen, torch.ones(len(seen), 1), everyday_photos(backbone).moments[1])
     plain = backbone.encode_text(["a photo of a wug"], backbone.shared)[0]
     zero_shot, named = torch.tensor(found["vector"]).unflatten(0, (2, -1)) / 2**0.5
     assert not zero_shot.any(), "the zero-shot part does not know the name, so it is zero"
