@@ -102,7 +102,6 @@ def test_repositories_are_found_with_their_command_line(folder: Path, others: li
 
 
 def test_the_page_has_no_choice_if_there_is_none(engine: SGLora) -> None:
-    """tests/browser/test_switch.py uses the choice."""
     page, _ = build(Models(lambda: engine), Visitors())
     assert "backbone" not in {getattr(block, "elem_id", None) for block in page.blocks.values()}
 

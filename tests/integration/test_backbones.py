@@ -60,11 +60,6 @@ class Case:
         """The output of the part that a LoRA adapts."""
         return (self.backbone.text_suffix if self.backbone.layout.moves_texts else self.backbone.suffix)(given, lora)
 
-    @property
-    def part(self) -> str:
-        """The name of that part in ``Backbone.adapted``."""
-        return "text" if self.backbone.layout.moves_texts else "vision"
-
 
 def photos(n: int = 4) -> list[Image.Image]:
     """``n`` different photos, not square: a smooth gradient with a coloured block."""
@@ -180,12 +175,6 @@ def test_threads_with_different_loras_do_not_meet(case):
 # embedded
 
 
-def test_embedded_is_the_default(backbone):
-    default = load_backbone()
-    assert (default.name, default.fingerprint) == ("embedded", backbone.fingerprint)
-    assert default.layout.size == 2 * (512 + 1024) + 2 * (1024 + 384), "both linears of the text head's MLP, rank 2"
-
-
 @pytest.fixture(scope="module")
 def rounded() -> EmbeddedBackbone:
     """The shipped backbone with its head in bfloat16, also on a CPU without native bfloat16."""
@@ -205,20 +194,6 @@ def test_fast_arithmetic_is_close_to_float32(rounded):
     changed = rounded.adapted.vision(maps, lora) - exact
     assert changed.norm(dim=-1).min() > 0.1
     torch.testing.assert_close(paper.suffix(maps, lora) - paper.suffix(maps), changed, atol=0.02, rtol=0)
-
-
-def test_batches_and_threads_change_scores_by_rounding_only(rounded):
-    """Photos arrive singly or in batches, and the number of free cores varies. Scores differ by rounding only."""
-    pixels = torch.stack([rounded.pixels(image) for image in photos(4)])
-    prefix = rounded.prefix(pixels)
-    out, threads = rounded.suffix(prefix), torch.get_num_threads()
-    try:
-        for number, size in ((1, 1), (2, 3), (2, 1)):
-            torch.set_num_threads(number)
-            again = torch.cat([rounded.prefix(part) for part in pixels.split(size)])
-            assert (rounded.suffix(again) * out).sum(-1).min() > 0.9999
-    finally:
-        torch.set_num_threads(threads)
 
 
 def test_embedded_refuses_missing_and_damaged_heads(tmp_path):
@@ -356,7 +331,6 @@ def test_random_weights_are_always_the_same(tiny_name):
 
 
 def test_local_checkpoint(tiny_name, tmp_path):
-    """``test_families.py`` has those in safetensors."""
     original, path = tiny_clip(7), tmp_path / "weights.pt"
     torch.save(original.state_dict(), path)
     backbone, pixels = load_backbone(tiny_name, str(path), adapt_blocks=2), noise(2, 3, 48, 48)
@@ -399,7 +373,6 @@ def test_a_pickle_that_looks_like_an_archive_is_not_run(tiny_name, tmp_path):
 
 
 def test_a_local_folder_has_its_weights(tmp_path):
-    """``test_no_experts.py`` searches with one."""
     name = f"local-dir:{make_model(tmp_path / 'model', 7)}"
     with pytest.raises(BackboneError, match="brings its own weights"):
         load_backbone(name, "openai")
@@ -457,7 +430,6 @@ def test_damaged_and_foreign_checkpoints(tiny_name, tmp_path):
 
 
 def test_unknown_names_and_tags():
-    """``test_hub.py`` has unknown tags."""
     with pytest.raises(BackboneError, match="Did you mean ViT-B-16"):
         load_backbone("ViT-B16")
     with pytest.raises(BackboneError, match="embedded` brings its own weights"):

@@ -20,7 +20,6 @@ from made_up_photos import blurred
 from PIL import Image
 from random_engines import random_engine
 from repositories import make_repository
-from safetensors.torch import load_file
 
 from core.backbones import load_backbone
 from core.backbones.peft_format import load_peft
@@ -116,11 +115,7 @@ def test_route_is_what_the_engine_says(run, answer, engine):
     found = answer("route", TEXT, "--k", 4, "--tau", 0.05)
     assert list(found) == ["backbone", "description", "k", "tau", "experts", "fit"]
     assert all(list(e) == ["name", "description", "similarity", "weight"] for e in found["experts"])
-    routing = engine.route(TEXT, 4, 0.05)
-    assert found["experts"] == routed_experts(engine, routing)
-    assert sum(e["weight"] for e in found["experts"]) == pytest.approx(1, abs=1e-5)
-    similarity = [e["similarity"] for e in found["experts"]]
-    assert similarity == sorted(similarity, reverse=True)
+    assert found["experts"] == routed_experts(engine, engine.route(TEXT, 4, 0.05))
     code, out, err = run("route", TEXT, "--k", 4, "--tau", 0.05)
     assert (code, err) == (0, "") and TEXT in out and all(expert["name"] in out for expert in found["experts"])
 
@@ -168,6 +163,9 @@ def test_wrong_usage_is_exit_code_2(run, argv):
         (2, "“may” is no day: give one such as 2024-05-31", ["search", "dog", "--gallery", ".", "--since", "may"]),
         *((1, "nowhere", ["route", TEXT, option, NOWHERE]) for option in ("--experts", "--generator", "--heads")),
         (1, "ViT-Z-99", ["route", TEXT, "--backbone", "ViT-Z-99"]),
+        (1, "--random-weights", ["train", "experts", "--data", EMPTY, "--backbone", "ViT-B-32"]),
+        (1, "ViT-Z-99", ["train", "experts", "--data", EMPTY, "--backbone", "ViT-Z-99", "--random-weights"]),
+        (1, "nowhere does not exist", ["experiment", "known", "--data", NOWHERE]),
         (1, "nowhere does not exist", ["search", "a dog", "--gallery", NOWHERE]),
         (1, "nowhere does not exist", ["evaluate", "--task", TEXT, "--data", NOWHERE]),
         *((1, "nowhere does not exist", ["train", p, "--data", NOWHERE]) for p in ("backbone", "experts", "generator")),
@@ -197,8 +195,6 @@ def test_adapt_writes_the_engines_lora_and_says_so(run, answer, engine, tmp_path
     expected = engine.adapt(AdapterRequest(TEXT, 3, 0.2, 5, 0.5))
     assert found["experts"] == routed_experts(engine, expected.routing)
     assert (found["seed"], found["strength"], found["k"], found["tau"]) == (5, 0.5, 3, 0.2)
-    tensors = load_file(out_folder / "adapter_model.safetensors")
-    assert found["parameters"] == sum(tensor.numel() for tensor in tensors.values())
     assert found["parameters"] == engine.parameters, "the same for all sentences and k"
     assert found["out"] == str(out_folder)
     assert sorted(found["files"]) == sorted(p.name for p in out_folder.iterdir())
@@ -380,13 +376,10 @@ def test_an_unknown_folder_of_a_library_is_named_with_those_that_it_has(run, fol
     code, _, err = run("search", "a dog", "--library", photo_library, "--folder", folder / "nowhere")
     assert code == 1
     assert f"no photo in {folder / 'nowhere'}: name one of its folders, such as {folder}, {folder / 'images'}." in err
-    code, _, err = run("search", "a dog", "--library", photo_library, "--folder", folder, "--since", "2030-01-01")
-    assert code == 1 and "No photo matches this folder" in err
 
 
 @pytest.fixture(scope="module")
 def photo_library(folder, tmp_path_factory) -> Path:
-    """A library of ``folder``, made by the command line."""
     library = tmp_path_factory.mktemp("library") / "made"
     assert main(["index", str(folder), "--library", str(library)]) == 0
     return library
@@ -490,11 +483,3 @@ def test_libraries_and_vectors_reject_adapters_of_photos(run, answer, folder, tm
         assert (code, out) == (1, "") and "use an adapter of texts" in err and "search --gallery FOLDER" in err
     query = load_backbone(model[1], adapt_blocks=2).encode_text(["a red ball"])[0]
     np.testing.assert_allclose(answer("vector", "a red ball", *model)["vector"], query, atol=1e-6)
-
-
-def test_random_weights_need_their_flag(tmp_path: Path, capsys) -> None:
-    command = ["train", "experts", "--data", str(tmp_path), "--backbone", "ViT-B-32"]
-    assert main(command) == 1
-    assert "--pretrained" in (words := capsys.readouterr().err) and "--random-weights" in words
-    assert main([*command, "--backbone", "no-such-model", "--random-weights"]) == 1
-    assert "knows no model no-such-model" in capsys.readouterr().err

@@ -14,7 +14,6 @@ from tiny_models import noise
 from core.common.errors import AdapterError
 from core.data.image_io import open_photo
 from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import width
 from core.retrieval.gallery import Gallery
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
@@ -46,18 +45,6 @@ def gallery(engine: SGLora, photos: list[Path]) -> Gallery:
 @pytest.fixture(scope="module")
 def prefixes(engine: SGLora, photos: list[Path]) -> torch.Tensor:
     return torch.cat([engine.backbone.prefix(engine.backbone.pixels(open_photo(path))[None]) for path in photos])
-
-
-def test_rows_have_unit_length_and_hold_both_embeddings(engine, gallery, prefixes) -> None:
-    backbone, index = engine.backbone, gallery.contents.index_for(ZERO_SHOT)
-    rows = index.take(np.arange(len(index)))
-    assert width(backbone) == 2 * backbone.dim == rows.shape[1]
-    torch.testing.assert_close(rows.norm(dim=1), torch.ones(PHOTOS))
-    adapter = Adapter.of(engine.adapt(AdapterRequest(SENTENCE)).lora)
-    assert gallery.contents.index_for(adapter) is index, "a new sentence must reuse the photos' index"
-    torch.testing.assert_close(gallery.contents.embeddings(), backbone.suffix(prefixes), atol=5e-3, rtol=0)
-    torch.testing.assert_close(gallery.contents.embeddings(adapter), backbone.suffix(prefixes, adapter.lora), atol=5e-3, rtol=0)
-    assert (gallery.contents.embeddings() - gallery.contents.embeddings(adapter)).abs().max() > 0.02
 
 
 def test_the_strength_is_the_weight_and_ends_at_one(engine) -> None:

@@ -4,22 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from command_line import Answer, Run
 from made_up_photos import blurred
 from random_engines import random_engine
 
-from app.actions import adding
-from app.visitors.tab import Tab
-from app.visitors.visitor import Visitor
 from core.backbones.embedded import EmbeddedBackbone
 from core.common.errors import RepositoryError
 from core.common.paths import GENERATOR_FILE, asset_path
 from core.experts.files import load_repository, save_generator, save_repository
 from core.experts.load import NamedBackbone
-from core.retrieval.adapter import Adapter
-from core.sglora.engine import SGLora
-from core.sglora.request import AdapterRequest
 
 TEXT = "photos of puppies in the snow"
 
@@ -64,14 +57,3 @@ def test_commands_take_the_experts_backbone(folder: Path, photos: list[Path], tm
     assert by_task["zero-shot"] == by_file["zero-shot"] and by_task["sg-lora"] == by_file["adapter"] != by_task["zero-shot"]
     code, _, err = run(*search, "--adapter", tmp_path / "adapter")
     assert code == 1 and "--adapt photos" in err
-
-
-def test_a_visitor_who_switches_has_the_photos_indexed_again(engine: SGLora, folder: Path, photos: list[Path]) -> None:
-    visitor, paper = Visitor(), NamedBackbone.read(folder).load(engine.backbone)
-    adding.add_uploads(engine, Tab(visitor), [str(p) for p in photos])
-    before = visitor.gallery(engine).contents.embeddings(Adapter("zero-shot", None))
-    assert visitor.switch("embedded, photos", paper).photos == len(photos)
-    gallery = visitor.gallery(paper)
-    torch.testing.assert_close(gallery.contents.embeddings(Adapter("zero-shot", None)), before, atol=2e-2, rtol=0)
-    adapted = gallery.contents.embeddings(Adapter.of(paper.adapt(AdapterRequest(TEXT, strength=4)).lora))
-    assert (adapted - before).norm(dim=-1).min() > 0.05

@@ -7,20 +7,17 @@ import json
 
 import pytest
 import torch
-from random_engines import DESCRIPTION, TASKS, random_engine
-from tiny_models import noise, tiny_backbone
+from random_engines import DESCRIPTION, random_engine
+from tiny_models import tiny_backbone
 
 from core.backbones.description import embed_descriptions
 from core.backbones.lora import Lora
 from core.backbones.peft_format import load_peft
-from core.common.errors import RepositoryError
 from core.common.paths import EXPERTS
 from core.common.runtime import one_core
 from core.experts.adapter_files import adapter_files, provenance, weight_of, write_files
 from core.experts.files import save_generator, save_repository
 from core.experts.load import NamedBackbone, load_engine, repository_folders
-from core.retrieval.adapter import ZERO_SHOT, Adapter
-from core.retrieval.columns import photo_rows, text_rows
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.sglora.router import SparseRouter
@@ -29,13 +26,6 @@ from core.sglora.router import SparseRouter
 @pytest.fixture(scope="module", params=["embedded", "open_clip"])
 def sglora(request) -> SGLora:
     return random_engine(request.getfixturevalue("backbone") if request.param == "embedded" else tiny_backbone(adapt_blocks=2))
-
-
-def scores(sglora: SGLora, adapter: Adapter = ZERO_SHOT) -> torch.Tensor:
-    """Search's scores [3, 6] of three random photos and all tasks."""
-    backbone = sglora.backbone
-    prefixes = noise(3, *backbone.prefix_shape).half()
-    return photo_rows(backbone, prefixes, adapter) @ text_rows(backbone, backbone.text_prefix(TASKS), adapter).T
 
 
 def weight_changes(*loras: Lora | None) -> dict[str, torch.Tensor]:
@@ -73,17 +63,6 @@ def test_adapt_is_the_algorithm_step_by_step(sglora):
     torch.testing.assert_close(
         weight_changes(result.lora), {name: factor * change for name, change in whole.items()}, atol=1e-3, rtol=1e-3
     )
-    assert result.request == AdapterRequest(DESCRIPTION, k=3, tau=0.2, seed=5, strength=0.5)
-    assert set(result.seconds) == {"encode", "route", "prior", "decode"}
-
-
-def test_merged_is_the_weighted_sum_on_the_shared_part(sglora):
-    routing, repository = sglora.route(DESCRIPTION, k=3), sglora.repository
-    means = repository.means[routing.chosen]
-    own = [Lora.from_vector(repository.layout, mean).scaled(w) for mean, w in zip(means, routing.weights.tolist(), strict=True)]
-    merged = repository.merged(routing.chosen, routing.weights)
-    expected = weight_changes(sglora.backbone.shared, *own)
-    torch.testing.assert_close(weight_changes(merged), expected, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("sentence", ["photos of people surfing", "photos of a wedding"])
@@ -96,20 +75,16 @@ def test_every_sentence_has_variants(engine, sentence):
     assert apart.min() > 0.05 * steps.norm(dim=1).mean()
 
 
-def test_download_and_upload_give_the_same_search(sglora, tmp_path):
+def test_download_and_upload_give_the_same_adapter(sglora, tmp_path):
     result = sglora.adapt(AdapterRequest(DESCRIPTION, seed=4, strength=0.7))
     origin, backbone = provenance(sglora, result), sglora.backbone
-    write_files(tmp_path / "adapter", adapter_files(sglora.backbone, result.lora, provenance(sglora, result)))
+    write_files(tmp_path / "adapter", adapter_files(backbone, result.lora, origin))
     lora, read = load_peft(tmp_path / "adapter", backbone.linears.values(), backbone.fingerprint)
     assert read == json.loads(json.dumps(origin)) == origin
     for name, factors in result.lora.factors.items():
         assert torch.equal(lora.factors[name].a, factors.a) and torch.equal(lora.factors[name].b, factors.b)
-    before, after = Adapter.of(result.lora, result.weight), Adapter.of(lora, weight_of(read))
-    torch.testing.assert_close(scores(sglora, after), scores(sglora, before))
-    assert (scores(sglora, after) - scores(sglora)).abs().max() > 1e-4
+    assert weight_of(read) == result.weight
     assert (read["description"], read["seed"], read["k"], read["strength"]) == (DESCRIPTION, 4, 4, 0.7)
-    assert [e["name"] for e in read["experts"]] == [sglora.repository.experts[i].name for i in result.routing.chosen]
-    assert sum(e["weight"] for e in read["experts"]) == pytest.approx(1, abs=1e-5)
 
 
 def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
@@ -147,7 +122,3 @@ def test_engine_from_other_files(backbone, tmp_path):
     for name, change in weight_changes(there.own).items():  # both files hold float16
         torch.testing.assert_close(weight_changes(read.own)[name], change, atol=0.05 * float(change.abs().max()), rtol=0)
     assert read.full.factors.keys() == there.full.factors.keys()
-    with pytest.raises(RepositoryError, match="another backbone"):
-        load_engine(tiny_backbone(), tmp_path / "experts", tmp_path / "generator.safetensors")
-    with pytest.raises(RepositoryError, match=r"lacks index\.json"):
-        load_engine(made.backbone, tmp_path / "none")

@@ -106,7 +106,6 @@ def test_verification_counts_and_averages(engine: SGLora) -> None:
 
 
 def context_of(folder: Path, **parts: Any) -> ExperimentContext:
-    """A context with these parts, and an empty folder."""
     made = ExperimentContext(folder, folder, tiny_backbone(), lambda line: None)
     made.__dict__.update({"contents": "", "corpus": None, **parts})
     return made

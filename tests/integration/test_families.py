@@ -25,7 +25,6 @@ def small(request, tmp_path_factory) -> SmallModel:
 
 
 def merged(model: nn.Module, lora: Lora) -> None:
-    """Add the LoRA's weight changes to the library's own weights."""
     for name, factors in lora.factors.items():
         weight_of(model, name).add_(factors.delta)
 

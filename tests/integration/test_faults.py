@@ -86,7 +86,6 @@ def test_a_client_that_leaves_ends_its_upload(app: Running, monkeypatch: pytest.
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk for one test."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
@@ -166,9 +165,6 @@ def test_slow_clients_delay_no_visitor_and_get_their_answer(app: Running, tmp_pa
             silent.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: x\r\nContent-Le")
         sent = httpx.post(f"{app.url}gradio_api/upload", content=slowly(), headers=headers, timeout=300)
     assert sent.status_code == 200
-
-
-# Helpers
 
 
 def upload(app: Running, content: bytes) -> httpx.Response:

@@ -1,9 +1,12 @@
 """The gallery compared with brute force: NumPy rankings, embeddings computed outside it, and many threads at once."""
 
 import threading
-from collections.abc import Iterator, Sized
+from collections import Counter
+from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,24 +26,18 @@ from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
 from core.retrieval.gallery import KEPT_ADAPTERS, KEPT_HITS, ZERO_SHOT, Adapter, Gallery
 
-COUNTED = {"prefix": "prefixed", "suffix": "suffixed", "text_prefix": "read", "text_suffix": "embedded"}
 
+def counted(backbone: Backbone, patch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the photos and texts that pass through each half of the backbone's towers."""
+    counts = Counter[str]()
 
-class Spy:
-    """The real backbone. Counts the photos and texts that pass through each half of its towers."""
+    def count(name: str, real: Callable[..., torch.Tensor], given: Sized, *more: Any) -> torch.Tensor:
+        counts[name] += len(given)
+        return real(given, *more)
 
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
-        self.prefixed = self.suffixed = self.read = self.embedded = 0
-
-    def __getattr__(self, name: str) -> object:
-        real = getattr(self._backbone, name)
-
-        def counted(given: Sized, lora: Lora | None = None) -> torch.Tensor:
-            vars(self)[COUNTED[name]] += len(given)
-            return real(given) if lora is None else real(given, lora)
-
-        return counted if name in COUNTED else real
+    for name in ("prefix", "suffix", "text_prefix", "text_suffix"):
+        patch.setattr(backbone, name, partial(count, name, getattr(backbone, name)))
+    return counts
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +52,6 @@ def either(request: pytest.FixtureRequest, backbone: EmbeddedBackbone, vit: Back
     chosen = {"texts": backbone, "photos": vit}[request.param]
     assert lora(chosen, 1).moves_photos == (request.param == "photos")
     return chosen
-
-
-@pytest.fixture
-def spy(either: Backbone) -> Spy:
-    return Spy(either)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +84,6 @@ def png(seed: int) -> bytes:
 
 
 def pictures(n: int) -> list[tuple[str, bytes]]:
-    """n different small photos."""
     return [(f"picture-{i}.png", png(i)) for i in range(n)]
 
 
@@ -156,21 +147,20 @@ def test_recalls_are_those_counted_by_hand(filled, either) -> None:
 # When the gallery computes
 
 
-def test_prefixes_are_computed_once_per_content(spy, samples) -> None:
-    gallery = Gallery(spy)
+def test_prefixes_are_computed_once_per_content(either, samples, monkeypatch) -> None:
+    gallery, counts = Gallery(either), counted(either, monkeypatch)
     paths = [s.path for s in samples[:6]]
     gallery.add(paths)
-    assert spy.prefixed == 6
     for seed in range(3):
-        own = lora(spy, seed)
-        adapter = Adapter.of(own if spy.shared is None else merge([spy.shared, own], [1.0, 1.0]))
+        own = lora(either, seed)
+        adapter = Adapter.of(own if either.shared is None else merge([either.shared, own], [1.0, 1.0]))
         ranked(gallery, "a cat", adapter)
-    embeddings = 1 + 3 if spy.shared is None else 2
-    assert spy.prefixed == 6 and spy.suffixed == embeddings * 6, (
+    embeddings = 1 + 3 if either.shared is None else 2
+    assert counts["prefix"] == 6 and counts["suffix"] == embeddings * 6, (
         "only the suffix runs: once for zero-shot and the shared part, or once for each adapter of photos"
     )
     gallery.add([*paths, samples[6].path])
-    assert spy.prefixed == 7
+    assert counts["prefix"] == 7
 
 
 def test_indexes_follow_the_photos(either, samples) -> None:
@@ -189,20 +179,22 @@ def test_indexes_follow_the_photos(either, samples) -> None:
     assert gallery.photos == () and gallery.contents.embeddings(adapter).shape == (0, either.dim)
 
 
-def test_captions_are_read_once_and_embedded_for_the_last_adapters(backbone, samples) -> None:
-    spy = Spy(backbone)
-    gallery = Gallery(spy)
+def test_captions_are_read_once_and_embedded_for_the_last_adapters(backbone, samples, monkeypatch) -> None:
+    gallery, counts = Gallery(backbone), counted(backbone, monkeypatch)
     gallery.add([s.path for s in samples[:4]])
     gallery.set_captions({s.name: s.captions for s in samples})
     captions = len({text for photo in gallery.photos for text in photo.captions})
-    adapters = [Adapter.of(lora(spy, seed)) for seed in range(KEPT_HITS + 1)]
+    adapters = [Adapter.of(lora(backbone, seed)) for seed in range(KEPT_HITS + 1)]
     first = [recalls(gallery, adapter) for adapter in adapters]
-    assert (spy.read, spy.embedded, spy.suffixed) == (captions, len(adapters) * captions, 2 * 4), "no photo is embedded again"
-    assert recalls(gallery, adapters[-1]) == first[-1] and spy.embedded == len(adapters) * captions
-    assert recalls(gallery, adapters[0]) == first[0] and spy.embedded == (len(adapters) + 1) * captions, "the oldest is dropped"
+    expected = {"prefix": 4, "suffix": 2 * 4, "text_prefix": captions, "text_suffix": len(adapters) * captions}
+    assert counts == expected, "no photo is embedded again"
+    assert recalls(gallery, adapters[-1]) == first[-1] and counts == expected
+    assert recalls(gallery, adapters[0]) == first[0] and counts["text_suffix"] == (len(adapters) + 1) * captions, (
+        "the oldest is dropped"
+    )
     gallery.set_captions({gallery.photos[0].name: ["something new"]})
     recalls(gallery)
-    assert spy.read == captions + 1, "only the new caption must be read"
+    assert counts["text_prefix"] == captions + 1, "only the new caption must be read"
 
 
 def test_indexes_of_the_last_adapters_are_kept_and_counted(vit) -> None:
@@ -308,7 +300,6 @@ def captions_of(gallery: Gallery) -> dict[str, tuple[str, ...]]:
 
 
 def test_captions_are_tidied_and_replace_those_of_their_photos_alone(vit) -> None:
-    """unit/test_captions.py has more names."""
     gallery = Gallery(vit)
     gallery.add([("Dog.JPG", png(1)), ("cat.png", png(2))])
     assert gallery.set_captions({"CAT": ["a cat", "a pet"], "nobody.jpg": ["nothing"]}) == 1
@@ -363,7 +354,6 @@ def test_questions_to_an_empty_gallery_say_what_to_do(vit) -> None:
 
 @pytest.mark.slow
 def test_adapters_used_at_once_do_not_disturb_each_other(either, samples, indexed) -> None:
-    """Each thread gets the same result as when its adapter runs alone."""
     adapters = [ZERO_SHOT, *(Adapter.of(lora(either, seed)) for seed in range(5))]
     quiet, busy = indexed, Gallery(either)
     busy.add([s.path for s in samples])

@@ -35,7 +35,6 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty photos."""
     folder = tmp_path_factory.mktemp("photos")
     blurred(folder, [f"{i:02}.jpg" for i in range(40)], 1)
     return folder
@@ -54,7 +53,6 @@ def update(library: Path, folders: list[Path], backbone: Backbone, **options: ob
 
 
 def copied(photos: Path, folder: Path, *numbers: int) -> None:
-    """Copy some photos to a folder."""
     folder.mkdir(exist_ok=True)
     for number in numbers:
         shutil.copy(photos / f"{number:02}.jpg", folder)

@@ -46,13 +46,6 @@ def with_own(none: SGLora, folder) -> tuple[OwnExperts, dict[str, Lora]]:
     return import_adapter(none, files, SENTENCES[2], own_experts), loras
 
 
-def test_without_experts_a_sentence_gets_three_ways_on(none: SGLora) -> None:
-    assert (len(none.repository), none.generator, none.parameters) == (0, None, 0)
-    for ask in (none.route, lambda sentence: none.adapt(AdapterRequest(sentence))):
-        with pytest.raises(RepositoryError, match=r"no experts yet: train one, import a LoRA .*--experts"):
-            ask("photos of boats")
-
-
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_own_experts_are_merged_exactly(none: SGLora, tmp_path, k: int) -> None:
     own_experts, loras = with_own(none, tmp_path)

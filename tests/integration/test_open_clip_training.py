@@ -78,7 +78,6 @@ def text_experts(data: Path, backbone: list[str], tmp_path_factory: pytest.TempP
 
 
 def trained_in(folder: Path, data: Path, options: list[str]) -> Path:
-    """Train experts and a generator by two commands, in a folder."""
     out, common = folder / "experts", ["--data", str(data), "--cache", str(folder / "cache"), *options]
     assert main(["train", "experts", "--out", str(out), *common, *settings(*RECIPE)]) == 0
     assert main(["train", "generator", "--experts", str(out), *common, *settings("steps=4")]) == 0

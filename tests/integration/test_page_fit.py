@@ -1,8 +1,5 @@
 """How well experts fit, in the endpoints and as HTML: the notice, the applied parts, and their strength."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 import torch
 from app_visitors import Running, client_of
@@ -10,11 +7,10 @@ from gradio_client import Client
 
 from app.languages import texts
 from app.page.views import experts_html, page_html
-from core.backbones.peft_format import load_peft
 from core.common.messages import message
+from core.experts.adapter_files import routed_experts
 from core.sglora.engine import SGLora
 from core.sglora.fit import Fit
-from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import Routing
 
 CLOSE, FAR, ODD = "a photo of a dog", "photos of screws and bolts", "the quarterly tax report of a bank"
@@ -25,38 +21,15 @@ def client(app: Running, tmp_path_factory: pytest.TempPathFactory) -> Client:
     return client_of(app.url, tmp_path_factory.mktemp("downloads"))
 
 
-# Endpoints
-
-
 @pytest.mark.parametrize(("sentence", "fits", "remark"), [(CLOSE, True, ""), (FAR, False, ""), (ODD, False, "documents")])
-def test_route_says_whether_an_expert_fits(client: Client, engine: SGLora, sentence: str, fits: bool, remark: str) -> None:
-    answer = client.predict(description=sentence, api_name="/route")
-    assert set(answer) == {"experts", "fit"}
+def test_route_is_what_core_computes_and_whether_an_expert_fits(
+    client: Client, engine: SGLora, sentence: str, fits: bool, remark: str
+) -> None:
+    answer = client.predict(description=sentence, k=3, tau=0.2, api_name="/route")
+    assert answer["experts"] == routed_experts(engine, engine.route(sentence, 3, 0.2))
     assert (answer["fit"]["fits"], remark in (answer["fit"]["remark"] or "")) == (fits, True)
     weighted = sum(expert["similarity"] * expert["weight"] for expert in answer["experts"])
     assert answer["fit"]["closeness"] == pytest.approx(weighted, abs=1e-3)
-
-
-@pytest.mark.parametrize(("sentence", "strength"), [(CLOSE, 0.5), (FAR, None)])
-def test_a_sentence_that_does_not_fit_applies_only_the_shared_part(
-    client: Client, engine: SGLora, tmp_path: Path, sentence: str, strength: float | None
-) -> None:
-    given = {} if strength is None else {"strength": strength}
-    answer, path = client.predict(description=sentence, seed=3, **given, api_name="/adapt")
-    shared = engine.repository.shared
-    assert shared is not None
-    rank = shared.rank + engine.repository.layout.rank
-    assert answer["strength"] == (DEFAULT_WEIGHT if strength is None else strength) and answer["rank"] == rank
-    shutil.unpack_archive(path, tmp_path / "adapter")
-    lora, provenance = load_peft(tmp_path / "adapter", engine.backbone.linears.values(), engine.backbone.fingerprint)
-    assert provenance["fit"] == answer["fit"] and provenance["weight"] == answer["strength"]
-    adaptation = engine.adapt(AdapterRequest(sentence, seed=3))
-    expected = adaptation.full if sentence == CLOSE else shared
-    for name, factors in expected.factors.items():
-        torch.testing.assert_close(lora.factors[name].delta, factors.b @ factors.a, atol=1e-5, rtol=1e-3)
-
-
-# Words
 
 
 def test_photos_of_another_kind_are_named_unless_the_sentence_is_at_fault() -> None:

@@ -113,9 +113,6 @@ def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora
         train("one more")
 
 
-# Rendering
-
-
 def test_an_expert_without_figures_says_so(engine: SGLora, tab: Tab) -> None:
     add_own(engine, tab.visitor, "marbles")
     (entry,) = tab.visitor.own_experts(engine).entries
@@ -157,9 +154,6 @@ def test_tables_keep_every_cell() -> None:
     assert "<tr><td><strong>a&lt;b</strong></td><td>1.0</td><td></td></tr><tr><td>c</td><td>2.0</td><td>+1</td></tr>" in page
     assert page.count("<th>") == 3 and 'data-csv download="results.csv"' in page
     assert '<div class="sg-table" tabindex="0" role="region" aria-label="t"><table>' in page
-
-
-# Commands
 
 
 @pytest.mark.parametrize("text", ["photos of dogs", "-1 degrees outside", "--k 3", 'it\'s "quoted" $(here)', "-x"])

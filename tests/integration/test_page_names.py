@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from app_visitors import Running, client_of
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
-from made_up_photos import blurred
-from PIL import Image, ImageDraw
+from made_up_photos import blurred, drawn
 from recalls import prefixes_of
 
 from app.actions import adding, answering, teaching
@@ -45,13 +44,10 @@ SENTENCE = "photos of boats"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Six photos of crossed red lines (the "wugs"), and ten photos of blurred colours."""
+    """Six photos of a made-up kind, and ten photos of blurred colours."""
     folder = tmp_path_factory.mktemp("photos")
     for number in range(6):
-        image = Image.new("RGB", (240, 240), (200 + 5 * number, 210, 190))
-        for i in range(0, 240, 40):
-            ImageDraw.Draw(image).line((i, 0, 240 - i, 240), (150, 20, 20 + 5 * number), 12)
-        image.save(folder / f"wug {number}.png")
+        drawn(folder, "wug", number)
     blurred(folder, [f"other {number}.png" for number in range(10)], 7)
     return sorted(folder.iterdir())
 
@@ -322,10 +318,6 @@ def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path)
         assert now.ask.key not in keys
         answer_photo(engine, tab, now.ask.key, False)
     assert now is not None and now.asked == MOST_ASKED and now.name == "both"
-    answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))))
-    for key in keys:
-        answering.mark(tab, key, True)
-    assert len(teaching.from_marks(engine, tab).entries[-1].photos) == 3
 
 
 def test_adapters_count_as_memory_once_each(engine: SGLora, tab: Tab) -> None:

@@ -17,7 +17,6 @@ PHOTOS = 192
 
 
 def rows(library: Path) -> dict[bytes, dict]:
-    """All photos by id."""
     return {row["id"]: row for row in PhotoLibrary.open(library).photos().to_table().to_pylist()}
 
 

@@ -31,11 +31,6 @@ def test_one_prints_its_findings(run: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "verification.json").read_text())["report"]["findings"][0] in text
 
 
-def test_without_data_the_folder_is_named(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("experiment", "known", "--data", tmp_path / "nowhere")
-    assert code == 1 and "nowhere does not exist" in err
-
-
 def test_the_help_says_what_one_more_expert_brings(run: Run) -> None:
     """Means over the steps of the shipped result, as on the page."""
     steps = json.loads(results_path("composition").read_text())["groups"]["special domains"]["one more"]

@@ -60,9 +60,6 @@ def test_library_captions_lose_their_popularity(engine: SGLora, answer: Answer, 
     np.testing.assert_allclose([hit["score"] for hit in found], less, atol=5e-3)
 
 
-# The page
-
-
 def test_a_factor_of_the_last_backbone_is_full_strength_here(engine: SGLora) -> None:
     tab, asked = Tab(Visitor()), Asked(request=AdapterRequest(SENTENCE, strength=1.5))
     answering.answer_again(engine, tab, asked)

@@ -1,6 +1,5 @@
 """``teach`` on the command line: the files that it writes, the commands that read them, and error messages for bad input."""
 
-import copy
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 import torch
 from command_line import Answer, Run
 from made_up_photos import drawn
-from peft import PeftModel
 
 from app.actions import adding, answering, teaching
 from app.answers.comparison import SG_LORA, ZERO
@@ -39,13 +37,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def both(folders: Path) -> list[object]:
-    """The options of both names."""
     return ["--name", "dax", folders / "dax", "--name", "wug", folders / "wug"]
 
 
 @pytest.fixture(scope="module")
 def taught(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `teach` wrote of both names."""
     out = tmp_path_factory.mktemp("taught") / "names"
     assert main(["teach", *map(str, both(folders)), "--out", str(out)]) == 0
     return out
@@ -123,10 +119,6 @@ def test_names_on_top_of_an_adapter_are_those_of_the_library_call(
     assert found["rank"] == base.rank + 1
     text = (tmp_path / "b" / README_FILE).read_text()
     assert "photos of boats" in text and "Taught names: wug (4 photos)" in text
-    # peft itself gives the same result, with a different rank for each linear.
-    plain = PeftModel.from_pretrained(copy.deepcopy(backbone.adapted), str(tmp_path / "b")).eval()
-    theirs = plain.text(backbone.text_prefix(sentences))  # type: ignore[operator]
-    assert torch.allclose(theirs, backbone.encode_text(sentences, expected), atol=1e-4)
 
 
 def test_vector_and_evaluate_take_names(answer: Answer, backbone: EmbeddedBackbone, folders: Path, taught: Path) -> None:

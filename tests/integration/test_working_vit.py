@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 from working_vit import working_vit
 
@@ -90,12 +91,6 @@ def test_made_up_names_from_three_photos(aerial: Photos, background: bool) -> No
     assert before < 0.2 and after > 0.4, "12 % and 54 % when the model was trained"
 
 
-def precision(found: Tensor, right: Tensor) -> float:
-    """Average precision of scores [n] for the right photos [n] bool."""
-    hits = right[found.argsort(descending=True)]
-    return float((hits.cumsum(0) / torch.arange(1, len(hits) + 1))[hits].mean())
-
-
 def test_marks_find_more_of_what_was_ticked(aerial: Photos) -> None:
     first, rest = aerial.split()
     before, after = [], []
@@ -105,8 +100,8 @@ def test_marks_find_more_of_what_was_ticked(aerial: Photos) -> None:
         crossed = others[plain[others].topk(TAUGHT).indices]
         marked = TaughtNames(aerial.backbone).add(label, aerial.prefixes[first[c]], aerial.prefixes[crossed])
         found = aerial.scores([label], ZERO_SHOT.with_names(marked))[:, 0]
-        before.append(precision(plain[rest], aerial.classes[rest] == c))
-        after.append(precision(found[rest], aerial.classes[rest] == c))
+        before.append(average_precision_score(aerial.classes[rest] == c, plain[rest]))
+        after.append(average_precision_score(aerial.classes[rest] == c, found[rest]))
     assert sum(after) / len(after) > sum(before) / len(before) + 0.25, "0.21 and 0.67 when the model was trained"
 
 
