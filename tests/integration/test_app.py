@@ -200,35 +200,26 @@ def png(colour: str = "green") -> bytes:
     return encode(Image.new("RGB", (8, 8), colour), "PNG")
 
 
-def pack(path: Path, members: dict[str, bytes]) -> Path:
-    path.write_bytes(zipped(members))
-    return path
-
-
 def test_photos_of_a_zip_are_kept_for_another_backbone(engine: SGLora, tmp_path: Path) -> None:
     tab = Tab(Person())
     photos = {f"{colour}.png": png(colour) for colour in ("red", "blue")}
     files = {"broken.png": b"no photo", "again.png": photos["red.png"], **photos}  # the good photos come last
-    added = adding.add_uploads(engine, tab, [str(pack(tmp_path / "photos.zip", files))])
+    (tmp_path / "photos.zip").write_bytes(zipped(files))
+    added = adding.add_uploads(engine, tab, [str(tmp_path / "photos.zip")])
     assert added.report is not None and len(added.report.added) == 2
     kept = {file.stem: file.read_bytes() for file in (tab.visitor.files.folder / "photos").iterdir()}
     assert kept == {content_id(content): content for content in photos.values()}
 
 
-def test_captions_as_flickr8k_has_them(app: Running, engine: SGLora, tmp_path: Path) -> None:
-    """In a ZIP, and as files of a call. unit/test_data.py reads the two forms in which it was published."""
+def test_captions_as_flickr8k_has_them(app: Running) -> None:
+    """unit/test_data.py reads the two forms in which it was published."""
     text = "1_a.jpg#0\tA child in pink .\n1_a.jpg#1\tA girl .\n2_b.jpg#0\tA dog .\n"
     files = {"1_a.jpg": png("red"), "2_b.jpg": png("blue"), "captions.txt": text.encode(), "notes.txt": b"words, and words"}
-    tab, forms = Tab(Person()), ("CSV", "JSONL", "Flickr8k")
-    added = adding.add_uploads(engine, tab, [str(pack(tmp_path / "photos.zip", files))])
-    captions = {photo.name: photo.captions for photo in tab.visitor.photos}
-    assert captions == {"1_a.jpg": ("A child in pink .", "A girl ."), "2_b.jpg": ("A dog .",)}
     stranger = Stranger(app.url)
-    values = stranger.call("index", [stranger.upload(*file) for file in files.items()], "", None, "").values
-    assert values is not None and (values[0]["photos"], values[0]["captioned"]) == (2, 2)
-    failed = [*added.failed, *((each["name"], each["reason"]) for each in values[0]["failed"])]
-    assert [name for name, _ in failed] == ["photos.zip/notes.txt", "notes.txt"]
-    assert all(form in texts.of(reason) for _, reason in failed for form in forms)
+    (indexed,) = stranger.call("index", [stranger.upload(*file) for file in files.items()], "", None, "").values
+    assert (indexed["photos"], indexed["captioned"]) == (2, 2)
+    ((name, reason),) = (each.values() for each in indexed["failed"])
+    assert name == "notes.txt" and all(form in reason for form in ("CSV", "JSONL", "Flickr8k"))
 
 
 def test_photos_that_wait_for_their_turn_count_as_being_added(monkeypatch: pytest.MonkeyPatch) -> None:

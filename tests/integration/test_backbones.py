@@ -50,16 +50,6 @@ class Case:
     pixels: Tensor
     direct: Callable[[Tensor], Tensor]
 
-    def given(self) -> Tensor:
-        """The input of the part that a LoRA adapts."""
-        if self.backbone.layout.moves_texts:
-            return self.backbone.text_prefix(TEXTS)
-        return self.backbone.prefix(self.pixels)
-
-    def adapted(self, given: Tensor, lora: Lora | None = None) -> Tensor:
-        """The output of the part that a LoRA adapts."""
-        return (self.backbone.text_suffix if self.backbone.layout.moves_texts else self.backbone.suffix)(given, lora)
-
 
 def photos(n: int = 4) -> list[Image.Image]:
     """``n`` different photos, not square: a smooth gradient with a coloured block."""
@@ -161,13 +151,16 @@ def test_every_linear_that_is_named_can_be_adapted(case):
 
 @pytest.mark.parametrize("case", [*KINDS, "embedded, photos"], indirect=True)
 def test_threads_with_different_loras_do_not_meet(case):
-    given = case.given()
-    loras = [None, *(random_lora(case.backbone.layout, seed) for seed in range(1, 6))]
-    alone = [case.adapted(given, lora) for lora in loras]
+    backbone = case.backbone
+    given, suffix = backbone.prefix(case.pixels), backbone.suffix
+    if backbone.layout.moves_texts:
+        given, suffix = backbone.text_prefix(TEXTS), backbone.text_suffix
+    loras = [None, *(random_lora(backbone.layout, seed) for seed in range(1, 6))]
+    alone = [suffix(given, lora) for lora in loras]
     assert all((a - alone[0]).abs().max() > 1e-3 for a in alone[1:])
     jobs = [i % len(loras) for i in range(10 * len(loras))]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda i: case.adapted(given, loras[i]), jobs))
+        together = list(pool.map(lambda i: suffix(given, loras[i]), jobs))
     for i, out in zip(jobs, together, strict=True):
         torch.testing.assert_close(out, alone[i], atol=1e-5, rtol=0)
 

@@ -97,7 +97,6 @@ def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(made[0].full.vector(), made[1].full.vector())
-    torch.testing.assert_close(made[0].lora.vector(), made[1].lora.vector())
 
 
 # the shipped files

@@ -117,10 +117,6 @@ def test_a_generated_adapter_comes_back_as_it_was(engine, tmp_path):
     found = mine.adapt(AdapterRequest(SENTENCE, k=1, seed=4))
     assert found.routing.chosen.tolist() == [len(TASKS)]
     torch.testing.assert_close(delta(found.full), delta(lora), atol=1e-4, rtol=1e-3)
-    prefix = noise(3, *engine.backbone.prefix_shape).half()
-    torch.testing.assert_close(
-        engine.backbone.suffix(prefix, found.lora), engine.backbone.suffix(prefix, lora), atol=1e-4, rtol=0
-    )
 
 
 def test_a_foreign_adapter_is_kept_as_it_came(engine, tmp_path):

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up_photos import blurred
 
-from app.actions import adding, answering, own_experts
+from app.actions import answering, own_experts
 from app.answers.commands import adapt_command, evaluate_command, search_command
-from app.answers.comparison import MERGE, SG_LORA, ZERO, Column
 from app.answers.question import Asked, Question
 from app.languages import texts
 from app.page.views import evidence, experts_html
@@ -79,24 +77,6 @@ def test_an_adapter_is_generated_again_when_the_experts_change(engine: SGLora, t
     # The LoRA contains the whole own expert, not only the part that the shipped generator can write.
     expected = tab.visitor.own_experts(engine).engine(engine).adapt(wanted)
     torch.testing.assert_close(after.full.vector(), expected.full.vector())
-
-
-def test_only_the_columns_that_can_have_changed_are_ranked_again(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
-    photos = blurred(tmp_path, [f"{number}.png" for number in range(6)], 3)
-    adding.add_uploads(engine, tab, [str(photo) for photo in photos])
-
-    def columns(strength: float) -> tuple[Column, ...]:
-        request = AdapterRequest(SENTENCE, strength=strength)
-        answer = answering.answer(engine, tab, Asked(Question.words("a cat"), request, merge=True))
-        assert answer is not None and [column.title for column in answer.columns] == [ZERO, MERGE, SG_LORA]
-        return answer.columns
-
-    first, second = columns(1.0), columns(0.5)
-    assert [a.ranking is b.ranking for a, b in zip(first, second, strict=True)] == [True, False, False]
-    tab.visitor.remove([tab.visitor.photos[0].id])
-    assert [column.ranking.total for column in columns(0.5)] == [5] * 3
-    zero_shot, *others = columns(0.0)
-    assert [column.ranking for column in others] == [zero_shot.ranking] * 2
 
 
 def test_training_needs_captions_and_a_free_name_before_it_begins(engine: SGLora, tab: Tab) -> None:

@@ -6,10 +6,9 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-import torch
-from recalls import headline, prefixes_of
+from recalls import headline
 
-from app.actions import adding, answering, own_experts, teaching
+from app.actions import adding, answering, own_experts
 from app.answers.comparison import RANDOM, SG_LORA, SHARED, ZERO, Comparison
 from app.answers.exports import results_csv
 from app.answers.question import Asked, Question, Scope
@@ -81,24 +80,6 @@ def test_captions_and_similar_photos_of_a_sample(engine: SGLora, tab: Tab) -> No
     assert {hit.key for hit in similar} == {p.id for p in gallery.photos} - {photo.id}
     with pytest.raises(PhotoError):  # a sample is not one of the visitor's photos
         answering.answer(engine, tab, Asked(Question("similar", photo.id)))
-
-
-def test_a_name_from_samples_and_own_photos(engine: SGLora, tab: Tab) -> None:
-    samples = tab.gallery(engine, SAMPLES)
-    adding.add_uploads(engine, tab, [str(sample_photos()[20].path)])
-    own = tab.visitor.photos[0].id
-    shown = answer(engine, tab, Question.words("a wug", SAMPLES))
-    first, second = [hit.key for hit in shown.columns[0].ranking.hits if hit.key != own][:2]
-    names = teaching.from_photos(engine, tab, "wug", [first, own])
-    expected = torch.cat([prefixes_of(tab.visitor.gallery(engine), [own]), prefixes_of(samples, [first])])
-    assert torch.equal(names.entries[0].photos, expected)
-    again = answering.answer_again(engine, tab)
-    assert again is not None and {first, own} == {hit.key for hit in again.columns[-1].ranking.hits[:2]}
-    # Marks on samples teach.
-    answering.mark(tab, second, True)
-    assert tab.ticked == [second]
-    taught = teaching.from_marks(engine, tab, "dax").entries[-1]
-    assert torch.equal(taught.photos, prefixes_of(samples, [second]))
 
 
 def test_samples_train_no_own_expert(engine: SGLora, tab: Tab) -> None:

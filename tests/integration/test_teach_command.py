@@ -8,18 +8,12 @@ import torch
 from command_line import Answer, Run
 from made_up_photos import drawn
 
-from app.actions import adding, answering, teaching
-from app.answers.comparison import SG_LORA, ZERO
-from app.answers.question import Asked, Question
-from app.visitors.tab import Tab
-from app.visitors.visitor import Visitor
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE
 from core.names.everyday import everyday_photos
-from core.names.file import NAMES_FILE
 from core.names.ridge import ridge_directions
 from core.names.teach import TaughtNames
 from core.sglora.engine import SGLora
@@ -57,29 +51,13 @@ def test_folders_are_taught_and_found(answer: Answer, backbone: EmbeddedBackbone
     for number in (7, 8):
         drawn(new, "wug", number), drawn(new, "dax", number)
     for kind in ("wug", "dax"):
-        for option, column in (("--adapter", "adapter"), ("--names", "shared")):
-            ranked = answer("search", f"a photo of a {kind}", "--gallery", new, option, tmp_path / "names")["rankings"]
+        for column, *options in (
+            ("adapter", "--adapter"),
+            ("shared", "--names"),
+            ("sg-lora", "--task", "a drawing", "--names"),
+        ):
+            ranked = answer("search", f"a photo of a {kind}", "--gallery", new, *options, tmp_path / "names")["rankings"]
             assert all(kind in Path(hit["photo"]).name for hit in ranked[column][:2])
-
-
-def test_search_with_names_ranks_as_the_page_does(answer: Answer, engine: SGLora, taught: Path, tmp_path: Path) -> None:
-    """The name's photos also count in a sentence with the name. Zero-shot does not change."""
-    new, query = tmp_path / "new", "a wug beside a house"
-    photos = [drawn(new, kind, number) for kind in ("wug", "dax") for number in (7, 8, 9)]
-    ask = ("search", query, "--gallery", new, "--task", "photos of drawings")
-    found, without = (answer(*ask, *more)["rankings"] for more in (("--names", taught / NAMES_FILE), ()))
-
-    tab = Tab(Visitor())
-    adding.add_uploads(engine, tab, [str(photo) for photo in photos])
-    teaching.from_file(engine, tab, str(taught / NAMES_FILE))
-    shown = answering.answer(engine, tab, Asked(Question.words(query), AdapterRequest("photos of drawings")))
-    columns = {column.title: column.ranking.hits for column in shown.columns}
-    for ours, theirs in (("zero-shot", ZERO), ("sg-lora", SG_LORA)):
-        assert [hit["photo"] for hit in found[ours]] == [hit.label for hit in columns[theirs]]
-        scores = [hit.score for hit in columns[theirs]]
-        assert [hit["score"] for hit in found[ours]] == pytest.approx(scores, abs=2e-3)
-    assert found["zero-shot"] == without["zero-shot"]
-    assert all("wug" in hit["photo"] for hit in found["sg-lora"][:3])
 
 
 def test_names_count_for_captions_without_the_adapter(answer: Answer, folders: Path, taught: Path, tmp_path: Path) -> None:
