@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from app_process import serve
 from command_line import Answer, Run, answers, runner
+from made_up_photos import blurred
 
 from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.common.paths import heads_path
@@ -46,6 +48,12 @@ def backbone() -> EmbeddedBackbone:
 def engine(backbone: EmbeddedBackbone) -> SGLora:
     """The engine with all shipped files."""
     return load_engine(backbone)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Photos of a visitor: 0.png to 5.png."""
+    return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(6)], 2)
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Fixtures of a browser that shows the app: one browser for all files of tests, unless a file has its own."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from app_process import chromium, visit
-from made_up_photos import blurred
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 
@@ -37,9 +35,3 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     yield opened
     opened.close()
     assert errors == []
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Photos of a visitor: 0.png to 5.png."""
-    return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(6)], 2)

@@ -1,6 +1,7 @@
 """Generated photos of coloured shapes, with captions. A small model can learn these tasks."""
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,16 @@ def blurred(folder: Path, names: list[str], seed: int) -> list[Path]:
         small.resize((160, 120), Image.Resampling.BICUBIC).save(folder / name)
         paths.append(folder / name)
     return paths
+
+
+def dated(path: Path, day: str) -> Path:
+    """Save a photo of noise that was taken on a day, such as 2024:05:31."""
+    exif = Image.Exif()
+    exif[0x0132] = f"{day} 12:30:00"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(zlib.crc32(path.name.encode())).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, exif=exif)
+    return path
 
 
 @dataclass(frozen=True)

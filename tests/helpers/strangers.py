@@ -3,7 +3,8 @@
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,14 @@ class Stranger:
         ]
         given = [values.get(parts[each].get("elem_id"), parts[each].get("value")) for each in event["inputs"]]
         return event["id"], given
+
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """Keep a connection open, as a page does until it is closed."""
+        with httpx.stream("GET", f"{self.url}{API}/heartbeat/{self.session}", **PLAIN) as stream:
+            beats = stream.iter_raw()  # kept in a variable: when the iterator is collected, httpx closes the connection
+            next(beats)
+            yield
 
     def _joined(self, route: str, body: dict[str, Any]) -> Answer:
         # httpx's own JSON encoder rejects NaN.

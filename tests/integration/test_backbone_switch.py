@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from made_up_photos import blurred
 from recalls import ranked
 from repositories import EXPERTS, make_repository
 from tiny_models import tiny_backbone
@@ -21,8 +20,6 @@ from app.actions import adding, answering, own_experts
 from app.answers.question import Asked, Question
 from app.languages import texts
 from app.models.engines import DEFAULT, Models, found_repositories
-from app.page.layout import build
-from app.visitors.registry import Visitors
 from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.backbones.base import Backbone
@@ -76,11 +73,6 @@ def name(models: Models) -> str:
     return next(iter(models.repositories))
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(6)], 2)
-
-
 def tab_with(models: Models, photos: list[Path]) -> Tab:
     tab = Tab(Visitor())
     adding.add_uploads(models.get(), tab, [str(p) for p in photos])
@@ -99,11 +91,6 @@ def test_repositories_are_found_with_their_command_line(folder: Path, others: li
         found_repositories([folder / "nowhere"])
     (photos,) = found_repositories([])
     assert photos.name == "embedded, photos" and photos.options[:2] == ("--experts", "experts/embedded-photos"), "it ships, too"
-
-
-def test_the_page_has_no_choice_if_there_is_none(engine: SGLora) -> None:
-    page, _ = build(Models(lambda: engine), Visitors())
-    assert "backbone" not in {getattr(block, "elem_id", None) for block in page.blocks.values()}
 
 
 def test_switching_indexes_photos_again(models: Models, name: str, photos: list[Path]) -> None:

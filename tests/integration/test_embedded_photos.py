@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from command_line import Answer, Run
-from made_up_photos import blurred
 from random_engines import random_engine
 
 from core.backbones.embedded import EmbeddedBackbone
@@ -25,11 +24,6 @@ def folder(backbone: EmbeddedBackbone, tmp_path_factory: pytest.TempPathFactory)
     save_repository(replace(engine.repository, backbone=paper.choice), out)
     save_generator(engine.generator, out / GENERATOR_FILE)
     return out
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return blurred(tmp_path_factory.mktemp("photos"), [f"{i}.png" for i in range(6)], 2)
 
 
 def test_a_repository_says_how_it_is_chosen_and_takes_the_loaded_backbone(folder: Path, backbone: EmbeddedBackbone) -> None:

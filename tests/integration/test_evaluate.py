@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from made_up_photos import blurred
 from random_engines import random_engine
 from tiny_models import tiny_backbone
 
@@ -33,14 +33,9 @@ def engine() -> SGLora:
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     """Photos with one to three captions from a small pool, so that captions are shared."""
-    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("photos")
+    rng, paths = np.random.default_rng(0), blurred(tmp_path_factory.mktemp("photos"), [f"{i:02}.png" for i in range(40)], 0)
     pool = [f"a {colour} {thing}" for colour in ("red", "green", "blue", "dark", "bright") for thing in ("dog", "cat", "boat")]
-    found = []
-    for i in range(40):
-        path = folder / f"{i:02}.png"
-        Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((48, 48)).save(path)
-        found.append(Sample(path, tuple(rng.choice(pool, rng.integers(1, 4)))))
-    return found
+    return [Sample(path, tuple(rng.choice(pool, rng.integers(1, 4)))) for path in paths]
 
 
 def measured(engine: SGLora, samples: list[Sample], *methods: str, log: Log = silent) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pytest
 from app_visitors import SENTENCE, Running, Visitor, decoded_slowly, launched
 from gradio_client.exceptions import AppError
 from make_images import encode, picture
-from strangers import API, PLAIN, Stranger, wait
+from strangers import API, Stranger, wait
 from zips import zipped
 
 from app.actions import answering
@@ -71,9 +71,7 @@ def test_a_client_that_leaves_ends_its_upload(app: Running, monkeypatch: pytest.
     monkeypatch.setattr(one_visitor, "RELOAD_SECONDS", 0.1)
     stranger = Stranger(app.url)
     photos = stranger.upload("photos.zip", zipped({f"{i}.png": encode(picture(i), "PNG") for i in range(80)}))
-    with httpx.stream("GET", f"{app.url}{API}/heartbeat/{stranger.session}", **PLAIN) as heart:
-        beats = heart.iter_raw()  # kept in a variable: when the iterator is collected, httpx closes the connection
-        next(beats)
+    with stranger.present():
         body = {"data": [[photos], "", None, ""], "session_hash": stranger.session}
         assert stranger.post(f"{API}/call/index", json=body).status_code == 200
         wait(lambda: len(names) >= 3, until)
@@ -140,9 +138,6 @@ def test_a_file_above_the_systems_limit_is_rejected(app: Running) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert (refused.status_code, refused.text) == (507, texts.DISK_FULL)
     assert upload(app, bytes(1000)).status_code == 200
-
-
-# Connections
 
 
 def test_slow_clients_delay_no_visitor_and_get_their_answer(app: Running, tmp_path: Path) -> None:

@@ -12,14 +12,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from app_visitors import Running, decoded_slowly, launched
-from made_up_photos import blurred
-from PIL import Image
+from made_up_photos import blurred, dated
 from recalls import headline
-from strangers import API, PLAIN, Stranger, wait
+from strangers import API, Stranger, wait
 
 from app.actions import adding, answering
 from app.answers.comparison import Comparison
@@ -118,11 +116,7 @@ def test_indexing_ends_when_its_visitor_leaves(library_app: Running, tmp_path: P
     index, values = event(library_app, "LibraryFolders._index", "other", str(tmp_path / "photos"))
     body = {"data": values, "fn_index": index, "session_hash": stranger.session}
     assert stranger.post(f"{API}/queue/join", json=body).status_code == 200
-    with httpx.stream(
-        "GET", f"{library_app.url}{API}/heartbeat/{stranger.session}", **PLAIN
-    ) as stream:  # a browser's, while it is open
-        lines = stream.iter_lines()
-        next(lines)
+    with stranger.present():
         wait(lambda: len(names) >= 3, until)
     wait(lambda: not library_app.page._queue.event_ids_to_events, until)
     assert len(names) < 200
@@ -243,12 +237,8 @@ def test_folders_and_days_leave_the_others_as_they_rank(engine: SGLora, tmp_path
     facts: dict[str, tuple[str, date | None]] = {}  # by file name
 
     def photo(file: Path, folder: str, day: date | None) -> Path:
-        exif = Image.Exif()
-        exif[0x0132] = "0000:00:00 00:00:00" if day is None else f"{day:%Y:%m:%d} 12:30:00"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((64, 64), 30 + 9 * len(facts)).convert("RGB").save(file, exif=exif)
         facts[file.name] = folder, day
-        return file
+        return dated(file, "0000:00:00" if day is None else f"{day:%Y:%m:%d}")
 
     days = (date(2023, 5, 1), date(2024, 5, 1), date(2024, 5, 2), None)
     for place in ("pictures", "pictures/sea", "pictures/sea/boat's", "pictures/seaside"):
