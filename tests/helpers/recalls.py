@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 from app.languages import texts
+from core.backbones.base import Backbone
+from core.backbones.lora import Lora
 from core.common.metrics import KS
 from core.names.teach import TaughtNames
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Ranking
@@ -29,6 +32,17 @@ def asked(gallery: Gallery, query: str) -> Search:
 
 def prefixes_of(gallery: Gallery, keys: Iterable[str]) -> Tensor:
     return prefixes([gallery.contents], keys, gallery.backbone)
+
+
+def mixed(
+    backbone: Backbone, prefixes: Tensor, texts: list[str], lora: Lora | None, weight: float, names: TaughtNames | None = None
+) -> Tensor:
+    """Scores [photos, texts] by hand: cosines without and with an adapter, mixed by its weight."""
+    scores = torch.zeros(len(prefixes), len(texts))
+    for share, change in ((1 - weight, None), (weight, lora)):
+        read = backbone.encode_text(texts, change if names is None else names.on(change))
+        scores += share * backbone.suffix(prefixes, change) @ read.T
+    return scores
 
 
 def headline(what: str, **counts: int) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from made_up_photos import blurred
-from recalls import ranked
+from recalls import mixed, ranked
 from shared_parts import random_shared
 from tiny_models import noise
 
@@ -73,12 +73,10 @@ def test_library_gallery_and_matrices_agree(engine, gallery, prefixes, photos, t
     assert json.loads((library.folder / "library.json").read_text())["dim"] == 2 * backbone.dim
     names = [path.name for path in opened.paths(range(PHOTOS))]
     question = Query((QUERY,)).question(backbone)
-    zero = backbone.suffix(prefixes) @ backbone.encode_text([QUERY])[0]
     for strength in (0.0, 0.5, 1.0):
         made = engine.adapt(AdapterRequest(SENTENCE, strength=strength))
         adapter = Adapter.of(made.lora, made.weight)
-        adapted = backbone.suffix(prefixes, made.lora) @ backbone.encode_text([QUERY], made.lora)[0]
-        scores = ((1 - strength) * zero + strength * adapted).numpy()
+        scores = mixed(backbone, prefixes, [QUERY], made.lora, strength)[:, 0].numpy()
         by_name = {path.name: scores[i] for i, path in enumerate(photos)}
         found = search(opened, question, adapter, None)
         np.testing.assert_allclose([score for _, score in found], [by_name[names[place]] for place, _ in found], atol=5e-3)

@@ -9,7 +9,7 @@ from app_visitors import Running, client_of
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from made_up_photos import blurred, drawn
-from recalls import prefixes_of
+from recalls import mixed, prefixes_of
 
 from app.actions import adding, answering, teaching
 from app.actions.adapters import write_zip
@@ -24,12 +24,12 @@ from app.visitors.tab import Tab
 from app.visitors.visitor import Visitor
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError
+from core.data.image_io import open_photo
 from core.experiments.teach import NONSENSE
 from core.names import teach
 from core.names.file import save_names
 from core.names.ordinary_texts import COMMON, imagenet_class_names
 from core.names.teach import TaughtNames
-from core.retrieval.gallery import Gallery
 from core.retrieval.index import Ranking
 from core.retrieval.indexing import index_folders
 from core.retrieval.library import PhotoLibrary
@@ -98,11 +98,9 @@ def test_rankings_are_those_of_the_adapter_with_the_name(engine: SGLora, tab: Ta
     teaching.from_photos(engine, tab, "wug", wugs(tab))
     answer = ask(engine, tab, "a photo of a wug", AdapterRequest(SENTENCE, strength=0.6))
     assert tab.adaptation is not None and answer.columns[-1].title == SG_LORA
-    gallery, names, scores = tab.visitor.gallery(engine), tab.visitor.names(engine), torch.zeros(16)
+    gallery, names = tab.visitor.gallery(engine), tab.visitor.names(engine)
     prefixes = gallery.contents.prefixes(range(len(gallery.photos)))
-    for share, lora in ((0.4, None), (0.6, tab.adaptation.lora)):
-        text = engine.backbone.encode_text(["a photo of a wug"], names.on(lora))[0]
-        scores += share * engine.backbone.suffix(prefixes, lora) @ text
+    scores = mixed(engine.backbone, prefixes, ["a photo of a wug"], tab.adaptation.lora, 0.6, names)[:, 0]
     best = scores.argsort(descending=True).tolist()
     hits = answer.columns[-1].ranking.hits
     assert [hit.key for hit in hits] == [gallery.photos[i].id for i in best]
@@ -295,19 +293,17 @@ def test_names_that_the_browser_kept_come_back_once(engine: SGLora, tab: Tab) ->
 
 def test_photos_of_a_library_teach_too(engine: SGLora, tab: Tab, tmp_path: Path) -> None:
     """The visitor's own photos are the wugs; the library has the others."""
-    blobs = blurred(tmp_path / "photos", [f"blob {number}.png" for number in range(3)], 11)
+    blobs = blurred(tmp_path / "photos", [f"blob {number}.png" for number in range(3)], 11)[:2]
     index_folders(PhotoLibrary.create(tmp_path / "pictures", engine.backbone), [tmp_path / "photos"], engine.backbone)
     tab.sources = Sources(PhotoLibraries([tmp_path / "pictures"]))
     answer = answering.answer(engine, tab, Asked(Question.words("my thing", Scope(True, library="pictures"))))
-    chosen = {hit.label: hit.key for hit in answer.columns[0].ranking.hits if hit.label in ("blob 0.png", "blob 1.png")}
-    keys = [chosen["blob 0.png"], chosen["blob 1.png"], *wugs(tab, 1)]
-    names = teaching.from_photos(engine, tab, "both", keys)
-    apart = Gallery(engine.backbone)
-    apart.add(blobs[:2])
+    chosen = {hit.label: hit.key for hit in answer.columns[0].ranking.hits}
+    keys = [*(chosen[path.name] for path in blobs), *wugs(tab, 1)]
+    names, backbone = teaching.from_photos(engine, tab, "both", keys), engine.backbone
     own = prefixes_of(tab.visitor.gallery(engine), wugs(tab, 1))
-    expected = torch.cat([apart.contents.prefixes(range(len(apart.photos))), own])
-    taught = engine.backbone.suffix(names.entries[0].photos)
-    assert len(taught) == 3 and (taught @ engine.backbone.suffix(expected).T).max(0).values.min() > 0.999
+    expected = torch.cat([backbone.prefix(torch.stack([backbone.pixels(open_photo(path)) for path in blobs])), own])
+    taught = backbone.suffix(names.entries[0].photos)
+    assert len(taught) == 3 and (taught @ backbone.suffix(expected).T).max(0).values.min() > 0.999
     answering.answer(engine, tab, Asked(Question.words("both", Scope(True, library="pictures"))))
     while (now := line_of(engine, tab)) is not None and now.ask is not None:  # also of those in the library
         assert now.ask.key not in keys

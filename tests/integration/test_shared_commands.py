@@ -9,6 +9,7 @@ import pytest
 import torch
 from command_line import Answer
 from made_up_photos import blurred
+from recalls import mixed
 from tiny_models import random_lora
 
 from app.actions import answering
@@ -51,9 +52,7 @@ def test_library_captions_lose_their_popularity(engine: SGLora, answer: Answer, 
     backbone, texts = engine.backbone, [hit["caption"] for hit in found]
     lora, _ = load_peft(adapter, backbone.linears.values(), backbone.fingerprint)
     prefixes = torch.cat([backbone.prefix(backbone.pixels(open_photo(path))[None]) for path in paths])
-    scores = np.zeros((PHOTOS, len(texts)))
-    for share, one in ((1 - WEIGHT, None), (WEIGHT, lora)):
-        scores += share * (backbone.suffix(prefixes, one) @ backbone.encode_text(texts, one).T).numpy()
+    scores = mixed(backbone, prefixes, texts, lora, WEIGHT).numpy()
     less = scores[0] - np.log(np.exp(20 * scores).sum(0)) / 20
     assert len(texts) == PHOTOS + 1
     np.testing.assert_allclose(less, np.sort(less)[::-1], atol=5e-3)
@@ -85,7 +84,6 @@ def test_an_imported_adapter_becomes_an_own_part_on_the_shared_part(engine: SGLo
         assert entry.expert.lost < 1e-4 and entry.rest is None
         got = repository.with_shared(Lora.from_vector(layout, entry.mean))
         torch.testing.assert_close(delta(got), delta(whole), atol=1e-4, rtol=1e-3)
-        assert got.factors["vision.proj_out"] is engine.backbone.shared.factors["vision.proj_out"]
 
 
 def test_imported_adapters_that_do_not_fit_are_refused(engine: SGLora, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_up_photos import blurred, draw
+from recalls import mixed
 from sklearn.metrics import average_precision_score
 
 from core.backbones.embedded import EmbeddedBackbone
@@ -53,10 +54,8 @@ def test_photos_that_teach_do_not_measure(context: ExperimentContext) -> None:
 
 def scores(context: ExperimentContext, names: TaughtNames, text: str, rows: np.ndarray) -> np.ndarray:
     """The scores of photos for a text, zero-shot and adapted scores mixed as on the page."""
-    backbone, photos = context.backbone, context.corpus.prefixes[torch.from_numpy(rows)]
-    parts = ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, backbone.shared))
-    each = [w * backbone.suffix(photos, base) @ backbone.encode_text([text], names.on(base))[0] for w, base in parts]
-    return torch.stack(each).sum(0).numpy()
+    photos = context.corpus.prefixes[torch.from_numpy(rows)]
+    return mixed(context.backbone, photos, [text], context.backbone.shared, DEFAULT_WEIGHT, names)[:, 0].numpy()
 
 
 def test_shares_are_those_counted_by_hand(context: ExperimentContext) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from made_up_photos import COLOURS, SHAPES, captioned, draw
+from recalls import mixed
 from tiny_models import frozen_layout, random_lora
 
 from core.backbones.description import embed_descriptions
@@ -359,10 +360,8 @@ def test_experts_and_a_generator(data: Path, cache: Path, corpus: Corpus, backbo
         rows = photos_like(corpus, expert, repository.embeddings[i])
         assert corpus.validation[rows].all()
         relevance = Relevance.of([corpus.captions(r) for r in rows])
-        similarity = np.zeros(relevance.matrix.shape)
-        for weight, lora in ((1 - DEFAULT_WEIGHT, None), (DEFAULT_WEIGHT, repository.lora(i))):
-            photos = backbone.suffix(corpus.prefixes[torch.from_numpy(rows)], lora)
-            similarity += weight * (photos @ backbone.encode_text(relevance.texts, lora).T).double().numpy()
+        photos = corpus.prefixes[torch.from_numpy(rows)]
+        similarity = mixed(backbone, photos, [*relevance.texts], repository.lora(i), DEFAULT_WEIGHT).double().numpy()
         order = np.argsort(np.log(np.exp(20 * similarity).sum(0)) / 20 - similarity, 1)
         hits = [relevance.matrix[row, order[row, :5]].any() for row in range(len(order))]
         assert expert.after["i2t"]["R@5"] == pytest.approx(100 * np.mean(hits), abs=100 / len(rows) + 1e-6)
