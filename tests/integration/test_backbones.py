@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import open_clip
 import pytest
 import torch
+from make_images import picture
 from PIL import Image
 from repositories import make_model
 from safetensors.torch import save_file
@@ -21,7 +22,7 @@ from app.server.errors import without_paths
 from core.backbones import load_backbone
 from core.backbones.attention import PROJECTIONS
 from core.backbones.base import Backbone, TwoTowers
-from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_heads
+from core.backbones.embedded import load_embedded, save_heads
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.open_clip import OpenClipBackbone
@@ -40,6 +41,7 @@ TOWERS = {
 
 KINDS = ["embedded", "tok", "texts"]  # those with a text tower of their own
 TEXTS = ["a dog in the snow", "two boats", "a market at night", "people on a beach"]
+PHOTOS = [picture(number, (90 + 10 * number, 70)) for number in range(4)]
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,6 @@ class Case:
     backbone: Backbone
     pixels: Tensor
     direct: Callable[[Tensor], Tensor]
-
-
-def photos(n: int = 4) -> list[Image.Image]:
-    """``n`` different photos, not square: a smooth gradient with a coloured block."""
-    images = []
-    for i in range(n):
-        image = Image.linear_gradient("L").resize((90 + 10 * i, 70)).convert("RGB")
-        image.paste((60 * i, 255 - 60 * i, 128), (10 * i, 10, 10 * i + 40, 50))
-        images.append(image)
-    return images
 
 
 @pytest.fixture(scope="module", params=["embedded", "embedded, photos", *TOWERS])
@@ -79,7 +71,7 @@ def case(request) -> Case:
         def direct(pixels: Tensor) -> Tensor:
             return original.encode_image(pixels, normalize=True)
 
-    pixels = torch.stack([backbone.pixels(image) for image in photos()])
+    pixels = torch.stack([backbone.pixels(image) for image in PHOTOS])
     with torch.no_grad():
         return Case(backbone, pixels, torch.no_grad()(direct))
 
@@ -168,15 +160,11 @@ def test_threads_with_different_loras_do_not_meet(case):
 # embedded
 
 
-@pytest.fixture(scope="module")
-def rounded() -> EmbeddedBackbone:
-    """The shipped backbone with its head in bfloat16, also on a CPU without native bfloat16."""
-    return load_embedded(heads_path(), torch.bfloat16)
-
-
 @torch.no_grad()
-def test_fast_arithmetic_is_close_to_float32(rounded):
-    pixels = torch.stack([rounded.pixels(image) for image in photos()])
+def test_fast_arithmetic_is_close_to_float32():
+    """The head is in bfloat16, also on a CPU without native bfloat16."""
+    rounded = load_embedded(heads_path(), torch.bfloat16)
+    pixels = torch.stack([rounded.pixels(image) for image in PHOTOS])
     maps = timm_map(pixels).flatten(2).transpose(1, 2)
     exact = rounded.adapted.vision(maps)
     assert (rounded.suffix(rounded.prefix(pixels)) * exact).sum(-1).min() > 0.9999

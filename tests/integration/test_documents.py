@@ -134,27 +134,19 @@ def test_links_lead_to_files_that_are_there() -> None:
 FIGURE = re.compile(r"\d+\.\d")
 
 
-def test_figures_are_those_of_the_results() -> None:
+def test_sections_of_the_results_begin_with_the_shipped_answers_and_have_their_figures() -> None:
     """Each figure in a table of docs/results.md is in the result of its section's command."""
-    results = PAGES[ROOT / "docs" / "results.md"]
-    for section in results.split("\n## ")[1:]:
+    answered = set()
+    for section in PAGES[ROOT / "docs" / "results.md"].split("\n## ")[1:]:
+        shown = FIGURE.findall("".join(line for line in section.splitlines() if line.startswith("|")))
         for name, out in re.findall(r"^    python -m core experiment (\w+)(?:.* --out (\S+))?", section, re.MULTILINE):
             file = ROOT / out / f"{name}.json" if out else results_path(name)
             report = json.loads(file.read_text(encoding="utf-8"))["report"]
             measured = set(FIGURE.findall(report["table"] + "".join(report["findings"])))
-            shown = FIGURE.findall("".join(line for line in section.splitlines() if line.startswith("|")))
             assert [figure for figure in shown if figure not in measured] == [], name
-
-
-def test_sections_of_the_results_begin_with_the_shipped_answers() -> None:
-    answered = set()
-    for section in PAGES[ROOT / "docs" / "results.md"].split("\n## ")[1:]:
-        for name, options in re.findall(r"^    python -m core experiment (\w+)(.*)$", section, re.MULTILINE):
-            if "--out" not in options:
-                report = json.loads(results_path(name).read_text(encoding="utf-8"))["report"]
+            if not out:
                 answer = f"*{report['question']}* **{report['verdict']}.** {report['findings'][0]} {report['paper']}".strip()
-                title, _, content = section.partition("\n")
-                assert " ".join(content.split()).startswith(answer), title
+                assert " ".join(section.partition("\n")[2].split()).startswith(answer), name
                 answered.add(name)
     assert answered == set(EXPERIMENTS)
 

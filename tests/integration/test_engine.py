@@ -16,8 +16,7 @@ from core.backbones.peft_format import load_peft
 from core.common.paths import EXPERTS
 from core.common.runtime import one_core
 from core.experts.adapter_files import adapter_files, provenance, weight_of, write_files
-from core.experts.files import save_generator, save_repository
-from core.experts.load import NamedBackbone, load_engine, repository_folders
+from core.experts.load import NamedBackbone, repository_folders
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest
 from core.sglora.router import SparseRouter
@@ -99,9 +98,6 @@ def test_an_adapter_is_the_same_on_any_number_of_cores(sglora):
     torch.testing.assert_close(made[0].full.vector(), made[1].full.vector())
 
 
-# the shipped files
-
-
 @pytest.mark.parametrize("folder", repository_folders(EXPERTS), ids=lambda folder: folder.name)
 def test_every_shipped_repository_generates(engine, folder):
     """Reuses the loaded backbone, in the form that the repository needs."""
@@ -109,15 +105,3 @@ def test_every_shipped_repository_generates(engine, folder):
     assert shipped.backbone.adapted is engine.backbone.adapted
     lora = shipped.adapt(AdapterRequest(DESCRIPTION)).lora
     assert torch.isfinite(lora.vector()).all() and lora.vector().norm() > 0
-
-
-def test_engine_from_other_files(backbone, tmp_path):
-    made = random_engine(backbone)
-    save_repository(made.repository, tmp_path / "experts")
-    save_generator(made.generator, tmp_path / "generator.safetensors")
-    engine = load_engine(made.backbone, tmp_path / "experts", tmp_path / "generator.safetensors")
-    assert [e.name for e in engine.repository.experts] == [e.name for e in made.repository.experts]
-    read, there = (each.adapt(AdapterRequest(DESCRIPTION)) for each in (engine, made))
-    for name, change in weight_changes(there.own).items():  # both files hold float16
-        torch.testing.assert_close(weight_changes(read.own)[name], change, atol=0.05 * float(change.abs().max()), rtol=0)
-    assert read.full.factors.keys() == there.full.factors.keys()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from make_images import encode, picture
+from make_zips import photo as png
 from PIL import Image
 from recalls import asked, ranked, recalls
 from tiny_models import tiny_backbone
@@ -77,10 +77,6 @@ def filled(indexed: Gallery, samples: tuple[SamplePhoto, ...]) -> Iterator[Galle
 def lora(backbone: Backbone, seed: int, scale: float = 0.2) -> Lora:
     generator = torch.Generator().manual_seed(seed)
     return Lora.from_vector(backbone.layout, torch.randn(backbone.layout.size, generator=generator) * scale)
-
-
-def png(seed: int) -> bytes:
-    return encode(picture(seed), "PNG")
 
 
 def pictures(n: int) -> list[tuple[str, bytes]]:
@@ -292,22 +288,6 @@ def test_bytes_limit_a_gallery_too(backbone) -> None:
     assert gallery.add([last]).added
 
 
-# Captions
-
-
-def captions_of(gallery: Gallery) -> dict[str, tuple[str, ...]]:
-    return {photo.name: photo.captions for photo in gallery.photos}
-
-
-def test_captions_are_tidied_and_replace_those_of_their_photos_alone(vit) -> None:
-    gallery = Gallery(vit)
-    gallery.add([("Dog.JPG", png(1)), ("cat.png", png(2))])
-    assert gallery.set_captions({"CAT": ["a cat", "a pet"], "nobody.jpg": ["nothing"]}) == 1
-    assert captions_of(gallery) == {"Dog.JPG": (), "cat.png": ("a cat", "a pet")}
-    assert gallery.set_captions({"images/dog.jpg": ["a dog", " a  dog "], "cat.png": []}) == 2
-    assert captions_of(gallery) == {"Dog.JPG": ("a dog",), "cat.png": ()}
-
-
 def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None:
     gallery = Gallery(backbone)
     gallery.add([(f"{i}.png", png(i)) for i in range(4)])
@@ -327,9 +307,6 @@ def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None
     monkeypatch.setattr("core.retrieval.gallery.MOST_TEXTS", 50)
     gallery.set_captions({f"{i}.png": [f"{i} {n}" for n in range(CAPTIONS_A_PHOTO)] for i in range(4)})
     assert gallery.contents.image_to_text(photo.id, top=None).total == 2 * CAPTIONS_A_PHOTO
-
-
-# Questions that cannot be answered
 
 
 def test_questions_to_an_empty_gallery_say_what_to_do(vit) -> None:

@@ -156,7 +156,6 @@ def status_of(connection: socket.socket) -> int:
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a proxy before the app."""
     with serve(tmp_path_factory.mktemp("app")) as app, nginx(tmp_path_factory.mktemp("nginx"), httpx.URL(app).port) as address:
         assert visitor(address, HONEST).call("route", *ROUTE).values  # the models are loaded
         yield address

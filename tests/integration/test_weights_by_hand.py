@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -21,14 +19,6 @@ from recalls import ranked
 from tiny_models import tiny_backbone
 
 from app.answers.commands import adapt_command
-from app.answers.question import OWN, Asked, Question
-from app.models.engines import Models
-from app.page.context import StepContext
-from app.page.steps.address import Address
-from app.page.view import Controls
-from app.visitors.registry import Visitors
-from app.visitors.tab import Tab
-from app.visitors.visitor import Visitor
 from core.backbones.lora import Lora
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError
@@ -68,16 +58,12 @@ def test_the_adapter_is_of_exactly_these_weights() -> None:
     assert made.routing.by_hand
 
 
-def test_each_weight_changes_the_adapter_and_the_routed_ones_change_nothing(engine: SGLora) -> None:
+def test_the_routed_weights_change_nothing(engine: SGLora) -> None:
     routed = engine.adapt(AdapterRequest(SENTENCE))
     names = [engine.repository.experts[i].name for i in routed.routing.chosen]
     same = dict(zip(names, routed.routing.weights.tolist(), strict=True))
     again = engine.adapt(AdapterRequest(SENTENCE, weights=same))
     torch.testing.assert_close(again.lora.vector(), routed.lora.vector(), atol=1e-5, rtol=1e-4)
-    for left_out, name in zip(routed.routing.chosen.tolist(), names, strict=True):
-        other = engine.adapt(AdapterRequest(SENTENCE, weights=same | {name: 0.0}))
-        assert other.routing.chosen.tolist() == [i for i in routed.routing.chosen.tolist() if i != left_out]
-        assert (other.own.vector() - routed.own.vector()).abs().max() > 1e-5
 
 
 def test_weights_apply_though_no_expert_fits_and_the_random_control_keeps_its_own(engine: SGLora) -> None:
@@ -149,16 +135,3 @@ def test_the_api_takes_them_one_a_line(app: Running, engine: SGLora, tmp_path: P
     client.predict(files=list(map(handle_file, paths)), api_name="/index")
     found = client.predict(query="a road", description=SENTENCE, seed=3, weights=lines, api_name="/search")
     assert [hit["score"] for hit in found["sg_lora"]] == pytest.approx(scores(engine, paths, made), abs=1e-4)
-
-
-def test_a_link_holds_them(app: Running, engine: SGLora) -> None:
-    """What the page writes into the address gives the same request again."""
-    context = StepContext(Models(lambda: engine), Visitors())
-    context.controls["where"] = SimpleNamespace(value=OWN, choices=[("", OWN)])
-    context.models.get(context.models.first)
-    address = object.__new__(Address)
-    address.context = context
-    request = AdapterRequest(SENTENCE, k=3, seed=2, weights={"aerial: road": 0.1234, "boy": 0.8766})
-    shown = address._shown(Tab(Visitor(), Asked(Question.words("a road"), request)), Controls())
-    values = address._values(dict(parse_qsl(shown)), True)
-    assert Controls(**values | {"strength": 0.8}).request == replace(request, strength=0.8)
