@@ -101,5 +101,3 @@ def test_what_cannot_be_exported(run: Run, tmp_path: Path) -> None:
     assert code == 1 and "The embedded backbone is no open_clip model" in err and not (tmp_path / "out").exists()
     code, _, err = run(*export, tmp_path / "dogs")
     assert code == 1 and "holds other files: name a new folder" in err
-    code, _, err = run("export", "immich", *export[2:], tmp_path / "out")
-    assert code == 1 and "The embedded backbone is no open_clip model" in err

@@ -55,26 +55,13 @@ def test_visitors_share_the_samples_and_own_photos_stay_apart(engine: SGLora, ta
     assert other.answer is shown, "another visitor's photos change nothing"
     with pytest.raises(GalleryError):
         adding.photos_called(engine, tab, found.photos[1].name)
+    with pytest.raises(PhotoError):
+        answer(engine, tab, Question("similar", found.photos[1].id))
     tab.visitor.remove([photo.id for photo in found.photos])
     assert len(tab.gallery(engine, SAMPLES).photos) == 40
     # Files of the samples are not those of the visitor, and the page shows them.
     shown = results_html.comparison(found, 6)
     assert str(found.files.folder) in shown and str(tab.visitor.files.folder) not in shown
-
-
-def test_captions_and_similar_photos_of_a_sample(engine: SGLora, tab: Tab) -> None:
-    gallery = tab.gallery(engine, SAMPLES)
-    photo = next(photo for photo in gallery.photos if photo.captions)
-    captions = answer(engine, tab, Question.photo(photo.id, scope=SAMPLES))
-    assert captions.of == "captions" and captions.columns[0].ranking.total == len(
-        {c for p in gallery.photos for c in p.captions}
-    )
-    labels = {hit.key: hit.label for hit in captions.columns[0].ranking.hits}
-    assert {labels[key] for key in captions.right} == set(photo.captions)
-    similar = answer(engine, tab, Question("similar", photo.id, scope=SAMPLES)).columns[0].ranking.hits
-    assert {hit.key for hit in similar} == {p.id for p in gallery.photos} - {photo.id}
-    with pytest.raises(PhotoError):  # a sample is not one of the visitor's photos
-        answering.answer(engine, tab, Asked(Question("similar", photo.id)))
 
 
 def test_samples_train_no_own_expert(engine: SGLora, tab: Tab) -> None:
