@@ -177,6 +177,21 @@ def test_fast_arithmetic_is_close_to_float32():
     torch.testing.assert_close(paper.suffix(maps, lora) - paper.suffix(maps), changed, atol=0.02, rtol=0)
 
 
+def test_batches_and_threads_change_scores_by_rounding_only():
+    """Photos arrive singly or in batches, and the number of free cores varies. Scores differ by rounding only."""
+    rounded = load_embedded(heads_path(), torch.bfloat16)
+    pixels = torch.stack([rounded.pixels(image) for image in PHOTOS])
+    prefix = rounded.prefix(pixels)
+    out, threads = rounded.suffix(prefix), torch.get_num_threads()
+    try:
+        for number, size in ((1, 1), (2, 3), (2, 1)):
+            torch.set_num_threads(number)
+            again = torch.cat([rounded.prefix(part) for part in pixels.split(size)])
+            assert (rounded.suffix(again) * out).sum(-1).min() > 0.9999
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_embedded_refuses_missing_and_damaged_heads(tmp_path):
     with pytest.raises(BackboneError, match=r"gone\.safetensors are missing"):
         load_embedded(tmp_path / "gone.safetensors")

@@ -179,6 +179,19 @@ def test_gaps_are_filled_with_the_best_name(photos: Path, answer: Answer, run: R
     assert code == 2 and "--review and --precision need --names" in err
 
 
+def test_proposals_are_right_as_often_as_they_say(gallery: Gallery) -> None:
+    """The shares, counted by hand: photos left out, taught without them, by how far the best name is above its mean."""
+    adapter, contents = Adapter.of(gallery.backbone.shared, 0.8), gallery.contents
+    wugs, daxes = of_kind(gallery, "wug")[:4], of_kind(gallery, "dax")[:4]
+    names = TaughtNames(gallery.backbone).add("wug", contents.prefixes(wugs)).add("dax", contents.prefixes(daxes))
+    found = proposals(contents, names, adapter, tagged=[*wugs, *daxes])
+    assert [p.row for p in found] and not {p.row for p in found} & {*wugs, *daxes} and len(found) == len(gallery.photos) - 8
+    assert [p.right for p in found] == sorted((p.right for p in found), reverse=True)
+    own = {**dict.fromkeys(of_kind(gallery, "wug")[4:], "wug"), **dict.fromkeys(of_kind(gallery, "dax")[4:], "dax")}
+    assert all(p.name == own[p.row] for p in found if p.row in own)
+    assert proposals(contents, TaughtNames(gallery.backbone).add("wug", contents.prefixes(wugs[:1])), adapter) == []
+
+
 def test_keywords_that_search_finds_untaught_compete_for_photos(backbone: EmbeddedBackbone, tmp_path: Path) -> None:
     """Living rooms are no wugs, though only wugs are taught. A keyword of photos of several kinds, or of all, says nothing."""
     living = [sample.path for sample in sample_photos() if sample.subject == "photos of living rooms and furniture"]

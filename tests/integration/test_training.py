@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -332,6 +333,19 @@ def test_backbone_training_gives_the_same_heads_again(
     assert coco_held_out(read_folder(data / "coco")).sum() == 160
     with pytest.raises(DataError, match=r"too few captioned photos \(170 of 1160\) in coco"):
         train_backbone(data, tmp_path / "none", cache, BackboneRecipe(captioned=1000), lambda _: None)
+
+
+def test_sentences_between_experts_mix_one_with_its_closest(engine: SGLora, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noted(np.random.Generator):
+        among: ClassVar[set[int]] = set()
+
+        def choice(self, items: Any, *arguments: Any, **named: Any) -> Any:
+            self.among.add(len(items))
+            return super().choice(items, *arguments, **named)
+
+    monkeypatch.setattr(generator, "BETWEEN", 3)
+    generator.between(engine.repository, Noted(np.random.PCG64(0)))
+    assert generator.NEIGHBOURS in Noted.among
 
 
 @pytest.mark.slow
