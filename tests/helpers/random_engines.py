@@ -16,12 +16,12 @@ TASKS = ("a dog", "the sea", "a market", "a bicycle", "snow", "an airport from a
 DESCRIPTION = "photos of puppies in the snow"
 
 
-def random_engine(backbone: Backbone, trained: bool = True) -> SGLora:
+def random_engine(backbone: Backbone, trained: bool = True, seed: int = 2) -> SGLora:
     """Six random experts and a generator with random weights. The experts use the backbone's shared part, if it has one.
-    ``trained=False``: the generator's decoder is zero."""
+    ``trained=False``: the generator's decoder is zero. ``seed``: of the experts' basis."""
     layout, n = frozen_layout(backbone.layout), len(TASKS)
     experts = tuple(Expert(t.split()[-1], f"a photo of {t}", "scenes", "none", 1, i, 1, {}, {}) for i, t in enumerate(TASKS))
-    basis = Basis.fit(noise(n, layout.size, seed=2) / layout.rank)
+    basis = Basis.fit(noise(n, layout.size, seed=seed) / layout.rank)
     means = basis.decode(noise(n, n, seed=4))
     embeddings = embed_descriptions(backbone, [e.description for e in experts])
     numbers = (basis, means, 0.02 * noise(n, n, seed=3).square(), embeddings)

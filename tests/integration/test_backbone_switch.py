@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from random_engines import TASKS
 from recalls import ranked
-from repositories import EXPERTS, make_repository
+from repositories import make_repository
 from tiny_models import tiny_backbone
 
 from app.actions import adding, answering, own_experts
@@ -26,7 +27,7 @@ from core.backbones.base import Backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
-from core.common.paths import EXPERTS as SHIPPED
+from core.common.paths import TASKS as SHIPPED
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_generator, save_repository
 from core.experts.load import NamedBackbone, load_engine
@@ -189,7 +190,7 @@ def test_a_failed_backbone_says_why_and_can_be_tried_again(engine: SGLora, tmp_p
     with pytest.raises(RepositoryError, match=r"generator.* is missing"):
         models.get(name)
     (tmp_path / "away").rename(generator)
-    assert len(models.get(name).repository) == len(EXPERTS)
+    assert len(models.get(name).repository) == len(TASKS)
     with pytest.raises(BackboneError, match="no repository called “nothing”: choose one of “embedded”, "):
         models.get("nothing")
 

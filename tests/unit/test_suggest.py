@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from tiny_models import frozen_layout, noise
+from random_engines import random_engine
+from tiny_models import noise, tiny_backbone
 from torch import Tensor
 
-from core.backbones.lora import LoraLayout, LoraModule
 from core.data.sample_photos import sample_photos
 from core.experts.files import load_repository, save_repository
 from core.retrieval.gallery import Gallery
@@ -25,11 +24,8 @@ from core.retrieval.suggest import (
     fit_sentences,
 )
 from core.sglora.engine import SGLora
-from core.sglora.repository import Expert, ExpertRepository
+from core.sglora.repository import Expert
 from core.sglora.router import Routing
-from core.sglora.subspace import Basis
-
-FINGERPRINT, LAYOUT = "0123456789abcdef", LoraLayout((LoraModule("text.q", 2, 2),), 1)
 
 
 def test_the_regression_is_least_squares_with_a_penalty() -> None:
@@ -99,19 +95,12 @@ def test_photos_of_another_kind_than_the_routed_experts_differ(seed: int) -> Non
     assert not Look(experts, torch.from_numpy(closeness[:1])).differs(routing), "one photo is too little"
 
 
-def repository() -> ExpertRepository:
-    experts = tuple(Expert(f"e{i}", f"photos of {i}", "scenes", "none", 1, 0, 1, {}, {}) for i in range(3))
-    layout, keys = frozen_layout(LAYOUT), F.normalize(noise(3, 5, seed=1), dim=-1)
-    basis = Basis.fit(noise(3, layout.size))
-    numbers = (basis, torch.zeros(3, layout.size), torch.zeros(3, basis.dimensions), keys)
-    fitted = fit_sentences(noise(50, 4, seed=2), noise(50, 5, seed=3))
-    return ExpertRepository(FINGERPRINT, layout, experts, *numbers, photo_sentences=fitted)
-
-
 def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:
-    saved = repository()
+    backbone = tiny_backbone(adapt_blocks=2)
+    fitted = fit_sentences(noise(50, 4, seed=2), noise(50, backbone.sentence_dim, seed=3))
+    saved = replace(random_engine(backbone).repository, photo_sentences=fitted)
     save_repository(saved, tmp_path)
-    read = load_repository(tmp_path, LAYOUT, FINGERPRINT)
+    read = load_repository(tmp_path, backbone.layout, backbone.fingerprint)
     photos = noise(20, 4, seed=5)
     assert saved.photo_sentences is not None and read.photo_sentences is not None
     for kept, written in zip(read.photo_sentences, saved.photo_sentences, strict=True):
@@ -125,7 +114,7 @@ def test_a_repository_keeps_its_regression(tmp_path: Path) -> None:
     assert nothing is not None and nothing.suggested is None
 
     save_repository(replace(saved, photo_sentences=None), tmp_path)
-    read = load_repository(tmp_path, LAYOUT, FINGERPRINT)
+    read = load_repository(tmp_path, backbone.layout, backbone.fingerprint)
     assert read.photo_sentences is None and Look.of(read, photos) is None
 
 
