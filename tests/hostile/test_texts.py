@@ -6,8 +6,6 @@ from types import FrameType
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from core.backbones.frozen_towers import EmbeddedTowers
@@ -91,9 +89,3 @@ def test_the_work_for_a_text_is_bounded(towers: EmbeddedTowers, unit: str) -> No
         return count
 
     assert lines(100_000) <= lines(20_000) * 1.1 + 100
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
-def test_any_unicode(towers: EmbeddedTowers, texts: list[str]) -> None:
-    embedded(towers, texts)
