@@ -27,7 +27,7 @@ from core.backbones.base import Backbone
 from core.backbones.peft_format import CONFIG_FILE, WEIGHTS_FILE, save_peft
 from core.cli.parser import build_parser
 from core.common.errors import AdapterError, BackboneError, GalleryError, RepositoryError
-from core.common.paths import TASKS as SHIPPED
+from core.common.paths import EXPERTS as SHIPPED
 from core.common.paths import GENERATOR_FILE
 from core.experts.files import save_generator, save_repository
 from core.experts.load import NamedBackbone, load_engine

@@ -85,20 +85,6 @@ def test_without_a_shared_part_the_own_part_is_all_there_is(sglora: SGLora) -> N
         torch.testing.assert_close(factors.delta, result.own.factors[name].delta)
 
 
-@pytest.mark.parametrize(
-    ("sentence", "words"),
-    [
-        ("fotky mého psa ve sněhu", "seems to be {language}"),
-        ("a bank's quarterly tax report", "about documents"),
-        (DESCRIPTION, ""),
-    ],
-)
-def test_odd_sentences_get_a_remark_and_no_expert(sglora: SGLora, sentence: str, words: str) -> None:
-    fit = Fit.of(with_threshold(sglora, None), sglora.route(sentence))
-    assert bool(fit.remark) is bool(words) is not fit.fits and words in (fit.remark.template if fit.remark else "")
-    assert fit_facts(fit)["remark"] == (str(fit.remark) if fit.remark else None)
-
-
 def test_forgetting_is_the_routed_experts_mean(sglora: SGLora) -> None:
     lost = [4.0, -2.0, 8.0, 1.0, None, 3.0]
     experts = tuple(

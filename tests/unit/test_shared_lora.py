@@ -12,7 +12,6 @@ from tiny_models import noise, random_lora
 from core.backbones.embedded import EmbeddedBackbone, load_embedded, save_shared
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
-from core.backbones.peft_format import load_peft, save_peft
 from core.common.errors import AdapterError, BackboneError
 from core.common.paths import heads_path
 
@@ -46,13 +45,6 @@ def test_a_photo_is_embedded_without_and_with_the_shared_part(heads, shared, own
     for lora, expected in ((None, zero), (own, zero), (shared.shared, adapted), (generated, adapted)):
         torch.testing.assert_close(shared.suffix(prefix, lora), expected, atol=1e-3, rtol=0)
     assert shared.suffix(prefix[:0], generated).shape == (0, shared.dim)
-
-
-def test_an_adapter_that_was_saved_is_known_again(shared, own, tmp_path: Path) -> None:
-    prefix, lora = shared.prefix(PIXELS), merge([shared.shared, own], [1.0, 1.0])
-    save_peft(lora, tmp_path, shared.fingerprint, "embedded", {})
-    loaded, _ = load_peft(tmp_path, shared.linears.values(), shared.fingerprint)
-    assert torch.equal(shared.suffix(prefix, loaded), shared.suffix(prefix, shared.shared))
 
 
 def test_adapters_that_change_photos_otherwise_are_refused(shared, own) -> None:

@@ -8,11 +8,11 @@ from tiny_models import noise, random_lora, tiny_backbone
 from torch import Tensor
 
 from core.backbones.base import Backbone, last_linear
-from core.backbones.embedded import EmbeddedBackbone, load_embedded
+from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Factors, Lora
 from core.backbones.lora_algebra import merge
 from core.common.errors import AdapterError, DescriptionError
-from core.common.paths import ORDINARY_TEXTS_FILE, asset_path, heads_path
+from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
 from core.common.tensor_files import shipped_tensors
 from core.names import ordinary_texts, teach
 from core.names.everyday import everyday_photos
@@ -208,14 +208,6 @@ def test_one_name_in_two_spellings_is_one(backbone: EmbeddedBackbone) -> None:
     assert [e.name for e in renamed.entries] == ["Wug"] and len(renamed.entries[0].photos) == 6
 
 
-def test_a_name_that_is_taken_back_leaves_nothing(backbone: EmbeddedBackbone, small_bank: None) -> None:
-    one = TaughtNames(backbone).add("wug", photos(backbone, 3, 1))
-    two = one.add("dax", photos(backbone, 1, 2)).remove("dax")
-    assert torch.equal(one.on(None).vector(), two.on(None).vector())  # type: ignore[union-attr]
-    with pytest.raises(DescriptionError, match="“dax” is not a taught name"):
-        two.remove("dax")
-
-
 def test_nearly_equal_names_with_different_photos_stay_finite(backbone: EmbeddedBackbone, small_bank: None) -> None:
     names = TaughtNames(backbone).add("wug", photos(backbone, 3, 1)).add("wug!?wug", photos(backbone, 3, 2))
     names = names.add("wug wug", photos(backbone, 3, 3))
@@ -269,35 +261,3 @@ def test_a_sentence_says_more_than_a_name(backbone: EmbeddedBackbone) -> None:
     ):
         left, found = names.in_sentence(text)
         assert (left, [len(each) for each in found]) == (rest, own)
-
-
-def test_a_made_up_name_finds_its_photos_among_everyday_ones() -> None:
-    """Uses the shipped backbone. The photos differ little from everyday ones but rank first. The mean alone finds fewer of
-    them."""
-    shipped = load_embedded(heads_path())
-    known = everyday_photos(shipped)
-    assert known is not None
-    moment = known.moments[1]
-    spread = torch.distributions.MultivariateNormal(torch.zeros(shipped.dim), moment + 1e-5 * torch.eye(shipped.dim))
-    torch.manual_seed(0)
-    everyday = F.normalize(spread.sample((2_000,)), dim=-1)
-    kind = 0.2 * F.normalize(torch.randn(shipped.dim), dim=-1)
-    own = F.normalize(spread.sample((20,)) + kind, dim=-1)
-    mean = F.normalize(own[:3].mean(0), dim=-1)
-    found = {
-        way: float((torch.cat([own[3:], everyday]) @ asked).topk(17).indices.lt(17).float().mean())
-        for way, asked in (("mean", mean), ("ridge", ridge_directions(own[:3], torch.ones(3, 1), moment)[0]))
-    }
-    assert found["ridge"] > found["mean"]
-
-
-def test_marks_stay_near_the_question(backbone: EmbeddedBackbone) -> None:
-    """Rocchio's formula by hand, with and without wrong results."""
-    shown, others, text = photos(backbone, 3, 1), photos(backbone, 2, 2), torch.randn(backbone.dim)
-    mean, away = (F.normalize(backbone.suffix(each).mean(0), dim=-1) for each in (shown, others))
-    for wrong, wanted in (
-        (others, mean + 2 * F.normalize(text, dim=-1) - 0.3 * away),
-        (others[:0], mean + 2 * F.normalize(text, dim=-1)),
-    ):
-        (entry,) = TaughtNames(backbone).add("a dog on a beach", shown, wrong).entries
-        assert torch.allclose(entry.target(backbone, None, text, text), F.normalize(wanted, dim=-1), atol=1e-5)
