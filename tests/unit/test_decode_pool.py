@@ -56,7 +56,6 @@ def asked(name: str, content: bytes) -> Future[DecodedPhoto]:
 
 
 def children() -> set[int]:
-    """The decoding processes of this process."""
     pids: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile

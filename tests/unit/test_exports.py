@@ -30,7 +30,6 @@ SOURCES = Sources(samples=Samples())
 
 @pytest.fixture(scope="module")
 def tab(engine: SGLora) -> Tab:
-    """A tab with an adapter and a typed question about the samples."""
     made = Tab(Visitor(), sources=SOURCES)
     question = Question.words(QUERY, Scope.of("samples"))
     answering.answer(engine, made, Asked(question, AdapterRequest(SENTENCE, 3, 0.2, 5, 1.0), merge=True))

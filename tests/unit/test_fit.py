@@ -1,4 +1,4 @@
-"""Whether an expert fits a sentence: the threshold compared with numpy, the weighted means by hand, and the generated LoRA."""
+"""Whether an expert fits a sentence: the threshold compared with numpy, and the weighted means by hand."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from random_engines import DESCRIPTION, random_engine
-from tiny_models import noise, random_lora
+from tiny_models import noise
 
 from core.backbones.lora import LoraLayout, LoraModule
 from core.experts.adapter_files import fit_facts
@@ -29,14 +29,7 @@ def repository(embeddings: torch.Tensor, groups: tuple[str, ...]) -> ExpertRepos
 
 @pytest.fixture(scope="module")
 def sglora(engine: SGLora) -> SGLora:
-    """An engine with random experts on a random shared part. The shipped text tower embeds sentences."""
-    made = random_engine(engine.backbone)
-    shared = random_lora(LoraLayout(made.repository.layout.modules, 3), 7)
-    return replace(made, repository=replace(made.repository, shared=shared))
-
-
-def with_threshold(sglora: SGLora, threshold: float | None) -> SGLora:
-    return replace(sglora, repository=replace(sglora.repository, closeness_threshold=threshold))
+    return random_engine(engine.backbone)
 
 
 def test_a_topic_leaves_out_its_domain_or_what_is_close() -> None:
@@ -62,18 +55,6 @@ def test_the_threshold_is_a_quantile_over_topics_that_are_left_out() -> None:
         closeness.append(np.average(similarity, weights=np.exp(np.array(similarity) / 0.1)))
     assert closeness_threshold(repository(embeddings, groups)) == pytest.approx(np.quantile(closeness, LOWEST), abs=1e-4)
     assert closeness_threshold(repository(embeddings[:4], groups[:4])) is None, "too few topics for a threshold"
-
-
-@pytest.mark.parametrize("beyond", [-0.01, 0.01])
-def test_where_no_expert_fits_the_shared_part_is_all(sglora: SGLora, beyond: float) -> None:
-    closeness = sglora.route(DESCRIPTION).closeness
-    result = with_threshold(sglora, closeness + beyond).adapt(AdapterRequest(DESCRIPTION, seed=2))
-    assert result.fits is (beyond < 0) and Fit.of(sglora, result.routing).closeness == pytest.approx(closeness, abs=1e-5)
-    own = sglora.repository.generated(result.routing, sglora.generator.sample(result.prior, 2).theta)
-    assert sglora.repository.shared is not None
-    for name, shared in sglora.repository.shared.factors.items():
-        expected = shared.b @ shared.a + (own.factors[name].delta if result.fits else 0)
-        torch.testing.assert_close(result.full.factors[name].delta, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_without_a_shared_part_the_own_part_is_all_there_is(sglora: SGLora) -> None:

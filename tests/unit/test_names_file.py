@@ -24,7 +24,6 @@ def some(backbone: EmbeddedBackbone) -> TaughtNames:
 
 
 def changed(content: bytes, **metadata: object) -> bytes:
-    """The file with changed metadata."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
     return save(load(content), header | {key: str(value) for key, value in metadata.items()})
 

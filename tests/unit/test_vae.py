@@ -1,7 +1,5 @@
 """The conditional VAE, and the basis of its coordinates."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -15,16 +13,15 @@ from core.sglora.vae import VARIANCE_FLOOR, ConditionalVAE, VaeConfig, condition
 CONFIG = VaeConfig(coordinates=6, latent=4, hidden=32)
 
 
-def new_vae(seed: int = 0) -> ConditionalVAE:
+def new_vae() -> ConditionalVAE:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(1)
         return ConditionalVAE(CONFIG)
 
 
 def test_networks_by_hand() -> None:
     """Encoder, prior and decoder have 2, 2 and 3 layers, as in the paper. No activation comes after the last one."""
-    torch.manual_seed(1)
-    vae = ConditionalVAE(CONFIG)
+    vae = new_vae()
     torch.nn.init.normal_(vae.decoder[-1].weight)
     theta, c, z = (30 * noise(5, n, seed=n) for n in (6, 12, 4))
 
@@ -88,15 +85,6 @@ def test_basis_whitens():
     torch.testing.assert_close(basis.encode(basis.decode(coordinates)), coordinates, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(basis.encode(VECTORS).square().mean(0), torch.ones(8), atol=5e-2, rtol=0)
     assert not basis.encode(torch.zeros(40)).any(), "no weight change is at 0"
-
-
-def test_a_file_holds_the_basis_exactly():
-    basis = Basis.fit(VECTORS)
-    tensors = basis.tensors()
-    assert tensors["components"].dtype == torch.int8
-    again = Basis.of(**tensors)
-    torch.testing.assert_close(again.components, basis.components)
-    assert again.digest == basis.digest != replace(basis, scale=2 * basis.scale).digest
 
 
 def test_condition_is_the_priors_mean_and_log_variance():

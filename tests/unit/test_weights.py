@@ -7,7 +7,6 @@ import pytest
 import torch
 from test_router import EXPERTS, SENTENCE, unit
 
-from app.page.view import Controls
 from core.common.errors import DescriptionError
 from core.sglora.request import MAX_WEIGHTS, AdapterRequest, read_weights, written_weights
 from core.sglora.router import SparseRouter
@@ -63,12 +62,3 @@ def test_the_path_between_two_sentences(t: float) -> None:
     found = ROUTED.between(OTHER, t)
     assert found == {i: pytest.approx(mixed[i], abs=1e-6) for i in mixed.nonzero()[0].tolist()}
     assert sum(found.values()) == pytest.approx(1, abs=1e-6)
-
-
-def test_the_pages_weights_belong_to_their_sentence() -> None:
-    controls = Controls(" photos of\tdogs ", weights="photos of dogs\ndog=0.7\nboy=0.3")
-    assert controls.request is not None and controls.request.weights == {"dog": 0.7, "boy": 0.3}
-    for other in (controls._replace(description="photos of cats"), controls._replace(weights=""), Controls("a", weights="a")):
-        assert other.request is not None and other.request.weights == {}
-    with pytest.raises(DescriptionError, match="“dog=x” is no weight"):
-        _ = controls._replace(weights="photos of dogs\ndog=x").request
