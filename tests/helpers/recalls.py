@@ -13,6 +13,7 @@ from core.names.teach import TaughtNames
 from core.retrieval.gallery import ZERO_SHOT, Adapter, Gallery, Ranking
 from core.retrieval.photo_set import Where, prefixes
 from core.retrieval.search import WORDS, Search
+from core.sglora.engine import Adaptation
 
 
 def recalls(gallery: Gallery, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[str, float]]:
@@ -24,6 +25,12 @@ def recalls(gallery: Gallery, adapter: Adapter = ZERO_SHOT) -> dict[str, dict[st
 def ranked(gallery: Gallery, query: str, adapter: Adapter = ZERO_SHOT, top: int | None = 10) -> Ranking:
     """The photos that fit a query best; ``top``: None for all."""
     return asked(gallery, query).rank(adapter, top)
+
+
+def labels_of(gallery: Gallery, query: str, made: Adaptation | None = None, top: int | None = 12) -> list[str]:
+    """The names of the photos that fit a query best, with an adapter as the page applies it, or without one."""
+    adapter = ZERO_SHOT if made is None else Adapter.of(made.lora, made.weight)
+    return [hit.label for hit in ranked(gallery, query, adapter, top).hits]
 
 
 def asked(gallery: Gallery, query: str) -> Search:

@@ -10,7 +10,7 @@ import pytest
 from app_visitors import SENTENCE, Running, launched
 from gradio.utils import get_upload_folder
 from hostile_cases import check_message
-from make_images import encode, picture
+from make_images import picture
 from strangers import API, PLAIN, Stranger, elsewhere
 
 from app.languages import texts
@@ -130,15 +130,6 @@ def test_calls_of_what_is_not_there_get_a_message(stranger: Stranger, app: Runni
 
 
 # Files
-
-
-def test_clutter_beside_photos_is_skipped_without_a_message(stranger: Stranger) -> None:
-    names = [".DS_Store", "._photo.png", "Thumbs.db", "desktop.ini", "IMG_1.AAE", "IMG_1.xmp", "photo.png"]
-    content = encode(picture(996), "PNG")
-    files = [stranger.upload(name, content if name == "photo.png" else b"\0\1clutter") for name in names]
-    answer = stranger.call("index", files, "", None, "")
-    assert answer.values is not None, answer.words
-    assert (answer.values[0]["added"], answer.values[0]["failed"]) == (1, [])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from make_images import encode
+from make_images import encode, picture
 from PIL import Image
 
 from core.backbones.frozen_towers import MEAN, STD, EmbeddedTowers
@@ -31,10 +31,6 @@ from core.data.image_io import (
     reason_of,
     thumbnail,
 )
-
-
-def noise(height: int = 40, width: int = 60) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def smooth(height: int, width: int) -> np.ndarray:
@@ -61,7 +57,7 @@ STORED = {
 
 @pytest.mark.parametrize("orientation", STORED)
 def test_exif_rotation_is_undone(orientation: int) -> None:
-    upright = noise()
+    upright = np.asarray(picture())
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
@@ -235,8 +231,7 @@ def raw_file(order: str, preview: bytes, orientation: int) -> bytes:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_raw_files_are_seen_as_their_preview(order: str) -> None:
-    picture = Image.new("RGB", (120, 80), (200, 30, 30))
-    content = raw_file(order, encode(picture, "JPEG"), orientation=6)
+    content = raw_file(order, encode(Image.new("RGB", (120, 80), (200, 30, 30)), "JPEG"), orientation=6)
     for name in ("a.dng", "A.CR2", "b.nef", "c.ARW"):
         image = open_photo(content, name)
         assert image.size == (80, 120), "turned as the camera's orientation says"

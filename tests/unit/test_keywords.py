@@ -70,7 +70,8 @@ def test_sidecars_of_an_upload_belong_to_the_photos_of_their_folder(tmp_path: Pa
             archive.writestr(name, b"photo")
         for name, content in sidecars.items():
             archive.writestr(name, content)
-    paths = [tmp_path / name for name in ("ONE.JPG.XMP", "one.jpg", "two.jpg", "photos.zip")]
+    clutter = (".DS_Store", "._one.jpg", "Thumbs.db", "desktop.ini", "ONE.AAE")  # skipped without a message
+    paths = [tmp_path / name for name in ("ONE.JPG.XMP", *clutter, "one.jpg", "two.jpg", "photos.zip")]
     uploads = sort_uploads(paths, tmp_path / "unpacked")
     names = [source.name if isinstance(source, Path) else str(source[0]) for source in uploads.photos]
     found = {name: uploads.keywords[place] for place, name in enumerate(names)}

@@ -1,19 +1,18 @@
-"""The LoRA vector, exact merging, and the PEFT format in both directions with the real peft."""
+"""The LoRA vector, exact merging, and files of the real peft. `test_peft_adapters.py` has the other direction."""
 
 import copy
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tiny_models import frozen_layout, noise, random_lora, tiny_backbone
-from torch import Tensor, nn
+from tiny_models import frozen_layout, noise, random_lora
+from torch import nn
 
-from core.backbones.embedded import load_embedded
+from core.backbones.embedded import EmbeddedBackbone, load_embedded
 from core.backbones.lora import Lora, LoraLayout, LoraModule, initial_vector
 from core.backbones.lora_algebra import merge, project, reduce_rank
 from core.backbones.peft_format import CONFIG_FILE, MAX_ADAPTER_BYTES, WEIGHTS_FILE, load_peft, save_peft
@@ -119,7 +118,7 @@ def test_an_adapter_of_another_model_names_it(adapter):
     refused(adapter, r"\(it was made for openai/clip-vit-base-patch16\): zz\.lora_A\.weight is unknown")
 
 
-# The real peft in both directions, with adapted text towers and photo towers
+# Adapters of the real peft
 
 # What peft adapts, by tower: a list of name endings, and a pattern for whole names.
 TARGETS = {
@@ -128,27 +127,9 @@ TARGETS = {
 }
 
 
-class Tower(NamedTuple):
-    """The adapted module of a backbone, its layout, the input, and the name of the tower that takes the input."""
-
-    module: nn.Module
-    layout: LoraLayout
-    given: Tensor
-    name: str
-
-    def run(self, module: nn.Module, *lora: Lora) -> Tensor:
-        return getattr(module, self.name)(self.given, *lora)
-
-
-@pytest.fixture(scope="module", params=["texts", "photos", "open_clip"])
-def tower(request) -> Tower:
-    if request.param == "open_clip":
-        backbone = tiny_backbone(adapt_blocks=2)
-        return Tower(backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape), "vision")
-    backbone = load_embedded(heads_path(), torch.float32, request.param)
-    if request.param == "photos":
-        return Tower(backbone.adapted, backbone.layout, noise(4, *backbone.prefix_shape), "vision")
-    return Tower(backbone.adapted, backbone.layout, nn.functional.normalize(noise(4, backbone.sentence_dim), dim=-1), "text")
+@pytest.fixture(scope="module", params=["texts", "photos"])
+def heads(request) -> EmbeddedBackbone:
+    return load_embedded(heads_path(), torch.float32, request.param)
 
 
 def saved_by_peft(module: nn.Module, folder: Path, **options: object) -> nn.Module:
@@ -176,12 +157,13 @@ def test_ranks_and_scales_by_linear_are_read_as_peft_reads_them(tmp_path):
 
 
 @pytest.mark.parametrize(("alpha", "kind"), [(16, "list"), (3, "regex"), (16, "rslora")])
-def test_an_adapter_of_the_real_peft_loads(tower, tmp_path, alpha, kind):
-    module, layout = tower.module, tower.layout
-    targets = TARGETS[tower.name][kind == "regex"]
-    model = saved_by_peft(module, tmp_path, lora_alpha=alpha, target_modules=targets, use_rslora=kind == "rslora")
-    lora, provenance = load_peft(tmp_path, layout.modules, FINGERPRINT)
+def test_an_adapter_of_the_real_peft_loads(heads, tmp_path, alpha, kind):
+    name, shape = ("vision", heads.prefix_shape) if heads.layout.moves_photos else ("text", (heads.sentence_dim,))
+    targets, tower, given = TARGETS[name][kind == "regex"], getattr(heads.adapted, name), noise(4, *shape)
+    model = saved_by_peft(heads.adapted, tmp_path, lora_alpha=alpha, target_modules=targets, use_rslora=kind == "rslora")
+    lora, provenance = load_peft(tmp_path, heads.layout.modules, FINGERPRINT)
     assert lora.rank == 4 and provenance == {}
     with torch.no_grad():
-        torch.testing.assert_close(tower.run(module, lora), tower.run(model), atol=2e-5, rtol=0)
-        assert (tower.run(model) - tower.run(module)).abs().max() > 1e-3
+        expected = getattr(model, name)(given)
+        torch.testing.assert_close(tower(given, lora), expected, atol=2e-5, rtol=0)
+        assert (expected - tower(given)).abs().max() > 1e-3
