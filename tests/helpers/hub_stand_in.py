@@ -112,12 +112,12 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(hub.pause)
         self.close_connection = True
 
-    def _json(self, content: Any, status: int = 200) -> None:
-        self._send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    def _json(self, content: Any) -> None:
+        self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
-    def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None, length: int | None = None) -> None:
+    def _send(self, status: int, content: bytes, headers: dict[str, str], length: int | None = None) -> None:
         self.send_response(status)
-        for key, value in {**(headers or {}), "Content-Length": str(len(content) if length is None else length)}.items():
+        for key, value in {**headers, "Content-Length": str(len(content) if length is None else length)}.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":

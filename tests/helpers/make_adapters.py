@@ -35,10 +35,6 @@ class Good:
     fingerprint: str
     own_experts: bytes
 
-    @property
-    def first(self) -> str:
-        return next(iter(self.tensors))
-
 
 def by_header(header: bytes, body: bytes = b"", length: int | None = None) -> bytes:
     """A safetensors file with any header. ``length``: the header size that the file announces."""
@@ -50,7 +46,7 @@ def by_header(header: bytes, body: bytes = b"", length: int | None = None) -> by
 
 def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     """Yields (what, content of the weights file, part of the error message). None: the app accepts the file."""
-    first, shape = good.first, tuple(good.tensors[good.first].shape)
+    first = next(iter(good.tensors))
     metadata = {"format": "pt", "backbone_fingerprint": good.fingerprint}
 
     def changed(change: Callable[[Tensor], Tensor]) -> bytes:
@@ -89,7 +85,7 @@ def weights(good: Good) -> Iterator[tuple[str, bytes, str | None]]:
     yield "numbers beyond float32", changed(lambda t: torch.full_like(t, 1e300, dtype=torch.float64)), "NaN or infinite"
     yield "zeros", changed(torch.zeros_like), None
     yield "a pickle", pickle.dumps({first: [0.0]}), damaged
-    torch.save({first: torch.zeros(shape)}, buffer := io.BytesIO())
+    torch.save({first: torch.zeros(3)}, buffer := io.BytesIO())
     yield "what torch.save writes", buffer.getvalue(), damaged
     for what, said in {"another backbone": "ffff", "a backbone of markup": MARKUP}.items():
         yield what, save(good.tensors, {**metadata, "backbone_fingerprint": said}), "another backbone"
