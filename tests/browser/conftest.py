@@ -6,6 +6,11 @@ import pytest
 from app_process import chromium, visit
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from app.photos.samples import OPENING
+from core.data.sample_photos import sample_photos
+from core.retrieval.gallery import Gallery
+from core.sglora.engine import SGLora
+
 
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
@@ -35,3 +40,11 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     yield opened
     opened.close()
     assert errors == []
+
+
+@pytest.fixture(scope="package")
+def opening(engine: SGLora) -> Gallery:
+    """The samples that the page opens on, for what core finds among them."""
+    gallery = Gallery(engine.backbone)
+    gallery.add([sample.path for sample in sample_photos(OPENING)])
+    return gallery

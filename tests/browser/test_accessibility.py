@@ -37,7 +37,6 @@ TABS = {
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The script of axe-core."""
     return npm_installed("axe-core@4.14.1", tmp_path_factory.mktemp("npm")) / "axe-core" / "axe.min.js"
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from app_process import serve, visit
 from hub_stand_in import Hub, stand_in
-from page_state import add, ask, box, choose, column, labels, settles
+from page_state import add, ask, box, choose, labels, settles
 from playwright.sync_api import Browser, Page, expect
-from recalls import ranked
+from recalls import labels_of, ranked
 from repositories import make_model
 from safetensors.torch import save_file
 from tiny_models import random_lora
@@ -66,8 +66,7 @@ def test_a_model_without_experts_searches_teaches_and_learns(page: Page, spec: s
     backbone = load_backbone(spec, adapt="texts")
     gallery = Gallery(backbone)
     gallery.add(photos)
-    expected = [hit.label for hit in ranked(gallery, QUERY, top=None).hits]
-    settles(lambda: labels(page, texts.ZERO_SHOT), expected)
+    settles(lambda: labels(page, texts.ZERO_SHOT), labels_of(gallery, QUERY))
     expect(page.locator("#results section")).to_have_count(1)
 
     ask(page, QUERY, SENTENCE)
@@ -85,8 +84,8 @@ def test_a_model_without_experts_searches_teaches_and_learns(page: Page, spec: s
     expect(page.locator("#own-report")).to_contain_text("boats")
     page.get_by_role("tab", name=texts.TAB_STUDIO).click()
     expect(page.locator("#lora")).to_contain_text("the exact merge of your experts, since this model has no generator yet")
-    adapted = ranked(gallery, QUERY, Adapter.of(lora), 10).hits
-    settles(lambda: [row[1] for row in column(page, texts.SG_LORA)], [hit.label for hit in adapted])
+    adapted = [hit.label for hit in ranked(gallery, QUERY, Adapter.of(lora)).hits]
+    settles(lambda: labels(page, texts.SG_LORA), adapted)
     page.click("#more > button")
     expect(page.locator("#facts")).to_contain_text("rank")
 

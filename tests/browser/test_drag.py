@@ -3,12 +3,10 @@
 from app_process import visit
 from page_state import asked_of, labels, settles, submit
 from playwright.sync_api import Browser, Locator, Page, expect
-from recalls import ranked
+from recalls import labels_of
 
 from app.languages import texts
-from app.photos.samples import OPENING, sample_questions
-from core.data.sample_photos import sample_photos
-from core.retrieval.adapter import Adapter
+from app.photos.samples import sample_questions
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest, read_weights
@@ -42,19 +40,16 @@ def drag(page: Page, bar: Locator, start: float, end: float) -> None:
 
 
 def test_each_control_changes_the_weights_and_the_results_are_those_of_core(
-    page: Page, browser: Browser, url: str, engine: SGLora
+    page: Page, browser: Browser, url: str, engine: SGLora, opening: Gallery
 ) -> None:
     routing = engine.route(FIRST.description)
     expect(page.locator("#results .sg-hit").first).to_be_visible()
-    gallery = Gallery(engine.backbone)
-    gallery.add([sample.path for sample in sample_photos(OPENING)])
     names = [engine.repository.experts[i].name for i in routing.chosen]
     routed = dict(zip(names, routing.weights.tolist(), strict=True))
     settles(lambda: list(shown(page)), names)
 
     def found(weights: dict[str, float]) -> list[str]:
-        made = engine.adapt(AdapterRequest(FIRST.description, weights=weights))
-        return [hit.label for hit in ranked(gallery, FIRST.query, Adapter.of(made.lora, made.weight), 12).hits]
+        return labels_of(opening, FIRST.query, engine.adapt(AdapterRequest(FIRST.description, weights=weights)))
 
     def changed(weights: dict[str, float], tolerance: float) -> None:
         """Wait until the page shows the answer with about these weights."""

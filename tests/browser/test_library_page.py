@@ -27,7 +27,6 @@ DAYS = ("2023-05-01", "2024-05-01", "2024-05-02")  # the days of the library's f
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the library's photos."""
     return tmp_path_factory.mktemp("app") / "photos"
 
 

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 
 from page_state import ask, asked_of, box, expect_fit, labels, settles, submit
 from playwright.sync_api import Page, expect
-from recalls import ranked
+from recalls import labels_of
 
 from app.languages import texts
-from app.photos.samples import OPENING, sample_questions
-from core.data.sample_photos import sample_photos
-from core.retrieval.adapter import ZERO_SHOT, Adapter
+from app.photos.samples import sample_questions
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest, read_weights
@@ -24,16 +22,13 @@ def found(page: Page, row: int = -1) -> Sequence[str]:
     return page.locator("#how-search .sg-found").nth(row).locator("img").evaluate_all("all => all.map(image => image.alt)")
 
 
-def test_each_control_changes_its_step_and_the_tour_ends_at_any(page: Page, engine: SGLora) -> None:
+def test_each_control_changes_its_step_and_the_tour_ends_at_any(page: Page, engine: SGLora, opening: Gallery) -> None:
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     page.get_by_role("tab", name=texts.TAB_ABOUT).click()
     expect(page.locator("#how-search img").first).to_be_visible()
-    gallery = Gallery(engine.backbone)
-    gallery.add([sample.path for sample in sample_photos(OPENING)])
 
     def of(request: AdapterRequest) -> list[str]:
-        made = engine.adapt(request)
-        return [hit.label for hit in ranked(gallery, FIRST.query, Adapter.of(made.lora, made.weight), SHOWN).hits]
+        return labels_of(opening, FIRST.query, engine.adapt(request), SHOWN)
 
     def shows(request: AdapterRequest) -> None:
         """The boxes show the adapter of a request."""
@@ -50,7 +45,7 @@ def test_each_control_changes_its_step_and_the_tour_ends_at_any(page: Page, engi
 
     request = AdapterRequest(FIRST.description)
     shows(request)
-    assert list(found(page, 0)) == [hit.label for hit in ranked(gallery, FIRST.query, ZERO_SHOT, SHOWN).hits]
+    assert list(found(page, 0)) == labels_of(opening, FIRST.query, top=SHOWN)
     expect(page.locator("#how-experts [data-expert]")).to_have_count(4 + 5)
     expect(page.locator("#how-search .sg-up")).to_have_text(re.compile(r"\d+"))  # what is counted over all captions
 
