@@ -85,17 +85,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> int:
     return few
 
 
-def test_calls_without_an_address_share_one(app: Small, few: int) -> None:
-    """As behind a proxy that reports no address."""
-    with httpx.Client(**PLAIN) as client:
-        body = {"data": [], "session_hash": "none"}
-        least = 100 - 3 * few
-        for header, times in (({}, 100), ({"x-forwarded-for": ""}, 2 * least), ({"x-forwarded-for": ","}, 2 * least)):
-            answers = [client.post(f"{app.url}{API}/cancel", json=body, headers=header).status_code for _ in range(times)]
-            assert answers.count(429) >= least, header
-            assert header or answers[-1] == 429
-
-
 def slow(app: Small, seconds: float, sender: Stranger, session: str = "") -> httpx.Response:
     """Join a slow event and do not wait for it."""
     return sender.post(f"{API}/call/slow", json={"data": [seconds], "session_hash": session or sender.session})
