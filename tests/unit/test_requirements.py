@@ -52,6 +52,17 @@ def test_every_package_is_named_once_and_has_bounds() -> None:
         assert re.search(r"==|>=", str(requirement.specifier)) and re.search(r"==|<", str(requirement.specifier))
 
 
+def test_the_scripts_of_ci_name_what_is_there() -> None:
+    scripts = "".join(file.read_text() for file in sorted((ROOT / ".ci").iterdir()))
+    files = re.findall(r"(?:tests|\.ci)/[\w/{},-]+(?:\.py)?|requirements[\w-]*\.txt", scripts)
+    assert len(files) > 5
+    for file in files:
+        before, braces, rest = file.partition("{")
+        some, _, after = rest.partition("}")
+        for each in some.split(",") if braces else [""]:
+            assert (ROOT / f"{before}{each}{after}").exists(), file
+
+
 def test_contributing_installs_the_tools_of_ci() -> None:
     tools = re.search(r"pip\" install --quiet ('ruff.*)", (ROOT / ".ci" / "run").read_text())
     assert tools and f"requirements-test.txt {tools[1]}\n" in (ROOT / "CONTRIBUTING.md").read_text()
