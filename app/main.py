@@ -69,11 +69,11 @@ def run(args: Flags) -> None:
     from app.page.views.theme import STYLE, theme
     from app.photos.libraries import PhotoLibraries
     from app.photos.samples import Samples
-    from app.photos.sources import Sources
     from app.server.errors import OneLine, without_trace
     from app.server.serve import serve
     from app.visitors.limits import Limits
     from app.visitors.registry import Visitors
+    from app.visitors.tab import Sources
     from core.common.device import use
     from core.common.progress import Steps, say
     from core.common.runtime import set_up_heap

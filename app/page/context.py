@@ -15,9 +15,8 @@ from app.page.labels import Labels
 from app.page.view import Controls, Updates, View, drawing
 from app.page.views.template import script
 from app.photos.files import Files
-from app.photos.sources import Sources
 from app.visitors.registry import Visitors
-from app.visitors.tab import Tab
+from app.visitors.tab import Sources, Tab
 from core.common.errors import StudioError
 from core.retrieval.gallery import Photo
 from core.retrieval.library_photos import LibraryPhotos

@@ -11,10 +11,9 @@ from contextlib import suppress
 
 from app.models.engines import DEFAULT
 from app.photos.files import FOLDER_PREFIX, bytes_of
-from app.photos.sources import Sources
 from app.server.scratch import upload_folder
 from app.visitors.limits import Limits
-from app.visitors.tab import Tab
+from app.visitors.tab import Sources, Tab
 from app.visitors.visitor import Visitor
 from core.common.runtime import give_back
 

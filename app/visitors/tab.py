@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from app.answers.comparison import Answer, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.photos.files import Files
-from app.photos.sources import Sources
+from app.photos.libraries import PhotoLibraries
+from app.photos.samples import Samples
 from app.visitors.visitor import Visitor
 from core.retrieval.gallery import Gallery
 from core.retrieval.library_photos import LibraryPhotos
@@ -19,6 +20,14 @@ from core.retrieval.search import Search
 from core.sglora.engine import Adaptation, SGLora
 
 SHOWN = 12  # results of a column at first: full rows of two or three photos
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What there is to search beside a visitor's own photos."""
+
+    libraries: PhotoLibraries = field(default_factory=PhotoLibraries)
+    samples: Samples | None = None  # None: the app shows none
 
 
 class SetValue(NamedTuple):

@@ -25,11 +25,11 @@ from app.models.engines import Models
 from app.page.layout import build
 from app.photos.libraries import PhotoLibraries
 from app.photos.samples import Samples
-from app.photos.sources import Sources
 from app.server.hosts import Hosts
 from app.server.serve import serve
 from app.visitors.limits import Limits
 from app.visitors.registry import Visitors
+from app.visitors.tab import Sources
 from app.visitors.visitor import Visitor as Person
 from core.data import decode_pool
 from core.sglora.engine import SGLora

@@ -18,9 +18,8 @@ from app.answers.comparison import MERGE, SG_LORA, SHARED, ZERO, Comparison
 from app.answers.question import Asked, Question, Scope
 from app.page.views import results_html
 from app.photos.libraries import PhotoLibraries
-from app.photos.sources import Sources
 from app.visitors.kept_names import KeptNames
-from app.visitors.tab import Tab
+from app.visitors.tab import Sources, Tab
 from app.visitors.visitor import Visitor
 from core.backbones.peft_format import load_peft
 from core.common.errors import DescriptionError, GalleryError

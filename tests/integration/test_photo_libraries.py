@@ -27,9 +27,8 @@ from app.languages import speaking, texts
 from app.page.view import Controls
 from app.page.views import results_html
 from app.photos.libraries import PhotoLibraries
-from app.photos.sources import Sources
 from app.server.hosts import is_from_here
-from app.visitors.tab import Tab
+from app.visitors.tab import Sources, Tab
 from app.visitors.visitor import Visitor
 from core.common.errors import DescriptionError, GalleryError, LibraryError, StudioError
 from core.data.sample_photos import sample_photos

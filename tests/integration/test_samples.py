@@ -14,8 +14,7 @@ from app.answers.question import Asked, Question, Scope
 from app.languages import TAGS, speaking, texts
 from app.page.views import results_html
 from app.photos.samples import OPENING, Samples, sample_questions
-from app.photos.sources import Sources
-from app.visitors.tab import Tab
+from app.visitors.tab import Sources, Tab
 from app.visitors.visitor import Visitor
 from core.common.errors import GalleryError, PhotoError
 from core.common.metrics import bootstrap_interval

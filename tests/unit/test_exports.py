@@ -15,8 +15,7 @@ from app.answers import exports
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
 from app.photos.samples import Samples
-from app.photos.sources import Sources
-from app.visitors.tab import Tab
+from app.visitors.tab import Sources, Tab
 from app.visitors.visitor import Visitor
 from core.common.errors import DataError
 from core.data.sample_photos import sample_photos

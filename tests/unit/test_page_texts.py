@@ -17,8 +17,8 @@ from app.page.layout import build
 from app.page.views import page_html
 from app.photos.libraries import PhotoLibraries
 from app.photos.samples import Samples
-from app.photos.sources import Sources
 from app.visitors.registry import Visitors
+from app.visitors.tab import Sources
 from core.backbones.description import subject
 from core.common import errors
 from core.common.errors import StudioError
