@@ -113,7 +113,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         """
         engine = engine_of(tab, repository)
         typed = parse_typed(captions) if captions and captions.strip() else None
-        added = adding.add_uploads(engine, tab, [*(files or []), *sent_files(sent)], lambda: tab.visitor.deserted)
+        added = adding.add_uploads(engine, tab, [*(files or []), *sent_files(sent)])
         visitors.make_room_on_disk(tab.visitor)
         gallery = tab.visitor.gallery(engine)
         if typed is not None:

@@ -11,7 +11,7 @@ from app.visitors.tab import Tab
 from core.common.errors import GalleryError, StudioError, brief
 from core.data.captions import CAPTIONS_A_PHOTO, read_captions
 from core.data.uploads import MAX_CAPTIONS, sort_uploads
-from core.retrieval.gallery import AddReport, Stop, never
+from core.retrieval.gallery import AddReport
 from core.sglora.engine import SGLora
 
 
@@ -24,11 +24,9 @@ class Added:
     remarks: tuple[Text, ...] = ()
 
 
-def add_uploads(engine: SGLora, tab: Tab, paths: Sequence[str], stop: Stop = never) -> Added:
-    """Add uploaded photos, ZIP files of photos, and captions files. Files that fail are reported; the rest is added.
-
-    ``stop``: called before each photo; True leaves out the remaining ones.
-    """
+def add_uploads(engine: SGLora, tab: Tab, paths: Sequence[str]) -> Added:
+    """Add uploaded photos, ZIP files of photos, and captions files. Files that fail are reported; the rest is added, unless the
+    visitor stops it or leaves."""
     visitor, remarks, report = tab.visitor, list[Text](), None
     unpacked = visitor.files.folder / f"zip-{secrets.token_hex(8)}"
     try:
@@ -36,7 +34,9 @@ def add_uploads(engine: SGLora, tab: Tab, paths: Sequence[str], stop: Stop = nev
             uploads = sort_uploads(paths, unpacked)
             if uploads.photos:
                 gallery = visitor.gallery(engine)
-                report = gallery.add(uploads.photos, visitor.note_progress, lambda: visitor.stopped or stop(), uploads.keywords)
+                report = gallery.add(
+                    uploads.photos, visitor.note_progress, lambda: visitor.stopped or visitor.deserted, uploads.keywords
+                )
                 done = len(report.added) + len(report.duplicates) + len(report.failed)
                 if visitor.stopped and done < len(uploads.photos):
                     remarks.append(texts.ADDING_STOPPED)

@@ -102,7 +102,7 @@ class Photos(Step):
     def _add(self, event: Event, paths: list[str] | None) -> Updates:
         tab, visitor, before = event.tab, event.tab.visitor, event.tab.visitor.photos
         try:
-            done = adding.add_uploads(self.context.engine(tab), tab, paths or [], lambda: visitor.deserted)
+            done = adding.add_uploads(self.context.engine(tab), tab, paths or [])
         except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
             done = Added(None, remarks=(error.message,))
         finally:
