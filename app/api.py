@@ -85,8 +85,7 @@ def add_endpoints(models: Models, visitors: Visitors) -> None:
         """
         engine = engine_of(tab, repository)
         wanted = answering.request(description, k, tau, seed, strength, weights)
-        if (result := answering.compute(engine, tab, Asked(request=wanted)).adaptation) is None:
-            raise RepositoryError(NO_EXPERTS)
+        result = engine.adapt(wanted)
         lora, _ = adapter_part(engine, result, part or WHOLE)
         answer = {
             "experts": routed_experts(engine, result.routing),
