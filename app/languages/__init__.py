@@ -55,7 +55,7 @@ def wanted(accepted: str) -> str:
 
 @cache
 def texts_in(code: str) -> Mapping[str, str]:
-    translations = {name: Text(words) for name, words in _read(code).items()}
+    translations = {name: Text(words) for name, words in read(code).items()}
     numbers = _Numbers(translations)
     for text in translations.values():
         text.numbers = numbers
@@ -64,14 +64,14 @@ def texts_in(code: str) -> Mapping[str, str]:
 
 def topic(description: str) -> str:
     """A shipped expert's description in the current language. Another one stays as it is."""
-    return _read("topics").get(description, {}).get(language(), description)
+    return read("topics").get(description, {}).get(language(), description)
 
 
 def of_sample(words: str) -> str:
     """A title, sentence, question or name of the samples in the current language. Other words stay as they are."""
-    return _read("samples").get(words, {}).get(language(), words)
+    return read("samples").get(words, {}).get(language(), words)
 
 
 @cache
-def _read(file: str) -> dict[str, Any]:
+def read(file: str) -> dict[str, Any]:
     return json.loads((FOLDER / f"{file}.json").read_text(encoding="utf-8"))

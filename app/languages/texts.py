@@ -5,14 +5,13 @@ the drawer for researchers) and in ``about.md``. ``topics.json`` has the descrip
 what is asked of the samples. Texts of core are found by their English template, which stands where core raises it.
 """
 
-import json
 from pathlib import Path
 
 from app import languages
 from core.common.errors import StudioError
 from core.common.messages import Message
 
-ENGLISH_ONLY: dict[str, str] = json.loads(Path(__file__).with_name("english.json").read_text(encoding="utf-8"))
+ENGLISH_ONLY: dict[str, str] = languages.read("english")
 ABOUT = Path(__file__).with_name("about.md").read_text(encoding="utf-8")
 STEPS = {"encode": "read the sentence", "route": "route", "prior": "prior", "decode": "decode"}
 topic, of_sample = languages.topic, languages.of_sample

@@ -37,12 +37,11 @@ class Engine:
     """One engine, loaded in the background, after ``fetch`` has downloaded its weights if they are not here."""
 
     def __init__(self, load: Callable[[], SGLora], fetch: Callable[[Show], object] = lambda show: None) -> None:
-        self._load, self._fetch = load, fetch
         self._loaded: Future[SGLora] = Future()
         self._bytes = 0, 0  # of the download: so far, of all
         self._waiting, self._asked, self._counting = 0, False, threading.Lock()
         self.seconds = 0.0
-        threading.Thread(target=self._run, name="load models", daemon=True).start()
+        threading.Thread(target=self._run, args=[load, fetch], name="load models", daemon=True).start()
 
     def get(self, show: Show = lambda done, size: None, stop: Stop = never) -> SGLora:
         """Wait for the engine, and show its download, which stops when no caller waits. Raises StudioError: when the engine
@@ -73,11 +72,11 @@ class Engine:
     def failed(self) -> bool:
         return self.loaded and self._loaded.exception() is not None
 
-    def _run(self) -> None:
+    def _run(self, load: Callable[[], SGLora], fetch: Callable[[Show], object]) -> None:
         try:
-            self._fetch(self._note)
+            fetch(self._note)
             begin = time.perf_counter()
-            engine = self._load()
+            engine = load()
             # The first call of each tower also loads it: do this before a visitor waits for it.
             with ThreadPoolExecutor(1) as pool:
                 if len(engine.repository):

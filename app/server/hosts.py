@@ -86,9 +86,9 @@ def is_from_here(peer: str, headers: Mapping[str, str]) -> bool:
     return False
 
 
-def address_of(request: HTTPConnection | gr.Request | None) -> str:
+def address_of(request: HTTPConnection | gr.Request) -> str:
     """The address to which a request counts; an IPv6 address counts as its /56. ``Routes`` has asked the proxy's header."""
-    if request is None or request.client is None:
+    if request.client is None:
         return ""
     text = request.client.host
     address = ip_address(text.partition("%")[0])

@@ -51,9 +51,9 @@ class McpVisitors:
             await self.app(scope, receive, send)
 
 
-def visitor_of(request: gr.Request | None) -> str | None:
+def visitor_of(request: gr.Request) -> str | None:
     """The name of the MCP visitor who calls; None for the page and API clients."""
-    header = "" if request is None else request.headers.get(VISITOR, "")
+    header = request.headers.get(VISITOR, "")
     return header.removeprefix(SECRET) if header.startswith(SECRET) else None
 
 
