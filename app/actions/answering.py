@@ -5,10 +5,9 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import cast
 
-from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Answer, Column, Comparison
+from app.answers.comparison import MERGE, NAMES, RANDOM, SG_LORA, SHARED, ZERO, Answer, Column, Comparison, Counted
 from app.answers.question import Asked, Question, Scope
 from app.languages import texts
 from app.visitors.tab import Tab
@@ -212,8 +211,7 @@ def _ranked(tab: Tab, unranked: Comparison, search: Search, wanted: Sequence[Col
     column."""
     if (last := tab.comparison) is None or replace(last, columns=()) != unranked:
         last = unranked
-    # Recall is counted again with the controls of the new columns; the gallery keeps what it has counted.
-    kept = {(column.title, column.adapter): replace(column, hits=None) for column in last.columns}
+    kept = {(column.title, column.adapter): column for column in last.columns}
     ranked: list[Column] = []
     for new in wanted:
         if (column := kept.get((new.title, new.adapter))) is None:
@@ -236,12 +234,16 @@ def measure(engine: SGLora, tab: Tab, progress: Progress | None = None) -> Compa
         return comparison
     if not comparison.measurable:
         return None
-    gallery = tab.gallery(engine, comparison.asked.scope)
+    photos = tab.gallery(engine, comparison.asked.scope).contents
+
+    def counted(column: Column) -> Counted:
+        hits = photos.hits(column.adapter, comparison.left_out, progress, lambda: tab.closed)
+        return Counted(column.title, column.note, column.adapter, hits)
+
     with COMPUTING:
-        counted = partial(gallery.contents.hits, without=comparison.left_out, progress=progress, stop=lambda: tab.closed)
-        beside = [replace(column, hits=counted(column.adapter)) for column in controls(engine, tab, comparison.columns)]
-        ranked = [replace(column, hits=counted(column.adapter)) for column in comparison.columns]
-    measured = replace(comparison, columns=tuple(ranked), controls=tuple(beside))
+        beside = list(map(counted, controls(engine, tab, comparison.columns)))
+        *before, adapted = map(counted, comparison.columns)  # last, since the gallery keeps what it has read for a few adapters
+    measured = replace(comparison, counted=(*before, *beside, adapted))
     if tab.counted is comparison:  # else the visitor asked something else, which is measured next
         kept = "unasked" if tab.comparison is None else "comparison"
         tab.answer = replace(tab.answer, **{kept: measured})

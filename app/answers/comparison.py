@@ -1,8 +1,9 @@
 """One question, its rankings, and what is counted from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from app.answers.question import Question
 from app.photos.files import Files
@@ -30,8 +31,16 @@ class Column:
     note: Message | str = ""
     ranking: Ranking = UNRANKED
     moves: Mapping[str, int] = field(default_factory=dict)  # ranks moved up against zero-shot, by key
-    hits: Mapping[str, Hits] | None = None  # {"i2t": …, "t2i": …}, from which recall is counted; None before
     adapter: Adapter = ZERO_SHOT  # the adapter that made the ranking
+
+
+class Counted(NamedTuple):
+    """A column, or a control that is not ranked, with the ``hits`` from which its recall is counted: {"i2t": …, "t2i": …}."""
+
+    title: str
+    note: Message | str
+    adapter: Adapter
+    hits: Mapping[str, Hits]
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ class Comparison:
     rows: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)  # row in the library, by key
     paths: Mapping[str, Path] = field(default_factory=dict, repr=False, compare=False)  # file of the library, by key
     opens: bool = False  # whether the visitor may open the library's files: they are the visitor's own
-    controls: tuple[Column, ...] = field(default=(), compare=False)  # counted beside the columns, and not ranked
+    counted: tuple[Counted, ...] = field(default=(), compare=False)  # zero-shot first, the adapter last; empty before
 
     def file(self, key: str) -> Path | None:
         return self.paths.get(key) if self.opens else None
@@ -64,6 +73,15 @@ class Comparison:
             return shown_path(str(path)) if self.opens else self.library.place(path)
         photo = self.by_id.get(hit.key)
         return "/".join(filter(None, (photo and photo.folder, hit.label)))
+
+    def pictures(self, keys: Sequence[str]) -> dict[str, tuple[Path, Path]]:
+        """The files of thumbnails and photos, by key. Of a library's photo, the thumbnail stands for both."""
+        files, photos = self.files, self.by_id
+        own = {key: (files.thumbnail(photos[key]), files.original(photos[key])) for key in keys if key in photos}
+        if self.library is None:
+            return own
+        rows = {key: self.rows[key] for key in keys if key in self.rows and key not in photos}
+        return own | {key: (path, path) for key, path in files.library_thumbnails(self.library, rows).items()}
 
     @lazy
     def by_id(self) -> dict[str, Photo]:
@@ -80,13 +98,7 @@ class Comparison:
 
     @property
     def measured(self) -> bool:
-        return all(column.hits is not None for column in self.columns)
-
-    @property
-    def counted(self) -> tuple[Column, ...]:
-        """The columns and controls over which recall was counted: zero-shot first, the adapter last."""
-        *before, last = self.columns
-        return tuple(column for column in (*before, *self.controls, last) if column.hits)
+        return bool(self.counted)
 
     @property
     def costs(self) -> bool:
@@ -94,9 +106,8 @@ class Comparison:
         counts = {column.title: self.found(column) for column in self.counted}
         return counts.get(SG_LORA, 0) < counts.get(SHARED, 0)
 
-    def found(self, column: Column) -> int:
-        """Photos that get their right name first; or captions whose photo is among the first ten. ``column``: a counted one."""
-        assert column.hits is not None
+    def found(self, column: Counted) -> int:
+        """Photos that get their right name first; or captions whose photo is among the first ten."""
         return int((column.hits["i2t"].ranks < 1).sum() if self.named else (column.hits["t2i"].ranks < FIRST).sum())
 
     @property

@@ -46,10 +46,10 @@ def recall_csv(comparison: Comparison) -> str:
     for column in counted:
         bases = [each for each in counted[:1] if each is not column]
         bases += [each for each in counted if (each.title, column.title) == (SHARED, SG_LORA)]
-        for way, hits in (column.hits or {}).items():
+        for way, hits in column.hits.items():
             for k in KS:
                 shares = {"": recall_interval(hits, k)}
-                shares |= {texts.english(base.title): recall_interval(hits, k, base.hits[way]) for base in bases if base.hits}
+                shares |= {texts.english(base.title): recall_interval(hits, k, base.hits[way]) for base in bases}
                 for minus, share in shares.items():
                     name, percent = texts.english(column.title), (f"{value:.2f}" for value in share)
                     rows.append([name, texts.english_of(column.note), minus, way, f"R@{k}", *percent, len(hits.ranks)])
@@ -72,33 +72,22 @@ def write_photos(comparison: Comparison, top: int, path: Path) -> None:
     thumbnails. Each file name begins with the photo's rank. Raises DataError: when captions were ranked."""
     if comparison.of != "photos":
         raise DataError(texts.TAKE_NO_PHOTOS)
-    photos, room = comparison.by_id, MAX_ZIP_BYTES
-    hits = comparison.columns[-1].ranking.hits[:top]
-    rows = {hit.key: comparison.rows[hit.key] for hit in hits if hit.key not in photos and hit.key in comparison.rows}
-    copies = {} if comparison.library is None else comparison.files.library_thumbnails(comparison.library, rows)
+    hits, room = comparison.columns[-1].ranking.hits[:top], MAX_ZIP_BYTES
+    pictures = comparison.pictures([hit.key for hit in hits])
     with zipfile.ZipFile(path, "w", strict_timestamps=False) as archive:
         for hit in hits:
-            if (photo := photos.get(hit.key)) is not None:
-                file, small = comparison.files.original(photo), comparison.files.thumbnail(photo)
-            elif (small := copies.get(hit.key)) is not None:
-                file = comparison.file(hit.key)
-            else:
-                continue
-            file = file if file is not None and file.exists() and file.stat().st_size <= room else small
-            room -= file.stat().st_size
-            archive.write(file, f"{hit.rank:03d} {safe_name(hit.label)}")
+            if hit.key in pictures:
+                small, photo = pictures[hit.key]
+                file = comparison.file(hit.key) or photo
+                file = file if file.exists() and file.stat().st_size <= room else small
+                room -= file.stat().st_size
+                archive.write(file, f"{hit.rank:03d} {safe_name(hit.label)}")
 
 
 def keyword_of(comparison: Comparison | None) -> str:
     """The question as a keyword, in which / and | would be levels; "" if it is not of words and photos."""
     words = comparison.asked.what if comparison is not None and comparison.asked.kind == "words" else ""
     return one_line(re.sub(f"[{re.escape(LEVELS)}]", " ", words))
-
-
-def write_sidecars(comparison: Comparison, hits: Sequence[Hit], path: Path) -> None:
-    """Write a ZIP of new sidecars with the question as a keyword, for these photos of the ranking."""
-    word = keyword_of(comparison)
-    write_keywords([(safe_name(hit.label), word) for hit in hits], path)
 
 
 def write_keywords(tagged: Iterable[tuple[str, str]], path: Path) -> None:
@@ -111,7 +100,7 @@ def write_keywords(tagged: Iterable[tuple[str, str]], path: Path) -> None:
 
 
 def tag_library(comparison: Comparison, hits: Sequence[Hit]) -> Report:
-    """The same, in the sidecars beside the photos of a library."""
+    """Write the question as a keyword into the sidecars beside these photos of a library."""
     assert comparison.library is not None
     folder = comparison.library.folders.get(comparison.asked.scope.folder)
     files = comparison.library.files([comparison.rows[hit.key] for hit in hits], folder)

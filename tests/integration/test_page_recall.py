@@ -8,13 +8,14 @@ import torch
 from recalls import headline
 from scipy.stats import bootstrap
 
-from app.answers.comparison import Column, Comparison
+from app.answers.comparison import Comparison, Counted
 from app.answers.question import Question
 from app.languages import texts
 from app.page.views import results_html
 from core.common.messages import message
 from core.common.metrics import Hits, Relevance, hits, recall_interval
-from core.retrieval.gallery import Hit, Photo, Ranking
+from core.retrieval.adapter import ZERO_SHOT
+from core.retrieval.gallery import Photo
 
 
 def test_captions_belong_to_their_photo() -> None:
@@ -48,14 +49,13 @@ def test_the_recall_table_names_its_base_and_its_uncertainty() -> None:
     n = 60
     zero = Hits(np.array([0] * 20 + [4] * 40), np.arange(n), n)
     better = Hits(np.array([0] * 50 + [4] * 10), np.arange(n), n)
-    ranking = Ranking((Hit("k", "k", 1.0, 1),), 1)
-    columns = tuple(
-        Column(title, "", ranking, {}, {"i2t": found, "t2i": found})
+    counted = tuple(
+        Counted(title, "", ZERO_SHOT, {"i2t": found, "t2i": found})
         for title, found in (("ZERO_SHOT", zero), ("MERGE", zero), ("SG_LORA", better))
     )
     photos = tuple(Photo(str(i), f"{i}.jpg", b"", (f"caption {i}",)) for i in range(n))
     page = results_html.recalls(
-        Comparison(message("Photos for “{query}”", query="q"), columns, Question.words("q"), photos=photos)
+        Comparison(message("Photos for “{query}”", query="q"), (), Question.words("q"), photos=photos, counted=counted)
     )
     # Every photo is among the first ten, with and without the adapter.
     assert headline(texts.FIRST_TEN.format(total=n), ZERO_SHOT=n, SG_LORA=n) in re.sub("</?b>", "", page)

@@ -110,7 +110,8 @@ def test_the_zip_of_samples_holds_their_files(tab: Tab, tmp_path: Path) -> None:
 
 def test_the_zip_of_sidecars_has_the_question_as_keyword(tab: Tab, tmp_path: Path) -> None:
     hits = tab.comparison.columns[-1].ranking.hits[1:4]
-    exports.write_sidecars(tab.comparison, hits, path := tmp_path / "keywords.zip")
+    word = exports.keyword_of(tab.comparison)
+    exports.write_keywords([(hit.label, word) for hit in hits], path := tmp_path / "keywords.zip")
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [f"{hit.label}.xmp" for hit in hits]
         assert all(keywords(archive.read(name))[SUBJECT] == [QUERY] for name in archive.namelist())

@@ -15,6 +15,7 @@ from app.page.views import page_html
 from app.server.hosts import is_from_here
 from app.visitors.tab import Tab
 from core.common.errors import DataError, LibraryError
+from core.common.text import safe_name
 from core.retrieval.index import Hit
 
 
@@ -59,8 +60,9 @@ class TakeHome(Step):
         return str(path)
 
     def _tag(self, event: Event) -> str:
-        zipped, *_ = self._tagged(event.tab)
-        exports.write_sidecars(_asked(event.tab), zipped, path := event.tab.visitor.files.new("sg-lora-keywords.zip"))
+        (zipped, *_), word = self._tagged(event.tab), exports.keyword_of(event.tab.comparison)
+        path = event.tab.visitor.files.new("sg-lora-keywords.zip")
+        exports.write_keywords([(safe_name(hit.label), word) for hit in zipped], path)
         return str(path)
 
     def _tag_here(self, event: Event) -> Updates:

@@ -75,14 +75,7 @@ def cards(result: Comparison, column: Column, top: int) -> list[tuple[Hit, str, 
 
 def _pictures(result: Comparison, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
     """The addresses of the thumbnails and of the photos themselves, by key."""
-    files, photos = result.files, result.by_id
-    found = [photos[key] for key in keys if key in photos]
-    pictures = {photo.id: (address(files.thumbnail(photo)), address(files.original(photo))) for photo in found}
-    if result.library is not None:
-        rows = {key: result.rows[key] for key in keys if key in result.rows and key not in photos}
-        borrowed = files.library_thumbnails(result.library, rows)
-        pictures |= {key: (address(path), address(path)) for key, path in borrowed.items()}
-    return pictures
+    return {key: (address(small), address(photo)) for key, (small, photo) in result.pictures(keys).items()}
 
 
 def strip(result: Comparison | None, found: Sequence[Photo], files: Files) -> Markup:
@@ -174,10 +167,10 @@ def recalls(result: Comparison, compared: bool = True) -> Markup:
     whether the page shows zero-shot beside the last column."""
     columns = [column for column in result.counted if column.title != RANDOM]
     random = [column for column in result.counted if column.title == RANDOM]
-    base, hits = columns[0], {column.title: column.hits for column in columns if column.hits}
+    base, hits = columns[0], {column.title: column.hits for column in columns}
     rows = [(getattr(texts, title), False, _shares(found)) for title, found in hits.items()]
     if random:
-        each = np.array([_shares(column.hits) for column in random if column.hits])[..., 0]  # [sentences, ways and ks]
+        each = np.array([_shares(column.hits) for column in random])[..., 0]  # [sentences, ways and ks]
         spread = np.stack([each.mean(0), each.min(0), each.max(0)], 1)
         rows.insert(1, (texts.RANDOM_ALL.format(n=len(random)), False, spread.tolist()))
     pairs = [(base.title, title) for title in hits if title != base.title] + [(SHARED, SG_LORA)]
@@ -199,7 +192,7 @@ def recalls(result: Comparison, compared: bool = True) -> Markup:
 def headline(result: Comparison, compared: bool = True) -> Markup:
     """How many captions find their photo in each column, or photos their right name. ``compared``: as for ``recalls``."""
     columns = [column for column in result.counted if column.title not in CONTROLS]
-    hits = columns[0].hits or {}
+    hits = columns[0].hits
     photos, captions = texts.FIRST_NAME.format(total=hits["i2t"].total), texts.FIRST_TEN.format(total=len(hits["t2i"].ranks))
     counts = [(column.title, result.found(column)) for column in columns[0 if compared else 1 :]]
     return _counts(photos if result.named else captions, counts)
