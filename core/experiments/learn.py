@@ -19,7 +19,7 @@ from core.experiments.known import suggestion
 from core.experiments.runner import Row
 from core.experiments.teach import FEWEST, among_first, asked, everyday, over, taught
 from core.experiments.teach import adapter as searched_with
-from core.names.everyday import Background
+from core.names.ridge import Background
 from core.names.teach import MAX_PHOTOS, TaughtNames
 from core.retrieval import columns
 from core.retrieval.adapter import ZERO_SHOT, Adapter

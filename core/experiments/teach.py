@@ -14,7 +14,7 @@ from core.common.text import listed
 from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.runner import Row
-from core.names.everyday import Background
+from core.names.ridge import Background
 from core.names.teach import MAX_PHOTOS, TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import columns, text_rows

@@ -85,7 +85,7 @@ def with_names(names: TaughtNames, lora: Lora | None, origin: Mapping[str, Any])
     weight = {} if names.backbone.shared is None else {"weight": 1.0, "strength": 1.0}
     method = NAMES if lora is None or "experts" not in origin else origin["method"]
     named = names.on(lora)
-    facts = {"names": listed_names(names), "kept": names_cost(names, lora, named)._asdict(), "method": method}
+    facts = {"names": listed_names(names), "kept": names_cost(names, lora, named), "method": method}
     return named, {**origin, **facts, **weight}
 
 

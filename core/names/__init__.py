@@ -1,1 +1,1 @@
-"""Names taught from photos: the edit (``teach``), its target (``everyday``), and texts that stay (``ordinary_texts``)."""
+"""Names taught from photos: the edit (``teach``), its targets (``ridge``), and texts that stay (``ordinary_texts``)."""

@@ -24,7 +24,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,9 +40,8 @@ from core.common.messages import Message, message
 from core.common.recent import Recent
 from core.common.runtime import one_core
 from core.common.text import one_line, trimmed
-from core.names.everyday import Background, everyday_photos, pooled
 from core.names.ordinary_texts import COMMON, TEMPLATES, inverse_moment
-from core.names.ridge import ridge_directions
+from core.names.ridge import Background, everyday_photos, pooled, ridge_directions
 
 MAX_NAMES = 2_000
 MAX_LETTERS, MAX_QUESTION = 60, 300  # characters of a name, and of a question whose results were marked
@@ -303,23 +302,16 @@ def left_out(name: str, photos: int) -> list[Message]:
     return [message("“{name}” takes {most} photos; {n} were left out.", name=name, most=MAX_PHOTOS, n=more)] if more > 0 else []
 
 
-class NamesCost(NamedTuple):
-    """What an adapter with names costs other texts: cosines of common words to the same without the names."""
-
-    words: int
-    mean: float
-    least: float
-    worst: str  # the word with the least cosine
-
-
-def names_cost(names: TaughtNames, lora: Lora | None, named: Lora | None) -> NamesCost:
-    """What ``named``, the adapter with all names, costs COMMON words that are no names. ``lora``: the adapter without them."""
+def names_cost(names: TaughtNames, lora: Lora | None, named: Lora | None) -> dict[str, Any]:
+    """What ``named``, the adapter with all names, costs COMMON words that are no names: how many "words" these are, the "mean"
+    and the "least" cosine to the same without names, and the "worst" word. ``lora``: the adapter without names."""
     words = [word for word in COMMON if not names.within(word)]
     read = names.backbone.text_prefix([TEMPLATES[-1].format(word) for word in words])
     before, after = (names.backbone.text_suffix(read, each) for each in (lora, named))
     kept = (before * after).sum(-1)
     worst = int(kept.argmin())
-    return NamesCost(len(words), round(float(kept.mean()), 4), round(float(kept[worst]), 4), words[worst])
+    mean, least = round(float(kept.mean()), 4), round(float(kept[worst]), 4)
+    return {"words": len(words), "mean": mean, "least": least, "worst": words[worst]}
 
 
 def names_lora(names: TaughtNames, entries: Sequence[TaughtName], lora: Lora | None = None) -> Lora:

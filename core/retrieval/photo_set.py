@@ -14,7 +14,7 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.common.errors import DescriptionError
 from core.common.lazy import lazy
-from core.names.everyday import Background, pooled
+from core.names.ridge import Background, pooled
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import columns, embeddings
 from core.retrieval.index import Index

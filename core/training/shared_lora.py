@@ -24,8 +24,8 @@ from core.common.digest import digest
 from core.common.paths import EVERYDAY_FILE, ORDINARY_TEXTS_FILE
 from core.common.progress import Bar, Log
 from core.data.folder import contents
-from core.names.everyday import Background, save_everyday
 from core.names.ordinary_texts import imagenet_class_names, save_moment, second_moment
+from core.names.ridge import Background, save_everyday
 from core.training.corpus import Corpus, load_corpus
 from core.training.dense_tasks import DenseTasks
 from core.training.descent import descend, one_cycle

@@ -13,8 +13,7 @@ from core.backbones.peft_format import load_peft
 from core.cli.main import main
 from core.data.image_io import open_photo
 from core.experts.adapter_files import README_FILE
-from core.names.everyday import everyday_photos
-from core.names.ridge import ridge_directions
+from core.names.ridge import everyday_photos, ridge_directions
 from core.names.teach import TaughtNames
 from core.sglora.engine import SGLora
 from core.sglora.request import AdapterRequest

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from core.backbones.embedded import EmbeddedBackbone
 from core.experiments import learn, teach
 from core.experiments.context import ExperimentContext
-from core.names.everyday import Background
+from core.names.ridge import Background
 from core.names.teach import TaughtNames
 from core.retrieval.columns import columns, text_rows
 from core.retrieval.popularity import spread_rows

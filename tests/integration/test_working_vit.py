@@ -23,7 +23,7 @@ from core.data.image_io import open_photo
 from core.data.sample_photos import sample_photos
 from core.experts.load import load_engine
 from core.experts.own import OwnEntry, OwnExperts
-from core.names.everyday import Background
+from core.names.ridge import Background
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows

@@ -8,7 +8,7 @@ import torch
 from core.backbones.embedded import load_embedded
 from core.common.errors import BackboneError
 from core.common.paths import EVERYDAY_FILE, asset_path, heads_path
-from core.names.everyday import Background, everyday_photos, load_everyday, pooled, save_everyday
+from core.names.ridge import Background, everyday_photos, load_everyday, pooled, save_everyday
 
 
 def photos(n: int, seed: int) -> torch.Tensor:

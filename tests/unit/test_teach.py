@@ -15,9 +15,8 @@ from core.common.errors import AdapterError, DescriptionError
 from core.common.paths import ORDINARY_TEXTS_FILE, asset_path
 from core.common.tensor_files import shipped_tensors
 from core.names import ordinary_texts, teach
-from core.names.everyday import everyday_photos
 from core.names.ordinary_texts import RIDGE, SCENES, inverse_moment, second_moment
-from core.names.ridge import BACKGROUND, ridge_directions
+from core.names.ridge import BACKGROUND, everyday_photos, ridge_directions
 from core.names.ridge import RIDGE as PHOTO_RIDGE
 from core.names.teach import MAX_PHOTOS, OWN_NAME, TaughtNames, closed_form, left_out
 from core.retrieval.gallery import Entry, Gallery, GalleryPhotos, Photo
