@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from core.backbones.base import Backbone
@@ -142,34 +141,20 @@ class GalleryPhotos(PhotoSet):
     def named(self, rows: Sequence[int], folder: Path | None = None) -> list[tuple[str, Path | None]]:
         return [(self.photos[row].name, None) for row in rows]
 
-    def captioned(self) -> tuple[list[Photo], Tensor]:
-        """The captioned photos of ``image_to_text``, and their prefix activations [n, *prefix_shape] float16."""
-        rows = self._captioned()
-        return [self.photos[row] for row in rows], self.prefixes(rows)
-
-    def _captioned(self, without: Collection[str] = ()) -> list[int]:
+    def captioned(self, without: Collection[str] = ()) -> list[int]:
         """The rows of the first photos with captions: CAPTIONED at most, with MOST_TEXTS captions at most. ``without``: ids to
         leave out."""
         rows = [row for row, photo in enumerate(self.photos) if photo.captions and photo.id not in without][:CAPTIONED]
         return rows[: bisect_right(list(accumulate(len(self.photos[row].captions) for row in rows)), MOST_TEXTS)]
 
     def image_to_text(
-        self, photo: str | Image.Image, adapter: Adapter = ZERO_SHOT, top: int | None = 10, stop: Stop = never
+        self, prefix: Tensor, adapter: Adapter = ZERO_SHOT, top: int | None = None, stop: Stop = never
     ) -> Ranking:
-        """Rank the captions of the first captioned photos that fit a photo best (``top=None``: all); equal captions count once.
-
-        ``photo``: the id of one of ``photos``, or an upright RGB image. Raises GalleryError: when there are no captions, or the
-        id is unknown. StudioError: when stopped.
-        """
-        texts = tuple(dict.fromkeys(text for row in self._captioned() for text in self.photos[row].captions))
+        """Rank the captions of the first captioned photos by how well they fit the photo with this prefix [1, *prefix_shape].
+        Equal captions count once. Raises GalleryError: when there are no captions. StudioError: when stopped."""
+        texts = tuple(dict.fromkeys(text for row in self.captioned() for text in self.photos[row].captions))
         if not texts:
             raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
-        if isinstance(photo, str):
-            if photo not in self.entries:
-                raise GalleryError("This photo is not in the gallery (any more): choose another one.")
-            prefix = self.entries[photo].prefix[None]
-        else:
-            prefix = self.backbone.prefix(self.backbone.pixels(photo).unsqueeze(0))
         return rank_captions(texts, self._caption_rows(texts, adapter, None, stop), prefix, self.backbone, adapter, self, top)
 
     def hits(
@@ -178,17 +163,17 @@ class GalleryPhotos(PhotoSet):
         """Ranks for recall, {"i2t": …, "t2i": …}: of each photo's captions, and of each caption's photo. ``without``: ids of
         photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have captions. StudioError:
         when stopped while captions are read."""
-        rows = self._captioned(without)
-        key = adapter, tuple((self.photos[row].id, self.photos[row].captions) for row in rows)
-        return self.counted.get(key, lambda: self._hits(rows, adapter, progress, stop))
-
-    def _hits(self, rows: list[int], adapter: Adapter, progress: Progress | None, stop: Stop) -> dict[str, Hits]:
+        rows = self.captioned(without)
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
-        relevance = Relevance.of([self.photos[row].captions for row in rows])
-        texts = self._caption_rows(relevance.texts, adapter, progress, stop)
-        images = self.index_for(adapter).take(np.array(rows))
-        return hits(*with_popularity(images, texts, self.popularity(texts, adapter)), relevance)
+
+        def count() -> dict[str, Hits]:
+            relevance = Relevance.of([self.photos[row].captions for row in rows])
+            texts = self._caption_rows(relevance.texts, adapter, progress, stop)
+            images = self.index_for(adapter).take(np.array(rows))
+            return hits(*with_popularity(images, texts, self.popularity(texts, adapter)), relevance)
+
+        return self.counted.get((adapter, tuple((self.photos[row].id, self.photos[row].captions) for row in rows)), count)
 
     def _caption_rows(self, texts: tuple[str, ...], adapter: Adapter, progress: Progress | None, stop: Stop) -> Tensor:
         """The ``text_rows`` [m, w] of captions."""

@@ -24,7 +24,7 @@ from core.data.image_io import photo_bytes
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import asked, embeddings
-from core.retrieval.gallery import GalleryPhotos, Photo
+from core.retrieval.gallery import Entry, GalleryPhotos, Photo
 from core.retrieval.index import Hit, Ranking
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.photo_set import PhotoSet, Where
@@ -100,7 +100,7 @@ class Search:
         if self.kind == WORDS:
             return message("Photos for “{query}”", query=self.what)
         if self.kind == PHOTO:
-            name = Path(self.file).name if self.file else next(p.name for p in self.photos if p.id == self._photo)
+            name = Path(self.file).name if self.file else self._chosen.photo.name
             return message("Captions for {name}", name=name)
         like = self.question
         assert isinstance(like, LikePhoto)
@@ -129,7 +129,7 @@ class Search:
         if self.library is None and not self.photos:
             raise GalleryError("There are no photos yet: add some.")
         if self.own is not None and self.kind == PHOTO:
-            return self.own.image_to_text(self._photo, adapter, top, stop)
+            return self.own.image_to_text(self._prefix, adapter, top, stop)
         total = sum(len(photos if rows is None else rows) for photos, rows in self._allowed)
         if not total and self.where:
             raise GalleryError(NONE_LEFT)
@@ -158,16 +158,22 @@ class Search:
             raise GalleryError("This photo is not in the library (any more): choose another one.")
         raise PhotoError("This photo is not there any more: choose another one.")
 
+    @property
+    def _chosen(self) -> Entry:
+        """The gallery's photo whose captions are searched. Raises PhotoError: when it is not there."""
+        if self.own is None or self.what not in self.own.entries:
+            raise PhotoError("Choose one of your photos, or add another one, to find its captions.")
+        return self.own.entries[self.what]
+
     @lazy
-    def _photo(self) -> str | Image.Image:
-        """The photo whose captions are searched: its id, or the image in a file. Raises PhotoError: when no photo is chosen."""
+    def _prefix(self) -> Tensor:
+        """The prefix [1, *prefix_shape] of the photo whose captions are searched. Raises PhotoError: when it is not there."""
         if not self.file:
-            if self.own is None or self.what not in self.own.entries:
-                raise PhotoError("Choose one of your photos, or add another one, to find its captions.")
-            return self.what
-        path, framing = Path(self.file), self.names.backbone.framing
-        decoded = decode_photo(path.name, photo_bytes(path), framing)
-        return Image.frombytes("RGB", (framing.width, framing.height), decoded.pixels)
+            return self._chosen.prefix[None]
+        path, backbone = Path(self.file), self.names.backbone
+        size = backbone.framing.width, backbone.framing.height
+        image = Image.frombytes("RGB", size, decode_photo(path.name, photo_bytes(path), backbone.framing).pixels)
+        return backbone.prefix(backbone.pixels(image)[None])
 
     @lazy
     def _before(self) -> dict[str, int]:

@@ -189,7 +189,9 @@ def train_own_expert(
     """
     name, description, backbone = clean_name(name), clean_text(description), engine.backbone
     with torch.inference_mode(False), torch.enable_grad():  # the caller may have switched gradients off in this thread
-        photos, prefix = gallery.contents.captioned()
+        contents = gallery.contents
+        rows = contents.captioned()
+        photos, prefix = [contents.photos[row] for row in rows], contents.prefixes(rows)
         if len(photos) < MIN_PHOTOS:
             few = "An own expert needs at least {least} photos with captions. You have {n}: add photos or captions."
             raise GalleryError(few, least=MIN_PHOTOS, n=len(photos))

@@ -160,7 +160,7 @@ def test_from_a_sentence_to_two_rankings(page: Page, engine: SGLora, tmp_path: P
     expect(page.locator("#pick input")).to_have_value(samples[2].name)
     page.click("#find")
     expect(page.locator("#results h3")).to_contain_text(samples[2].name)
-    picked = gallery.photos[2].id
+    picked = gallery.contents.prefixes([2])
     # The photo's own captions are shown even if they rank lower.
     expect_ranks(page, texts.ZERO_SHOT, gallery.contents.image_to_text(picked, ZERO_SHOT, SHOWN))
     expect_ranks(page, texts.SG_LORA, gallery.contents.image_to_text(picked, generated, SHOWN))

@@ -12,19 +12,21 @@ import numpy as np
 import pytest
 import torch
 from make_zips import photo as png
-from PIL import Image
-from recalls import asked, ranked, recalls
+from recalls import asked, prefixes_of, ranked, recalls
 from tiny_models import tiny_backbone
 
 from core.backbones.base import Backbone
 from core.backbones.embedded import EmbeddedBackbone
 from core.backbones.lora import Lora
 from core.backbones.lora_algebra import merge
-from core.common.errors import AdapterError, GalleryError, StudioError
+from core.common.errors import AdapterError, GalleryError, PhotoError, StudioError
 from core.data.captions import CAPTIONS_A_PHOTO
 from core.data.image_io import open_photo
 from core.data.sample_photos import SamplePhoto, sample_photos
+from core.names.teach import TaughtNames
 from core.retrieval.gallery import KEPT_ADAPTERS, KEPT_HITS, ZERO_SHOT, Adapter, Gallery
+from core.retrieval.photo_set import Where
+from core.retrieval.search import PHOTO, Search
 
 
 def counted(backbone: Backbone, patch: pytest.MonkeyPatch) -> Counter[str]:
@@ -110,13 +112,14 @@ def test_image_to_text_is_the_brute_force_ranking(filled, either, samples) -> No
         every = either.encode_text(texts, adapter.lora).numpy() @ filled.contents.embeddings(adapter).numpy().T
         scores = every[:, row] - np.log(np.exp(20 * every).sum(1)) / 20
         order = np.argsort(-scores, kind="stable")
-        full = filled.contents.image_to_text(filled.photos[row].id, adapter, top=None)
+        photo = prefixes_of(filled, [filled.photos[row].id])
+        full = filled.contents.image_to_text(photo, adapter)
         assert [hit.label for hit in full.hits] == [texts[i] for i in order]
         assert np.allclose([hit.score for hit in full.hits], scores[order], atol=1e-5)
         assert full.total == len(texts) and len({hit.key for hit in full.hits}) == len(texts)
         assert all(hit.key.isalnum() for hit in full.hits), "keys appear in HTML, so they must be alphanumeric"
-        assert filled.contents.image_to_text(filled.photos[row].id, adapter, top=3).hits == full.hits[:3]
-        opened = filled.contents.image_to_text(open_photo(samples[row].path), adapter, top=None)
+        assert filled.contents.image_to_text(photo, adapter, top=3).hits == full.hits[:3]
+        opened = filled.contents.image_to_text(either.prefix(either.pixels(open_photo(samples[row].path))[None]), adapter)
         assert {h.key: h.rank for h in opened.hits if h.rank <= 5} == {h.key: h.rank for h in full.hits if h.rank <= 5}
         assert np.allclose([h.score for h in opened.hits], [h.score for h in full.hits], atol=2e-3)
 
@@ -211,7 +214,7 @@ def test_an_adapter_that_breaks_the_numbers_is_refused(filled, either) -> None:
     with pytest.raises(AdapterError, match="infinite or invalid"):
         ranked(filled, "a cat", Adapter.of(broken))
     with pytest.raises(AdapterError, match="infinite or invalid"):
-        filled.contents.image_to_text(Image.new("RGB", (50, 50)), Adapter.of(broken))
+        filled.contents.image_to_text(prefixes_of(filled, [filled.photos[0].id]), Adapter.of(broken))
     with pytest.raises(AdapterError, match="infinite or invalid"):
         recalls(filled, Adapter.of(broken))
     assert ranked(filled, "a cat").total == len(filled.photos)
@@ -297,16 +300,17 @@ def test_captions_are_bounded_and_count_as_memory(backbone, monkeypatch) -> None
     assert len(photo.captions) == CAPTIONS_A_PHOTO
     texts = gallery.memory - before
     assert texts >= 500 * CAPTIONS_A_PHOTO
-    gallery.contents.image_to_text(photo.id, top=None)
+    prefix = prefixes_of(gallery, [photo.id])
+    gallery.contents.image_to_text(prefix)
     sentences = CAPTIONS_A_PHOTO * 4 * backbone.sentence_dim
     assert gallery.memory >= before + texts + sentences
     gallery.set_captions({"1.png": ["not read yet"]})
     with pytest.raises(StudioError, match="stopped"):
-        gallery.contents.image_to_text(photo.id, stop=lambda: True)
+        gallery.contents.image_to_text(prefix, stop=lambda: True)
 
     monkeypatch.setattr("core.retrieval.gallery.MOST_TEXTS", 50)
     gallery.set_captions({f"{i}.png": [f"{i} {n}" for n in range(CAPTIONS_A_PHOTO)] for i in range(4)})
-    assert gallery.contents.image_to_text(photo.id, top=None).total == 2 * CAPTIONS_A_PHOTO
+    assert gallery.contents.image_to_text(prefix).total == 2 * CAPTIONS_A_PHOTO
 
 
 def test_questions_to_an_empty_gallery_say_what_to_do(vit) -> None:
@@ -319,11 +323,11 @@ def test_questions_to_an_empty_gallery_say_what_to_do(vit) -> None:
     gallery.set_captions({"picture-0": ["one"]})
     with pytest.raises(GalleryError, match="at least two photos with captions"):
         recalls(gallery)
-    with pytest.raises(GalleryError, match="not in the gallery"):
-        gallery.contents.image_to_text("0" * 32)
+    with pytest.raises(PhotoError, match="Choose one of your photos"):
+        Search(PHOTO, "0" * 32, gallery.contents, None, TaughtNames(vit), Where()).rank(ZERO_SHOT)
     gallery.set_captions({"picture-0": []})
     with pytest.raises(GalleryError, match="No photo has captions yet"):
-        gallery.contents.image_to_text(gallery.photos[0].id)
+        gallery.contents.image_to_text(prefixes_of(gallery, [gallery.photos[0].id]))
 
 
 # Threads
