@@ -26,7 +26,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -243,12 +242,11 @@ class TaughtNames:
 
         def solve() -> Tensor:
             photos, owners = torch.cat([entry.photos for entry in named]), [i for i, e in enumerate(named) for _ in e.photos]
-            contents = photos.flatten(1).numpy().view(f"V{photos[0].nbytes}").ravel()
-            _, first, places = np.unique(contents, return_index=True, return_inverse=True)
-            z = torch.zeros(len(first), len(named))
-            z[torch.from_numpy(places), torch.tensor(owners)] = 1
+            different, places = torch.unique(photos, dim=0, return_inverse=True)
+            z = torch.zeros(len(different), len(named))
+            z[places, torch.tensor(owners)] = 1
             background = None if moves and shared is None else self._negatives()
-            embedded = torch.cat([self.backbone.suffix(part, lora) for part in photos[torch.from_numpy(first)].split(1024)])
+            embedded = torch.cat([self.backbone.suffix(part, lora) for part in different.split(1024)])
             return ridge_directions(embedded, z, None if background is None else background.moments[column])
 
         return dict(zip(named, self._directions.get(key, solve), strict=True)) if named else {}
