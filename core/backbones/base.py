@@ -172,10 +172,10 @@ def finished(embeddings: Tensor, lora: Lora | None, side: Side) -> Tensor:
     return F.normalize(embeddings.float(), dim=-1)
 
 
-def photo_column(lora: Lora | None, shared: Lora) -> int:
-    """The column of a photo's two embeddings: 0 (zero-shot) if the LoRA does not change photos, 1 if its factors for photos are
-    those of ``shared``. Raises AdapterError: when it changes photos in another way."""
-    if lora is None or not lora.moves_photos:
+def photo_column(lora: Lora | None, shared: Lora | None) -> int:
+    """The column of a photo's embeddings: 0 (zero-shot) if the LoRA does not change photos or there is one column, 1 if its
+    factors for photos are those of ``shared``. Raises AdapterError: when it changes photos in another way."""
+    if lora is None or shared is None or not lora.moves_photos:
         return 0
     ours, theirs = (each.only(m for m in each.modules if m.name.startswith(VISION)).digest for each in (lora, shared))
     if ours != theirs:

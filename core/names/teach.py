@@ -237,7 +237,7 @@ class TaughtNames:
         the background are in one regression. A photo of several names counts once, for all of them."""
         named, shared = [entry for entry in self.entries if entry.without is None], self.backbone.shared
         moves = lora is not None and lora.moves_photos
-        column = 0 if shared is None else photo_column(lora, shared)
+        column = photo_column(lora, shared)
         key = lora.digest if lora is not None and moves and shared is None else column
 
         def solve() -> Tensor:

@@ -32,28 +32,27 @@ def photo_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHO
 
 
 def text_rows(backbone: Backbone, prefixes: Tensor, adapter: Adapter = ZERO_SHOT, texts: Sequence[str] = ()) -> Tensor:
-    """Query rows [m, ``width``] float32 of texts, from their prefixes. ``texts``: needed for the adapter's names. Raises
-    AdapterError: as ``asked``."""
+    """Query rows [m, ``width``] float32 of texts, from their prefixes. ``texts``: needed for the adapter's names. Raises as
+    ``asked``."""
     return asked(backbone, adapter, lambda lora: text_embeddings(backbone, prefixes, lora, adapter, texts))
 
 
 def text_embeddings(backbone: Backbone, prefixes: Tensor, lora: Lora | None, adapter: Adapter, texts: Sequence[str]) -> Tensor:
-    """Texts [m, d] with a LoRA or None, and with the adapter's names. Raises AdapterError: when numbers are NaN or infinite."""
-    if adapter.names is None:
-        return finite(backbone.text_suffix(prefixes, lora))
-    return finite(adapter.names.embed(texts, prefixes, lora))
+    """Texts [m, d] with a LoRA or None, and with the adapter's names."""
+    return backbone.text_suffix(prefixes, lora) if adapter.names is None else adapter.names.embed(texts, prefixes, lora)
 
 
 def asked(backbone: Backbone, adapter: Adapter, embed: Callable[[Lora | None], Tensor]) -> Tensor:
     """Query rows [..., ``width``] of questions. ``embed``: gives the questions [..., d], unit length, with a LoRA or with None.
-    Raises AdapterError: when the adapter moves photos differently from the backbone's shared LoRA."""
+    Raises AdapterError: when numbers are NaN or infinite, or the adapter moves photos differently from the backbone's shared
+    LoRA."""
     adapted = embed(adapter.lora) * adapter.weight
     zero_shot = embed(None) * (1 - adapter.weight) if adapter.weight < 1 else torch.zeros_like(adapted)
     if backbone.shared is None:
-        return zero_shot + adapted
+        return finite(zero_shot + adapted)
     if photo_column(adapter.lora, backbone.shared) == 0:
         zero_shot, adapted = zero_shot + adapted, torch.zeros_like(adapted)
-    return torch.cat([zero_shot, adapted], -1) * sqrt(2)
+    return finite(torch.cat([zero_shot, adapted], -1)) * sqrt(2)
 
 
 def columns(backbone: Backbone, rows: Tensor) -> tuple[Tensor, ...]:
@@ -63,4 +62,4 @@ def columns(backbone: Backbone, rows: Tensor) -> tuple[Tensor, ...]:
 
 def embeddings(backbone: Backbone, rows: Tensor, lora: Lora | None = None) -> Tensor:
     """Embeddings [n, d] of photos in the shared space, with a LoRA or None, from their photo rows [n, ``width``]."""
-    return columns(backbone, rows)[0 if backbone.shared is None else photo_column(lora, backbone.shared)]
+    return columns(backbone, rows)[photo_column(lora, backbone.shared)]

@@ -113,9 +113,10 @@ class GalleryPhotos(PhotoSet):
 
     def index_for(self, adapter: Adapter) -> Index:
         if self.entries and adapter.moves_photos and self.backbone.shared is None:
-            return self.adapted.get(adapter.key, lambda: Index.of(self._rows(adapter)))
+            return self.adapted.get(adapter.key, lambda: Index(self._rows(adapter).numpy()))
         none = torch.empty(0, width(self.backbone))
-        return self.plain.get("", lambda: Index.of(torch.cat([none, *(each.row[None] for each in self.entries.values())])))
+        rows = [each.row[None] for each in self.entries.values()]
+        return self.plain.get("", lambda: Index(torch.cat([none, *rows]).numpy()))
 
     def _rows(self, adapter: Adapter) -> Tensor:
         starts = range(0, len(self), SUFFIX_BATCH)

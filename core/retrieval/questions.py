@@ -17,7 +17,7 @@ from core.common.recent import Recent
 from core.common.runtime import one_core
 from core.common.text import clean_text
 from core.names.teach import TaughtNames
-from core.retrieval.adapter import ZERO_SHOT, Adapter, finite
+from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import asked, text_embeddings
 
 WITHOUT = 0.5  # weight of all excluded texts together; the wanted parts have weight 1 together
@@ -66,22 +66,19 @@ class EncodedQuery:
         return EncodedQuery((*self.words, *rests), texts, text_weights, prefixes, torch.cat([self.photo_weights, *each]))
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """The query row [w] for an index. Its inner product with a row of ``columns.photo_rows`` is the photo's score.
-
-        Raises AdapterError: when numbers are NaN or infinite, or the adapter moves photos differently from the backbone's
-        shared LoRA.
-        """
+        """The query row [w] for an index. Its inner product with a row of ``columns.photo_rows`` is the photo's score. Raises as
+        ``columns.asked``."""
         names = adapter.names
         query = self if names is None else self.named.get(names, lambda: self.with_names(names))
         return asked(backbone, adapter, lambda lora: query.embedding(backbone, lora, adapter))
 
     def embedding(self, backbone: Backbone, lora: Lora | None = None, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """The query in the shared space, [d], unit length. ``adapter``: has the names. Raises as ``row``."""
+        """The query in the shared space, [d], unit length. ``adapter``: has the names."""
         query = torch.zeros(backbone.dim)
         if len(self.texts):
             query = query + self.text_weights @ text_embeddings(backbone, self.texts, lora, adapter, self.words)
         if len(self.prefixes):
-            query = query + self.photo_weights @ finite(backbone.suffix(self.prefixes, lora))
+            query = query + self.photo_weights @ backbone.suffix(self.prefixes, lora)
         return torch.nn.functional.normalize(query, dim=-1)
 
 
