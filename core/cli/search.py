@@ -23,8 +23,9 @@ from core.data.sample import Sample, caption_texts
 from core.names.file import NAMES_FILE, read_names
 from core.names.teach import TaughtNames
 from core.retrieval.adapter import ZERO_SHOT
-from core.retrieval.columns import text_rows
+from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.gallery import Gallery, GalleryPhotos, rank_captions
+from core.retrieval.index import Ranking
 from core.retrieval.library import PhotoLibrary
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.photo_set import Where, background
@@ -72,8 +73,11 @@ def search(arguments: Namespace) -> Answer:
     asked = Search(WORDS, "", own, None if texts else opened, names, where, query=query, paths=paths)
     if texts:
         seen, read = backbone.prefix(torch.stack(list(map(backbone.pixels, query.photos)))), backbone.text_prefix(texts)
-        rows = {name: text_rows(backbone, read, adapter, texts) for name, adapter in adapters.items()}
-        rankings = {name: rank_captions(texts, rows[name], seen, backbone, a, opened) for name, a in adapters.items()}
+        rankings = dict[str, Ranking]()
+        for name, adapter in adapters.items():
+            rows = text_rows(backbone, read, adapter, texts)
+            popular = 0 if opened is None else opened.popularity(rows, adapter)
+            rankings[name] = rank_captions(texts, rows @ photo_rows(backbone, seen, adapter).mean(0) - popular)
     else:  # ranks are compared, so all photos of a gallery need one
         rankings = {name: asked.rank(adapter, max(arguments.top, len(asked.photos))) for name, adapter in adapters.items()}
     shown: dict[str, list[dict[str, Any]]] = {}

@@ -156,7 +156,9 @@ class GalleryPhotos(PhotoSet):
         texts = tuple(dict.fromkeys(text for row in self.captioned() for text in self.photos[row].captions))
         if not texts:
             raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
-        return rank_captions(texts, self._caption_rows(texts, adapter, None, stop), prefix, self.backbone, adapter, self, top)
+        rows = self._caption_rows(texts, adapter, None, stop)
+        (photo,) = photo_rows(self.backbone, prefix, adapter)
+        return rank_captions(texts, rows @ photo - self.popularity(rows, adapter), top)
 
     def hits(
         self, adapter: Adapter = ZERO_SHOT, without: Collection[str] = (), progress: Progress | None = None, stop: Stop = never
@@ -199,20 +201,8 @@ class GalleryPhotos(PhotoSet):
         return {text: prefixes[text] for text in texts}
 
 
-def rank_captions(
-    texts: tuple[str, ...],
-    rows: Tensor,
-    prefixes: Tensor,
-    backbone: Backbone,
-    adapter: Adapter,
-    among: PhotoSet | None = None,
-    top: int | None = None,
-) -> Ranking:
-    """Captions with these query rows [m, w] by their mean cosine to photos with these prefixes, best first. ``among``: subtract
-    the captions' popularity among these photos. The key of a hit is a hash: unlike the text, it is safe in a page."""
-    scores = rows @ photo_rows(backbone, prefixes, adapter).mean(0)
-    if among is not None:
-        scores = scores - among.popularity(rows, adapter)
+def rank_captions(texts: tuple[str, ...], scores: Tensor, top: int | None = None) -> Ranking:
+    """Captions with these scores [m], best first. The key of a hit is a hash: unlike the text, it is safe in a page."""
     best = torch.sort(scores, descending=True, stable=True).indices[:top].tolist()
     hits = [Hit(content_id(texts[i].encode()), texts[i], float(scores[i]), rank) for rank, i in enumerate(best, 1)]
     return Ranking(tuple(hits), len(texts))
@@ -240,7 +230,6 @@ class Gallery:
         self._adding = threading.Lock()  # held while files are added: one batch of files at a time
 
     def clear(self) -> None:
-        """Remove all photos and everything computed for them."""
         self.contents = GalleryPhotos(self.backbone)
 
     @property
@@ -280,13 +269,8 @@ class Gallery:
         stop: Stop = never,
         keywords: Mapping[int, Sequence[str]] = {},
     ) -> AddReport:
-        """Add photo files, batch by batch. Each content is added once; the report lists files that cannot be added.
-
-        Args:
-            sources: paths, or (name, content or path).
-            progress: called with (files done, all files). stop: called before each file is read; True skips the remaining ones.
-            keywords: those beside a file, by its place among the sources.
-        """
+        """Add photo files, batch by batch. Each content is added once; the report lists files that cannot be added. ``stop``:
+        called before each file is read. ``keywords``: those beside a file, by its place among the sources."""
         report, upload = AddReport(), Upload(self.backbone.framing)
         files = [(source.name, source) if isinstance(source, Path) else source for source in sources]
 

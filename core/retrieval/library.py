@@ -145,17 +145,14 @@ class PhotoLibrary:
     def writing(self) -> Iterator[None]:
         """A block in which no other process writes. Raises LibraryError: when another process is writing, or the folder cannot
         be written."""
-        lock = FileLock(self.folder / LOCK, thread_local=False)
         try:
-            lock.acquire(timeout=0)
+            lock = FileLock(self.folder / LOCK, thread_local=False).acquire(timeout=0)
         except Timeout:
             raise LibraryError(f"Another process is writing the library {self.folder}: wait until it is done.") from None
         except OSError as error:
             raise LibraryError(f"The library {self.folder} cannot be written ({error.strerror or error}).") from None
-        try:
+        with lock:
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def readable(self) -> Iterator[None]:

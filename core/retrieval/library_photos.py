@@ -94,11 +94,10 @@ class LibraryPhotos(PhotoSet):
         if not ids:
             return []
         listed = ", ".join(f"X'{id.hex()}'" for id in set(ids))
-        inside, names = self._inside(folder) if folder is not None else "", dict[bytes, tuple[bool, str]]()
-        for id, name in self._listed(f"id IN ({listed})"):
-            order = not name.startswith(inside), name
-            names[id] = min(order, names.get(id, order))
-        return [Path(names[id][1] if id in names else id.hex()) for id in ids]
+        inside = "" if folder is None else self._inside(folder)
+        files = sorted(self._listed(f"id IN ({listed})"), key=lambda file: (not file[1].startswith(inside), file[1]))
+        first = dict(reversed(files))  # the file that comes first replaces the others of its photo
+        return [Path(first.get(id, id.hex())) for id in ids]
 
     def named(self, rows: Sequence[int], folder: Path | None = None) -> list[tuple[str, Path | None]]:
         return [(shown_path(path.name), path) for path in self.paths(rows, folder)]

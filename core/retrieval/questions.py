@@ -66,8 +66,8 @@ class EncodedQuery:
         return EncodedQuery((*self.words, *rests), texts, text_weights, prefixes, torch.cat([self.photo_weights, *each]))
 
     def row(self, backbone: Backbone, adapter: Adapter = ZERO_SHOT) -> Tensor:
-        """The query row [w] for an index. Its inner product with a row of ``columns.photo_rows`` is the photo's score. Raises as
-        ``columns.asked``."""
+        """The query row [w] for an index. Its inner product with a row of ``columns.photo_rows`` is the photo's score. Raises
+        as ``columns.asked``."""
         names = adapter.names
         query = self if names is None else self.named.get(names, lambda: self.with_names(names))
         return asked(backbone, adapter, lambda lora: query.embedding(backbone, lora, adapter))
