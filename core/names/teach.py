@@ -235,17 +235,16 @@ class TaughtNames:
     def directions(self, lora: Lora | None) -> Mapping[TaughtName, Tensor]:
         """The direction [d] of each name in the space of photos, as the adapter sees them (``core.names.ridge``). All names and
         the background are in one regression. A photo of several names counts once, for all of them."""
-        named, shared = [entry for entry in self.entries if entry.without is None], self.backbone.shared
-        moves = lora is not None and lora.moves_photos
-        column = photo_column(lora, shared)
-        key = lora.digest if lora is not None and moves and shared is None else column
+        named, column = [entry for entry in self.entries if entry.without is None], photo_column(lora, self.backbone.shared)
+        moved = lora is not None and lora.moves_photos and self.backbone.shared is None  # then the background is not
+        key = lora.digest if lora is not None and moved else column
 
         def solve() -> Tensor:
             photos, owners = torch.cat([entry.photos for entry in named]), [i for i, e in enumerate(named) for _ in e.photos]
             different, places = torch.unique(photos, dim=0, return_inverse=True)
             z = torch.zeros(len(different), len(named))
             z[places, torch.tensor(owners)] = 1
-            background = None if moves and shared is None else self._negatives()
+            background = None if moved else self._negatives()
             embedded = torch.cat([self.backbone.suffix(part, lora) for part in different.split(1024)])
             return ridge_directions(embedded, z, None if background is None else background.moments[column])
 

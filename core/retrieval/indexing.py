@@ -99,37 +99,29 @@ def index_folders(
                 raise LibraryError(no_folder(shown_path(str(root))))
             if root.resolve() == library.folder.resolve():
                 raise LibraryError(f"{root} is the library itself: name the folder that your photos are in.")
-        return _Run(library, roots, progress, forget_missing, stop, engine or partial(encode_here, backbone)).run()
+        return _Run(library, roots, progress, stop).run(engine or partial(encode_here, backbone), forget_missing)
 
 
-@dataclass
 class _Run:
     """One run of ``index_folders``. The caller holds the library's lock."""
 
-    library: PhotoLibrary
-    roots: Sequence[Path]
-    progress: Callable[[Progress], None]
-    forget_missing: bool
-    stop: Callable[[], bool]
-    engine: Engine
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, library: PhotoLibrary, roots: Sequence[Path], progress: Callable[[Progress], None], stop: Callable[[], bool]
+    ) -> None:
+        self.library, self.roots, self.progress, self.stop = library, roots, progress, stop
         self._report = IndexReport()
-        with self.library.readable():
-            self._photos = self.library.photos()
+        with library.readable():
+            self._photos = library.photos()
             self._ids = {id.hex() for rows in self._photos.to_batches(columns=["id"]) for id in rows["id"].to_pylist()}
-            self._known = read_files(self.library)
+            self._known = read_files(library)
         self._files = dict(self._known)
-        self._rows: list[Encoded] = []  # photos to commit next
-        self._pending: dict[str, FileRow] = {}  # files to commit next
-        self._committed = time.monotonic()
 
-    def run(self) -> IndexReport:
+    def run(self, engine: Engine, forget_missing: bool) -> IndexReport:
         stopwatch = Stopwatch()
-        seen = self._scan()
+        seen = self._scan(forget_missing)
         new = [path for path, stat in seen.items() if not self._unchanged(path, stat)]
         stopwatch.lap("look")
-        self._encode(new, seen)
+        self._encode(engine(new, self._ids), len(new), seen)
         stopwatch.lap("encode")
         with self.library.readable():
             self._finish(seen)
@@ -137,7 +129,7 @@ class _Run:
         self._report.seconds = stopwatch.laps
         return self._report
 
-    def _scan(self) -> dict[str, tuple[int, int]]:
+    def _scan(self, forget_missing: bool) -> dict[str, tuple[int, int]]:
         """Size and time of change of every image in the folders, and of known files in missing or unreadable folders."""
         seen: dict[str, tuple[int, int]] = {}
         kept: list[str] = []
@@ -149,7 +141,7 @@ class _Run:
                     self.progress(Progress("looking", len(seen), 0))
             if empty:
                 kept.append(str(root))
-        if self.forget_missing:
+        if forget_missing:
             kept = [folder for folder in kept if Path(folder).exists() and folder not in map(str, self.roots)]
         self._report.missing = list(dict.fromkeys(map(shown_path, kept)))
         for path, row in self._known.items():
@@ -163,9 +155,10 @@ class _Run:
             return False
         return row.reason is not None if row.id is None else row.id in self._ids
 
-    def _encode(self, paths: Sequence[str], seen: Mapping[str, tuple[int, int]]) -> None:
-        done = 0
-        for batch in self.engine(paths, self._ids):
+    def _encode(self, batches: Iterable[list[tuple[str, Outcome]]], total: int, seen: Mapping[str, tuple[int, int]]) -> None:
+        done, committed = 0, time.monotonic()
+        photos, files = list[Encoded](), dict[str, FileRow]()  # to commit next
+        for batch in batches:
             if self.stop():
                 break
             for path, photo in batch:
@@ -177,29 +170,28 @@ class _Run:
                     row = FileRow(*seen[path], None, str(reason))
                 else:
                     row = FileRow(*seen[path], photo if isinstance(photo, str) else photo.id)
-                self._files[path] = self._pending[path] = row
+                self._files[path] = files[path] = row
                 if isinstance(photo, Encoded) and photo.id not in self._ids:
-                    self._rows.append(photo)
+                    photos.append(photo)
                     self._ids.add(photo.id)
                     self._report.added += 1
             done += len(batch)
-            self.progress(Progress("encoding", done, len(paths)))
-            if len(self._rows) >= COMMIT_PHOTOS or time.monotonic() - self._committed > COMMIT_SECONDS:
-                self._commit()
-        self._commit()
+            self.progress(Progress("encoding", done, total))
+            if len(photos) >= COMMIT_PHOTOS or time.monotonic() - committed > COMMIT_SECONDS:
+                self._commit(photos, files)
+                photos, files, committed = [], {}, time.monotonic()
+        self._commit(photos, files)
 
-    def _commit(self) -> None:
+    def _commit(self, photos: Sequence[Encoded], files: Mapping[str, FileRow]) -> None:
         """Write photos first, then files. If interrupted in between, the next run finds the photos by their content."""
         import lance
 
         with self.library.readable():
-            if self._rows:
-                table = photo_table(self._rows, photo_schema(self.library.about))
+            if photos:
+                table = photo_table(photos, photo_schema(self.library.about))
                 self._photos = lance.write_dataset(table, self._photos, mode="append")
-            if self._pending:
-                lance.write_dataset(_file_table(self._pending), self.library.files(), mode="append")
-        self._rows, self._pending = [], {}
-        self._committed = time.monotonic()
+            if files:
+                lance.write_dataset(_file_table(files), self.library.files(), mode="append")
 
     def _finish(self, seen: Mapping[str, tuple[int, int]]) -> None:
         report = self._report
@@ -239,7 +231,6 @@ Engine = Callable[[Sequence[str], Set[str]], Iterator[list[tuple[str, Outcome]]]
 
 
 def read_file(path: str, known: Set[str], backbone: Backbone) -> Read:
-    """Read a file, as ``read_photo``."""
     return read_photo(Path(path).name, Path(path), known, partial(decode_photo, framing=backbone.framing))
 
 
