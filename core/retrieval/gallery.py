@@ -142,7 +142,12 @@ class GalleryPhotos(PhotoSet):
     def named(self, rows: Sequence[int], folder: Path | None = None) -> list[tuple[str, Path | None]]:
         return [(self.photos[row].name, None) for row in rows]
 
-    def captioned(self, without: Collection[str] = ()) -> list[int]:
+    def captioned(self) -> tuple[list[Photo], Tensor]:
+        """The captioned photos of ``image_to_text``, and their prefix activations [n, *prefix_shape] float16."""
+        rows = self._captioned()
+        return [self.photos[row] for row in rows], self.prefixes(rows)
+
+    def _captioned(self, without: Collection[str] = ()) -> list[int]:
         """The rows of the first photos with captions: CAPTIONED at most, with MOST_TEXTS captions at most. ``without``: ids to
         leave out."""
         rows = [row for row, photo in enumerate(self.photos) if photo.captions and photo.id not in without][:CAPTIONED]
@@ -153,7 +158,7 @@ class GalleryPhotos(PhotoSet):
     ) -> Ranking:
         """Rank the captions of the first captioned photos by how well they fit the photo with this prefix [1, *prefix_shape].
         Equal captions count once. Raises GalleryError: when there are no captions. StudioError: when stopped."""
-        texts = tuple(dict.fromkeys(text for row in self.captioned() for text in self.photos[row].captions))
+        texts = tuple(dict.fromkeys(text for row in self._captioned() for text in self.photos[row].captions))
         if not texts:
             raise GalleryError("No photo has captions yet: add a captions file or type captions first.")
         rows = self._caption_rows(texts, adapter, None, stop)
@@ -166,7 +171,7 @@ class GalleryPhotos(PhotoSet):
         """Ranks for recall, {"i2t": …, "t2i": …}: of each photo's captions, and of each caption's photo. ``without``: ids of
         photos to leave out, with their captions. Raises GalleryError: when fewer than two photos have captions. StudioError:
         when stopped while captions are read."""
-        rows = self.captioned(without)
+        rows = self._captioned(without)
         if len(rows) < 2:
             raise GalleryError("Recall needs at least two photos with captions: add a captions file or type captions.")
 

@@ -189,9 +189,7 @@ def train_own_expert(
     """
     name, description, backbone = clean_name(name), clean_text(description), engine.backbone
     with torch.inference_mode(False), torch.enable_grad():  # the caller may have switched gradients off in this thread
-        contents = gallery.contents
-        rows = contents.captioned()
-        photos, prefix = [contents.photos[row] for row in rows], contents.prefixes(rows)
+        photos, prefix = gallery.contents.captioned()
         if len(photos) < MIN_PHOTOS:
             few = "An own expert needs at least {least} photos with captions. You have {n}: add photos or captions."
             raise GalleryError(few, least=MIN_PHOTOS, n=len(photos))
