@@ -77,10 +77,11 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     points that each of LOST loses, "cuts": see ``cuts``, "composed": rows of {"word", "photos", "captions", "R@10"}}."""
     corpus, others = context.corpus, everyday(context.corpus)
     results, forgotten, ends = list[Row](), list[Row](), list[Row]()
-    beside, before = corpus.indexed(others, adapter(context)), unrelated(context, others, exported(context))
+    beside, before = corpus.indexed(others, adapter(context)), unrelated(context, others, TaughtNames(context.backbone))
     for domain, draw in draws(corpus):
         held = [corpus.indexed(rows, adapter(context)) for rows in draw.held]
-        background = Background.of(columns(context.backbone, torch.cat([beside, *held])))
+        searched = torch.cat([beside, *held])
+        background = Background.of(columns(context.backbone, searched))
         for kind, names in (("real", draw.labels), ("nonsense", draw.nonsense)):
             for photos in (0, *PHOTOS):
                 made = taught(context, names, draw.taught, photos).among(background)
@@ -88,8 +89,8 @@ def run(context: ExperimentContext) -> dict[str, Any]:
                     about = {"domain": domain, "names": kind, "photos": photos, "wording": wording}
                     results.append(about | measured(asked(context, made, map(wording.format, names)), held, beside))
         if all(row["domain"] != domain for row in ends):
-            ends += [{"domain": domain, **row} for row in cuts(context, draw, beside)]
-        after = unrelated(context, others, exported(context, taught(context, draw.nonsense, draw.taught, 3)))
+            ends += [{"domain": domain, **row} for row in cuts(context, draw, others, searched)]
+        after = unrelated(context, others, taught(context, draw.nonsense, draw.taught, 3))
         lost = {measure: before[measure] - value for measure, value in after.items()}
         if other_names := [lost[each] for each in lost if each not in (*LOST, domain)]:
             lost[OTHER_NAMES] = float(np.mean(other_names))
@@ -98,22 +99,20 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": composed(context, others, beside)}
 
 
-def cuts(context: ExperimentContext, draw: Draw, beside: Tensor) -> Iterator[Row]:
-    """Precision and recall of the photos above each of RULES and of ANSWERS, of the draw's and those ``beside``. Every second
-    name chooses the rule, the others measure it."""
-    plain = adapter(context)
-    held = [context.corpus.indexed(rows, plain) for rows in draw.held]
-    searched, photo_rows = torch.cat([beside, *held]), np.concatenate([everyday(context.corpus), *draw.held])
-    own = torch.tensor([-1] * len(beside) + [i for i, each in enumerate(held) for _ in each])
+def cuts(context: ExperimentContext, draw: Draw, others: np.ndarray, searched: Tensor) -> Iterator[Row]:
+    """Precision and recall of the photos above each of RULES and of ANSWERS. ``searched``: the index entries of the rows of
+    ``others`` and of the draw's held photos. Every second name chooses the rule, the others measure it."""
+    rows = np.concatenate([others, *draw.held])
+    own = torch.tensor([-1] * len(others) + [i for i, each in enumerate(draw.held) for _ in each])
     background = Background.of(columns(context.backbone, searched))
     for photos in PHOTOS[1:]:
         names = taught(context, draw.nonsense, draw.taught, photos).among(background)
         scores = searched @ asked(context, names, draw.nonsense).T
-        left_out_scores = scores_left_out(names, plain)
+        left_out_scores = scores_left_out(names, adapter(context))
         for i, entry in enumerate(names.entries):
             left_out, mine = left_out_scores[entry.name].own, own == i
             above = {rule: scores[:, i] >= cut(left_out) for rule, cut in RULES.items()}
-            above[ANSWERS] = above_answers(context, names, entry.name, searched, photo_rows, mine)
+            above[ANSWERS] = above_answers(context, names, entry.name, searched, rows, mine)
             for rule, found in above.items():
                 right, most, all_of_it = (int(each.sum()) for each in (found & mine, found, mine))
                 about = {"photos": photos, "part": "validation" if i % 2 else "test", "rule": rule}
@@ -146,12 +145,6 @@ def above_answers(
 def adapter(context: ExperimentContext, names: TaughtNames | None = None) -> Adapter:
     """What the page searches with if there is no sentence, with taught names in both halves of a mixed score."""
     return usual_adapter(context.backbone, context.backbone.shared).with_names(names or TaughtNames(context.backbone))
-
-
-def exported(context: ExperimentContext, names: TaughtNames | None = None) -> Adapter:
-    """The adapter that ``core.experts.adapter_files.with_names`` writes if there is no sentence."""
-    lora = (names or TaughtNames(context.backbone)).on(context.backbone.shared)
-    return ZERO_SHOT if lora is None else Adapter.of(lora)
 
 
 def everyday(corpus: Corpus) -> np.ndarray:
@@ -191,20 +184,21 @@ def among_first(scores: Tensor, right: Tensor) -> float:
     return 100 * float(((scores >= scores.gather(1, right[:, None])).sum(1) <= FIRST).float().mean())
 
 
-def unrelated(context: ExperimentContext, rows: np.ndarray, adapter: Adapter) -> dict[str, float]:
+def unrelated(context: ExperimentContext, rows: np.ndarray, names: TaughtNames) -> dict[str, float]:
     """Recalls of questions without a taught name, in percent: R@10 of the first caption of each of these photos, and R@1 of
-    each of ``named_sets``, by its name."""
-    corpus = context.corpus
+    each of ``named_sets``, by its name. The adapter is that of ``core.experts.adapter_files.with_names`` without a sentence."""
+    corpus, lora = context.corpus, names.on(context.backbone.shared)
+    adapter = ZERO_SHOT if lora is None else Adapter.of(lora)
     captions = text_rows(context.backbone, corpus.texts[[int(corpus.own_texts[row][0]) for row in rows]], adapter)
     found = among_first(captions @ corpus.indexed(rows, adapter).T, torch.arange(len(rows)))
-    return {CAPTIONS: found, **{names.name: names.share(corpus, adapter) for names in named_sets(corpus)}}
+    return {CAPTIONS: found, **{each.name: each.share(corpus, adapter) for each in named_sets(corpus)}}
 
 
 def composed(context: ExperimentContext, others: np.ndarray, beside: Tensor) -> list[Row]:
     """R@10 of captions in which a made-up name, taught from photos of a word, replaces the word; DRAWS draws of photos.
     ``photos``: None is the word itself. ``beside``: the index entries of ``others``; names do not change them."""
     corpus, results = context.corpus, []
-    captions = {int(row): corpus.strings[int(corpus.own_texts[row][0])] for row in np.flatnonzero(corpus.scenes)}
+    captions = {row: corpus.captions(row)[0] for row in np.flatnonzero(corpus.scenes).tolist()}
     for number, word in enumerate(WORDS):
         pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
         right = [place for place, row in enumerate(others) if pattern.search(captions[int(row)])]

@@ -78,12 +78,11 @@ def test_precision_and_recall_are_those_counted_by_hand(context: ExperimentConte
     corpus = context.corpus
     _, drawn = next(teach.draws(corpus))
     others, name = teach.everyday(corpus), drawn.nonsense[0]
-    beside = corpus.indexed(others, teach.adapter(context))
-    found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, beside)}
+    searched = corpus.indexed(np.concatenate([others, *drawn.held]), teach.adapter(context))
+    found = {(row["photos"], row["part"], row["rule"]): row for row in teach.cuts(context, drawn, others, searched)}
     rules = [*teach.RULES, teach.ANSWERS]
     assert set(found) == {(n, part, rule) for n in (3, 10) for part in ("test", "validation") for rule in rules}
 
-    searched = torch.cat([beside, *(corpus.indexed(rows, teach.adapter(context)) for rows in drawn.held)])
     background = Background.of(columns(context.backbone, searched))
 
     def taught(without: int | None = None) -> TaughtNames:
