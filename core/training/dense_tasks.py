@@ -13,26 +13,25 @@ SCENES = 0.65  # share of tasks from captions
 EITHER, BOTH = 0.3, 0.6  # of these, a draw below 0.3 gives "a or b", below 0.6 "a and b", else one keyword
 FEWEST_BOTH = 12  # photos of "a and b"
 CLASSES = (3, 25)  # of a label task: at least, and fewer than
+LEAST, MOST = 15, 0.35  # photos of a keyword, and the largest share of the captioned ones
 
 
 class DenseTasks:
-    """Samples tasks from the ``allowed`` photos [n] bool; ``least`` and ``most`` as for ``keyword_rows``. Raises DataError:
-    when no keyword and no data set is usable."""
+    """Samples tasks from the training photos. Raises DataError: when no keyword and no data set is usable."""
 
-    def __init__(self, corpus: Corpus, allowed: np.ndarray, least: int = 15, most: float = 0.35) -> None:
-        self.keywords = keyword_rows(corpus, allowed, least, most)
+    def __init__(self, corpus: Corpus) -> None:
+        self.keywords = keyword_rows(corpus, LEAST, MOST)
         self._names = sorted(self.keywords)
         sets: dict[str, list[np.ndarray]] = {}  # rows of each class, by data set
         for (domain, _), classes in corpus.sets.items():
-            usable = [own for rows in classes.values() if len(own := rows[allowed[rows]]) >= 2]
+            usable = [own for rows in classes.values() if len(own := rows[corpus.train[rows]]) >= 2]
             if len(usable) >= CLASSES[0]:
                 sets[f"{domain} {len(sets)}"] = usable
         self._sets = [sets[name] for name in sorted(sets)]  # this order keeps the seeds of shipped trainings valid
         if not self._names and not self._sets:
-            raise DataError(f"No task was found: a keyword must name {least} photos or more, or a set have three classes.")
+            raise DataError(f"No task was found: a keyword must name {LEAST} photos or more, or a set have three classes.")
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """The rows of a random task's photos."""
         scene = self._names and (not self._sets or rng.random() < SCENES)
         return self._scene(rng) if scene else self._label(rng)
 

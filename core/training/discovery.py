@@ -100,7 +100,7 @@ def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
 
     Only the half of the keywords whose photos have the most similar captions is used: "wearing" appears with any topic.
     """
-    rows = keyword_rows(corpus, corpus.train, recipe.keyword, MOST)
+    rows = keyword_rows(corpus, recipe.keyword, MOST)
     if not rows:
         return []
     agreement = {w: float(np.linalg.norm(corpus.photo_sentences[r].mean(0))) for w, r in rows.items()}

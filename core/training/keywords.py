@@ -36,11 +36,11 @@ def photo_words(captions: tuple[str, ...]) -> set[str]:
     return {word for word, count in counts.items() if count >= min(NAMED_BY, len(captions))}
 
 
-def keyword_rows(corpus: Corpus, allowed: np.ndarray, least: int, most: float) -> dict[str, np.ndarray]:
-    """Keywords with the rows of their photos, among the ``allowed`` ones [n] bool. A keyword has at least ``least`` photos, and
-    at most the share ``most`` of the captioned ones: a more common word says nothing."""
+def keyword_rows(corpus: Corpus, least: int, most: float) -> dict[str, np.ndarray]:
+    """Keywords with the rows of their training photos. A keyword has at least ``least`` photos, and at most the share ``most``
+    of the captioned ones: a more common word says nothing."""
     rows: dict[str, list[int]] = defaultdict(list)
-    usable = np.flatnonzero(allowed & corpus.scenes)
+    usable = np.flatnonzero(corpus.train & corpus.scenes)
     for row in map(int, usable):
         for word in photo_words(corpus.samples[row].captions):
             rows[word].append(row)

@@ -40,7 +40,7 @@ def train_shared(objective: Objective, layout: LoraLayout, steps: int, lr: float
     """Train one LoRA [P] of this layout on the training photos of the objective's corpus. The share ``dense`` of the steps uses
     a sampled task, the others use everyday scenes of all kinds."""
     corpus = objective.corpus
-    tasks, scenes = DenseTasks(corpus, corpus.train), np.flatnonzero(corpus.train & corpus.scenes)
+    tasks, scenes = DenseTasks(corpus), np.flatnonzero(corpus.train & corpus.scenes)
     vector = torch.nn.Parameter(initial_vector(layout, seed))
     optimizer = torch.optim.Adam([vector], lr=lr)
     schedule = one_cycle(optimizer, steps, WARM_UP)

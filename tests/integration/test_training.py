@@ -32,7 +32,7 @@ from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
-from core.training import generator, shared_lora, translations
+from core.training import dense_tasks, generator, shared_lora, translations
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
@@ -225,8 +225,12 @@ def test_every_photo_has_one_part_and_val_only_measures() -> None:
 
 
 @pytest.mark.slow
-def test_sampled_tasks_are_made_of_allowed_photos_that_fit_their_words(corpus: Corpus) -> None:
-    sampler, rng = DenseTasks(corpus, corpus.train, least=10, most=0.9), np.random.default_rng(0)
+def test_sampled_tasks_are_made_of_training_photos_that_fit_their_words(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense_tasks, "LEAST", 10)
+    monkeypatch.setattr(dense_tasks, "MOST", 0.9)
+    sampler, rng = DenseTasks(corpus), np.random.default_rng(0)
     assert set(SHAPES) <= set(sampler.keywords)
     named: dict[str, set[int]] = {}  # photos by word, as DenseTasks should find them
     for row in np.flatnonzero(corpus.train & corpus.scenes).tolist():
@@ -250,7 +254,7 @@ def test_sampled_tasks_are_made_of_allowed_photos_that_fit_their_words(corpus: C
             assert any(task == one & other for one in named.values() for other in named.values())
     assert {"labels", "or", "one"} <= kinds
     with pytest.raises(DataError, match="No task was found"):
-        DenseTasks(corpus, np.zeros(len(corpus), dtype=bool))
+        DenseTasks(replace(corpus, train=np.zeros(len(corpus), dtype=bool)))
 
 
 @pytest.mark.slow
