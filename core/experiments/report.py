@@ -48,7 +48,7 @@ def _first(measures: Mapping[str, Any]) -> Any:
 
 def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
     """A result's texts: order, question, method, verdict and the interval that decides it, findings (the first has the figures
-    of the answer, the last are the file's own notes), what the paper found, tables in Markdown, the command that repeats it."""
+    of the answer), what the paper found, tables in Markdown, the command that repeats it."""
     module, decide = experiment.module, differences(experiment, result.get("groups", {}))
     interval = next(iter(decide.values())) if decide else module.decides(result) if hasattr(module, "decides") else None
     sentences = [sentence(experiment, group, result["groups"][group]) for group in decide]
@@ -59,7 +59,7 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
         "method": experiment.method,
         "verdict": verdict(interval),
         "interval": interval,
-        "findings": sentences + (module.findings(result) if hasattr(module, "findings") else []) + result.get("notes", []),
+        "findings": sentences + (module.findings(result) if hasattr(module, "findings") else []),
         "paper": experiment.paper.format(found=found),
         "table": module.table(result) if hasattr(module, "table") else statistics.summary_table(result["groups"]),
         "command": f"python -m core experiment {experiment.name}{' --data data' if experiment.data else ''}",
@@ -79,7 +79,6 @@ def write(experiment: Experiment, result: Mapping[str, Any], out: Path) -> Path:
 
 
 def text(experiment: Experiment, result: Mapping[str, Any]) -> str:
-    """A result as Markdown, for the terminal."""
     content = report(experiment, result)
     first, *more = content["findings"]
     findings = "\n".join(f"- {each}" for each in (f"**{content['verdict']}.** {first}", *more, content["paper"]) if each)
