@@ -48,7 +48,6 @@ def of_kind(engine: SGLora, task: HeldTask) -> list[int]:
 
 
 def part(engine: SGLora, keep: Iterable[int]) -> SGLora:
-    """The engine with some of its experts."""
     return replace(engine, repository=engine.repository.subset(sorted(keep)))
 
 

@@ -23,7 +23,6 @@ class ExperimentContext:
 
     @lazy
     def engine(self) -> SGLora:
-        """The shipped experts and generator."""
         return load_engine(self.backbone)
 
     @lazy
@@ -33,7 +32,6 @@ class ExperimentContext:
 
     @lazy
     def contents(self) -> str:
-        """A checksum of the data folder."""
         return contents(self.data)
 
     def folder(self, experiment: str) -> Path:

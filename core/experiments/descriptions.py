@@ -24,7 +24,6 @@ REFERENCE, WRONG = "8 words", "wrong"
 
 
 def sentences(task: str) -> dict[str, str]:
-    """All sentences of a task, by wording."""
     names = list(TASKS)
     number = names.index(task)
     other = names[(number + len(names) // 2) % len(names)]

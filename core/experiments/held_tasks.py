@@ -26,8 +26,6 @@ DOMAIN_SCENES: Mapping[str, Mapping[str, str]] = _WRITTEN["domains"]
 
 @dataclass(frozen=True)
 class HeldTask:
-    """A task to measure on."""
-
     name: str
     description: str  # the sentence to adapt to
     group: str  # "scenes" or the special domain

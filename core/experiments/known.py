@@ -31,7 +31,6 @@ def everyday(corpus: Corpus) -> HeldTask:
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """Measure all tasks and methods, and summarise them."""
     engine, corpus = context.engine, context.corpus
     tasks = {**runner.known_tasks(corpus), EVERYDAY: [everyday(corpus)]}
     rows = runner.measured(context, "known", tasks, lambda task: _variants(engine, corpus, task))

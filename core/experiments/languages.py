@@ -12,6 +12,7 @@ from core.experiments import statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, scene_tasks
 from core.experiments.known import everyday
+from core.experiments.runner import Row
 from core.sglora.request import AdapterRequest
 from core.training.corpus import LANGUAGES, TRANSLATIONS
 from core.training.translations import as_typed
@@ -19,7 +20,6 @@ from core.training.translations import as_typed
 FEWEST = 10  # photos of a task with captions in all languages
 EVERYDAY, KNOWN = "everyday photos", "known scenes"
 NATIVE = "Chinese by native speakers"  # of the photo: no translation, and shorter
-Row = dict[str, Any]
 Captions = dict[str, str]  # by language
 
 

@@ -18,7 +18,6 @@ RIGHT = ("first", "among the four")
 
 
 def right(expected: str, experts: Sequence[Expert]) -> list[bool]:
-    """Whether each expert is one of the expected ones."""
     wanted = set(expected.split())
     return [bool(wanted & {*re.findall(r"[a-z-]+", e.description.lower()), f"{e.group}/"}) for e in experts]
 

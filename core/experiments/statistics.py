@@ -20,7 +20,6 @@ def both_ways(recalls: Mapping[str, Any]) -> dict[str, float]:
 
 
 def grouped(rows: Iterable[Row], key: str) -> dict[str, list[Row]]:
-    """The rows with each value of a key."""
     groups = defaultdict[str, list[Row]](list)
     for row in rows:
         groups[row[key]].append(row)
@@ -45,7 +44,6 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def mean(rows: Sequence[Row], variant: str, measure: str) -> float:
-    """A variant's mean over tasks."""
     return round(float(np.mean(list(by_task(rows, variant, measure).values()))), 2)
 
 

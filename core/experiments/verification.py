@@ -10,10 +10,8 @@ __all__ = ["decides", "findings", "run", "table"]
 
 
 def run(context: ExperimentContext) -> dict[str, Any]:
-    """``verify`` of the shipped repository."""
     return verify(context.engine.repository)
 
 
 def decides(result: Mapping[str, Any]) -> list[float]:
-    """The experts' mean gain over zero-shot."""
     return result["all"]["gain"]["R@1"]

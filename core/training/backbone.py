@@ -33,8 +33,6 @@ PAIRS = 20_000  # number of sentences about two objects
 
 @dataclass(frozen=True)
 class BackboneRecipe:
-    """How to train the heads."""
-
     steps: int = 450
     objects: int = 160
     captioned: int = 96

@@ -159,8 +159,8 @@ class Corpus:
     def indexed(self, rows: np.ndarray, adapter: Adapter) -> Tensor:
         """The index entries of the photos at these rows (``core.retrieval.columns``)."""
         index = torch.from_numpy(rows)
-        if self.backbone.shared is None:
-            return self.base[index] if adapter.lora is None else self.backbone.suffix(self.prefixes[index], adapter.lora)
+        if self.backbone.shared is None and adapter.lora is None:
+            return self.base[index]
         return photo_rows(self.backbone, self.prefixes[index], adapter)
 
     def captions(self, row: int) -> list[str]:

@@ -50,7 +50,7 @@ def image_features(samples: Sequence[Sample], cache: Path, view: int, log: Log, 
     """
     if isinstance(towers, EmbeddedBackbone) and towers.shared is not None:
         return _columns(samples, cache, view, log, towers)
-    file = cache / "maps" / f"{_key(towers.prefix_key, f'view {view}', *_files(samples))}.npy"
+    file = _file(samples, cache, view, towers)
     progress = file.with_suffix(".json")
     file.parent.mkdir(parents=True, exist_ok=True)
     shape = (len(samples), *towers.prefix_shape)
@@ -81,14 +81,15 @@ def image_features(samples: Sequence[Sample], cache: Path, view: int, log: Log, 
     return np.load(file, mmap_mode="r")
 
 
-def _files(samples: Sequence[Sample]) -> list[str]:
-    return [f"{s.path} {s.path.stat().st_size if s.path.is_file() else -1}" for s in samples]
+def _file(samples: Sequence[Sample], cache: Path, view: int, towers: Towers) -> Path:
+    photos = [f"{s.path} {s.path.stat().st_size if s.path.is_file() else -1}" for s in samples]
+    return cache / "maps" / f"{_key(towers.prefix_key, f'view {view}', *photos)}.npy"
 
 
 def _columns(samples: Sequence[Sample], cache: Path, view: int, log: Log, backbone: EmbeddedBackbone) -> np.ndarray:
     """Prefix activations of a backbone with a shared LoRA, from the image tower's maps, which all such backbones share."""
     maps = image_features(samples, cache, view, log, EmbeddedTowers())
-    file = cache / "maps" / f"{_key(backbone.prefix_key, f'view {view}', *_files(samples))}.npy"
+    file = _file(samples, cache, view, backbone)
     if not file.is_file():
         columns = np.zeros((len(maps), *backbone.prefix_shape), dtype=np.float16)
         with Bar(f"photos under the shared LoRA, view {view}", len(maps), log) as bar:

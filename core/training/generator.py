@@ -30,8 +30,6 @@ BETWEEN, NEIGHBOURS = 2048, 11  # number of sentences between experts; each mixe
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """How to train the conditional VAE."""
-
     latent: int = 16
     hidden: int = 128
     steps: int = 2000

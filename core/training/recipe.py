@@ -36,11 +36,9 @@ class ExpertRecipe:
     seed: int = 0
 
     def objective(self, corpus: Corpus) -> Objective:
-        """The loss of an expert LoRA."""
         return replace(self.shared_objective(corpus), batch=self.batch, weight=self.weight)
 
     def shared_objective(self, corpus: Corpus) -> Objective:
-        """The loss of the shared LoRA."""
         return Objective(corpus, self.scale, self.memory, self.shared_batch, self.everyday, self.tokens, self.names)
 
 
@@ -87,7 +85,6 @@ PHOTOS_RECIPE = replace(
 
 
 def recipe_for(backbone: Backbone) -> ExpertRecipe:
-    """The recipe that fits a backbone."""
     if not backbone.slug.startswith(EMBEDDED):
         return CLIP_RECIPE if backbone.layout.moves_photos else CLIP_TEXTS_RECIPE
     return PHOTOS_RECIPE if backbone.layout.moves_photos else EMBEDDED_RECIPE

@@ -26,8 +26,6 @@ from core.training.objective import TRAINED_WEIGHT, contrastive, mixed
 
 @dataclass(frozen=True)
 class MapRecipe:
-    """How to train a map."""
-
     ridge: float = 1.0  # of the regression
     share: float = 0.7  # weight of the regression at the start, else the mean of the forms
     steps: int = 400
