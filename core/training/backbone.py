@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.backbones.embedded import save_heads
-from core.backbones.frozen_towers import EmbeddedTowers, ImageTower
+from core.backbones.frozen_towers import EmbeddedTowers
 from core.backbones.heads import HeadsConfig, TextHead, VisionHead
 from core.common.device import current, sent, training_autocast
 from core.common.errors import DataError
@@ -67,16 +67,14 @@ class _Data:
         def read(texts: Sequence[str]) -> Tensor:
             return text_features(texts, cache, log, towers)
 
-        def maps(samples: Sequence[Sample], rows: np.ndarray, view: int) -> Tensor:
-            return torch.from_numpy(image_features(samples, cache, view, log, towers)[rows])
+        def views(samples: Sequence[Sample], rows: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+            """Of each view: the photos' maps, and what the image tower's classifier says."""
+            maps = [torch.from_numpy(image_features(samples, cache, view, log, towers)[rows]) for view in range(recipe.views)]
+            classify = towers.image_tower.classify
+            return [(each, torch.cat([classify(part) for part in each.split(256)]).half()) for each in maps]
 
-        views = range(recipe.views)
         keep = np.flatnonzero(~coco_held_out(coco) & np.array([bool(s.captions) for s in coco]))
-        self.object_maps = [maps(labelled, objects, view) for view in views]
-        self.coco_maps = [maps(coco, keep, view) for view in views]
-        self.object_teacher = [_teach(towers.image_tower, m) for m in self.object_maps]
-        self.coco_teacher = [_teach(towers.image_tower, m) for m in self.coco_maps]
-
+        self.objects, self.coco = views(labelled, objects), views(coco, keep)
         self.labels = torch.from_numpy(labels)
         self.label_texts = read([t.format(n) for n in names for t in TEMPLATES]).view(len(names), len(TEMPLATES), -1)
         self.class_texts = read([t.format(n) for n in imagenet_class_names() for t in TEMPLATES[:4]]).view(1000, 4, -1)
@@ -87,10 +85,6 @@ class _Data:
         self.pairs = np.stack([rng.integers(0, len(names), PAIRS) for _ in range(2)], 1)
         self.pair_texts = read([PAIR_TEMPLATES[i % 3].format(names[a], names[b]) for i, (a, b) in enumerate(self.pairs)])
         self.by_label = [np.flatnonzero(labels == i) for i in range(len(names))]
-
-
-def _teach(tower: ImageTower, maps: Tensor) -> Tensor:
-    return torch.cat([tower.classify(part) for part in maps.split(256)]).half()
 
 
 def train_backbone(data: Path, out: Path, cache: Path, recipe: BackboneRecipe, log: Log) -> str:
@@ -132,18 +126,17 @@ def _step(
     scale = log_scale.exp()
     view = rng.integers(recipe.views)
     rows = rng.integers(0, len(d.labels), recipe.objects)
-    objects, object_teacher = d.object_maps[view][rows], d.object_teacher[view][rows]
+    objects, object_teacher = (each[rows] for each in d.objects[view])
     view = rng.integers(recipe.views)
     shown = rng.choice(len(d.captions), recipe.captioned, replace=False)
-    captioned, coco_teacher = d.coco_maps[view][shown], d.coco_teacher[view][shown]
+    captioned, coco_teacher = (each[shown] for each in d.coco[view])
 
     # Two objects in one picture, side by side or one above the other, and a sentence that names both.
     chosen = rng.choice(len(d.pairs), recipe.mixed, replace=False)
     view = rng.integers(recipe.views)
     left = torch.from_numpy(np.array([rng.choice(d.by_label[a]) for a in d.pairs[chosen, 0]]))
     right = torch.from_numpy(np.array([rng.choice(d.by_label[b]) for b in d.pairs[chosen, 1]]))
-    maps_left = d.object_maps[view][left].unflatten(1, (7, 7))
-    mixed = d.object_maps[view][right].unflatten(1, (7, 7)).clone()
+    maps_left, mixed = (d.objects[view][0][photos].unflatten(1, (7, 7)) for photos in (left, right))
     cut = int(rng.integers(3, 5))
     if rng.random() < 0.5:
         mixed[:, :, :cut] = maps_left[:, :, :cut]
