@@ -26,12 +26,12 @@ TRAINED_WEIGHT = 0.7  # of the adapter in the mixed scores of training; search m
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos, and a text for each of the first t of them; the others serve the penalty alone."""
+    """Photos and texts. Photos after the first n serve the penalty alone."""
 
-    prefixes: Tensor  # [n, *prefix_shape] of the photos
-    base: Tensor  # [n, d], zero-shot embeddings of the photos
+    prefixes: Tensor  # [n or more, *prefix_shape] of the photos
+    base: Tensor  # [n or more, d], zero-shot embeddings of the photos
     texts: Tensor  # prefixes [t, …]
-    positive: Tensor  # [t, t] bool, photos by texts: the text is right for the photo
+    positive: Tensor  # [n, t] bool: the text is right for the photo
     keep: Tensor | None = None  # indexes of the patches to use, for adapters of photos; None: all
 
 
@@ -100,7 +100,7 @@ def adapter_loss(
     elif names and lora.moves_texts:
         after = adapted_texts(backbone, names.prefixes, device_lora)
         penalty = MOVED_NAMES * (after - names.embeddings.to(device)).square().sum(1).mean()
-    return contrastive(photos[: len(texts)], texts, batch.positive.to(device), scale) + memory * penalty
+    return contrastive(photos[: len(batch.positive)], texts, batch.positive.to(device), scale) + memory * penalty
 
 
 def mixed(base: Tensor, adapted: Tensor, weight: float) -> Tensor:

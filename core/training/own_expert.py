@@ -83,16 +83,6 @@ class Split:
 
 
 @dataclass(frozen=True)
-class _Photos:
-    """Some photos, their distinct texts, and which text belongs to which photo."""
-
-    prefix: Tensor  # activations [n, *prefix_shape]
-    base: Tensor  # zero-shot embeddings [n, d]
-    texts: Tensor  # prefixes [m, …]
-    relevance: Relevance
-
-
-@dataclass(frozen=True)
 class _Training:
     backbone: Backbone
     experts: ExpertRepository  # which the new one joins
@@ -103,34 +93,34 @@ class _Training:
         """The shared LoRA plus an expert LoRA [P]."""
         return self.experts.with_shared(Lora.from_vector(self.experts.layout, vector))
 
-    def batch_loss(self, photos: _Photos, vector: Tensor, rng: np.random.Generator) -> Tensor:
+    def batch_loss(self, photos: Batch, vector: Tensor, rng: np.random.Generator) -> Tensor:
         """The loss of a random batch with one random caption per photo; differentiable in the vector [P]."""
-        rows = rng.permutation(len(photos.prefix))[: self.recipe.batch]
-        columns = [rng.choice(np.flatnonzero(photos.relevance.matrix[row])) for row in rows]
-        index, positive = torch.from_numpy(rows), torch.from_numpy(photos.relevance.matrix[rows][:, columns])
-        batch = Batch(photos.prefix[index], photos.base[index], photos.texts[columns], positive)
+        rows = torch.from_numpy(rng.permutation(len(photos.prefixes))[: self.recipe.batch])
+        right = photos.positive[rows]
+        texts = [int(rng.choice(np.flatnonzero(row))) for row in right.numpy()]
+        batch = Batch(photos.prefixes[rows], photos.base[rows], photos.texts[texts], right[:, texts])
         names = self.names.some(rng, self.recipe.names) if self.names and self.backbone.text_key is None else self.names
         return adapter_loss(self.backbone, self.lora(vector), batch, names, self.recipe.scale, self.recipe.memory)
 
-    def loss(self, photos: _Photos, vector: Tensor) -> float:
+    def loss(self, photos: Batch, vector: Tensor) -> float:
         """The loss of all these photos and texts. Recall is too coarse for a dozen photos."""
         lora = self.lora(vector)
-        images, texts = self.backbone.suffix(photos.prefix, lora), self.backbone.text_suffix(photos.texts, lora)
-        return float(contrastive(images, texts, torch.from_numpy(photos.relevance.matrix), self.recipe.scale))
+        images, texts = self.backbone.suffix(photos.prefixes, lora), self.backbone.text_suffix(photos.texts, lora)
+        return float(contrastive(images, texts, photos.positive, self.recipe.scale))
 
-    def recalls(self, photos: _Photos, vector: Tensor | None) -> dict[str, Any]:
+    def recalls(self, photos: Batch, relevance: Relevance, vector: Tensor | None) -> dict[str, Any]:
         """Recalls as in ``core.common.metrics.measure``; None: zero-shot."""
         adapter = usual_adapter(self.backbone, None if vector is None else self.lora(vector))
-        images, texts = photo_rows(self.backbone, photos.prefix, adapter), text_rows(self.backbone, photos.texts, adapter)
-        return measure(images, texts, photos.relevance)
+        images, texts = photo_rows(self.backbone, photos.prefixes, adapter), text_rows(self.backbone, photos.texts, adapter)
+        return measure(images, texts, relevance)
 
-    def fit(self, train: _Photos, validation: _Photos, progress: Progress, stop: threading.Event) -> tuple[Tensor, int]:
+    def fit(self, train: Batch, validation: Batch, progress: Progress, stop: threading.Event) -> tuple[Tensor, int]:
         """Return snapshots [M, P] and the number of steps.
 
         With validation photos, the snapshots are those whose mean has the lowest loss on them, and training ends after
         ``recipe.patience`` checks without a lower loss. Without, they are the last ones.
         """
-        validates, recipe, start = len(validation.prefix) > 0, self.recipe, torch.zeros(self.experts.layout.size)
+        validates, recipe, start = len(validation.prefixes) > 0, self.recipe, torch.zeros(self.experts.layout.size)
         steps = recipe.steps if validates else recipe.fixed_steps
         vector, rng = torch.nn.Parameter(start.clone()), np.random.default_rng(recipe.seed)
         optimizer = torch.optim.Adam([vector], lr=recipe.lr)
@@ -196,18 +186,19 @@ def train_own_expert(
         training = _Training(backbone, engine.repository, names, recipe)
         split = split_photos([p.id for p in photos], recipe.stop_from)
 
-        def pick(rows: np.ndarray) -> _Photos:
+        def pick(rows: np.ndarray) -> tuple[Batch, Relevance]:
             relevance, prefixes = Relevance.of([photos[row].captions for row in rows]), prefix[torch.from_numpy(rows)]
-            return _Photos(prefixes, backbone.suffix(prefixes), backbone.text_prefix(relevance.texts), relevance)
+            texts, positive = backbone.text_prefix(relevance.texts), torch.from_numpy(relevance.matrix)
+            return Batch(prefixes, backbone.suffix(prefixes), texts, positive), relevance
 
-        train, validation, held = map(pick, (split.train, split.validation, split.held))
+        (train, _), (validation, _), (held, relevance) = map(pick, (split.train, split.validation, split.held))
         began = time.monotonic()
         snapshots, steps = training.fit(train, validation, progress, stop or threading.Event())
         seconds = time.monotonic() - began
     if not bool(torch.isfinite(snapshots).all()):
         raise AdapterError("Training failed: a number was infinite or invalid. Nothing was saved: try other captions.")
     mean, variance = snapshots.mean(0), engine.repository.basis.encode(snapshots).var(0, correction=0)
-    before, start, after = (training.recalls(held, vector) for vector in (None, torch.zeros_like(mean), mean))
+    before, start, after = (training.recalls(held, relevance, vector) for vector in (None, torch.zeros_like(mean), mean))
     shared = {} if backbone.shared is None else start
     about = (name, description, "own", "own photos", len(split.train), recipe.seed, len(snapshots))
     expert = Expert(*about, before, after, shared=shared)
