@@ -40,7 +40,7 @@ def tasks_of(corpus: Corpus, domain: str, recipe: ExpertRecipe) -> list[ExpertTa
     own = replace(corpus, train=corpus.train & (corpus.domains == domain))
     rows = {label: photos[corpus.train[photos]] for label, photos in corpus.classes.get(domain, {}).items()}
     labels = sorted(label for label, photos in rows.items() if len(photos) > 1)
-    tasks = captioned_domain_tasks(own, recipe)[: TEN // 2 if labels else TEN]
+    tasks = [*captioned_domain_tasks(own, recipe)][: TEN // 2 if labels else TEN]
     for number in range(TEN - len(tasks) if len(labels) > 1 else 0):
         rng = np.random.default_rng(number)
         some = sorted(rng.permutation(labels)[: (len(labels) + 1) // 2].tolist()) if number else labels

@@ -96,7 +96,7 @@ def run(context: ExperimentContext) -> dict[str, Any]:
             lost[OTHER_NAMES] = float(np.mean(other_names))
         forgotten.append({"domain": domain, **{measure: round(lost[measure], 2) for measure in LOST if measure in lost}})
         context.log(domain)
-    return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": composed(context, others, beside)}
+    return {"names": results, "forgotten": forgotten, "cuts": ends, "composed": [*composed(context, others, beside)]}
 
 
 def cuts(context: ExperimentContext, draw: Draw, others: np.ndarray, searched: Tensor) -> Iterator[Row]:
@@ -194,10 +194,10 @@ def unrelated(context: ExperimentContext, rows: np.ndarray, names: TaughtNames) 
     return {CAPTIONS: found, **{each.name: each.share(corpus, adapter) for each in named_sets(corpus)}}
 
 
-def composed(context: ExperimentContext, others: np.ndarray, beside: Tensor) -> list[Row]:
+def composed(context: ExperimentContext, others: np.ndarray, beside: Tensor) -> Iterator[Row]:
     """R@10 of captions in which a made-up name, taught from photos of a word, replaces the word; DRAWS draws of photos.
     ``photos``: None is the word itself. ``beside``: the index entries of ``others``; names do not change them."""
-    corpus, results = context.corpus, []
+    corpus = context.corpus
     captions = {row: corpus.captions(row)[0] for row in np.flatnonzero(corpus.scenes).tolist()}
     for number, word in enumerate(WORDS):
         pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
@@ -212,9 +212,7 @@ def composed(context: ExperimentContext, others: np.ndarray, beside: Tensor) -> 
             for draw in range(min(DRAWS, len(train) // photos) if photos else 1):
                 names = taught(context, [name], [shuffled[draw * (photos or 0) :]], photos or 0)
                 shares.append(among_first(asked(context, names, questions) @ beside.T, torch.tensor(right)))
-            share = round(float(np.mean(shares)), 2)
-            results.append({"word": word, "photos": photos, "captions": len(right), "R@10": share})
-    return results
+            yield {"word": word, "photos": photos, "captions": len(right), "R@10": round(float(np.mean(shares)), 2)}
 
 
 def over(by: str, rows: Sequence[Mapping[str, Any]], measure: str, **where: object) -> statistics.Interval:

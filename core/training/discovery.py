@@ -6,7 +6,7 @@ clusters ("a dog running on a beach"). The router picks the closest ones.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,25 +84,23 @@ def described(tasks: Sequence[ExpertTask], written: Mapping[str, str]) -> list[E
     return [replace(t, description=written[t.name], phrases=t.description) if t.name in written else t for t in tasks]
 
 
-def category_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
+def category_tasks(corpus: Corpus, recipe: ExpertRecipe) -> Iterator[ExpertTask]:
     """One task per object category (paper, COCO tasks)."""
-    tasks = []
     for category, rows in corpus.categories.items():
         train = rows[corpus.train[rows]]
         if len(train) >= recipe.keyword:
             article = "an" if category[0] in "aeiou" else "a"
-            tasks.append(ExpertTask(category, f"a photo of {article} {category}", "scenes", train))
-    return tasks
+            yield ExpertTask(category, f"a photo of {article} {category}", "scenes", train)
 
 
-def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
+def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> Iterator[ExpertTask]:
     """One task per group of keywords that share photos or meaning.
 
     Only the half of the keywords whose photos have the most similar captions is used: "wearing" appears with any topic.
     """
     rows = keyword_rows(corpus, recipe.keyword, MOST)
     if not rows:
-        return []
+        return
     agreement = {w: float(np.linalg.norm(corpus.photo_sentences[r].mean(0))) for w, r in rows.items()}
     needed = float(np.median(list(agreement.values())))
     names = sorted((w for w in rows if agreement[w] >= needed), key=lambda w: -len(rows[w]))
@@ -119,69 +117,60 @@ def keyword_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
         else:
             groups.append(([word], rows[word]))
     phrases = common_phrases(corpus, [r for _, r in groups], [keywords[0] for keywords, _ in groups])
-    tasks = []
     for (keywords, photos), common in zip(groups, phrases, strict=True):
         example = _central_caption(corpus, photos, word=keywords[0])
         description = photos_of(corpus, photos, common or keywords)
-        tasks.append(ExpertTask(keywords[0], description, "scenes", photos, ", ".join(keywords), example=example))
-    return tasks
+        yield ExpertTask(keywords[0], description, "scenes", photos, ", ".join(keywords), example=example)
 
 
-def cluster_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
+def cluster_tasks(corpus: Corpus, recipe: ExpertRecipe) -> Iterator[ExpertTask]:
     """Broad and fine clusters of captioned photos, by the mean embedding of their captions (spherical k-means)."""
     rows = np.flatnonzero(corpus.train & corpus.scenes)
     if len(rows) < 2 * SMALLEST:
-        return []
+        return
     clusters = [*_clustered(corpus, rows, BROAD), *_clustered(corpus, rows, recipe.fine, recipe.least)]
     phrases = common_phrases(corpus, [photos for _, photos in clusters], [""] * len(clusters))
-    overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
-    tasks: list[ExpertTask] = []
+    overall, taken = _word_counts(corpus, rows), set[str]()
     for (centre, photos), common in zip(clusters, phrases, strict=True):
         keywords = _distinctive(corpus, photos, overall, len(rows)) or ["people"]
-        taken = {task.name for task in tasks}
         default = f"{common[0]}, {keywords[0]}" if common else " ".join(keywords[:2])
         name = next((phrase for phrase in common if phrase not in taken), default)
+        taken.add(name)
         description, example = photos_of(corpus, photos, common or keywords), _central_caption(corpus, photos, centre)
-        tasks.append(ExpertTask(name, description, "scenes", photos, ", ".join(keywords), example=example))
-    return tasks
+        yield ExpertTask(name, description, "scenes", photos, ", ".join(keywords), example=example)
 
 
-def captioned_domain_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
+def captioned_domain_tasks(corpus: Corpus, recipe: ExpertRecipe) -> Iterator[ExpertTask]:
     """Each special domain with captions as a whole, and its clusters."""
-    tasks = []
     for domain in sorted({str(d) for d in corpus.domains[corpus.captioned]} - {""}):
         rows = np.flatnonzero(corpus.train & corpus.captioned & (corpus.domains == domain))
         if len(rows) < 2 * SMALLEST:
             continue
-        overall = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
-        style, example = style_of(domain), _central_caption(corpus, rows)
-        tasks.append(ExpertTask(f"{domain} with captions", style.phrase, domain, rows, example=example))
+        overall, style = _word_counts(corpus, rows), style_of(domain)
+        yield ExpertTask(f"{domain} with captions", style.phrase, domain, rows, example=_central_caption(corpus, rows))
         for centre, photos in _clustered(corpus, rows, 2 * recipe.fine):
             keywords = _distinctive(corpus, photos, overall, len(rows))
             if keywords:
                 example = _central_caption(corpus, photos, centre)
-                tasks.append(ExpertTask(f"{domain}: {keywords[0]}", style.of(keywords), domain, photos, example=example))
-    return tasks
+                yield ExpertTask(f"{domain}: {keywords[0]}", style.of(keywords), domain, photos, example=example)
 
 
-def _clustered(corpus: Corpus, rows: np.ndarray, size: int, least: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+def _clustered(corpus: Corpus, rows: np.ndarray, size: int, least: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Centre and rows of clusters of about ``size`` photos; smaller ones get the closest photos, up to ``least``."""
     sentences = corpus.photo_sentences[rows]
     centres = _clusters(sentences, max(1, round(len(rows) / size)))
-    similarity, clusters = sentences @ centres.T, []
+    similarity = sentences @ centres.T
     for number, centre in enumerate(centres):
         members = np.flatnonzero(similarity.argmax(1) == number)
         if len(members) < SMALLEST:
             continue
         if len(members) < least:
             members = np.argsort(-similarity[:, number])[:least]
-        clusters.append((centre, rows[members]))
-    return clusters
+        yield centre, rows[members]
 
 
-def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
+def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> Iterator[ExpertTask]:
     """Each labelled domain as a whole, and groups of its classes with similar names; everyday objects only in groups."""
-    tasks = []
     for domain, classes in sorted(corpus.classes.items()):
         rows = {label: train for label, own in sorted(classes.items()) if len(train := own[corpus.train[own]]) >= 2}
         labels = list(rows)
@@ -200,8 +189,7 @@ def class_tasks(corpus: Corpus, recipe: ExpertRecipe) -> list[ExpertTask]:
             own = np.concatenate([rows[labels[i]] for i in group])
             name = (domain or "classes") if whole else f"{domain}: {shown[0]}"
             description = style.phrase if whole and domain else style.of(shown)
-            tasks.append(ExpertTask(name, description, domain, own, classes=tuple(labels[i] for i in group)))
-    return tasks
+            yield ExpertTask(name, description, domain, own, classes=tuple(labels[i] for i in group))
 
 
 def _clusters(vectors: np.ndarray, count: int) -> np.ndarray:
@@ -228,11 +216,14 @@ def _central_caption(corpus: Corpus, rows: np.ndarray, centre: np.ndarray | None
     return text[:1].upper() + text[1:]
 
 
+def _word_counts(corpus: Corpus, rows: np.ndarray) -> Counter[str]:
+    return Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
+
+
 def _distinctive(corpus: Corpus, rows: np.ndarray, overall: Counter[str], photos: int) -> list[str]:
     """Up to three words that are typical of these photos: share times log(share / share of all photos)."""
-    inside = Counter(word for row in rows for word in photo_words(corpus.samples[row].captions))
     scores = {}
-    for word, count in inside.items():
+    for word, count in _word_counts(corpus, rows).items():
         share = count / len(rows)
         if share >= 0.15:
             scores[word] = share * math.log(share / (overall[word] / photos))

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def phrases(captions: Sequence[str]) -> set[str]:
     return results
 
 
-def common_phrases(corpus: Corpus, topics: Sequence[np.ndarray], required: Sequence[str]) -> list[list[str]]:
+def common_phrases(corpus: Corpus, topics: Sequence[np.ndarray], required: Sequence[str]) -> Iterator[list[str]]:
     """For each topic (rows of photos), up to MOST_PHRASES phrases that are frequent in it and rarer in all training photos.
     Each contains the word that is ``required`` for the topic ("" for none)."""
     counts = [Counter(p for row in rows for p in phrases(corpus.samples[row].captions)) for rows in topics]
@@ -70,7 +70,6 @@ def common_phrases(corpus: Corpus, topics: Sequence[np.ndarray], required: Seque
     candidates = set().union(*frequent)
     usable = np.flatnonzero(corpus.train & corpus.scenes).tolist()
     overall = Counter(p for row in usable for p in phrases(corpus.samples[row].captions) if p in candidates)
-    results = []
     for count, rows in zip(frequent, topics, strict=True):
         scores = {}  # share times the squared log of share / overall share, times the root of the number of naming words
         for phrase, photos in count.items():
@@ -81,8 +80,7 @@ def common_phrases(corpus: Corpus, topics: Sequence[np.ndarray], required: Seque
         for phrase in sorted(scores, key=lambda p: (-scores[p], p)):
             if len(chosen) < MOST_PHRASES and not any(_alike(words(phrase), words(other)) for other in chosen):
                 chosen.append(phrase)
-        results.append(chosen)
-    return results
+        yield chosen
 
 
 def photos_of(corpus: Corpus, rows: np.ndarray, names: Sequence[str]) -> str:
