@@ -88,10 +88,8 @@ def one_more(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return gains
 
 
-def findings(result: Mapping[str, Any]) -> list[str]:
-    told = []
+def findings(result: Mapping[str, Any]) -> Iterator[str]:
     for group, content in result["groups"].items():
         steps = content["one more"].items()
         gains = [f"{markdown.difference(v['each'])} from {step} ({v['tasks']} tasks)" for step, v in steps]
-        told.append(f"One more expert of a task's kind, in points of R@1 ({group}): {', '.join(gains)}.")
-    return told
+        yield f"One more expert of a task's kind, in points of R@1 ({group}): {', '.join(gains)}."

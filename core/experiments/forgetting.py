@@ -1,6 +1,6 @@
 """What does a generated adapter forget? R@1 of class names, on photos that trained no adapter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -49,18 +49,17 @@ def decides(result: Mapping[str, Any]) -> statistics.Interval:
     return average(result, OURS, CLASS_NAMES)
 
 
-def findings(result: Mapping[str, Any]) -> list[str]:
+def findings(result: Mapping[str, Any]) -> Iterator[str]:
     one, merge, ours = (markdown.difference(average(result, method, CLASS_NAMES)) for method in SHOWN)
-    sentences = [
+    yield (
         f"On average over {len({row['task'] for row in result['rows']})} descriptions, class names of everyday objects lose "
         f"{ours} of {result['zero-shot'][CLASS_NAMES]:.1f} points of R@1. With the merge of the same experts "
         f"they lose {merge}, with one LoRA {one}."
-    ]
+    )
     if own := result["own"]:
         worst = max(own, key=lambda n: own[n])
         loses = f"{worst} loses most, {own[worst]:.1f} points" if own[worst] > 0 else "none loses class names of its own"
-        sentences.append(f"Of {len(own)} special domains under their own description, {loses}.")
-    return sentences
+        yield f"Of {len(own)} special domains under their own description, {loses}."
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -65,10 +65,8 @@ def _letters(text: str) -> str:
     return re.sub(r"\W", "", text.lower())
 
 
-def findings(result: Mapping[str, Any]) -> list[str]:
-    sentences = []
+def findings(result: Mapping[str, Any]) -> Iterator[str]:
     for group, content in result["groups"].items():
         means = {name: values["mean"]["R@10"] for name, values in content["methods"].items()}
         shares = ", ".join(f"{name} {100 * mean / means['English']:.0f} %" for name, mean in means.items() if name != "English")
-        sentences.append(f"Share of the R@10 of English ({means['English']:.1f}) with {group}: {shares}.")
-    return sentences
+        yield f"Share of the R@10 of English ({means['English']:.1f}) with {group}: {shares}."

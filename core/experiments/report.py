@@ -59,7 +59,7 @@ def report(experiment: Experiment, result: Mapping[str, Any]) -> dict[str, Any]:
         "method": experiment.method,
         "verdict": verdict(interval),
         "interval": interval,
-        "findings": sentences + (module.findings(result) if hasattr(module, "findings") else []),
+        "findings": [*sentences, *(module.findings(result) if hasattr(module, "findings") else ())],
         "paper": experiment.paper.format(found=found),
         "table": module.table(result) if hasattr(module, "table") else statistics.summary_table(result["groups"]),
         "command": f"python -m core experiment {experiment.name}{' --data data' if experiment.data else ''}",

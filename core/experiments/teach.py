@@ -228,33 +228,32 @@ def decides(result: Mapping[str, Any]) -> statistics.Interval:
     return statistics.difference(rows, "3", "0", "right")
 
 
-def findings(result: Mapping[str, Any]) -> list[str]:
+def findings(result: Mapping[str, Any]) -> Iterator[str]:
     plain = [row for row in result["names"] if row["wording"] == PLAIN]
     domains = len({row["domain"] for row in plain})
     after, before = (over("domain", plain, "right", names="nonsense", photos=n) for n in (3, 0))
     ten, real = over("domain", plain, "ten", names="nonsense", photos=3), over("domain", plain, "right", names="real", photos=0)
-    sentences = [
+    yield (
         f"After three photos a made-up name is the best of up to {MOST} for {_share(after)} of new photos of it "
-        f"({before[0]:.0f} before; the real names, untaught, {real[0]:.0f}), over {domains} domains.",
-        f"Beside {OTHERS:,} everyday photos, {_share(ten)} of the first ten photos for such a name show it.",
-    ]
+        f"({before[0]:.0f} before; the real names, untaught, {real[0]:.0f}), over {domains} domains."
+    )
+    yield f"Beside {OTHERS:,} everyday photos, {_share(ten)} of the first ten photos for such a name show it."
     best = max(RULES, key=lambda rule: over("domain", result["cuts"], "F1", part="validation", rule=rule)[0])
     for photos in PHOTOS[1:]:
         where = {"part": "test", "rule": best, "photos": photos}
         right, found = (_share(over("domain", result["cuts"], measure, **where)) for measure in ("precision", "recall"))
-        sentences.append(f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos.")
+        yield f"Above the score proposed after {photos} photos, {right} show the name: {found} of its photos."
         if drawn := [row for row in result["cuts"] if row["rule"] == ANSWERS and row["photos"] == photos]:
             right, found = (_share(over("domain", drawn, measure)) for measure in ("precision", "recall"))
-            sentences.append(f"Above the line that {MOST_ASKED} answers draw, {right} do: {found} of its photos.")
+            yield f"Above the line that {MOST_ASKED} answers draw, {right} do: {found} of its photos."
     if result["composed"]:
         words = listed(list(dict.fromkeys(row["word"] for row in result["composed"])))
         recalls = {n: over("word", result["composed"], "R@10", photos=n) for n in (None, 0, *PHOTOS)}
         each = ", ".join(f"{_share(recalls[n])} after {n} photos" for n in PHOTOS)
-        sentences.append(
+        yield (
             f"In captions whose {words} became a made-up name, R@10 is {recalls[0][0]:.0f} untaught, {each}, and "
             f"{recalls[None][0]:.0f} with the word itself."
         )
-    return sentences
 
 
 def _share(interval: Sequence[float]) -> str:
