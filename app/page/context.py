@@ -78,18 +78,17 @@ class StepContext:
     def sources(self) -> Sources:
         return self.visitors.sources
 
-    def redraw(self, tab: Tab, set_values: Updates, everything: bool = False, event: float = math.inf) -> Updates:
-        """Answer the tab's question again if that is due, and draw every view that has changed; or ``everything``.
+    def redraw(self, tab: Tab, set_values: Updates, event: float = math.inf) -> Updates:
+        """Answer the tab's question again if that is due, and draw every view that has changed.
         ``set_values``: what the handler of the ``event`` of this number sets, by control or component."""
         drawn, number = tab.drawn, tab.drawn.number + 1
-        if everything:
-            drawn.views.clear()
         sent = drawn.sends([name for name in set_values if isinstance(name, str)], number, event)
         set_values, controls = set_values | sent, drawn.controls
         ready = self.models.engine(tab.visitor.backbone).loaded
         if ready != drawn.ready:  # what was drawn before the models were there may miss them
             drawn.views.clear()
             drawn.ready = ready
+        before = drawn.number if drawn.views else 0
         if ready:
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
                 answering.refresh(self.engine(tab), tab)
@@ -106,9 +105,9 @@ class StepContext:
         counted = tab.counted
         count = "recall" in html and counted is not None and counted.measurable and not counted.measured
         updates = self.by_component(set_values) | updates
-        if not (updates or html or everything) and hidden == drawn.hidden:
+        if not (updates or html) and hidden == drawn.hidden:
             return {}
-        before, drawn.number, drawn.hidden = 0 if everything else drawn.number, number, hidden
+        drawn.number, drawn.hidden = number, hidden
         return updates | {self.drawn: drawing(drawn.name, number, before, html, sorted(hidden), count), self.number: number}
 
     def by_component(self, values: Updates) -> Updates:

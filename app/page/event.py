@@ -31,6 +31,7 @@ class Event:
     data: Mapping[str, Any]  # what the component says of the event, such as {"index": 2}
     request: gr.Request
     had: bool  # whether the browser remembers that the visitor had photos or experts
+    since: int  # the number of the last answer that the browser got
 
 
 def event(
@@ -41,18 +42,14 @@ def event(
     asks: bool = False,
     waits: bool = False,
     opening: bool = False,
-    everything: bool = False,
-    checks: bool = False,
-    downloads: bool = False,
     hears: bool = False,
 ) -> Callable[..., Any]:
     """A handler as Gradio calls it. It gets the ``Event`` and the values of its own inputs, changes the tab, and returns values
     of controls, by name, and of boxes. Then the page is drawn again.
 
     ``group``: as in ``app.calls``. ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes
-    long, so the tab's other events do not wait for it. ``opening``: the page sends it by itself. ``everything``: all is drawn,
-    changed or not. ``checks``: likewise, if the browser misses an answer. ``downloads``: it returns a file. ``hears``: the
-    names that the browser keeps are its first value: it may be the first event after a restart.
+    long, so the tab's other events do not wait for it. ``opening``: the page sends it by itself. ``hears``: the names that the
+    browser keeps are its first value: it may be the first event after a restart.
     """
 
     def called(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
@@ -77,9 +74,7 @@ def event(
                 tab.drawn.asked = number if asks else tab.drawn.asked
                 if hears:
                     visitor.hear_names(first.pop(0))
-                found = handler(Event(tab, controls, told, request, had), *first)
-                if downloads:
-                    return found
+                found = handler(Event(tab, controls, told, request, had, since), *first)
                 # What the browser has is not set again: the visitor may be typing meanwhile, above all while the page opens.
                 known = controls._asdict().items()
                 found = again | {
@@ -89,14 +84,10 @@ def event(
                 return found
 
             found = call(tab, update_wrapper(handled, handler), in_turn=not waits)
-            if downloads:
-                context.visitors.settle(visitor)
-                return found or gr.skip()
             if new and since:  # the server forgot this tab: the browser asks for everything, and sends its names
                 updates = context.by_component(found) | {context.drawn: NOTHING}
             else:
-                missed = everything or (checks and since < tab.drawn.number)
-                updates = call(tab, context.redraw, tab, found, missed, number, in_turn=True)
+                updates = call(tab, context.redraw, tab, found, number, in_turn=True)
             context.visitors.settle(visitor)
             # After a restart, the page may load twice: the notice comes again then, unless the visitor does something.
             keeps = had and (new or opening)

@@ -146,9 +146,8 @@ class Studio(Step):
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
         self.on(begun.then, self._ready, waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
-        again: dict[str, Any] = {"waits": True, "everything": True, "trigger_mode": "always_last"}
-        self.on(context.drawn.behind, self._ready, **again, **opening)
-        self.on(context.drawn.check, checks=True)
+        self.on(context.drawn.behind, self._begin_again, waits=True, trigger_mode="always_last", **opening)
+        self.on(context.drawn.check, self._check)
         page.unload(self._closed)
 
     def _open(self, event: Event) -> Updates:
@@ -167,6 +166,16 @@ class Studio(Step):
                 tab.asked = controls.asked(controls.words)
         with suppress(Exception):  # the status shows the reason
             self.context.engine(tab)
+
+    def _begin_again(self, event: Event) -> None:
+        self._ready(event)
+        with event.tab.turn:
+            event.tab.drawn.views.clear()
+
+    def _check(self, event: Event) -> None:
+        """Draw everything if the browser misses an answer."""
+        if event.since < event.tab.drawn.number:
+            event.tab.drawn.views.clear()
 
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")

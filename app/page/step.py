@@ -50,7 +50,6 @@ class Step:
         sets: Sequence[Any] = (),
         shown_on: Any = None,
         group: str = LIGHT,
-        file: gr.File | None = None,
         js: str | None = None,
         trigger_mode: str | None = None,
         **kinds: bool,
@@ -58,18 +57,16 @@ class Step:
         """Wire events to a handler of the ``Event`` and the values of ``first``. Without a handler, the page is drawn again.
 
         ``sets``: the controls, by name, and the boxes that it sets, beside what the visitor writes for it. ``shown_on``: the
-        component that shows its progress. ``group``: as in ``app.calls``. ``file``: what it returns for a download.
-        ``kinds``: as for ``event``.
+        component that shows its progress. ``group``: as in ``app.calls``. ``kinds``: as for ``event``.
         """
         context = self.context
-        called = event(context, handler or (lambda *_: None), group, downloads=file is not None, **kinds)
+        called = event(context, handler or (lambda *_: None), group, **kinds)
         several = events if isinstance(events, Sequence) else [events]
         written = [context.written_for(getattr(each, "__self__", None)) for each in several]
         sets = [*sets, *(name for name in written if name)]
         boxes = [context.controls[each] if isinstance(each, str) else each for each in sets]
         drawn = [output for view in context.views for output in view.outputs if not isinstance(output, gr.HTML)]
-        changed = dict.fromkeys([context.drawn, context.number, context.memory, *drawn, *boxes])
-        outputs = [file] if file is not None else list(changed)
+        outputs = list(dict.fromkeys([context.drawn, context.number, context.memory, *drawn, *boxes]))
         # Gradio takes ``dependency.success``, a partial function, only by itself.
         listen = events if isinstance(events, functools.partial) else functools.partial(gr.on, events)
         kept = [context.kept_names] if kinds.get("hears") else []
@@ -93,11 +90,16 @@ class Step:
 
         self.on(event, opened, sets=["opened"])
 
-    def downloads(self, event: Any, write: Callable[..., str], shown_on: Any, group: str = LIGHT) -> None:
+    def downloads(self, event: Any, write: Callable[[Event], str], shown_on: Any, group: str = LIGHT) -> None:
         """Write a file on an event, then let the browser fetch it. Gradio's own button fetches the file from before it."""
         file = gr.File(visible=False)
-        written = self.on(event, write, shown_on=shown_on, group=group, file=file, waits=True)
-        written.success(None, file, file, js=script("fetch"), **private())
+
+        @functools.wraps(write)
+        def written(event: Event) -> Updates:
+            return {file: write(event)}
+
+        done = self.on(event, written, sets=[file], shown_on=shown_on, group=group, waits=True)
+        done.success(None, file, file, js=script("fetch"), **private())
 
     def chips(self, elem_id: str, label: str, visible: bool = False) -> gr.Dataset:
         """A list of words to click. ``clicked`` reads its event ``select``."""
