@@ -12,15 +12,11 @@ from gradio.components import Component
 from app.actions import answering
 from app.models.engines import DEFAULT, Models
 from app.page.labels import Labels
-from app.page.view import Controls, Updates, View, drawing
+from app.page.view import Now, Updates, View, drawing
 from app.page.views.template import script
-from app.photos.files import Files
 from app.visitors.registry import Visitors
 from app.visitors.tab import Sources, Tab
 from core.common.errors import StudioError
-from core.retrieval.gallery import Photo
-from core.retrieval.library_photos import LibraryPhotos
-from core.sglora.engine import SGLora
 
 
 @dataclass
@@ -42,7 +38,7 @@ class StepContext:
     bars: list[Any] = field(default_factory=list)  # parts with the weights of experts, which the visitor may change
     drawer: Any = None  # the drawer for researchers
     views: list[View] = field(default_factory=list)
-    sights: dict[str, Callable[[Tab, Controls], object]] = field(default_factory=dict)  # when a component is shown, by its id
+    sights: dict[str, Callable[[Now], object]] = field(default_factory=dict)  # when a component is shown, by its id
     hidden: list[str] = field(default_factory=list)  # ids of components that are hidden before the first answer
 
     def written_for(self, component: object) -> str:
@@ -60,9 +56,9 @@ class StepContext:
 
     def shows(self, part: Any, draw: Callable[..., Any], depends: Callable[..., object] | None = None, **options: Any) -> None:
         """Declare a view of one component: ``draw`` returns its value. Without ``depends``, it is made at each event."""
-        self.view([part], depends or draw, lambda *now: {part: draw(*now)}, **options)
+        self.view([part], depends or draw, lambda now: {part: draw(now)}, **options)
 
-    def sight(self, component: Component | gr.Row, when: Callable[[Tab, Controls], object], at_first: bool = False) -> Any:
+    def sight(self, component: Component | gr.Row, when: Callable[[Now], object], at_first: bool = False) -> Any:
         """Show a component only while ``when`` says so, and before the first answer only if ``at_first``. Returns it."""
         self.sights[name := str(component.elem_id)] = when
         self.hidden += [] if at_first else [name]
@@ -71,7 +67,7 @@ class StepContext:
     def report(self, elem_id: str, before: Callable[[], str] = str, **options: Any) -> gr.HTML:
         """HTML with what became of a step's last event: ``Tab.reports``, by ``elem_id``. ``before``: what it shows first."""
         part = self.part(elem_id, **options)
-        self.shows(part, lambda tab, _: tab.reports.get(elem_id) or before())
+        self.shows(part, lambda now: now.tab.reports.get(elem_id) or before())
         return part
 
     @property
@@ -83,7 +79,7 @@ class StepContext:
         ``set_values``: what the handler of the ``event`` of this number sets, by control or component."""
         drawn, number = tab.drawn, tab.drawn.number + 1
         sent = drawn.sends([name for name in set_values if isinstance(name, str)], number, event)
-        set_values, controls = set_values | sent, drawn.controls
+        set_values, now = set_values | sent, Now(tab, drawn.controls, self.models)
         ready = self.models.engine(tab.visitor.backbone).loaded
         if ready != drawn.ready:  # what was drawn before the models were there may miss them
             drawn.views.clear()
@@ -91,17 +87,17 @@ class StepContext:
         before = drawn.number if drawn.views else 0
         if ready:
             with suppress(StudioError):  # without an engine, show at least that photos and results are gone
-                answering.refresh(self.engine(tab), tab)
-        opened, updates, shown = ["", *str(controls.opened).split()], Updates(), dict[Any, object]()
+                answering.refresh(now.engine, tab)
+        opened, updates, shown = ["", *str(now.controls.opened).split()], Updates(), dict[Any, object]()
         for view in [view for view in self.views if view.when in opened and (ready or view.at_once)]:
             with suppress(StudioError):
-                now = view.depends(tab, controls)
-                if view.draw not in drawn.views or now != drawn.views[view.draw]:
-                    updates |= view.draw(tab, controls)
-                    shown[view.draw] = now
+                depends = view.depends(now)
+                if view.draw not in drawn.views or depends != drawn.views[view.draw]:
+                    updates |= view.draw(now)
+                    shown[view.draw] = depends
         drawn.views |= shown
         html = {str(part.elem_id): str(updates.pop(part)) for part in list(updates) if isinstance(part, gr.HTML)}
-        hidden = frozenset(name for name, when in self.sights.items() if not self._seen(when, tab, controls))
+        hidden = frozenset(name for name, when in self.sights.items() if not _seen(when, now))
         counted = tab.counted
         count = "recall" in html and counted is not None and counted.measurable and not counted.measured
         updates = self.by_component(set_values) | updates
@@ -113,29 +109,13 @@ class StepContext:
     def by_component(self, values: Updates) -> Updates:
         return {self.controls.get(name, name): value for name, value in values.items()}
 
-    def _seen(self, when: Callable[[Tab, Controls], object], tab: Tab, controls: Controls) -> bool:
-        with suppress(StudioError):
-            return bool(when(tab, controls))
-        return False
-
     @property
     def opens_on_samples(self) -> bool:
         """Whether the page opens on the samples for most visitors. Then it reserves room for their answer."""
         return self.sources.samples is not None and not self.sources.libraries.names and self.models.first == DEFAULT
 
-    def engine(self, tab: Tab) -> SGLora:
-        """The engine of the visitor's repository, with the visitor's own experts. Waits for the models if needed."""
-        return tab.visitor.engine(self.models.get(tab.visitor.backbone))
 
-    def photos(self, tab: Tab, controls: Controls) -> tuple[tuple[Photo, ...], Files]:
-        """The searched photos outside a library, and their files: the samples, or the visitor's own."""
-        if controls.scope.samples and self.sources.samples is not None and self.models.loaded:
-            return tab.gallery(self.engine(tab), controls.scope).photos, tab.files(controls.scope)
-        return tab.visitor.photos, tab.visitor.files
-
-    def library(self, tab: Tab, controls: Controls) -> LibraryPhotos | None:
-        """The library that a question would search; None if there is none, or it cannot be read."""
-        with suppress(StudioError):
-            if controls.scope.library and self.models.loaded:
-                return tab.library(self.engine(tab), controls.scope)
-        return None
+def _seen(when: Callable[[Now], object], now: Now) -> bool:
+    with suppress(StudioError):
+        return bool(when(now))
+    return False

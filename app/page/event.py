@@ -12,7 +12,7 @@ import gradio as gr
 from app.calls import SECONDS_SHOWN, TRAINING, TURNS, call
 from app.languages import speaking, texts, wanted
 from app.page.context import StepContext
-from app.page.view import NOTHING, Controls
+from app.page.view import NOTHING, Controls, Now
 from app.server.calls import number_of
 from app.server.hosts import address_of, is_from_here
 from app.visitors.tab import Tab
@@ -23,11 +23,7 @@ CONTROLS = len(Controls._fields)
 
 
 @dataclass(frozen=True)
-class Event:
-    """What a handler gets."""
-
-    tab: Tab
-    controls: Controls
+class Event(Now):
     data: Mapping[str, Any]  # what the component says of the event, such as {"index": 2}
     request: gr.Request
     had: bool  # whether the browser remembers that the visitor had photos or experts
@@ -74,7 +70,7 @@ def event(
                 tab.drawn.asked = number if asks else tab.drawn.asked
                 if hears:
                     visitor.hear_names(first.pop(0))
-                found = handler(Event(tab, controls, told, request, had, since), *first)
+                found = handler(Event(tab, controls, context.models, told, request, had, since), *first)
                 # What the browser has is not set again: the visitor may be typing meanwhile, above all while the page opens.
                 known = controls._asdict().items()
                 found = again | {

@@ -28,13 +28,12 @@ from app.page.steps.photos import Photos
 from app.page.steps.samples import SampleQuestions
 from app.page.steps.switch import Switch
 from app.page.steps.take_home import TakeHome
-from app.page.view import Controls, Same, Updates, drawing
+from app.page.view import Now, Same, Updates, drawing
 from app.page.views import evidence, page_html
 from app.page.views.template import script
 from app.photos.samples import OPENING, sample_questions
 from app.server.errors import without_paths
 from app.visitors.registry import Visitors
-from app.visitors.tab import Tab
 from core.common.errors import StudioError
 
 
@@ -74,10 +73,10 @@ class Studio(Step):
                 samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
                 status = context.part("status", loading)
-        context.shows(header, lambda *now: page_html.header(self._shipped(*now)), self._shipped, at_once=True)
+        context.shows(header, lambda now: page_html.header(self._shipped(now)), self._shipped, at_once=True)
         context.shows(status, self._status, at_once=True)
-        names, engine, listed = context.part("expert-names", visible="hidden"), context.engine, page_html.expert_names
-        context.shows(names, lambda tab, _: listed(engine(tab)), lambda tab, _: Same(engine(tab).repository), when="names")
+        names, listed = context.part("expert-names", visible="hidden"), page_html.expert_names
+        context.shows(names, lambda now: listed(now.engine), lambda now: Same(now.engine.repository), when="names")
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
                 self.steps = self._search_tab(samples)
@@ -115,7 +114,7 @@ class Studio(Step):
         with gr.Row(equal_height=True, elem_classes="sg-marked", elem_id="marks") as marks:
             compare.marks()
             names.from_marks()
-        context.sight(marks, lambda tab, _: tab.marks)
+        context.sight(marks, lambda now: now.tab.marks)
         compare.results()
         for each in samples:
             each.credits()
@@ -165,7 +164,7 @@ class Studio(Step):
             if tab.asked.question is None and controls.words and (tab.visitor.photos or not controls.scope.own):
                 tab.asked = controls.asked(controls.words)
         with suppress(Exception):  # the status shows the reason
-            self.context.engine(tab)
+            _ = event.engine
 
     def _begin_again(self, event: Event) -> None:
         self._ready(event)
@@ -180,12 +179,12 @@ class Studio(Step):
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")
 
-    def _shipped(self, tab: Tab, _: Controls) -> bool:
-        return tab.visitor.backbone == DEFAULT
+    def _shipped(self, now: Now) -> bool:
+        return now.visitor.backbone == DEFAULT
 
-    def _status(self, tab: Tab, _: Controls) -> str:
+    def _status(self, now: Now) -> str:
         """Show the number of experts and how long the models took to load, or why they cannot be loaded."""
-        loading = self.context.models.engine(tab.visitor.backbone)
+        loading = self.context.models.engine(now.visitor.backbone)
         if not loading.loaded:
             return page_html.status(texts.LOADING, "wait")
         try:

@@ -109,9 +109,9 @@ class Step:
     def answer(self, event: Event, question: Question | None = None, **values: Any) -> Updates:
         """Set some controls to these ``values``, and answer the question, or the words in the box, with the sentence's adapter.
         Raises DescriptionError: when a day or the sentence is invalid; also raises as ``answering.answer``."""
-        tab, controls = event.tab, event.controls._replace(**values)
+        controls = event.controls._replace(**values)
         asked = controls.asked(question or Question.words(controls.query, controls.scope))
-        answering.answer(self.context.engine(tab), tab, asked)
+        answering.answer(event.engine, event.tab, asked)
         return values
 
     def _adapt(self, event: Event, **values: Any) -> Updates:
@@ -124,11 +124,10 @@ class Step:
     def again(self, event: Event, question: Question | None, **values: Any) -> Updates:
         """As ``answer``, but if the question cannot be answered yet, show that, and ask it once there are photos. Raises
         DescriptionError: when a value is invalid."""
-        tab, engine = event.tab, self.context.engine(event.tab)
-        asked = event.controls._replace(**values).asked(question)
+        engine, asked = event.engine, event.controls._replace(**values).asked(question)
         if asked.request is not None:
             engine.check(asked.request.k, asked.request.strength, asked.request.weights)
-        answering.answer_again(engine, tab, asked)
+        answering.answer_again(engine, event.tab, asked)
         return values
 
 

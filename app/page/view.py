@@ -6,6 +6,7 @@ An answer may overtake another one. So answers have numbers; a browser that miss
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,8 +14,15 @@ from gradio.components import Component
 
 from app.actions.answering import request as checked_request
 from app.answers.question import OWN, Asked, Question, Scope, checked_day
+from app.models.engines import Models
+from app.photos.files import Files
 from app.visitors.tab import Tab
+from app.visitors.visitor import Visitor
+from core.common.errors import StudioError
 from core.common.text import one_line
+from core.retrieval.gallery import Photo
+from core.retrieval.library_photos import LibraryPhotos
+from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -66,6 +74,46 @@ class Controls(NamedTuple):
         return Asked(question, self.request, bool(self.merge), bool(self.random))
 
 
+@dataclass(frozen=True)
+class Now:
+    """A tab and the values of its controls: what a view draws, and what a handler gets."""
+
+    tab: Tab
+    controls: Controls
+    models: Models
+
+    @property
+    def visitor(self) -> Visitor:
+        return self.tab.visitor
+
+    @property
+    def engine(self) -> SGLora:
+        """The engine of the visitor's repository, with the visitor's own experts. Waits for the models if needed."""
+        return self.visitor.engine(self.models.get(self.visitor.backbone))
+
+    @property
+    def _samples(self) -> bool:
+        return self.controls.scope.samples != "" and self.tab.sources.samples is not None and self.models.loaded
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """The searched photos outside a library: the samples, or the visitor's own."""
+        return self.tab.gallery(self.engine, self.controls.scope).photos if self._samples else self.visitor.photos
+
+    @property
+    def files(self) -> Files:
+        """The files of ``photos``."""
+        return self.tab.files(self.controls.scope) if self._samples else self.visitor.files
+
+    @property
+    def library(self) -> LibraryPhotos | None:
+        """The library that a question would search; None if there is none, or it cannot be read."""
+        with suppress(StudioError):
+            if self.controls.scope.library and self.models.loaded:
+                return self.tab.library(self.engine, self.controls.scope)
+        return None
+
+
 @dataclass(frozen=True, eq=False)
 class Same:
     """Equal only to that of the same object: for what takes long to compare, or has tensors."""
@@ -83,8 +131,8 @@ class View(NamedTuple):
     """
 
     outputs: tuple[Component, ...]
-    depends: Callable[[Tab, Controls], object]
-    draw: Callable[[Tab, Controls], Updates]
+    depends: Callable[[Now], object]
+    draw: Callable[[Now], Updates]
     when: str = ""
     at_once: bool = False
 

@@ -9,9 +9,8 @@ from urllib.parse import parse_qsl, urlencode
 from app.answers.question import OWN, Question, Scope
 from app.page.event import Event
 from app.page.step import Step
-from app.page.view import Controls, Updates
+from app.page.view import Controls, Now, Updates
 from app.photos.samples import OPENING
-from app.visitors.tab import Tab
 from core.common.errors import StudioError
 from core.common.text import without_controls
 from core.data.sample_photos import Example
@@ -31,16 +30,16 @@ class Address(Step):
         self.asks(self.address.go, self._go, sets=[*ASKED.values(), *SAMPLING, "random"], trigger_mode="multiple")
         self.on(self.address.look)  # the visitor is back: another tab may have changed the photos or the names
 
-    def _shown(self, tab: Tab, controls: Controls) -> str:
+    def _shown(self, now: Now) -> str:
         """The question and the sentence that were asked, and the numbers that differ from the usual ones."""
-        question, request = tab.asked.question, tab.asked.request
-        asked = {"q": tab.asked.words, "about": tab.asked.sentence, "in": controls.where}
+        question, request = now.tab.asked.question, now.tab.asked.request
+        asked = {"q": now.tab.asked.words, "about": now.tab.asked.sentence, "in": now.controls.where}
         if question is not None:
             asked |= {name: str(getattr(question.scope, name) or "") for name in FILTERS}
             asked |= {question.kind: question.what} if question.kind in KINDS and not question.file else {}
             asked["in"] = question.scope.value
         if request is not None:
-            usual = Controls(strength=self.context.engine(tab).usual_strength)
+            usual = Controls(strength=now.engine.usual_strength)
             values = {name: getattr(request, name) for name in SAMPLING}
             asked["weights"] = "\n".join(written_weights(request.weights))
             asked |= {name: f"{value:g}" for name, value in values.items() if value not in (None, getattr(usual, name))}
@@ -50,9 +49,9 @@ class Address(Step):
         """What a new tab asks: what the address says, or else the ``first`` example, if there is one. Returns the values of the
         controls. The question is asked once models and photos are there."""
         asked = _cleaned(asked)
-        if not any(asked.get(name) for name in ASKED) and first is not None and not (event.tab.visitor.has_own or event.had):
+        if not any(asked.get(name) for name in ASKED) and first is not None and not (event.visitor.has_own or event.had):
             asked = {"q": first.query, "about": first.description, "in": OPENING}
-        values = self._values(asked, event.tab.visitor.has_own or event.had)
+        values = self._values(asked, event.visitor.has_own or event.had)
         with suppress(StudioError):  # a made-up link: its error appears when the visitor asks
             wanted = Controls(**values).asked(self._question(asked, values))
             if wanted.request is not None and "strength" not in values:  # the usual one, which the models know
@@ -62,7 +61,7 @@ class Address(Step):
 
     def _go(self, event: Event) -> Updates:
         asked = _cleaned(dict(parse_qsl(str(event.data.get("search")).lstrip("?"))))
-        values = {"strength": self.context.engine(event.tab).usual_strength} | self._values(asked, event.tab.visitor.has_own)
+        values = {"strength": event.engine.usual_strength} | self._values(asked, event.visitor.has_own)
         return self.again(event, self._question(asked, values), **values)
 
     def _question(self, asked: Mapping[str, str], values: Mapping[str, Any]) -> Question | None:

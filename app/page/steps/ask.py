@@ -6,13 +6,11 @@ from app.answers.question import OWN, Question, Scope
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, choice, dropped, private, textbox
-from app.page.view import Controls, Updates
+from app.page.view import Now, Updates
 from app.page.views import page_html
 from app.photos.samples import OPENING, elsewhere
-from app.visitors.tab import Tab
 from app.visitors.visitor import LISTED
 from core.data.sample_photos import sample_sets
-from core.retrieval.gallery import Photo
 
 
 class Ask(Step):
@@ -39,13 +37,13 @@ class Ask(Step):
         context = self.context
         with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
             needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")
-            context.sight(needs, lambda *now: not any(photo.captions for photo in self._photos(*now)), at_first=True)
+            context.sight(needs, lambda now: not any(photo.captions for photo in now.photos), at_first=True)
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.pick = gr.Dropdown(label=self.t("PICK_LABEL"), choices=[], scale=2, min_width=180, elem_id="pick")
                 self.other = dropped("other", self.t("OTHER_PHOTO"), scale=2, min_width=180)
                 self.find = gr.Button(self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, elem_id="find")
         context.picked = self.pick
-        context.shows(self.pick, self._choices, self._photos, at_once=True)
+        context.shows(self.pick, self._choices, lambda now: now.photos, at_once=True)
 
     def wire(self) -> None:
         self.asks([self.search.click, self.query.submit], self.answer)
@@ -59,15 +57,12 @@ class Ask(Step):
         """Ask the same question of other photos, or the page's example about them. The folder is reset. Raises LibraryError:
         when the chosen library cannot be read."""
         controls = event.controls
-        event.tab.library(self.context.engine(event.tab), controls.scope)
+        event.tab.library(event.engine, controls.scope)
         values = {"folder": "", **elsewhere(controls.where, controls.description, controls.query)}
         return self.again(event, controls._replace(**values).words, **values)
 
     def _find(self, event: Event, picked: str | None, other: str | None) -> Updates:
         return self.answer(event, Question.photo(picked, other, Scope.of(event.controls.scope.samples or OWN)))
 
-    def _photos(self, tab: Tab, controls: Controls) -> tuple[Photo, ...]:
-        return self.context.photos(tab, controls)[0]
-
-    def _choices(self, tab: Tab, controls: Controls) -> gr.Dropdown:
-        return gr.Dropdown(choices=[(photo.name, photo.id) for photo in self._photos(tab, controls)[:LISTED]], value=None)
+    def _choices(self, now: Now) -> gr.Dropdown:
+        return gr.Dropdown(choices=[(photo.name, photo.id) for photo in now.photos[:LISTED]], value=None)

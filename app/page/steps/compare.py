@@ -14,9 +14,8 @@ from app.calls import SEARCH, SECONDS_SHOWN
 from app.languages import language, texts
 from app.page.event import Event
 from app.page.step import Step, checkbox, copied, small, textbox, with_estimate
-from app.page.view import Controls, Same, Updates
+from app.page.view import Now, Same, Updates
 from app.page.views import results_html
-from app.visitors.tab import Tab
 from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
 from core.common.languages import language_remark
@@ -69,9 +68,9 @@ class Compare(Step):
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
         context, text = self.context, self._commands
         context.shows(self.results_shown, self._answer, self._answered, at_once=True)
-        context.shows(self.marked, self._marked, lambda tab, _: (Same(tab.comparison), dict(tab.marks)))
-        context.shows(self.recall, self._recall, lambda tab, now: (Same(tab.counted), now.zero_shot))
-        context.shows(self.commands, lambda *now: gr.Textbox(text(*now), visible=bool(text(*now))), text)
+        context.shows(self.marked, self._marked, lambda now: (Same(now.tab.comparison), dict(now.tab.marks)))
+        context.shows(self.recall, self._recall, lambda now: (Same(now.tab.counted), now.controls.zero_shot))
+        context.shows(self.commands, lambda now: gr.Textbox(text(now), visible=bool(text(now))), text)
         context.shows(self.folder, self._choices, _folders)
 
     def wire(self) -> None:
@@ -104,9 +103,9 @@ class Compare(Step):
         return self._columns(event, zero_shot=shown)
 
     def _columns(self, event: Event, **values: bool) -> Updates:
-        tab, controls = event.tab, event.controls._replace(**values)
-        asked = replace(tab.asked, merge=bool(controls.merge), random=bool(controls.random))
-        answering.answer_again(self.context.engine(tab), tab, asked)
+        controls = event.controls._replace(**values)
+        asked = replace(event.tab.asked, merge=bool(controls.merge), random=bool(controls.random))
+        answering.answer_again(event.engine, event.tab, asked)
         return values
 
     def _filter(self, event: Event) -> Updates:
@@ -145,81 +144,82 @@ class Compare(Step):
             answering.mark(event.tab, key, event.data.get("value") == "up")
 
     def _measure(self, event: Event) -> None:
-        answering.measure(self.context.engine(event.tab), event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS))
+        answering.measure(event.engine, event.tab, with_estimate(texts.READING, texts.UNIT_CAPTIONS))
 
     # What the page shows
 
-    def _has_options(self, tab: Tab, controls: Controls) -> object:
+    def _has_options(self, now: Now) -> object:
         """A filter that leaves no photo can be changed."""
-        return tab.comparison or tab.adaptation or controls.folder or controls.since or controls.until
+        return now.tab.comparison or now.tab.adaptation or now.controls.folder or now.controls.since or now.controls.until
 
-    def _has_more(self, tab: Tab, _: Controls) -> bool:
-        comparison, top = tab.comparison, tab.top
+    def _has_more(self, now: Now) -> bool:
+        comparison, top = now.tab.comparison, now.tab.top
         more = comparison is not None and any(len(column.ranking.hits) > top for column in comparison.columns)
         return more and top < MOST_SHOWN
 
-    def _answered(self, tab: Tab, controls: Controls) -> object:
-        if (comparison := tab.comparison) is not None:
+    def _answered(self, now: Now) -> object:
+        if (comparison := now.tab.comparison) is not None:
             rankings = [(column.title, column.note, Same(column.ranking)) for column in comparison.columns]
-            return rankings, comparison.asked, comparison.right, comparison.names, tab.top, controls.zero_shot
-        filtered = tab.asked.question is not None and tab.asked.question.scope.filters
-        return tab.visitor.photos[: results_html.WAITING], tab.visitor.adding, filtered, controls.where
+            return rankings, comparison.asked, comparison.right, comparison.names, now.tab.top, now.controls.zero_shot
+        filtered = now.tab.asked.question is not None and now.tab.asked.question.scope.filters
+        return now.visitor.photos[: results_html.WAITING], now.visitor.adding, filtered, now.controls.where
 
-    def _answer(self, tab: Tab, controls: Controls) -> str:
+    def _answer(self, now: Now) -> str:
         """The last comparison; until a question is asked, the first photos."""
-        comparison = tab.comparison
+        comparison = now.tab.comparison
         if comparison is not None:
-            marks, remark = tab.visitor.marks.get(comparison.asked, {}), self._remark(tab, comparison)
-            return results_html.comparison(comparison, tab.top, controls.zero_shot, marks, remark)
-        (photos, files), library = self.context.photos(tab, controls), self.context.library(tab, controls)
-        none_left = tab.asked.question is not None and tab.asked.question.scope.filters
-        return results_html.waiting(photos, files, library, none_left, tab.visitor.adding)
+            marks, remark = now.visitor.marks.get(comparison.asked, {}), _remark(now, comparison)
+            return results_html.comparison(comparison, now.tab.top, now.controls.zero_shot, marks, remark)
+        none_left = now.tab.asked.question is not None and now.tab.asked.question.scope.filters
+        return results_html.waiting(now.photos, now.files, now.library, none_left, now.visitor.adding)
 
-    def _marked(self, tab: Tab, _: Controls) -> str:
-        taught = that_taught(self.context.engine(tab), tab)
-        return results_html.marked(tab.comparison, {photo for photo, right in tab.marks.items() if right} - taught)
+    def _marked(self, now: Now) -> str:
+        taught = that_taught(now.engine, now.tab)
+        return results_html.marked(now.tab.comparison, {photo for photo, right in now.tab.marks.items() if right} - taught)
 
-    def _recall(self, tab: Tab, controls: Controls) -> str:
-        if (comparison := tab.counted) is None or not comparison.measurable:
+    def _recall(self, now: Now) -> str:
+        if (comparison := now.tab.counted) is None or not comparison.measurable:
             return ""
         if not comparison.measured:
             return results_html.counting(texts.COUNTING.format(n=comparison.captions))
-        return results_html.recalls(comparison, bool(controls.zero_shot))
+        return results_html.recalls(comparison, bool(now.controls.zero_shot))
 
-    def _commands(self, tab: Tab, _: Controls) -> str:
+    def _commands(self, now: Now) -> str:
         """The commands for the same search in a folder with these photos and, with captions, for recall."""
-        request, comparison, models = tab.asked.request, tab.comparison, self.context.models.options(tab.visitor.backbone)
-        if comparison is None or request is None or tab.adaptation is None or comparison.asked.kind == "similar":
+        request, comparison, models = now.tab.asked.request, now.tab.comparison, now.models.options(now.visitor.backbone)
+        if comparison is None or request is None or now.tab.adaptation is None or comparison.asked.kind == "similar":
             return ""
-        lines = [search_command(request, comparison.asked, tab.top, models, bool(tab.visitor.taught))]
+        lines = [search_command(request, comparison.asked, now.tab.top, models, bool(now.visitor.taught))]
         if comparison.measurable:
             lines.append(evaluate_command(request, models))
         return "\n".join(lines)
 
-    def _choices(self, *now: Any) -> gr.Dropdown:
-        folders, chosen = _folders(*now)
+    def _choices(self, now: Now) -> gr.Dropdown:
+        folders, chosen = _folders(now)
         choices = [(texts.FOLDER_ALL, ""), *((name, name) for name in folders)]
         return gr.Dropdown(choices, value=chosen, visible=len(folders) > 1 or bool(chosen))
 
-    def _remark(self, tab: Tab, comparison: Comparison) -> str:
-        """A notice if the model does not know the question's language, or most of its words; else ""."""
-        if comparison.asked.kind != "words":
-            return ""
-        question, engine = comparison.asked.what, self.context.engine(tab)
-        if (remark := language_remark(question, engine.backbone.languages)) is not None:
-            return texts.of(remark)
-        unknown = unknown_words(question, engine.backbone.words)
-        if not unknown or language() not in TRAINED or tab.visitor.names(engine).within(question):
-            return ""
-        return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))
 
-
-def _folders(tab: Tab, _: Controls) -> tuple[tuple[str, ...], str]:
+def _folders(now: Now) -> tuple[tuple[str, ...], str]:
     """The folders that tell the last answer's photos apart, and that of the question: the box may not have it yet."""
-    folders = () if tab.comparison is None else tab.comparison.folders
-    return folders, "" if tab.asked.question is None else tab.asked.question.scope.folder
+    folders = () if now.tab.comparison is None else now.tab.comparison.folders
+    return folders, "" if now.tab.asked.question is None else now.tab.asked.question.scope.folder
 
 
-def _dated(tab: Tab, controls: Controls) -> bool:
+def _dated(now: Now) -> bool:
     """Whether days tell the last answer's photos apart, or the visitor has chosen some."""
-    return bool(controls.since or controls.until) or (tab.comparison is not None and tab.comparison.several_days)
+    comparison, controls = now.tab.comparison, now.controls
+    return bool(controls.since or controls.until) or (comparison is not None and comparison.several_days)
+
+
+def _remark(now: Now, comparison: Comparison) -> str:
+    """A notice if the model does not know the question's language, or most of its words; else ""."""
+    if comparison.asked.kind != "words":
+        return ""
+    question, engine = comparison.asked.what, now.engine
+    if (remark := language_remark(question, engine.backbone.languages)) is not None:
+        return texts.of(remark)
+    unknown = unknown_words(question, engine.backbone.words)
+    if not unknown or language() not in TRAINED or now.visitor.names(engine).within(question):
+        return ""
+    return texts.UNKNOWN_WORDS.format(words=", ".join(unknown))

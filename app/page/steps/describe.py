@@ -7,9 +7,8 @@ from app.calls import SEARCH
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, clicked, rows, textbox
-from app.page.view import Controls, Same, Updates
+from app.page.view import Controls, Now, Same, Updates
 from app.page.views import page_html
-from app.visitors.tab import Tab
 from core.backbones.description import subject
 from core.common.errors import StudioError
 from core.common.text import one_line
@@ -41,10 +40,10 @@ class Describe(Step):
     def more(self) -> None:
         chart = self.context.part("chart")
         view = self.context.view
-        view([self.routing, self.suggestion], self._routed, self._draw_routing)
-        self.context.shows(chart, self._similarities, lambda *now: self._routed(*now)[:-1], when="drawer")
+        view([self.routing, self.suggestion], lambda now: (_routed(now), _photos(now)), self._draw_routing)
+        self.context.shows(chart, self._similarities, _routed, when="drawer")
         shown = [self.folded, self.look_like, self.no_special]
-        view(shown, lambda *now: (Same(now[0].adaptation), self._photos(*now)), self._draw_suggested)
+        view(shown, lambda now: (Same(now.tab.adaptation), _photos(now)), self._draw_suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins. Gradio's own event of the box comes as well when the page sets it.
@@ -57,28 +56,19 @@ class Describe(Step):
         self.on(self.suggestion.click, lambda _, words: {"description": words}, [self.suggestion], ["description"])
 
     def _take(self, event: Event) -> Updates:
-        experts = self.context.engine(event.tab).repository.experts
+        experts = event.engine.repository.experts
         expert = clicked(experts, _topic, event.data.get("value"))
         return self._adapt(event, description=texts.topic(expert.description), weights="")
 
-    def _routed(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
-        # An invalid seed or strength has a message where the experts are.
-        sentence = controls.description, controls.k, controls.tau, controls.weights, controls.seed, controls.strength
-        return *sentence, Same(self.context.engine(tab).repository), self._photos(tab, controls)
-
-    def _photos(self, tab: Tab, controls: Controls) -> tuple[object, ...]:
-        """What the look at the photos depends on."""
-        return tab.visitor.photos, controls.where
-
-    def _draw_suggested(self, tab: Tab, controls: Controls) -> Updates:
+    def _draw_suggested(self, now: Now) -> Updates:
         """Show suggested sentences for photos, or a notice if there are none. Samples have examples instead. Fold a sentence
         that is applied, unless there is a notice about it."""
-        made, engine, folded = tab.adaptation, self.context.engine(tab), ""
-        look = answering.look(engine, tab, controls.scope)
+        made, engine, folded = now.tab.adaptation, now.engine, ""
+        look = answering.look(engine, now.tab, now.controls.scope)
         applied = made is not None and made.fits and remark_on(engine.backbone, made.routing) is None and made.strength > 0
-        if made is not None and applied and not answering.differs(engine, tab, look, made.routing):
+        if made is not None and applied and not answering.differs(engine, now.tab, look, made.routing):
             folded = page_html.folded(texts.ADAPTED_TO.format(description=made.routing.description))
-        own = None if controls.scope.samples else look
+        own = None if now.controls.scope.samples else look
         experts = [] if own is None or own.suggested is None else [own.suggested]
         return {
             self.folded: folded,
@@ -86,33 +76,45 @@ class Describe(Step):
             self.no_special: page_html.note(_no_sentence(engine, own)) if own is not None and not experts else "",
         }
 
-    def _draw_routing(self, tab: Tab, controls: Controls) -> Updates:
+    def _draw_routing(self, now: Now) -> Updates:
         """Show the routing of the sentence. An error appears below the box, not in a toast."""
-        engine, hidden = self.context.engine(tab), {self.suggestion: gr.Button(visible=False)}
+        engine, hidden = now.engine, {self.suggestion: gr.Button(visible=False)}
         try:
-            routing = _routing(engine, controls)
+            routing = _routing(engine, now.controls)
         except StudioError as error:
             return hidden | {self.routing: page_html.note(texts.of(error), "sg-warn")}
         if routing is None:
             return hidden | {self.routing: page_html.note(texts.ROUTE_EMPTY)}
-        fit, look = Fit.of(engine, routing), answering.look(engine, tab, controls.scope)
-        differs = fit.fits and answering.differs(engine, tab, look, routing)
+        fit, look = Fit.of(engine, routing), answering.look(engine, now.tab, now.controls.scope)
+        differs = fit.fits and answering.differs(engine, now.tab, look, routing)
         # A sentence is offered that finds more in these photos. Without photos: the closest one.
         offered = None if look is None or (not differs and fit.fits) else look.suggested
         if look is None and not fit.fits and fit.remark is None:
             offered = engine.repository.experts[int(routing.chosen[0])]
-        if offered is not None and one_line(texts.topic(offered.description)) == one_line(controls.description):
+        if offered is not None and one_line(texts.topic(offered.description)) == one_line(now.controls.description):
             offered = None  # the sentence is there: its weights by hand are what differs
         why = "" if look is None or not differs else _no_sentence(engine, look)
         return {
-            self.routing: page_html.routing(engine, routing, fit, why, offered is not None, int(controls.k)),
+            self.routing: page_html.routing(engine, routing, fit, why, offered is not None, int(now.controls.k)),
             self.suggestion: gr.Button(texts.topic(offered.description) if offered else "", visible=offered is not None),
         }
 
-    def _similarities(self, tab: Tab, controls: Controls) -> str:
+    def _similarities(self, now: Now) -> str:
         """Of all experts. An invalid sentence leaves them as they were."""
-        routing = _routing(engine := self.context.engine(tab), controls)
+        routing = _routing(engine := now.engine, now.controls)
         return "" if routing is None else page_html.routing_details(engine, routing)
+
+
+def _routed(now: Now) -> object:
+    # An invalid seed or strength has a message where the experts are.
+    controls = now.controls
+    sentence = controls.description, controls.k, controls.tau, controls.weights, controls.seed, controls.strength
+    return sentence, Same(now.engine.repository)
+
+
+def _photos(now: Now) -> object:
+    """What the look at the photos depends on."""
+    return now.visitor.photos, now.controls.where
 
 
 def _routing(engine: SGLora, controls: Controls) -> Routing | None:

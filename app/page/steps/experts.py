@@ -11,12 +11,10 @@ from app.calls import HEAVY, TRAINING
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, clicked, dropped, textbox
-from app.page.view import Controls, Same, Updates
+from app.page.view import Now, Same, Updates
 from app.page.views import experts_html, page_html
-from app.visitors.tab import Tab
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.own import OwnExperts, save_zip
-from core.sglora.repository import Expert
 from core.training.own_expert import MIN_PHOTOS, TrainingStopped
 
 EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
@@ -30,12 +28,12 @@ class Experts(Step):
         self.mine = context.part("own", page_html.note(self.t("OWN_NONE")))
         with gr.Row(elem_classes="sg-ask"):
             download = gr.Button(self.t("EXPERTS_DOWNLOAD"), min_width=180, elem_id="experts-download")
-            self.download = context.sight(download, lambda tab, _: tab.visitor.own_names)
+            self.download = context.sight(download, lambda now: now.visitor.own_names)
             self.load = gr.UploadButton(self.t("EXPERTS_LOAD"), file_types=[".zip"], min_width=180, elem_id="experts-load")
             several: dict[str, Any] = {"choices": [], "multiselect": True, "visible": False, "min_width": 180}
             self.pick = gr.Dropdown(label=self.t("OWN_REMOVE_PICK"), elem_id="own-pick", **several)
             self.remove = gr.Button(self.t("OWN_REMOVE"), min_width=120, elem_id="own-remove")
-            context.sight(self.remove, lambda tab, _: tab.visitor.own_names)
+            context.sight(self.remove, lambda now: now.visitor.own_names)
         self.report, about = context.report("own-report"), (self.t("OWN_DESCRIPTION"), self.t("OWN_DESCRIPTION_HINT"))
         with gr.Accordion(self.t("TRAIN"), open=False, elem_id="train-own"):
             first, more = page_html.one_more()
@@ -72,9 +70,9 @@ class Experts(Step):
             elem_id="experts",
         )
         self.details = context.report("details", lambda: page_html.note(texts.DETAILS_EMPTY))
-        context.view([self.lead, self.mine, self.pick], self._own, self._draw, when="experts")
+        context.view([self.lead, self.mine, self.pick], lambda now: Same(now.engine.repository), self._draw, when="experts")
         found = [self.table, self.count]
-        context.view(found, lambda *now: (self._own(*now), now[0].found), self._draw_found, when="experts")
+        context.view(found, lambda now: (Same(now.engine.repository), now.tab.found), self._draw_found, when="experts")
 
     def wire(self) -> None:
         self.on(self.find.change, self._find, [self.find], trigger_mode="always_last")
@@ -87,12 +85,9 @@ class Experts(Step):
         self.on(self.load.upload, self._load, [self.load], (), self.mine, HEAVY)
         self.on(self.remove.click, self._remove, [self.pick], (), self.mine, HEAVY)
 
-    def _own(self, tab: Tab, _: Controls) -> object:
-        return Same(self.context.engine(tab).repository), tab.visitor.own_names
-
-    def _draw(self, tab: Tab, _: Controls) -> Updates:
-        engine = self.context.engine(tab)
-        own, names = tab.visitor.own_experts(engine), list(tab.visitor.own_names)
+    def _draw(self, now: Now) -> Updates:
+        engine = now.engine
+        own, names = now.visitor.own_experts(engine), list(now.visitor.own_names)
         return {
             self.lead: page_html.note(texts.EXPERTS_LEAD.format(rank=engine.repository.layout.rank)),
             self.mine: experts_html.own_list(own),
@@ -101,10 +96,11 @@ class Experts(Step):
 
     # All experts
 
-    def _draw_found(self, tab: Tab, _: Controls) -> Updates:
-        experts = self._own_first(tab)
-        table = experts_html.table(experts, tab.found)
-        count = experts_html.count(len(table["data"]), len(experts), tab.found)
+    def _draw_found(self, now: Now) -> Updates:
+        own = now.visitor.own_experts(now.engine)
+        experts = [*(entry.expert for entry in own.entries), *own.shipped.experts]
+        table = experts_html.table(experts, now.tab.found)
+        count = experts_html.count(len(table["data"]), len(experts), now.tab.found)
         return {self.table: gr.Dataframe(table, visible=True), self.count: count}
 
     def _find(self, event: Event, words: str | None) -> None:
@@ -112,14 +108,9 @@ class Experts(Step):
 
     def _details(self, event: Event) -> None:
         """Show the clicked expert. The browser may have sorted or filtered the rows, so it sends the row."""
-        row, experts = event.data.get("row_value"), self.context.engine(event.tab).repository.experts
+        row, experts = event.data.get("row_value"), event.engine.repository.experts
         expert = clicked(experts, lambda expert: expert.name, row[:1] if isinstance(row, list) else None)
         event.tab.reports["details"] = experts_html.details(expert)
-
-    def _own_first(self, tab: Tab) -> tuple[Expert, ...]:
-        """All experts in the order of the list: the visitor's own, then the shipped ones."""
-        own: OwnExperts = tab.visitor.own_experts(self.context.engine(tab))
-        return (*(entry.expert for entry in own.entries), *own.shipped.experts)
 
     # Own experts
 
@@ -133,7 +124,7 @@ class Experts(Step):
             progress((step, steps), desc=texts.TRAINING.format(left=left), unit=texts.UNIT_STEPS)
 
         try:
-            trained = own_experts.train(self.context.engine(tab), tab, name, description, show, stop)
+            trained = own_experts.train(event.engine, tab, name, description, show, stop)
             tab.reports["trained"] = experts_html.trained(trained)
         except TrainingStopped as stopped:
             tab.reports["trained"] = page_html.note(texts.of(stopped))
@@ -148,24 +139,24 @@ class Experts(Step):
     def _import(self, event: Event, paths: list[str] | None, description: str) -> Updates:
         if not paths:
             raise AdapterError(texts.IMPORT_NOTHING)
-        entry = own_experts.import_files(self.context.engine(event.tab), event.tab, paths, description)
-        self._changed(event.tab, texts.IMPORTED.format(name=entry.name))
+        entry = own_experts.import_files(event.engine, event.tab, paths, description)
+        _report(event, texts.IMPORTED.format(name=entry.name))
         return {self.adapter: None, self.about: ""}
 
     def _load(self, event: Event, path: str) -> None:
-        count = own_experts.load_own_experts(self.context.engine(event.tab), event.tab, path)
-        self._changed(event.tab, texts.EXPERTS_LOADED.format(n=count))
+        count = own_experts.load_own_experts(event.engine, event.tab, path)
+        _report(event, texts.EXPERTS_LOADED.format(n=count))
 
     def _write(self, event: Event) -> str:
-        visitor = event.tab.visitor
-        return str(visitor.files.write("sg-lora-experts.zip", save_zip(visitor.own_experts(self.context.engine(event.tab)))))
+        content = save_zip(event.visitor.own_experts(event.engine))
+        return str(event.visitor.files.write("sg-lora-experts.zip", content))
 
     def _remove(self, event: Event, names: list[str] | None) -> None:
         if not names:
             raise RepositoryError(texts.OWN_REMOVE_NOTHING)
-        engine = self.context.engine(event.tab)
-        event.tab.visitor.change_own_experts(engine, lambda experts: reduce(OwnExperts.remove, names, experts))
-        self._changed(event.tab, texts.OWN_REMOVED.format(name=", ".join(names)))
+        event.visitor.change_own_experts(event.engine, lambda experts: reduce(OwnExperts.remove, names, experts))
+        _report(event, texts.OWN_REMOVED.format(name=", ".join(names)))
 
-    def _changed(self, tab: Tab, report: str) -> None:
-        tab.reports["own-report"] = page_html.report([report])
+
+def _report(event: Event, words: str) -> None:
+    event.tab.reports["own-report"] = page_html.report([words])

@@ -11,9 +11,8 @@ from app.answers.commands import adapt_command
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, copied, small
-from app.page.view import Controls, Same, Updates
+from app.page.view import Now, Same, Updates
 from app.page.views import page_html
-from app.visitors.tab import Tab
 from core.sglora.request import DEFAULT_WEIGHT
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
@@ -43,8 +42,8 @@ class Generate(Step):
         self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
         context = self.context
-        context.view([self.lora, self.command], lambda tab, _: Same(tab.adaptation), self._draw)
-        context.shows(facts, self._facts, lambda tab, _: Same(tab.adaptation), when="drawer")
+        context.view([self.lora, self.command], lambda now: Same(now.tab.adaptation), self._draw)
+        context.shows(facts, self._facts, lambda now: Same(now.tab.adaptation), when="drawer")
         context.view([self.k, self.strength], self._experts, self._draw_limits)
 
     def wire(self) -> None:
@@ -66,38 +65,38 @@ class Generate(Step):
         return self.again(event, event.tab.asked.question, description="")
 
     def _write(self, event: Event) -> str:
-        return str(write_zip(self.context.engine(event.tab), event.tab.visitor, event.tab.adaptation))
+        return str(write_zip(event.engine, event.visitor, event.tab.adaptation))
 
-    def _draw(self, tab: Tab, _: Controls) -> Updates:
-        adaptation, engine = tab.adaptation, self.context.engine(tab)
+    def _draw(self, now: Now) -> Updates:
+        adaptation, engine = now.tab.adaptation, now.engine
         if adaptation is None:
             return {self.lora: page_html.note(texts.LORA_EMPTY), self.command: gr.Textbox(visible=False)}
         request = replace(adaptation.request, strength=adaptation.strength)
-        command = adapt_command(request, self.context.models.options(tab.visitor.backbone))
+        command = adapt_command(request, now.models.options(now.visitor.backbone))
         # The command line knows only the shipped experts.
-        own = int(adaptation.routing.chosen.max()) >= len(tab.visitor.own_experts(engine).shipped)
+        own = int(adaptation.routing.chosen.max()) >= len(now.visitor.own_experts(engine).shipped)
         shown = gr.Textbox(command, info=texts.COMMAND_OWN if own else "", visible=True)
         return {self.lora: page_html.adapter(engine, adaptation), self.command: shown}
 
-    def _facts(self, tab: Tab, _: Controls) -> str:
-        return "" if tab.adaptation is None else page_html.adapter_details(self.context.engine(tab), tab.adaptation)
+    def _facts(self, now: Now) -> str:
+        return "" if now.tab.adaptation is None else page_html.adapter_details(now.engine, now.tab.adaptation)
 
-    def _experts(self, tab: Tab, _: Controls) -> object:
-        return tab.visitor.backbone, len(self.context.engine(tab).repository)
+    def _experts(self, now: Now) -> object:
+        return now.visitor.backbone, len(now.engine.repository)
 
-    def _draw_limits(self, tab: Tab, controls: Controls) -> Updates:
+    def _draw_limits(self, now: Now) -> Updates:
         """Until a sentence is asked with another strength, the slider has the experts' usual one."""
-        engine, request = self.context.engine(tab), tab.asked.request
+        engine, request = now.engine, now.tab.asked.request
         # No fewer than the default: Gradio rejects an event that was sent with it meanwhile.
         experts, most = max(DEFAULT_K, len(engine.repository)), 1.0 if engine.mixes else MOST
-        usual = engine.usual_strength if request is None or request.strength is None else min(controls.strength, most)
+        usual = engine.usual_strength if request is None or request.strength is None else min(now.controls.strength, most)
         return {
-            self.k: gr.Slider(maximum=experts, value=min(controls.k, experts)),
+            self.k: gr.Slider(maximum=experts, value=min(now.controls.k, experts)),
             self.strength: gr.Slider(maximum=most, value=usual),
         }
 
 
-def _may_cost(tab: Tab, _: Controls) -> bool:
+def _may_cost(now: Now) -> bool:
     """Whether a sentence is applied, and search without it is known to find more, or nothing is known."""
-    made, counted = tab.adaptation, tab.counted
+    made, counted = now.tab.adaptation, now.tab.counted
     return made is not None and made.fits and (counted is None or not counted.measurable or counted.costs)

@@ -11,9 +11,8 @@ from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, small, with_estimate
-from app.page.view import Controls, Same
+from app.page.view import Now, Same
 from app.page.views import page_html, results_html
-from app.visitors.tab import Tab
 from core.common.errors import DataError
 from core.retrieval.learning import Learned
 
@@ -27,57 +26,55 @@ class Learn(Step):
             self.found = context.part("keywords")
             self.button = small(self.t("LEARN"), "learn", 120, scale=0)
         context.sight(line, self._keywords)
-        context.sight(self.button, lambda tab, controls: self._keywords(tab, controls) and not self._report(tab, controls))
-        context.shows(self.found, lambda *now: self._report(*now) or self._words(*now), self._depends)
+        context.sight(self.button, lambda now: self._keywords(now) and not self._report(now))
+        context.shows(self.found, lambda now: self._report(now) or self._words(now), self._depends)
         self.gaps = context.part("gaps", "", "gaps")
-        context.shows(self.gaps, self._gaps, lambda *now: (self._depends(*now), now[0].visitor.taught))
+        context.shows(self.gaps, self._gaps, lambda now: (self._depends(now), now.visitor.taught))
 
     def wire(self) -> None:
         self.on(self.button.click, self._learn, shown_on=self.found, group=HEAVY, hears=True)
         self.downloads(self.gaps.written, self._write, self.gaps)
 
     def _learn(self, event: Event) -> None:
-        photos, engine = self.context.photos(event.tab, event.controls)[0], self.context.engine(event.tab)
-        progress = with_estimate(texts.LEARNING, texts.UNIT_KEYWORDS)
-        learned = learn_keywords(engine, event.tab, event.controls.scope, progress)
-        event.tab.visitor.learned = photos, page_html.report(_told(learned))
+        photos, progress = event.photos, with_estimate(texts.LEARNING, texts.UNIT_KEYWORDS)
+        learned = learn_keywords(event.engine, event.tab, event.controls.scope, progress)
+        event.visitor.learned = photos, page_html.report(_told(learned))
 
-    def _gaps(self, tab: Tab, controls: Controls) -> str:
+    def _gaps(self, now: Now) -> str:
         """The photos to tag, once keywords of these photos were learned."""
-        learned = self._report(tab, controls)
-        tab.proposed = proposed(self.context.engine(tab), tab, controls.scope) if learned else []
-        return results_html.gaps(tab.proposed, tab.visitor.files)
+        now.tab.proposed = proposed(now.engine, now.tab, now.controls.scope) if self._report(now) else []
+        return results_html.gaps(now.tab.proposed, now.visitor.files)
 
     def _write(self, event: Event) -> str:
         keys = event.data.get("keys")
         chosen = [each for each in event.tab.proposed if isinstance(keys, list) and each.photo.id in keys]
         if not chosen:
             raise DataError(texts.GAPS_NONE)
-        path = event.tab.visitor.files.new("sg-lora-keywords.zip")
+        path = event.visitor.files.new("sg-lora-keywords.zip")
         write_keywords([(f"{photo.folder}/{photo.name}".lstrip("/"), word) for photo, word, _ in chosen], path)
         return str(path)
 
-    def _keywords(self, tab: Tab, controls: Controls) -> Mapping[str, Sequence[int]]:
+    def _keywords(self, now: Now) -> Mapping[str, Sequence[int]]:
         """Kept while the photos stay the same: every event of the page asks."""
-        if tab.visitor.adding:
+        if now.visitor.adding:
             return {}
-        photos, _ = self.context.photos(tab, controls)
-        known, found = tab.keywords or (None, {})
+        photos = now.photos
+        known, found = now.tab.keywords or (None, {})
         if known is not photos:
-            found = keywords(photos, controls.scope)
-            tab.keywords = photos, found
+            found = keywords(photos, now.controls.scope)
+            now.tab.keywords = photos, found
         return found
 
-    def _depends(self, tab: Tab, controls: Controls) -> object:
-        return Same(self.context.photos(tab, controls)[0]), tab.visitor.adding, Same(tab.visitor.learned)
+    def _depends(self, now: Now) -> object:
+        return Same(now.photos), now.visitor.adding, Same(now.visitor.learned)
 
-    def _report(self, tab: Tab, controls: Controls) -> str:
+    def _report(self, now: Now) -> str:
         """What was learned last from these photos; "" before."""
-        photos, report = tab.visitor.learned or ((), "")
-        return report if photos is self.context.photos(tab, controls)[0] else ""
+        photos, report = now.visitor.learned or ((), "")
+        return report if photos is now.photos else ""
 
-    def _words(self, tab: Tab, controls: Controls) -> str:
-        found = self._keywords(tab, controls)
+    def _words(self, now: Now) -> str:
+        found = self._keywords(now)
         return page_html.note(texts.LEARN_FOUND.format(n=len(found), photos=len(set().union(*found.values()))))
 
 

@@ -6,9 +6,8 @@ import gradio as gr
 
 from app.page.event import Event
 from app.page.step import Step, small, textbox
-from app.page.view import Same, Updates
+from app.page.view import Now, Same, Updates
 from app.page.views import method_html, page_html
-from app.visitors.tab import Tab
 from core.sglora.request import MAX_WEIGHTS, written_weights
 
 BOXES = ("sentence", "experts", "prior", "draw", "decoder", "search")  # in the order of the method
@@ -32,8 +31,8 @@ class Method(Step):
                         self.draw = small(self.t("HOW_AGAIN"), "draw-again")
         context.bars.append(parts["experts"])
         found, self.parts = parts.pop("search"), parts
-        context.shows(found, lambda tab, _: method_html.search(tab), lambda tab, _: Same(tab.answer), when="about")
-        context.view([*parts.values(), self.sentence], lambda tab, _: Same(tab.adaptation), self._draw, when="about")
+        context.shows(found, lambda now: method_html.search(now.tab), lambda now: Same(now.tab.answer), when="about")
+        context.view([*parts.values(), self.sentence], lambda now: Same(now.tab.adaptation), self._draw, when="about")
 
     def wire(self) -> None:
         self.asks(self.sentence.submit, self._ask, [self.sentence], sets=["description", self.path])
@@ -45,7 +44,7 @@ class Method(Step):
 
     def _between(self, event: Event, other: str, t: float) -> Updates:
         """Take the weights on the path from the sentence to another one."""
-        engine, wanted = self.context.engine(event.tab), event.controls.request
+        engine, wanted = event.engine, event.controls.request
         if wanted is None or not other.strip():
             return {}
         k = min(wanted.k, MAX_WEIGHTS // 2)
@@ -54,6 +53,6 @@ class Method(Step):
         weights = written_weights({experts[i].name: weight for i, weight in path.items()})
         return self._adapt(event, weights="\n".join([wanted.description, *weights]))
 
-    def _draw(self, tab: Tab, _: object) -> Updates:
-        boxes = method_html.boxes(self.context.engine(tab), tab.adaptation)
-        return {self.sentence: tab.asked.sentence} | {self.parts[name]: html for name, html in boxes.items()}
+    def _draw(self, now: Now) -> Updates:
+        boxes = method_html.boxes(now.engine, now.tab.adaptation)
+        return {self.sentence: now.tab.asked.sentence} | {self.parts[name]: html for name, html in boxes.items()}

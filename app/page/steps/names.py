@@ -15,11 +15,10 @@ from app.languages import texts
 from app.languages.texts import Text
 from app.page.event import Event
 from app.page.step import Step, clicked, private, rows, small, textbox
-from app.page.view import Controls, Same, Updates
+from app.page.view import Now, Same, Updates
 from app.page.views import page_html, results_html
-from app.visitors.tab import Tab
 from core.names.file import save_names
-from core.names.teach import TaughtNames, left_out
+from core.names.teach import left_out
 
 # The photos chosen in the strip replace its HTML as an input.
 CHOSEN = "(kept, name, _, ...others) => [kept, name, JSON.stringify([...(window.sgChosen ?? new Map()).keys()]), ...others]"
@@ -43,16 +42,14 @@ class Names(Step):
             with gr.Row():
                 keys = ("NAMES_RENAME", "names-rename"), ("NAMES_REMOVE", "names-remove"), ("NAMES_SAVE", "names-save")
                 buttons = [small(self.t(key), elem_id) for key, elem_id in keys]
-                self.rename, self.remove, self.save = (
-                    context.sight(each, lambda tab, _: tab.visitor.taught) for each in buttons
-                )
+                self.rename, self.remove, self.save = (context.sight(each, lambda now: now.visitor.taught) for each in buttons)
                 self.load = gr.UploadButton(
                     self.t("NAMES_LOAD"), file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
                 )
             self.report = context.report("names-report")
         self.kept = context.kept_names = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
         context.view([self.kept], self._names, self._draw_kept)
-        context.view([self.taught_chips, self.taught], lambda *now: (Same(self._names(*now)), now[0].name), self._draw)
+        context.view([self.taught_chips, self.taught], lambda now: (Same(self._names(now)), now.tab.name), self._draw)
         context.shows(self.strip, self._photos, self._depends, when="names")
 
     def line(self) -> None:
@@ -63,7 +60,7 @@ class Names(Step):
     def from_marks(self) -> None:
         """Lay out the button that learns from marks, beside their count."""
         button = small(self.t("NAMES_MARKS"), "names-marks", 190, scale=0)
-        self.marks = self.context.sight(button, lambda tab, _: tab.marks_of_words)
+        self.marks = self.context.sight(button, lambda now: now.tab.marks_of_words)
 
     def wire(self) -> None:
         def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:
@@ -84,7 +81,7 @@ class Names(Step):
         self.asks(self.taught_chips.select, self._ask, sets=["query"], trigger_mode="multiple")
 
     def _ask(self, event: Event) -> Updates:
-        name, _ = clicked(event.tab.visitor.taught, page_html.taught_name, event.data.get("value"))
+        name, _ = clicked(event.visitor.taught, page_html.taught_name, event.data.get("value"))
         return self.answer(event, query=name)
 
     def _select(self, event: Event, name: str | None) -> Updates:
@@ -96,63 +93,59 @@ class Names(Step):
         photos: list[str] = []
         with suppress(ValueError, TypeError):  # an API client may send anything
             photos = [key for key in json.loads(chosen or "[]") if isinstance(key, str)]
-        tab = event.tab
-        teaching.from_photos(self.context.engine(tab), tab, name or "", photos)
-        return self._changed(tab, left_out(tab.name, len(photos)))
+        teaching.from_photos(event.engine, event.tab, name or "", photos)
+        return self._changed(event, left_out(event.tab.name, len(photos)))
 
     def _from_marks(self, event: Event, name: str) -> Updates:
-        tab, ticked = event.tab, len(event.tab.ticked)
-        teaching.from_marks(self.context.engine(tab), tab, name or "")
-        return self._changed(tab, left_out(tab.name, ticked))
+        ticked = len(event.tab.ticked)
+        teaching.from_marks(event.engine, event.tab, name or "")
+        return self._changed(event, left_out(event.tab.name, ticked))
 
     def _answered(self, event: Event) -> None:
-        answer_photo(self.context.engine(event.tab), event.tab, event.data.get("key"), event.data.get("value") == "up")
+        answer_photo(event.engine, event.tab, event.data.get("key"), event.data.get("value") == "up")
 
-    def _line(self, tab: Tab, _: Controls) -> str:
-        return results_html.line(tab.comparison, line_of(self.context.engine(tab), tab))
+    def _line(self, now: Now) -> str:
+        return results_html.line(now.tab.comparison, line_of(now.engine, now.tab))
 
     def _rename(self, event: Event, old: str | None, new: str) -> Updates:
         tab, words = event.tab, event.tab.asked.words
-        teaching.rename(self.context.engine(tab), tab, old or "", new or "")
-        return self._changed(tab) | ({} if tab.asked.words == words else {"query": tab.asked.words})
+        teaching.rename(event.engine, tab, old or "", new or "")
+        return self._changed(event) | ({} if tab.asked.words == words else {"query": tab.asked.words})
 
     def _remove(self, event: Event, name: str | None) -> Updates:
-        event.tab.visitor.change_names(self.context.engine(event.tab), lambda names: names.remove(name or ""))
-        return self._changed(event.tab)
+        event.visitor.change_names(event.engine, lambda names: names.remove(name or ""))
+        return self._changed(event)
 
     def _load(self, event: Event, path: str) -> None:
-        n, failed = teaching.from_file(self.context.engine(event.tab), event.tab, path)
-        self._changed(event.tab, [texts.NAMES_LOADED.format(n=n), *failed])
+        n, failed = teaching.from_file(event.engine, event.tab, path)
+        self._changed(event, [texts.NAMES_LOADED.format(n=n), *failed])
 
     def _save(self, event: Event) -> str:
-        return str(event.tab.visitor.files.write(NAMES, save_names(self._taught(event.tab))))
+        return str(event.visitor.files.write(NAMES, save_names(event.visitor.names(event.engine))))
 
-    def _changed(self, tab: Tab, remarks: Sequence[Text] = ()) -> Updates:
-        tab.reports["names-report"] = page_html.report(remarks)
+    def _changed(self, event: Event, remarks: Sequence[Text] = ()) -> Updates:
+        event.tab.reports["names-report"] = page_html.report(remarks)
         return {self.name: ""}
 
-    def _taught(self, tab: Tab) -> TaughtNames:
-        return tab.visitor.names(self.context.engine(tab))
-
-    def _names(self, tab: Tab, _: Controls) -> object:
+    def _names(self, now: Now) -> object:
         """The names; None before the browser has sent those that it keeps."""
-        return None if tab.visitor.kept is None else self._taught(tab).entries
+        return None if now.visitor.kept is None else now.visitor.names(now.engine).entries
 
-    def _draw(self, tab: Tab, _: Controls) -> Updates:
-        taught = tab.visitor.taught if tab.visitor.kept is not None else ()
+    def _draw(self, now: Now) -> Updates:
+        taught = now.visitor.taught if now.visitor.kept is not None else ()
         choices, names = [(page_html.taught_name(each), each[0]) for each in taught], [name for name, _ in taught]
-        selected = tab.name if tab.name in names else next(reversed(names), None)
+        selected = now.tab.name if now.tab.name in names else next(reversed(names), None)
         return {
             self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=bool(choices)),
             self.taught: gr.Radio(choices=choices, value=selected, visible=bool(choices)),
         }
 
-    def _draw_kept(self, tab: Tab, _: Controls) -> Updates:
+    def _draw_kept(self, now: Now) -> Updates:
         """Send the names to the browser's storage. Shows a notice about damaged or too large ones."""
-        visitor = tab.visitor
+        visitor = now.visitor
         if visitor.kept is None:
             return {}
-        names = self._taught(tab)
+        names = visitor.names(now.engine)
         if visitor.names_lost:
             visitor.names_lost = False
             gr.Warning(texts.NAMES_NOT_BACK)
@@ -161,9 +154,9 @@ class Names(Step):
             gr.Warning(texts.NAMES_NOT_KEPT)
         return {self.kept: visitor.kept.files}
 
-    def _depends(self, tab: Tab, controls: Controls) -> object:
-        return Same(tab.comparison), self.context.photos(tab, controls)[0][: results_html.STRIP]
+    def _depends(self, now: Now) -> object:
+        return Same(now.tab.comparison), now.photos[: results_html.STRIP]
 
-    def _photos(self, tab: Tab, controls: Controls) -> str:
+    def _photos(self, now: Now) -> str:
         """Photos to choose from: the results, or else the photos that are searched."""
-        return results_html.strip(tab.comparison, *self.context.photos(tab, controls))
+        return results_html.strip(now.tab.comparison, now.photos, now.files)

@@ -39,7 +39,7 @@ class LibraryFolders(Step):
             if now.total:
                 progress(now.done, now.total)
 
-        backbone = self.context.engine(tab).backbone
+        backbone = event.engine.backbone
         report = self.context.sources.libraries.index(name, folder or "", backbone, show, lambda: tab.closed)
         words = texts.LIBRARY_INDEXED.format(
             photos=report.photos, added=report.added, removed=report.removed, failed=len(report.failed)

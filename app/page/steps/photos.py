@@ -13,10 +13,9 @@ from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, chosen, dropped, small
-from app.page.view import Controls, Updates
+from app.page.view import Now, Updates
 from app.page.views import page_html
 from app.photos.samples import elsewhere
-from app.visitors.tab import Tab
 from app.visitors.visitor import PHOTO_LIMIT
 from core.common.errors import GalleryError, StudioError
 from core.data.captions import captions_from_names, parse_typed
@@ -33,8 +32,8 @@ class Photos(Step):
             self.stop = small(self.t("STOP"), "stop-adding", 90, **narrow)
             self.take_back = small("", "take-back", 150, visible=False, **narrow)
             self.clear = small(self.t("CLEAR"), "clear", **narrow)
-        context.sight(self.stop, lambda tab, _: tab.visitor.adding and not tab.visitor.stopped)
-        context.sight(self.clear, lambda tab, _: tab.visitor.photos and not tab.visitor.adding)
+        context.sight(self.stop, lambda now: now.visitor.adding and not now.visitor.stopped)
+        context.sight(self.clear, lambda now: now.visitor.photos and not now.visitor.adding)
         self.report = context.part("report")
 
     def manage(self) -> None:
@@ -64,12 +63,12 @@ class Photos(Step):
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        context.shows(self.timer, lambda tab, _: gr.Timer(active=tab.visitor.adding), self._adding, at_once=True)
+        context.shows(self.timer, lambda now: gr.Timer(active=now.visitor.adding), lambda now: now.visitor.adding, at_once=True)
         context.shows(self.fill, self._fill, self._filled, at_once=True)
-        context.shows(self.take_back, self._back, lambda tab, _: (tab.visitor.removed, tab.visitor.adding), at_once=True)
+        context.shows(self.take_back, self._back, lambda now: (now.visitor.removed, now.visitor.adding), at_once=True)
         context.shows(self.report, self._report, at_once=True)
-        context.shows(self.gallery, self._shown, lambda tab, _: tab.visitor.photos, when="captions")
-        context.shows(self.remove, lambda *_: gr.Button(interactive=False), lambda tab, _: tab.visitor.photos)
+        context.shows(self.gallery, self._shown, lambda now: now.visitor.photos, when="captions")
+        context.shows(self.remove, lambda *_: gr.Button(interactive=False), lambda now: now.visitor.photos)
 
     def wire(self) -> None:
         picked = self.context.picked
@@ -93,27 +92,27 @@ class Photos(Step):
     # What a visitor does
 
     def _begin(self, event: Event) -> None:
-        event.tab.visitor.stopped = False
-        event.tab.visitor.await_photos()
+        event.visitor.stopped = False
+        event.visitor.await_photos()
 
     def _stop(self, event: Event) -> None:
-        event.tab.visitor.stopped = True
+        event.visitor.stopped = True
 
     def _add(self, event: Event, paths: list[str] | None) -> Updates:
-        tab, visitor, before = event.tab, event.tab.visitor, event.tab.visitor.photos
+        visitor, before = event.visitor, event.visitor.photos
         try:
-            done = adding.add_uploads(self.context.engine(tab), tab, paths or [])
+            done = adding.add_uploads(event.engine, event.tab, paths or [])
         except GalleryError as error:  # they are being indexed again, or added by another tab; the box is emptied
             done = Added(None, remarks=(error.message,))
         finally:
             visitor.await_photos(False)
         self.context.visitors.make_room_on_disk(visitor)
-        tab.reports["report"] = page_html.report(done.remarks, done.report, done.failed)
-        return {self.upload: None, **(self._own(tab) if visitor.photos != before else {})}
+        event.tab.reports["report"] = page_html.report(done.remarks, done.report, done.failed)
+        return {self.upload: None, **(self._own(event) if visitor.photos != before else {})}
 
-    def _own(self, tab: Tab) -> dict[str, Any]:
+    def _own(self, event: Event) -> dict[str, Any]:
         """New photos are searched instead of the samples. A question that waited for photos is asked."""
-        controls: Controls = tab.drawn.controls
+        tab, controls = event.tab, event.tab.drawn.controls
         values = {"where": OWN, **elsewhere(OWN, controls.description, controls.query)} if controls.scope.samples else {}
         controls = controls._replace(**values)
         with tab.turn, suppress(StudioError):  # an invalid sentence does not keep photos from being shown
@@ -122,53 +121,50 @@ class Photos(Step):
         return values
 
     def _clear(self, event: Event) -> None:
-        event.tab.visitor.remove([photo.id for photo in event.tab.visitor.photos])
+        event.visitor.remove([photo.id for photo in event.visitor.photos])
 
     def _take_back(self, event: Event) -> None:
-        event.tab.visitor.take_back()
+        event.visitor.take_back()
 
     def _remove(self, event: Event, picked: str | None) -> None:
-        event.tab.visitor.remove([picked] if picked is not None else [])
+        event.visitor.remove([picked] if picked is not None else [])
 
     def _caption(self, event: Event, typed: str) -> None:
-        self._captioned(event.tab, parse_typed(typed or ""))
+        self._captioned(event, parse_typed(typed or ""))
 
     def _caption_by_names(self, event: Event) -> None:
-        self._captioned(event.tab, captions_from_names([photo.name for photo in event.tab.visitor.photos]))
+        self._captioned(event, captions_from_names([photo.name for photo in event.visitor.photos]))
 
-    def _captioned(self, tab: Tab, captions: Mapping[str, Sequence[str]]) -> None:
-        tab.reports["captioned"] = page_html.report([adding.set_captions(self.context.engine(tab), tab, captions)])
+    def _captioned(self, event: Event, captions: Mapping[str, Sequence[str]]) -> None:
+        event.tab.reports["captioned"] = page_html.report([adding.set_captions(event.engine, event.tab, captions)])
 
     def _select(self, event: Event) -> Updates:
-        return {self.context.picked: chosen(event.tab.visitor.photos, event.data.get("index")).id}
+        return {self.context.picked: chosen(event.visitor.photos, event.data.get("index")).id}
 
     def _picked(self, event: Event, photo: str | None) -> Updates:
-        return {self.remove: gr.Button(interactive=any(own.id == photo for own in event.tab.visitor.photos))}
+        return {self.remove: gr.Button(interactive=any(own.id == photo for own in event.visitor.photos))}
 
     # What the page shows
 
-    def _report(self, tab: Tab, _: Controls) -> str:
+    def _report(self, now: Now) -> str:
         """The report of an upload disappears with its photos."""
-        lost = not tab.visitor.photos and not tab.visitor.adding and tab.visitor.removed
-        return "" if lost else tab.reports.get("report", "")
+        lost = not now.visitor.photos and not now.visitor.adding and now.visitor.removed
+        return "" if lost else now.tab.reports.get("report", "")
 
-    def _adding(self, tab: Tab, _: Controls) -> bool:
-        return tab.visitor.adding
+    def _filled(self, now: Now) -> object:
+        visitor = now.visitor
+        return visitor.photos, visitor.progress, visitor.adding, visitor.limit, now.controls.where
 
-    def _filled(self, tab: Tab, controls: Controls) -> object:
-        visitor = tab.visitor
-        return visitor.photos, visitor.progress, visitor.adding, visitor.limit, controls.where
-
-    def _fill(self, tab: Tab, controls: Controls) -> str:
-        (photos, _), library, scope = self.context.photos(tab, controls), self.context.library(tab, controls), controls.scope
-        tab.visitor.delete_unused_files()
+    def _fill(self, now: Now) -> str:
+        library, scope = now.library, now.controls.scope
+        now.visitor.delete_unused_files()
         found = 0 if library is None else len(library)
-        return page_html.gallery_line(tab.visitor, len(photos) if scope.samples else 0, scope.library, found)
+        return page_html.gallery_line(now.visitor, len(now.photos) if scope.samples else 0, scope.library, found)
 
-    def _back(self, tab: Tab, _: Controls) -> gr.Button:
-        removed = len(tab.visitor.removed)
+    def _back(self, now: Now) -> gr.Button:
+        removed = len(now.visitor.removed)
         words = (texts.TAKE_BACK_ONE if removed == 1 else texts.TAKE_BACK).format(n=removed)
-        return gr.Button(words, visible=removed > 0 and not tab.visitor.adding)
+        return gr.Button(words, visible=removed > 0 and not now.visitor.adding)
 
-    def _shown(self, tab: Tab, _: Controls) -> gr.Gallery:
-        return gr.Gallery(value=tab.visitor.thumbnails(), selected_index=None, visible=True)
+    def _shown(self, now: Now) -> gr.Gallery:
+        return gr.Gallery(value=now.visitor.thumbnails(), selected_index=None, visible=True)

@@ -8,10 +8,9 @@ from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step, clicked, rows, with_estimate
-from app.page.view import Controls, Updates
+from app.page.view import Now, Updates
 from app.page.views import page_html
 from app.photos.samples import OPENING, sample_questions
-from app.visitors.tab import Tab
 from core.data.sample_photos import EVERYDAY, Example, sample_sets
 
 
@@ -21,7 +20,7 @@ class SampleQuestions(Step):
     def layout(self) -> None:
         opening = self.context.opens_on_samples
         self.try_it = gr.Button(self.t("TRY"), variant="primary", min_width=220, elem_id="try-it")
-        self.context.sight(self.try_it, lambda _, controls: not controls.scope.samples, at_first=not opening)
+        self.context.sight(self.try_it, lambda now: not now.controls.scope.samples, at_first=not opening)
 
     def about_samples(self) -> None:
         opening = self.context.opens_on_samples
@@ -34,10 +33,10 @@ class SampleQuestions(Step):
         marks = self.context.part("marked-samples", "", "samples", visible="hidden")
         self.context.shows(marks, _chosen, at_once=True)
         shown = [self.sets, self.examples, self.made_by]
-        self.context.view(shown, lambda _, controls: controls.scope.samples, self._draw, at_once=True)
+        self.context.view(shown, lambda now: now.controls.scope.samples, self._draw, at_once=True)
 
-    def _draw(self, _: Tab, controls: Controls) -> Updates:
-        name = controls.scope.samples
+    def _draw(self, now: Now) -> Updates:
+        name = now.controls.scope.samples
         about, credits = texts.EVERYDAY if name == EVERYDAY else texts.SET_NOTE, sample_sets()[name].credits if name else ""
         asked = rows(example.query for example in sample_questions(name))
         return {
@@ -56,7 +55,7 @@ class SampleQuestions(Step):
     def _try(self, event: Event, name: str = OPENING) -> Updates:
         assert self.context.sources.samples is not None
         progress = with_estimate(texts.INDEXING, texts.UNIT_PHOTOS)
-        self.context.sources.samples.gallery(self.context.engine(event.tab), name, progress)
+        self.context.sources.samples.gallery(event.engine, name, progress)
         return self._ask(event, sample_questions(name)[0], name)
 
     def _open(self, event: Event) -> Updates:
@@ -80,7 +79,7 @@ def _title(name: str) -> str:
     return texts.of_sample(sample_sets()[name].title)
 
 
-def _chosen(tab: Tab, controls: Controls) -> str:
+def _chosen(now: Now) -> str:
     """The set that is searched, and the words that were asked: what is marked as chosen."""
-    name = controls.scope.samples
-    return urlencode({"set": _title(name), "asked": tab.asked.words}) if name else ""
+    name = now.controls.scope.samples
+    return urlencode({"set": _title(name), "asked": now.tab.asked.words}) if name else ""

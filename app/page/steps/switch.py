@@ -13,10 +13,9 @@ from app.languages import texts
 from app.models.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB
 from app.page.event import Event
 from app.page.step import Step, choice, small, with_estimate
-from app.page.view import Controls, Updates
+from app.page.view import Now, Updates
 from app.page.views import page_html
 from app.server.errors import without_paths
-from app.visitors.tab import Tab
 from app.visitors.visitor import Switched
 from core.backbones.hub import Show, weights_here
 from core.common.errors import StudioError
@@ -36,8 +35,8 @@ class Switch(Step):
         with gr.Row(equal_height=False):
             self.report = context.report("switched")
             stop = self.stop = small(self.t("STOP"), "stop-download", 90, scale=0)
-        context.sight(stop, lambda tab, _: tab.download is not None)
-        context.shows(self.choice, self._chosen, lambda tab, _: tab.visitor.backbone)
+        context.sight(stop, lambda now: now.tab.download is not None)
+        context.shows(self.choice, self._chosen, lambda now: now.visitor.backbone)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -62,8 +61,8 @@ class Switch(Step):
         offered = self.context.models.repositories.get(name)
         return offered is not None and offered.choice == OFFERED and weights_here(OFFERED_AT) is None
 
-    def _chosen(self, tab: Tab, _: Controls) -> gr.Dropdown:
-        return gr.Dropdown([(self._label(name), name) for name in self._names], value=tab.visitor.backbone)
+    def _chosen(self, now: Now) -> gr.Dropdown:
+        return gr.Dropdown([(self._label(name), name) for name in self._names], value=now.visitor.backbone)
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
@@ -74,7 +73,7 @@ class Switch(Step):
         self.on(self.stop.click, self._stop)
 
     def _begin(self, event: Event, name: str) -> None:
-        if name != event.tab.visitor.backbone:
+        if name != event.visitor.backbone:
             event.tab.reports["switched"] = ROOM
             event.tab.download = threading.Event() if self._downloads(name) else None
 

@@ -10,7 +10,7 @@ from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
 from app.page.step import Step
-from app.page.view import Controls, Same, Updates
+from app.page.view import Now, Same, Updates
 from app.page.views import page_html
 from app.server.hosts import is_from_here
 from app.visitors.tab import Tab
@@ -50,18 +50,18 @@ class TakeHome(Step):
         tab = event.tab
         if tab.counted is None:
             _asked(tab)
-        comparison = answering.measure(self.context.engine(tab), tab)
+        comparison = answering.measure(event.engine, tab)
         if comparison is None:
             raise DataError(texts.TAKE_NO_CAPTIONS)
         return str(tab.visitor.files.write("sg-lora-recall.csv", exports.recall_csv(comparison).encode()))
 
     def _photos(self, event: Event) -> str:
-        exports.write_photos(_asked(event.tab), event.tab.top, path := event.tab.visitor.files.new("sg-lora-photos.zip"))
+        exports.write_photos(_asked(event.tab), event.tab.top, path := event.visitor.files.new("sg-lora-photos.zip"))
         return str(path)
 
     def _tag(self, event: Event) -> str:
-        (zipped, *_), word = self._tagged(event.tab), exports.keyword_of(event.tab.comparison)
-        path = event.tab.visitor.files.new("sg-lora-keywords.zip")
+        (zipped, *_), word = self._tagged(event), exports.keyword_of(event.tab.comparison)
+        path = event.visitor.files.new("sg-lora-keywords.zip")
         exports.write_keywords([(safe_name(hit.label), word) for hit in zipped], path)
         return str(path)
 
@@ -70,19 +70,19 @@ class TakeHome(Step):
         comparison = _asked(tab)
         if not (self.context.sources.libraries.writable and is_from_here(request.client.host, request.headers)):
             raise LibraryError(texts.LIBRARY_READ_ONLY)
-        report = exports.tag_library(comparison, self._tagged(tab)[1])
+        report = exports.tag_library(comparison, self._tagged(event)[1])
         words = texts.TAGGED.format(changed=len(report.changed), same=report.same, failed=len(report.failed))
         tab.reports["take-said"] = page_html.note(words)
         return {self.sure: gr.Button(visible=False)}
 
-    def _depends(self, tab: Tab, _: Controls) -> object:
-        return Same(tab.comparison), tab.top, dict(tab.marks)
+    def _depends(self, now: Now) -> object:
+        return Same(now.tab.comparison), now.tab.top, dict(now.tab.marks)
 
-    def _tagged(self, tab: Tab) -> tuple[list[Hit], list[Hit], int]:
+    def _tagged(self, now: Now) -> tuple[list[Hit], list[Hit], int]:
         """The photos to tag: those whose sidecars come as a ZIP, and those that get them on this machine. They are the photos
         above the line, if answers drew one, else the first ones, without those that are marked as wrong. Also how many first
         ones; 0: the line decides."""
-        comparison, line = _asked(tab), line_of(self.context.engine(tab), tab)
+        tab, comparison, line = now.tab, _asked(now.tab), line_of(now.engine, now.tab)
         above = line.line if line is not None and line.asked and line.ask is None else None
         first = comparison.columns[-1].ranking.hits[: tab.top if above is None else above]
         kept = [hit for hit in first if tab.marks.get(hit.key) is not False]
@@ -90,11 +90,11 @@ class TakeHome(Step):
         here = [hit for hit in kept if hit.key in on_disk]
         return [hit for hit in kept if hit.key not in on_disk], here, len(first) if above is None else 0
 
-    def _draw(self, tab: Tab, _: Controls) -> Updates:
+    def _draw(self, now: Now) -> Updates:
         updates = {button: gr.Button(visible=False) for button in (self.tag, self.ask, self.sure)}
-        if not (word := exports.keyword_of(tab.comparison)):
+        if not (word := exports.keyword_of(now.tab.comparison)):
             return updates
-        zipped, here, first = self._tagged(tab)
+        zipped, here, first = self._tagged(now)
         for button, hits, kind in ((self.tag, zipped, " (ZIP)" if here else ""), (self.ask, here, "")):
             words = texts.TAG_ABOVE if not first else texts.TAG_FIRST if len(hits) == first else texts.TAG_SOME
             if hits:
