@@ -73,7 +73,7 @@ class Studio(Step):
                 samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
                 status = context.part("status", loading)
-        context.shows(header, lambda now: page_html.header(self._shipped(now)), self._shipped, at_once=True)
+        context.shows(header, self._header, lambda now: now.visitor.backbone, at_once=True)
         context.shows(status, self._status, at_once=True)
         names, listed = context.part("expert-names", visible="hidden"), page_html.expert_names
         context.shows(names, lambda now: listed(now.engine), lambda now: Same(now.engine.repository), when="names")
@@ -179,8 +179,8 @@ class Studio(Step):
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")
 
-    def _shipped(self, now: Now) -> bool:
-        return now.visitor.backbone == DEFAULT
+    def _header(self, now: Now) -> str:
+        return page_html.header(now.visitor.backbone == DEFAULT)
 
     def _status(self, now: Now) -> str:
         """Show the number of experts and how long the models took to load, or why they cannot be loaded."""

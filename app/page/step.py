@@ -72,9 +72,10 @@ class Step:
         kept = [context.kept_names] if kinds.get("hears") else []
         inputs = [*kept, *first, context.memory, context.number, *(context.controls[name] for name in Controls._fields)]
         shown_on = context.drawn if shown_on is None else shown_on  # else Gradio tells each output how far the event is
-        options: dict[str, Any] = private(shown_on) | {"js": js, "trigger_mode": trigger_mode}
-        options["show_progress"] = "hidden" if shown_on is context.drawn else "full"
-        return listen(called, inputs, outputs, **options)
+        progress = {"show_progress_on": shown_on, "show_progress": "hidden" if shown_on is context.drawn else "full"}
+        # The page's own events are not in the API. ``app.calls.TURNS`` limits them.
+        own: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, **progress}
+        return listen(called, inputs, outputs, js=js, trigger_mode=trigger_mode, **own)
 
     def asks(self, events: Any, handler: Callable[..., Any], first: Sequence[Any] = (), **options: Any) -> None:
         """Wire events that ask another question, as ``on``. Of the events during an answer, only the last one runs. An event
@@ -99,7 +100,7 @@ class Step:
             return {file: write(event)}
 
         done = self.on(event, written, sets=[file], shown_on=shown_on, group=group, waits=True)
-        done.success(None, file, file, js=script("fetch"), **private())
+        done.success(None, file, file, js=script("fetch"))
 
     def chips(self, elem_id: str, label: str, visible: bool = False) -> gr.Dataset:
         """A list of words to click. ``clicked`` reads its event ``select``."""
@@ -159,17 +160,6 @@ def small(label: str, elem_id: str, width: int = 100, **options: Any) -> gr.Butt
     return gr.Button(label, size="sm", min_width=width, elem_id=elem_id, **options)
 
 
-def chosen(items: Sequence[Item], index: object) -> Item:
-    """The item that was clicked. Raises StudioError: when it is gone, or the index is invalid."""
-    if type(index) is not int or not 0 <= index < len(items):
-        raise StudioError(texts.NOT_THERE)
-    return items[index]
-
-
-def rows(words: Iterable[str]) -> list[list[str]]:
-    return [[word] for word in words]
-
-
 def clicked(items: Iterable[Item], words: Callable[[Item], str], shown: object) -> Item:
     """The item whose chip or row was clicked, found by its words, [words]: the page may show an older list. Raises StudioError:
     when it is gone."""
@@ -177,12 +167,6 @@ def clicked(items: Iterable[Item], words: Callable[[Item], str], shown: object) 
     if found is None:
         raise StudioError(texts.NOT_THERE)
     return found
-
-
-def private(shown_on: Any = None) -> dict[str, Any]:
-    """Options of the page's own events: not in the API, their progress on ``shown_on``. ``app.calls.TURNS`` limits them."""
-    options: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
-    return options | {"show_progress": "hidden", "show_progress_on": shown_on}
 
 
 def with_estimate(words: str, unit: str) -> answering.Progress:

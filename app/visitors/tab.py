@@ -97,7 +97,7 @@ class Tab:
     more: int = 0  # results that the visitor asked for beyond the first ones
     name: str = ""  # the taught name that is selected
     found: str = ""  # the words that experts of the table must have
-    keywords: tuple[object, Mapping[str, Sequence[int]]] | None = None  # photos, and the rows of their keywords
+    keywords: Mapping[str, Sequence[int]] = field(default_factory=dict)  # those of the searched photos, as drawn: their rows
     proposed: Sequence[Any] = ()  # keywords for photos that have none
     reports: dict[str, str] = field(default_factory=dict)  # HTML: what became of the last event of a step
     here: bool = False  # whether its visitor sits at this machine

@@ -5,7 +5,7 @@ import gradio as gr
 from app.answers.question import OWN, Question, Scope
 from app.languages import texts
 from app.page.event import Event
-from app.page.step import Step, choice, dropped, private, textbox
+from app.page.step import Step, choice, dropped, textbox
 from app.page.view import Now, Updates
 from app.page.views import page_html
 from app.photos.samples import OPENING, elsewhere
@@ -50,8 +50,8 @@ class Ask(Step):
         self.asks(self.where.input, self._elsewhere, sets=["folder", "description", "query", "random"])
         self.asks(self.find.click, self._find, [self.pick, self.other])
         # A question is about one photo: a choice in one box empties the other.
-        self.other.upload(None, None, self.pick, js="() => null", **private())
-        self.pick.input(None, None, self.other, js="() => null", **private())
+        self.other.upload(None, None, self.pick, js="() => null")
+        self.pick.input(None, None, self.other, js="() => null")
 
     def _elsewhere(self, event: Event) -> Updates:
         """Ask the same question of other photos, or the page's example about them. The folder is reset. Raises LibraryError:

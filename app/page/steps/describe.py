@@ -6,7 +6,7 @@ from app.actions import answering
 from app.calls import SEARCH
 from app.languages import texts
 from app.page.event import Event
-from app.page.step import Step, clicked, rows, textbox
+from app.page.step import Step, clicked, textbox
 from app.page.view import Controls, Now, Same, Updates
 from app.page.views import page_html
 from core.backbones.description import subject
@@ -72,7 +72,7 @@ class Describe(Step):
         experts = [] if own is None or own.suggested is None else [own.suggested]
         return {
             self.folded: folded,
-            self.look_like: gr.Dataset(samples=rows(map(_topic, experts)), visible=bool(experts)),
+            self.look_like: gr.Dataset(samples=[[_topic(expert)] for expert in experts], visible=bool(experts)),
             self.no_special: page_html.note(_no_sentence(engine, own)) if own is not None and not experts else "",
         }
 

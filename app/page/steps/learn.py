@@ -1,7 +1,6 @@
 """Keywords and folders that the searched photos have: one click teaches them, and proposes them for the other photos."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
@@ -25,11 +24,11 @@ class Learn(Step):
         with gr.Row(equal_height=True, elem_classes="sg-photo-line", elem_id="learn-line") as line:
             self.found = context.part("keywords")
             self.button = small(self.t("LEARN"), "learn", 120, scale=0)
-        context.sight(line, self._keywords)
-        context.sight(self.button, lambda now: self._keywords(now) and not self._report(now))
-        context.shows(self.found, lambda now: self._report(now) or self._words(now), self._depends)
+        context.sight(line, lambda now: now.tab.keywords)
+        context.sight(self.button, lambda now: not _report(now))
+        context.shows(self.found, self._draw, _depends)
         self.gaps = context.part("gaps", "", "gaps")
-        context.shows(self.gaps, self._gaps, lambda now: (self._depends(now), now.visitor.taught))
+        context.shows(self.gaps, self._gaps, lambda now: (_depends(now), now.visitor.taught))
 
     def wire(self) -> None:
         self.on(self.button.click, self._learn, shown_on=self.found, group=HEAVY, hears=True)
@@ -40,9 +39,14 @@ class Learn(Step):
         learned = learn_keywords(event.engine, event.tab, event.controls.scope, progress)
         event.visitor.learned = photos, page_html.report(_told(learned))
 
+    def _draw(self, now: Now) -> str:
+        found = now.tab.keywords = {} if now.visitor.adding else keywords(now.photos, now.controls.scope)
+        words = texts.LEARN_FOUND.format(n=len(found), photos=len(set().union(*found.values())))
+        return _report(now) or page_html.note(words)
+
     def _gaps(self, now: Now) -> str:
         """The photos to tag, once keywords of these photos were learned."""
-        now.tab.proposed = proposed(now.engine, now.tab, now.controls.scope) if self._report(now) else []
+        now.tab.proposed = proposed(now.engine, now.tab, now.controls.scope) if _report(now) else []
         return results_html.gaps(now.tab.proposed, now.visitor.files)
 
     def _write(self, event: Event) -> str:
@@ -54,28 +58,15 @@ class Learn(Step):
         write_keywords([(f"{photo.folder}/{photo.name}".lstrip("/"), word) for photo, word, _ in chosen], path)
         return str(path)
 
-    def _keywords(self, now: Now) -> Mapping[str, Sequence[int]]:
-        """Kept while the photos stay the same: every event of the page asks."""
-        if now.visitor.adding:
-            return {}
-        photos = now.photos
-        known, found = now.tab.keywords or (None, {})
-        if known is not photos:
-            found = keywords(photos, now.controls.scope)
-            now.tab.keywords = photos, found
-        return found
 
-    def _depends(self, now: Now) -> object:
-        return Same(now.photos), now.visitor.adding, Same(now.visitor.learned)
+def _depends(now: Now) -> object:
+    return Same(now.photos), now.visitor.adding, Same(now.visitor.learned)
 
-    def _report(self, now: Now) -> str:
-        """What was learned last from these photos; "" before."""
-        photos, report = now.visitor.learned or ((), "")
-        return report if photos is now.photos else ""
 
-    def _words(self, now: Now) -> str:
-        found = self._keywords(now)
-        return page_html.note(texts.LEARN_FOUND.format(n=len(found), photos=len(set().union(*found.values()))))
+def _report(now: Now) -> str:
+    """What was learned last from these photos; "" before."""
+    photos, report = now.visitor.learned or ((), "")
+    return report if photos is now.photos else ""
 
 
 def _told(learned: Learned) -> list[str]:

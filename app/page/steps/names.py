@@ -14,7 +14,7 @@ from app.calls import HEAVY
 from app.languages import texts
 from app.languages.texts import Text
 from app.page.event import Event
-from app.page.step import Step, clicked, private, rows, small, textbox
+from app.page.step import Step, clicked, small, textbox
 from app.page.view import Now, Same, Updates
 from app.page.views import page_html, results_html
 from core.names.file import save_names
@@ -69,7 +69,7 @@ class Names(Step):
         taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
         learned = changes(self.marks.click, self._from_marks, self.name)
         for each in (taught, learned):
-            each.success(None, js=TAUGHT, **private())
+            each.success(None, js=TAUGHT)
         boxes = [self.taught, self.name], [self.name, "query"]
         self.on(self.rename.click, self._rename, *boxes, self.report, HEAVY, hears=True)
         changes(self.remove.click, self._remove, self.taught)
@@ -136,7 +136,7 @@ class Names(Step):
         choices, names = [(page_html.taught_name(each), each[0]) for each in taught], [name for name, _ in taught]
         selected = now.tab.name if now.tab.name in names else next(reversed(names), None)
         return {
-            self.taught_chips: gr.Dataset(samples=rows(label for label, _ in choices), visible=bool(choices)),
+            self.taught_chips: gr.Dataset(samples=[[label] for label, _ in choices], visible=bool(choices)),
             self.taught: gr.Radio(choices=choices, value=selected, visible=bool(choices)),
         }
 

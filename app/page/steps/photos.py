@@ -12,7 +12,7 @@ from app.answers.question import OWN
 from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
-from app.page.step import Step, chosen, dropped, small
+from app.page.step import Step, dropped, small
 from app.page.view import Now, Updates
 from app.page.views import page_html
 from app.photos.samples import elsewhere
@@ -139,7 +139,10 @@ class Photos(Step):
         event.tab.reports["captioned"] = page_html.report([adding.set_captions(event.engine, event.tab, captions)])
 
     def _select(self, event: Event) -> Updates:
-        return {self.context.picked: chosen(event.visitor.photos, event.data.get("index")).id}
+        index, photos = event.data.get("index"), event.visitor.photos
+        if type(index) is not int or not 0 <= index < len(photos):
+            raise StudioError(texts.NOT_THERE)
+        return {self.context.picked: photos[index].id}
 
     def _picked(self, event: Event, photo: str | None) -> Updates:
         return {self.remove: gr.Button(interactive=any(own.id == photo for own in event.visitor.photos))}

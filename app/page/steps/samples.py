@@ -7,7 +7,7 @@ import gradio as gr
 from app.calls import HEAVY
 from app.languages import texts
 from app.page.event import Event
-from app.page.step import Step, clicked, rows, with_estimate
+from app.page.step import Step, clicked, with_estimate
 from app.page.view import Now, Updates
 from app.page.views import page_html
 from app.photos.samples import OPENING, sample_questions
@@ -38,9 +38,9 @@ class SampleQuestions(Step):
     def _draw(self, now: Now) -> Updates:
         name = now.controls.scope.samples
         about, credits = texts.EVERYDAY if name == EVERYDAY else texts.SET_NOTE, sample_sets()[name].credits if name else ""
-        asked = rows(example.query for example in sample_questions(name))
+        asked = [[example.query] for example in sample_questions(name)]
         return {
-            self.sets: gr.Dataset(samples=rows(map(_title, sample_sets())), visible=bool(name)),
+            self.sets: gr.Dataset(samples=[[_title(each)] for each in sample_sets()], visible=bool(name)),
             self.examples: gr.Dataset(label=about, samples=asked, visible=bool(name)),
             self.made_by: page_html.note(credits) if credits else "",
         }
