@@ -41,9 +41,10 @@ def build(models: Models, visitors: Visitors) -> tuple[gr.Blocks, gr.I18n]:
     """Build the page, and its texts in all languages. ``models`` may still be loading."""
     context = StepContext(models, visitors)
     with gr.Blocks(title=texts.TITLE, analytics_enabled=False, fill_width=False) as page:
-        studio = Studio(context)
+        Studio(context)
         add_endpoints(models, visitors)
-        studio.wire()
+        for step in context.steps:
+            step.wire()
     page.queue(max_size=1_000)
     threading.Thread(target=_prepare, args=[context], name="samples", daemon=True).start()
     return page, context.labels.i18n()
@@ -79,33 +80,33 @@ class Studio(Step):
         context.shows(names, lambda now: listed(now.engine), lambda now: Same(now.engine.repository), when="names")
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
-                self.steps = self._search_tab(samples)
+                self._search_tab(samples)
             with gr.Tab(label("TAB_EXPERTS"), id="experts", elem_id="tab-experts"):
-                switch = [Switch(context)] if context.models.repositories else []
-                experts = Experts(context)
+                if context.models.repositories:
+                    Switch(context)
+                Experts(context)
             with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                 # More than half of the page's bytes: they come once the tab is opened.
                 shown = context.part("evidence-shown", "", "evidence")
                 context.shows(shown, lambda *_: evidence.page(evidence.shipped()), lambda *_: 0, when="evidence")
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
-                self.method = Method(context)
+                Method(context)
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
         self.address = Address(context)
         context.drawn.value = drawing("", 0, 0, {}, context.hidden)
-        self.steps += [experts, self.method, self.address, *switch]
 
-    def _search_tab(self, samples: Sequence[SampleQuestions]) -> list[Step]:
+    def _search_tab(self, samples: Sequence[SampleQuestions]) -> None:
         """Lay out photos and question, beside them the sentence, and the results below."""
         context = self.context
         with gr.Row(equal_height=False, elem_classes="sg-top"):
             with gr.Column(min_width=320):
-                photos, learn, ask = Photos(context), Learn(context), Ask(context)
-                names = Names(context)
+                photos, _, ask, names = Photos(context), Learn(context), Ask(context), Names(context)
                 with gr.Row(equal_height=False, elem_classes="sg-folded"):
                     names.panel()
                     ask.captions()
             with gr.Column(min_width=320):
-                describe, generate = Describe(context), Generate(context)
+                Describe(context)
+                Generate(context)
         compare = Compare(context)
         for each in samples:
             each.about_samples()
@@ -119,24 +120,22 @@ class Studio(Step):
         for each in samples:
             each.credits()
         photos.manage()
-        steps: list[Step] = [*samples, photos, learn, ask, describe, generate, names, compare, TakeHome(context)]
+        TakeHome(context)
         libraries = context.sources.libraries
-        steps += [LibraryFolders(context)] if libraries.writable and libraries.names else []
-        with gr.Accordion(self.t("DETAILS"), open=False, elem_id="more") as context.drawer:
-            for step in steps:
+        if libraries.writable and libraries.names:
+            LibraryFolders(context)
+        with gr.Accordion(self.t("DETAILS"), open=False, elem_id="more") as self.drawer:
+            for step in context.steps:
                 step.more()
-        return steps
 
     def wire(self) -> None:
-        for step in self.steps:
-            step.wire()
         context, page = self.context, self.tabs.parent
         folds = {view.when for view in context.views}
         for tab in self.tabs.children:
             if isinstance(tab, gr.Tab) and tab.id in folds:  # not the first tab: Gradio selects it by itself as the page opens
                 self.opens(tab.select, str(tab.id))
         assert isinstance(page, gr.Blocks)
-        self.opens(context.drawer.expand, "drawer")
+        self.opens(self.drawer.expand, "drawer")
         opening: dict[str, Any] = {"group": OPEN, "opening": True, "hears": True}
         sets = [*ASKED.values(), *SAMPLING, "random", "opened", self.tabs]
         # A visitor may ask before the page is there: then it opens with that. What an earlier event has drawn stays, since the

@@ -32,6 +32,7 @@ class Step:
     def __init__(self, context: StepContext) -> None:
         self.context, self.t = context, context.labels
         self.layout()
+        context.steps.append(self)
 
     def layout(self) -> None:
         raise NotImplementedError

@@ -172,7 +172,9 @@ def test_the_page_says_why_there_are_no_models() -> None:
 
     context = StepContext(Models(load), Visitors())
     with gr.Blocks():
-        Studio(context).wire()
+        Studio(context)
+        for step in context.steps:
+            step.wire()
     with pytest.raises(RepositoryError):
         context.models.get()
     tab = Tab(Person())
