@@ -27,6 +27,7 @@ from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU
 
 Updates = dict[Any, Any]  # of components, by component; of controls also by name
+FILTERS = ("folder", "since", "until")  # controls of all filters
 
 
 class Controls(NamedTuple):

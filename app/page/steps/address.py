@@ -9,14 +9,14 @@ from urllib.parse import parse_qsl, urlencode
 from app.answers.question import OWN, Question, Scope
 from app.page.event import Event
 from app.page.step import Step
-from app.page.view import Controls, Now, Updates
+from app.page.view import FILTERS, Controls, Now, Updates
 from app.photos.samples import OPENING
 from core.common.errors import StudioError
 from core.common.text import without_controls
 from core.data.sample_photos import Example
 from core.sglora.request import written_weights
 
-FILTERS, SAMPLING = ("folder", "since", "until"), ("k", "tau", "seed", "strength")  # names in the address and in ``Controls``
+SAMPLING = ("k", "tau", "seed", "strength")  # names in the address and in ``Controls``
 ASKED = {"q": "query", "about": "description", "in": "where"} | {name: name for name in (*FILTERS, "weights")}
 KINDS = ("similar", "photo")  # questions about a photo of the gallery, by its id
 

@@ -14,14 +14,14 @@ from app.calls import SEARCH, SECONDS_SHOWN
 from app.languages import language, texts
 from app.page.event import Event
 from app.page.step import Step, checkbox, copied, small, textbox, with_estimate
-from app.page.view import Now, Same, Updates
+from app.page.view import FILTERS, Now, Same, Updates
 from app.page.views import results_html
 from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError
 from core.common.languages import language_remark
 from core.data.sample_photos import sample_sets
 
-EXAMPLE_DAY, FILTERS = "2024-05-31", ("folder", "since", "until")
+EXAMPLE_DAY = "2024-05-31"
 MORE, MOST_SHOWN = 48, 300  # results that a click adds, and most results shown
 TRAINED = ("en", "de", "fr")  # page languages that trained the model: only these have a notice about unknown words
 

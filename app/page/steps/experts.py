@@ -2,7 +2,7 @@
 
 import threading
 from functools import reduce
-from typing import Any, Literal
+from typing import Any
 
 import gradio as gr
 
@@ -16,8 +16,6 @@ from app.page.views import experts_html, page_html
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.own import OwnExperts, save_zip
 from core.training.own_expert import MIN_PHOTOS, TrainingStopped
-
-EXPERT_COLUMNS: list[Literal["str", "number"]] = ["str", "str", "str", "str", "number", "number", "number", "number", "number"]
 
 
 class Experts(Step):
@@ -59,7 +57,7 @@ class Experts(Step):
             headers=experts_html.headers(),
             label=self.t("EXPERTS_LABEL"),
             show_label=False,
-            datatype=EXPERT_COLUMNS,
+            datatype=["str", "str", "str", "str", "number", "number", "number", "number", "number"],
             interactive=False,
             wrap=True,
             # Without widths, the table measures itself while its tab is hidden, and shows only two columns.

@@ -44,7 +44,8 @@ class Generate(Step):
         context = self.context
         context.view([self.lora, self.command], lambda now: Same(now.tab.adaptation), self._draw)
         context.shows(facts, self._facts, lambda now: Same(now.tab.adaptation), when="drawer")
-        context.view([self.k, self.strength], self._experts, self._draw_limits)
+        limits = [self.k, self.strength]
+        context.view(limits, lambda now: (now.visitor.backbone, len(now.engine.repository)), self._draw_limits)
 
     def wire(self) -> None:
         # A reset of the strength fires release.
@@ -80,9 +81,6 @@ class Generate(Step):
 
     def _facts(self, now: Now) -> str:
         return "" if now.tab.adaptation is None else page_html.adapter_details(now.engine, now.tab.adaptation)
-
-    def _experts(self, now: Now) -> object:
-        return now.visitor.backbone, len(now.engine.repository)
 
     def _draw_limits(self, now: Now) -> Updates:
         """Until a sentence is asked with another strength, the slider has the experts' usual one."""

@@ -49,7 +49,7 @@ class Names(Step):
             self.report = context.report("names-report")
         self.kept = context.kept_names = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
         context.view([self.kept], self._names, self._draw_kept)
-        context.view([self.taught_chips, self.taught], lambda now: (Same(self._names(now)), now.tab.name), self._draw)
+        context.view([self.taught_chips, self.taught], lambda now: (now.visitor.taught, now.tab.name), self._draw)
         context.shows(self.strip, self._photos, self._depends, when="names")
 
     def line(self) -> None:
@@ -64,14 +64,13 @@ class Names(Step):
 
     def wire(self) -> None:
         def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:
-            return self.on(event, handler, first, [self.name], self.report, HEAVY, hears=True, **options)
+            return self.on(event, handler, first, [self.name, "query"], self.report, HEAVY, hears=True, **options)
 
         taught = changes([self.button.click, self.name.submit], self._teach, self.name, self.strip, js=CHOSEN)
         learned = changes(self.marks.click, self._from_marks, self.name)
         for each in (taught, learned):
             each.success(None, js=TAUGHT)
-        boxes = [self.taught, self.name], [self.name, "query"]
-        self.on(self.rename.click, self._rename, *boxes, self.report, HEAVY, hears=True)
+        changes(self.rename.click, self._rename, self.taught, self.name)
         changes(self.remove.click, self._remove, self.taught)
         changes(self.load.upload, self._load, self.load)
         self.on(self.asked.answered, self._answered, group=HEAVY, trigger_mode="multiple")
@@ -132,7 +131,7 @@ class Names(Step):
         return None if now.visitor.kept is None else now.visitor.names(now.engine).entries
 
     def _draw(self, now: Now) -> Updates:
-        taught = now.visitor.taught if now.visitor.kept is not None else ()
+        taught = now.visitor.taught
         choices, names = [(page_html.taught_name(each), each[0]) for each in taught], [name for name, _ in taught]
         selected = now.tab.name if now.tab.name in names else next(reversed(names), None)
         return {

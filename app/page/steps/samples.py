@@ -47,8 +47,7 @@ class SampleQuestions(Step):
 
     def wire(self) -> None:
         sets = ["description", "query", "where", "folder", "since", "until", "random"]
-        self.asks(self.try_it.click, self._try, sets=sets, group=HEAVY)
-        self.asks(self.context.tour.start, self._try, sets=sets, group=HEAVY)
+        self.asks([self.try_it.click, self.context.tour.start], self._try, sets=sets, group=HEAVY)
         self.asks(self.sets.select, self._open, sets=sets, group=HEAVY, trigger_mode="multiple")
         self.asks(self.examples.select, self._chosen, sets=sets, group=HEAVY, trigger_mode="multiple")
 

@@ -83,9 +83,8 @@ def routing_details(engine: SGLora, result: Routing) -> Markup:
 def adapter(engine: SGLora, result: Adaptation) -> Markup:
     if not result.fits:
         return _html.adapter(texts.LORA_SHARED)
-    ms, made = sum(result.seconds.values()) * 1000, texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
-    words = made.format(description=brief(result.routing.description), ms=ms)
-    return _html.adapter(words)
+    made = texts.LORA_MERGED if engine.generator is None else texts.LORA_MADE
+    return _html.adapter(made.format(description=brief(result.routing.description), ms=sum(result.seconds.values()) * 1000))
 
 
 def adapter_details(engine: SGLora, result: Adaptation) -> Markup:

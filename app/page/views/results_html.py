@@ -168,8 +168,11 @@ def recalls(result: Comparison, compared: bool = True) -> Markup:
     columns = [column for column in result.counted if column.title != RANDOM]
     random = [column for column in result.counted if column.title == RANDOM]
     base, hits = columns[0], {column.title: column.hits for column in columns}
-    rows = [(getattr(texts, title), False, _shares(found)) for title, found in hits.items()]
+    rows, control = [(getattr(texts, title), False, _shares(found)) for title, found in hits.items()], ""
     if random:
+        counts = sorted(map(result.found, random))
+        mean = round(sum(counts) / len(counts))
+        control = texts.RANDOM_RANGE.format(n=len(counts), mean=mean, low=counts[0], high=counts[-1])
         each = np.array([_shares(column.hits) for column in random])[..., 0]  # [sentences, ways and ks]
         spread = np.stack([each.mean(0), each.min(0), each.max(0)], 1)
         rows.insert(1, (texts.RANDOM_ALL.format(n=len(random)), False, spread.tolist()))
@@ -181,11 +184,6 @@ def recalls(result: Comparison, compared: bool = True) -> Markup:
     photos, captions = hits[base.title]["i2t"].total, len(hits[base.title]["t2i"].ranks)
     caution = texts.RECALL_CAUTION if photos < FEW_PHOTOS else ""
     note = texts.RECALL_NOTE.format(photos=photos, captions=captions, caution=caution)
-    control = ""
-    if random:
-        counts = sorted(map(result.found, random))
-        mean = round(sum(counts) / len(counts))
-        control = texts.RANDOM_RANGE.format(n=len(counts), mean=mean, low=counts[0], high=counts[-1])
     return _html.recalls(headline(result, compared), control, len(result.left_out), note, rows)
 
 
