@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any
 
@@ -12,7 +11,7 @@ import gradio as gr
 from app.calls import SECONDS_SHOWN, TRAINING, TURNS, call
 from app.languages import speaking, texts, wanted
 from app.page.context import StepContext
-from app.page.view import NOTHING, Controls, Now
+from app.page.view import NOTHING, Controls, Event
 from app.server.calls import number_of
 from app.server.hosts import address_of, is_from_here
 from app.visitors.tab import Tab
@@ -20,14 +19,6 @@ from app.visitors.visitor import RELOAD_SECONDS
 from core.common.errors import StudioError
 
 CONTROLS = len(Controls._fields)
-
-
-@dataclass(frozen=True)
-class Event(Now):
-    data: Mapping[str, Any]  # what the component says of the event, such as {"index": 2}
-    request: gr.Request
-    had: bool  # whether the browser remembers that the visitor had photos or experts
-    since: int  # the number of the last answer that the browser got
 
 
 def event(

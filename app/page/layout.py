@@ -12,7 +12,6 @@ from app.calls import OPEN
 from app.languages import texts
 from app.models.engines import DEFAULT, Models
 from app.page.context import StepContext
-from app.page.event import Event
 from app.page.step import Step
 from app.page.steps.address import ASKED, SAMPLING, Address
 from app.page.steps.ask import Ask
@@ -28,7 +27,7 @@ from app.page.steps.photos import Photos
 from app.page.steps.samples import SampleQuestions
 from app.page.steps.switch import Switch
 from app.page.steps.take_home import TakeHome
-from app.page.view import Now, Same, Updates, drawing
+from app.page.view import Event, Now, Same, Updates, drawing
 from app.page.views import evidence, page_html
 from app.page.views.template import script
 from app.photos.samples import OPENING, sample_questions

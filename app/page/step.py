@@ -12,8 +12,8 @@ from app.answers.question import Question
 from app.calls import LIGHT, SEARCH
 from app.languages import texts
 from app.page.context import StepContext
-from app.page.event import Event, event
-from app.page.view import Controls, Updates
+from app.page.event import event
+from app.page.view import Controls, Event, Updates
 from app.page.views.template import script
 from core.common.errors import StudioError
 from core.common.text import clean_text

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import gradio as gr
 from gradio.components import Component
 
 from app.actions.answering import request as checked_request
@@ -113,6 +114,16 @@ class Now:
             if self.controls.scope.library and self.models.loaded:
                 return self.tab.library(self.engine, self.controls.scope)
         return None
+
+
+@dataclass(frozen=True)
+class Event(Now):
+    """What a handler gets."""
+
+    data: Mapping[str, Any]  # what the component says of the event, such as {"index": 2}
+    request: gr.Request
+    had: bool  # whether the browser remembers that the visitor had photos or experts
+    since: int  # the number of the last answer that the browser got
 
 
 @dataclass(frozen=True, eq=False)

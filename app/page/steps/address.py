@@ -7,9 +7,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from app.answers.question import OWN, Question, Scope
-from app.page.event import Event
 from app.page.step import Step
-from app.page.view import FILTERS, Controls, Now, Updates
+from app.page.view import FILTERS, Controls, Event, Now, Updates
 from app.photos.samples import OPENING
 from core.common.errors import StudioError
 from core.common.text import without_controls

@@ -4,9 +4,8 @@ import gradio as gr
 
 from app.answers.question import OWN, Question, Scope
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step, choice, dropped, textbox
-from app.page.view import Now, Updates
+from app.page.view import Event, Now, Updates
 from app.page.views import page_html
 from app.photos.samples import OPENING, elsewhere
 from app.visitors.visitor import LISTED

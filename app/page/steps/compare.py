@@ -12,9 +12,8 @@ from app.answers.comparison import Comparison
 from app.answers.question import Question
 from app.calls import SEARCH, SECONDS_SHOWN
 from app.languages import language, texts
-from app.page.event import Event
 from app.page.step import Step, checkbox, copied, small, textbox, with_estimate
-from app.page.view import FILTERS, Now, Same, Updates
+from app.page.view import FILTERS, Event, Now, Same, Updates
 from app.page.views import results_html
 from core.backbones.trained_words import unknown_words
 from core.common.errors import StudioError

@@ -5,9 +5,8 @@ import gradio as gr
 from app.actions import answering
 from app.calls import SEARCH
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step, clicked, textbox
-from app.page.view import Controls, Now, Same, Updates
+from app.page.view import Controls, Event, Now, Same, Updates
 from app.page.views import page_html
 from core.backbones.description import subject
 from core.common.errors import StudioError

@@ -9,9 +9,8 @@ import gradio as gr
 from app.actions import own_experts
 from app.calls import HEAVY, TRAINING
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step, clicked, dropped, textbox
-from app.page.view import Now, Same, Updates
+from app.page.view import Event, Now, Same, Updates
 from app.page.views import experts_html, page_html
 from core.common.errors import AdapterError, RepositoryError
 from core.experts.own import OwnExperts, save_zip

@@ -9,9 +9,8 @@ import gradio as gr
 from app.actions.adapters import write_zip
 from app.answers.commands import adapt_command
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step, copied, small
-from app.page.view import Now, Same, Updates
+from app.page.view import Event, Now, Same, Updates
 from app.page.views import page_html
 from core.sglora.request import DEFAULT_WEIGHT
 from core.sglora.router import DEFAULT_K, DEFAULT_TAU

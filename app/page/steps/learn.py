@@ -8,9 +8,8 @@ from app.actions.learning import keywords, learn_keywords, proposed
 from app.answers.exports import write_keywords
 from app.calls import HEAVY
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step, small, with_estimate
-from app.page.view import Now, Same
+from app.page.view import Event, Now, Same
 from app.page.views import page_html, results_html
 from core.common.errors import DataError
 from core.retrieval.learning import Learned

@@ -4,9 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from app.page.event import Event
 from app.page.step import Step, small, textbox
-from app.page.view import Now, Same, Updates
+from app.page.view import Event, Now, Same, Updates
 from app.page.views import method_html, page_html
 from core.sglora.request import MAX_WEIGHTS, written_weights
 

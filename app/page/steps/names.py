@@ -13,9 +13,8 @@ from app.answers.commands import NAMES
 from app.calls import HEAVY
 from app.languages import texts
 from app.languages.texts import Text
-from app.page.event import Event
 from app.page.step import Step, clicked, small, textbox
-from app.page.view import Now, Same, Updates
+from app.page.view import Event, Now, Same, Updates
 from app.page.views import page_html, results_html
 from core.names.file import save_names
 from core.names.teach import left_out

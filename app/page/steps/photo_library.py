@@ -6,8 +6,8 @@ import gradio as gr
 
 from app.calls import INDEX
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step, choice, with_estimate
+from app.page.view import Event
 from app.page.views import page_html
 from app.server.hosts import is_from_here
 from core.common.errors import LibraryError

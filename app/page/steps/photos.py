@@ -11,9 +11,8 @@ from app.actions.adding import Added
 from app.answers.question import OWN
 from app.calls import HEAVY
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step, dropped, small
-from app.page.view import Now, Updates
+from app.page.view import Event, Now, Updates
 from app.page.views import page_html
 from app.photos.samples import elsewhere
 from app.visitors.visitor import PHOTO_LIMIT

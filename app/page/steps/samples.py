@@ -6,9 +6,8 @@ import gradio as gr
 
 from app.calls import HEAVY
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step, clicked, with_estimate
-from app.page.view import Now, Updates
+from app.page.view import Event, Now, Updates
 from app.page.views import page_html
 from app.photos.samples import OPENING, sample_questions
 from core.data.sample_photos import EVERYDAY, Example, sample_sets

@@ -11,9 +11,8 @@ from app.answers.comparison import Answer
 from app.calls import OPEN
 from app.languages import texts
 from app.models.engines import DEFAULT, LOOK_SECONDS, OFFERED, OFFERED_AT, OFFERED_MB
-from app.page.event import Event
 from app.page.step import Step, choice, small, with_estimate
-from app.page.view import Now, Updates
+from app.page.view import Event, Now, Updates
 from app.page.views import page_html
 from app.server.errors import without_paths
 from app.visitors.visitor import Switched

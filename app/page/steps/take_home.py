@@ -8,9 +8,8 @@ from app.answers import exports
 from app.answers.comparison import Comparison
 from app.calls import HEAVY
 from app.languages import texts
-from app.page.event import Event
 from app.page.step import Step
-from app.page.view import Now, Same, Updates
+from app.page.view import Event, Now, Same, Updates
 from app.page.views import page_html
 from app.server.hosts import is_from_here
 from app.visitors.tab import Tab
