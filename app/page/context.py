@@ -1,19 +1,17 @@
 """What every step gets, and the function that draws what has changed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from app.actions import answering
 from app.models.engines import DEFAULT, Models
 from app.page.labels import Labels
 from app.page.view import Now, Updates, View, drawing
-from app.page.views.template import script
 from app.visitors.registry import Visitors
 from app.visitors.tab import Sources, Tab
 from core.common.errors import StudioError
@@ -44,31 +42,6 @@ class StepContext:
     def written_for(self, component: object) -> str:
         """The control that a visitor writes for the events of a component; an empty text if there is none."""
         return next((name for name, control in self.controls.items() if control is component), self.boxes.get(component, ""))
-
-    def part(self, elem_id: str, html: str = "", scripted: str = "", **options: Any) -> gr.HTML:
-        """HTML that a view draws. ``scripted``: the name of its script."""
-        code = "(window.sgParts ??= []).push({ element, props, watch });\n" + (script(scripted) if scripted else "")
-        return gr.HTML(html, js_on_load=code, elem_id=elem_id, **options)
-
-    def view(self, outputs: Sequence[Any], depends: Callable[..., object], draw: Callable[..., Any], **options: Any) -> None:
-        """Declare a view. The arguments are those of ``View``."""
-        self.views.append(View(tuple(outputs), depends, draw, **options))
-
-    def shows(self, part: Any, draw: Callable[..., Any], depends: Callable[..., object] | None = None, **options: Any) -> None:
-        """Declare a view of one component: ``draw`` returns its value. Without ``depends``, it is made at each event."""
-        self.view([part], depends or draw, lambda now: {part: draw(now)}, **options)
-
-    def sight(self, component: Component | gr.Row, when: Callable[[Now], object], at_first: bool = False) -> Any:
-        """Show a component only while ``when`` says so, and before the first answer only if ``at_first``. Returns it."""
-        self.sights[name := str(component.elem_id)] = when
-        self.hidden += [] if at_first else [name]
-        return component
-
-    def report(self, elem_id: str, before: Callable[[], str] = str, **options: Any) -> gr.HTML:
-        """HTML with what became of a step's last event: ``Tab.reports``, by ``elem_id``. ``before``: what it shows first."""
-        part = self.part(elem_id, **options)
-        self.shows(part, lambda now: now.tab.reports.get(elem_id) or before())
-        return part
 
     @property
     def sources(self) -> Sources:

@@ -68,15 +68,15 @@ class Studio(Step):
         context.controls["weights"] = gr.Textbox("", lines=2, visible="hidden", elem_id="weights")  # `weights.js` writes it
         context.drawn = gr.HTML("", html_template="<i></i>", js_on_load=script("draw"), visible="hidden")
         with gr.Row(equal_height=True, elem_classes="sg-start"):
-            header = context.part("header", label.html("HEADER", lambda: page_html.header(context.models.first == DEFAULT)))
+            header = self.part("header", label.html("HEADER", lambda: page_html.header(context.models.first == DEFAULT)))
             with gr.Column(scale=0, min_width=220):
                 samples = [SampleQuestions(context)] if context.sources.samples is not None else []
                 loading = label.html("STATUS", lambda: page_html.status(texts.LOADING, "wait"))
-                status = context.part("status", loading)
-        context.shows(header, self._header, lambda now: now.visitor.backbone, at_once=True)
-        context.shows(status, self._status, at_once=True)
-        names, listed = context.part("expert-names", visible="hidden"), page_html.expert_names
-        context.shows(names, lambda now: listed(now.engine), lambda now: Same(now.engine.repository), when="names")
+                status = self.part("status", loading)
+        self.shows(header, self._header, lambda now: now.visitor.backbone, at_once=True)
+        self.shows(status, self._status, at_once=True)
+        names, listed = self.part("expert-names", visible="hidden"), page_html.expert_names
+        self.shows(names, lambda now: listed(now.engine), lambda now: Same(now.engine.repository), when="names")
         with gr.Tabs() as self.tabs:
             with gr.Tab(label("TAB_STUDIO"), id="search", elem_id="tab-search"):
                 self._search_tab(samples)
@@ -86,8 +86,8 @@ class Studio(Step):
                 Experts(context)
             with gr.Tab(label("TAB_EVIDENCE"), id="evidence", elem_id="tab-evidence"):
                 # More than half of the page's bytes: they come once the tab is opened.
-                shown = context.part("evidence-shown", "", "evidence")
-                context.shows(shown, lambda *_: evidence.page(evidence.shipped()), lambda *_: 0, when="evidence")
+                shown = self.part("evidence-shown", "", "evidence")
+                self.shows(shown, lambda *_: evidence.page(evidence.shipped()), lambda *_: 0, when="evidence")
             with gr.Tab(label("TAB_ABOUT"), id="about", elem_id="tab-about"):
                 Method(context)
                 gr.Markdown(f'<div lang="en">\n\n{texts.ABOUT}\n\n</div>', elem_classes="sg-about")
@@ -114,7 +114,7 @@ class Studio(Step):
         with gr.Row(equal_height=True, elem_classes="sg-marked", elem_id="marks") as marks:
             compare.marks()
             names.from_marks()
-        context.sight(marks, lambda now: now.tab.marks)
+        self.sight(marks, lambda now: now.tab.marks)
         compare.results()
         for each in samples:
             each.credits()

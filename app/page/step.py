@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import gradio as gr
+from gradio.components import Component
 
 from app.actions import answering
 from app.answers.question import Question
@@ -13,7 +14,7 @@ from app.calls import LIGHT, SEARCH
 from app.languages import texts
 from app.page.context import StepContext
 from app.page.event import event
-from app.page.view import Controls, Event, Updates
+from app.page.view import Controls, Event, Now, Updates, View
 from app.page.views.template import script
 from core.common.errors import StudioError
 from core.common.text import clean_text
@@ -42,6 +43,31 @@ class Step:
 
     def wire(self) -> None:
         """Connect the events."""
+
+    def part(self, elem_id: str, html: str = "", scripted: str = "", **options: Any) -> gr.HTML:
+        """HTML that a view draws. ``scripted``: the name of its script."""
+        code = "(window.sgParts ??= []).push({ element, props, watch });\n" + (script(scripted) if scripted else "")
+        return gr.HTML(html, js_on_load=code, elem_id=elem_id, **options)
+
+    def view(self, outputs: Sequence[Any], depends: Callable[..., object], draw: Callable[..., Any], **options: Any) -> None:
+        """Declare a view. The arguments are those of ``View``."""
+        self.context.views.append(View(tuple(outputs), depends, draw, **options))
+
+    def shows(self, part: Any, draw: Callable[..., Any], depends: Callable[..., object] | None = None, **options: Any) -> None:
+        """Declare a view of one component: ``draw`` returns its value. Without ``depends``, it is made at each event."""
+        self.view([part], depends or draw, lambda now: {part: draw(now)}, **options)
+
+    def sight(self, component: Component | gr.Row, when: Callable[[Now], object], at_first: bool = False) -> Any:
+        """Show a component only while ``when`` says so, and before the first answer only if ``at_first``. Returns it."""
+        self.context.sights[name := str(component.elem_id)] = when
+        self.context.hidden += [] if at_first else [name]
+        return component
+
+    def reports(self, elem_id: str, before: Callable[[], str] = str, **options: Any) -> gr.HTML:
+        """HTML with what became of a step's last event: ``Tab.reports``, by ``elem_id``. ``before``: what it shows first."""
+        part = self.part(elem_id, **options)
+        self.shows(part, lambda now: now.tab.reports.get(elem_id) or before())
+        return part
 
     def on(
         self,
@@ -75,8 +101,8 @@ class Step:
         shown_on = context.drawn if shown_on is None else shown_on  # else Gradio tells each output how far the event is
         progress = {"show_progress_on": shown_on, "show_progress": "hidden" if shown_on is context.drawn else "full"}
         # The page's own events are not in the API. ``app.calls.TURNS`` limits them.
-        own: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, **progress}
-        return listen(called, inputs, outputs, js=js, trigger_mode=trigger_mode, **own)
+        own: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "trigger_mode": trigger_mode}
+        return listen(called, inputs, outputs, js=js, **own, **progress)
 
     def asks(self, events: Any, handler: Callable[..., Any], first: Sequence[Any] = (), **options: Any) -> None:
         """Wire events that ask another question, as ``on``. Of the events during an answer, only the last one runs. An event

@@ -22,8 +22,8 @@ KINDS = ("similar", "photo")  # questions about a photo of the gallery, by its i
 
 class Address(Step):
     def layout(self) -> None:
-        address = self.address = self.context.part("address", "", "address", visible="hidden")
-        self.context.shows(address, self._shown)
+        address = self.address = self.part("address", "", "address", visible="hidden")
+        self.shows(address, self._shown)
 
     def wire(self) -> None:
         self.asks(self.address.go, self._go, sets=[*ASKED.values(), *SAMPLING, "random"], trigger_mode="multiple")

@@ -33,16 +33,15 @@ class Ask(Step):
         self.context.boxes[self.search] = "query"
 
     def captions(self) -> None:
-        context = self.context
         with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
             needs = gr.HTML(page_html.note(self.t("CAPTIONS_NEEDED")), elem_id="photo-words-needs")
-            context.sight(needs, lambda now: not any(photo.captions for photo in now.photos), at_first=True)
+            self.sight(needs, lambda now: not any(photo.captions for photo in now.photos), at_first=True)
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.pick = gr.Dropdown(label=self.t("PICK_LABEL"), choices=[], scale=2, min_width=180, elem_id="pick")
                 self.other = dropped("other", self.t("OTHER_PHOTO"), scale=2, min_width=180)
                 self.find = gr.Button(self.t("DESCRIBE_PHOTO"), variant="primary", scale=1, min_width=100, elem_id="find")
-        context.picked = self.pick
-        context.shows(self.pick, self._choices, lambda now: now.photos, at_once=True)
+        self.context.picked = self.pick
+        self.shows(self.pick, self._choices, lambda now: now.photos, at_once=True)
 
     def wire(self) -> None:
         self.asks([self.search.click, self.query.submit], self.answer)

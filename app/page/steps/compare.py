@@ -30,10 +30,9 @@ class Compare(Step):
         """Lay out what is counted over all captions. ``options`` and ``results`` come below."""
         counting = self.t.html("NOT_COUNTED", lambda: results_html.counting(texts.LOADING))
         with gr.Row(equal_height=False, elem_classes="sg-verdicts"):
-            self.recall = self.context.part("recall", counting if self.context.opens_on_samples else "")
+            self.recall = self.part("recall", counting if self.context.opens_on_samples else "")
 
     def options(self) -> None:
-        context = self.context
         with gr.Row(equal_height=True, elem_classes="sg-options", elem_id="options") as options:
             self.zero_shot = checkbox("with-zero-shot", self.t("WITH_ZERO_SHOT"), True, 160, scale=0)
             # A link may name a folder before the folders are known.
@@ -41,22 +40,21 @@ class Compare(Step):
             self.folder = gr.Dropdown(label=self.t("FOLDER"), scale=0, min_width=110, visible=False, elem_id="folder", **shown)
             self.since = textbox("since", self.t("SINCE"), EXAMPLE_DAY, scale=0, min_width=110)
             self.until = textbox("until", self.t("UNTIL"), EXAMPLE_DAY, scale=0, min_width=110)
-        context.sight(options, self._has_options, at_first=context.opens_on_samples)
+        self.sight(options, self._has_options, at_first=self.context.opens_on_samples)
         for day in (self.since, self.until):
-            context.sight(day, _dated)
+            self.sight(day, _dated)
         filters = {"folder": self.folder, "since": self.since, "until": self.until}
-        context.controls |= {"zero_shot": self.zero_shot, **filters}
+        self.context.controls |= {"zero_shot": self.zero_shot, **filters}
 
     def marks(self) -> None:
-        self.marked = self.context.part("marked")
+        self.marked = self.part("marked")
 
     def results(self) -> None:
-        context = self.context
-        self.results_shown = context.part("results", "", "results")
-        context.report("original", scripted="original", visible="hidden")
+        self.results_shown = self.part("results", "", "results")
+        self.reports("original", scripted="original", visible="hidden")
         self.more_of_them = small(self.t("SHOW_MORE"), "show-more")
-        context.sight(self.more_of_them, self._has_more)
-        context.answer = self.results_shown
+        self.sight(self.more_of_them, self._has_more)
+        self.context.answer = self.results_shown
 
     def more(self) -> None:
         with gr.Row():
@@ -65,12 +63,12 @@ class Compare(Step):
         self.context.controls |= {"merge": self.merge, "random": self.random}
         label, info = texts.SEARCH_COMMAND_LABEL, texts.SEARCH_COMMAND_INFO
         self.commands = copied("search-command", label, info=info, lines=2, max_lines=6)
-        context, text = self.context, self._commands
-        context.shows(self.results_shown, self._answer, self._answered, at_once=True)
-        context.shows(self.marked, self._marked, lambda now: (Same(now.tab.comparison), dict(now.tab.marks)))
-        context.shows(self.recall, self._recall, lambda now: (Same(now.tab.counted), now.controls.zero_shot))
-        context.shows(self.commands, lambda now: gr.Textbox(text(now), visible=bool(text(now))), text)
-        context.shows(self.folder, self._choices, _folders)
+        text = self._commands
+        self.shows(self.results_shown, self._answer, self._answered, at_once=True)
+        self.shows(self.marked, self._marked, lambda now: (Same(now.tab.comparison), dict(now.tab.marks)))
+        self.shows(self.recall, self._recall, lambda now: (Same(now.tab.counted), now.controls.zero_shot))
+        self.shows(self.commands, lambda now: gr.Textbox(text(now), visible=bool(text(now))), text)
+        self.shows(self.folder, self._choices, _folders)
 
     def wire(self) -> None:
         beside, filters = ["merge", "random"], (self.since, self.until)

@@ -23,26 +23,25 @@ class Describe(Step):
         context = self.context
         # On a phone, a line folds the sentence and its experts once they are applied: the answer is what visitors look for.
         folded = page_html.folded(self.t("DESCRIPTION_LABEL")) if context.opens_on_samples else ""
-        self.folded = context.part("folded", folded, "fold")
+        self.folded = self.part("folded", folded, "fold")
         with gr.Row(equal_height=False, elem_classes="sg-ask"):
             label, example = self.t("DESCRIPTION_LABEL"), self.t("DESCRIPTION_PLACEHOLDER")
             self.description = textbox("description", label, example, 3, scale=4, min_width=200)
             self.button = gr.Button(self.t("GENERATE_BUTTON"), scale=1, min_width=100, elem_id="generate")
-        self.routing = context.part("routing", page_html.note(self.t("ROUTE_EMPTY")), "weights")
+        self.routing = self.part("routing", page_html.note(self.t("ROUTE_EMPTY")), "weights")
         context.bars.append(self.routing)
         self.suggestion = gr.Button("", size="sm", visible=False, elem_id="suggestion")
         self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
-        self.no_special = context.part("no-special")
+        self.no_special = self.part("no-special")
         context.controls["description"] = self.description
         context.boxes |= {self.button: "description", self.folded: "description"}
 
     def more(self) -> None:
-        chart = self.context.part("chart")
-        view = self.context.view
-        view([self.routing, self.suggestion], lambda now: (_routed(now), _photos(now)), self._draw_routing)
-        self.context.shows(chart, self._similarities, _routed, when="drawer")
+        chart = self.part("chart")
+        self.view([self.routing, self.suggestion], lambda now: (_routed(now), _photos(now)), self._draw_routing)
+        self.shows(chart, self._similarities, _routed, when="drawer")
         shown = [self.folded, self.look_like, self.no_special]
-        view(shown, lambda now: (Same(now.tab.adaptation), _photos(now)), self._draw_suggested)
+        self.view(shown, lambda now: (Same(now.tab.adaptation), _photos(now)), self._draw_suggested)
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins. Gradio's own event of the box comes as well when the page sets it.

@@ -19,19 +19,18 @@ from core.training.own_expert import MIN_PHOTOS, TrainingStopped
 
 class Experts(Step):
     def layout(self) -> None:
-        context = self.context
-        self.lead = context.part("experts-lead", page_html.note(self.t("LOADING")))
+        self.lead = self.part("experts-lead", page_html.note(self.t("LOADING")))
         gr.HTML(self.t.html("OWN_SECTION", lambda: page_html.section(texts.OWN, texts.OWN_LEAD)))
-        self.mine = context.part("own", page_html.note(self.t("OWN_NONE")))
+        self.mine = self.part("own", page_html.note(self.t("OWN_NONE")))
         with gr.Row(elem_classes="sg-ask"):
             download = gr.Button(self.t("EXPERTS_DOWNLOAD"), min_width=180, elem_id="experts-download")
-            self.download = context.sight(download, lambda now: now.visitor.own_names)
+            self.download = self.sight(download, lambda now: now.visitor.own_names)
             self.load = gr.UploadButton(self.t("EXPERTS_LOAD"), file_types=[".zip"], min_width=180, elem_id="experts-load")
             several: dict[str, Any] = {"choices": [], "multiselect": True, "visible": False, "min_width": 180}
             self.pick = gr.Dropdown(label=self.t("OWN_REMOVE_PICK"), elem_id="own-pick", **several)
             self.remove = gr.Button(self.t("OWN_REMOVE"), min_width=120, elem_id="own-remove")
-            context.sight(self.remove, lambda now: now.visitor.own_names)
-        self.report, about = context.report("own-report"), (self.t("OWN_DESCRIPTION"), self.t("OWN_DESCRIPTION_HINT"))
+            self.sight(self.remove, lambda now: now.visitor.own_names)
+        self.report, about = self.reports("own-report"), (self.t("OWN_DESCRIPTION"), self.t("OWN_DESCRIPTION_HINT"))
         with gr.Accordion(self.t("TRAIN"), open=False, elem_id="train-own"):
             first, more = page_html.one_more()
             gr.HTML(page_html.note(self.t("TRAIN_LEAD", least=MIN_PHOTOS, first=first, more=more)))
@@ -41,7 +40,7 @@ class Experts(Step):
             with gr.Row():
                 self.train = gr.Button(self.t("TRAIN_BUTTON"), variant="primary", min_width=140, elem_id="train")
                 self.stop = gr.Button(self.t("STOP"), min_width=100, elem_id="stop")
-            self.trained = context.report("trained")
+            self.trained = self.reports("trained")
         with gr.Accordion(self.t("IMPORT"), open=False, elem_id="import-own"):
             gr.HTML(page_html.note(self.t("IMPORT_LEAD")))
             with gr.Row():
@@ -51,7 +50,7 @@ class Experts(Step):
             self.imports = gr.Button(self.t("IMPORT_BUTTON"), variant="primary", min_width=140, elem_id="import")
         gr.HTML(self.t.html("EXPERTS_SECTION", lambda: page_html.section(texts.EXPERTS_LABEL, texts.EXPERTS_TABLE_LEAD)))
         self.find = gr.Textbox("", label=self.t("EXPERTS_FIND"), placeholder=self.t("EXPERTS_FIND_HINT"), elem_id="find-expert")
-        self.count = context.part("experts-found")
+        self.count = self.part("experts-found")
         self.table = gr.Dataframe(
             headers=experts_html.headers(),
             label=self.t("EXPERTS_LABEL"),
@@ -66,10 +65,10 @@ class Experts(Step):
             visible=False,  # so that a browser does not load its code before the tab is opened
             elem_id="experts",
         )
-        self.details = context.report("details", lambda: page_html.note(texts.DETAILS_EMPTY))
-        context.view([self.lead, self.mine, self.pick], lambda now: Same(now.engine.repository), self._draw, when="experts")
+        self.details = self.reports("details", lambda: page_html.note(texts.DETAILS_EMPTY))
+        self.view([self.lead, self.mine, self.pick], lambda now: Same(now.engine.repository), self._draw, when="experts")
         found = [self.table, self.count]
-        context.view(found, lambda now: (Same(now.engine.repository), now.tab.found), self._draw_found, when="experts")
+        self.view(found, lambda now: (Same(now.engine.repository), now.tab.found), self._draw_found, when="experts")
 
     def wire(self) -> None:
         self.on(self.find.change, self._find, [self.find], trigger_mode="always_last")

@@ -21,10 +21,10 @@ MOST = 2.0  # maximum of the strength's slider, if the strength scales the adapt
 class Generate(Step):
     def layout(self) -> None:
         with gr.Row(equal_height=True, elem_classes="sg-made"):
-            self.lora = self.context.part("lora", page_html.note(self.t("LORA_EMPTY")))
+            self.lora = self.part("lora", page_html.note(self.t("LORA_EMPTY")))
             self.without = small(self.t("WITHOUT_SENTENCE"), "without-sentence", 170, scale=0)
             self.download = small(self.t("DOWNLOAD"), "download", 150, scale=0)
-        self.context.sight(self.without, _may_cost)
+        self.sight(self.without, _may_cost)
 
     def more(self) -> None:
         with gr.Row():
@@ -37,14 +37,13 @@ class Generate(Step):
             self.tau = gr.Slider(
                 0.01, 1, DEFAULT_TAU, step=0.01, label=texts.TAU_LABEL, info=texts.TAU_INFO, min_width=200, elem_id="tau"
             )
-        facts = self.context.part("facts")
+        facts = self.part("facts")
         self.command = copied("command", texts.COMMAND_LABEL, max_lines=4)
         self.context.controls |= {"k": self.k, "tau": self.tau, "seed": self.seed, "strength": self.strength}
-        context = self.context
-        context.view([self.lora, self.command], lambda now: Same(now.tab.adaptation), self._draw)
-        context.shows(facts, self._facts, lambda now: Same(now.tab.adaptation), when="drawer")
+        self.view([self.lora, self.command], lambda now: Same(now.tab.adaptation), self._draw)
+        self.shows(facts, self._facts, lambda now: Same(now.tab.adaptation), when="drawer")
         limits = [self.k, self.strength]
-        context.view(limits, lambda now: (now.visitor.backbone, len(now.engine.repository)), self._draw_limits)
+        self.view(limits, lambda now: (now.visitor.backbone, len(now.engine.repository)), self._draw_limits)
 
     def wire(self) -> None:
         # A reset of the strength fires release.

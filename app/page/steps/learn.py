@@ -19,15 +19,14 @@ LISTED = 5  # keywords of a kind in the report
 
 class Learn(Step):
     def layout(self) -> None:
-        context = self.context
         with gr.Row(equal_height=True, elem_classes="sg-photo-line", elem_id="learn-line") as line:
-            self.found = context.part("keywords")
+            self.found = self.part("keywords")
             self.button = small(self.t("LEARN"), "learn", 120, scale=0)
-        context.sight(line, lambda now: now.tab.keywords)
-        context.sight(self.button, lambda now: not _report(now))
-        context.shows(self.found, self._draw, _depends)
-        self.gaps = context.part("gaps", "", "gaps")
-        context.shows(self.gaps, self._gaps, lambda now: (_depends(now), now.visitor.taught))
+        self.sight(line, lambda now: now.tab.keywords)
+        self.sight(self.button, lambda now: not _report(now))
+        self.shows(self.found, self._draw, _depends)
+        self.gaps = self.part("gaps", "", "gaps")
+        self.shows(self.gaps, self._gaps, lambda now: (_depends(now), now.visitor.taught))
 
     def wire(self) -> None:
         self.on(self.button.click, self._learn, shown_on=self.found, group=HEAVY, hears=True)

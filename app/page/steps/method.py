@@ -16,12 +16,12 @@ class Method(Step):
     def layout(self) -> None:
         context, parts = self.context, dict[str, Any]()
         tour = self.t.html("TOUR_HTML", method_html.tour) if context.sources.samples is not None else ""
-        context.tour = context.part("tour", tour, "tour")
+        context.tour = self.part("tour", tour, "tour")
         with gr.Row(equal_height=False, elem_classes="sg-how"):
             for name in BOXES:
                 with gr.Column(min_width=0, elem_id=f"box-{name}"):
                     scripted = "weights" if name == "experts" else ""
-                    parts[name] = context.part(f"how-{name}", page_html.note(self.t("LOADING")), scripted)
+                    parts[name] = self.part(f"how-{name}", page_html.note(self.t("LOADING")), scripted)
                     if name == "sentence":
                         self.sentence = textbox("sentence", self.t("HOW_SENTENCE"), self.t("DESCRIPTION_PLACEHOLDER"), 3)
                         self.other = textbox("other-sentence", self.t("HOW_OTHER"), self.t("OWN_DESCRIPTION_HINT"), 3)
@@ -30,8 +30,8 @@ class Method(Step):
                         self.draw = small(self.t("HOW_AGAIN"), "draw-again")
         context.bars.append(parts["experts"])
         found, self.parts = parts.pop("search"), parts
-        context.shows(found, lambda now: method_html.search(now.tab), lambda now: Same(now.tab.answer), when="about")
-        context.view([*parts.values(), self.sentence], lambda now: Same(now.tab.adaptation), self._draw, when="about")
+        self.shows(found, lambda now: method_html.search(now.tab), lambda now: Same(now.tab.answer), when="about")
+        self.view([*parts.values(), self.sentence], lambda now: Same(now.tab.adaptation), self._draw, when="about")
 
     def wire(self) -> None:
         self.asks(self.sentence.submit, self._ask, [self.sentence], sets=["description", self.path])

@@ -30,10 +30,9 @@ class Names(Step):
         self.taught_chips = self.chips("names-chips", self.t("NAMES_TAUGHT"))
 
     def panel(self) -> None:
-        context = self.context
         with gr.Accordion(self.t("NAMES_TITLE"), open=False, elem_id="names") as self.folded:
             gr.HTML(page_html.note(self.t("NAMES_LEAD")))
-            self.strip = context.part("names-strip", "", "strip")
+            self.strip = self.part("names-strip", "", "strip")
             with gr.Row(equal_height=False, elem_classes="sg-ask"):
                 self.name = textbox("names-name", self.t("NAMES_NAME"), self.t("NAMES_PLACEHOLDER"), scale=2, min_width=120)
                 self.button = gr.Button(self.t("NAMES_TEACH"), variant="primary", scale=1, min_width=90, elem_id="names-teach")
@@ -41,25 +40,25 @@ class Names(Step):
             with gr.Row():
                 keys = ("NAMES_RENAME", "names-rename"), ("NAMES_REMOVE", "names-remove"), ("NAMES_SAVE", "names-save")
                 buttons = [small(self.t(key), elem_id) for key, elem_id in keys]
-                self.rename, self.remove, self.save = (context.sight(each, lambda now: now.visitor.taught) for each in buttons)
+                self.rename, self.remove, self.save = (self.sight(each, lambda now: now.visitor.taught) for each in buttons)
                 self.load = gr.UploadButton(
                     self.t("NAMES_LOAD"), file_types=[".safetensors"], size="sm", min_width=100, elem_id="names-load"
                 )
-            self.report = context.report("names-report")
-        self.kept = context.kept_names = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
-        context.view([self.kept], self._names, self._draw_kept)
-        context.view([self.taught_chips, self.taught], lambda now: (now.visitor.taught, now.tab.name), self._draw)
-        context.shows(self.strip, self._photos, self._depends, when="names")
+            self.report = self.reports("names-report")
+        self.kept = self.context.kept_names = gr.BrowserState(None, storage_key="sg-lora-studio-names", secret="sg-lora-studio")
+        self.view([self.kept], self._names, self._draw_kept)
+        self.view([self.taught_chips, self.taught], lambda now: (now.visitor.taught, now.tab.name), self._draw)
+        self.shows(self.strip, self._photos, self._depends, when="names")
 
     def line(self) -> None:
         """Lay out “Is this Shrek?”, above the results."""
-        self.asked = self.context.part("line", "", "line")
-        self.context.shows(self.asked, self._line)
+        self.asked = self.part("line", "", "line")
+        self.shows(self.asked, self._line)
 
     def from_marks(self) -> None:
         """Lay out the button that learns from marks, beside their count."""
         button = small(self.t("NAMES_MARKS"), "names-marks", 190, scale=0)
-        self.marks = self.context.sight(button, lambda now: now.tab.marks_of_words)
+        self.marks = self.sight(button, lambda now: now.tab.marks_of_words)
 
     def wire(self) -> None:
         def changes(event: Any, handler: Callable[..., Updates | None], *first: Any, **options: Any) -> Any:

@@ -25,7 +25,7 @@ class LibraryFolders(Step):
             words: dict[str, Any] = {"label": self.t("LIBRARY_FOLDER"), "info": self.t("LIBRARY_FOLDER_INFO")}
             self.folder = gr.Textbox(max_lines=1, elem_id="library-folder", **words)
             self.index = gr.Button(self.t("LIBRARY_INDEX_NOW"), elem_id="library-index")
-            self.report = self.context.report("library-report")
+            self.report = self.reports("library-report")
 
     def wire(self) -> None:
         self.on(self.index.click, self._index, [self.name, self.folder], (), self.report, INDEX, waits=True)

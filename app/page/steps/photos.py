@@ -24,19 +24,17 @@ LOOK_SECONDS = 0.7
 
 class Photos(Step):
     def layout(self) -> None:
-        context, narrow = self.context, {"scale": 0}
         with gr.Row(equal_height=True, elem_classes="sg-photo-line"):
             self.upload = dropped("upload", self.t("UPLOAD_LABEL"), file_count="multiple", scale=0, min_width=260)
-            self.fill = context.part("fill", page_html.note(self.t("GALLERY_EMPTY")))
-            self.stop = small(self.t("STOP"), "stop-adding", 90, **narrow)
-            self.take_back = small("", "take-back", 150, visible=False, **narrow)
-            self.clear = small(self.t("CLEAR"), "clear", **narrow)
-        context.sight(self.stop, lambda now: now.visitor.adding and not now.visitor.stopped)
-        context.sight(self.clear, lambda now: now.visitor.photos and not now.visitor.adding)
-        self.report = context.part("report")
+            self.fill = self.part("fill", page_html.note(self.t("GALLERY_EMPTY")))
+            self.stop = small(self.t("STOP"), "stop-adding", 90, scale=0)
+            self.take_back = small("", "take-back", 150, visible=False, scale=0)
+            self.clear = small(self.t("CLEAR"), "clear", scale=0)
+        self.sight(self.stop, lambda now: now.visitor.adding and not now.visitor.stopped)
+        self.sight(self.clear, lambda now: now.visitor.photos and not now.visitor.adding)
+        self.report = self.part("report")
 
     def manage(self) -> None:
-        context = self.context
         with gr.Accordion(self.t("CAPTIONS"), open=False, elem_id="captions") as self.folded:
             with gr.Column(elem_classes="sg-gallery"):
                 self.gallery = gr.Gallery(
@@ -57,17 +55,17 @@ class Photos(Step):
             with gr.Row():
                 self.use_typed = small(self.t("CAPTIONS_SAVE"), "use-typed", 140)
                 self.use_names = small(self.t("CAPTIONS_NAMES"), "use-names", 140)
-            context.report("captioned")
-            minutes = f"{context.visitors.limits.keep_seconds / 60:g}"
+            self.reports("captioned")
+            minutes = f"{self.context.visitors.limits.keep_seconds / 60:g}"
             gr.HTML(page_html.note(self.t("GALLERY_LEAD", limit=PHOTO_LIMIT, minutes=minutes)))
         # The timer shows photos that are still being added, by this tab, by another, or by this one before a reload.
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        context.shows(self.timer, lambda now: gr.Timer(active=now.visitor.adding), lambda now: now.visitor.adding, at_once=True)
-        context.shows(self.fill, self._fill, self._filled, at_once=True)
-        context.shows(self.take_back, self._back, lambda now: (now.visitor.removed, now.visitor.adding), at_once=True)
-        context.shows(self.report, self._report, at_once=True)
-        context.shows(self.gallery, self._shown, lambda now: now.visitor.photos, when="captions")
-        context.shows(self.remove, lambda *_: gr.Button(interactive=False), lambda now: now.visitor.photos)
+        self.shows(self.timer, lambda now: gr.Timer(active=now.visitor.adding), lambda now: now.visitor.adding, at_once=True)
+        self.shows(self.fill, self._fill, self._filled, at_once=True)
+        self.shows(self.take_back, self._back, lambda now: (now.visitor.removed, now.visitor.adding), at_once=True)
+        self.shows(self.report, self._report, at_once=True)
+        self.shows(self.gallery, self._shown, lambda now: now.visitor.photos, when="captions")
+        self.shows(self.remove, lambda *_: gr.Button(interactive=False), lambda now: now.visitor.photos)
 
     def wire(self) -> None:
         picked = self.context.picked

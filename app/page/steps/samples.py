@@ -17,9 +17,8 @@ class SampleQuestions(Step):
     """Laid out only if there are samples."""
 
     def layout(self) -> None:
-        opening = self.context.opens_on_samples
         self.try_it = gr.Button(self.t("TRY"), variant="primary", min_width=220, elem_id="try-it")
-        self.context.sight(self.try_it, lambda now: not now.controls.scope.samples, at_first=not opening)
+        self.sight(self.try_it, lambda now: not now.controls.scope.samples, at_first=not self.context.opens_on_samples)
 
     def about_samples(self) -> None:
         opening = self.context.opens_on_samples
@@ -28,11 +27,11 @@ class SampleQuestions(Step):
             self.examples = self.chips("examples", self.t("SET_NOTE"), opening)
 
     def credits(self) -> None:
-        self.made_by = self.context.part("credits")
-        marks = self.context.part("marked-samples", "", "samples", visible="hidden")
-        self.context.shows(marks, _chosen, at_once=True)
+        self.made_by = self.part("credits")
+        marks = self.part("marked-samples", "", "samples", visible="hidden")
+        self.shows(marks, _chosen, at_once=True)
         shown = [self.sets, self.examples, self.made_by]
-        self.context.view(shown, lambda now: now.controls.scope.samples, self._draw, at_once=True)
+        self.view(shown, lambda now: now.controls.scope.samples, self._draw, at_once=True)
 
     def _draw(self, now: Now) -> Updates:
         name = now.controls.scope.samples
@@ -46,7 +45,8 @@ class SampleQuestions(Step):
 
     def wire(self) -> None:
         sets = ["description", "query", "where", "folder", "since", "until", "random"]
-        self.asks([self.try_it.click, self.context.tour.start], self._try, sets=sets, group=HEAVY)
+        self.asks(self.try_it.click, self._try, sets=sets, group=HEAVY)
+        self.asks(self.context.tour.start, self._try, sets=sets, group=HEAVY)
         self.asks(self.sets.select, self._open, sets=sets, group=HEAVY, trigger_mode="multiple")
         self.asks(self.examples.select, self._chosen, sets=sets, group=HEAVY, trigger_mode="multiple")
 

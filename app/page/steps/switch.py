@@ -28,14 +28,13 @@ class Switch(Step):
     """Laid out only if there is a choice."""
 
     def layout(self) -> None:
-        context = self.context
         choices = [(self.t.html(f"BACKBONE {name}", partial(self._label, name)), name) for name in self._names]
-        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, context.models.first)
+        self.choice = choice("backbone", self.t("BACKBONE_LABEL"), choices, self.context.models.first)
         with gr.Row(equal_height=False):
-            self.report = context.report("switched")
+            self.report = self.reports("switched")
             stop = self.stop = small(self.t("STOP"), "stop-download", 90, scale=0)
-        context.sight(stop, lambda now: now.tab.download is not None)
-        context.shows(self.choice, self._chosen, lambda now: now.visitor.backbone)
+        self.sight(stop, lambda now: now.tab.download is not None)
+        self.shows(self.choice, self._chosen, lambda now: now.visitor.backbone)
 
     @property
     def _names(self) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ class TakeHome(Step):
                 # For a library on this machine, XMP files are written beside the photos, after a confirmation.
                 buttons = [gr.Button(visible=False, min_width=150, elem_id=name) for name in ("tag", "tag-here", "tag-sure")]
                 self.tag, self.ask, self.sure = buttons
-            self.report = self.context.report("take-said")
-        self.context.view(buttons, self._depends, self._draw, when="take-home")
+            self.report = self.reports("take-said")
+        self.view(buttons, self._depends, self._draw, when="take-home")
 
     def wire(self) -> None:
         self.opens(self.folded.expand, "take-home")
