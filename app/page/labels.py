@@ -15,7 +15,6 @@ class Labels:
         self._used: dict[str, Callable[[], str]] = {}
 
     def __call__(self, key: str, **fields: object) -> Markup:
-        """A text by its key, with its fields."""
         unique = ":".join([key, *map(str, fields.values())])
         return self.html(unique, lambda: getattr(texts, key).format(**fields) if fields else getattr(texts, key))
 

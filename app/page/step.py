@@ -50,7 +50,6 @@ class Step:
         return gr.HTML(html, js_on_load=code, elem_id=elem_id, **options)
 
     def view(self, outputs: Sequence[Any], depends: Callable[..., object], draw: Callable[..., Any], **options: Any) -> None:
-        """Declare a view. The arguments are those of ``View``."""
         self.context.views.append(View(tuple(outputs), depends, draw, **options))
 
     def shows(self, part: Any, draw: Callable[..., Any], depends: Callable[..., object] | None = None, **options: Any) -> None:
@@ -165,7 +164,6 @@ def textbox(elem_id: str, label: str, placeholder: str, lines: int = 1, **option
 
 
 def choice(elem_id: str, label: str, choices: Sequence[Any], value: Any, **options: Any) -> gr.Dropdown:
-    """A dropdown of a few choices, without a filter."""
     return gr.Dropdown(choices, value=value, label=label, filterable=False, elem_id=elem_id, **options)
 
 

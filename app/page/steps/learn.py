@@ -68,7 +68,6 @@ def _report(now: Now) -> str:
 
 
 def _told(learned: Learned) -> list[str]:
-    """The report, line by line."""
     names, left = [entry.name for entry in learned.names.entries], learned.left_out
     lines = [texts.LEARNED.format(n=len(names), total=len(learned.keywords))]
     if left:

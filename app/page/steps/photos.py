@@ -74,8 +74,8 @@ class Photos(Step):
         # The cross in the upload box stops, too.
         self.on([self.stop.click, self.upload.clear], self._stop)
         changes: dict[str, Any] = {"group": HEAVY, "waits": True}
-        elsewhere = ["where", "query", "description", "random"]
-        self.on(self.upload.upload, self._add, [self.upload], [self.upload, *elsewhere], **changes)
+        sets = [self.upload, "where", "query", "description", "random"]
+        self.on(self.upload.upload, self._add, [self.upload], sets, **changes)
         self.on(self.clear.click, self._clear, **changes)
         self.on(self.take_back.click, self._take_back, **changes)
         self.on(self.remove.click, self._remove, [picked], **changes)
