@@ -12,8 +12,9 @@ from core.backbones.description import embed_expert
 from core.common import markdown
 from core.experiments import runner, statistics
 from core.experiments.context import ExperimentContext
+from core.experiments.controls import METHODS
+from core.experiments.folds import FoldRecipe, trained
 from core.experiments.held_tasks import HeldTask
-from core.experiments.unseen import FoldRecipe, trained
 from core.experts.own import OwnEntry, OwnExperts
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert
@@ -77,7 +78,7 @@ def run(context: ExperimentContext, recipe: FoldRecipe | None = None) -> dict[st
         alone, with_ten = start.engine.adapt(request), more.adapt(request)
         yield from runner.controls(start.engine, alone)
         yield {"variant": EVERYDAY, "fits": alone.fits}, alone.full
-        yield {"variant": MERGE_MORE}, runner.METHODS["merge"](more, with_ten)
+        yield {"variant": MERGE_MORE}, METHODS["merge"](more, with_ten)
         yield {"variant": MORE}, with_ten.full
 
     rows = runner.measured(start.context, "domains", {runner.SPECIAL: tasks}, variants)

@@ -9,7 +9,7 @@ from core.common.metrics import Relevance, both_directions
 from core.common.progress import Log
 from core.data import Sample
 from core.data.sample import gather
-from core.experiments.runner import METHODS
+from core.experiments.controls import METHODS
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.encoding import read_prefixes
@@ -21,7 +21,7 @@ DEFAULT_METHODS = ("zero-shot", "merge", "sg-lora")
 
 
 def adapters_of(engine: SGLora, request: AdapterRequest, methods: Sequence[str] = DEFAULT_METHODS) -> dict[str, Adapter]:
-    """The adapters that METHODS make for a request, by method. Raises DataError: when a method
+    """The adapters that methods of ``core.experiments.controls`` make for a request, by method. Raises DataError: when a method
     is unknown; and as ``SGLora.adapt``."""
     unknown = [m for m in methods if m not in METHODS]
     if unknown:

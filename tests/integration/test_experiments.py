@@ -16,7 +16,7 @@ from tiny_models import noise, random_lora, tiny_backbone
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import cosines
 from core.data.jsonl import Translation
-from core.experiments import classification, composition, latent, routing, runner, statistics
+from core.experiments import classification, composition, controls, latent, routing, runner, statistics
 from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask, scene_rows
 from core.experiments.languages import NATIVE, translated
@@ -56,7 +56,7 @@ def assert_sum(engine: SGLora, lora: Lora | None, weights: list[float], vectors:
 
 def test_merges_are_exact_sums_of_weight_changes(engine: SGLora, adaptation: Adaptation) -> None:
     means, chosen, weights = engine.repository.means, adaptation.routing.chosen, adaptation.routing.weights.tolist()
-    made = {name: method(engine, adaptation) for name, method in runner.METHODS.items()}
+    made = {name: method(engine, adaptation) for name, method in controls.METHODS.items()}
     assert made["zero-shot"] is None
     assert_sum(engine, made["merge"], weights, means[chosen])
     assert_sum(engine, made["equal-merge"], [1 / 3] * 3, means[chosen])

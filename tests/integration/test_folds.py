@@ -10,9 +10,9 @@ from made_up_photos import COLOURS, draw
 from repositories import make_model
 
 from core.backbones import load_backbone
-from core.experiments import domains, runner, unseen
+from core.experiments import domains, folds, runner, unseen
 from core.experiments.context import ExperimentContext
-from core.experiments.unseen import FoldRecipe, trained
+from core.experiments.folds import FoldRecipe, trained
 from core.sglora.request import AdapterRequest
 from core.training.experts import read_snapshots
 from core.training.generator import GeneratorRecipe
@@ -56,8 +56,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_folds_hold_every_task_out_once_and_train_on_none_of_its_photos(made: ExperimentContext) -> None:
     corpus, dealt = made.corpus, []
-    for fold in range(unseen.FOLDS):
-        held, seen = unseen.split(corpus, fold)
+    for fold in range(folds.FOLDS):
+        held, seen = folds.split(corpus, fold)
         dealt += [task.name for task in held]
         hidden = np.unique(np.concatenate([task.rows for task in held]))
         assert not seen.train[hidden].any() and not seen.validation[hidden].any()
@@ -73,7 +73,7 @@ def test_every_fold_is_trained_and_measured_once(made: ExperimentContext, monkey
     assert sorted({row["fold"] for row in rows}) == [0, 1, 2, 3, 4]
     assert set(result["groups"]) == {runner.SPECIAL, runner.SCENES}
     assert len({row["task"] for row in rows}) == len({(row["fold"], row["task"]) for row in rows}), "a task is in one fold"
-    monkeypatch.setattr(unseen, "discover", None)  # a second run measures the trainings that were kept
+    monkeypatch.setattr(folds, "discover", None)  # a second run measures the trainings that were kept
     again = unseen.run(made, RECIPE, seeds=(0,))["rows"]
     assert np.mean([row["R@5"] for row in again]) == pytest.approx(np.mean([row["R@5"] for row in rows]), abs=1)
 
