@@ -18,9 +18,10 @@ from core.experiments.held_tasks import HeldTask, captioned_domain_tasks, domain
 from core.sglora.request import AdapterRequest
 from core.training.corpus import Corpus, usual_adapter
 from core.training.discovery import ExpertTask
-from core.training.experts import ExpertTraining, read_snapshots
+from core.training.experts import ExpertTraining
 from core.training.forgetting import NamedSet
 from core.training.recipe import ExpertRecipe
+from core.training.snapshots import read_snapshots
 
 LABELS, CAPTIONS, SCORE = "class names", "captions", "score"
 TUNED, LEFT_OUT, EVERY = "fine-tuned", "sg-lora, left out", 6  # every sixth captioned task

@@ -20,7 +20,9 @@ _WRITTEN = data_of(__file__)
 # task -> wording -> sentence
 TASKS: Mapping[str, Mapping[str, str]] = {**_WRITTEN[runner.SCENES], **_WRITTEN[runner.SPECIAL]}
 VAGUE: list[str] = _WRITTEN["vague"]  # used in rotation
+LENGTHS = ("1 word", "3 words", "8 words", "20 words", "40 words")
 REFERENCE, WRONG = "8 words", "wrong"
+OTHERS = ("specific", "ambiguous", "incomplete", "vague", WRONG)
 
 
 def sentences(task: str) -> dict[str, str]:
@@ -44,11 +46,13 @@ def run(context: ExperimentContext) -> dict[str, Any]:
     known = runner.known_tasks(context.corpus)
     tasks = {group: [task for task in listed if task.name in _WRITTEN[group]] for group, listed in known.items()}
     rows = runner.measured(context, "descriptions", tasks, variants)
-    groups, wordings = statistics.grouped(rows, "group"), statistics.grouped((row for row in rows if "fits" in row), "variant")
+    groups, wordings = statistics.grouped(rows, "group"), statistics.grouped(rows, "variant")
     return {
         "groups": statistics.summary(rows, REFERENCE),
         "wrong minus one-lora": {g: statistics.difference(own, WRONG, "one-lora", "R@1") for g, own in groups.items()},
-        "notices": {name: round(100 * float(np.mean([not row["fits"] for row in own])), 1) for name, own in wordings.items()},
+        "notices": {
+            name: round(100 * float(np.mean([not row["fits"] for row in wordings[name]])), 1) for name in (*LENGTHS, *OTHERS)
+        },
     }
 
 

@@ -21,9 +21,10 @@ from core.sglora.repository import Expert
 from core.sglora.request import AdapterRequest
 from core.training.corpus import OBJECTS, Corpus
 from core.training.discovery import SHOWN, ExpertTask, captioned_domain_tasks
-from core.training.experts import ExpertTraining, read_snapshots
+from core.training.experts import ExpertTraining
 from core.training.label_styles import style_of
 from core.training.recipe import ExpertRecipe
+from core.training.snapshots import read_snapshots
 
 TEN = 10
 EVERYDAY, MORE, MERGE_MORE = "everyday experts", "and ten of its domain", "merge, and ten of its domain"

@@ -16,8 +16,9 @@ from core.experiments.context import ExperimentContext
 from core.experiments.held_tasks import HeldTask
 from core.sglora.generator import LoraGenerator
 from core.sglora.router import Routing
-from core.training.experts import read_snapshots, runs_of
+from core.training.experts import runs_of
 from core.training.generator import GeneratorRecipe, fit_generator
+from core.training.snapshots import read_snapshots
 
 SENTENCES: Mapping[str, list[str]] = data_of(__file__)  # by category
 NEIGHBOURS = 10

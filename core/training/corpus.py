@@ -1,9 +1,7 @@
 """All photos of training, with cached prefix activations, their texts, and each photo's role."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,11 @@ from core.common.metrics import Relevance, measure
 from core.common.progress import Log
 from core.data import Sample, data_folders, read_folder
 from core.data.jsonl import read_translations
-from core.names.ordinary_texts import imagenet_class_names
 from core.retrieval.adapter import ZERO_SHOT, Adapter
 from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.popularity import popularity, spread_rows, with_popularity
 from core.sglora.request import DEFAULT_WEIGHT
+from core.training.class_names import ClassNames
 from core.training.features import Features, image_features, text_features
 from core.training.label_styles import label_texts
 
@@ -43,27 +41,6 @@ TRAINED_LANGUAGES = ("de", "fr")  # of shared LoRA and experts; the others train
 def draw(text: str) -> float:
     """A number in [0, 1) from the hash of a text, so that splits do not depend on file order."""
     return int(digest(text)[:12], 16) / 16**12
-
-
-@dataclass(frozen=True)
-class ClassNames:
-    """Sentences about the 1,000 classes of ImageNet, one for each, which an adapter should not forget."""
-
-    prefixes: Tensor  # text prefixes [c, …]
-    embeddings: Tensor  # [c, d], zero-shot or under the backbone's shared LoRA; adapters should not move them
-
-    @staticmethod
-    def of(backbone: Backbone, read: Callable[[Sequence[str]], Tensor]) -> ClassNames:
-        """The class names in a backbone; ``read`` turns texts into prefixes [t, …]."""
-        prefixes = read([f"a photo of a {name}" for name in imagenet_class_names()])
-        return ClassNames(prefixes, backbone.text_suffix(prefixes, backbone.shared))
-
-    def some(self, rng: np.random.Generator, most: int) -> ClassNames:
-        """A random sample of at most ``most`` classes, for one training step."""
-        if len(self.embeddings) <= most:
-            return self
-        rows = torch.from_numpy(rng.choice(len(self.embeddings), most, replace=False))
-        return ClassNames(self.prefixes[rows], self.embeddings[rows])
 
 
 @dataclass(frozen=True)

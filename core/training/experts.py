@@ -26,7 +26,7 @@ from core.backbones.inputs import second_moments, widest_directions
 from core.backbones.lora import Lora, LoraLayout, initial_vector
 from core.backbones.lora_algebra import merge
 from core.common.digest import digest
-from core.common.errors import DataError, RepositoryError
+from core.common.errors import DataError
 from core.common.progress import Bar, Log, silent
 from core.common.tensor_files import write_tensors
 from core.data.folder import contents
@@ -34,23 +34,21 @@ from core.experts.files import save_repository
 from core.retrieval.popularity import spread_rows
 from core.retrieval.suggest import fit_sentences
 from core.sglora.repository import Expert, ExpertRepository
-from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
+from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, draw, load_corpus
 from core.training.descent import descend
 from core.training.discovery import ExpertTask, described, discover
 from core.training.forgetting import forgetting
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import train_shared
+from core.training.snapshots import read_snapshots, snapshots_file
 
 ROUNDS = 100  # of the training photos, at most, for the shared LoRA
 INPUTS = 4096  # photos, or texts of as many photos, that choose the frozen A
 FORGETTING_PHOTOS = 300  # most photos of each set of class names, to measure an expert on
 TOPIC_PHOTOS = 256  # most photos of the expert's own topic
 FEWEST_PHOTOS = 8  # a topic with fewer is not measured
-NEAR = 0.6  # everyday experts with more similar keys are about the same topic
-LOWEST = 0.05  # share of left-out topics below the threshold of closeness
-FEWEST_TOPICS = 5  # for that threshold
 
 
 def shared_lora(corpus: Corpus, recipe: ExpertRecipe, runs: Path, log: Log) -> Lora | None:
@@ -218,39 +216,3 @@ def runs_folder(cache: Path, backbone: Backbone, recipe: ExpertRecipe, data: Pat
 def runs_of(repository: ExpertRepository, backbone: Backbone, cache: Path, data: Path) -> Path:
     """The ``runs_folder`` of a repository's training."""
     return runs_folder(cache, backbone, ExpertRecipe(**repository.notes.get("recipe", {})), data)
-
-
-def snapshots_file(runs: Path, expert: str) -> Path:
-    """The file of an expert's snapshots [M, P] float16."""
-    return runs / f"{digest(expert)[:16]}.safetensors"
-
-
-def read_snapshots(runs: Path, experts: Sequence[str]) -> Tensor:
-    """The last snapshots [n, M, P] float16 of the experts with these names; they train the generator. Raises RepositoryError:
-    when some are missing."""
-    files = [snapshots_file(runs, name) for name in experts]
-    missing = [name for name, file in zip(experts, files, strict=True) if not file.is_file()]
-    if missing:
-        raise RepositoryError(f"{runs} lacks snapshots ({missing[0]} for one): give the --cache of `train experts`, or run it.")
-    return torch.stack([load_file(file)["snapshots"] for file in files])
-
-
-def closeness_threshold(repository: ExpertRepository) -> float | None:
-    """The least closeness at which an expert fits a description: the LOWEST quantile of the closeness of experts' keys when
-    their own topic is left out; None with too few experts."""
-    closeness = []
-    for i in range(len(repository)):
-        others = others_of(repository, i)
-        if len(others) >= 2:
-            closeness.append(SparseRouter(repository.embeddings[others]).route("", repository.embeddings[i]).closeness)
-    return float(torch.tensor(closeness).quantile(LOWEST)) if len(closeness) >= FEWEST_TOPICS else None
-
-
-def others_of(repository: ExpertRepository, i: int) -> Tensor:
-    """Indexes of the experts of other topics: not close to expert i, and not of its special domain."""
-    group = repository.experts[i].group
-    same = repository.embeddings @ repository.embeddings[i] > NEAR
-    if group != "scenes":
-        same |= torch.tensor([expert.group == group for expert in repository.experts])
-    same[i] = True
-    return (~same).nonzero()[:, 0]

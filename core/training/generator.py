@@ -23,7 +23,7 @@ from core.sglora.repository import ExpertRepository
 from core.sglora.router import SparseRouter
 from core.sglora.vae import ConditionalVAE, VaeConfig, condition
 from core.training.descent import descend
-from core.training.experts import read_snapshots
+from core.training.snapshots import read_snapshots
 
 BETWEEN, NEIGHBOURS = 2048, 11  # number of sentences between experts; each mixes an expert with some of its 11 closest
 

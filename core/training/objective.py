@@ -17,7 +17,8 @@ from torch import Tensor
 from core.backbones.base import Backbone
 from core.backbones.lora import Lora
 from core.common.device import sent, training_autocast
-from core.training.corpus import ClassNames, Corpus
+from core.training.class_names import ClassNames
+from core.training.corpus import Corpus
 
 NAME_SCALE = 20.0  # inverse temperature of similarities to class names
 MOVED_NAMES, CONFUSED_NAMES = 10.0, 0.6  # weights of the penalties

@@ -29,7 +29,8 @@ from core.retrieval.columns import photo_rows, text_rows
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
-from core.training.corpus import ClassNames, usual_adapter
+from core.training.class_names import ClassNames
+from core.training.corpus import usual_adapter
 from core.training.descent import descend
 from core.training.objective import Batch, adapter_loss, contrastive
 

@@ -14,10 +14,10 @@ from core.experiments import domains, folds, runner, unseen
 from core.experiments.context import ExperimentContext
 from core.experiments.folds import FoldRecipe, trained
 from core.sglora.request import AdapterRequest
-from core.training.experts import read_snapshots
 from core.training.generator import GeneratorRecipe
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import BothHeadsRecipe
+from core.training.snapshots import read_snapshots
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,10 @@ from core.backbones.description import embed_descriptions
 from core.backbones.lora import Lora, LoraLayout
 from core.backbones.lora_algebra import merge
 from core.common.metrics import Relevance
-from core.names.ordinary_texts import imagenet_class_names
 from core.retrieval.gallery import Gallery
 from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT
+from core.training.class_names import class_name_texts
 from core.training.objective import confused_names, contrastive
 from core.training.own_expert import OwnRecipe, TrainingStopped, split_photos, train_own_expert
 
@@ -205,8 +205,7 @@ def test_an_expert_lora_is_trained_on_top_of_what_all_share(gallery):
     assert not still.mean.any() and still.expert.after == still.start
     kept = [train(gallery, shared, recipe=replace(QUICK, lr=5e-3, fixed_steps=4, memory=memory)) for memory in (0.0, 5.0)]
     _, prefix = gallery.contents.captioned()
-    backbone, layout = gallery.backbone, layout_of(gallery)
-    names = [f"a photo of a {name}" for name in imagenet_class_names()]
+    backbone, names, layout = gallery.backbone, class_name_texts(), layout_of(gallery)
     before, known = backbone.suffix(prefix), backbone.encode_text(names)
 
     def drift(vector):

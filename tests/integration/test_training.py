@@ -26,7 +26,6 @@ from core.common.errors import DataError, DescriptionError, RepositoryError
 from core.common.metrics import Relevance
 from core.data import Sample, read_folder
 from core.experts.files import load_generator, load_repository
-from core.names.ordinary_texts import imagenet_class_names
 from core.sglora.engine import SGLora
 from core.sglora.repository import Expert, ExpertRepository
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
@@ -34,27 +33,21 @@ from core.sglora.router import SparseRouter
 from core.sglora.subspace import Basis
 from core.training import dense_tasks, generator, shared_lora, translations
 from core.training.backbone import BackboneRecipe, coco_held_out, train_backbone
+from core.training.class_names import class_name_texts
+from core.training.closeness import closeness_threshold
 from core.training.corpus import Corpus, load_corpus, parts
 from core.training.dense_tasks import DenseTasks
 from core.training.discovery import discover, read_descriptions
-from core.training.experts import (
-    ExpertTraining,
-    closeness_threshold,
-    photos_like,
-    read_snapshots,
-    runs_folder,
-    snapshots_file,
-    train_experts,
-)
+from core.training.experts import ExpertTraining, photos_like, runs_folder, train_experts
 from core.training.features import image_features, text_features
 from core.training.generator import GeneratorRecipe, fit_generator, train_generator
 from core.training.keywords import common_phrases, photo_words, phrases, stem
 from core.training.objective import CONFUSED_NAMES, MOVED_NAMES, Objective, contrastive
 from core.training.recipe import ExpertRecipe
 from core.training.shared_lora import BothHeadsRecipe, train_shared_lora
+from core.training.snapshots import read_snapshots, snapshots_file
 from core.training.translations import MapRecipe
 
-CLASS_TEXTS = [f"a photo of a {name}" for name in imagenet_class_names()]
 RECIPE = ExpertRecipe(
     steps=4, batch=12, everyday=4, snapshots=2, tokens=9, shared_steps=6, keyword=20, fine=40, least=20, classes=3
 )
@@ -145,12 +138,12 @@ def test_the_loss_of_a_batch_by_hand(data: Path, cache: Path, backbone: Embedded
     logits, target = 20.0 * scores([corpus.strings[corpus.own_texts[r][0]] for r in rows], rows)[1], torch.arange(10)
     assert free == pytest.approx(float(F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, abs=2e-2)
     if texts_alone:
-        after, before = (model.encode_text(CLASS_TEXTS, change) for change in (lora, shared))
+        after, before = (model.encode_text(class_name_texts(), change) for change in (lora, shared))
         penalty = MOVED_NAMES * float((after - before).square().sum(1).mean())
     else:
         others = np.flatnonzero(corpus.everyday & corpus.train)
         assert len(others) > 10
-        p, q = (torch.log_softmax(20 * each, 1) for each in scores(CLASS_TEXTS, np.concatenate([rows, others])))
+        p, q = (torch.log_softmax(20 * each, 1) for each in scores(class_name_texts(), np.concatenate([rows, others])))
         penalty = CONFUSED_NAMES * float((p.exp() * (p - q)).sum(1).mean())
     assert lost - free == pytest.approx(2.0 * penalty, rel=3e-2)
 

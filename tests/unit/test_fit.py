@@ -15,7 +15,7 @@ from core.sglora.fit import Fit
 from core.sglora.repository import CLASS_NAMES, Expert, ExpertRepository
 from core.sglora.request import AdapterRequest
 from core.sglora.subspace import Basis
-from core.training.experts import LOWEST, NEAR, closeness_threshold, others_of
+from core.training.closeness import LOWEST, NEAR, closeness_threshold, others_of
 
 LAYOUT = LoraLayout((LoraModule("q", 2, 2),), 1)
 
