@@ -108,6 +108,12 @@ class Now:
         return self.tab.files(self.controls.scope) if self._samples else self.visitor.files
 
     @property
+    def picked(self) -> str:
+        """The id of the chosen photo. "" if there is none, or the visitor's photos have changed since."""
+        photos, picked = self.tab.picked
+        return picked if photos == self.visitor.photos else ""
+
+    @property
     def library(self) -> LibraryPhotos | None:
         """The library that a question would search; None if there is none, or it cannot be read."""
         with suppress(StudioError):

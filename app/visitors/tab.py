@@ -13,7 +13,7 @@ from app.photos.files import Files
 from app.photos.libraries import PhotoLibraries
 from app.photos.samples import Samples
 from app.visitors.visitor import Visitor
-from core.retrieval.gallery import Gallery
+from core.retrieval.gallery import Gallery, Photo
 from core.retrieval.library_photos import LibraryPhotos
 from core.retrieval.photo_set import Where, background
 from core.retrieval.search import Search
@@ -96,6 +96,7 @@ class Tab:
     drawn: Drawn = field(default_factory=Drawn)
     more: int = 0  # results that the visitor asked for beyond the first ones
     name: str = ""  # the taught name that is selected
+    picked: tuple[Sequence[Photo], str] = (), ""  # the visitor's photos when one was chosen, and its id
     found: str = ""  # the words that experts of the table must have
     keywords: Mapping[str, Sequence[int]] = field(default_factory=dict)  # those of the searched photos, as drawn: their rows
     proposed: Sequence[Any] = ()  # keywords for photos that have none

@@ -17,7 +17,7 @@ import torch
 from app_process import START_SECONDS, blank, chromium, serve
 from made_up_photos import blurred
 from network_isolation import ELSEWHERE, NO_NAMESPACES, asked, elsewhere, listening, nowhere
-from page_state import ask, box, choose, column, downloaded, settles, submit
+from page_state import ask, box, choose, close_message, column, downloaded, settles, submit
 from playwright.sync_api import Browser, Error, Page, Playwright, expect
 from recalls import ranked, recalls
 
@@ -96,7 +96,7 @@ def test_from_a_sentence_to_two_rankings(page: Page, engine: SGLora, tmp_path: P
     page.click("#search")
     expect(page.get_by_test_id("toast-body")).to_contain_text("no photos yet")
     expect(box(page, "query")).to_have_value(QUERY)
-    page.get_by_test_id("toast-close").click()
+    close_message(page)
 
     # The page shows the experts that core routes to.
     routed = routed_experts(engine, engine.route(SENTENCE))
@@ -232,7 +232,7 @@ def test_experts_of_ones_own(page: Page, engine: SGLora, tmp_path: Path) -> None
     page.set_input_files("#adapter input[type=file]", [captioned_zip(tmp_path)])
     page.click("#import")
     expect(page.get_by_test_id("toast-body")).to_contain_text("adapter_config.json")
-    page.get_by_test_id("toast-close").click()
+    close_message(page)
     expect(box(page, "import-description")).to_have_value("photos of coloured spots")
     page.locator("#adapter").get_by_label("Clear").click()
     page.set_input_files("#adapter input[type=file]", [adapter])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from app_process import blank, free_port, visit
 from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
-from page_state import add, answered, ask, asked_of, box, choose, expect_photos, labels, settles, submit, teach
+from page_state import add, answered, ask, asked_of, box, choose, close_message, expect_photos, labels, settles, submit, teach
 from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from app.actions import own_experts
@@ -26,7 +26,7 @@ def told(page: Page, words: str) -> None:
     expect(page.get_by_test_id("toast-body")).to_have_count(1)
     expect(page.get_by_test_id("toast-body")).to_contain_text(words)
     expect(page.get_by_test_id("toast-body")).not_to_contain_text("(2)")
-    page.get_by_test_id("toast-close").click()
+    close_message(page)
 
 
 def not_told(page: Page) -> None:
@@ -234,4 +234,27 @@ def test_a_page_asks_for_an_answer_that_is_lost(browser: Browser, url: str) -> N
     expect(page.locator("#how-search img").first).to_be_visible()
     assert lost
     page.unroute_all(behavior="ignoreErrors")  # the stream stays open until the page is closed
+    assert errors == []
+
+
+def test_a_chosen_photo_stays_chosen_if_everything_is_drawn_again(browser: Browser, app: Running, photos: list[Path]) -> None:
+    app.sweep()
+    page, errors = visit(browser, app.url)
+    add(page, photos[:3], 3)
+    (mine,) = (each for each in app.visitors.all() if each.photos)
+    (tab,) = map(app.visitors.find_tab, mine.sessions)
+    page.click("#captions > button")
+    page.locator("#gallery .thumbnail-item").nth(1).click()
+    expect(page.locator("#remove")).to_be_enabled()
+    chosen, drawn = mine.photos[1], tab.drawn.number
+    tab.drawn.views.clear()  # as if the browser had missed an answer
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    settles(lambda: tab.drawn.number > drawn, True)
+    page.wait_for_timeout(1_000)
+    expect(page.locator("#gallery .thumbnail-item.selected")).to_have_count(1)
+    page.click("#remove", timeout=5_000)
+    expect_photos(page, 2)
+    assert chosen not in mine.photos
+    expect(page.locator("#remove")).to_be_disabled()
+    page.close()
     assert errors == []

@@ -55,6 +55,12 @@ def downloaded(page: Page, button: str) -> Path:
     return Path(waiting.value.path())
 
 
+def close_message(page: Page) -> None:
+    """Close the page's message, unless it has gone by itself."""
+    page.get_by_test_id("toast-close").evaluate_all("all => all.forEach(each => each.click())")
+    expect(page.get_by_test_id("toast-body")).to_have_count(0)
+
+
 def ask(page: Page, query: str, description: str | None = None) -> None:
     """Ask a question, and wait for its answer. ``description``: another sentence."""
     if description is not None:

@@ -63,4 +63,5 @@ class Ask(Step):
         return self.answer(event, Question.photo(picked, other, Scope.of(event.controls.scope.samples or OWN)))
 
     def _choices(self, now: Now) -> gr.Dropdown:
-        return gr.Dropdown(choices=[(photo.name, photo.id) for photo in now.photos[:LISTED]], value=None)
+        listed = [(photo.name, photo.id) for photo in now.photos[:LISTED]]
+        return gr.Dropdown(choices=listed, value=now.picked if any(photo.id == now.picked for photo in now.photos) else None)

@@ -65,7 +65,7 @@ class Photos(Step):
         self.shows(self.take_back, self._back, lambda now: (now.visitor.removed, now.visitor.adding), at_once=True)
         self.shows(self.report, self._report, at_once=True)
         self.shows(self.gallery, self._shown, lambda now: now.visitor.photos, when="captions")
-        self.shows(self.remove, lambda *_: gr.Button(interactive=False), lambda now: now.visitor.photos)
+        self.shows(self.remove, self._removable, lambda now: (now.visitor.photos, now.picked))
 
     def wire(self) -> None:
         picked = self.context.picked
@@ -84,7 +84,7 @@ class Photos(Step):
         self.on(self.timer.tick)
         self.opens(self.folded.expand, "captions")
         self.on(self.gallery.select, self._select, sets=[picked])
-        self.on(picked.change, self._picked, [picked], [self.remove])
+        self.on(picked.change, self._picked, [picked])
 
     # What a visitor does
 
@@ -139,10 +139,11 @@ class Photos(Step):
         index, photos = event.data.get("index"), event.visitor.photos
         if type(index) is not int or not 0 <= index < len(photos):
             raise StudioError(texts.NOT_THERE)
-        return {self.context.picked: photos[index].id}
+        self._picked(event, photos[index].id)
+        return {self.context.picked: event.picked}
 
-    def _picked(self, event: Event, photo: str | None) -> Updates:
-        return {self.remove: gr.Button(interactive=any(own.id == photo for own in event.visitor.photos))}
+    def _picked(self, event: Event, photo: str | None) -> None:
+        event.tab.picked = event.visitor.photos, photo or ""
 
     # What the page shows
 
@@ -167,4 +168,9 @@ class Photos(Step):
         return gr.Button(words, visible=removed > 0 and not now.visitor.adding)
 
     def _shown(self, now: Now) -> gr.Gallery:
-        return gr.Gallery(value=now.visitor.thumbnails(), selected_index=None, visible=True)
+        """Draw the photos. What is chosen stays chosen if they are drawn again."""
+        options: dict[str, Any] = {} if now.picked else {"selected_index": None}
+        return gr.Gallery(value=now.visitor.thumbnails(), visible=True, **options)
+
+    def _removable(self, now: Now) -> gr.Button:
+        return gr.Button(interactive=any(photo.id == now.picked for photo in now.visitor.photos))
