@@ -172,12 +172,14 @@ def _proposed(
     found = proposals(photos, names, adapter, tagged)
     if arguments.review is not None:
         _write(arguments.review, photos, found)
-    sure = defaultdict[str, set[int]](set)
+    copies, sure = defaultdict[int, list[Path]](list), defaultdict[str, set[int]](set)
+    for row, file, _ in files:
+        copies[row].append(file)
     for proposal in found:
         if arguments.precision is not None and 100 * proposal.right >= arguments.precision:
             sure[proposal.name].add(proposal.row)
     chosen: Tags = [
-        ({"keyword": word, "photos": len(rows)}, sorted(file for row, file, _ in files if row in rows))
+        ({"keyword": word, "photos": len(rows)}, sorted(file for row in rows for file in copies[row]))
         for word, rows in sure.items()
     ]
     highest = max((proposal.right for proposal in found), default=0.0)

@@ -110,49 +110,46 @@ def test_events_of_one_address_that_wait_are_counted_until_they_end(app: Small, 
 
 def test_the_next_turn_goes_to_the_address_that_has_waited_longest() -> None:
     """At most two of three turns for one address, in its own order. A training waits once a visitor."""
-    began, gate, ends, last = list[str](), threading.Event(), threading.Semaphore(0), time.monotonic() + 60
+    greedy, tabs = [f"greedy {n}" for n in range(9)], [f"x {n}" for n in range(4)]
+    began, ends = list[str](), {name: threading.Event() for name in (*greedy, *"abc", *tabs)}
 
     def work(name: str) -> None:
         began.append(name)
-        while not (gate.is_set() or ends.acquire(timeout=0.01)):
-            assert time.monotonic() < last
+        assert ends[name].wait(120), f"nobody ended {name}"
 
-    async def begun(count: int) -> None:
-        """Wait until so many have begun, and a little longer: more must not."""
+    async def begun(*names: str) -> None:
+        """Wait until these have begun, in any order, and a little longer: no others must."""
         end = time.monotonic() + 60
-        while len(began) < count and time.monotonic() < end:
+        while len(began) < len(names) and time.monotonic() < end:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
+        assert sorted(began) == [*names]
+        began.clear()
 
     async def asked() -> None:
         turns = Turns(3, most=2)
-        greedy = [asyncio.ensure_future(turns.run("greedy", partial(work, f"greedy {n}"))) for n in range(9)]
-        await begun(2)
-        assert sorted(began) == ["greedy 0", "greedy 1"]
+        first = [asyncio.ensure_future(turns.run("greedy", partial(work, name))) for name in greedy]
+        await begun("greedy 0", "greedy 1")
         others = [asyncio.ensure_future(turns.run(name, partial(work, name))) for name in "abc"]
-        await begun(3)
-        assert began[2:] == ["a"]
-        greedy[0].cancel()  # its thread goes on, and keeps its turn
-        greedy[2].cancel()
-        await asyncio.sleep(0.2)
-        assert len(began) == 3
-        for count in (4, 5, 6):  # one ends at a time: threads may begin in another order than their turns
-            ends.release()
-            await begun(count)
-        gate.set()
-        await asyncio.gather(*greedy, *others, return_exceptions=True)
-        assert set(began[3:5]) | set(began[5:6]) >= {"b", "c"}
-        assert sorted(name for name in began if name.startswith("greedy"))[2:] == [f"greedy {n}" for n in range(3, 9)]
-        gate.clear()
-        while ends.acquire(blocking=False):
-            pass  # those that the gate let go left it
-        first = asyncio.ensure_future(turns.run("x", partial(work, "x"), "visitor"))
-        await asyncio.sleep(0.1)
-        more = [asyncio.ensure_future(turns.run("x", partial(work, "x"), "visitor")) for _ in range(3)]
-        await asyncio.sleep(0.1)
-        assert [isinstance(each.exception(), StudioError) for each in more if each.done()] == [True]
-        gate.set()
-        await asyncio.gather(first, *more, return_exceptions=True)
+        await begun("a")
+        first[0].cancel()  # its thread goes on, and keeps its turn
+        first[2].cancel()
+        await begun()
+        for ended, then in (("a", ["b"]), ("b", ["c"]), ("c", []), ("greedy 0", ["greedy 3"]), ("greedy 1", ["greedy 4"])):
+            ends[ended].set()
+            await begun(*then)
+        for name in greedy:
+            ends[name].set()
+        await asyncio.gather(*first, *others, return_exceptions=True)
+        assert sorted(began) == greedy[5:]
+        began.clear()
+        trainings = [asyncio.ensure_future(turns.run("x", partial(work, name), "visitor")) for name in tabs]
+        with pytest.raises(StudioError):
+            await trainings[3]
+        await begun(*tabs[:2])
+        for name in tabs:
+            ends[name].set()
+        await asyncio.gather(*trainings[:3])
 
     asyncio.run(asked())
 

@@ -63,5 +63,5 @@ class Ask(Step):
         return self.answer(event, Question.photo(picked, other, Scope.of(event.controls.scope.samples or OWN)))
 
     def _choices(self, now: Now) -> gr.Dropdown:
-        listed = [(photo.name, photo.id) for photo in now.photos[:LISTED]]
-        return gr.Dropdown(choices=listed, value=now.picked if any(photo.id == now.picked for photo in now.photos) else None)
+        picked, listed = now.picked, [(photo.name, photo.id) for photo in now.photos[:LISTED]]
+        return gr.Dropdown(choices=listed, value=picked if picked in {photo.id for photo in now.photos} else None)

@@ -173,4 +173,4 @@ class Photos(Step):
         return gr.Gallery(value=now.visitor.thumbnails(), visible=True, **options)
 
     def _removable(self, now: Now) -> gr.Button:
-        return gr.Button(interactive=any(photo.id == now.picked for photo in now.visitor.photos))
+        return gr.Button(interactive=now.picked in {photo.id for photo in now.visitor.photos})
