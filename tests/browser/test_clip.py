@@ -93,7 +93,7 @@ def test_a_model_without_experts_searches_teaches_and_learns(page: Page, spec: s
 def test_a_click_downloads_clip_once_for_all_visitors(
     page: Page, browser: Browser, url: str, hub: Hub, photos: list[Path]
 ) -> None:
-    hub.pause = 0.05  # a fast line still leaves time to stop
+    hub.pause = 0.5  # two minutes in all: a slow machine has time to stop it
     size, other = Path(str(hub.files[OFFERED_AT][WEIGHTS])).stat().st_size, visit(browser, url)[0]
     assert hub.starts == [], "nothing is downloaded without a click"
     add(page, photos, len(photos))
@@ -103,7 +103,7 @@ def test_a_click_downloads_clip_once_for_all_visitors(
         expect(each.locator("#switched")).to_contain_text(f"of {size / 1e6:.0f} MB")
     other.click("#stop-download")
     expect(other.locator("#switched")).to_contain_text(texts.DOWNLOAD_STOPPED)
-    expect(box(other, "backbone")).to_have_value(GIVEN, timeout=10_000)
+    expect(box(other, "backbone")).to_have_value(GIVEN)
     page.click("#stop-download")
     expect(page.locator("#switched")).to_contain_text(texts.DOWNLOAD_STOPPED)
     expect(box(page, "backbone")).to_have_value(GIVEN)

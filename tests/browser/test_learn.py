@@ -46,7 +46,7 @@ def class_folders(folder: Path) -> Path:
 def test_one_click_learns_folders_and_keywords(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#learn")).to_be_hidden()  # the photos that the page opens on show what a sentence does
     page.locator("#upload input[type=file]").set_input_files(class_folders(tmp_path))
-    expect(page.locator("#keywords")).to_contain_text(texts.LEARN_FOUND.format(n=3, photos=22), timeout=60_000)
+    expect(page.locator("#keywords")).to_contain_text(texts.LEARN_FOUND.format(n=3, photos=22))
     page.click("#learn")
     expect(page.locator("#keywords")).to_contain_text("keywords were learned")
     expect(page.locator("#keywords")).to_contain_text("photos that did not teach")

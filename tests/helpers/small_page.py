@@ -1,6 +1,6 @@
 """A small page behind the app's server: for what the server promises, whatever the page does."""
 
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,17 +21,18 @@ CHOICES = ["/srv/secret/one", "/srv/secret/two"]
 
 @dataclass
 class Small:
-    """The running page. ``folder``: where Gradio keeps its files."""
+    """The running page. ``folder``: where Gradio keeps its files. ``go``: set to end slow events."""
 
     url: str
     page: gr.Blocks
     folder: Path
+    go: threading.Event
 
     def files(self) -> set[Path]:
         return {path for path in self.folder.rglob("*") if path.is_file()}
 
 
-def small_page() -> gr.Blocks:
+def small_page(go: threading.Event) -> gr.Blocks:
     """Endpoints: ``count`` (calls of a tab), ``sizes`` (of files), ``choose``, ``slow``, ``whose`` (MCP visitor), ``fail``."""
 
     def count(calls: int) -> tuple[int, int]:
@@ -47,7 +48,7 @@ def small_page() -> gr.Blocks:
         return choice
 
     def slow(seconds: float) -> float:
-        time.sleep(seconds)
+        go.wait(seconds)
         return seconds
 
     def whose(word: str, request: gr.Request) -> list[str | None]:
@@ -83,11 +84,12 @@ def small(
     """Serve the small page on loopback."""
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
-    page = small_page()
+    page = small_page(go := threading.Event())
     try:
         where = {"address": "127.0.0.1", "port": free_port(), "hosts": hosts}
         url = serve(page, **where, mcp=mcp, could_fit=could_fit, max_upload=max_upload, wait=False)
-        yield Small(url, page, folder / "gradio")
+        yield Small(url, page, folder / "gradio", go)
     finally:
+        go.set()
         close(page)
         patch.undo()

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from app_process import PATIENCE_SECONDS
 from random_engines import TASKS
 from recalls import ranked
 from repositories import make_repository
+from strangers import wait
 from tiny_models import tiny_backbone
 
 from app.actions import adding, answering, own_experts
@@ -206,6 +208,9 @@ def test_an_engine_stays_loaded_and_experts_of_a_loaded_backbone_share_it(engine
     assert len(few.repository) == 2
 
 
+MANY = 4_000  # steps of a download
+
+
 class Slow(NamedBackbone):
     """A backbone whose download takes a while; ``steps`` notes each of its steps."""
 
@@ -213,9 +218,9 @@ class Slow(NamedBackbone):
     pause: ClassVar[float] = 0.01
 
     def fetch(self, show: Callable[[int, int], object]) -> None:
-        for step in range(1, 400):
+        for step in range(1, MANY):
             self.steps.append(step)
-            show(step, 400)
+            show(step, MANY)
             time.sleep(self.pause)
 
     def load(self, backbone: Backbone | None = None) -> SGLora:
@@ -240,12 +245,11 @@ def test_a_download_ends_with_the_last_who_waits(engine: SGLora, monkeypatch: py
         leaves[0].set()
         assert "Stopped" in texts.of(first.result())
         before = Slow.steps[-1]
-        time.sleep(0.3)
-        assert Slow.steps[-1] > before and not models.engine("slow").loaded, "the other one still waits"
+        wait(lambda: Slow.steps[-1] > before, time.monotonic() + PATIENCE_SECONDS)
+        assert not models.engine("slow").loaded, "the other one still waits"
         leaves[1].set()
         assert "Stopped" in texts.of(second.result())
-    while not loading.failed and Slow.steps[-1] < 399:
-        time.sleep(0.01)
-    assert Slow.steps[-1] < 399 and Slow.steps.count(1) == 1, "one download for both, and it ended"
+    wait(lambda: loading.failed, time.monotonic() + PATIENCE_SECONDS)
+    assert Slow.steps[-1] < MANY - 1 and Slow.steps.count(1) == 1, "one download for both, and it ended"
     monkeypatch.setattr(Slow, "pause", 0)
     assert len(models.get("slow").repository) == 0 and Slow.steps.count(1) == 2 and models.engine("slow").loaded
