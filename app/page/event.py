@@ -15,10 +15,10 @@ from app.page.view import NOTHING, Controls, Event
 from app.server.calls import number_of
 from app.server.hosts import address_of, is_from_here
 from app.visitors.tab import Tab
-from app.visitors.visitor import RELOAD_SECONDS
 from core.common.errors import StudioError
 
 CONTROLS = len(Controls._fields)
+NOTICE_SECONDS = 60  # after a restart, a page may load twice: the notice comes again then
 
 
 def event(
@@ -76,7 +76,7 @@ def event(
             else:
                 updates = call(tab, context.redraw, tab, found, number, in_turn=True)
             context.visitors.settle(visitor)
-            # After a restart, the page may load twice: the notice comes again then, unless the visitor does something.
+            # The notice comes again for a while, unless the visitor does something.
             keeps = had and (new or opening)
             if new or (visitor.has_unkept != had and not keeps):  # the browser remembers it, as ``memory_of`` reads it
                 told = {"told": time.time()} if keeps and not visitor.has_unkept else {}
@@ -116,5 +116,5 @@ def memory_of(memory: object) -> tuple[str, bool]:
     """The token that the browser remembers, and whether the visitor had anything to lose, and was not told long ago."""
     memory = memory if isinstance(memory, dict) else {}
     token, told = memory.get("token"), memory.get("told", math.inf)
-    news = isinstance(told, int | float) and time.time() - told < RELOAD_SECONDS
+    news = isinstance(told, int | float) and time.time() - told < NOTICE_SECONDS
     return token if isinstance(token, str) and len(token) <= 64 else "", memory.get("has") is True and news

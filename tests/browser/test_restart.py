@@ -1,6 +1,7 @@
 """A page whose server lost or forgot something: a restart, deleted photos, an ended tab. The page says so and goes on."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, Error, Page, Route, expect
 from app.actions import own_experts
 from app.actions.adapters import write_zip
 from app.languages import texts
+from app.page import event
 from app.photos.samples import OPENING, sample_questions
 from app.visitors import registry
 from app.visitors.limits import Limits
@@ -40,6 +42,11 @@ def look_again(page: Page) -> None:
     page.wait_for_function("!window.beforeRestart")
 
 
+def slowly(route: Route) -> None:
+    time.sleep(2)
+    route.continue_()
+
+
 def load_again(page: Page) -> None:
     """Load a page again. After a restart it may do so by itself in the same moment."""
     try:
@@ -60,9 +67,10 @@ def expect_no_answer(page: Page) -> None:
 
 
 def test_after_a_restart_photos_are_gone_and_names_come_back_from_the_browser(
-    browser: Browser, engine: SGLora, photos: list[Path], tmp_path: Path
+    browser: Browser, engine: SGLora, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names come back also if the first event that the server hears changes them. A name that was taken back does not."""
+    monkeypatch.setattr(event, "NOTICE_SECONDS", 0)  # as if the next page took a minute to load
     port, key = free_port(), "sg-lora-studio-names"
     with launched(engine, tmp_path, samples=True, port=port) as app:
         away, _ = visit(browser, app.url)  # a visitor without photos of their own
@@ -89,7 +97,8 @@ def test_after_a_restart_photos_are_gone_and_names_come_back_from_the_browser(
         for each in (page, away):
             each.evaluate("window.beforeRestart = true")
     with launched(engine, tmp_path, samples=True, port=port) as app:
-        # The visitor does nothing: the page notices the restart when it is looked at.
+        # The visitor does nothing: the page notices the restart when it is looked at, and asks nothing before it loads again.
+        page.route("**/app_id", slowly)
         look_again(page)
         told(page, "the app was restarted")
         expect_no_answer(page)

@@ -237,7 +237,7 @@ def test_the_notice_about_lost_photos_comes_once(app: Running, monkeypatch: pyte
     """A page that loads twice after a restart shows it again. A later reload or tab does not."""
     kept, seen = {"token": "0" * 32, "has": True}, list[bool]()
     for seconds in (10, 10, 0, 0):
-        monkeypatch.setattr(event, "RELOAD_SECONDS", seconds)
+        monkeypatch.setattr(event, "NOTICE_SECONDS", seconds)
         page = Stranger(app.url)
         config = page.get("config").json()
         (memory,) = (part["id"] for part in config["components"] if part["props"].get("storage_key") == "sg-lora-studio")
