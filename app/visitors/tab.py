@@ -104,6 +104,7 @@ class Tab:
     here: bool = False  # whether its visitor sits at this machine
     closed: bool = False  # whether the browser closed it
     training: threading.Event | None = None  # stops the running training
+    loading: str = ""  # the repository that the visitor chose, until it is there
     download: threading.Event | None = None  # ends the wait for a model
     turn: threading.Lock = field(default_factory=threading.Lock)  # held by the event that changes what the tab shows
     sources: Sources = field(default_factory=Sources)

@@ -1,21 +1,27 @@
 """Another backbone on the page: photos are indexed again, and what others see stays."""
 
 import re
+import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from app_process import visit
+from app_process import PATIENCE_SECONDS, visit
+from app_visitors import launched
 from page_state import add, answered, ask, box, choose, column, settles, submit
 from playwright.sync_api import Browser, Page, expect
 from recalls import ranked
+from tiny_models import tiny_backbone
 
 from app.languages import texts
-from app.models.engines import DEFAULT, found_repositories
+from app.models.engines import DEFAULT, Models, found_repositories
 from app.page.steps.switch import COSTS
 from app.photos.samples import sample_questions
+from core.backbones.base import Backbone
+from core.experts.load import NamedBackbone, load_engine
 from core.retrieval.gallery import Adapter, Gallery
+from core.sglora.engine import SGLora
 from core.sglora.request import DEFAULT_WEIGHT, AdapterRequest
 
 SENTENCE, QUERY = "photos of boats", "something red"
@@ -94,3 +100,34 @@ def test_a_switch_answers_with_the_chosen_experts_and_changes_no_other_page(
     expect(strength).to_have_value(f"{DEFAULT_WEIGHT:g}")
     ask(page, QUERY, SENTENCE)
     settles(lambda: column(page, texts.SG_LORA), alike(shipped))
+
+
+class Held(NamedBackbone):
+    """A backbone that loads once ``go`` is set."""
+
+    go: ClassVar[threading.Event] = threading.Event()
+
+    def load(self, backbone: Backbone | None = None) -> SGLora:
+        assert self.go.wait(PATIENCE_SECONDS)
+        return load_engine(tiny_backbone(adapt="texts"))
+
+
+def test_a_page_that_is_drawn_again_keeps_the_choice_that_still_loads(browser: Browser, engine: SGLora, tmp_path: Path) -> None:
+    label = texts.BACKBONE_NO_EXPERTS.format(name="held")
+    with launched(engine, tmp_path, models=Models(lambda: engine, [Held({"spec": "held"})])) as app:
+        page, errors = visit(browser, app.url)
+        page.get_by_role("tab", name=texts.TAB_EXPERTS).click()
+        choose(page, "backbone", label)
+        expect(page.locator("#switched")).to_contain_text(texts.BACKBONE_LOADING.format(name="held"))
+        (tab,) = app.visitors._tabs.values()
+        drawn = tab.drawn.number
+        tab.drawn.views.clear()  # as if the browser had missed an answer
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        settles(lambda: tab.drawn.number > drawn, True)
+        page.wait_for_timeout(1_000)
+        expect(box(page, "backbone")).to_have_value(label)
+        Held.go.set()
+        expect(page.locator("#switched")).to_contain_text(texts.SWITCHED.format(name="held"))
+        expect(box(page, "backbone")).to_have_value(label)
+        page.close()
+    assert errors == []

@@ -34,7 +34,7 @@ class Switch(Step):
             self.report = self.reports("switched")
             stop = self.stop = small(self.t("STOP"), "stop-download", 90, scale=0)
         self.sight(stop, lambda now: now.tab.download is not None)
-        self.shows(self.choice, self._chosen, lambda now: now.visitor.backbone)
+        self.shows(self.choice, self._chosen, lambda now: now.tab.loading or now.visitor.backbone)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class Switch(Step):
         return offered is not None and offered.choice == OFFERED and weights_here(OFFERED_AT) is None
 
     def _chosen(self, now: Now) -> gr.Dropdown:
-        return gr.Dropdown([(self._label(name), name) for name in self._names], value=now.visitor.backbone)
+        return gr.Dropdown([(self._label(name), name) for name in self._names], value=now.tab.loading or now.visitor.backbone)
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
@@ -72,7 +72,7 @@ class Switch(Step):
 
     def _begin(self, event: Event, name: str) -> None:
         if name != event.visitor.backbone:
-            event.tab.reports["switched"] = ROOM
+            event.tab.loading, event.tab.reports["switched"] = name, ROOM
             event.tab.download = threading.Event() if self._downloads(name) else None
 
     def _switch(self, event: Event, name: str) -> Updates:
@@ -90,7 +90,7 @@ class Switch(Step):
             tab.reports["switched"] = page_html.note(without_paths(texts.of(error)), "sg-warn")
             return {self.choice: tab.visitor.backbone}
         finally:
-            tab.download = None
+            tab.loading, tab.download = "" if tab.loading == name else tab.loading, None
         if (training := tab.training) is not None:
             training.set()  # a running training belongs to the backbone before
         strength = engine.usual_strength  # a share of mixed scores here may be a factor there

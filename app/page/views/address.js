@@ -108,17 +108,15 @@ addEventListener("popstate", () => {
   used = false;
   trigger("go", { search: location.search });
 });
-// A restarted server does not know this tab. Gradio reloads the page only if an answer was on its way. This page asks the new
-// server nothing: what it would be told, as that photos are gone, would go with it.
+// A restarted server does not know this tab. Gradio reloads the page only if an answer was on its way.
 async function sameServer() {
-  if (document.hidden) return false;
+  if (document.hidden) return;
   const server = await fetch("gradio_api/app_id").then((answer) => answer.json()).catch(() => null);
-  if (server && server.app_id !== window.gradio_config.app_id) return location.reload();
-  return true;
+  if (server && server.app_id !== window.gradio_config.app_id) location.reload();
 }
 setInterval(sameServer, 1000 * SECONDS_BETWEEN);
 addEventListener("online", sameServer);
-document.addEventListener("visibilitychange", () => sameServer().then((same) => same && trigger("look")));
+document.addEventListener("visibilitychange", () => document.hidden || (sameServer(), trigger("look")));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.target.closest("input, textarea, select, [contenteditable]")) return;
   event.preventDefault();
