@@ -25,7 +25,6 @@ class StepContext:
     visitors: Visitors
     labels: Labels = field(default_factory=Labels)
     controls: dict[str, Any] = field(default_factory=dict)  # components, by their names in ``Controls``
-    boxes: dict[Any, str] = field(default_factory=dict)  # the control that a visitor writes for events of another component
     memory: Any = None  # the component with the visitor's token, kept by the browser
     kept_names: Any = None  # the component with the visitor's names, kept by the browser
     number: Any = None  # the component with the number of the last answer
@@ -40,8 +39,8 @@ class StepContext:
     hidden: list[str] = field(default_factory=list)  # ids of components that are hidden before the first answer
 
     def written_for(self, component: object) -> str:
-        """The control that a visitor writes for the events of a component; an empty text if there is none."""
-        return next((name for name, control in self.controls.items() if control is component), self.boxes.get(component, ""))
+        """The control that a visitor writes for the events of a component: itself; an empty text if it is none."""
+        return next((name for name, control in self.controls.items() if control is component), "")
 
     @property
     def sources(self) -> Sources:

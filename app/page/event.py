@@ -26,6 +26,7 @@ def event(
     handler: Callable[..., Any],
     group: str,
     *,
+    writes: str = "",
     asks: bool = False,
     waits: bool = False,
     opening: bool = False,
@@ -34,9 +35,9 @@ def event(
     """A handler as Gradio calls it. It gets the ``Event`` and the values of its own inputs, changes the tab, and returns values
     of controls, by name, and of boxes. Then the page is drawn again.
 
-    ``group``: as in ``app.calls``. ``asks``: it asks a question; an older one does not replace a newer one. ``waits``: it takes
-    long, so the tab's other events do not wait for it. ``opening``: the page sends it by itself. ``hears``: the names that the
-    browser keeps are its first value: it may be the first event after a restart.
+    ``group``: as in ``app.calls``. ``writes``: as for ``Step.on``. ``asks``: it asks a question; an older one does not replace
+    a newer one. ``waits``: it takes long, so the tab's other events do not wait for it. ``opening``: the page sends it by
+    itself. ``hears``: the names that the browser keeps are its first value: it may be the first event after a restart.
     """
 
     def called(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
@@ -49,7 +50,7 @@ def event(
             since, target = since if isinstance(since, int) else 0, data.target if sent else None
             now = Controls(*values[-CONTROLS:])
             # What the visitor wrote counts, also if an answer on its way sets something else. An empty box waits for a button.
-            name = context.written_for(target)
+            name = writes or context.written_for(target)
             changed = [name] if name and (getattr(now, name) or not isinstance(target, gr.Button)) else []
             tab.drawn.write({name: getattr(now, name) for name in changed}, number)
             told = data._data if sent and isinstance(data._data, dict) else {}

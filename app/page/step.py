@@ -78,18 +78,20 @@ class Step:
         group: str = LIGHT,
         js: str | None = None,
         trigger_mode: str | None = None,
+        writes: str = "",
         **kinds: bool,
     ) -> Any:
         """Wire events to a handler of the ``Event`` and the values of ``first``. Without a handler, the page is drawn again.
 
-        ``sets``: the controls, by name, and the boxes that it sets, beside what the visitor writes for it. ``shown_on``: the
-        component that shows its progress. ``group``: as in ``app.calls``. ``kinds``: as for ``event``.
+        ``sets``: the controls, by name, and the boxes that it sets. ``writes``: the control that the visitor writes for it, if
+        it is another component's event. ``shown_on``: the component that shows its progress. ``group``: as in ``app.calls``.
+        ``kinds``: as for ``event``.
         """
         context = self.context
-        called = event(context, handler or (lambda *_: None), group, **kinds)
+        called = event(context, handler or (lambda *_: None), group, writes=writes, **kinds)
         several = events if isinstance(events, Sequence) else [events]
         written = [context.written_for(getattr(each, "__self__", None)) for each in several]
-        sets = [*sets, *(name for name in written if name)]
+        sets = [*sets, *(name for name in (writes, *written) if name)]
         boxes = [context.controls[each] if isinstance(each, str) else each for each in sets]
         drawn = [output for view in context.views for output in view.outputs if not isinstance(output, gr.HTML)]
         outputs = list(dict.fromkeys([context.drawn, context.number, context.memory, *drawn, *boxes]))

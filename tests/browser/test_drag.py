@@ -1,10 +1,16 @@
 """Weights by hand on the page: a click, a drag, the keyboard, one more expert, a link and Back, each compared with core."""
 
+import threading
+from pathlib import Path
+
+import pytest
 from app_process import visit
-from page_state import asked_of, labels, settles, submit
+from app_visitors import launched
+from page_state import answered, asked_of, box, labels, settles, submit
 from playwright.sync_api import Browser, Locator, Page, expect
 from recalls import labels_of
 
+from app.actions import answering
 from app.languages import texts
 from app.photos.samples import sample_questions
 from core.retrieval.gallery import Gallery
@@ -116,3 +122,25 @@ def test_each_control_changes_the_weights_and_the_results_are_those_of_core(
     settles(lambda: labels(page, texts.SG_LORA)[:12], found({}))
     values = page.locator("#routing [type=range]").evaluate_all("all => all.map(range => Number(range.value))")
     assert values == list(shown(page).values())
+
+
+def test_a_click_on_a_bar_counts_though_an_answer_on_its_way_sets_other_weights(
+    browser: Browser, engine: SGLora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow machine, a visitor leaves an expert out before the path to another sentence is answered."""
+    monkeypatch.setattr(answering, "COMPUTING", threading.BoundedSemaphore(1))
+    with launched(engine, tmp_path, samples=True) as app:
+        page, errors = visit(browser, app.url)
+        answered(page, FIRST.query)
+        page.get_by_role("tab", name=texts.TAB_ABOUT).click()
+        left_out, *kept = [engine.repository.experts[i].name for i in engine.route(FIRST.description).chosen]
+        box(page, "other-sentence").fill("photos of horses")
+        with answering.COMPUTING:
+            page.locator("#path input[type=range]").press("PageUp")
+            settles(lambda: any(tab.turn.locked() for tab in app.visitors._tabs.values()), True)
+            page.locator(f"#how-experts [data-expert='{left_out}']").click()
+            page.wait_for_timeout(1_000)  # long enough for the event to reach the server
+        app.idle()
+        settles(lambda: in_address(page).keys(), set(kept))
+        page.close()
+    assert errors == []

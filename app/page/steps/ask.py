@@ -30,7 +30,6 @@ class Ask(Step):
             self.where = choice("where", self.t("WITHIN"), choices, default, scale=2, **shown)
             self.search = gr.Button(self.t("SEARCH"), variant="primary", scale=1, min_width=100, elem_id="search")
         self.context.controls |= {"query": self.query, "where": self.where}
-        self.context.boxes[self.search] = "query"
 
     def captions(self) -> None:
         with gr.Accordion(self.t("CAPTIONS_OF_A_PHOTO"), open=False, elem_id="photo-words"):
@@ -44,7 +43,7 @@ class Ask(Step):
         self.shows(self.pick, self._choices, lambda now: now.photos, at_once=True)
 
     def wire(self) -> None:
-        self.asks([self.search.click, self.query.submit], self.answer)
+        self.asks([self.search.click, self.query.submit], self.answer, writes="query")
         self.asks(self.where.input, self._elsewhere, sets=["folder", "description", "query", "random"])
         self.asks(self.find.click, self._find, [self.pick, self.other])
         # A question is about one photo: a choice in one box empties the other.

@@ -34,7 +34,6 @@ class Describe(Step):
         self.look_like = self.chips("look-like", self.t("LOOK_LIKE"))
         self.no_special = self.part("no-special")
         context.controls["description"] = self.description
-        context.boxes |= {self.button: "description", self.folded: "description"}
 
     def more(self) -> None:
         chart = self.part("chart")
@@ -45,10 +44,10 @@ class Describe(Step):
 
     def wire(self) -> None:
         # Typing routes at once; the last text wins. Gradio's own event of the box comes as well when the page sets it.
-        self.on(self.folded.typed, sets=["description"], trigger_mode="always_last")
-        self.asks([self.button.click, self.description.submit], self._adapt)
+        self.on(self.folded.typed, writes="description", trigger_mode="always_last")
+        self.asks([self.button.click, self.description.submit], self._adapt, writes="description")
         for bars in self.context.bars:
-            self.on(bars.weigh, self._adapt, group=SEARCH, trigger_mode="always_last", asks=True)
+            self.on(bars.weigh, self._adapt, writes="weights", group=SEARCH, trigger_mode="always_last", asks=True)
             self.opens(bars.names, "names")
         self.asks(self.look_like.select, self._take, sets=["description", "weights"], trigger_mode="multiple")
         self.on(self.suggestion.click, lambda _, words: {"description": words}, [self.suggestion], ["description"])
