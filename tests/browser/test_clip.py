@@ -93,7 +93,7 @@ def test_a_model_without_experts_searches_teaches_and_learns(page: Page, spec: s
 def test_a_click_downloads_clip_once_for_all_visitors(
     page: Page, browser: Browser, url: str, hub: Hub, photos: list[Path]
 ) -> None:
-    hub.pause = 0.5  # two minutes in all: a slow machine has time to stop it
+    hub.pause = 0.2  # a minute in all: a slow machine has time to stop it
     size, other = Path(str(hub.files[OFFERED_AT][WEIGHTS])).stat().st_size, visit(browser, url)[0]
     assert hub.starts == [], "nothing is downloaded without a click"
     add(page, photos, len(photos))
