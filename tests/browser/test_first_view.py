@@ -9,7 +9,21 @@ from app_process import visit
 from app_visitors import launched
 from made_up_photos import blurred
 from make_images import png, zeros
-from page_state import PHONE, add, answered, ask, asked_of, box, choose, expect_fit, expect_photos, labels, settles, submit
+from page_state import (
+    PHONE,
+    add,
+    answered,
+    ask,
+    asked_of,
+    back_at,
+    box,
+    choose,
+    expect_fit,
+    expect_photos,
+    labels,
+    settles,
+    submit,
+)
 from playwright.sync_api import Browser, Page, Route, expect
 from recalls import labels_of
 
@@ -221,7 +235,7 @@ def test_own_photos_are_searched_instead_of_the_samples(page: Page, photos: list
         expect(page.locator("#remove")).to_be_disabled()
         names.nth(left - 2).click()
         expect(page.locator("#remove")).to_be_enabled()
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when the tab is looked at again
+        back_at(page)
         page.wait_for_timeout(500)
         page.click("#remove")
         expect_photos(page, left)

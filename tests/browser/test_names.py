@@ -1,6 +1,6 @@
 """Teaching a name on the page, as a visitor does."""
 
-from page_state import answered, ask, box, choose, downloaded, labels, settles, submit, teach
+from page_state import answered, ask, back_at, box, choose, downloaded, labels, settles, submit, teach
 from playwright.sync_api import Locator, Page, expect
 
 from app.languages import texts
@@ -176,12 +176,11 @@ def test_a_tab_that_is_looked_at_again_answers_with_the_names_of_now(page: Page,
     teach(other, FIRST.query)
     expect(other.locator("#names-chips button")).to_have_text([f"{FIRST.query} (1 photo)"])
 
-    # Headless Chromium shows all of its tabs at once, so the test says that the visitor is back.
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    back_at(page)
     expect(page.locator("#names-chips button")).to_have_text([f"{FIRST.query} (1 photo)"])
     expect(page.locator("#results .sg-taught")).to_contain_text(FIRST.query)
     other.click("#names-remove")
     expect(other.locator("#names-chips")).to_have_count(0)
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    back_at(page)
     expect(page.locator("#names-chips")).to_have_count(0)
     expect(page.locator("#results .sg-taught")).to_have_count(0)

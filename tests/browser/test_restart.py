@@ -6,7 +6,22 @@ from pathlib import Path
 import pytest
 from app_process import blank, free_port, visit
 from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
-from page_state import add, answered, ask, asked_of, box, choose, close_message, expect_photos, labels, settles, submit, teach
+from page_state import (
+    add,
+    answered,
+    ask,
+    asked_of,
+    back_at,
+    box,
+    choose,
+    close_message,
+    draw_again,
+    expect_photos,
+    labels,
+    settles,
+    submit,
+    teach,
+)
 from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from app.actions import own_experts
@@ -37,7 +52,7 @@ def not_told(page: Page) -> None:
 
 def look_again(page: Page) -> None:
     """Look at a page whose app was restarted: it loads itself again, if it has not done so by itself."""
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    back_at(page)
     page.wait_for_function("!window.beforeRestart")
 
 
@@ -152,7 +167,7 @@ def test_a_page_whose_tab_or_photos_are_gone_shows_what_is_there(
         patch.setattr(registry, "MOST_TABS", 1)
         settles(forgotten, True)  # the page may still send an event of its answer
     assert len(mine.photos) == 3
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the tab's answer is gone: it is asked again
+    back_at(page)  # the tab's answer is gone: it is asked again
     expect_photos(page, 3)
     answered(page, QUERY, 3)
     ask(page, "a dog")
@@ -248,11 +263,8 @@ def test_a_chosen_photo_stays_chosen_if_everything_is_drawn_again(browser: Brows
     page.click("#captions > button")
     page.locator("#gallery .thumbnail-item").nth(1).click()
     expect(page.locator("#remove")).to_be_enabled()
-    chosen, drawn = mine.photos[1], tab.drawn.number
-    tab.drawn.views.clear()  # as if the browser had missed an answer
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    settles(lambda: tab.drawn.number > drawn, True)
-    page.wait_for_timeout(1_000)
+    chosen = mine.photos[1]
+    draw_again(page, tab)
     expect(page.locator("#gallery .thumbnail-item.selected")).to_have_count(1)
     page.click("#remove")
     expect_photos(page, 2)

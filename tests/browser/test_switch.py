@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from app_process import PATIENCE_SECONDS, visit
 from app_visitors import launched
-from page_state import add, answered, ask, box, choose, column, settles, submit
+from page_state import add, answered, ask, box, choose, column, draw_again, settles, submit
 from playwright.sync_api import Browser, Page, expect
 from recalls import ranked
 from tiny_models import tiny_backbone
@@ -120,11 +120,7 @@ def test_a_page_that_is_drawn_again_keeps_the_choice_that_still_loads(browser: B
         choose(page, "backbone", label)
         expect(page.locator("#switched")).to_contain_text(texts.BACKBONE_LOADING.format(name="held"))
         (tab,) = app.visitors._tabs.values()
-        drawn = tab.drawn.number
-        tab.drawn.views.clear()  # as if the browser had missed an answer
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        settles(lambda: tab.drawn.number > drawn, True)
-        page.wait_for_timeout(1_000)
+        draw_again(page, tab)
         expect(box(page, "backbone")).to_have_value(label)
         Held.go.set()
         expect(page.locator("#switched")).to_contain_text(texts.SWITCHED.format(name="held"))

@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 from app_process import PATIENCE_SECONDS
 from playwright.sync_api import Locator, Page, expect
 
+from app.visitors.tab import Tab
+
 HITS = """hits => hits.map(hit => {
   const [rank, label, score] = [".sg-rank", ".sg-label", ".sg-score"].map(part => hit.querySelector(part));
   return [Number(rank.textContent), label.textContent, Number(score.textContent)];
@@ -59,6 +61,20 @@ def close_message(page: Page) -> None:
     """Close the page's message, unless it has gone by itself."""
     page.get_by_test_id("toast-close").evaluate_all("all => all.forEach(each => each.click())")
     expect(page.get_by_test_id("toast-body")).to_have_count(0)
+
+
+def back_at(page: Page) -> None:
+    """The visitor looks at the tab again. Headless Chromium shows all of its tabs at once, so a test must say so."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def draw_again(page: Page, tab: Tab) -> None:
+    """Draw everything again, as if the browser had missed an answer."""
+    drawn = tab.drawn.number
+    tab.drawn.views.clear()
+    back_at(page)
+    settles(lambda: tab.drawn.number > drawn, True)
+    page.wait_for_timeout(1_000)
 
 
 def ask(page: Page, query: str, description: str | None = None) -> None:

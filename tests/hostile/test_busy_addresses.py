@@ -116,10 +116,10 @@ def test_the_next_turn_goes_to_the_address_that_has_waited_longest() -> None:
 
     def work(name: str) -> None:
         began.append(name)
-        assert ends[name].wait(120), f"nobody ended {name}"
+        assert ends[name].wait(120), f"{name} was not ended"
 
     async def begun(*names: str) -> None:
-        """Wait until these have begun, in any order, and a little longer: no others must."""
+        """Wait until these have begun, in any order, and a little longer: others must not."""
         end = time.monotonic() + 60
         while len(began) < len(names) and time.monotonic() < end:
             await asyncio.sleep(0.01)

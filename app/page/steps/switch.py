@@ -34,7 +34,7 @@ class Switch(Step):
             self.report = self.reports("switched")
             stop = self.stop = small(self.t("STOP"), "stop-download", 90, scale=0)
         self.sight(stop, lambda now: now.tab.download is not None)
-        self.shows(self.choice, self._chosen, lambda now: now.tab.loading or now.visitor.backbone)
+        self.shows(self.choice, self._chosen, _wanted)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class Switch(Step):
         return offered is not None and offered.choice == OFFERED and weights_here(OFFERED_AT) is None
 
     def _chosen(self, now: Now) -> gr.Dropdown:
-        return gr.Dropdown([(self._label(name), name) for name in self._names], value=now.tab.loading or now.visitor.backbone)
+        return gr.Dropdown([(self._label(name), name) for name in self._names], value=_wanted(now))
 
     def wire(self) -> None:
         # Not ``input``: Gradio 6.31 fires it twice for a choice by mouse, and an error message would appear twice.
@@ -90,7 +90,8 @@ class Switch(Step):
             tab.reports["switched"] = page_html.note(without_paths(texts.of(error)), "sg-warn")
             return {self.choice: tab.visitor.backbone}
         finally:
-            tab.loading, tab.download = "" if tab.loading == name else tab.loading, None
+            if tab.loading == name:
+                tab.loading, tab.download = "", None
         if (training := tab.training) is not None:
             training.set()  # a running training belongs to the backbone before
         strength = engine.usual_strength  # a share of mixed scores here may be a factor there
@@ -104,6 +105,11 @@ class Switch(Step):
     def _stop(self, event: Event) -> None:
         if event.tab.download is not None:
             event.tab.download.set()
+
+
+def _wanted(now: Now) -> str:
+    """The repository that the visitor chose; it may still load."""
+    return now.tab.loading or now.visitor.backbone
 
 
 def _downloading(name: str) -> Show:
