@@ -35,8 +35,9 @@ START_SECONDS = 300
 PATIENCE_SECONDS = 120  # on a busy machine, a slow answer is not a failure
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 PORTS = range(20_000, 32_000)  # outside the range from which Linux assigns ports automatically
-# Gradio logs these two errors on the old page when a reload cuts its event stream.
-CUT_BY_A_RELOAD = "signal is aborted without reason", "Connection errored out."
+# Gradio logs these errors on the old page when a reload cuts its event stream. The last one: until the new page comes, the old
+# one may open another stream, whose messages the server deletes at the end of the first one.
+CUT_BY_A_RELOAD = "signal is aborted without reason", "Connection errored out.", "Unexpected error 404: Not Found"
 
 
 def script_errors(page: Page) -> list[str]:
