@@ -144,7 +144,8 @@ class Studio(Step):
         self.on(begun.then, self._ready, waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
         self.on(context.drawn.behind, self._begin_again, waits=True, trigger_mode="always_last", **opening)
-        self.on(context.drawn.check, self._check)
+        # The answer to a check can be lost, too: Gradio would not send the next one while the page waits for it.
+        self.on(context.drawn.check, self._check, trigger_mode="multiple")
         page.unload(self._closed)
 
     def _open(self, event: Event) -> Updates:
