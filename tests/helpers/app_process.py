@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Frame, Page, Playwright, expect, sync_playwright
 
 from core.common.paths import ROOT
 
@@ -35,9 +35,10 @@ START_SECONDS = 300
 PATIENCE_SECONDS = 120  # on a busy machine, a slow answer is not a failure
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 PORTS = range(20_000, 32_000)  # outside the range from which Linux assigns ports automatically
-# Gradio logs these errors on the old page when a reload cuts its event stream. The last one: until the new page comes, the old
-# one may open another stream, whose messages the server deletes at the end of the first one.
-CUT_BY_A_RELOAD = "signal is aborted without reason", "Connection errored out.", "Unexpected error 404: Not Found"
+# Gradio logs these two errors on the old page when a reload cuts its event stream.
+CUT_BY_A_RELOAD = "signal is aborted without reason", "Connection errored out."
+# Until the new page comes, the old one may open another stream. The server deletes its messages at the end of the first one.
+LEFT = "Unexpected error 404: Not Found"
 
 
 def script_errors(page: Page) -> list[str]:
@@ -48,8 +49,12 @@ def script_errors(page: Page) -> list[str]:
         if not any(words in text for words in CUT_BY_A_RELOAD):
             errors.append(text)
 
+    def another_page(_: Frame) -> None:
+        errors[:] = [text for text in errors if text != LEFT]
+
     page.on("console", lambda m: note(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: note(str(e)))
+    page.on("framenavigated", another_page)
     return errors
 
 
