@@ -111,7 +111,7 @@ def test_closing_the_browser_ends_its_training(
         box(page, "own-description").fill("photos of everything")
     closing, waiting = pages
     closing.click("#train")
-    expect(closing.locator("#trained .progress-text")).to_be_visible()
+    expect(closing.locator("#trained")).to_contain_text("steps")  # Gradio counts seconds before it has its turn
     waiting.click("#train")
     expect(waiting.locator("#trained")).to_contain_text(texts.WAITS)
     assert not ended.is_set()

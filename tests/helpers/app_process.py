@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Frame, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Page, Playwright, expect, sync_playwright
 
 from core.common.paths import ROOT
 
@@ -39,20 +39,34 @@ PORTS = range(20_000, 32_000)  # outside the range from which Linux assigns port
 CUT_BY_A_RELOAD = "signal is aborted without reason", "Connection errored out."
 # Until the new page comes, the old one may open another stream. The server deletes its messages at the end of the first one.
 LEFT = "Unexpected error 404: Not Found"
+# Gradio asks for the progress of an upload, and gets a 404 if the upload does not begin within three seconds. Nothing is lost.
+PROGRESS = "/upload_progress?"
 
 
 def script_errors(page: Page) -> list[str]:
     """A list that receives each error of the page's console and scripts from now on."""
     errors: list[str] = []
+    late = 0
 
     def note(text: str) -> None:
         if not any(words in text for words in CUT_BY_A_RELOAD):
             errors.append(text)
 
+    def logged(message: ConsoleMessage) -> None:
+        nonlocal late
+        if message.type != "error":
+            return
+        if PROGRESS in message.location["url"]:
+            late += 1  # Chromium logs the 404, and then Gradio logs the response
+        elif late and message.text == "Response":
+            late -= 1
+        else:
+            note(message.text)
+
     def another_page(_: Frame) -> None:
         errors[:] = [text for text in errors if text != LEFT]
 
-    page.on("console", lambda m: note(m.text) if m.type == "error" else None)
+    page.on("console", logged)
     page.on("pageerror", lambda e: note(str(e)))
     page.on("framenavigated", another_page)
     return errors
@@ -72,7 +86,7 @@ def blank(browser: Browser, address: str, **options: Any) -> tuple[Page, list[st
         left = {"origin": "/".join(address.split("/")[:3]), "storageTypes": "cookies,local_storage"}
         context.new_cdp_session(page).send("Storage.clearDataForOrigin", left)
     page.set_viewport_size(view)
-    page.set_default_timeout(1000 * PATIENCE_SECONDS)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)  # also of pages that a test opens beside this one
     return page, script_errors(page)
 
 
