@@ -102,6 +102,14 @@ def test_own_photos_a_library_and_both(page: Page) -> None:
     settles(lambda: {image.get_attribute("alt") for image in chosen.locator("img").all()}, {name, second})
     submit(page, "names-name", "wug")
     expect(page.locator("#names-chips button")).to_have_text(["wug (2 photos)"])
+    show = "(names, display) => { names.style.display = display; }"
+    for display, milliseconds in (("", 0), ("none", 3_000)):  # the panel is open now, or takes a while
+        hits(page).first.locator(".sg-open").click()
+        page.locator("#names").evaluate(show, display)
+        page.locator("dialog [data-teach]").click()
+        page.wait_for_timeout(milliseconds)
+        page.locator("#names").evaluate(show, "")
+        expect(box(page, "names-name")).to_be_focused()
     hits(page).first.locator(".sg-open").click()
     page.locator("dialog [data-similar]").click()
     expect(page.locator("#results h3")).to_contain_text(f"Photos like {name}")

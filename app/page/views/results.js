@@ -112,7 +112,7 @@ view.addEventListener("click", (event) => {
   chosen().clear();
   choose(shown.dataset.key, true);
   document.querySelector("#names > button:not(.open)")?.click();
-  name(40);
+  view.addEventListener("close", () => name(1200), { once: true }); // after the listener above, which goes to the photo
 });
 
 const STEP = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
@@ -134,10 +134,11 @@ function choose(key, wanted) {
   else if (!chosen().has(key)) chosen().set(key, null);
   document.dispatchEvent(new Event("sg-chosen"));
 }
+// Goes to the box as soon as it is there, for a minute, unless the visitor has gone elsewhere.
 function name(tries) {
-  const box = document.querySelector("#names-name textarea, #names-name input");
-  box?.focus();
-  if (tries && document.activeElement !== box) setTimeout(name, 50, tries - 1);
+  document.querySelector("#names-name textarea, #names-name input")?.focus();
+  const waits = [document.body, shown.querySelector(".sg-open")].includes(document.activeElement);
+  if (tries && waits) setTimeout(name, 50, tries - 1);
 }
 function mark(card, value) {
   for (const same of element.querySelectorAll(`[data-key="${card.dataset.key}"]`)) {
