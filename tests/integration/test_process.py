@@ -30,8 +30,11 @@ pytestmark = pytest.mark.slow
 
 def decodes(pid: int) -> bool:
     """Whether a process has a child that decodes photos."""
-    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-    return any(b"decode_worker" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+    try:
+        children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+        return any(b"decode_worker" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+    except (FileNotFoundError, ProcessLookupError):  # a thread or a child ended meanwhile
+        return False
 
 
 def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> None:
