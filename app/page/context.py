@@ -34,7 +34,6 @@ class StepContext:
     tour: Any = None  # the component that begins the tour of the method
     bars: list[Any] = field(default_factory=list)  # parts with the weights of experts, which the visitor may change
     steps: list[Any] = field(default_factory=list)  # all steps of the page, in its order
-    short: list[Any] = field(default_factory=list)  # the events that do not take long
     views: list[View] = field(default_factory=list)
     sights: dict[str, Callable[[Now], object]] = field(default_factory=dict)  # when a component is shown, by its id
     hidden: list[str] = field(default_factory=list)  # ids of components that are hidden before the first answer

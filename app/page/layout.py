@@ -143,11 +143,9 @@ class Studio(Step):
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
         self.on(begun.then, self._ready, waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
-        behind = self.on(context.drawn.behind, self._begin_again, waits=True, trigger_mode="always_last", **opening)
+        self.on(context.drawn.behind, self._begin_again, waits=True, trigger_mode="always_last", **opening)
         # The answer to a check can be lost, too: Gradio would not send the next one while the page waits for it.
         self.on(context.drawn.check, self._check, trigger_mode="multiple")
-        # While Gradio waits for an answer that is lost, it would not send that event again.
-        context.drawn.lost(None, cancels=[*context.short, behind])
         page.unload(self._closed)
 
     def _open(self, event: Event) -> Updates:

@@ -230,29 +230,6 @@ def test_a_page_whose_tab_or_photos_are_gone_shows_what_is_there(
     expect(page.locator("#report")).to_contain_text("2 added")
 
 
-def test_an_event_goes_on_after_its_answer_was_lost(browser: Browser, url: str) -> None:
-    (page, errors), lost = visit(browser, url), list[str]()
-
-    def lose(route: Route) -> None:
-        """Leave the first answer with this strength out of the stream."""
-        response, left = route.fetch(), list[str]()
-        for part in response.text().split("\n\n"):
-            (lost if "--strength 0.3" in part and not lost else left).append(part)
-        route.fulfill(response=response, body="\n\n".join(left))
-
-    ask(page, QUERY, SENTENCE)
-    page.click("#more > button")
-    page.route("**/queue/data*", lose)
-    strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")
-    for value in ("0.3", "0.5"):  # the page asks for the first one
-        strength.fill(value)
-        page.keyboard.press("Tab")
-        expect(command).to_have_value(re.compile(f"--strength {value}$"))
-    assert len(lost) == 1
-    page.unroute_all(behavior="ignoreErrors")
-    assert errors == []
-
-
 def test_a_page_asks_for_an_answer_that_is_lost(browser: Browser, url: str) -> None:
     (page, errors), lost = blank(browser, url), list[str]()
 

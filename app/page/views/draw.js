@@ -24,10 +24,8 @@ let last = {}; // the last answer that was drawn
 // asks twice whether it has the last answer.
 let timers = [];
 let checking = false;
-let checked = false; // nothing was sent since the page asked
 new PerformanceObserver((sent) => {
   if (!sent.getEntries().some((each) => each.name.includes("/queue/join"))) return;
-  checked = checking;
   if (checking) return (checking = false); // it was the page's own
   timers.forEach(clearTimeout);
   timers = [5_000, 20_000].map((wait) => setTimeout(() => trigger("check", (checking = true)), wait));
@@ -37,7 +35,6 @@ watch("value", () => {
   const same = answer.tab === last.tab;
   // One answer overtook another, or the server forgot this tab: the page asks for everything.
   if (same ? answer.n < last.n || (answer.before && answer.before !== last.n) : answer.before) return trigger("behind");
-  if (checked && same && !answer.before) trigger("lost"); // all is drawn: an answer is missing
   last = answer;
   Object.assign(html, answer.html);
   Object.keys(answer.html).forEach(show);
