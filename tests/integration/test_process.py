@@ -14,6 +14,7 @@ import httpx
 import pytest
 from app_process import PATIENCE_SECONDS, running
 from app_visitors import client_of
+from decode_workers import decode_workers
 from filelock import FileLock
 from gradio_client import handle_file
 from made_up_photos import blurred
@@ -26,15 +27,6 @@ from core.common.errors import StudioError
 from core.common.paths import ROOT
 
 pytestmark = pytest.mark.slow
-
-
-def decodes(pid: int) -> bool:
-    """Whether a process has a child that decodes photos."""
-    try:
-        children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-        return any(b"decode_worker" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
-    except (FileNotFoundError, ProcessLookupError):  # a thread or a child ended meanwhile
-        return False
 
 
 def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> None:
@@ -60,7 +52,7 @@ def test_killed_or_ended_by_many_signals_it_leaves_nothing(tmp_path: Path) -> No
         client = client_of(address, tmp_path / "downloads")
         assert client.predict(description="a photo", api_name="/route")["experts"]
         job = client.submit(files=[handle_file(photo) for photo in photos], captions="", api_name="/index")
-        while not decodes(process.pid):
+        while not decode_workers(process.pid):
             time.sleep(0.02)
         assert not job.done()
         for _ in range(20):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from decode_workers import decode_workers
 from make_images import encode, overlapping_tags, picture, png, with_comment, zeros
 from PIL import Image
 
@@ -37,10 +38,10 @@ DECODING = ThreadPoolExecutor(8)
 @pytest.fixture
 def decoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The only decoding process: a new one."""
-    before = children()
+    before = decode_workers()
     monkeypatch.setattr(decode_pool, "POOL", ThreadPoolExecutor(1))
     decoded(encode(picture(7), "PNG"))
-    (pid,) = children() - before
+    (pid,) = decode_workers() - before
     yield pid
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -53,14 +54,6 @@ def decoded(content: bytes, name: str = "a.jpg") -> DecodedPhoto:
 def asked(name: str, content: bytes) -> Future[DecodedPhoto]:
     """Decode a photo in a separate thread."""
     return DECODING.submit(Upload(SEEN).decode, name, content)
-
-
-def children() -> set[int]:
-    pids: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
-            pids |= {int(pid) for pid in (task / "children").read_text().split()}
-    return {pid for pid in pids if b"decode_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def stop(pid: int) -> None:
@@ -109,7 +102,7 @@ def test_a_small_file_takes_neither_much_memory_nor_long(kind: str) -> None:
     assert reason is None or str(reason).startswith("hostile.tif: ")
     assert len(decoded(encode(picture(6), "PNG")).pixels) == 3 * SEEN.width * SEEN.height
     assert _peak() - before < 64, "this process must grow by less than 64 MB"
-    for pid in children():
+    for pid in decode_workers():
         assert int(_status(pid, "VmPeak")) < (MEMORY_MB + 1) * 1024
 
 
@@ -122,7 +115,7 @@ def _peak() -> int:
 
 
 def test_a_process_that_is_killed_costs_its_photo_and_is_replaced(decoder: int) -> None:
-    before = children()
+    before = decode_workers()
     stop(decoder)
     first = asked("first.png", encode(picture(8), "PNG"))
     while not waiting(decoder):  # the stopped process has received the first photo, and does nothing
@@ -132,7 +125,7 @@ def test_a_process_that_is_killed_costs_its_photo_and_is_replaced(decoder: int) 
     with pytest.raises(PhotoError, match=r"first\.png: "):
         first.result()
     assert second.result().thumbnail
-    (new,) = children() - before
+    (new,) = decode_workers() - before
     os.kill(new, signal.SIGKILL)
 
 
@@ -151,12 +144,12 @@ def waiting(pid: int) -> int:
 
 def test_decoders_run_at_low_priority() -> None:
     decoded(encode(picture(1), "PNG"))
-    own, niceness = os.getpid(), {os.getpriority(os.PRIO_PROCESS, pid) for pid in children()}
+    own, niceness = os.getpid(), {os.getpriority(os.PRIO_PROCESS, pid) for pid in decode_workers()}
     assert niceness == {min(19, os.getpriority(os.PRIO_PROCESS, own) + NICE)}
     # Linux first divides cores between sessions, so decoders stay in the app's session. Ctrl-C reaches a whole process group,
     # so decoders have their own group.
-    assert {os.getsid(pid) for pid in children()} == {os.getsid(own)}
-    assert os.getpgid(own) not in {os.getpgid(pid) for pid in children()}
+    assert {os.getsid(pid) for pid in decode_workers()} == {os.getsid(own)}
+    assert os.getpgid(own) not in {os.getpgid(pid) for pid in decode_workers()}
 
 
 def test_a_decoder_whose_app_ended_ends_without_a_trace() -> None:
