@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
 from html import escape
+from math import inf
 from typing import Any
 
 import gradio as gr
@@ -26,7 +27,7 @@ TRAINING, INDEX = "training", "index"  # one event at a time; uploads and search
 # light event may wait for its tab's answer. ``answering.COMPUTING`` bounds the searches that compute; uploads take turns,
 # photo by photo and batch by batch.
 TURNS = {group: Turns(*most) for group, most in {LIGHT: (10, 4), SEARCH: (16, 6), HEAVY: (8, 3)}.items()}
-TURNS |= {TRAINING: Turns(1, 1), INDEX: Turns(1, 1)}
+TURNS |= {TRAINING: Turns(1, 1), INDEX: Turns(1, 1), OPEN: Turns(inf, inf)}
 
 
 def call(tab: Tab, handler: Callable[..., Any], *values: Any, in_turn: bool = False, public: bool = False) -> Any:

@@ -1,6 +1,7 @@
 """What every step gets, and the function that draws what has changed."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class StepContext:
     tour: Any = None  # the component that begins the tour of the method
     bars: list[Any] = field(default_factory=list)  # parts with the weights of experts, which the visitor may change
     steps: list[Any] = field(default_factory=list)  # all steps of the page, in its order
+    events: list[Any] = field(default_factory=list)  # those that a visitor may send again
+    running: Counter[str] = field(default_factory=Counter)  # events that wait or run, by the session of their tab
     views: list[View] = field(default_factory=list)
     sights: dict[str, Callable[[Now], object]] = field(default_factory=dict)  # when a component is shown, by its id
     hidden: list[str] = field(default_factory=list)  # ids of components that are hidden before the first answer
@@ -46,9 +49,10 @@ class StepContext:
     def sources(self) -> Sources:
         return self.visitors.sources
 
-    def redraw(self, tab: Tab, set_values: Updates, event: float = math.inf) -> Updates:
+    def redraw(self, tab: Tab, set_values: Updates, event: float = math.inf, idle: bool = False) -> Updates:
         """Answer the tab's question again if that is due, and draw every view that has changed.
-        ``set_values``: what the handler of the ``event`` of this number sets, by control or component."""
+        ``set_values``: what the handler of the ``event`` of this number sets, by control or component. ``idle``: no other event
+        of the tab waits or runs."""
         drawn, number = tab.drawn, tab.drawn.number + 1
         sent = drawn.sends([name for name in set_values if isinstance(name, str)], number, event)
         set_values, now = set_values | sent, Now(tab, drawn.controls, self.models)
@@ -76,7 +80,8 @@ class StepContext:
         if not (updates or html) and hidden == drawn.hidden:
             return {}
         drawn.number, drawn.hidden = number, hidden
-        return updates | {self.drawn: drawing(drawn.name, number, before, html, sorted(hidden), count), self.number: number}
+        answer = drawing(drawn.name, number, before, html, sorted(hidden), count, idle)
+        return updates | {self.drawn: answer, self.number: number}
 
     def by_component(self, values: Updates) -> Updates:
         return {self.controls.get(name, name): value for name, value in values.items()}

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any
@@ -75,7 +76,8 @@ def event(
             if new and since:  # the server forgot this tab: the browser asks for everything, and sends its names
                 updates = context.by_component(found) | {context.drawn: NOTHING}
             else:
-                updates = call(tab, context.redraw, tab, found, number, in_turn=True)
+                idle = context.running[request.session_hash or ""] == 1  # this one
+                updates = call(tab, context.redraw, tab, found, number, idle, in_turn=True)
             context.visitors.settle(visitor)
             # The notice comes again for a while, unless the visitor does something.
             keeps = had and (new or opening)
@@ -88,7 +90,7 @@ def event(
         session, (memory, *_) = request.session_hash or "", (data, *values)[-CONTROLS - 2 :]
         tab = context.visitors.find_tab(session)
         owner = memory_of(memory)[0] or (session if tab is None else tab.visitor.token)
-
+        context.running[session] += 1
         try:
             with speaking(wanted(request.headers.get("accept-language") or "")):
                 owner, show = owner if group == TRAINING else "", partial(gr.Progress(), 0, desc=texts.WAITS)
@@ -97,10 +99,11 @@ def event(
         except StudioError as error:
             gr.Warning(texts.of(error), duration=SECONDS_SHOWN)
             return gr.skip()
+        finally:
+            context.running -= Counter([session])  # drops tabs without events
 
-    made = in_turn if group in TURNS else called
-    made.__name__, made.__qualname__ = handler.__name__, handler.__qualname__
-    return made
+    in_turn.__name__, in_turn.__qualname__ = handler.__name__, handler.__qualname__
+    return in_turn
 
 
 def tab_of(context: StepContext, request: gr.Request, token: str, had: bool) -> tuple[Tab, bool]:

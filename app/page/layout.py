@@ -143,8 +143,11 @@ class Studio(Step):
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
         self.on(begun.then, self._ready, waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
-        self.on(context.drawn.behind, self._begin_again, waits=True, trigger_mode="always_last", **opening)
-        # The answer to a check can be lost, too: Gradio would not send the next one while the page waits for it.
+        behind = self.on(context.drawn.behind, self._begin_again, waits=True, trigger_mode="always_last", **opening)
+        # `draw.js` sends these when an answer is lost.
+        context.drawn.lost(None, cancels=[*context.events, behind])
+        self.asks(context.drawn.again, self._go_on, trigger_mode="multiple")
+        # The answer to a check can be lost, too.
         self.on(context.drawn.check, self._check, trigger_mode="multiple")
         page.unload(self._closed)
 
@@ -171,9 +174,17 @@ class Studio(Step):
             event.tab.drawn.views.clear()
 
     def _check(self, event: Event) -> None:
-        """Draw everything if the browser misses an answer."""
+        """Draw everything if the browser misses an answer. If it missed one, tell it whether others are on their way."""
         if event.since < event.tab.drawn.number:
             event.tab.drawn.views.clear()
+        if event.data.get("missed"):
+            event.tab.drawn.hidden = None
+
+    def _go_on(self, event: Event) -> Updates:
+        """Ask what the controls say, if that is a question."""
+        with suppress(StudioError):
+            return self._adapt(event)
+        return {}
 
     def _closed(self, request: gr.Request) -> None:
         self.context.visitors.leave(request.session_hash or "")

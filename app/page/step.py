@@ -103,7 +103,9 @@ class Step:
         progress = {"show_progress_on": shown_on, "show_progress": "hidden" if shown_on is context.drawn else "full"}
         # The page's own events are not in the API. ``app.calls.TURNS`` limits them.
         own: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "trigger_mode": trigger_mode}
-        return listen(called, inputs, outputs, js=js, **own, **progress)
+        done = listen(called, inputs, outputs, js=js, **own, **progress)
+        context.events += [] if kinds.get("opening") else [done]
+        return done
 
     def asks(self, events: Any, handler: Callable[..., Any], first: Sequence[Any] = (), **options: Any) -> None:
         """Wire events that ask another question, as ``on``. Of the events during an answer, only the last one runs. An event

@@ -155,10 +155,13 @@ class View(NamedTuple):
     at_once: bool = False
 
 
-def drawing(tab: str, n: int, before: int, html: Mapping[str, str], hidden: Sequence[str], count: bool = False) -> str:
+def drawing(
+    tab: str, n: int, before: int, html: Mapping[str, str], hidden: Sequence[str], count: bool = False, idle: bool = False
+) -> str:
     """What `draw.js` gets: the number of a tab's answer, that of the answer before it (0: it draws everything), HTML by id, the
-    ids of hidden components, and whether recall is to be counted."""
-    return json.dumps({"tab": tab, "n": n, "before": before, "html": html, "hidden": hidden, "count": count})
+    ids of hidden components, whether recall is to be counted, and whether no other event of the tab waits or runs."""
+    parts = {"tab": tab, "n": n, "before": before, "html": html, "hidden": hidden, "count": count, "idle": idle}
+    return json.dumps(parts)
 
 
 NOTHING = drawing("", 0, -1, {}, ())  # answers a tab that the server forgot

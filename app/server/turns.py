@@ -16,7 +16,7 @@ class Turns:
     """At most ``limit`` events at once, ``most`` of one address. The next turn goes to the address that has waited longest.
     Only the server's event loop calls it, so it needs no lock."""
 
-    def __init__(self, limit: int, most: int) -> None:
+    def __init__(self, limit: float, most: float) -> None:
         self.limit, self.most = limit, most
         self._running = Counter[str]()
         self._waiting = dict[str, deque[asyncio.Future[None]]]()  # by address, the longest without a turn first

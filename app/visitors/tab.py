@@ -50,7 +50,7 @@ class Drawn:
     controls: Any = None  # the values of the controls at the last event
     event: int = 0  # its number, in the order in which events reached the server
     asked: int = 0  # that of the last event that asked a question
-    hidden: frozenset[str] = frozenset()  # components that are hidden
+    hidden: frozenset[str] | None = frozenset()  # components that are hidden; None: the next event is answered in any case
     ready: bool = False  # whether the models were loaded
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -39,7 +39,7 @@ SAMPLES = len(sample_photos(OPENING))
 TITLE = sample_sets()[OPENING].title
 (FIRST, SECOND, *_), ANOTHER, ALIKE = sample_questions(), "photos of people surfing", "aerial photos of towns"
 MANY = 300  # photos that take long enough to be stopped
-SLOW = 200  # photos that take long to decode
+SLOW = 400  # photos that take long to decode
 
 
 def opens(page: Page) -> None:

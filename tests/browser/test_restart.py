@@ -230,6 +230,36 @@ def test_a_page_whose_tab_or_photos_are_gone_shows_what_is_there(
     expect(page.locator("#report")).to_contain_text("2 added")
 
 
+@pytest.mark.parametrize("next_answer", [False, True])
+def test_an_event_goes_on_after_its_answer_was_lost(browser: Browser, url: str, next_answer: bool) -> None:
+    """The page notices it by the next answer, or asks by itself."""
+    (page, errors), lost = blank(browser, url), list[str]()
+
+    def lose(route: Route) -> None:
+        """Leave the first answer with this strength out of the stream."""
+        response, left = route.fetch(), list[str]()
+        for part in response.text().split("\n\n"):
+            (lost if "--strength 0.3" in part and not lost else left).append(part)
+        route.fulfill(response=response, body="\n\n".join(left))
+
+    page.route("**/queue/data*", lose)
+    page.goto(url)
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    ask(page, QUERY, SENTENCE)
+    page.click("#more > button")
+    strength, command = page.locator("#strength input[type=number]"), page.locator("#command textarea")
+    for value in ("0.3", "0.5"):
+        strength.fill(value)
+        page.keyboard.press("Tab")
+        if next_answer and not lost:
+            settles(lambda: page.evaluate("1") and len(lost), 1)
+            box(page, "description").fill(f"{SENTENCE} at noon")
+        expect(command).to_have_value(re.compile(f"--strength {value}$"))
+    assert len(lost) == 1
+    page.unroute_all(behavior="ignoreErrors")
+    assert errors == []
+
+
 def test_a_page_asks_for_an_answer_that_is_lost(browser: Browser, url: str) -> None:
     (page, errors), lost = blank(browser, url), list[str]()
 

@@ -85,7 +85,7 @@ class Compare(Step):
         self.on(self.results_shown.mark, self._mark, trigger_mode="multiple")
         # The page first shows that recall is being counted. Then the browser asks to count it.
         shown = {"shown_on": self.recall, "group": SEARCH, "trigger_mode": "always_last"}
-        self.on(self.context.drawn.count, self._measure, waits=True, **shown)
+        self.on(self.context.drawn.count, self._measure, waits=True, opening=True, **shown)
 
     # What a visitor does
 

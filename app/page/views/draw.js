@@ -23,18 +23,38 @@ let last = {}; // the last answer that was drawn
 // Gradio's client can lose an answer, if its stream closes while an event is sent. So some seconds after the last event, the page
 // asks twice whether it has the last answer.
 let timers = [];
-let checking = false;
-new PerformanceObserver((sent) => {
-  if (!sent.getEntries().some((each) => each.name.includes("/queue/join"))) return;
-  if (checking) return (checking = false); // it was the page's own
+let checking = false; // its question is on its way
+let quiet = false; // nothing was sent after it
+// Gradio waits for an answer that does not come, and does not send that event again, until `lost` frees it. An event that waited
+// for it is still not sent: then the page asks what the controls say.
+let missed = false;
+let freed = false;
+function checks() {
   timers.forEach(clearTimeout);
-  timers = [5_000, 20_000].map((wait) => setTimeout(() => trigger("check", (checking = true)), wait));
+  timers = [5_000, 20_000].map((wait) => setTimeout(check, wait));
+}
+function check() {
+  checking = quiet = true;
+  trigger(freed ? "again" : "check", { missed });
+  freed = false;
+}
+new PerformanceObserver((sent) => {
+  const joins = sent.getEntries().filter((each) => each.name.includes("/queue/join")).length;
+  const own = checking && joins === 1;
+  checking &&= !joins;
+  if (joins && !own) checks((quiet = false));
 }).observe({ type: "resource" });
 watch("value", () => {
   const answer = JSON.parse(props.value);
   const same = answer.tab === last.tab;
   // One answer overtook another, or the server forgot this tab: the page asks for everything.
-  if (same ? answer.n < last.n || (answer.before && answer.before !== last.n) : answer.before) return trigger("behind");
+  if (same ? answer.n < last.n || (answer.before && answer.before !== last.n) : answer.before) {
+    missed = same && answer.n > last.n; // else the missed one comes late
+    return trigger("behind");
+  }
+  missed ||= same && quiet && answer.n > last.n + 1;
+  if (missed && quiet && answer.idle) trigger("lost", (missed = !(freed = true)));
+  if (missed || freed) checks();
   last = answer;
   Object.assign(html, answer.html);
   Object.keys(answer.html).forEach(show);
