@@ -49,12 +49,15 @@ class StepContext:
     def sources(self) -> Sources:
         return self.visitors.sources
 
-    def redraw(self, tab: Tab, set_values: Updates, event: float = math.inf, idle: bool = False) -> Updates:
+    def redraw(
+        self, tab: Tab, set_values: Updates, event: float = math.inf, idle: bool = False, lost: object = None
+    ) -> Updates:
         """Answer the tab's question again if that is due, and draw every view that has changed.
         ``set_values``: what the handler of the ``event`` of this number sets, by control or component. ``idle``: no other event
-        of the tab waits or runs."""
+        of the tab waits or runs. ``lost``: the number of an answer; what later ones have set is set again."""
         drawn, number = tab.drawn, tab.drawn.number + 1
-        sent = drawn.sends([name for name in set_values if isinstance(name, str)], number, event)
+        since = lost if isinstance(lost, int) else math.inf
+        sent = drawn.sends([name for name in set_values if isinstance(name, str)], number, event, since)
         set_values, now = set_values | sent, Now(tab, drawn.controls, self.models)
         ready = self.models.engine(tab.visitor.backbone).loaded
         if ready != drawn.ready:  # what was drawn before the models were there may miss them

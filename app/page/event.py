@@ -77,7 +77,8 @@ def event(
                 updates = context.by_component(found) | {context.drawn: NOTHING}
             else:
                 idle = context.running[request.session_hash or ""] == 1  # this one
-                updates = call(tab, context.redraw, tab, found, number, idle, in_turn=True)
+                lost = told.get("since")  # the page misses an answer after this one
+                updates = call(tab, context.redraw, tab, found, number, idle, lost, in_turn=True)
             context.visitors.settle(visitor)
             # The notice comes again for a while, unless the visitor does something.
             keeps = had and (new or opening)

@@ -27,7 +27,7 @@ from app.page.steps.photos import Photos
 from app.page.steps.samples import SampleQuestions
 from app.page.steps.switch import Switch
 from app.page.steps.take_home import TakeHome
-from app.page.view import Event, Now, Same, Updates, drawing
+from app.page.view import Controls, Event, Now, Same, Updates, drawing
 from app.page.views import evidence, page_html
 from app.page.views.template import script
 from app.photos.samples import OPENING, sample_questions
@@ -143,12 +143,13 @@ class Studio(Step):
         # In this order: ``_ready`` needs the tab that ``_open`` resumes.
         self.on(begun.then, self._ready, waits=True, **opening)
         # The server forgot this tab, or an answer overtook another one.
+        opening |= {"sets": Controls._fields}
         behind = self.on(context.drawn.behind, self._begin_again, waits=True, trigger_mode="always_last", **opening)
         # `draw.js` sends these when an answer is lost.
         context.drawn.lost(None, cancels=[*context.events, behind])
-        self.asks(context.drawn.again, self._go_on, trigger_mode="multiple")
+        self.asks(context.drawn.again, self._go_on, sets=Controls._fields, trigger_mode="multiple")
         # The answer to a check can be lost, too.
-        self.on(context.drawn.check, self._check, trigger_mode="multiple")
+        self.on(context.drawn.check, self._check, sets=Controls._fields, trigger_mode="multiple")
         page.unload(self._closed)
 
     def _open(self, event: Event) -> Updates:

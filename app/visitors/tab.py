@@ -1,5 +1,6 @@
 """What one tab, or one API client, shows: its last answer and its marks. Visitors never share it."""
 
+import math
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,10 +78,11 @@ class Drawn:
         with self.lock:
             self.written |= {name: (value, event) for name, value in values.items()}
 
-    def sends(self, names: Iterable[str], number: int, event: float) -> dict[str, object]:
+    def sends(self, names: Iterable[str], number: int, event: float, since: float = math.inf) -> dict[str, object]:
         """The values of controls for the answer of this number to an event. A later event may have set others than its own, and
-        the visitor may have written others since."""
+        the visitor may have written others since. What answers set after number ``since`` is sent again."""
         with self.lock:
+            names = {*names, *(name for name, each in self.values.items() if each.answer > since)}
             written = {name: value for name, (value, later) in self.written.items() if later > event}
             latest = {name: written.get(name, self.values[name].value) for name in names}
             self.values |= {name: self.values[name]._replace(value=value, answer=number) for name, value in latest.items()}

@@ -2,9 +2,10 @@
 
 import re
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import pytest
-from app_process import blank, free_port, visit
+from app_process import PATIENCE_SECONDS, blank, free_port, visit
 from app_visitors import QUERY, SENTENCE, Running, Visitor, launched
 from page_state import (
     add,
@@ -230,19 +231,23 @@ def test_a_page_whose_tab_or_photos_are_gone_shows_what_is_there(
     expect(page.locator("#report")).to_contain_text("2 added")
 
 
+def losing(page: Page, words: str, lost: list[str], most: int) -> None:
+    """Leave the first answers with these words out of the page's streams."""
+
+    def lose(route: Route) -> None:
+        response, left = route.fetch(timeout=1000 * PATIENCE_SECONDS), list[str]()
+        for part in response.text().split("\n\n"):
+            (lost if words in part and len(lost) < most else left).append(part)
+        route.fulfill(response=response, body="\n\n".join(left))
+
+    page.route("**/queue/data*", lose)
+
+
 @pytest.mark.parametrize("next_answer", [False, True])
 def test_an_event_goes_on_after_its_answer_was_lost(browser: Browser, url: str, next_answer: bool) -> None:
     """The page notices it by the next answer, or asks by itself."""
     (page, errors), lost = blank(browser, url), list[str]()
-
-    def lose(route: Route) -> None:
-        """Leave the first answer with this strength out of the stream."""
-        response, left = route.fetch(), list[str]()
-        for part in response.text().split("\n\n"):
-            (lost if "--strength 0.3" in part and not lost else left).append(part)
-        route.fulfill(response=response, body="\n\n".join(left))
-
-    page.route("**/queue/data*", lose)
+    losing(page, "--strength 0.3", lost, 1)
     page.goto(url)
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     ask(page, QUERY, SENTENCE)
@@ -260,17 +265,25 @@ def test_an_event_goes_on_after_its_answer_was_lost(browser: Browser, url: str, 
     assert errors == []
 
 
+@pytest.mark.parametrize("next_answer", [False, True])
+def test_what_a_lost_answer_sets_is_set_again(browser: Browser, url: str, next_answer: bool) -> None:
+    (page, errors), lost, chosen = blank(browser, url), list[str](), sample_questions()[1].query
+    losing(page, f"q={quote_plus(chosen)}", lost, 1)
+    page.goto(url)
+    expect(page.locator("#results .sg-hit").first).to_be_visible()
+    page.locator("#examples").get_by_text(chosen, exact=True).click()
+    if next_answer:
+        settles(lambda: page.evaluate("1") and len(lost), 1)
+        page.click("#more > button")
+    answered(page, chosen, SAMPLES)
+    assert len(lost) == 1
+    page.unroute_all(behavior="ignoreErrors")
+    assert errors == []
+
+
 def test_a_page_asks_for_an_answer_that_is_lost(browser: Browser, url: str) -> None:
     (page, errors), lost = blank(browser, url), list[str]()
-
-    def lose(route: Route) -> None:
-        """Leave the first answer that draws the method, and that to the page's first question for it, out of the stream."""
-        response, left = route.fetch(), list[str]()
-        for part in response.text().split("\n\n"):
-            (lost if "how-search" in part and len(lost) < 2 else left).append(part)
-        route.fulfill(response=response, body="\n\n".join(left))
-
-    page.route("**/queue/data*", lose)
+    losing(page, "how-search", lost, 2)  # also the answer to the page's first question for it
     page.goto(url)
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     page.get_by_role("tab", name=texts.TAB_ABOUT).click()

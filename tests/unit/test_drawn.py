@@ -31,3 +31,12 @@ def test_what_was_typed_later_is_sent_instead_of_what_an_answer_sets() -> None:
     drawn.write({"description": TYPED}, 2)
     assert drawn.sends(["description", "query"], 1, 1) == {"description": TYPED, "query": "a lamp"}
     assert drawn.sends(["description"], 2, 3) == {"description": TYPED}
+
+
+def test_what_a_lost_answer_sets_is_sent_again() -> None:
+    drawn = Drawn()
+    drawn.hear(OLD, 0, 1)
+    drawn.set({"query": "a lamp"}, 1)
+    drawn.sends(["query"], 1, 1)
+    assert drawn.sends([], 2, 2, since=1) == {}
+    assert drawn.sends([], 2, 2, since=0) == {"query": "a lamp"}

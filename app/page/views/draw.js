@@ -29,14 +29,18 @@ let quiet = false; // nothing was sent after it
 // for it is still not sent: then the page asks what the controls say.
 let missed = false;
 let freed = false;
+let acted = 0; // when the visitor last did something, which may be on its way
+for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (acted = Date.now()), { capture: true });
+const still = () => Date.now() - acted > 2_000;
 function checks() {
   timers.forEach(clearTimeout);
   timers = [5_000, 20_000].map((wait) => setTimeout(check, wait));
 }
 function check() {
   checking = quiet = true;
-  trigger(freed ? "again" : "check", { missed });
-  freed = false;
+  const asks = freed && still();
+  freed &&= !asks;
+  trigger(asks ? "again" : "check", { missed, since: last.n });
 }
 new PerformanceObserver((sent) => {
   const joins = sent.getEntries().filter((each) => each.name.includes("/queue/join")).length;
@@ -50,10 +54,10 @@ watch("value", () => {
   // One answer overtook another, or the server forgot this tab: the page asks for everything.
   if (same ? answer.n < last.n || (answer.before && answer.before !== last.n) : answer.before) {
     missed = same && answer.n > last.n; // else the missed one comes late
-    return trigger("behind");
+    return trigger("behind", same && { since: Math.min(last.n, answer.n - 1) });
   }
   missed ||= same && quiet && answer.n > last.n + 1;
-  if (missed && quiet && answer.idle) trigger("lost", (missed = !(freed = true)));
+  if (missed && quiet && answer.idle && still()) trigger("lost", (missed = !(freed = true)));
   if (missed || freed) checks();
   last = answer;
   Object.assign(html, answer.html);
