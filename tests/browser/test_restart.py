@@ -38,6 +38,12 @@ from core.sglora.engine import SGLora
 FIRST, SAMPLES = sample_questions()[0], len(sample_photos(OPENING))
 
 
+@pytest.fixture(autouse=True)
+def _lasting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message stays until a slow test has looked at it."""
+    monkeypatch.setattr(event, "SECONDS_SHOWN", 600)
+
+
 def told(page: Page, words: str) -> None:
     """Expect one message with these words, and close it."""
     expect(page.get_by_test_id("toast-body")).to_have_count(1)
@@ -47,7 +53,7 @@ def told(page: Page, words: str) -> None:
 
 
 def not_told(page: Page) -> None:
-    """Check that there is no message now: one that is there would go by itself after 15 seconds."""
+    """Check that there is no message now."""
     assert page.get_by_test_id("toast-body").all_inner_texts() == []
 
 
