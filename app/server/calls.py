@@ -90,7 +90,7 @@ def number_of(headers: Mapping[str, str]) -> int:
 
 
 def problem(body: bytes) -> JSONResponse | None:
-    """The answer that rejects a call; None if Gradio may read it. Takes time by the body's length."""
+    """The answer that rejects a call, or that needs no Gradio; None if Gradio may read it. Takes time by the body's length."""
     many = refusal(texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"), TOO_LARGE)
     if sum(map(body.count, b"[{")) > MAX_VALUES:  # to make so many lists would stop everybody for a second
         return many
@@ -100,6 +100,8 @@ def problem(body: bytes) -> JSONResponse | None:
         call = None
     if not isinstance(call, dict):
         return refusal(texts.CALL_NOT_JSON, BAD)
+    if call.get("event_id", 0) is None and "data" not in call:  # the page cancels an event before it has sent it
+        return JSONResponse({"success": True})
     waiting, count, paths = list[Any]([call]), 0, set[str]()
     while waiting:
         value = waiting.pop()

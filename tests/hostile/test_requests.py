@@ -224,6 +224,12 @@ def test_messages_are_in_the_language_of_the_browser(app: Small) -> None:
         assert answer.json()["detail"] == texts_in(tag)["FILE_NOT_YOURS"]
 
 
+@pytest.mark.parametrize("route", ["cancel", "reset"])
+def test_a_page_cancels_an_event_before_it_has_sent_it(app: Small, route: str) -> None:
+    body = {"event_id": None, "session_hash": "tab", "fn_index": 1}
+    assert httpx.post(f"{app.url}{API}/{route}", json=body, timeout=120).json() == {"success": True}
+
+
 def test_browsers_do_not_guess_content_types(app: Small) -> None:
     for route in ("", "config", "nothing", "robots.txt"):
         assert httpx.get(f"{app.url}{route}", timeout=120).headers["x-content-type-options"] == "nosniff"

@@ -31,7 +31,7 @@ let missed = false;
 let freed = false;
 let acted = 0; // when the visitor last did something, which may be on its way
 for (const kind of ["pointerdown", "keydown", "input", "change"]) addEventListener(kind, () => (acted = Date.now()), { capture: true });
-const still = () => Date.now() - acted > 2_000;
+const still = () => Date.now() - acted > 5_000;
 function checks() {
   timers.forEach(clearTimeout);
   timers = [5_000, 20_000].map((wait) => setTimeout(check, wait));
