@@ -1,6 +1,8 @@
 """A page whose server lost or forgot something: a restart, deleted photos, an ended tab. The page says so and goes on."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -57,20 +59,28 @@ def not_told(page: Page) -> None:
     assert page.get_by_test_id("toast-body").all_inner_texts() == []
 
 
+@contextmanager
+def loads_itself() -> Iterator[None]:
+    """After a restart a page may load itself again in the same moment. What Playwright says of that is no error."""
+    try:
+        yield
+    except Error as error:
+        if not re.search("ERR_ABORTED|context was destroyed", str(error)):
+            raise
+
+
 def look_again(page: Page) -> None:
     """Look at a page whose app was restarted: it loads itself again, if it has not done so by itself."""
-    back_at(page)
+    with loads_itself():
+        back_at(page)
     page.wait_for_function("!window.beforeRestart")
 
 
 def load_again(page: Page) -> None:
-    """Load a page again. After a restart it may do so by itself in the same moment."""
-    try:
+    """Load a page again."""
+    with loads_itself():
         page.reload()
-    except Error as error:
-        if "ERR_ABORTED" not in str(error):
-            raise
-        page.wait_for_load_state()
+    page.wait_for_load_state()
 
 
 def expect_no_answer(page: Page) -> None:
