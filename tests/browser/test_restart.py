@@ -60,25 +60,25 @@ def not_told(page: Page) -> None:
 
 
 @contextmanager
-def loads_itself() -> Iterator[None]:
-    """After a restart a page may load itself again in the same moment. What Playwright says of that is no error."""
+def loads_itself(words: str) -> Iterator[None]:
+    """After a restart a page may load itself again in the same moment. What Playwright says of that is no error: ``words``."""
     try:
         yield
     except Error as error:
-        if not re.search("ERR_ABORTED|context was destroyed", str(error)):
+        if words not in str(error):
             raise
 
 
 def look_again(page: Page) -> None:
     """Look at a page whose app was restarted: it loads itself again, if it has not done so by itself."""
-    with loads_itself():
+    with loads_itself("context was destroyed"):
         back_at(page)
     page.wait_for_function("!window.beforeRestart")
 
 
 def load_again(page: Page) -> None:
     """Load a page again."""
-    with loads_itself():
+    with loads_itself("ERR_ABORTED"):
         page.reload()
     page.wait_for_load_state()
 
