@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
+from fastapi.exceptions import RequestValidationError
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
@@ -90,7 +91,7 @@ def number_of(headers: Mapping[str, str]) -> int:
 
 
 def problem(body: bytes) -> JSONResponse | None:
-    """The answer that rejects a call, or that needs no Gradio; None if Gradio may read it. Takes time by the body's length."""
+    """The answer that rejects a call; None if Gradio may read it. Takes time by the body's length."""
     many = refusal(texts.CALL_MANY.format(n=f"{MAX_VALUES:,}"), TOO_LARGE)
     if sum(map(body.count, b"[{")) > MAX_VALUES:  # to make so many lists would stop everybody for a second
         return many
@@ -100,8 +101,6 @@ def problem(body: bytes) -> JSONResponse | None:
         call = None
     if not isinstance(call, dict):
         return refusal(texts.CALL_NOT_JSON, BAD)
-    if call.get("event_id", 0) is None and "data" not in call:  # the page cancels an event before it has sent it
-        return JSONResponse({"success": True})
     waiting, count, paths = list[Any]([call]), 0, set[str]()
     while waiting:
         value = waiting.pop()
@@ -124,6 +123,9 @@ def problem(body: bytes) -> JSONResponse | None:
     return None if all(map(is_kept, paths)) else refusal(texts.FILE_NOT_YOURS, BAD)
 
 
-async def refuse_fields(_: Request, __: Exception) -> JSONResponse:
+async def refuse_fields(_: Request, error: Exception) -> JSONResponse:
     """In place of FastAPI's answer to wrong fields: it repeats what was sent, with 422, which gradio_client cannot read."""
+    wrong = [(each["loc"], each["input"]) for each in error.errors()] if isinstance(error, RequestValidationError) else []
+    if wrong == [(("body", "event_id"), None)]:  # the page cancels an event before it has sent it
+        return JSONResponse({"success": True})
     return refusal(texts.CALL_FIELDS, BAD)

@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -19,6 +21,7 @@ from app.server.uploads import Uploads
 EVENTS = 1_000  # most events that wait for their turn or run; beyond them, as many wait in Gradio's queue
 TABS = 2_000  # most tabs and API clients whose components Gradio remembers
 MAX_FILE = "200mb"
+STARTS = 3  # most tries to begin
 FILES = 65_536  # most open files: sockets, and those of uploads, which may have a thousand files each
 
 
@@ -41,7 +44,8 @@ def serve(
     ``looks``: as ``gr.Blocks.launch`` takes them.
     """
     allow_open_files()
-    return page.launch(
+    launch = partial(
+        page.launch,
         server_name=address,
         server_port=port,
         app_kwargs={
@@ -69,7 +73,12 @@ def serve(
         prevent_thread_lock=not wait,
         quiet=not wait,
         **looks,
-    )[1]
+    )
+    for _ in range(STARTS - 1):
+        with suppress(ValueError):  # Gradio asks its own page for 3 s, and the machine stalled as long
+            return launch()[1]
+        page.close(verbose=False)
+    return launch()[1]
 
 
 def allow_open_files() -> None:

@@ -228,8 +228,23 @@ def test_messages_are_in_the_language_of_the_browser(app: Small) -> None:
 def test_a_page_cancels_an_event_before_it_has_sent_it(app: Small, route: str) -> None:
     body = {"event_id": None, "session_hash": "tab", "fn_index": 1}
     assert httpx.post(f"{app.url}{API}/{route}", json=body, timeout=120).json() == {"success": True}
+    assert httpx.post(f"{app.url}{API}/call/count", json=body, timeout=120).status_code == 400
 
 
 def test_browsers_do_not_guess_content_types(app: Small) -> None:
     for route in ("", "config", "nothing", "robots.txt"):
         assert httpx.get(f"{app.url}{route}", timeout=120).headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.slow
+def test_a_server_starts_though_its_machine_stalls(tmp_path: Path) -> None:
+    stalls = iter((0, 4))  # of Gradio's own requests at the start, the second waits for 3 s
+
+    class Stalling(Hosts):
+        def answers_to(self, name: str) -> bool:
+            time.sleep(next(stalls, 0))
+            return super().answers_to(name)
+
+    with small(tmp_path, hosts=Stalling()) as app:
+        assert next(stalls, None) is None
+        assert Stranger(app.url).call("slow", 0).values == [0]
