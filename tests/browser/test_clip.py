@@ -1,19 +1,21 @@
 """open_clip models on the page: one by a flag, without experts; and CLIP, downloaded with a click from a stand-in hub."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
-from app_process import serve, visit
+from app_process import PATIENCE_SECONDS, serve, visit
 from hub_stand_in import Hub, stand_in
 from page_state import add, ask, box, choose, labels, settles
 from playwright.sync_api import Browser, Page, expect
 from recalls import labels_of, ranked
 from repositories import make_model
 from safetensors.torch import save_file
+from strangers import wait
 from tiny_models import random_lora
 
 from app.languages import texts
@@ -107,6 +109,7 @@ def test_a_click_downloads_clip_once_for_all_visitors(
     page.click("#stop-download")
     expect(page.locator("#switched")).to_contain_text(texts.DOWNLOAD_STOPPED)
     expect(box(page, "backbone")).to_have_value(GIVEN)
+    wait(lambda: hub.ends == 1, time.monotonic() + PATIENCE_SECONDS)  # who asks before waits for the same download
 
     hub.pause = 0.0
     choose(page, "backbone", OFFERED_LABEL)

@@ -26,6 +26,7 @@ class Hub:
     files: dict[str, dict[str, bytes | Path]] = field(default_factory=dict)
     endpoint: str = ""
     starts: list[int] = field(default_factory=list)  # the first byte of each download of a large file
+    ends: int = 0  # how many of them have ended, at the last byte or before
     ranges: bool = True  # whether a download may go on where another one ended
     size: int | None = None  # the size that it states
     broken: bool = False  # it sends other bytes
@@ -110,6 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             while part := content.read(hub.piece):
                 self.wfile.write(bytes(len(part)) if hub.broken else part)
                 time.sleep(hub.pause)
+        hub.ends += 1
         self.close_connection = True
 
     def _json(self, content: Any) -> None:
