@@ -1,6 +1,7 @@
 """A page whose server lost or forgot something: a restart, deleted photos, an ended tab. The page says so and goes on."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -259,11 +260,25 @@ def losing(page: Page, words: str, lost: list[str], most: int) -> None:
     page.route("**/queue/data*", lose)
 
 
-@pytest.mark.parametrize("next_answer", [False, True])
-def test_an_event_goes_on_after_its_answer_was_lost(browser: Browser, url: str, next_answer: bool) -> None:
-    """The page notices it by the next answer, or asks by itself."""
+def delaying(page: Page, words: str, *seconds: float) -> None:
+    """Hold the first events with these words back, each so many seconds, before the server gets them."""
+    waits = list(seconds)
+
+    def wait(route: Route) -> None:
+        if waits and words in (route.request.post_data or ""):
+            time.sleep(waits.pop(0))
+        route.continue_()
+
+    page.route("**/queue/join*", wait)
+
+
+@pytest.mark.parametrize("way", ["alone", "late", "next answer"])
+def test_an_event_goes_on_after_its_answer_was_lost(browser: Browser, url: str, way: str) -> None:
+    """The page notices it by the next answer, or asks by itself, also while the event is still on its way."""
     (page, errors), lost = blank(browser, url), list[str]()
     losing(page, "--strength 0.3", lost, 1)
+    if way == "late":
+        delaying(page, ",0.3,", 8, 2)  # the page's question comes after the event, but is sent before the event is there
     page.goto(url)
     expect(page.locator("#results .sg-hit").first).to_be_visible()
     ask(page, QUERY, SENTENCE)
@@ -272,7 +287,7 @@ def test_an_event_goes_on_after_its_answer_was_lost(browser: Browser, url: str, 
     for value in ("0.3", "0.5"):
         strength.fill(value)
         page.keyboard.press("Tab")
-        if next_answer and not lost:
+        if way == "next answer" and not lost:
             settles(lambda: page.evaluate("1") and len(lost), 1)
             box(page, "description").fill(f"{SENTENCE} at noon")
         expect(command).to_have_value(re.compile(f"--strength {value}$"))
